@@ -1,0 +1,152 @@
+"""From a checked config to objects: a signature's annotations say which arguments are parts.
+
+`Slot[Head]` becomes a `Part` that waits for its wired arguments, a plain interface (`Scene`) is
+built at once, a dataclass is filled from a mapping, and collections of parts are mappings by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from toolkit.errors import PartError, ToolkitError
+from toolkit.registry import Kind, Slot, kind_of
+
+
+class Part:
+    """A part with the arguments that its config gives, to be called with the wired ones.
+
+    Wired arguments that the part's signature does not name are dropped, so that a parent offers
+    all it knows and each part takes what it needs.
+
+    Args:
+        cls: the registered class.
+        arguments: what the config gives, parts in it already converted.
+        path: dotted path in the config, for errors.
+    """
+
+    def __init__(self, cls: Callable[..., Any], arguments: Mapping[str, Any], path: str = '') -> None:
+        self.cls = cls
+        self.arguments = dict(arguments)
+        self.path = path
+
+    def __call__(self, **wired: Any) -> Any:
+        accepted = {k: v for k, v in wired.items() if takes(self.cls, k)}
+        try:
+            return self.cls(**{**self.arguments, **accepted})
+        except ToolkitError:
+            raise
+        except (TypeError, ValueError, ArithmeticError, OSError) as error:
+            name = getattr(self.cls, '__name__', str(self.cls))
+            raise PartError(self.path, f'{name}: {error}') from error
+
+    def __repr__(self) -> str:
+        given = ', '.join(f'{k}={v!r}' for k, v in self.arguments.items())
+        return f'{getattr(self.cls, "__name__", self.cls)}({given})'
+
+
+def part(node: Mapping[str, Any], kind: Kind, path: str = '') -> Part:
+    """The part that a config's mapping with a `type` names."""
+    if not isinstance(node, Mapping) or not isinstance(node.get('type'), str):
+        raise PartError(path, f'expected a mapping with a `type`, found {node!r}')
+    cls = kind.get(node['type'])
+    arguments = {k: v for k, v in node.items() if k != 'type'}
+    return Part(cls, _convert_arguments(cls, arguments, path), path)
+
+
+def build(node: Mapping[str, Any], kind: Kind, path: str = '', **wired: Any) -> Any:
+    """Build the part that a config's mapping names."""
+    return part(node, kind, path)(**wired)
+
+
+def fill(cls: type, node: Mapping[str, Any], path: str = '') -> Any:
+    """A section of the config (a dataclass) from its mapping."""
+    return Part(cls, _convert_arguments(cls, node, path), path)()
+
+
+@functools.cache
+def signature(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Parameters by name without `self`, annotations resolved."""
+    parameters = dict(inspect.signature(cls).parameters)
+    target = cls.__init__ if isinstance(cls, type) else cls  # type: ignore[misc]
+    try:
+        hints = typing.get_type_hints(target)
+    except Exception:  # a library whose annotations cannot be resolved is checked by name alone
+        hints = {}
+    return {
+        name: p.replace(annotation=hints.get(name, inspect.Parameter.empty))
+        for name, p in parameters.items()
+    }
+
+
+def takes(cls: Callable[..., Any], name: str) -> bool:
+    """Whether the signature has an argument of this name."""
+    parameters = signature(cls)
+    return name in parameters or any(
+        p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()
+    )
+
+
+def slot_interface(annotation: Any) -> type | None:
+    """The interface of `Slot[X]`, else None."""
+    if typing.get_origin(annotation) is Slot:
+        return typing.get_args(annotation)[0]
+    return None
+
+
+def without_none(annotation: Any) -> Any:
+    """`X | None` -> X; a union of several others is left as it is."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        rest = [a for a in typing.get_args(annotation) if a is not type(None)]
+        if len(rest) == 1:
+            return rest[0]
+    return annotation
+
+
+def mapping_values(annotation: Any) -> Any:
+    """The value annotation of `dict[str, X]` or `Mapping[str, X]`, else None."""
+    origin = typing.get_origin(annotation)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        arguments = typing.get_args(annotation)
+        return arguments[1] if len(arguments) == 2 else None
+    return None
+
+
+def _convert_arguments(cls: Any, node: Mapping[str, Any], path: str) -> dict[str, Any]:
+    parameters = signature(cls)
+    return {
+        name: convert(parameters[name].annotation, value, f'{path}.{name}' if path else name)
+        if name in parameters
+        else value
+        for name, value in node.items()
+    }
+
+
+def convert(annotation: Any, value: Any, path: str) -> Any:
+    """A config's value as its annotation wants it; plain values are returned as they are."""
+    annotation = without_none(annotation)
+    if value is None:
+        return None
+    interface = slot_interface(annotation)
+    if interface is not None:
+        kind = kind_of(interface)
+        if kind is None:
+            raise PartError(path, f'{interface.__name__} is the interface of no kind')
+        return part(value, kind, path)
+    if dataclasses.is_dataclass(annotation) and isinstance(value, Mapping):
+        return fill(typing.cast(type, annotation), value, path)
+    values = mapping_values(annotation)
+    if values is not None and isinstance(value, Mapping):
+        return {k: convert(values, v, f'{path}.{k}') for k, v in value.items() if v is not None}
+    if isinstance(annotation, type) and isinstance(value, Mapping) and 'type' in value:
+        kind = kind_of(annotation)
+        if kind is not None:
+            return build(value, kind, path)
+    if typing.get_origin(annotation) is tuple and isinstance(value, list):
+        return tuple(value)
+    return value

@@ -1,0 +1,196 @@
+"""What each shared kind of part promises: the abstract classes that parts implement.
+
+Shapes: B batch, C bands or channels, H and W pixels of the (PAN) image, N tokens, D features.
+Images are float32 in [0, 1] unless a dataset says otherwise.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+Mode = Literal['loss', 'predict', 'tensor']
+Batch = dict[str, Any]
+
+
+class System(nn.Module, ABC):
+    """A task's whole network with its losses; the engine trains and tests it and knows no more.
+
+    `forward(batch, mode)` dispatches, so that wrappers such as DistributedDataParallel see one
+    entry. A batch is what the dataset's samples collate to, already on the right device.
+    """
+
+    def forward(self, batch: Batch, mode: Mode = 'tensor') -> Any:
+        if mode == 'loss':
+            return self.loss(batch)
+        if mode == 'predict':
+            return self.predict(batch)
+        return self.tensor(batch)
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Weighted scalar terms by name; their sum is trained and every one is logged."""
+
+    @abstractmethod
+    def predict(self, batch: Batch) -> dict[str, Any]:
+        """What metrics and files need, by name; tensors have the batch as first axis."""
+
+    @abstractmethod
+    def tensor(self, batch: Batch) -> Any:
+        """Raw outputs of the network."""
+
+    @abstractmethod
+    def example(self, batch_size: int = 1, size: int | None = None) -> Batch:
+        """A batch of zeros as the dataset would give it (for shapes, MACs, tests, export).
+
+        Args:
+            batch_size: B.
+            size: height and width of the main image in pixels; None for the system's default.
+        """
+
+    def predict_files(self, inputs: Sequence[str], output: Path, **options: Any) -> list[Path]:
+        """Predict for files given on the command line and write the results.
+
+        Args:
+            inputs: what followed `--input`, each a path or `name=path`; empty for the run's own
+                test data, which `options['dataset']` then holds.
+            output: where to write.
+        Returns:
+            The files written.
+        """
+        from toolkit.errors import ToolkitError
+
+        raise ToolkitError(f'{type(self).__name__} cannot predict from files')
+
+
+class Backbone(nn.Module, ABC):
+    """Image (B, C, H, W) -> features: a map (B, D, h, w), tokens (B, N, D) or a vector (B, D).
+
+    `out_channels` (D) and `stride` (input pixels per feature step, None for vectors) are known
+    after construction, before any forward.
+    """
+
+    out_channels: int
+    stride: int | None
+
+
+class Neck(nn.Module, ABC):
+    """Features -> features; `out_channels` is known after construction."""
+
+    out_channels: int
+
+
+class Attention(nn.Module, ABC):
+    """Features -> features of the same shape."""
+
+
+class Head(nn.Module, ABC):
+    """Features -> logits (B, num_classes)."""
+
+
+class Generator(nn.Module, ABC):
+    """Upsampled multispectral image and PAN -> sharpened image.
+
+    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> hrms (B, C, H, W).
+
+    Attributes:
+        halo: radius in PAN pixels of what an output pixel depends on, or 'global'.
+        stride: windows start at multiples of this many PAN pixels.
+    """
+
+    halo: int | Literal['global']
+    stride: int = 1
+
+    @abstractmethod
+    def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor: ...
+
+
+class Degradation(nn.Module, ABC):
+    """Image (B, C, H, W) -> degraded image: reblur (B, C, H, W), gray (B, 1, H, W).
+
+    Attributes:
+        out_bands: 'same' for a reblur, 1 for a gray.
+    """
+
+    out_bands: ClassVar[Literal['same', 1]] = 'same'
+
+    @abstractmethod
+    def forward(self, image: Tensor) -> Tensor: ...
+
+
+class Loss(nn.Module, ABC):
+    """A scalar term. `forward` names what it takes from the system's outputs and the batch.
+
+    Args:
+        weight: factor that the system applies; must be finite.
+    """
+
+    def __init__(self, weight: float = 1.0) -> None:
+        super().__init__()
+        if not (weight == weight and abs(weight) != float('inf')):
+            raise ValueError(f'weight must be a finite number, found {weight}')
+        self.weight = weight
+
+
+class Dataset(torch.utils.data.Dataset, ABC):
+    """Samples by index. All randomness comes from torch's, numpy's and random's global generators,
+    which the engine seeds for every sample, so that a resumed run sees the same data."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+    def fingerprint(self) -> str:
+        """A short hash of the data that it reads, for the run capsule; '' where there is none."""
+        return ''
+
+
+class Transform(ABC):
+    """Sample -> sample."""
+
+    @abstractmethod
+    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]: ...
+
+
+class Sampler(ABC):
+    """The order in which a dataset's samples are drawn; the engine shares it among processes.
+
+    `order` must depend on its arguments alone, so that a run can be resumed anywhere.
+    """
+
+    @abstractmethod
+    def order(self, epoch: int) -> Sequence[int]:
+        """Indices of one epoch, for all processes together."""
+
+
+class Metric(ABC):
+    """Scores predictions item by item, then sums the items up.
+
+    Splitting the two lets any number of processes measure, and lets tests pair items.
+
+    Attributes:
+        directions: every name that `summarize` may return -> whether higher is better.
+    """
+
+    directions: Mapping[str, bool]
+
+    @abstractmethod
+    def measure(self, outputs: Mapping[str, Any], batch: Batch) -> list[dict[str, Any]]:
+        """One row of plain values per item of the batch."""
+
+    def summarize(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """The values over all rows; by default each column's mean."""
+        if not rows:
+            return {name: float('nan') for name in self.directions}
+        return {
+            name: sum(float(row[name]) for row in rows) / len(rows)
+            for name in self.directions
+            if name in rows[0]
+        }
