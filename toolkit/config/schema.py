@@ -5,18 +5,15 @@ Every collection of parts is a mapping by name. `runtime`, `plugins` and `extra`
 
 from __future__ import annotations
 
-import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from mmengine.hooks import Hook
+from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
+from torch.optim import Optimizer
+
+from toolkit.interfaces import Dataset, Metric, Sampler, System
 from toolkit.registry import Slot
-
-if typing.TYPE_CHECKING:
-    from mmengine.hooks import Hook
-    from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
-    from torch.optim import Optimizer
-
-    from toolkit.interfaces import Dataset, Metric, Sampler, System
 
 
 @dataclass
