@@ -1,3 +1,3 @@
-"""Ablakit's engine: registry, configs, training, studies and reports. It knows no task and no paper."""
+"""Ablakit's engine: registry, configs, training, studies, reports. It knows no task, no paper."""
 
 __version__ = '0.1.0'

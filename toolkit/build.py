@@ -14,7 +14,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from toolkit.errors import PartError, ToolkitError
+from toolkit.errors import PartError
 from toolkit.registry import Kind, Slot, kind_of
 
 
@@ -26,37 +26,48 @@ class Part:
 
     Args:
         cls: the registered class.
-        arguments: what the config gives, parts in it already converted.
+        arguments: what the config gives; parts in it are made when this one is called.
         path: dotted path in the config, for errors.
     """
 
-    def __init__(self, cls: Callable[..., Any], arguments: Mapping[str, Any], path: str = '') -> None:
+    def __init__(
+        self, cls: Callable[..., Any], arguments: Mapping[str, Any], path: str = ''
+    ) -> None:
         self.cls = cls
         self.arguments = dict(arguments)
         self.path = path
 
     def __call__(self, **wired: Any) -> Any:
-        accepted = {k: v for k, v in wired.items() if takes(self.cls, k)}
+        """Build the part.
+
+        Raises:
+            PartError: its constructor refuses the arguments; the message has the dotted path.
+        """
+        arguments = {name: self._convert(name, value) for name, value in self.arguments.items()}
+        accepted = {name: value for name, value in wired.items() if takes(self.cls, name)}
         try:
-            return self.cls(**{**self.arguments, **accepted})
-        except ToolkitError:
-            raise
+            return self.cls(**{**arguments, **accepted})
         except (TypeError, ValueError, ArithmeticError, OSError) as error:
-            name = getattr(self.cls, '__name__', str(self.cls))
-            raise PartError(self.path, f'{name}: {error}') from error
+            section = dataclasses.is_dataclass(self.cls)
+            name = '' if section else f'{getattr(self.cls, "__name__", self.cls)}: '
+            raise PartError(self.path, f'{name}{error}') from error
 
     def __repr__(self) -> str:
         given = ', '.join(f'{k}={v!r}' for k, v in self.arguments.items())
         return f'{getattr(self.cls, "__name__", self.cls)}({given})'
+
+    def _convert(self, name: str, value: Any) -> Any:
+        parameter = signature(self.cls).get(name)
+        if parameter is None:
+            return value
+        return convert(parameter.annotation, value, f'{self.path}.{name}' if self.path else name)
 
 
 def part(node: Mapping[str, Any], kind: Kind, path: str = '') -> Part:
     """The part that a config's mapping with a `type` names."""
     if not isinstance(node, Mapping) or not isinstance(node.get('type'), str):
         raise PartError(path, f'expected a mapping with a `type`, found {node!r}')
-    cls = kind.get(node['type'])
-    arguments = {k: v for k, v in node.items() if k != 'type'}
-    return Part(cls, _convert_arguments(cls, arguments, path), path)
+    return Part(kind.get(node['type']), {k: v for k, v in node.items() if k != 'type'}, path)
 
 
 def build(node: Mapping[str, Any], kind: Kind, path: str = '', **wired: Any) -> Any:
@@ -65,8 +76,8 @@ def build(node: Mapping[str, Any], kind: Kind, path: str = '', **wired: Any) -> 
 
 
 def fill(cls: type, node: Mapping[str, Any], path: str = '') -> Any:
-    """A section of the config (a dataclass) from its mapping."""
-    return Part(cls, _convert_arguments(cls, node, path), path)()
+    """A section of the config (a dataclass) from its mapping; the parts in it wait as slots."""
+    return Part(cls, node, path)()
 
 
 @functools.cache
@@ -92,11 +103,20 @@ def takes(cls: Callable[..., Any], name: str) -> bool:
     )
 
 
-def slot_interface(annotation: Any) -> type | None:
-    """The interface of `Slot[X]`, else None."""
-    if typing.get_origin(annotation) is Slot:
-        return typing.get_args(annotation)[0]
-    return None
+def slot_kind(annotation: Any) -> Kind | None:
+    """The kind whose interface is X in `Slot[X]`, else None."""
+    if typing.get_origin(annotation) is not Slot:
+        return None
+    interface = typing.get_args(annotation)[0]
+    kind = kind_of(interface)
+    if kind is None:
+        raise PartError('', f'{interface.__name__} in {annotation} is the interface of no kind')
+    return kind
+
+
+def object_kind(annotation: Any) -> Kind | None:
+    """The kind whose interface the annotation is, for arguments that are built at once."""
+    return kind_of(annotation) if inspect.isclass(annotation) else None
 
 
 def without_none(annotation: Any) -> Any:
@@ -117,36 +137,23 @@ def mapping_values(annotation: Any) -> Any:
     return None
 
 
-def _convert_arguments(cls: Any, node: Mapping[str, Any], path: str) -> dict[str, Any]:
-    parameters = signature(cls)
-    return {
-        name: convert(parameters[name].annotation, value, f'{path}.{name}' if path else name)
-        if name in parameters
-        else value
-        for name, value in node.items()
-    }
-
-
 def convert(annotation: Any, value: Any, path: str) -> Any:
     """A config's value as its annotation wants it; plain values are returned as they are."""
     annotation = without_none(annotation)
     if value is None:
         return None
-    interface = slot_interface(annotation)
-    if interface is not None:
-        kind = kind_of(interface)
-        if kind is None:
-            raise PartError(path, f'{interface.__name__} is the interface of no kind')
+    if (kind := slot_kind(annotation)) is not None:
         return part(value, kind, path)
-    if dataclasses.is_dataclass(annotation) and isinstance(value, Mapping):
-        return fill(typing.cast(type, annotation), value, path)
+    if (kind := object_kind(annotation)) is not None and isinstance(value, Mapping):
+        return build(value, kind, path)
+    if inspect.isclass(annotation) and dataclasses.is_dataclass(annotation):
+        return fill(annotation, value, path) if isinstance(value, Mapping) else value
     values = mapping_values(annotation)
     if values is not None and isinstance(value, Mapping):
-        return {k: convert(values, v, f'{path}.{k}') for k, v in value.items() if v is not None}
-    if isinstance(annotation, type) and isinstance(value, Mapping) and 'type' in value:
-        kind = kind_of(annotation)
-        if kind is not None:
-            return build(value, kind, path)
+        entries = {k: convert(values, v, f'{path}.{k}') for k, v in value.items()}
+        parts = slot_kind(values) is not None or object_kind(values) is not None
+        # In a collection of parts `null` means that the entry is not there.
+        return {k: v for k, v in entries.items() if v is not None} if parts else entries
     if typing.get_origin(annotation) is tuple and isinstance(value, list):
         return tuple(value)
     return value

@@ -1,4 +1,4 @@
-"""The errors that a user can cause. Each message says what was found, what was expected, what to do.
+"""The errors that a user can cause: what was found, what was expected, what to do.
 
 The command line prints them as one line and exits with `exit_status`; a traceback is kept for
 what is not a user's mistake.
@@ -45,11 +45,18 @@ class PartError(ToolkitError):
 
 
 def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
-    """The candidates that `name` may have been meant as, best first, regardless of case."""
-    folded: dict[str, str] = {}
-    for candidate in candidates:
-        folded.setdefault(candidate.lower(), candidate)
-    return [folded[m] for m in difflib.get_close_matches(name.lower(), folded, count, 0.6)]
+    """The candidates that `name` may have been meant as, best first, regardless of case.
+
+    Only those that are about as near as the best are given.
+    """
+    matcher = difflib.SequenceMatcher(b=name.lower())
+    scored = []
+    for candidate in dict.fromkeys(candidates):
+        matcher.set_seq1(candidate.lower())
+        if matcher.real_quick_ratio() >= 0.6 and (ratio := matcher.ratio()) >= 0.6:
+            scored.append((ratio, candidate))
+    scored.sort(key=lambda pair: -pair[0])
+    return [candidate for ratio, candidate in scored[:count] if ratio > scored[0][0] - 0.1]
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:

@@ -53,6 +53,15 @@ class System(nn.Module, ABC):
             size: height and width of the main image in pixels; None for the system's default.
         """
 
+    def check_data(self, dataset: Any) -> None:
+        """Say before any work that this dataset does not fit, by raising a ToolkitError.
+
+        The engine calls it for every dataset of a run. By default every dataset fits.
+
+        Args:
+            dataset: as built from the config.
+        """
+
     def predict_files(self, inputs: Sequence[str], output: Path, **options: Any) -> list[Path]:
         """Predict for files given on the command line and write the results.
 

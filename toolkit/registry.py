@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar, overload
 from mmengine.registry import Registry
 
 from toolkit import plugins
-from toolkit.errors import RegistryError, did_you_mean
+from toolkit.errors import RegistryError, did_you_mean, nearest
 
 T = TypeVar('T')
 T_co = TypeVar('T_co', covariant=True)
@@ -58,6 +58,12 @@ class Kind(Registry):
         self.wired = wired
         self.library = library
         _KINDS[name] = self
+
+    def __bool__(self) -> bool:
+        return True  # a kind without parts is a kind all the same
+
+    def __repr__(self) -> str:
+        return f'Kind({self.name!r})'
 
     @property
     def interface(self) -> type:
@@ -119,7 +125,7 @@ class Kind(Registry):
         return name in self.names() or name in self.library_parts()
 
     def names(self) -> list[str]:
-        """Names known so far, from plugins' sources and from what was registered in this process."""
+        """Names known so far, from plugins' sources and from what this process registered."""
         return sorted({*self._module_dict, *plugins.index().names(self.name)})
 
     def library_parts(self) -> dict[str, type]:
@@ -144,6 +150,8 @@ class Kind(Registry):
             message += f'; {name!r} is {a(others[0])}'
         elif hint := did_you_mean(name, candidates):
             message += hint
+        elif near := _near_elsewhere(name, self):
+            message += near
         elif candidates:
             known = ', '.join(sorted(candidates)[:8]) + (', ...' if len(candidates) > 8 else '')
             message += f'; there are: {known}'
@@ -154,6 +162,14 @@ class Kind(Registry):
             broken = '; '.join(f'{module} ({error})' for module, error in failures.items())
             message += f'. It may be in a plugin that failed to import: {broken}'
         return message
+
+
+def _near_elsewhere(name: str, own: Kind) -> str:
+    """A name of another kind that may have been meant."""
+    for kind in kinds().values():
+        if kind is not own and (near := nearest(name, kind.names(), 1)):
+            return f'; {near[0]!r} is {a(kind.name)}'
+    return ''
 
 
 def kinds() -> dict[str, Kind]:

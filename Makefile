@@ -1,0 +1,49 @@
+# Everything runs in a .venv of this checkout; the first target that is called sets it up.
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP := .venv/.installed
+
+.PHONY: setup demo demo-real test test-all lint clean
+
+setup: $(SETUP)
+
+# mmengine asks for opencv-python, which needs a desktop's libGL; the headless build is the same
+# module without that.
+$(SETUP): setup.cfg pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv >/dev/null 2>&1 || { rm -rf .venv; $(MAKE) -s venv-package && $(PYTHON) -m venv .venv; }
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -c 'import cv2' 2>/dev/null || { \
+	  $(BIN)/pip uninstall --quiet --yes opencv-python && \
+	  $(BIN)/pip install --quiet --disable-pip-version-check opencv-python-headless; }
+	@touch $@
+
+# Debian keeps what `python3 -m venv` needs in a package of its own.
+.PHONY: venv-package
+venv-package:
+	@command -v apt-get >/dev/null || { \
+	  echo '$(PYTHON) has no venv module; install it, or name another: make PYTHON=python3.11'; exit 1; }
+	@echo 'installing python3-venv, which $(PYTHON) needs to make a .venv'
+	@if [ "$$(id -u)" = 0 ]; then S=; else S=sudo; fi; \
+	  $$S apt-get update -qq && $$S apt-get install -y -qq python3-venv >/dev/null
+
+# Train LDP-Net on the embedded synthetic scene, test it, sharpen the scene.
+demo: $(SETUP)
+	@BIN=$(BIN) sh tools/demo.sh synthetic work/demo
+
+# The same on the IKONOS scene of TOOLKIT_DATA.
+demo-real: $(SETUP)
+	@BIN=$(BIN) sh tools/demo.sh ikonos work/demo-real
+
+test: $(SETUP)
+	$(BIN)/python -m pytest
+
+test-all: $(SETUP)
+	$(BIN)/python -m pytest -m 'not gpu'
+
+lint: $(SETUP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv build dist *.egg-info work

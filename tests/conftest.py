@@ -1,0 +1,31 @@
+"""Fixtures for all tests: one thread, and real data where it can be reached."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch is imported, and for child processes
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def _data_root() -> Path | None:
+    given = os.environ.get('TOOLKIT_DATA')
+    path = Path(given) if given else ROOT.parent / 'shared' / 'data'
+    return path if path.is_dir() else None
+
+
+if (_found := _data_root()) is not None:
+    os.environ['TOOLKIT_DATA'] = str(_found)
+
+
+@pytest.fixture(scope='session')
+def data_root() -> Path:
+    """The folder of real imagery; tests that ask for it are skipped where it is not."""
+    found = _data_root()
+    if found is None:
+        pytest.skip('needs real data: set TOOLKIT_DATA')
+    return found

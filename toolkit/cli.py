@@ -1,0 +1,259 @@
+"""`toolkit VERB ...`: one command; `tools/VERB.py` are the same verbs as scripts.
+
+Nothing heavy is imported before it is needed: help, show, diff and list run without torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import toolkit
+from toolkit.errors import ToolkitError
+
+_EPILOG = """\
+a config is a path, or the name of a shipped one:  toolkit train ldpnet/ldpnet_2022_synthetic ...
+key.path=value changes a key, +key.path=value adds one, key.path=null removes a part
+`toolkit VERB --help` explains a verb
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb; returns the exit status (0 fine, 1 failed during a run, 2 a mistake in what was
+    asked, 130 or 143 interrupted)."""
+    arguments = _parse(argv)
+    try:
+        _add_plugins(arguments)
+        return arguments.run(arguments) or 0
+    except ToolkitError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:  # `toolkit show ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return 130
+
+
+class _Verb(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f'{self.prog}: {message} (see {self.prog} --help)\n')
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Verb(
+        'toolkit',
+        description='Compose image networks from parts by config; train, test and compare them.',
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--version', action='version', version=f'ablakit {toolkit.__version__}')
+    verbs = parser.add_subparsers(title='verbs', metavar='VERB', required=True)
+
+    def verb(name: str, run: Callable[[argparse.Namespace], int | None], help_: str) -> _Verb:
+        sub = verbs.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + '.')
+        sub.set_defaults(run=run)
+        sub.add_argument(
+            '--plugin',
+            action='append',
+            default=[],
+            metavar='MODULE|PATH',
+            help='a plugin beside the built-in ones; may be given several times',
+        )
+        return sub
+
+    sub = verb('train', _train, 'train a config, validating on the way')
+    _config(sub)
+    sub.add_argument('--work-dir', type=Path, required=True, help='folder of this run')
+    sub.add_argument('--resume', action='store_true', help='go on where the run in D stopped')
+
+    sub = verb('test', _test, 'test a trained run and print its metrics')
+    _config(sub, required=False)
+    _run_folder(sub)
+    sub.add_argument('--work-dir', type=Path, help='where metrics.json goes (default: the run)')
+
+    sub = verb('predict', _predict, 'predict for files with a trained run')
+    _config(sub, required=False)
+    _run_folder(sub)
+    sub.add_argument(
+        '--input',
+        nargs='+',
+        default=[],
+        metavar='FILE',
+        help="files to predict for; the run's own test data if left out",
+    )
+    sub.add_argument('--output', type=Path, required=True, help='file to write')
+    sub.add_argument('--sensor', help="sensor of the input, where it is not that of the run's data")
+    sub.add_argument('--tile', type=int, help='window size in pixels (default: whole if small)')
+
+    sub = verb('check', _check, 'check a whole config without running it')
+    _config(sub)
+    sub.add_argument('--shapes', action='store_true', help='table of parts, parameters and MACs')
+    sub.add_argument('--size', type=int, help='input height and width in pixels for --shapes')
+
+    sub = verb('show', _show, 'print a config with its bases and overrides resolved')
+    _config(sub)
+    sub.add_argument('--origins', action='store_true', help='say where each value was written')
+
+    sub = verb('diff', _diff, 'tell what really differs between two configs')
+    sub.add_argument('a', metavar='A', help='config')
+    sub.add_argument('b', metavar='B', help='config')
+    _overrides(sub, 'applied to B, so that `toolkit diff X X key=value` shows what it does')
+    sub.add_argument('--cost', action='store_true', help='parameters and MACs before and after')
+
+    sub = verb('list', _list, 'list kinds and their parts, and the shipped configs')
+    sub.add_argument('kind', nargs='?', help='only this kind, with what each part is')
+
+    sub = verb('rerun', _rerun, 'repeat a run from what it left behind, and compare')
+    sub.add_argument('folder', type=Path, metavar='DIR', help='folder of the run to repeat')
+    sub.add_argument('--work-dir', type=Path, help='folder of the repetition (default: DIR-rerun)')
+    return parser
+
+
+def _config(sub: _Verb, required: bool = True) -> None:
+    sub.add_argument('config', nargs='?', metavar='CONFIG', help='config')
+    sub.set_defaults(config_required=required)
+    _overrides(sub, 'changes to the config')
+
+
+def _overrides(sub: _Verb, help_: str) -> None:
+    sub.add_argument('overrides', nargs='*', metavar='key.path=value', help=help_)
+
+
+def _run_folder(sub: _Verb) -> None:
+    sub.add_argument('--run', dest='run_dir', type=Path, help='folder of a trained run')
+    sub.add_argument(
+        '--checkpoint', help="'best', 'last' or a path (default: best where there is one)"
+    )
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Arguments of a verb; overrides may stand anywhere on the line.
+
+    argparse takes positional arguments in one run only and leaves the later ones over.
+    """
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    late = [text for text in rest if '=' in text and not text.startswith('-')]
+    if not hasattr(arguments, 'overrides'):
+        late = []
+    if len(late) < len(rest):
+        parser.error('unrecognized arguments: ' + ' '.join(t for t in rest if t not in late))
+    if hasattr(arguments, 'config'):
+        given = [*filter(None, [arguments.config]), *arguments.overrides, *late]
+        arguments.overrides = [text for text in given if '=' in text]
+        names = [text for text in given if '=' not in text]
+        if len(names) > 1:
+            parser.error(f'one config expected, found {len(names)}: {" ".join(names)}')
+        arguments.config = names[0] if names else None
+        if arguments.config_required and not names:
+            parser.error('which CONFIG? give a path or the name of a shipped one')
+    elif late:
+        arguments.overrides = [*arguments.overrides, *late]
+    return arguments
+
+
+def _add_plugins(arguments: argparse.Namespace) -> None:
+    from toolkit import plugins
+
+    for plugin in arguments.plugin:
+        plugins.add(plugin)
+
+
+# -- verbs that need no torch ---------------------------------------------------------------------
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from toolkit.config import load
+    from toolkit.config.dump import dump
+
+    config = load(arguments.config, arguments.overrides)
+    print(dump(config.tree, config.origins if arguments.origins else None), end='')
+
+
+def _diff(arguments: argparse.Namespace) -> None:
+    from toolkit.config import load
+    from toolkit.config.diff import diff, report
+
+    before, after = load(arguments.a), load(arguments.b, arguments.overrides)
+    print(report(diff(before.tree, after.tree)))
+    if arguments.cost:
+        from toolkit.bench.cost import compare
+        from toolkit.config.check import checked
+
+        print(compare(checked(before).model, checked(after).model))
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    from toolkit.listing import listing
+
+    print(listing(arguments.kind))
+
+
+# -- verbs that do --------------------------------------------------------------------------------
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from toolkit.config import load
+    from toolkit.config.check import checked
+
+    config = load(arguments.config, arguments.overrides)
+    run = checked(config)
+    if arguments.shapes:
+        from toolkit.bench.cost import cost, table
+
+        print(table(cost(run.model, arguments.size)))
+    else:
+        print(f'{arguments.config}: no problem found')
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from toolkit.engine import commands
+
+    return commands.train(
+        arguments.config, arguments.overrides, arguments.work_dir, resume=arguments.resume
+    )
+
+
+def _test(arguments: argparse.Namespace) -> int:
+    from toolkit.engine import commands
+
+    return commands.test(
+        arguments.config,
+        arguments.overrides,
+        run_dir=arguments.run_dir,
+        checkpoint=arguments.checkpoint,
+        work_dir=arguments.work_dir,
+    )
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from toolkit.engine import commands
+
+    return commands.predict(
+        arguments.config,
+        arguments.overrides,
+        run_dir=arguments.run_dir,
+        checkpoint=arguments.checkpoint,
+        inputs=arguments.input,
+        output=arguments.output,
+        sensor=arguments.sensor,
+        tile=arguments.tile,
+    )
+
+
+def _rerun(arguments: argparse.Namespace) -> int:
+    from toolkit.engine import commands
+
+    return commands.rerun(arguments.folder, arguments.work_dir)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,273 @@
+"""Checking a whole config against the signatures of the parts that it names, before any work.
+
+Every problem is found at once: each `type` against the kind that its place asks for, each
+argument by name, presence, type and choice. Nothing is built and no data is opened.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from toolkit.build import (
+    fill,
+    mapping_values,
+    object_kind,
+    signature,
+    slot_kind,
+    without_none,
+)
+from toolkit.config.load import Config
+from toolkit.config.schema import RunConfig
+from toolkit.config.yamlfile import ConfigError, Path_, Problem, kind
+from toolkit.errors import PartError, RegistryError, ToolkitError, did_you_mean, nearest
+from toolkit.registry import Kind
+
+_UNSAID = inspect.Parameter.empty
+
+
+def check(config: Config) -> list[Problem]:
+    """All that is wrong in a run's config; empty when it can be built."""
+    try:
+        config.add_plugins()
+    except ConfigError as error:
+        return list(error.problems)
+    checker = _Checker(config)
+    checker.call(RunConfig, config.tree, (), wired=())
+    return checker.problems
+
+
+def checked(config: Config) -> RunConfig:
+    """The typed run of a config that is right.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    problems = check(config)
+    if problems:
+        raise ConfigError(*problems)
+    return fill(RunConfig, config.tree)
+
+
+class _Checker:
+    """Walks the tree along the annotations and collects problems."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.problems: list[Problem] = []
+
+    def fail(self, path: Path_, message: str) -> None:
+        self.problems.append(self.config.problem(path, message))
+
+    def call(self, cls: Any, node: Mapping[str, Any], path: Path_, wired: Sequence[str]) -> None:
+        """A mapping as the arguments of a class; a dataclass is a section of the config."""
+        before = len(self.problems)
+        parameters = signature(cls)
+        section = dataclasses.is_dataclass(cls)
+        open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        named = {
+            n: p for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        }
+        settable = [name for name in named if name not in wired]
+        misspelt: list[str] = []
+        for name, value in node.items():
+            if name == 'type' and not section:
+                continue
+            here = (*path, name)
+            if name in wired and name in named:
+                self.fail(here, f'{name!r} is supplied by the parent; remove it')
+            elif name in named:
+                self.value(named[name].annotation, value, here)
+            elif not open_ended:
+                misspelt += nearest(name, settable)
+                self.fail(here, self._unknown(cls, name, settable, path))
+        for name in settable:
+            if named[name].default is _UNSAID and name not in node and name not in misspelt:
+                what = 'missing key' if section else f'{cls.__name__} needs the argument'
+                self.fail(path, f'{what} {name!r}{_expected_in(named[name].annotation)}')
+        if section and len(self.problems) == before:
+            self._section(cls, node, path)
+
+    def _section(self, cls: type, node: Mapping[str, Any], path: Path_) -> None:
+        """What a section says of its values together, in its `__post_init__`."""
+        try:
+            fill(cls, node, '.'.join(path))
+        except PartError as error:
+            self.fail(path, error.message)
+
+    def _unknown(self, cls: Any, name: str, settable: Sequence[str], path: Path_) -> str:
+        hint = did_you_mean(name, settable)
+        if dataclasses.is_dataclass(cls):
+            return f'unknown key {name!r}{hint or "; there are: " + ", ".join(settable)}'
+        message = f'{cls.__name__} has no argument {name!r}'
+        type_origin = self.config.origins.get((*path, 'type'))
+        own_origin = self.config.origins.get((*path, name))
+        if not hint and type_origin and own_origin and type_origin.file != own_origin.file:
+            return (
+                f'{message}; it comes from a base with another `type`: '
+                f'set `_delete_: true` beside the `type` in {type_origin}'
+            )
+        if not hint and settable:
+            hint = '; it has: ' + ', '.join(settable)
+        return message + hint
+
+    # -- values ------------------------------------------------------------------------------
+
+    def value(self, annotation: Any, value: Any, path: Path_) -> None:
+        """A value against its annotation."""
+        if annotation is _UNSAID or annotation is Any:
+            return
+        if value is None:
+            if not _allows_none(annotation):
+                self.fail(path, f'found null, expected {_words(annotation)}')
+            return
+        annotation = without_none(annotation)
+        try:
+            slot = slot_kind(annotation) or object_kind(annotation)
+        except ToolkitError as error:
+            self.fail(path, str(error))
+            return
+        values = mapping_values(annotation)
+        if slot is not None:
+            self.part(slot, value, path)
+        elif inspect.isclass(annotation) and dataclasses.is_dataclass(annotation):
+            if isinstance(value, Mapping):
+                self.call(annotation, value, path, wired=())
+            else:
+                self.fail(path, f'found {_found(value)}, expected a mapping')
+        elif values is not None:
+            self.collection(values, value, path)
+        elif not _fits(annotation, value):
+            self.fail(
+                path,
+                f'found {_found(value)}, expected {_words(annotation)}{_near(annotation, value)}',
+            )
+
+    def collection(self, annotation: Any, value: Any, path: Path_) -> None:
+        """A mapping by name whose entries share an annotation."""
+        if not isinstance(value, Mapping):
+            hint = '; name each entry: {name: {type: ...}}' if isinstance(value, list) else ''
+            self.fail(path, f'found {_found(value)}, expected a mapping by name{hint}')
+            return
+        parts = (slot_kind(annotation) or object_kind(annotation)) is not None
+        for name, entry in value.items():
+            if entry is not None or not parts:
+                self.value(annotation, entry, (*path, name))
+
+    def part(self, kind_: Kind, node: Any, path: Path_) -> None:
+        """A mapping with a `type` of the kind that its place asks for."""
+        if not isinstance(node, Mapping):
+            hint = f'; write {{type: {node}}}' if isinstance(node, str) and node in kind_ else ''
+            self.fail(path, f'found {_found(node)}, expected a {kind_.name} with a `type`{hint}')
+            return
+        name = node.get('type')
+        if not isinstance(name, str):
+            if name is not None:
+                self.fail(
+                    (*path, 'type'), f'found {_found(name)}, expected the name of a {kind_.name}'
+                )
+                return
+            hint = did_you_mean('type', node)
+            self.fail(path, f'no `type`: which {kind_.name}?{hint.removeprefix(";")}')
+            return
+        try:
+            cls = kind_.get(name)
+        except RegistryError as error:
+            self.fail((*path, 'type'), str(error))
+            return
+        self.call(cls, node, path, kind_.wired)
+
+
+# -- annotations in words, and values against them -----------------------------------------------
+
+
+def _allows_none(annotation: Any) -> bool:
+    return annotation is None or type(None) in typing.get_args(annotation)
+
+
+def _expected_in(annotation: Any) -> str:
+    try:
+        slot = slot_kind(without_none(annotation)) or object_kind(without_none(annotation))
+    except ToolkitError:
+        return ''
+    if slot is not None:
+        return f' (a {slot.name})'
+    return '' if annotation is _UNSAID else f' ({_words(annotation)})'
+
+
+def _fits(annotation: Any, value: Any) -> bool:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return any(value == a and type(value) is type(a) for a in arguments)
+    if _is_union(annotation):
+        return any(_fits(a, value) for a in arguments)
+    if origin is tuple:
+        return isinstance(value, list) and _fits_tuple(arguments, value)
+    if inspect.isclass(origin) and issubclass(origin, Sequence):
+        return isinstance(value, list) and all(_fits(a, v) for a in arguments for v in value)
+    if annotation is Any or not inspect.isclass(annotation):
+        return True
+    if annotation is bool:
+        return isinstance(value, bool)
+    if annotation is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if annotation is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if annotation is str or issubclass(annotation, PurePath):
+        return isinstance(value, str)
+    if issubclass(annotation, Mapping):
+        return isinstance(value, dict)
+    if issubclass(annotation, Sequence):
+        return isinstance(value, list)
+    return annotation is object  # YAML cannot write a tensor or a module
+
+
+def _fits_tuple(arguments: tuple[Any, ...], value: list[Any]) -> bool:
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return all(_fits(arguments[0], v) for v in value)
+    return len(arguments) == len(value) and all(_fits(a, v) for a, v in zip(arguments, value))
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) is typing.Union or type(annotation).__name__ == 'UnionType'
+
+
+_NAMES = {bool: 'true or false', int: 'an integer', float: 'a number', str: 'a string'}
+
+
+def _words(annotation: Any) -> str:
+    """An annotation as users say it."""
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is typing.Literal:
+        return 'one of ' + ', '.join(map(str, arguments))
+    if _is_union(annotation):
+        words = [_words(a) for a in arguments if a is not type(None)]
+        return ' or '.join(words + ['null'] * _allows_none(annotation))
+    if annotation in _NAMES:
+        return _NAMES[annotation]
+    origin = typing.get_origin(annotation) or annotation
+    if origin is tuple and arguments and arguments[-1] is not Ellipsis:
+        return f'a list of {len(arguments)} ({", ".join(_words(a) for a in arguments)})'
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        return 'a mapping'
+    if inspect.isclass(origin) and issubclass(origin, PurePath):
+        return 'a path'
+    if inspect.isclass(origin) and issubclass(origin, Sequence):
+        return 'a list' + (f' (each {_words(arguments[0])})' if arguments else '')
+    return getattr(origin, '__name__', str(origin))
+
+
+def _found(value: Any) -> str:
+    if isinstance(value, (dict, list)) or value is None:
+        return kind(value)
+    return f'{value!r} ({kind(value)})' if isinstance(value, str) else str(value).lower()
+
+
+def _near(annotation: Any, value: Any) -> str:
+    if typing.get_origin(annotation) is typing.Literal and isinstance(value, str):
+        return did_you_mean(value, [str(a) for a in typing.get_args(annotation)])
+    return ''

@@ -1,0 +1,43 @@
+"""A resolved tree -> YAML text that loads to the same tree, with origins as comments on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from toolkit.config.yamlfile import Dumper, Origins, Path_
+
+
+def dump(tree: Mapping[str, Any], origins: Origins | None = None) -> str:
+    """YAML text of a tree.
+
+    Args:
+        tree: mappings, lists and plain values.
+        origins: if given, each line ends with a comment that says where its value was written.
+    """
+    lines = list(_mapping(tree, (), 0))
+    if origins is None:
+        return ''.join(f'{text}\n' for text, _ in lines)
+    width = min(60, max((len(text) for text, _ in lines), default=0))
+    return ''.join(
+        f'{text:<{width}}  # {origins[path]}\n' if path in origins else f'{text}\n'
+        for text, path in lines
+    )
+
+
+def flow(value: Any) -> str:
+    """A value on one line, as YAML."""
+    text = yaml.dump(value, Dumper=Dumper, default_flow_style=True, sort_keys=False, width=10**9)
+    return text.removesuffix('\n').removesuffix('\n...')
+
+
+def _mapping(node: Mapping[str, Any], path: Path_, indent: int) -> Iterator[tuple[str, Path_]]:
+    for key, value in node.items():
+        here, lead = (*path, key), ' ' * indent + flow(key) + ':'
+        if isinstance(value, Mapping) and value:
+            yield lead, here
+            yield from _mapping(value, here, indent + 2)
+        else:
+            yield f'{lead} {flow(value).replace("${", "$${")}', here

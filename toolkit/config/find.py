@@ -1,0 +1,48 @@
+"""Finding a config by path or by name, in the working folder or among those that are shipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from toolkit.config.yamlfile import ConfigError, Problem
+from toolkit.errors import did_you_mean
+
+
+def config_folders() -> list[Path]:
+    """Where named configs are looked for: ./configs, then those that come with the package."""
+    package = Path(__file__).parents[1]
+    shipped = [package / 'configs', package.parent / 'configs']  # installed, or in a checkout
+    folders = [Path.cwd() / 'configs', *shipped]
+    return list({folder.resolve(): folder for folder in folders if folder.is_dir()})
+
+
+def find(name: str | Path) -> Path:
+    """The file of a config.
+
+    Raises:
+        ConfigError: there is none; names the nearest shipped ones.
+    """
+    for folder in [Path(), *config_folders()]:
+        for candidate in (folder / name, folder / f'{name}.yaml'):
+            if candidate.is_file():
+                return candidate
+    if Path(name).is_dir():
+        raise ConfigError(Problem(str(name), '', 'is a folder; expected a config file'))
+    near = did_you_mean(str(name), [*named_configs(), *_siblings(Path(name))])
+    raise ConfigError(Problem(str(name), '', f'no such config{near}'))
+
+
+def named_configs() -> list[str]:
+    """Names of the configs that can be run, without `.yaml`."""
+    found = []
+    for folder in config_folders():
+        for file in sorted(folder.rglob('*.yaml')):
+            parts = file.relative_to(folder).parts
+            if '_base_' not in parts and 'studies' not in parts:
+                found.append(Path(*parts).with_suffix('').as_posix())
+    return list(dict.fromkeys(found))
+
+
+def _siblings(path: Path) -> list[str]:
+    folder = path.parent
+    return [str(p) for p in folder.glob('*.yaml')] if folder.is_dir() else []

@@ -1,0 +1,84 @@
+"""`${path.to.key}` in a config's values: what stands at that path of the same config."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from toolkit.config.yamlfile import ConfigError, Origins, Path_, Problem, near_path, place, split
+from toolkit.errors import did_you_mean
+
+_REFERENCE = re.compile(r'(?<!\$)\$\{([^{}]*)\}')
+
+
+def interpolate(tree: dict[str, Any], origins: Origins) -> tuple[dict[str, Any], Origins]:
+    """The tree with every reference replaced, and its origins.
+
+    Raises:
+        ConfigError: references to what is not there, or in a circle; all of them.
+    """
+    resolver = _Resolver(tree, origins)
+    result = resolver.walk(tree, ())
+    if resolver.problems:
+        raise ConfigError(*resolver.problems)
+    return result, {**origins, **resolver.added}
+
+
+class _Resolver:
+    """Replaces `${path.to.key}`; a value that is only a reference keeps its type."""
+
+    def __init__(self, tree: dict[str, Any], origins: Origins) -> None:
+        self.tree = tree
+        self.origins = origins
+        self.added: Origins = {}
+        self.problems: list[Problem] = []
+
+    def walk(self, value: Any, path: Path_, chain: tuple[str, ...] = ()) -> Any:
+        if isinstance(value, dict):
+            return {k: self.walk(v, (*path, k), chain) for k, v in value.items()}
+        if isinstance(value, list):
+            return [self.walk(v, (*path, str(i)), chain) for i, v in enumerate(value)]
+        if isinstance(value, str) and '${' in value:
+            return self.text(value, path, chain)
+        return value
+
+    def text(self, value: str, path: Path_, chain: tuple[str, ...]) -> Any:
+        whole = _REFERENCE.fullmatch(value)
+        if whole:
+            return self.reference(whole[1], path, chain)
+        resolved = _REFERENCE.sub(lambda m: str(self.reference(m[1], path, chain)), value)
+        return resolved.replace('$${', '${')
+
+    def reference(self, target: str, path: Path_, chain: tuple[str, ...]) -> Any:
+        target = target.strip()
+        if target in chain:
+            circle = ' -> '.join((*chain, target))
+            return self.fail(path, f'${{{target}}} refers to itself: {circle}')
+        node: Any = self.tree
+        for depth, key in enumerate(keys := split(target)):
+            if isinstance(node, dict) and key in node:
+                node = node[key]
+            elif isinstance(node, list) and key.isdigit() and int(key) < len(node):
+                node = node[int(key)]
+            else:
+                near = near_path(keys, depth, node) or did_you_mean(target, _paths(self.tree))
+                full = '.'.join(keys[: depth + 1])
+                return self.fail(path, f'${{{target}}}: no key {full!r}{near}')
+        if path[: len(keys)] == keys:
+            return self.fail(path, f'${{{target}}} refers to what it is part of')
+        for source, origin in self.origins.items():
+            if source[: len(keys)] == keys and len(source) > len(keys):
+                self.added.setdefault((*path, *source[len(keys) :]), origin)
+        return self.walk(copy.deepcopy(node), path, (*chain, target))
+
+    def fail(self, path: Path_, message: str) -> None:
+        self.problems.append(Problem(place(self.origins, path), '.'.join(path), message))
+
+
+def _paths(tree: dict[str, Any], at: Path_ = ()) -> Iterable[str]:
+    for key, value in tree.items():
+        yield '.'.join((*at, key))
+        if isinstance(value, dict):
+            yield from _paths(value, (*at, key))

@@ -1,0 +1,173 @@
+"""A config file with its bases, overrides and interpolations -> one resolved tree with origins."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from toolkit import plugins
+from toolkit.config.find import find
+from toolkit.config.interpolate import interpolate
+from toolkit.config.override import override
+from toolkit.config.yamlfile import (
+    COMMAND_LINE,
+    ConfigError,
+    Origins,
+    Path_,
+    Problem,
+    place,
+    read,
+    shown,
+    split,
+)
+from toolkit.errors import RegistryError, did_you_mean
+
+
+@dataclass
+class Config:
+    """A resolved config.
+
+    Attributes:
+        file: the file that was asked for.
+        tree: mappings, lists and plain values; no `_base_`, `_delete_` or `${...}` is left.
+        origins: where each path of the tree was written.
+        overrides: as given on the command line.
+    """
+
+    file: Path
+    tree: dict[str, Any]
+    origins: Origins = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
+
+    def place(self, path: str | Path_) -> str:
+        """`file:line` of a path, or of the nearest one above it."""
+        parts = split(path) if isinstance(path, str) else path
+        return place(self.origins, parts) or shown(self.file)
+
+    def problem(self, path: str | Path_, message: str) -> Problem:
+        text = path if isinstance(path, str) else '.'.join(path)
+        return Problem(self.place(path), text, message)
+
+    def add_plugins(self) -> None:
+        """Make the plugins known that the config names.
+
+        Raises:
+            ConfigError: one cannot be found.
+        """
+        problems = []
+        named = self.tree.get('plugins')
+        for number, plugin in enumerate(named if isinstance(named, list) else []):
+            path = ('plugins', str(number))
+            origin = self.origins.get(path, COMMAND_LINE)
+            base = Path(origin.file).resolve().parent if origin.line else Path.cwd()
+            try:
+                plugins.add(str(plugin), base)
+            except RegistryError as error:
+                problems.append(self.problem(path, str(error)))
+        if problems:
+            raise ConfigError(*problems)
+
+
+def load(name: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Load a config.
+
+    Args:
+        name: a path, with or without `.yaml`, or the name of a shipped config
+            (`ldpnet/ldpnet_2022`).
+        overrides: `key.path=value` changes a key, `+key.path=value` adds one.
+    Raises:
+        ConfigError: all that is wrong, with file and line.
+    """
+    file = find(name)
+    tree, origins = _with_bases(file, ())
+    for text in overrides:
+        override(tree, origins, text)
+    tree, origins = interpolate(tree, origins)
+    return Config(file, tree, origins, tuple(overrides))
+
+
+def from_tree(tree: dict[str, Any], file: Path, origins: Origins | None = None) -> Config:
+    """A config from a tree made in Python; `file` names it in messages."""
+    return Config(file, copy.deepcopy(tree), origins or {})
+
+
+def _with_bases(file: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
+    real = file.resolve()
+    own, own_origins = read(file, shown(file))
+    bases = own.pop('_base_', [])
+    line = str(own_origins.get(('_base_',), shown(file)))
+    if isinstance(bases, str):
+        bases = [bases]
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise ConfigError(Problem(line, '_base_', 'expected a path or a list of paths'))
+    tree: dict[str, Any] = {}
+    origins: Origins = {}
+    for base in bases:
+        base_file = _base_file(base, file, line)
+        if base_file.resolve() in (*chain, real):
+            names = ' -> '.join(shown(f) for f in (*chain, real, base_file.resolve()))
+            raise ConfigError(Problem(line, '_base_', f'the bases go round in a circle: {names}'))
+        base_tree, base_origins = _with_bases(base_file, (*chain, real))
+        merge(tree, origins, base_tree, base_origins)
+    own_origins = {p: o for p, o in own_origins.items() if p[0] != '_base_'}
+    merge(tree, origins, own, own_origins)
+    return tree, origins
+
+
+def _base_file(base: str, file: Path, line: str) -> Path:
+    candidate = file.parent / base
+    for path in (candidate, candidate.with_name(candidate.name + '.yaml')):
+        if path.is_file():
+            return path
+    # A base may also be named as a shipped config is: `_base_: ldpnet/ldpnet_2022`.
+    try:
+        return find(base)
+    except ConfigError:
+        near = did_you_mean(base, _relative_siblings(candidate, file.parent))
+        message = f'no such base {base!r} (looked for {shown(candidate)}){near}'
+        raise ConfigError(Problem(line, '_base_', message)) from None
+
+
+def _relative_siblings(candidate: Path, folder: Path) -> list[str]:
+    if not candidate.parent.is_dir():
+        return []
+    return [os.path.relpath(p, folder) for p in candidate.parent.glob('*.yaml')]
+
+
+def merge(
+    tree: dict[str, Any], origins: Origins, new: dict[str, Any], new_origins: Origins
+) -> None:
+    """Merge `new` into `tree` in place: mappings deep, everything else replaced.
+
+    A mapping with `_delete_: true` replaces what was there. `null` stays as null: an entry of a
+    collection that is null is not there, an argument that is null is None.
+    """
+    _merge(tree, origins, new, new_origins, ())
+
+
+def _merge(
+    tree: dict[str, Any], origins: Origins, new: dict[str, Any], new_origins: Origins, at: Path_
+) -> None:
+    for key, value in new.items():
+        path = (*at, key)
+        old = tree.get(key)
+        replace = isinstance(value, dict) and value.get('_delete_') is True
+        if isinstance(old, dict) and isinstance(value, dict) and not replace:
+            if path in new_origins and path not in origins:
+                origins[path] = new_origins[path]
+            _merge(old, origins, value, new_origins, path)
+            continue
+        for stale in [p for p in origins if p[: len(path)] == path]:
+            del origins[stale]
+        tree[key] = _without_delete(value)
+        origins.update({p: o for p, o in new_origins.items() if p[: len(path)] == path})
+
+
+def _without_delete(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_delete(v) for k, v in value.items() if k != '_delete_'}
+    return copy.deepcopy(value)

@@ -1,0 +1,75 @@
+"""`key.path=value` on the command line: changes an existing key; `+key.path=value` adds one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolkit.config.yamlfile import (
+    COMMAND_LINE,
+    ConfigError,
+    Origins,
+    Path_,
+    Problem,
+    kind,
+    near_path,
+    parse,
+    split,
+)
+
+
+def override(tree: dict[str, Any], origins: Origins, text: str) -> None:
+    """Apply `key.path=value` or `+key.path=value` in place; the value is YAML.
+
+    Raises:
+        ConfigError: no such key (names the nearest), one that is there already, a value that is
+            not YAML.
+    """
+    key, sign, value_text = text.partition('=')
+    adding = key.startswith('+')
+    path = split(key.removeprefix('+').strip())
+    if not sign or not path or not all(path):
+        raise _override_error(text, 'expected key.path=value')
+    value, value_origins = parse(value_text, f'override {text!r}')
+    del value_origins  # lines of a command line mean nothing
+    try:
+        _assign(tree, path, value, adding)
+    except KeyError as error:
+        raise _override_error(text, str(error.args[0])) from None
+    for stale in [p for p in origins if p[: len(path)] == path]:
+        del origins[stale]
+    origins[path] = COMMAND_LINE
+
+
+def _override_error(text: str, message: str) -> ConfigError:
+    return ConfigError(Problem('command line', text, message))
+
+
+def _assign(tree: dict[str, Any], path: Path_, value: Any, adding: bool) -> None:
+    node: Any = tree
+    for depth, key in enumerate(path):
+        last = depth == len(path) - 1
+        here = '.'.join(path[:depth])
+        if isinstance(node, list):
+            if not key.isdigit() or int(key) >= len(node):
+                raise KeyError(f'{here!r} is a list of {len(node)}; {key!r} is no index of it')
+            if last:
+                node[int(key)] = value
+            node = node[int(key)]
+            continue
+        if not isinstance(node, dict):
+            raise KeyError(f'{here!r} is {kind(node)}, so it has no key {key!r}')
+        if last and adding and key in node:
+            raise KeyError('the key is there already; leave out the + to change it')
+        if key not in node and not adding:
+            full = '.'.join(path[: depth + 1])
+            near = near_path(path, depth, node)
+            raise KeyError(f'no key {full!r}{near or _keys(node)} (+ in front adds a new key)')
+        if last:
+            node[key] = value
+        elif node.get(key) is None:
+            node[key] = {}
+        node = node[key]
+
+
+def _keys(node: dict[str, Any]) -> str:
+    return '; there are: ' + ', '.join(node) if node else ''

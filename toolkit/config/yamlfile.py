@@ -1,0 +1,286 @@
+"""One YAML file -> plain values and, for every key, the line it stands on.
+
+YAML 1.2's reading of scalars: `1e-3` is a float, `on` and `no` are strings, `010` is ten. Only
+plain values: any tag that would build an object is refused. PyYAML's SafeLoader is underneath.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from toolkit.errors import ToolkitError, did_you_mean, nearest
+
+Path_ = tuple[str, ...]
+_MOST_NODES = 100_000  # aliases of aliases can blow a small file up without end
+_CORE = {f'tag:yaml.org,2002:{name}' for name in ('null', 'bool', 'int', 'float', 'str')}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value was written; `line` 0 stands for the command line."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f'{self.file}:{self.line}' if self.line else self.file
+
+
+Origins = dict[Path_, Origin]
+COMMAND_LINE = Origin('command line', 0)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong in a config."""
+
+    place: str
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return ': '.join(part for part in (self.place, self.path, self.message) if part)
+
+
+class ConfigError(ToolkitError):
+    """All that is wrong in a config, one line each."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__('\n'.join(dict.fromkeys(str(problem) for problem in problems)))
+        self.problems = problems
+
+
+def split(path: str) -> Path_:
+    """A dotted path's keys."""
+    return tuple(path.split('.')) if path else ()
+
+
+def place(origins: Origins, path: Path_) -> str:
+    """`file:line` of a path, or of the nearest one above it; '' where none is known."""
+    for length in range(len(path), 0, -1):
+        if (origin := origins.get(path[:length])) is not None:
+            return str(origin)
+    return ''
+
+
+def near_path(path: Path_, depth: int, node: Any) -> str:
+    """`; did you mean 'a.b.c'?` where `path` fails at `depth`, in a mapping `node`."""
+    if not isinstance(node, dict):
+        return ''
+    keys = nearest(path[depth], node)
+    return did_you_mean(
+        '.'.join(path), ['.'.join((*path[:depth], k, *path[depth + 1 :])) for k in keys]
+    )
+
+
+def shown(file: Path) -> str:
+    """A path as messages name it: relative where it lies below the working folder."""
+    try:
+        return str(file.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(file.resolve())
+
+
+class Loader(yaml.SafeLoader):
+    """SafeLoader with YAML 1.2's scalars."""
+
+
+class Dumper(yaml.SafeDumper):
+    """SafeDumper whose quoting matches `Loader`."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+_RESOLVERS = (
+    ('bool', r'true|True|TRUE|false|False|FALSE', 'tTfF'),
+    ('int', r'[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+', '-+0123456789'),
+    (
+        'float',
+        r'[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)'
+        r'|\.(?:nan|NaN|NAN)',
+        '-+0123456789.',
+    ),
+    ('null', r'~|null|Null|NULL|', ['~', 'n', 'N', '']),
+    ('merge', r'<<', '<'),
+)
+for _class in (Loader, Dumper):
+    _class.yaml_implicit_resolvers = {}
+    for _name, _pattern, _first in _RESOLVERS:
+        _class.add_implicit_resolver(
+            f'tag:yaml.org,2002:{_name}', re.compile(f'^(?:{_pattern})$'), list(_first)
+        )
+
+
+def _int(loader: Loader, node: yaml.ScalarNode) -> int:
+    text = str(loader.construct_scalar(node))
+    base = {'0o': 8, '0x': 16}.get(text[:2], 10)
+    return int(text, base)
+
+
+Loader.add_constructor('tag:yaml.org,2002:int', _int)
+# PyYAML reads `1e5` as a float only with a dot; the resolver has decided, so `float` will do.
+Loader.add_constructor(
+    'tag:yaml.org,2002:float',
+    lambda loader, node: float(re.sub(r'\.(inf|nan)', r'\1', str(node.value).lower())),
+)
+
+
+def read(file: Path, shown: str) -> tuple[dict[str, Any], dict[Path_, Origin]]:
+    """The mapping that a file holds and the origin of each of its paths.
+
+    Args:
+        file: to read.
+        shown: how messages name it.
+    Raises:
+        ConfigError: unreadable, not YAML, not a mapping, duplicate keys, tags.
+    """
+    try:
+        text = file.read_text(encoding='utf-8')
+    except UnicodeDecodeError as error:
+        raise ConfigError(Problem(shown, '', f'is not UTF-8 text ({error.reason})')) from None
+    except OSError as error:
+        raise ConfigError(Problem(shown, '', f'cannot be read: {error.strerror}')) from None
+    value, origins = parse(text, shown)
+    if value is None:
+        return {}, {}
+    if not isinstance(value, dict):
+        raise ConfigError(Problem(f'{shown}:1', '', f'expected a mapping, found {kind(value)}'))
+    return value, origins
+
+
+def parse(text: str, shown: str) -> tuple[Any, dict[Path_, Origin]]:
+    """A YAML text's value and origins; see `read`."""
+    try:
+        loader = Loader(text)
+        try:
+            root = loader.get_single_node()
+            if root is None:
+                return None, {}
+            return _Walk(loader, shown).run(root)
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f'{shown}:{mark.line + 1}' if mark else shown
+        raise ConfigError(Problem(place, '', _yaml_message(error, text))) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(Problem(shown, '', f'is not YAML: {error}')) from None
+
+
+def kind(value: object) -> str:
+    """What a value is, in YAML's words."""
+    if value is None:
+        return 'null'
+    names = {bool: 'true or false', int: 'an integer', float: 'a float', str: 'a string'}
+    return {**names, dict: 'a mapping', list: 'a list'}.get(type(value), type(value).__name__)
+
+
+class _Walk:
+    """Composed nodes -> values and origins, refusing what a config may not hold."""
+
+    def __init__(self, loader: Loader, shown: str) -> None:
+        self.loader = loader
+        self.shown = shown
+        self.origins: dict[Path_, Origin] = {}
+        self.open: list[yaml.Node] = []
+        self.count = 0
+        self.problems: list[Problem] = []
+
+    def run(self, root: yaml.Node) -> tuple[Any, dict[Path_, Origin]]:
+        value = self.value(root, ())
+        if self.problems:
+            raise ConfigError(*self.problems)
+        return value, self.origins
+
+    def fail(self, node: yaml.Node, path: Path_, message: str) -> None:
+        place = f'{self.shown}:{node.start_mark.line + 1}'
+        self.problems.append(Problem(place, '.'.join(path), message))
+
+    def value(self, node: yaml.Node, path: Path_) -> Any:
+        self.count += 1
+        if self.count > _MOST_NODES or node in self.open:
+            self.fail(node, path, 'anchors that refer to themselves or expand without end')
+            raise ConfigError(*self.problems)
+        self.open.append(node)
+        try:
+            if isinstance(node, yaml.MappingNode) and node.tag == 'tag:yaml.org,2002:map':
+                return dict(self.pairs(node, path))
+            if isinstance(node, yaml.SequenceNode) and node.tag == 'tag:yaml.org,2002:seq':
+                return [self.item(n, (*path, str(i))) for i, n in enumerate(node.value)]
+            if isinstance(node, yaml.ScalarNode) and node.tag in _CORE:
+                return self.scalar(node, path)
+            tag = node.tag.replace('tag:yaml.org,2002:', '!!')
+            self.fail(node, path, f'the tag {tag!r} is refused: a config holds plain values only')
+            return None
+        finally:
+            self.open.pop()
+
+    def item(self, node: yaml.Node, path: Path_) -> Any:
+        self.origins[path] = Origin(self.shown, node.start_mark.line + 1)
+        return self.value(node, path)
+
+    def scalar(self, node: yaml.ScalarNode, path: Path_) -> Any:
+        try:
+            return self.loader.construct_object(node)
+        except ValueError:  # `!!int x`
+            self.fail(node, path, f'{node.value!r} is not what its tag says')
+            return None
+
+    def pairs(self, node: yaml.MappingNode, path: Path_) -> Iterator[tuple[str, Any]]:
+        lines: dict[str, int] = {}
+        merged: list[yaml.Node] = []
+        for key_node, value_node in node.value:
+            if key_node.tag == 'tag:yaml.org,2002:merge':
+                merged += value_node.value if _is_list(value_node) else [value_node]
+                continue
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.fail(key_node, path, 'a key must be a plain word')
+                continue
+            key, line = str(key_node.value), key_node.start_mark.line + 1
+            if key in lines:
+                message = f'duplicate key {key!r}; it stands on line {lines[key]} already'
+                self.fail(key_node, (*path, key), message)
+                continue
+            lines[key] = line
+            self.origins[(*path, key)] = Origin(self.shown, line)
+            yield key, self.value(value_node, (*path, key))
+        for other in merged:  # `<<: *anchor` gives what the mapping does not say itself
+            if not isinstance(other, yaml.MappingNode):
+                self.fail(other, path, '`<<` takes a mapping')
+                continue
+            for key, value in self.pairs_of_merge(other, path, lines):
+                yield key, value
+
+    def pairs_of_merge(
+        self, node: yaml.MappingNode, path: Path_, lines: dict[str, int]
+    ) -> Iterator[tuple[str, Any]]:
+        kept = [(k, v) for k, v in node.value if str(k.value) not in lines]
+        lines.update({str(k.value): k.start_mark.line + 1 for k, _ in kept})
+        yield from self.pairs(yaml.MappingNode(node.tag, kept, node.start_mark), path)
+
+
+def _is_list(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.SequenceNode)
+
+
+def _yaml_message(error: yaml.MarkedYAMLError, text: str) -> str:
+    mark = error.problem_mark or error.context_mark
+    if mark is not None:
+        lines = text.split('\n')
+        for number in (mark.line, mark.line - 1):
+            if 0 <= number < len(lines) and re.match(r'^ *\t', lines[number]):
+                return 'a tab is used for indentation; use spaces'
+    if error.problem and 'but found another document' in error.problem:
+        return 'a second document (---) starts here; a config is one document'
+    context = f'{error.context}: ' if error.context else ''
+    hint = ''
+    if error.problem and 'mapping values are not allowed here' in error.problem:
+        hint = '; is the indentation right, and is a value with a colon quoted?'
+    return f'is not YAML: {context}{error.problem}{hint}'
