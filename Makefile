@@ -26,13 +26,30 @@ venv-package:
 	@if [ "$$(id -u)" = 0 ]; then S=; else S=sudo; fi; \
 	  $$S apt-get update -qq && $$S apt-get install -y -qq python3-venv >/dev/null
 
+# A few minutes' training, far less than the paper's 5,000 steps: enough to see all of it work.
+DEMO_BUDGET := train_cfg.max_epochs=4 train_cfg.val_interval=1 \
+  train_dataloader.batch_size=4 train_dataloader.dataset.size=128 \
+  train_dataloader.dataset.length=400 optim_wrapper.optimizer.lr=1e-3
+
 # Train LDP-Net on the embedded synthetic scene, test it, sharpen the scene.
 demo: $(SETUP)
-	@BIN=$(BIN) sh tools/demo.sh synthetic work/demo
+	@$(MAKE) -s sharpened CONFIG=ldpnet/ldpnet_2022_synthetic OUT=work/demo
 
 # The same on the IKONOS scene of TOOLKIT_DATA.
 demo-real: $(SETUP)
-	@BIN=$(BIN) sh tools/demo.sh ikonos work/demo-real
+	@test -n "$$TOOLKIT_DATA" || { echo 'set TOOLKIT_DATA to the folder that holds ikonos/'; exit 2; }
+	@$(MAKE) -s sharpened CONFIG=ldpnet/ldpnet_2022 OUT=work/demo-real
+
+.PHONY: sharpened
+sharpened:
+	@rm -rf $(OUT)
+	$(BIN)/toolkit train $(CONFIG) $(DEMO_BUDGET) --work-dir $(OUT)
+	$(BIN)/toolkit test --run $(OUT)
+	$(BIN)/toolkit predict --run $(OUT) --output $(OUT)/sharpened.tif
+	@echo
+	@echo 'picture  $(OUT)/sharpened.png'
+	@echo 'image    $(OUT)/sharpened.tif'
+	@echo 'table    $(OUT)/metrics.json (printed above)'
 
 test: $(SETUP)
 	$(BIN)/python -m pytest

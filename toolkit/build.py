@@ -82,9 +82,35 @@ def fill(cls: type, node: Mapping[str, Any], path: str = '') -> Any:
 
 @functools.cache
 def signature(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Parameters by name without `self`, annotations resolved."""
-    parameters = dict(inspect.signature(cls).parameters)
+    """Parameters by name without `self`, annotations resolved.
+
+    A constructor that hands `**kwargs` on takes what its base classes take too; which of those it
+    needs is not known (it may supply them itself), so their default reads `...`.
+    """
+    found = _parameters(cls)
+    bases = list(cls.__mro__[1:-1]) if isinstance(cls, type) else []
+    own = cls
+    while bases and any(p.kind is p.VAR_KEYWORD for p in found.values()):
+        base = bases.pop(0)
+        if base.__init__ is own.__init__:  # type: ignore[misc]
+            continue
+        own = base
+        found = {n: p for n, p in found.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+        for name, parameter in _parameters(base).items():
+            if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+                required = parameter.default is parameter.empty
+                parameter = parameter.replace(default=...) if required else parameter
+            found.setdefault(name, parameter)
+    return found
+
+
+def _parameters(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     target = cls.__init__ if isinstance(cls, type) else cls  # type: ignore[misc]
+    if getattr(target, '__module__', '') == 'torch.nn.modules.module':
+        return {}  # a module without a constructor: torch's own says (*args, **kwargs), takes none
+    parameters = dict(inspect.signature(target).parameters)
+    if isinstance(cls, type):
+        parameters.pop(next(iter(parameters), ''), None)  # self
     try:
         hints = typing.get_type_hints(target)
     except Exception:  # a library whose annotations cannot be resolved is checked by name alone

@@ -27,7 +27,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked, 130 or 143 interrupted)."""
     arguments = _parse(argv)
     try:
-        _add_plugins(arguments)
         return arguments.run(arguments) or 0
     except ToolkitError as error:
         print(error, file=sys.stderr)
@@ -60,13 +59,14 @@ def _parser() -> argparse.ArgumentParser:
     def verb(name: str, run: Callable[[argparse.Namespace], int | None], help_: str) -> _Verb:
         sub = verbs.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + '.')
         sub.set_defaults(run=run)
-        sub.add_argument(
-            '--plugin',
-            action='append',
-            default=[],
-            metavar='MODULE|PATH',
-            help='a plugin beside the built-in ones; may be given several times',
-        )
+        if name not in ('show', 'diff', 'rerun'):
+            sub.add_argument(
+                '--plugin',
+                action='append',
+                default=[],
+                metavar='MODULE|PATH',
+                help='a plugin beside the built-in ones; may be given several times',
+            )
         return sub
 
     sub = verb('train', _train, 'train a config, validating on the way')
@@ -110,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = verb('list', _list, 'list kinds and their parts, and the shipped configs')
     sub.add_argument('kind', nargs='?', help='only this kind, with what each part is')
+    sub.add_argument('--markdown', action='store_true', help='the reference of all parts')
 
     sub = verb('rerun', _rerun, 'repeat a run from what it left behind, and compare')
     sub.add_argument('folder', type=Path, metavar='DIR', help='folder of the run to repeat')
@@ -160,13 +161,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def _add_plugins(arguments: argparse.Namespace) -> None:
-    from toolkit import plugins
-
-    for plugin in arguments.plugin:
-        plugins.add(plugin)
-
-
 # -- verbs that need no torch ---------------------------------------------------------------------
 
 
@@ -188,13 +182,18 @@ def _diff(arguments: argparse.Namespace) -> None:
         from toolkit.bench.cost import compare
         from toolkit.config.check import checked
 
-        print(compare(checked(before).model, checked(after).model))
+        first, second = checked(before).model, checked(after).model
+        with after.placing():
+            print(compare(first, second))
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    from toolkit.listing import listing
+    from toolkit import plugins
+    from toolkit.listing import listing, reference
 
-    print(listing(arguments.kind))
+    for plugin in arguments.plugin:
+        plugins.add(plugin)
+    print(reference() if arguments.markdown else listing(arguments.kind))
 
 
 # -- verbs that do --------------------------------------------------------------------------------
@@ -205,11 +204,13 @@ def _check(arguments: argparse.Namespace) -> None:
     from toolkit.config.check import checked
 
     config = load(arguments.config, arguments.overrides)
+    config.use_plugins(arguments.plugin)
     run = checked(config)
     if arguments.shapes:
         from toolkit.bench.cost import cost, table
 
-        print(table(cost(run.model, arguments.size)))
+        with config.placing():
+            print(table(cost(run.model, arguments.size)))
     else:
         print(f'{arguments.config}: no problem found')
 
@@ -218,7 +219,11 @@ def _train(arguments: argparse.Namespace) -> int:
     from toolkit.engine import commands
 
     return commands.train(
-        arguments.config, arguments.overrides, arguments.work_dir, resume=arguments.resume
+        arguments.config,
+        arguments.overrides,
+        arguments.work_dir,
+        resume=arguments.resume,
+        plugins=arguments.plugin,
     )
 
 
@@ -229,8 +234,9 @@ def _test(arguments: argparse.Namespace) -> int:
         arguments.config,
         arguments.overrides,
         run_dir=arguments.run_dir,
-        checkpoint=arguments.checkpoint,
+        checkpoint_name=arguments.checkpoint,
         work_dir=arguments.work_dir,
+        plugins=arguments.plugin,
     )
 
 
@@ -241,11 +247,12 @@ def _predict(arguments: argparse.Namespace) -> int:
         arguments.config,
         arguments.overrides,
         run_dir=arguments.run_dir,
-        checkpoint=arguments.checkpoint,
+        checkpoint_name=arguments.checkpoint,
         inputs=arguments.input,
         output=arguments.output,
         sensor=arguments.sensor,
         tile=arguments.tile,
+        plugins=arguments.plugin,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import textwrap
 
 from toolkit import plugins
@@ -58,3 +60,40 @@ def _parts(kind: Kind) -> list[str]:
 
 def _name(entry: plugins.Entry) -> str:
     return entry.name
+
+
+def reference() -> str:
+    """The registry reference in Markdown: every part of every plugin with its arguments.
+
+    Imports the plugins, since arguments come from signatures.
+    """
+    lines = [
+        '# Parts',
+        '',
+        'Every registered part with its arguments; those that a parent supplies are in italics. ',
+        'Made by `toolkit list --markdown`.',
+    ]
+    for kind in sorted(kinds().values(), key=lambda k: k.name):
+        names = kind.names()
+        if not names:
+            continue
+        wired = ', '.join(f'`{name}`' for name in kind.wired) or 'nothing'
+        lines += ['', f'## {kind.name}', '', f'Interface `{kind.interface_path}`; wired: {wired}.']
+        if kind.library:
+            lines.append(f'Every class of `{kind.library}` may be named too.')
+        for name in names:
+            lines += _part_reference(kind, name)
+    return '\n'.join(lines)
+
+
+def _part_reference(kind: Kind, name: str) -> list[str]:
+    from toolkit.build import signature
+
+    cls = kind.get(name)
+    summary = (cls.__doc__ or '').strip().split('\n')[0]
+    lines = ['', f'### {name}', '', f'{summary} (`{cls.__module__}`)', '']
+    for argument, parameter in signature(cls).items():
+        text = str(parameter.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD))
+        text = re.sub(r'\b(?:[a-z_]\w*\.)+(?=[A-Za-z_])', '', text)  # names without their modules
+        lines.append(f'- *`{text}`*' if argument in kind.wired else f'- `{text}`')
+    return lines

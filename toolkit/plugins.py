@@ -54,17 +54,20 @@ class Index:
         return sorted({e.name for e in self.entries if e.kind == kind})
 
 
-def add(plugin: str, base: Path | None = None) -> None:
+def add(plugin: str, base: Path | None = None) -> str:
     """Make a plugin known: a module's name, or the path of a .py file or of a package's folder.
 
     Args:
         plugin: as written by the user.
         base: folder that a relative path starts from (the config's); the working folder if None.
+    Returns:
+        The module's name, or the absolute path: what names the plugin from anywhere.
     Raises:
         RegistryError: no such module or path.
     """
     path = (base or Path.cwd()) / plugin
-    if plugin.endswith('.py') or '/' in plugin or path.is_dir():
+    by_path = plugin.endswith('.py') or '/' in plugin or path.is_dir()
+    if by_path:
         name, root = _module_of_path(path.resolve())
     else:
         name, root = plugin, _source_of(plugin)
@@ -76,6 +79,7 @@ def add(plugin: str, base: Path | None = None) -> None:
     if name not in _roots:
         _roots[name] = root
         _clear()
+    return str(root) if by_path else plugin
 
 
 def index() -> Index:
@@ -173,6 +177,9 @@ def _module_of_path(path: Path) -> tuple[str, Path]:
         raise RegistryError(f'the plugin folder {path} has no __init__.py')
     if not path.exists():
         raise RegistryError(f'no plugin file {path}')
+    for known, root in _roots.items():
+        if root == path:
+            return known, path
     name = path.stem if path.is_file() else path.name
     # Not to be mistaken for an installed module of the same name.
     name = f'plugin_{name}' if _roots.get(name, path) != path or _is_installed(name) else name

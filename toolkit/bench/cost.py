@@ -47,11 +47,13 @@ def cost(model: Part, size: int | None = None) -> list[Row]:
         ]
         try:
             with FlopCounterMode(display=False) as counter, torch.no_grad():
-                output = system(system.example(1, size), mode='tensor')
+                system(system.example(1, size), mode='tensor')
         finally:
             for handle in handles:
                 handle.remove()
     flops = counter.get_flop_counts()
+    with torch.device('meta'), torch.no_grad():
+        output = system(system.example(1, size), mode='predict')
     root = type(system).__name__
     total = sum(flops.get('Global', {}).values())
     rows = [Row('', root, _shape(output), _parameters(system), total // 2)]

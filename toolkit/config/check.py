@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
@@ -23,7 +24,15 @@ from toolkit.build import (
 )
 from toolkit.config.load import Config
 from toolkit.config.schema import RunConfig
-from toolkit.config.yamlfile import ConfigError, Path_, Problem, kind
+from toolkit.config.yamlfile import (
+    COMMAND_LINE,
+    ConfigError,
+    Path_,
+    Problem,
+    kind,
+    shown,
+    split,
+)
 from toolkit.errors import PartError, RegistryError, ToolkitError, did_you_mean, nearest
 from toolkit.registry import Kind
 
@@ -33,12 +42,25 @@ _UNSAID = inspect.Parameter.empty
 def check(config: Config) -> list[Problem]:
     """All that is wrong in a run's config; empty when it can be built."""
     try:
-        config.add_plugins()
+        config.use_plugins()
     except ConfigError as error:
         return list(error.problems)
     checker = _Checker(config)
     checker.call(RunConfig, config.tree, (), wired=())
-    return checker.problems
+    return _once(checker.problems, config)
+
+
+def _once(problems: list[Problem], config: Config) -> list[Problem]:
+    """What several places take over by `${...}` is wrong once, where it is written."""
+
+    def taken_over(problem: Problem) -> bool:
+        path = split(problem.path)
+        return any(path[:n] in config.references for n in range(1, len(path) + 1))
+
+    first: dict[tuple[str, str], Problem] = {}
+    for problem in sorted(problems, key=taken_over):
+        first.setdefault((problem.place, problem.message), problem)
+    return [problem for problem in problems if problem in first.values()]
 
 
 def checked(config: Config) -> RunConfig:
@@ -58,6 +80,7 @@ class _Checker:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.own_places = (f'{shown(config.file)}:', str(COMMAND_LINE))
         self.problems: list[Problem] = []
 
     def fail(self, path: Path_, message: str) -> None:
@@ -97,7 +120,10 @@ class _Checker:
         try:
             fill(cls, node, '.'.join(path))
         except PartError as error:
-            self.fail(path, error.message)
+            named = [key for key in node if re.search(rf'\b{key}\b', error.message)]
+            # Of several keys that do not go together, the one that the config itself added.
+            own = [k for k in named if self.config.place((*path, k)).startswith(self.own_places)]
+            self.fail((*path, *(own or named)[-1:]), error.message)
 
     def _unknown(self, cls: Any, name: str, settable: Sequence[str], path: Path_) -> str:
         hint = did_you_mean(name, settable)
@@ -171,8 +197,9 @@ class _Checker:
                     (*path, 'type'), f'found {_found(name)}, expected the name of a {kind_.name}'
                 )
                 return
-            hint = did_you_mean('type', node)
-            self.fail(path, f'no `type`: which {kind_.name}?{hint.removeprefix(";")}')
+            near = nearest('type', node, 1)
+            hint = f' ({near[0]!r} is not `type`)' if near else ''
+            self.fail(path, f'no `type`: which {kind_.name}?{hint}')
             return
         try:
             cls = kind_.get(name)

@@ -13,8 +13,10 @@ from toolkit.errors import did_you_mean
 _REFERENCE = re.compile(r'(?<!\$)\$\{([^{}]*)\}')
 
 
-def interpolate(tree: dict[str, Any], origins: Origins) -> tuple[dict[str, Any], Origins]:
-    """The tree with every reference replaced, and its origins.
+def interpolate(
+    tree: dict[str, Any], origins: Origins
+) -> tuple[dict[str, Any], Origins, set[Path_]]:
+    """The tree with every reference replaced, its origins, and the paths where references stood.
 
     Raises:
         ConfigError: references to what is not there, or in a circle; all of them.
@@ -23,7 +25,7 @@ def interpolate(tree: dict[str, Any], origins: Origins) -> tuple[dict[str, Any],
     result = resolver.walk(tree, ())
     if resolver.problems:
         raise ConfigError(*resolver.problems)
-    return result, {**origins, **resolver.added}
+    return result, {**origins, **resolver.added}, resolver.references
 
 
 class _Resolver:
@@ -33,6 +35,7 @@ class _Resolver:
         self.tree = tree
         self.origins = origins
         self.added: Origins = {}
+        self.references: set[Path_] = set()
         self.problems: list[Problem] = []
 
     def walk(self, value: Any, path: Path_, chain: tuple[str, ...] = ()) -> Any:
@@ -53,6 +56,7 @@ class _Resolver:
 
     def reference(self, target: str, path: Path_, chain: tuple[str, ...]) -> Any:
         target = target.strip()
+        self.references.add(path)
         if target in chain:
             circle = ' -> '.join((*chain, target))
             return self.fail(path, f'${{{target}}} refers to itself: {circle}')

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from toolkit.config.yamlfile import (
     shown,
     split,
 )
-from toolkit.errors import RegistryError, did_you_mean
+from toolkit.errors import PartError, RegistryError, did_you_mean
 
 
 @dataclass
@@ -36,12 +37,14 @@ class Config:
         tree: mappings, lists and plain values; no `_base_`, `_delete_` or `${...}` is left.
         origins: where each path of the tree was written.
         overrides: as given on the command line.
+        references: paths whose values are taken over from elsewhere by `${...}`.
     """
 
     file: Path
     tree: dict[str, Any]
     origins: Origins = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
+    references: set[Path_] = field(default_factory=set)
 
     def place(self, path: str | Path_) -> str:
         """`file:line` of a path, or of the nearest one above it."""
@@ -52,24 +55,40 @@ class Config:
         text = path if isinstance(path, str) else '.'.join(path)
         return Problem(self.place(path), text, message)
 
-    def add_plugins(self) -> None:
-        """Make the plugins known that the config names.
+    @contextmanager
+    def placing(self) -> Iterator[None]:
+        """Adds file and line to what parts that are built inside say of their arguments."""
+        try:
+            yield
+        except PartError as error:
+            if not error.path:
+                raise
+            raise ConfigError(self.problem(error.path, error.message)) from error
+
+    def use_plugins(self, extra: Sequence[str] = ()) -> None:
+        """Make the plugins known that the config names, and `extra` ones from the command line.
+
+        The tree then names them by absolute paths, so that a copy of it elsewhere does too.
 
         Raises:
             ConfigError: one cannot be found.
         """
         problems = []
         named = self.tree.get('plugins')
+        found = []
         for number, plugin in enumerate(named if isinstance(named, list) else []):
             path = ('plugins', str(number))
-            origin = self.origins.get(path, COMMAND_LINE)
+            origin = self.origins.get(path, self.origins.get(path[:1], COMMAND_LINE))
             base = Path(origin.file).resolve().parent if origin.line else Path.cwd()
             try:
-                plugins.add(str(plugin), base)
+                found.append(plugins.add(str(plugin), base))
             except RegistryError as error:
                 problems.append(self.problem(path, str(error)))
         if problems:
             raise ConfigError(*problems)
+        found += [plugins.add(plugin) for plugin in extra]
+        if found:
+            self.tree['plugins'] = list(dict.fromkeys(found))
 
 
 def load(name: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -86,8 +105,8 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Config:
     tree, origins = _with_bases(file, ())
     for text in overrides:
         override(tree, origins, text)
-    tree, origins = interpolate(tree, origins)
-    return Config(file, tree, origins, tuple(overrides))
+    tree, origins, references = interpolate(tree, origins)
+    return Config(file, tree, origins, tuple(overrides), references)
 
 
 def from_tree(tree: dict[str, Any], file: Path, origins: Origins | None = None) -> Config:

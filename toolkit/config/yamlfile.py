@@ -97,6 +97,13 @@ class Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: object) -> bool:
         return True
 
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        # Escaped where it would take several lines.
+        style = None if data.isprintable() else '"'
+        return self.represent_scalar('tag:yaml.org,2002:str', data, style=style)
+
+
+Dumper.add_representer(str, Dumper.represent_str)
 
 _RESOLVERS = (
     ('bool', r'true|True|TRUE|false|False|FALSE', 'tTfF'),

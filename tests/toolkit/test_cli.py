@@ -1,0 +1,107 @@
+"""The command line: quick where it can be, one line where it must."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from toolkit.cli import main
+
+CONFIG = 'ldpnet/ldpnet_2022_synthetic'
+
+
+def status(*argv):
+    """Exit status, also where argparse exits by itself."""
+    try:
+        return main(argv)
+    except SystemExit as error:
+        return error.code
+
+
+@pytest.mark.parametrize(
+    'argv',
+    [
+        ['--help'],
+        ['train', '--help'],
+        ['show', CONFIG],
+        ['show', CONFIG, '--origins', 'model.generator.width=8'],
+        ['diff', CONFIG, 'ldpnet/ldpnet_2022_wv2'],
+    ],
+)
+def test_light_verbs_import_neither_torch_nor_mmengine(argv):
+    code = (
+        'import sys\nfrom toolkit.cli import main\n'
+        'try:\n    done = main(sys.argv[1:])\nexcept SystemExit as error:\n    done = error.code\n'
+        'assert not done, done\n'
+        'heavy = {"torch", "mmengine", "numpy", "rich"} & set(sys.modules)\n'
+        'assert not heavy, heavy'
+    )
+    done = subprocess.run([sys.executable, '-c', code, *argv], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_show_prints_is_the_same_config(tmp_path, capsys):
+    assert status('show', CONFIG) == 0
+    (tmp_path / 'shown.yaml').write_text(capsys.readouterr().out)
+    assert status('diff', CONFIG, str(tmp_path / 'shown.yaml')) == 0
+    assert capsys.readouterr().out == 'no difference: both configs run the same\n'
+
+
+def test_show_tells_origins(capsys):
+    assert status('show', CONFIG, '--origins', 'train_cfg.max_epochs=3') == 0
+    lines = capsys.readouterr().out.split('\n')
+    (width,) = [line for line in lines if line.strip().startswith('generator:')]
+    assert '_base_/models/ldpnet_2022.yaml:' in width
+    (epochs,) = [line for line in lines if line.strip().startswith('max_epochs:')]
+    assert epochs.endswith('# command line')
+
+
+def test_diff_applies_overrides_to_the_second(capsys):
+    assert status('diff', CONFIG, CONFIG, 'model.losses.kl=null', 'model.generator.width=8') == 0
+    out = capsys.readouterr().out
+    assert 'removed (1)\n  model.losses.kl: - ' in out
+    assert '  model.generator.width: 16 -> 8' in out
+
+
+def test_diff_with_cost(capsys):
+    assert status('diff', CONFIG, CONFIG, 'model.bands=8', '--cost') == 0
+    assert 'parameters: 107,445 -> 131,221' in capsys.readouterr().out
+
+
+def test_check_with_shapes(capsys):
+    assert status('check', CONFIG, '--shapes', '--size', '64') == 0
+    rows = capsys.readouterr().out.split('\n')
+    assert rows[0].split() == ['part', 'class', 'output', 'parameters', 'MACs']
+    (generator,) = [row.split() for row in rows if row.startswith('model.generator ')]
+    assert generator[1:6] == ['LDPNet', '(1,', '4,', '64,', '64)']
+
+
+@pytest.mark.parametrize(
+    ('argv', 'expected'),
+    [
+        (['chek', CONFIG], "invalid choice: 'chek'"),
+        (['show'], 'which CONFIG?'),
+        (['show', CONFIG, 'another'], 'one config expected, found 2'),
+        (['show', CONFIG, '--orgins'], 'unrecognized arguments: --orgins'),
+        (['train', CONFIG], 'the following arguments are required: --work-dir'),
+        (['show', CONFIG, 'model.widht=3'], "no key 'model.widht'"),
+        (['list', 'backbon'], "no kind is named 'backbon'; did you mean 'backbone'?"),
+        (['list', '--plugin', 'nowhere.py'], 'no plugin file '),
+        (['check', CONFIG, '--plugin', 'no_module'], "no plugin module 'no_module'"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(argv, expected, capsys):
+    assert status(*argv) == 2
+    captured = capsys.readouterr()
+    assert expected in captured.err
+    assert captured.err.count('\n') == 1
+    assert captured.out == ''
+
+
+def test_overrides_may_stand_anywhere(capsys):
+    assert status('show', 'model.generator.width=8', CONFIG, '--origins', 'model.bands=8') == 0
+    out = capsys.readouterr().out
+    assert 'width: 8' in out
+    assert 'bands: 8' in out
