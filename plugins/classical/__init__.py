@@ -1,0 +1,1 @@
+"""Methods without training, behind the generator's interface: the baselines of every table."""

@@ -1,0 +1,1 @@
+"""LDP-Net: unsupervised pansharpening with learnable degradation processes (Ni et al. 2022)."""

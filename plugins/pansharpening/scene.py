@@ -1,0 +1,242 @@
+"""Scenes: pairs of a multispectral and a panchromatic image, read by windows."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from plugins.pansharpening.sensors import Sensor
+from toolkit.errors import DataError
+from toolkit.registry import Kind
+
+SCENES = Kind('scene', 'plugins.pansharpening.scene.Scene')
+
+DATA_VARIABLE = 'TOOLKIT_DATA'
+
+
+class Window(NamedTuple):
+    """A rectangle of a grid, in pixels of that grid."""
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Row and column slices."""
+        return (
+            slice(self.row, self.row + self.height),
+            slice(self.col, self.col + self.width),
+        )
+
+    def reduced(self, ratio: int) -> Window:
+        """The same rectangle on a grid `ratio` times coarser; must fall on its pixels.
+
+        Raises:
+            ValueError: it does not.
+        """
+        if any(value % ratio for value in self):
+            raise ValueError(f'{self} does not fall on the pixels of a grid {ratio} times coarser')
+        return Window(*(value // ratio for value in self))
+
+    def enlarged(self, ratio: int) -> Window:
+        """The same rectangle on a grid `ratio` times finer."""
+        return Window(*(value * ratio for value in self))
+
+    def __str__(self) -> str:
+        bottom, right = self.row + self.height, self.col + self.width
+        return f'rows {self.row}:{bottom}, columns {self.col}:{right}'
+
+
+class Georeference(NamedTuple):
+    """Where the PAN grid lies: rasterio's CRS (or None) and affine transform."""
+
+    crs: Any
+    transform: Any
+
+
+class Scene(ABC):
+    """A multispectral image and a PAN `ratio` times finer that cover the same ground.
+
+    Pixels are float32 digital numbers divided by `scale`, in [0, 1] as the sensor delivers them;
+    values are not clipped. Windows are in pixels of the grid that is read.
+
+    Attributes:
+        name: short, for tables and file names.
+        sensor: whose image it is.
+        bits: bit depth of the digital numbers.
+    """
+
+    name: str
+    sensor: Sensor
+    bits: int
+
+    @property
+    @abstractmethod
+    def bands(self) -> int:
+        """C of the multispectral image."""
+
+    @property
+    @abstractmethod
+    def ms_shape(self) -> tuple[int, int]:
+        """h and w of the multispectral image."""
+
+    @property
+    @abstractmethod
+    def pan_shape(self) -> tuple[int, int]:
+        """H and W of PAN."""
+
+    @property
+    def ratio(self) -> int:
+        """PAN pixels per multispectral pixel along each axis."""
+        return self.pan_shape[0] // self.ms_shape[0]
+
+    @property
+    def scale(self) -> int:
+        """The digital number that is 1."""
+        return 2**self.bits - 1
+
+    @property
+    def georeference(self) -> Georeference | None:
+        """Where the PAN grid lies; None where that is not known."""
+        return None
+
+    @property
+    def reference(self) -> np.ndarray | None:
+        """The true image at PAN's resolution (C, H, W), for scenes that were simulated."""
+        return None
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        """Boolean (H, W), True where there is data; None where there is everywhere."""
+        return None
+
+    @abstractmethod
+    def read_ms(self, window: Window | None = None) -> np.ndarray:
+        """(C, h, w) float32; the whole image without a window.
+
+        Raises:
+            DataError: it cannot be read, or holds values that are not finite or too large.
+        """
+
+    @abstractmethod
+    def read_pan(self, window: Window | None = None) -> np.ndarray:
+        """(1, H, W) float32; otherwise as `read_ms`."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A short hash of what is read."""
+
+
+def data_path(path: str | Path) -> Path:
+    """Where a file of data is: as given if absolute, else in $TOOLKIT_DATA, else from here.
+
+    Raises:
+        DataError: it is in none of them; says where it was looked for.
+    """
+    path = Path(path).expanduser()
+    root = os.environ.get(DATA_VARIABLE)
+    folders = [Path(root)] if root else []
+    if path.is_absolute():
+        candidates = [path]
+    else:
+        candidates = [folder / path for folder in [*folders, Path.cwd()]]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    if path.is_dir() or any(c.is_dir() for c in candidates):
+        raise DataError(f'{path} is a folder; name the image file in it')
+    if path.is_absolute():
+        raise DataError(f'no file {path}')
+    looked = ' nor in '.join(f'{c.parent}' for c in candidates)
+    advice = f'set {DATA_VARIABLE} to the folder that holds it'
+    if root and not Path(root).is_dir():
+        advice = f'{DATA_VARIABLE} is {root}, which is no folder; {advice}'
+    raise DataError(f'no file {path.name} in {looked} (from {str(path)!r}); {advice}')
+
+
+def scaled(values: np.ndarray, bits: int, where: str) -> np.ndarray:
+    """Digital numbers as float32 in units of the largest, after checking them.
+
+    Args:
+        values: digital numbers of any numeric type.
+        bits: bit depth that they should have.
+        where: file and window, for errors.
+    Raises:
+        DataError: NaN or infinite values, or integers that need more bits.
+    """
+    scale = 2**bits - 1
+    if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
+        raise DataError(f'{where}: found values of type {values.dtype}, expected real numbers')
+    if values.dtype.kind == 'f' and not np.isfinite(values).all():
+        bad = int((~np.isfinite(values)).sum())
+        raise DataError(
+            f'{where}: {bad} of {values.size} values are NaN or infinite; expected digital '
+            'numbers, so repair or crop the image, or declare its nodata value'
+        )
+    largest = values.max(initial=0)
+    if largest > scale and (values.dtype.kind != 'f' or bool((values == np.round(values)).all())):
+        raise DataError(
+            f'{where}: found the digital number {largest:g}, but {bits} bits end at {scale}; '
+            f'set bit_depth to {int(largest).bit_length()} or what the product states'
+        )
+    return values.astype(np.float32) / np.float32(scale)
+
+
+def check_pair(sensor: Sensor, ms: tuple[int, int, int], pan: tuple[int, int], where: str) -> None:
+    """Check that the shapes of an image (C, h, w) and its PAN (H, W) belong together.
+
+    Raises:
+        DataError: PAN is no integer multiple of the image, or not the same along both axes, or the
+            sensor has another number of bands.
+    """
+    bands, h, w = ms
+    ratio = pan[0] // h if h else 0
+    if ratio < 1 or pan != (ratio * h, ratio * w):
+        raise DataError(
+            f'{where}: found an MS of {h} x {w} and a PAN of {pan[0]} x {pan[1]} pixels; expected '
+            'a PAN that is the same integer multiple along both axes, so crop both to the '
+            'ground that they share'
+        )
+    if sensor.band_names and len(sensor.band_names) != bands:
+        raise DataError(
+            f'{where}: found {bands} bands, but {sensor.title} has {len(sensor.band_names)} '
+            f"({', '.join(sensor.band_names)}); name the sensor that took it, or 'generic'"
+        )
+
+
+def check_bit_depth(bits: int) -> int:
+    """`bits` where digital numbers can have it.
+
+    Raises:
+        ValueError: it is not between 1 and 32.
+    """
+    if not 1 <= bits <= 32:
+        raise ValueError(f'bit_depth must be between 1 and 32, found {bits}')
+    return bits
+
+
+def file_hash(*paths: Path) -> str:
+    """A short hash of the contents of files."""
+    digest = hashlib.sha256()
+    for path in paths:
+        status = path.stat()
+        digest.update(_hash_of(path, status.st_mtime_ns, status.st_size).encode())
+    return digest.hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=256)
+def _hash_of(path: Path, modified: int, size: int) -> str:
+    # The time and size only key the cache: a file that changed is read again.
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,105 @@
+"""What is known about each sensor: bands, bit depth, and its MTF gains at Nyquist.
+
+Gains as in Vivone et al., "A critical comparison among pansharpening algorithms", IEEE TGRS 2015,
+and the DLPan toolbox (Deng et al., IEEE GRSM 2022).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from toolkit.errors import DataError, did_you_mean
+
+BGRN = ('blue', 'green', 'red', 'nir')
+WORLDVIEW = ('coastal', 'blue', 'green', 'yellow', 'red', 'red edge', 'nir1', 'nir2')
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """A multispectral and panchromatic sensor.
+
+    Args:
+        name: short name, as in configs.
+        title: full name.
+        bits: bit depth of its digital numbers.
+        ms_gains: MTF amplitude at the Nyquist frequency of the MS grid, per band in `band_names`'
+            order; one value where all bands share it.
+        pan_gain: the same of PAN at the Nyquist frequency of its own grid.
+        band_names: in the order in which products are delivered; empty where that differs.
+    """
+
+    name: str
+    title: str
+    bits: int
+    ms_gains: tuple[float, ...]
+    pan_gain: float
+    band_names: tuple[str, ...] = ()
+
+    def gains(self, bands: int) -> tuple[float, ...]:
+        """MTF gains of an image of `bands` bands.
+
+        Raises:
+            DataError: the sensor has another number of bands and their gains differ.
+        """
+        if len(set(self.ms_gains)) == 1:
+            return self.ms_gains[:1] * bands
+        if len(self.ms_gains) != bands:
+            raise DataError(
+                f'{self.title} has {len(self.ms_gains)} bands with MTF gains of their own, '
+                f'found an image of {bands}; name the sensor that took it'
+            )
+        return self.ms_gains
+
+    def names(self, bands: int) -> tuple[str, ...]:
+        """Band names of an image of `bands` bands; 'band 1', ... where they are not known."""
+        if len(self.band_names) == bands:
+            return self.band_names
+        return tuple(f'band {i + 1}' for i in range(bands))
+
+    def rgb(self, bands: int) -> tuple[int, int, int]:
+        """Indices of the bands shown as red, green and blue."""
+        if len(self.band_names) == bands:
+            red, green, blue = (self.band_names.index(c) for c in ('red', 'green', 'blue'))
+            return red, green, blue
+        if bands == 3:
+            return 0, 1, 2
+        # Unknown products of four and more bands mostly go from blue to red.
+        return (2, 1, 0) if bands > 3 else (0, 0, 0)
+
+
+SENSORS: dict[str, Sensor] = {
+    sensor.name: sensor
+    for sensor in (
+        Sensor('QB', 'QuickBird', 11, (0.34, 0.32, 0.30, 0.22), 0.15, BGRN),
+        Sensor('IKONOS', 'IKONOS', 11, (0.26, 0.28, 0.29, 0.28), 0.17, BGRN),
+        Sensor('GE1', 'GeoEye-1', 11, (0.23,) * 4, 0.16, BGRN),
+        Sensor('WV4', 'WorldView-4', 11, (0.23,) * 4, 0.16, BGRN),
+        Sensor('WV2', 'WorldView-2', 11, (0.35,) * 7 + (0.27,), 0.11, WORLDVIEW),
+        Sensor(
+            'WV3',
+            'WorldView-3',
+            11,
+            (0.325, 0.355, 0.360, 0.350, 0.365, 0.360, 0.335, 0.315),
+            0.14,
+            WORLDVIEW,
+        ),
+        Sensor('GF2', 'GaoFen-2', 10, (0.30,) * 4, 0.15, BGRN),
+        Sensor('Pleiades', 'Pleiades', 12, (0.30,) * 4, 0.15),
+        Sensor('Landsat', 'Landsat 8 or 9 OLI', 16, (0.30,), 0.15),
+        Sensor('generic', 'a sensor with common gains', 16, (0.30,), 0.15),
+    )
+}
+
+
+def sensor(name: str) -> Sensor:
+    """The sensor of that name.
+
+    Raises:
+        ValueError: no such sensor; names the nearest and all there are.
+    """
+    if name in SENSORS:
+        return SENSORS[name]
+    raise ValueError(
+        f'no sensor is named {name!r}{did_you_mean(name, SENSORS)} (there are: '
+        f'{", ".join(SENSORS)})'
+    )

@@ -1,0 +1,65 @@
+"""The shipped configs build the published network, its loss and its schedule."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from plugins.pansharpening.system import Pansharpener
+from tests.plugins.ldpnet import golden
+from toolkit.build import build
+from toolkit.config import load
+from toolkit.config.check import check
+from toolkit.registry import SYSTEMS
+
+LDPNET = ('ldpnet/ldpnet_2022', 'ldpnet/ldpnet_2022_wv2', 'ldpnet/ldpnet_2022_synthetic')
+EXP = ('baselines/exp', 'baselines/exp_wv2', 'baselines/exp_synthetic')
+PARAMETERS = {4: 107_445, 8: 131_221}
+
+
+@pytest.mark.parametrize('name', LDPNET + EXP)
+def test_check(name: str) -> None:
+    assert [str(problem) for problem in check(load(name))] == []
+
+
+@pytest.mark.parametrize('name', LDPNET)
+def test_model_is_the_published_one(name: str) -> None:
+    with torch.device('meta'):
+        system: Pansharpener = build(load(name).tree['model'], SYSTEMS, 'model')
+    assert sum(p.numel() for p in system.parameters()) == PARAMETERS[system.bands]
+    terms = {key: (type(loss), loss.weight) for key, loss in system.losses.items()}
+    assert terms == golden.TERMS
+    assert system.losses['kl'].reduction == 'sum'
+    assert all(p.requires_grad for p in system.parameters())
+
+
+def test_golden_weights_load_into_the_config() -> None:
+    from plugins.ldpnet.published import load_published
+
+    torch.manual_seed(0)
+    system = build(load('ldpnet/ldpnet_2022').tree['model'], SYSTEMS, 'model')
+    load_published(system, golden.published_weights())
+    recorded = golden.recorded()
+    with torch.no_grad():
+        hrms = system.generator(recorded['in_lrms_up'], recorded['in_pan'])
+    torch.testing.assert_close(hrms, recorded['out_hrms'], rtol=1e-5, atol=1e-5)
+
+
+def test_schedule_is_the_published_one() -> None:
+    tree = load('ldpnet/ldpnet_2022').tree
+    assert tree['optim_wrapper']['optimizer'] == {'type': 'Adam', 'lr': 1e-4}
+    assert tree['param_scheduler']['decay']['step_size'] == 5
+    assert tree['param_scheduler']['decay']['gamma'] == 0.1
+    assert tree['train_cfg']['max_epochs'] == 50
+    assert tree['train_dataloader']['batch_size'] == 16
+    assert tree['train_dataloader']['dataset']['size'] == 256
+
+
+@pytest.mark.parametrize('name', LDPNET + EXP)
+def test_one_scene_for_all_loaders(name: str) -> None:
+    """An override of the test scene moves the others too."""
+    tree = load(name, ['test_dataloader.dataset.scene={type: SyntheticScene, size: 512}']).tree
+    loaders = [tree.get(f'{role}_dataloader') for role in ('train', 'val', 'test')]
+    scenes = [loader['dataset']['scene'] for loader in loaders if loader is not None]
+    assert len(scenes) == (3 if name in LDPNET else 1)
+    assert all(scene == {'type': 'SyntheticScene', 'size': 512} for scene in scenes)

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import rasterio
+import scipy.io
+import torch
+from PIL import Image
+from rasterio.transform import from_origin
+from torch import Tensor, nn
+
+from plugins.pansharpening.mat import MatScene
+from plugins.pansharpening.pictures import busiest, comparison, quicklook, stretch_limits
+from plugins.pansharpening.predict import predict_scene, scene_from_inputs, windows
+from plugins.pansharpening.raster import RasterScene, write_geotiff
+from plugins.pansharpening.resample import upsample
+from plugins.pansharpening.scene import Georeference
+from plugins.pansharpening.sensors import sensor
+from plugins.pansharpening.synthetic import SyntheticScene
+from toolkit.errors import DataError, RunError, ToolkitError
+from toolkit.interfaces import Generator
+
+
+class Blur(Generator):
+    """A convolution over all inputs, so that what is missing around a window shows."""
+
+    def __init__(self, bands: int, halo: int | str = 5) -> None:
+        super().__init__()
+        self.halo, self.stride = halo, 2
+        self.conv = nn.Conv2d(bands + 1, bands, 11, padding=5)
+        self.drop = nn.Dropout(0.9)
+
+    def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
+        change = self.conv(torch.cat([lrms_up, pan], 1))
+        return lrms_up + self.drop(change)
+
+
+class Simple(nn.Module):
+    """What `predict_scene` needs of a system."""
+
+    def __init__(self, bands=4, ratio=4, upsampling='interp23tap', halo=5) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.bands, self.ratio, self.upsampling = bands, ratio, upsampling
+        self.generator = Blur(bands, halo)
+
+    def sharpen(self, lrms: Tensor, pan: Tensor) -> Tensor:
+        return self.generator(upsample(lrms, self.ratio, self.upsampling), pan)
+
+
+def _read(path):
+    with rasterio.open(path) as raster:
+        return raster.read(), raster.profile, raster.descriptions
+
+
+@pytest.mark.parametrize('upsampling', ['interp23tap', 'bicubic', 'nearest'])
+def test_windows_give_the_whole_image(tmp_path, upsampling):
+    scene, system = SyntheticScene(4, 256), Simple(upsampling=upsampling)
+    written = predict_scene(system, scene, tmp_path / 'whole.tif', progress=False)
+    assert [path.name for path in written] == ['whole.tif', 'whole.png']
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['whole.png', 'whole.tif']
+    assert system.training  # as it was found
+    whole, profile, names = _read(tmp_path / 'whole.tif')
+    assert whole.dtype == np.uint16
+    assert (profile['blockxsize'], profile['blockysize']) == (256, 256)
+    assert profile['compress'] == 'deflate'
+    assert names == ('blue', 'green', 'red', 'nir')
+    system.eval()
+    with torch.no_grad():
+        lrms, pan = (torch.from_numpy(x)[None] for x in (scene.read_ms(), scene.read_pan()))
+        expected = (system.sharpen(lrms, pan)[0].double() * 2047).round().clamp(0, 2047)
+    np.testing.assert_array_equal(whole, expected.numpy())
+    for tile in (64, 100):
+        path = tmp_path / f'{tile}.tif'
+        predict_scene(system, scene, path, tile=tile, progress=False, picture=False)
+        np.testing.assert_array_equal(_read(path)[0], whole)
+
+
+def test_a_global_network_is_run_on_the_whole_whatever_the_tile(tmp_path):
+    scene, system = SyntheticScene(4, 128), Simple(halo='global')
+    for tile in (None, 32):
+        predict_scene(system, scene, tmp_path / f'{tile}.tif', tile=tile, picture=False)
+    np.testing.assert_array_equal(*(_read(tmp_path / f'{t}.tif')[0] for t in (None, 32)))
+
+
+def test_grid_nodata_and_clipping(tmp_path):
+    rng = np.random.default_rng(0)
+    transform = from_origin(300000, 5000000, 0.5, 0.5)
+    ms = rng.integers(1500, 2048, (4, 16, 16)).astype(np.uint16)
+    pan = rng.integers(1500, 2048, (1, 64, 64)).astype(np.uint16)
+    pan[0, :8] = 0
+    for name, image, at in (
+        ('ms', ms, from_origin(300000, 5000000, 2, 2)),
+        ('pan', pan, transform),
+    ):
+        place = Georeference('EPSG:32633', at)
+        write_geotiff(tmp_path / f'{name}.tif', image, place, nodata=0)
+    scene = scene_from_inputs([f'pan={tmp_path}/pan.tif', f'ms={tmp_path}/ms.tif'], 'IKONOS')
+    predict_scene(Simple(), scene, tmp_path / 'out' / 'sharp.tif', progress=False)
+    image, profile, _ = _read(tmp_path / 'out' / 'sharp.tif')
+    assert profile['transform'] == transform
+    assert profile['crs'].to_epsg() == 32633
+    assert profile['nodata'] == 0
+    assert not image[:, :8].any()
+    assert image[:, 8:].any()
+    assert image.max() == 2047
+
+
+def test_refusals_leave_nothing_behind(tmp_path):
+    scene = SyntheticScene(4, 128)
+    with pytest.raises(DataError, match='4 bands at ratio 4, but the network .* 8 bands'):
+        predict_scene(Simple(bands=8), scene, tmp_path / 'x.tif')
+    with pytest.raises(ToolkitError, match='needs a name such as x.tif'):
+        predict_scene(Simple(), scene, tmp_path / 'x.png')
+    with pytest.raises(ToolkitError, match='is a folder'):
+        predict_scene(Simple(), scene, tmp_path)
+    with pytest.raises(ToolkitError, match='tile must be at least 1'):
+        predict_scene(Simple(), scene, tmp_path / 'x.tif', tile=0)
+    broken = Simple()
+    broken.generator.conv.weight.data[0] = float('nan')
+    with pytest.raises(RunError, match='network gives NaN'):
+        predict_scene(broken, scene, tmp_path / 'x.tif')
+    assert not list(tmp_path.iterdir())
+
+
+def test_inputs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv('TOOLKIT_DATA', raising=False)
+    images = {'I_MS': np.ones((4, 4, 4)), 'I_PAN': np.ones((16, 16))}
+    scipy.io.savemat(tmp_path / 'a.mat', images)
+    for name in ('m.tif', 'p.tif'):
+        (tmp_path / name).touch()
+    assert isinstance(scene_from_inputs(['a.mat'], 'IKONOS'), MatScene)
+    for inputs in (['m.tif', 'p.tif'], ['pan=p.tif', 'ms=m.tif']):
+        scene = scene_from_inputs(inputs, 'IKONOS', 12)
+        assert isinstance(scene, RasterScene)
+        assert (scene.ms_path.name, scene.pan_path.name, scene.bits) == ('m.tif', 'p.tif', 12)
+    for inputs in ([], ['m.tif'], ['ms=m.tif'], ['m.tif', 'pan=p.tif'], ['a', 'b', 'c']):
+        with pytest.raises(ToolkitError, match='expected one .mat file, or two rasters'):
+            scene_from_inputs(inputs, 'IKONOS')
+    with pytest.raises(ToolkitError, match="did you mean 'IKONOS'"):
+        scene_from_inputs(['a.mat'], 'IKONO')
+    with pytest.raises(DataError, match='no file b.mat'):
+        scene_from_inputs(['b.mat'], 'IKONOS')
+
+
+def test_windows_cover_once_and_are_aligned():
+    count = np.zeros((70, 100), int)
+    for core, around in windows((70, 100), tile=30, halo=5, align=4):
+        count[core.slices] += 1
+        assert around.row % 4 == around.col % 4 == 0
+        assert around.row == max(core.row - 8, 0)
+        assert around.row + around.height == min(core.row + core.height + 8, 70)
+    assert (count == 1).all()
+
+
+# -- pictures ----------------------------------------------------------------------------------
+
+
+def test_comparison(tmp_path):
+    scene = SyntheticScene(8, 256)
+    panels = {'PAN': scene.read_pan(), 'reference': scene.reference}
+    comparison(panels, tmp_path / 'c.png', scene.sensor)
+    picture = np.asarray(Image.open(tmp_path / 'c.png')).astype(int)
+    assert picture.shape[1] == 8 + 2 * 408
+    left, right = picture[40:400, 20:400], picture[40:400, 430:810]
+    # Grey, then colours; the frame around the detail is coloured in both.
+    assert np.median(np.ptp(left, axis=2)) == 0
+    assert np.median(np.ptp(right, axis=2)) > 5
+    with pytest.raises(ValueError, match='one size'):
+        comparison(
+            {'a': np.zeros((1, 8, 8)), 'b': np.zeros((1, 8, 9))}, tmp_path / 'd.png', sensor('QB')
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ['c.png']
+
+
+def test_quicklook_stretches_in_common():
+    image = np.linspace(0, 1, 3 * 64 * 64, dtype=np.float32).reshape(3, 64, 64)
+    low, high = stretch_limits([image, image + 1])
+    assert (low < high).all()
+    dark, bright = (
+        np.asarray(quicklook(i, sensor('Landsat'), (low, high))) for i in (image, image + 1)
+    )
+    assert dark.mean() < 80
+    assert bright.mean() > 175
+    assert np.asarray(quicklook(np.full((4, 8, 8), np.nan), sensor('QB'))).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize('shape', [(16, 16), (64, 48), (500, 300)])
+def test_the_detail_lies_inside(shape):
+    window = busiest(np.random.default_rng(0).random(shape))
+    assert 0 <= window.row <= shape[0] - window.height
+    assert 0 <= window.col <= shape[1] - window.width

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plugins.pansharpening.resample import (
+    imresize,
+    imresize_by,
+    interp23tap,
+    polyphase,
+    upsample,
+    upsample_window,
+)
+from tests.plugins.pansharpening.reference import golden
+
+METHODS = ['interp23tap', 'bicubic', 'bilinear', 'nearest']
+
+
+def test_interp23tap_equals_the_toolbox(data_root):
+    images = golden(data_root)
+    for low, fine in (
+        ('ik_crop/ms', 'ik_crop/full/EXP'),
+        ('ik_crop/reduced/ms', 'ik_crop/reduced/EXP'),
+        ('wv2_crop/reduced/ms', 'wv2_crop/reduced/EXP'),
+    ):
+        # The golden images are float32, of some 2047: 1e-4 is their own precision.
+        torch.testing.assert_close(interp23tap(images[low], 4), images[fine], rtol=0, atol=2e-4)
+
+
+def test_imresize_equals_matlab_borders_included(data_root):
+    images = golden(data_root)
+    for name in ('ik_crop', 'wv2_crop'):
+        low = imresize_by(images[f'{name}/pan'], 4)
+        torch.testing.assert_close(low, images[f'{name}/reduced/pan'], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize('ratio', [2, 4, 8])
+def test_interp23tap_keeps_samples_where_it_says(ratio):
+    image = torch.rand(1, 2, 7, 9, dtype=torch.float64)
+    fine = interp23tap(image, ratio)
+    assert fine.shape == (1, 2, 7 * ratio, 9 * ratio)
+    kept = fine[..., ratio // 2 :: ratio, ratio // 2 :: ratio]
+    torch.testing.assert_close(kept, image, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize('ratio', [3, 6, 12])
+def test_interp23tap_refuses_other_ratios(ratio):
+    with pytest.raises(ValueError, match=f'cannot enlarge by {ratio}.*bicubic'):
+        upsample(torch.zeros(1, 1, 8, 8), ratio)
+
+
+def test_unknown_method_and_ratio():
+    with pytest.raises(ValueError, match="'cubic'.*interp23tap, bicubic"):
+        upsample(torch.zeros(1, 1, 8, 8), 4, 'cubic')
+    with pytest.raises(ValueError, match='at least 1, found 0'):
+        upsample(torch.zeros(1, 1, 8, 8), 0, 'nearest')
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_upsample_keeps_constants_and_gradients(method):
+    image = torch.full((2, 3, 8, 6), 0.37, dtype=torch.float64, requires_grad=True)
+    fine = upsample(image, 4, method)
+    assert fine.shape == (2, 3, 32, 24)
+    torch.testing.assert_close(fine, torch.full_like(fine, 0.37), rtol=0, atol=1e-6)
+    fine.sum().backward()
+    # Every sample weighs as much as the fine pixels that it stands for, borders aside.
+    assert image.grad[..., 3:-3, 3:-3].allclose(torch.tensor(16.0, dtype=torch.float64), atol=1e-4)
+
+
+def test_polyphase_is_what_two_doublings_do():
+    assert polyphase(4).shape == (4, 17)
+    assert polyphase(2).shape == (2, 13)
+    assert polyphase(4).sum(1).allclose(torch.ones(4, dtype=torch.float64), atol=1e-6)
+    # The second doubling keeps what the first one gave, at even places.
+    image = torch.rand(1, 1, 16, 16, dtype=torch.float64)
+    once, twice = interp23tap(image, 2), interp23tap(image, 4)
+    torch.testing.assert_close(twice[..., ::2, ::2], once, rtol=0, atol=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    height=st.integers(3, 40),
+    width=st.integers(3, 40),
+    data=st.data(),
+    method=st.sampled_from(METHODS),
+)
+def test_windows_equal_the_whole(height, width, data, method):
+    image = torch.rand(1, 2, height, width, generator=torch.Generator().manual_seed(height))
+    row = data.draw(st.integers(0, height - 1))
+    col = data.draw(st.integers(0, width - 1))
+    window = (
+        row,
+        col,
+        data.draw(st.integers(1, height - row)),
+        data.draw(st.integers(1, width - col)),
+    )
+    whole = upsample(image, 4, method)
+    expected = whole[..., 4 * row : 4 * (row + window[2]), 4 * col : 4 * (col + window[3])]
+    found = upsample_window(image, 4, window, method)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
+
+
+def test_imresize_agrees_with_torch_inside():
+    image = torch.rand(1, 1, 64, 48, dtype=torch.float64)
+    ours = imresize(image, (16, 12))
+    theirs = torch.nn.functional.interpolate(
+        image, (16, 12), mode='bicubic', antialias=True, align_corners=False
+    )
+    torch.testing.assert_close(ours[..., 3:-3, 3:-3], theirs[..., 3:-3, 3:-3])
+
+
+@given(height=st.integers(1, 30), width=st.integers(1, 30), ratio=st.sampled_from([2, 3, 4]))
+@settings(max_examples=30, deadline=None)
+def test_imresize_sizes_and_constants(height, width, ratio):
+    image = torch.full((2, height, width), 5.0)
+    low = imresize_by(image, ratio)
+    assert low.shape == (2, -(-height // ratio), -(-width // ratio))
+    np.testing.assert_allclose(low.numpy(), 5, rtol=1e-5)
+    assert imresize(image, (height * ratio, width)).shape == (2, height * ratio, width)

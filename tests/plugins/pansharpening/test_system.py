@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from plugins.pansharpening.system import OUTPUTS, Pansharpener
+from toolkit.build import Part
+from toolkit.errors import DataError, ToolkitError
+from toolkit.interfaces import Degradation, Generator, Loss
+
+
+class Fuse(Generator):
+    """One convolution over both images; counts its calls."""
+
+    halo = 1
+
+    def __init__(self, bands: int, ratio: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(bands + 1, bands, 3, padding=1)
+        self.wired = (bands, ratio)
+        self.calls = 0
+
+    def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
+        self.calls += 1
+        return self.conv(torch.cat([lrms_up, pan], 1))
+
+
+class Blur(Degradation):
+    def __init__(self, bands: int, ratio: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(bands, bands, 3, padding=1, bias=False)
+        self.seen: list[Tensor] = []
+
+    def forward(self, image: Tensor) -> Tensor:
+        self.seen.append(image)
+        return self.conv(image)
+
+
+class Gray(Degradation):
+    out_bands = 1
+
+    def __init__(self, bands: int, ratio: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(bands, 1, 1, bias=False)
+        self.seen: list[Tensor] = []
+
+    def forward(self, image: Tensor) -> Tensor:
+        self.seen.append(image)
+        return self.conv(image)
+
+
+class ToPan(Loss):
+    def forward(self, hrms_gray: Tensor, pan: Tensor) -> Tensor:
+        return (hrms_gray - pan).square().mean()
+
+
+class ToReference(Loss):
+    def forward(self, hrms: Tensor, reference: Tensor) -> Tensor:
+        return (hrms - reference).abs().mean()
+
+
+class OfPan(Loss):
+    def forward(self, pan_reblurred: Tensor) -> Tensor:
+        return pan_reblurred.square().mean()
+
+
+class OfBlur(Loss):
+    def forward(self, hrms_reblurred: Tensor, lrms_up: Tensor) -> Tensor:
+        return (hrms_reblurred - lrms_up).abs().mean()
+
+
+class OfNothingKnown(Loss):
+    def forward(self, hrms: Tensor, texture: Tensor) -> Tensor:
+        return hrms.mean() + texture.mean()
+
+
+class OfEverything(Loss):
+    def forward(self, **outputs: Tensor) -> Tensor:
+        return outputs['hrms'].mean()
+
+
+def system(**arguments: Any) -> Pansharpener:
+    torch.manual_seed(0)
+    defaults = {'bands': 4, 'ratio': 4, 'generator': Fuse, 'reblur': Blur, 'gray': Gray}
+    return Pansharpener(**{**defaults, **arguments})
+
+
+def batch(bands: int = 4, low: int = 8, ratio: int = 4, reference: bool = False) -> dict[str, Any]:
+    torch.manual_seed(1)
+    size = low * ratio
+    images = {'lrms': torch.rand(2, bands, low, low), 'pan': torch.rand(2, 1, size, size)}
+    if reference:
+        images['hrms'] = torch.rand(2, bands, size, size)
+    return {**images, 'meta': [{}, {}]}
+
+
+# -- wiring ----------------------------------------------------------------------------------------
+
+
+def test_slots_get_bands_and_ratio() -> None:
+    assert system(bands=8, ratio=2).generator.wired == (8, 2)
+    assert system(generator=Part(Fuse, {})).generator.wired == (4, 4)
+
+
+@pytest.mark.parametrize('method', ['interp23tap', 'bicubic', 'bilinear', 'nearest'])
+def test_upsampling_methods(method: str) -> None:
+    given = batch()
+    up = system(upsample=method).predict(given)['lrms_up']
+    assert up.shape == (2, 4, 32, 32)
+    # Each keeps the image's mean, up to what borders do.
+    assert up.mean().item() == pytest.approx(given['lrms'].mean().item(), rel=0.02)
+
+
+def test_refuses_a_ratio_that_the_upsampling_cannot_do() -> None:
+    with pytest.raises(ValueError, match='3'):
+        system(ratio=3)
+    assert system(ratio=3, upsample='bicubic').ratio == 3
+
+
+@pytest.mark.parametrize(('bands', 'ratio'), [(0, 4), (4, 0), (-1, 2)])
+def test_refuses_bands_and_ratio(bands: int, ratio: int) -> None:
+    with pytest.raises(ValueError, match=f'found {bands} and {ratio}'):
+        system(bands=bands, ratio=ratio)
+
+
+def test_refuses_a_degradation_of_the_other_kind() -> None:
+    with pytest.raises(ValueError, match='gray must give one band, Blur gives as many'):
+        system(gray=Blur)
+    with pytest.raises(ValueError, match='reblur must give as many bands .*, Gray gives one band'):
+        system(reblur=Gray)
+
+
+def test_refuses_a_loss_that_names_what_is_not_there() -> None:
+    message = r"losses\.texture \(OfNothingKnown\) takes 'texture', .* there are: lrms, pan, "
+    with pytest.raises(ValueError, match=message):
+        system(losses={'texture': OfNothingKnown})
+
+
+def test_refuses_a_loss_that_does_not_name_its_inputs() -> None:
+    with pytest.raises(ValueError, match=r'losses\.all \(OfEverything\) takes \*\*outputs'):
+        system(losses={'all': OfEverything})
+
+
+@pytest.mark.parametrize(
+    ('slot', 'key', 'loss', 'output'),
+    [('gray', 'spatial', ToPan, 'hrms_gray'), ('reblur', 'pan', OfPan, 'pan_reblurred')],
+)
+def test_refuses_a_loss_whose_slot_is_empty(
+    slot: str, key: str, loss: type[Loss], output: str
+) -> None:
+    message = rf"losses\.{key} .* takes '{output}', which needs {slot}: fill model\.{slot}"
+    with pytest.raises(ValueError, match=message):
+        system(losses={key: loss}, **{slot: None})
+
+
+@pytest.mark.parametrize('key', ['keys', 'a.b'])
+def test_refuses_a_name_that_torch_keeps(key: str) -> None:
+    with pytest.raises(ValueError, match='no loss can have this name'):
+        system(losses={key: ToPan})
+
+
+# -- losses ----------------------------------------------------------------------------------------
+
+
+def test_terms_are_weighted_and_named_as_in_the_config() -> None:
+    losses = {'to_pan': partial(ToPan, weight=3.0), 'blurred': partial(OfBlur, weight=0.5)}
+    model = system(losses=losses)
+    terms = model(batch(), 'loss')
+    outputs = model(batch(), 'tensor')
+    assert list(terms) == ['to_pan', 'blurred']
+    expected = 3 * (outputs['hrms_gray'] - outputs['pan']).square().mean()
+    torch.testing.assert_close(terms['to_pan'], expected)
+    expected = 0.5 * (outputs['hrms_reblurred'] - outputs['lrms_up']).abs().mean()
+    torch.testing.assert_close(terms['blurred'], expected)
+
+
+def test_computes_only_what_losses_name() -> None:
+    model = system(losses={'to_pan': ToPan})
+    model.loss(batch())
+    assert model.generator.calls == 1
+    assert len(model.gray.seen) == 1  # not the gray version of the upsampled image
+    assert not model.reblur.seen
+    model = system(losses={'of_pan': OfPan})
+    model.loss(batch())
+    assert model.generator.calls == 0
+    assert len(model.reblur.seen) == 1
+
+
+def test_pan_is_repeated_for_the_reblur() -> None:
+    model = system(losses={'of_pan': OfPan})
+    given = batch()
+    model.loss(given)
+    assert torch.equal(model.reblur.seen[0], given['pan'].repeat(1, 4, 1, 1))
+
+
+def test_what_no_loss_reaches_is_frozen() -> None:
+    model = system(losses={'to_pan': ToPan})
+    assert all(p.requires_grad for p in [*model.generator.parameters(), *model.gray.parameters()])
+    assert not any(p.requires_grad for p in model.reblur.parameters())
+    sum(model.loss(batch()).values()).backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    model = system(losses={'of_pan': OfPan})
+    assert not any(p.requires_grad for p in model.generator.parameters())
+
+
+def test_without_losses_nothing_is_frozen() -> None:
+    model = system()
+    assert model.loss(batch()) == {}
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_reference_is_the_images_own() -> None:
+    model = system(losses={'supervised': ToReference})
+    given = batch(reference=True)
+    expected = (model.predict(given)['hrms'] - given['hrms']).abs().mean()
+    torch.testing.assert_close(model.loss(given)['supervised'], expected)
+    with pytest.raises(DataError, match='takes the reference, and the data has none'):
+        model.loss(batch())
+
+
+# -- modes -----------------------------------------------------------------------------------------
+
+
+def test_tensor_gives_what_the_parts_allow() -> None:
+    assert set(system()(batch(reference=True))) == set(OUTPUTS)
+    assert set(system(gray=None)(batch())) == {
+        'lrms', 'pan', 'lrms_up', 'hrms', 'hrms_reblurred', 'pan_reblurred',
+    }  # fmt: skip
+    shapes = {name: tuple(value.shape) for name, value in system()(batch()).items()}
+    assert shapes['hrms'] == shapes['hrms_reblurred'] == shapes['pan_reblurred'] == (2, 4, 32, 32)
+    assert shapes['hrms_gray'] == shapes['lrms_up_gray'] == (2, 1, 32, 32)
+
+
+def test_sharpen_runs_no_other_branch() -> None:
+    model = system(losses={'to_pan': ToPan, 'blurred': OfBlur})
+    given = batch()
+    hrms = model.sharpen(given['lrms'], given['pan'])
+    assert torch.equal(hrms, model.predict(given)['hrms'])
+    assert not model.gray.seen
+    assert not model.reblur.seen
+
+
+def test_autocast_leaves_the_upsampling_alone() -> None:
+    model = system()
+    expected = model.predict(batch())
+    with torch.autocast('cpu', torch.bfloat16):
+        outputs = model(batch(), 'predict')
+    assert torch.equal(outputs['lrms_up'], expected['lrms_up'])
+    assert outputs['hrms'].dtype == torch.float32
+    torch.testing.assert_close(outputs['hrms'], expected['hrms'], rtol=0.05, atol=0.02)
+
+
+def test_example_fits() -> None:
+    model = system(bands=8, ratio=2)
+    given = model.example(batch_size=3, size=24)
+    assert given['lrms'].shape == (3, 8, 12, 12)
+    assert given['pan'].shape == (3, 1, 24, 24)
+    assert len(given['meta']) == 3
+    assert model.predict(given)['hrms'].shape == (3, 8, 24, 24)
+    assert model.example()['pan'].shape == (1, 1, 128, 128)
+    with pytest.raises(ValueError, match='multiple of the ratio 2, found 25'):
+        model.example(size=25)
+
+
+def test_on_the_meta_device() -> None:
+    with torch.device('meta'):
+        model = system()
+        outputs = model(model.example())
+    assert outputs['hrms'].shape == (1, 4, 256, 256)
+    assert outputs['hrms'].is_meta
+
+
+# -- data ------------------------------------------------------------------------------------------
+
+
+def test_refuses_images_that_do_not_fit() -> None:
+    model = system()
+    with pytest.raises(DataError, match=r'lrms has shape \(2, 8, 8, 8\), expected \(B, 4, h, w\)'):
+        model.predict(batch(bands=8))
+    message = r'pan has shape \(2, 1, 16, 16\), expected \(2, 1, 32, 32\) .* ratio 4'
+    with pytest.raises(DataError, match=message):
+        model.sharpen(*(batch(ratio=2)[name] for name in ('lrms', 'pan')))
+    with pytest.raises(DataError, match='pan has shape'):
+        model.sharpen(torch.rand(1, 4, 8, 8), torch.rand(1, 4, 32, 32))
+
+
+def dataset(bands: int, ratio: int) -> SimpleNamespace:
+    scene = SimpleNamespace(name='fields.mat', sensor=SimpleNamespace(name='WV2'))
+    return SimpleNamespace(bands=bands, ratio=ratio, scene=scene)
+
+
+def test_check_data() -> None:
+    system().check_data(dataset(4, 4))
+    message = (
+        r'fields\.mat has 8 bands at ratio 4, the config states model\.bands 4 and model\.ratio 4: '
+        r'set model\.bands=8 model\.ratio=4, or choose another data file'
+    )
+    with pytest.raises(ToolkitError, match=message):
+        system().check_data(dataset(8, 4))
+    with pytest.raises(ToolkitError, match='at ratio 2'):
+        system().check_data(dataset(4, 2))
+
+
+def test_predict_files_finds_scene_and_sensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    predict = pytest.importorskip('plugins.pansharpening.predict')
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(predict, 'scene_from_inputs', lambda inputs, sensor: (inputs, sensor))
+    monkeypatch.setattr(
+        predict,
+        'predict_scene',
+        lambda model, scene, output, **options: calls.append((scene, output, options)) or [output],
+    )
+    model, data = system(), dataset(4, 4)
+    assert model.predict_files([], 'out.tif', dataset=data, tile=64) == [Path('out.tif')]
+    model.predict_files(['a.mat'], Path('out.tif'), dataset=data)
+    model.predict_files(['a.mat'], Path('out.tif'), sensor='GE1', device='cpu')
+    assert calls == [
+        (data.scene, Path('out.tif'), {'tile': 64}),
+        ((['a.mat'], 'WV2'), Path('out.tif'), {}),
+        ((['a.mat'], 'GE1'), Path('out.tif'), {'device': 'cpu'}),
+    ]
+
+
+def test_predict_files_needs_a_scene_or_a_sensor() -> None:
+    pytest.importorskip('plugins.pansharpening.predict')
+    with pytest.raises(ToolkitError, match='nothing to pansharpen'):
+        system().predict_files([], Path('out.tif'))
+    with pytest.raises(ToolkitError, match='the sensor of the inputs is not known'):
+        system().predict_files(['a.mat'], Path('out.tif'))
