@@ -18,6 +18,10 @@ Protocol = Literal['full', 'reduced']
 Sample = dict[str, Any]
 
 
+# MS pixels around a patch that its upsampling looks at: the 23 taps reach 5.5 of them.
+CONTEXT = 6
+
+
 class SceneDataset(Dataset):
     """Samples of one scene: `lrms` (C, h, w), `pan` (1, H, W) and, where there is a reference,
     `hrms` (C, H, W), float32 in [0, 1]; `meta` with `scene`, `window` (row, column, height, width
@@ -54,6 +58,9 @@ class SceneDataset(Dataset):
 @DATASETS.register
 class ScenePatches(SceneDataset):
     """Patches cut from random places of a scene, without reduction of its resolution.
+
+    A sample also holds `lrms_context` (C, h + 12, w + 12), the patch with what lies around it, so
+    that it can be upsampled without a border of its own; at the scene's borders it is repeated.
 
     Args:
         scene: where from.
@@ -115,14 +122,26 @@ class ScenePatches(SceneDataset):
             (bool(flag) for flag in torch.randint(2, (3,))) if self.augment else (False,) * 3
         )
         fine = window.enlarged(self.ratio)
+        context = _turned(self._read_around(window), transpose, *mirrored)
         sample = {
-            'lrms': _turned(self.scene.read_ms(window), transpose, *mirrored),
+            'lrms': context[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT].clone(),
+            'lrms_context': context,
             'pan': _turned(self._read_fine(fine, mirrored, True), transpose, *mirrored),
         }
         if self.scene.reference is not None:
             image = self._read_fine(fine, mirrored, False)
             sample['hrms'] = _turned(image, transpose, *mirrored)
         return {**sample, 'meta': self._meta(fine, 'full')}
+
+    def _read_around(self, window: Window) -> np.ndarray:
+        """The MS of a window and CONTEXT pixels on each side."""
+        spans = []
+        for start, length, extent in zip(window[:2], window[2:], self.scene.ms_shape):
+            first, last = start - CONTEXT, start + length + CONTEXT
+            spans.append((max(first, 0), min(last, extent), max(-first, 0), max(last - extent, 0)))
+        (top, bottom, above, below), (left, right, before, after) = spans
+        image = self.scene.read_ms(Window(top, left, bottom - top, right - left))
+        return np.pad(image, ((0, 0), (above, below), (before, after)), mode='edge')
 
     def _read_fine(self, window: Window, mirrored: list[bool], pan: bool) -> np.ndarray:
         """PAN or the reference, one pixel further along axes that will be mirrored."""

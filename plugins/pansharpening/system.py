@@ -35,7 +35,8 @@ class Pansharpener(System):
     """Sharpens a multispectral image with a panchromatic one; trained with or without a reference.
 
     A batch holds `lrms` (B, C, h, w) and `pan` (B, 1, ratio h, ratio w), float32 in [0, 1], and
-    where there is a reference `hrms` (B, C, ratio h, ratio w).
+    where there is a reference `hrms` (B, C, ratio h, ratio w). A patch may come with what lies
+    around it, `lrms_context` (B, C, h + 2m, w + 2m), and is then upsampled without a border.
 
     A loss takes by name, in its `forward`, what it compares; only what some loss names is computed:
 
@@ -200,7 +201,7 @@ class Pansharpener(System):
         names = set(names)
         lrms, pan = batch['lrms'], batch['pan']  # (B, C, h, w), (B, 1, H, W)
         self._check_images(lrms, pan)
-        out = {'lrms': lrms, 'pan': pan, 'lrms_up': self._upsample(lrms)}  # (B, C, H, W)
+        out = {'lrms': lrms, 'pan': pan, 'lrms_up': self._upsample_patch(batch)}  # (B, C, H, W)
         if 'reference' in names:
             out['reference'] = _reference(batch)  # (B, C, H, W)
         if names & {'hrms', 'hrms_reblurred', 'hrms_gray'}:
@@ -214,6 +215,14 @@ class Pansharpener(System):
         if 'lrms_up_gray' in names:
             out['lrms_up_gray'] = self.gray(out['lrms_up'])  # (B, 1, H, W)
         return out
+
+    def _upsample_patch(self, batch: Batch) -> Tensor:
+        """Without context a patch's border would be made from its opposite one."""
+        if 'lrms_context' not in batch:
+            return self._upsample(batch['lrms'])  # (B, C, H, W)
+        context = batch['lrms_context']  # (B, C, h + 2m, w + 2m)
+        margin = (context.shape[-1] - batch['lrms'].shape[-1]) // 2 * self.ratio
+        return self._upsample(context)[..., margin:-margin, margin:-margin]  # (B, C, H, W)
 
     def _upsample(self, lrms: Tensor) -> Tensor:
         # Half precision would cost 11-bit images their last bits before the network sees them.

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from plugins.classical.exp import EXP
 from plugins.pansharpening.dataset import ScenePatches, WholeScene
 from plugins.pansharpening.mtf import sensor_degrade
-from plugins.pansharpening.resample import imresize_by
+from plugins.pansharpening.resample import imresize_by, upsample
 from plugins.pansharpening.scene import Scene, Window
 from plugins.pansharpening.sensors import sensor
 from plugins.pansharpening.synthetic import SyntheticScene
+from plugins.pansharpening.system import Pansharpener
 from tests.plugins.pansharpening.reference import golden, scene
-from toolkit.build import build
+from toolkit.build import Part, build
 from toolkit.errors import DataError, PartError
 from toolkit.registry import DATASETS
 
@@ -184,3 +186,23 @@ def test_built_from_a_config_and_loaded_in_batches():
             DATASETS,
             'test.dataset',
         )
+
+
+@pytest.mark.parametrize('method', ['interp23tap', 'bicubic', 'bilinear'])
+def test_a_patch_is_upsampled_as_the_whole_scene_is(method):
+    scene = SyntheticScene(bands=4, size=256, seed=1)
+    whole = upsample(torch.from_numpy(scene.read_ms())[None], 4, method)[0]
+    system = Pansharpener(4, 4, Part(EXP, {}), upsample=method)
+    dataset = ScenePatches(scene, size=64, length=8)
+    inside = 0
+    for index in range(20):
+        torch.manual_seed(index)
+        sample = dataset[index]
+        row, col, height, width = sample['meta']['window']
+        batch = {k: v[None] for k, v in sample.items() if k != 'meta'}
+        patch = system.tensor(batch)['lrms_up'][0]
+        if min(row, col, 256 - row - height, 256 - col - width) >= 24:
+            expected = whole[:, row : row + height, col : col + width]
+            assert torch.allclose(patch, expected, atol=1e-6)
+            inside += 1
+    assert inside >= 5
