@@ -14,7 +14,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from toolkit.errors import PartError
+from toolkit.errors import PartError, ToolkitError
 from toolkit.registry import Kind, Slot, kind_of
 
 
@@ -47,7 +47,11 @@ class Part:
         accepted = {name: value for name, value in wired.items() if takes(self.cls, name)}
         try:
             return self.cls(**{**arguments, **accepted})
-        except (TypeError, ValueError, ArithmeticError, OSError) as error:
+        except PartError:
+            raise
+        except ToolkitError as error:
+            raise PartError(self.path, str(error)) from error
+        except (TypeError, ValueError, ArithmeticError, OSError, AssertionError) as error:
             section = dataclasses.is_dataclass(self.cls)
             name = '' if section else f'{getattr(self.cls, "__name__", self.cls)}: '
             raise PartError(self.path, f'{name}{error}') from error

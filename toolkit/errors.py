@@ -26,6 +26,12 @@ class DataError(RunError):
     """Input data that cannot be used as it is: missing, truncated, NaN, wrong bands or ratio."""
 
 
+class MissingDataError(DataError):
+    """A file that is not there, which is known before anything runs."""
+
+    exit_status = 2
+
+
 class RegistryError(ToolkitError):
     """A name that is not registered, is registered twice, or whose plugin cannot be imported."""
 

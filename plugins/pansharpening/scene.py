@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from plugins.pansharpening.sensors import Sensor
-from toolkit.errors import DataError
+from toolkit.errors import DataError, MissingDataError
 from toolkit.registry import Kind
 
 SCENES = Kind('scene', 'plugins.pansharpening.scene.Scene')
@@ -139,7 +139,7 @@ def data_path(path: str | Path) -> Path:
     """Where a file of data is: as given if absolute, else in $TOOLKIT_DATA, else from here.
 
     Raises:
-        DataError: it is in none of them; says where it was looked for.
+        MissingDataError: it is in none of them; says where it was looked for.
     """
     path = Path(path).expanduser()
     root = os.environ.get(DATA_VARIABLE)
@@ -152,14 +152,14 @@ def data_path(path: str | Path) -> Path:
         if candidate.is_file():
             return candidate
     if path.is_dir() or any(c.is_dir() for c in candidates):
-        raise DataError(f'{path} is a folder; name the image file in it')
+        raise MissingDataError(f'{path} is a folder; name the image file in it')
     if path.is_absolute():
-        raise DataError(f'no file {path}')
+        raise MissingDataError(f'no file {path}')
     looked = ' nor in '.join(f'{c.parent}' for c in candidates)
     advice = f'set {DATA_VARIABLE} to the folder that holds it'
     if root and not Path(root).is_dir():
         advice = f'{DATA_VARIABLE} is {root}, which is no folder; {advice}'
-    raise DataError(f'no file {path.name} in {looked} (from {str(path)!r}); {advice}')
+    raise MissingDataError(f'no file {path.name} in {looked} (from {str(path)!r}); {advice}')
 
 
 def scaled(values: np.ndarray, bits: int, where: str) -> np.ndarray:

@@ -18,6 +18,7 @@ from toolkit.registry import HEADS, Kind, kind_of, kinds
 @pytest.fixture
 def clean(monkeypatch):
     """A registry whose plugins and parts are forgotten after the test."""
+    plugins.import_all()  # what is imported only within the test would be forgotten for good
     for name in ('_roots', '_failures'):
         monkeypatch.setattr(plugins, name, dict(getattr(plugins, name)))
     monkeypatch.setattr(plugins, '_path_roots', set(plugins._path_roots))

@@ -62,17 +62,23 @@ class OptimWrapper:
 
 @dataclass
 class TrainCfg:
-    """How long to train (`max_epochs` or `max_iters`) and how often to validate, in that unit."""
+    """How long to train (`max_epochs` or `max_iters`) and how often to validate, in that unit.
+
+    `val_interval` is 1 with `max_epochs`; with `max_iters`, where it is left out, the validation
+    comes at the end alone.
+    """
 
     max_epochs: int | None = None
     max_iters: int | None = None
-    val_interval: int = 1
+    val_interval: int | None = None
     val_begin: int = 1
 
     def __post_init__(self) -> None:
         if (self.max_epochs is None) == (self.max_iters is None):
             raise ValueError('give either max_epochs or max_iters')
         _at_least('max_epochs or max_iters', self.max_epochs or self.max_iters or 0, 1)
+        if self.val_interval is None:
+            self.val_interval = 1 if self.max_iters is None else self.max_iters
         _at_least('val_interval', self.val_interval, 1)
 
     @property

@@ -1,0 +1,192 @@
+"""Every workaround for mmengine. Each has a test that fails on the day it is needed no more."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mmengine import hooks
+from mmengine.hooks import EarlyStoppingHook, Hook
+from mmengine.logging import MMLogger
+from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
+from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
+
+# Hooks of mmengine that its own loops need and this engine's do not: they would write checkpoints
+# that cannot be loaded safely, append to buffers that are copied whole on every iteration, or step
+# the schedules a second time.
+REPLACED_HOOKS: dict[type[Hook], str] = {
+    hooks.CheckpointHook: 'use Checkpoint',
+    hooks.LoggerHook: 'use MetricsLog and Progress',
+    hooks.RuntimeInfoHook: 'the engine keeps that information itself',
+    hooks.IterTimerHook: 'MetricsLog logs the time of iterations',
+    hooks.DistSamplerSeedHook: 'samplers know the epoch',
+    hooks.ParamSchedulerHook: 'the engine always has one',
+}
+
+_EARLY_STOPPING = ('wait_count', 'best_score')
+_runs = 0
+
+
+class QuietRunner(Runner):
+    """mmengine's Runner without what it does unasked when it is made.
+
+    It makes a folder named by the time, starts compilers to print their versions, dumps the whole
+    environment and config to the screen, imports matplotlib and draws an empty figure. Here the
+    log is one file, the screen shows warnings only, and the visualizer is made when asked for.
+
+    Attributes:
+        log_name: name of the log in the work folder; to be set before construction.
+    """
+
+    log_name = 'train.log'
+    _stages: dict[str, list[Callable[..., None]]]
+
+    def setup_env(self, env_cfg: dict[str, Any]) -> None:
+        # An empty time stamp makes the log's folder the work folder itself.
+        self._timestamp = ''
+
+    def build_logger(
+        self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any
+    ) -> MMLogger:
+        logger = MMLogger.get_instance(self._experiment_name, log_level='ERROR')
+        logger.handlers.clear()
+        screen = _Screen(level=logging.WARNING if self._rank == 0 else logging.ERROR)
+        logger.addHandler(screen)
+        if self._rank == 0:
+            file = logging.FileHandler(Path(self._work_dir) / self.log_name, delay=True)
+            file.setLevel(logging.INFO)
+            file.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
+            # A full disk is said once, by what has to be written, and not by every log line.
+            file.handleError = lambda record: None  # type: ignore[method-assign]
+            logger.addHandler(file)
+        return logger
+
+    def _log_env(self, env_cfg: dict[str, Any]) -> None:
+        return
+
+    def dump_config(self) -> None:
+        return
+
+    def build_visualizer(self, visualizer: Any = None) -> None:
+        return None
+
+    @property
+    def visualizer(self) -> Visualizer:
+        """mmengine's visualizer, made on first use (it needs matplotlib)."""
+        return Visualizer.get_instance(self._experiment_name)
+
+    @visualizer.setter
+    def visualizer(self, value: object) -> None:
+        """mmengine's constructor sets what `build_visualizer` returned: nothing to keep."""
+
+    def register_hook(self, hook: Hook | dict[str, Any], priority: Any = None) -> None:
+        super().register_hook(hook, priority)
+        self._stages = {}
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call the hooks that do something at this point, in the order of their priorities.
+
+        mmengine calls every hook at every point, most of them for nothing, and replaces a
+        TypeError in a hook by one that does not say where it came from.
+        """
+        stage = self._stages.get(fn_name)
+        if stage is None:
+            stage = self._stages[fn_name] = [
+                getattr(hook, fn_name) for hook in self._hooks if _acts(hook, fn_name)
+            ]
+        for function in stage:
+            function(self, **kwargs)
+
+
+def _acts(hook: Hook, stage: str) -> bool:
+    """Whether a hook has more than mmengine's empty method at this stage."""
+    own = getattr(type(hook), stage, None)
+    if own is None:
+        return stage in vars(hook)
+    return own is not getattr(Hook, stage, None) or stage in hook.get_triggered_stages()
+
+
+class _Screen(logging.Handler):
+    """Prints through whatever stdout is at the moment, so that a progress bar can step aside."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f'{record.levelname.lower()}: {record.getMessage()}', flush=True)
+
+
+def unique_name() -> str:
+    """A name for a run's global instances: mmengine keeps loggers and message hubs for ever, and
+    a second run of the same name would write into the first one's log."""
+    global _runs
+    _runs += 1
+    return f'run{_runs}'
+
+
+def release(runner: Runner) -> None:
+    """Forget a run's global instances and close its log file."""
+    for handler in list(runner.logger.handlers):
+        runner.logger.removeHandler(handler)
+        handler.close()
+    name = runner.experiment_name
+    for registry in (MMLogger, type(runner.message_hub), Visualizer):
+        registry._instance_dict.pop(name, None)
+
+
+def silence() -> None:
+    """Ignore mmengine's warning that schedules step before the optimizer: with accumulated
+    gradients that is so, and meant."""
+    warnings.filterwarnings('ignore', message='Detected call of `scheduler.step', module='mmengine')
+
+
+def takes_part_in_test(hook: Hook) -> bool:
+    """Whether a hook belongs to a test. Others stay away, since mmengine's EarlyStoppingHook asks
+    every run for a training loop."""
+    stages = set(hook.get_triggered_stages())
+    return bool(stages & {'after_load_checkpoint', *(s for s in Hook.stages if 'test' in s)})
+
+
+def hook_state(hook: Hook) -> dict[str, Any] | None:
+    """What a hook wants to find again after a resumption: its `state_dict()`, if it has one.
+
+    mmengine's EarlyStoppingHook has none, and would start counting from nothing.
+    """
+    if hasattr(hook, 'state_dict'):
+        return hook.state_dict()
+    if isinstance(hook, EarlyStoppingHook):
+        return {name: getattr(hook, name) for name in _EARLY_STOPPING}
+    return None
+
+
+def load_hook_state(hook: Hook, state: dict[str, Any]) -> None:
+    """Give a hook back what `hook_state` returned."""
+    if hasattr(hook, 'load_state_dict'):
+        hook.load_state_dict(state)
+    else:
+        for name, value in state.items():
+            setattr(hook, name, value)
+
+
+class SchedulerState:
+    """What of a schedule moves while training.
+
+    mmengine's own `state_dict` holds its settings too, `end` and `T_max` among them, and loading
+    it would undo a longer `max_epochs` given when resuming.
+    """
+
+    def __init__(self, scheduler: _ParamScheduler) -> None:
+        self._scheduler = scheduler
+        self._fresh = _copied(scheduler.state_dict())
+
+    def save(self) -> dict[str, Any]:
+        state = _copied(self._scheduler.state_dict())
+        return {k: v for k, v in state.items() if k not in self._fresh or v != self._fresh[k]}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self._scheduler.load_state_dict(state)
+
+
+def _copied(state: dict[str, Any]) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, list) else v for k, v in state.items()}

@@ -1,0 +1,204 @@
+"""Checkpoints: one dict of tensors and plain Python values, written whole or not at all.
+
+The key `state_dict` holds the weights under the system's own names, so that a checkpoint is one
+for any other program too. Files are read with `weights_only=True` and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from toolkit.errors import RunError, ToolkitError
+
+LAST = 'last.pth'
+BEST = 'best.pth'
+# Names that wrappers of other programs put before a system's own.
+PREFIXES = ('module.', '_orig_mod.')
+
+
+class CheckpointError(ToolkitError):
+    """A checkpoint that cannot be used: missing, corrupt, unsafe, or of another system."""
+
+
+def folder(work_dir: Path) -> Path:
+    """Where a run keeps its checkpoints."""
+    return work_dir / 'checkpoints'
+
+
+def plain(value: Any, path: str = '') -> Any:
+    """The value as CPU tensors and plain Python values, which load without running any code.
+
+    Raises:
+        RunError: something else is in it; names where.
+    """
+    if isinstance(value, Tensor):
+        tensor = value.detach().cpu()
+        # A view would be written with all of what it is a view of.
+        if tensor.untyped_storage().nbytes() > tensor.nbytes:
+            tensor = tensor.clone()
+        return tensor
+    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if isinstance(value, Mapping):
+        return {
+            plain(k, path): plain(v, f'{path}.{k}' if path else str(k)) for k, v in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        items = [plain(v, f'{path}[{i}]') for i, v in enumerate(value)]
+        return tuple(items) if isinstance(value, tuple) else items
+    raise RunError(
+        f'{path} is {type(value).__name__}, which a checkpoint cannot hold; keep tensors and plain '
+        'Python values in the state of parts'
+    )
+
+
+def save(content: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint; whatever happens, `path` is then the old file or the whole new one.
+
+    Raises:
+        RunError: it could not be written (a full disk, a folder without permission).
+    """
+    ready = plain(content)
+    temporary = path.with_name(f'.{path.name}.tmp')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, 'wb') as file:
+            torch.save(ready, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        # torch reports a failed write as a RuntimeError with the cause in its context.
+        cause = error if isinstance(error, OSError) else error.__context__ or error
+        reason = getattr(cause, 'strerror', None) or str(cause).split('\n')[0]
+        _discard(temporary)
+        kept = '; the previous checkpoint is intact' if path.exists() else ''
+        raise RunError(f'cannot write the checkpoint {path}: {reason}{kept}') from error
+    except BaseException:
+        _discard(temporary)
+        raise
+
+
+def _discard(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds, on the CPU.
+
+    Raises:
+        CheckpointError: no such file; not a whole checkpoint; or one that would run code.
+    """
+    if not path.is_file():
+        raise CheckpointError(f'no checkpoint {path}{_instead(path)}')
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        wanted = re.search(r'GLOBAL (\S+)|Unsupported (?:global|class) (\S+)', str(error))
+        if wanted is None:
+            raise CheckpointError(f'{path} is not a checkpoint, or is damaged') from error
+        name = next(filter(None, wanted.groups())).rstrip('.,')
+        raise CheckpointError(
+            f'the checkpoint {path} holds more than tensors and plain values ({name}) and is '
+            'refused: loading it could run code; save its state_dict alone'
+        ) from error
+    except Exception as error:  # what a damaged file makes torch raise cannot be listed
+        reason = f' ({str(error).splitlines()[0][:100]})' if str(error) else ''
+        raise CheckpointError(f'the checkpoint {path} is damaged or cut off{reason}') from error
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f'the checkpoint {path} holds a {type(content).__name__}, expected a dict of weights'
+        )
+    return content
+
+
+def _instead(path: Path) -> str:
+    if not path.parent.is_dir():
+        return ''
+    others = sorted(p.name for p in path.parent.glob('*.pth'))
+    return f'; there are: {", ".join(others[:6])}' if others else ''
+
+
+def weights(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """The weights in a loaded checkpoint, under the names of the system itself.
+
+    Raises:
+        CheckpointError: there are none.
+    """
+    found: Any = content.get('state_dict', content)
+    tensors = isinstance(found, Mapping) and all(isinstance(v, Tensor) for v in found.values())
+    if not tensors:
+        raise CheckpointError(f'the checkpoint {path} has no weights: expected a key state_dict')
+    named = dict(found)
+    for prefix in PREFIXES:
+        if named and all(name.startswith(prefix) for name in named):
+            named = {name[len(prefix) :]: tensor for name, tensor in named.items()}
+    return named
+
+
+def load_weights(system: nn.Module, path: Path) -> dict[str, Any]:
+    """Load a checkpoint's weights into a system, all of them or none.
+
+    Returns:
+        The whole checkpoint.
+    Raises:
+        CheckpointError: unusable, or of another system: lists names that are missing, unexpected
+            or of another shape.
+    """
+    content = load(path)
+    fit(system, weights(content, path), path)
+    return content
+
+
+def fit(system: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Copy weights into a system whose names and shapes must be the same.
+
+    Raises:
+        CheckpointError: they are not.
+    """
+    own = system.state_dict()
+    shapes = [
+        f'{name} {tuple(tensors[name].shape)} for {tuple(tensor.shape)}'
+        for name, tensor in own.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    problems = {
+        'missing': [name for name in own if name not in tensors],
+        'unexpected': [name for name in tensors if name not in own],
+        'of another shape': shapes,
+    }
+    text = '; '.join(f'{what}: {_few(names)}' for what, names in problems.items() if names)
+    if text:
+        raise CheckpointError(
+            f'the checkpoint {path} is not one of this {type(system).__name__}: {text}'
+        )
+    system.load_state_dict(dict(tensors))
+
+
+def _few(names: list[str], count: int = 3) -> str:
+    rest = len(names) - count
+    return ', '.join(names[:count]) + (f' and {rest} more' if rest > 0 else '')

@@ -1,0 +1,169 @@
+"""The verbs that run something: from what the command line says to the engine and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolkit.config import Config, load
+from toolkit.config.check import checked
+from toolkit.config.dump import dump
+from toolkit.config.schema import RunConfig
+from toolkit.engine import capsule, checkpoint, distributed
+from toolkit.engine import rerun as repeat
+from toolkit.engine.assembly import build_system
+from toolkit.engine.capsule import CapsuleInput
+from toolkit.engine.evaluate import NAME as METRICS
+from toolkit.engine.evaluate import test as run_test
+from toolkit.engine.precision import choose_device
+from toolkit.engine.train import train as run_train
+from toolkit.errors import ToolkitError
+
+
+def train(
+    name: str,
+    overrides: Sequence[str],
+    work_dir: Path,
+    *,
+    resume: bool = False,
+    plugins: Sequence[str] = (),
+) -> int:
+    """`toolkit train`; returns the exit status."""
+    config = load(name, overrides)
+    config.use_plugins(plugins)
+    run = checked(config)
+    with config.placing():
+        result = run_train(run, work_dir, resume=resume, capsule_input=_capsule_input(config))
+    if distributed.is_main() and result.status == 'finished':
+        print(f'run in {work_dir}; test it with: toolkit test --run {work_dir}')
+    return result.exit_status
+
+
+def test(
+    name: str | None,
+    overrides: Sequence[str],
+    *,
+    run_dir: Path | None,
+    checkpoint_name: str | None,
+    work_dir: Path | None,
+    plugins: Sequence[str] = (),
+) -> int:
+    """`toolkit test`; prints a table and returns the exit status."""
+    config, run, weights = _trained(name, overrides, run_dir, checkpoint_name, plugins)
+    folder = work_dir or run_dir
+    if folder is None:
+        raise ToolkitError('say where metrics.json goes: --work-dir D')
+    with config.placing():
+        run_test(run, folder, weights, capsule_input=_capsule_input(config))
+    if distributed.is_main():
+        record = json.loads((folder / METRICS).read_text(encoding='utf-8'))
+        print(table(record['metrics'], record['directions']))
+        print(f'written to {folder / METRICS}')
+    return 0
+
+
+def predict(
+    name: str | None,
+    overrides: Sequence[str],
+    *,
+    run_dir: Path | None,
+    checkpoint_name: str | None,
+    inputs: Sequence[str],
+    output: Path,
+    sensor: str | None = None,
+    tile: int | None = None,
+    plugins: Sequence[str] = (),
+) -> int:
+    """`toolkit predict`; returns the exit status."""
+    config, run, weights = _trained(name, overrides, run_dir, checkpoint_name, plugins)
+    with config.placing():
+        system = build_system(run)
+        if weights is not None:
+            checkpoint.load_weights(system, weights)
+        device = choose_device(run.runtime)
+        system.to(device).eval()
+        needs_data = not inputs or sensor is None
+        loader = run.test_dataloader if needs_data else None
+        dataset = loader.dataset() if loader is not None else None
+        written = system.predict_files(
+            inputs, output, dataset=dataset, sensor=sensor, tile=tile, device=device
+        )
+    for path in written:
+        print(f'wrote {path}')
+    return 0
+
+
+def rerun(folder: Path, work_dir: Path | None) -> int:
+    """`toolkit rerun`; returns 0 where the repetition is equal to the last bit."""
+    new = work_dir or folder.with_name(folder.name + '-rerun')
+    report = repeat.rerun(folder, new)
+    for warning in report.warnings:
+        print(f'since then: {warning}')
+    if report.equal:
+        print(f'{new} equals {folder}: weights and metrics are the same to the last bit')
+    else:
+        print(f'{new} differs from {folder}: {report.difference}')
+    return report.exit_status
+
+
+def table(metrics: dict[str, float | None], directions: dict[str, bool]) -> str:
+    """Metrics as aligned text; `SAM/upsampled` stands beside `SAM` in a column of its own."""
+    columns = list(dict.fromkeys(name.partition('/')[2] for name in metrics))
+    rows: dict[str, dict[str, str]] = {}
+    for name, value in metrics.items():
+        metric, _, column = name.partition('/')
+        rows.setdefault(metric, {})[column] = 'not finite' if value is None else f'{value:.6g}'
+    cells = [['metric', 'better', *(column or 'value' for column in columns)]]
+    for metric, values in rows.items():
+        known = [d for name, d in directions.items() if name.partition('/')[0] == metric]
+        better = {True: 'higher', False: 'lower'}[known[0]] if known else ''
+        cells.append([metric, better, *(values.get(column, '') for column in columns)])
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    return '\n'.join(
+        '  '.join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths)))
+        for row in cells
+    )
+
+
+# -- from a run's folder or a config to what is run ---------------------------------------------
+
+
+def _trained(
+    name: str | None,
+    overrides: Sequence[str],
+    run_dir: Path | None,
+    checkpoint_name: str | None,
+    plugins: Sequence[str],
+) -> tuple[Config, RunConfig, Path | None]:
+    """The config, the run and the weights that `--run`, or a config with `--checkpoint`, means."""
+    if (name is None) == (run_dir is None):
+        raise ToolkitError('give either --run D, or a CONFIG (with --checkpoint PATH)')
+    config = _of_run(run_dir, overrides) if run_dir is not None else load(str(name), overrides)
+    config.use_plugins(plugins)
+    run = checked(config)
+    return config, run, _weights(run_dir, checkpoint_name)
+
+
+def _of_run(run_dir: Path, overrides: Sequence[str]) -> Config:
+    """The config that a run left in its folder, with its origins."""
+    capsule.read(run_dir)  # says it where there is no run
+    return load(run_dir / 'config.yaml', overrides)
+
+
+def _weights(run_dir: Path | None, name: str | None) -> Path | None:
+    named = {'best': checkpoint.BEST, 'last': checkpoint.LAST}
+    if run_dir is None:
+        if name in named:
+            raise ToolkitError(f'--checkpoint {name} needs --run D; with a CONFIG give a path')
+        return Path(name) if name is not None else None
+    folder = checkpoint.folder(run_dir)
+    if name is None:
+        found = [folder / file for file in named.values() if (folder / file).exists()]
+        return found[0] if found else None
+    return folder / named[name] if name in named else Path(name)
+
+
+def _capsule_input(config: Config) -> CapsuleInput:
+    origins = {'.'.join(path): str(origin) for path, origin in config.origins.items()}
+    return CapsuleInput(config.tree, dump(config.tree), origins)

@@ -1,0 +1,215 @@
+"""Which samples a run sees, in which order, with which randomness: the loaders.
+
+A sample depends on its draw alone (its index, and a seed from the run's seed, the epoch and the
+position in it). So the number of workers and of processes, a resumption and what the model draws
+never change the data.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Sampler as TorchSampler
+
+from toolkit.config.schema import Dataloader
+from toolkit.engine import distributed, seeding, signals
+from toolkit.errors import DataError, RunError, ToolkitError
+from toolkit.interfaces import Dataset, Sampler
+from toolkit.registry import SAMPLERS
+
+
+@SAMPLERS.register
+class DefaultSampler(Sampler):
+    """Every sample once an epoch, shuffled anew for each, or in the dataset's order.
+
+    Args:
+        dataset: what is sampled.  Wired by the engine.
+        seed: the run's seed.  Wired by the engine.
+        shuffle: False for the dataset's order.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int, shuffle: bool = True) -> None:
+        self._length = len(dataset)
+        self._seed = seed
+        self._shuffle = shuffle
+
+    def order(self, epoch: int) -> Sequence[int]:
+        if not self._shuffle:
+            return range(self._length)
+        generator = torch.Generator().manual_seed(seeding.derive(self._seed, 'order', epoch))
+        return torch.randperm(self._length, generator=generator).tolist()
+
+
+class Draw(NamedTuple):
+    """One sample to be loaded: its index, its place in the epoch, and the seed for both."""
+
+    index: int
+    position: int
+    seed: int
+
+
+class Draws(TorchSampler[list[Draw]]):
+    """This process's batches, epoch after epoch, from iteration `start` up to `stop`.
+
+    Iteration i of an epoch takes the next `batch_size` samples per process, the first ones for
+    rank 0: two processes with 4 see what one with 8 sees. Where the last samples cannot be shared
+    evenly, some are drawn again so that no process waits; their positions lie past the epoch's
+    end, by which an evaluation leaves them out.
+
+    Raises:
+        ToolkitError: an epoch without a single batch.
+    """
+
+    def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool, seed: int) -> None:
+        self._sampler = sampler
+        self._batch_size = batch_size
+        self._drop_last = drop_last
+        self._seed = seed
+        self._rank, self._world = distributed.rank(), distributed.world_size()
+        self.samples = len(sampler.order(0))
+        step = batch_size * self._world
+        self._length = self.samples // step if drop_last else -(-self.samples // step)
+        if self._length == 0:
+            raise ToolkitError(
+                f'the data loader gives no batch: {self.samples} samples, batch_size {batch_size}'
+                + (f' on {self._world} processes' if self._world > 1 else '')
+                + (', drop_last true' if drop_last and self.samples else '')
+            )
+        self.start, self.stop = 0, self._length
+
+    def __len__(self) -> int:
+        """Batches an epoch, for each process."""
+        return self._length
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        iteration = self.start
+        while iteration < self.stop:
+            epoch, batch = divmod(iteration, self._length)
+            last = min(self._length, batch + self.stop - iteration)
+            yield from self._batches(epoch, batch, last)
+            iteration += last - batch
+
+    def _batches(self, epoch: int, first: int, last: int) -> Iterator[list[Draw]]:
+        order = self._sampler.order(epoch)
+        if len(order) != self.samples:
+            raise RunError(
+                f'{type(self._sampler).__name__} gives {len(order)} samples in epoch {epoch}, but '
+                f'gave {self.samples} in the first; a sampler must give equally many in each'
+            )
+        step = self._batch_size * self._world
+        for batch in range(first, last):
+            begin = batch * step
+            size = min(step, self.samples - begin)
+            own = -(-size // self._world)
+            begin += self._rank * own
+            yield [
+                Draw(
+                    int(order[position % self.samples]),
+                    position,
+                    seeding.derive(self._seed, 'sample', epoch, position),
+                )
+                for position in range(begin, begin + own)
+            ]
+
+
+class Failure(NamedTuple):
+    """An error of a worker process on its way to the main one."""
+
+    message: str
+    during_run: bool
+
+
+class SeededDataset(TorchDataset[Any]):
+    """A dataset that is asked for draws, and seeds the global generators for each of them."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self._seeds: seeding.SampleSeeds | None = None
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+        return self._load([draw])[0]
+
+    def __getitems__(self, draws: list[Draw]) -> list[dict[str, Any]] | Failure:
+        try:
+            return self._load(draws)
+        except ToolkitError as error:
+            return Failure(str(error), isinstance(error, RunError))
+
+    def _load(self, draws: list[Draw]) -> list[dict[str, Any]]:
+        self._seeds = self._seeds or seeding.SampleSeeds()
+        samples = []
+        with self._seeds as seeds:
+            for draw in draws:
+                seeds.seed(draw.seed)
+                samples.append(self.dataset[draw.index])
+        return samples
+
+
+def collate(samples: list[dict[str, Any]] | Failure) -> dict[str, Any] | Failure:
+    """Samples -> batch: tensors are stacked, `meta` stays a list with an entry per sample."""
+    if isinstance(samples, Failure):
+        return samples
+    batch: dict[str, Any] = {}
+    for key in samples[0]:
+        try:
+            values = [sample[key] for sample in samples]
+            batch[key] = values if key == 'meta' else default_collate(values)
+        except KeyError:
+            return Failure(f'some samples of a batch have no {key!r}', True)
+        except (RuntimeError, TypeError) as error:
+            shapes = sorted({str(tuple(getattr(v, 'shape', ()))) for v in values})
+            found = f'shapes {", ".join(shapes)}' if len(shapes) > 1 else str(error)
+            return Failure(f'samples of a batch cannot be stacked: {key!r} has {found}', True)
+    return batch
+
+
+def unwrap(batch: Any) -> dict[str, Any]:
+    """The batch that a loader gave.
+
+    Raises:
+        DataError, ToolkitError: what a worker met.
+    """
+    if isinstance(batch, Failure):
+        raise DataError(batch.message) if batch.during_run else ToolkitError(batch.message)
+    return batch
+
+
+def build_loader(
+    config: Dataloader, dataset: Dataset, *, training: bool, seed: int, device: torch.device
+) -> DataLoader[Any]:
+    """The loader of a role; its `batch_sampler` is a `Draws`, its dataset a `SeededDataset`.
+
+    Raises:
+        ToolkitError: the dataset is empty.
+    """
+    if len(dataset) == 0:
+        raise ToolkitError(f'{type(dataset).__name__} has no samples')
+    if config.sampler is None:
+        sampler: Sampler = DefaultSampler(dataset, seed, shuffle=training)
+    else:
+        sampler = config.sampler(dataset=dataset, seed=seed)
+    draws = Draws(sampler, config.batch_size, config.drop_last and training, seed)
+    workers = config.num_workers
+    return DataLoader(
+        SeededDataset(dataset),
+        batch_sampler=draws,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=config.pin_memory and device.type == 'cuda',
+        # Training keeps one iterator from the first iteration to the last.
+        persistent_workers=config.persistent_workers and workers > 0 and not training,
+        prefetch_factor=config.prefetch_factor if workers else None,
+        worker_init_fn=signals.shield_worker,
+        # Only a fork knows the classes of a plugin that is a file outside the import path.
+        multiprocessing_context='fork' if workers and sys.platform == 'linux' else None,
+        # Of its own, so that starting to load draws nothing from the global one.
+        generator=torch.Generator().manual_seed(seed),
+    )

@@ -1,0 +1,137 @@
+"""Several processes as one run: what torchrun started, spoken to through torch.distributed.
+
+Everything here works in a single process too, where it does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from toolkit.errors import RunError, ToolkitError
+
+T = TypeVar('T')
+
+# Objects and flags travel by gloo whatever the gradients travel by, so that none waits on a GPU.
+_control: dist.ProcessGroup | None = None
+
+
+def launched() -> bool:
+    """Whether torchrun started this process."""
+    return 'RANK' in os.environ and 'WORLD_SIZE' in os.environ
+
+
+def local_rank() -> int:
+    """Number of this process on its machine, which is its GPU's number."""
+    return int(os.environ.get('LOCAL_RANK', 0)) if launched() else 0
+
+
+def rank() -> int:
+    """Number of this process among all, 0 for a single one."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes and prints; also right before `joined`."""
+    if dist.is_initialized():
+        return dist.get_rank() == 0
+    return int(os.environ.get('RANK', 0)) == 0 if launched() else True
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[None]:
+    """Be one of torchrun's processes inside: nccl between GPUs, gloo between CPUs."""
+    global _control
+    if not launched() or dist.is_initialized():
+        yield
+        return
+    backend = 'nccl' if device.type == 'cuda' else 'gloo'
+    dist.init_process_group(backend)
+    _control = dist.new_group(backend='gloo') if backend != 'gloo' else dist.group.WORLD
+    try:
+        yield
+    finally:
+        _control = None
+        dist.destroy_process_group()
+
+
+def gather(value: T) -> list[T]:
+    """Every process's value, in the order of ranks, on every process."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value, group=_control)
+    return values
+
+
+def broadcast(value: T) -> T:
+    """The main process's value on every process."""
+    if world_size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0, group=_control)
+    return box[0]
+
+
+def largest(value: int) -> int:
+    """The largest of every process's values."""
+    if world_size() == 1:
+        return value
+    box = torch.tensor(value)
+    dist.all_reduce(box, op=dist.ReduceOp.MAX, group=_control)
+    return int(box)
+
+
+def on_main(function: Callable[[], T]) -> T:
+    """The function's result, computed by the main process alone.
+
+    Raises:
+        ToolkitError: the function raised one; then every process does, so that none waits.
+    """
+    result: Any = None
+    failure: tuple[str, bool] | None = None
+    if is_main():
+        try:
+            result = function()
+        except ToolkitError as error:
+            if world_size() == 1:
+                raise
+            failure = (str(error), isinstance(error, RunError))
+    result, failure = broadcast((result, failure))
+    if failure is not None:
+        message, during_run = failure
+        raise RunError(message) if during_run else ToolkitError(message)
+    return result
+
+
+def wrap(system: nn.Module, device: torch.device) -> nn.Module:
+    """The system in DistributedDataParallel when there are several processes, else as it is."""
+    if not dist.is_initialized():
+        return system
+    if not any(p.requires_grad for p in system.parameters()):
+        return system  # nothing to average, and DistributedDataParallel refuses it
+    return DistributedDataParallel(
+        system,
+        device_ids=[device.index] if device.type == 'cuda' else None,
+        # A variant that drops a loss leaves the modules behind it without a gradient.
+        find_unused_parameters=True,
+    )
+
+
+def sync_buffers(system: nn.Module) -> None:
+    """Give every process the main one's buffers (BatchNorm's averages differ between them)."""
+    if world_size() > 1:
+        for buffer in system.buffers():
+            dist.broadcast(buffer, src=0)

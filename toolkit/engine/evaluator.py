@@ -1,0 +1,102 @@
+"""Metrics over a whole dataset: measured batch by batch on each process, summed up together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from toolkit.engine import distributed
+from toolkit.engine.data import Draw
+from toolkit.errors import ToolkitError
+from toolkit.interfaces import Metric
+
+Row = dict[str, Any]
+
+
+def metric_names(metrics: Mapping[str, Metric]) -> dict[str, bool]:
+    """Every name that results carry -> whether higher is better.
+
+    A metric of one value reports under its key, one of several under `key.name`.
+    """
+    return {
+        _name(key, metric, value): better
+        for key, metric in metrics.items()
+        for value, better in metric.directions.items()
+    }
+
+
+def _name(key: str, metric: Metric, value: str) -> str:
+    return key if len(metric.directions) == 1 else f'{key}.{value}'
+
+
+@dataclass
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        metrics: values by name.
+        directions: whether higher is better, by name.
+        rows: for each metric's key one row per item, in the dataset's order.
+    """
+
+    metrics: dict[str, float]
+    directions: dict[str, bool]
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+
+
+class Evaluator:
+    """Collects what metrics measure.
+
+    Args:
+        metrics: by key, as configured.
+        samples: how many samples there are; draws past that many are repetitions.
+    """
+
+    def __init__(self, metrics: Mapping[str, Metric], samples: int) -> None:
+        self.metrics = dict(metrics)
+        self._samples = samples
+        self._rows: dict[int, dict[str, Row]] = {}
+
+    def reset(self) -> None:
+        self._rows = {}
+
+    def add(self, draws: Sequence[Draw], outputs: Mapping[str, Any], batch: dict[str, Any]) -> None:
+        """Measure a batch.
+
+        Raises:
+            ToolkitError: a metric did not give a row per item.
+        """
+        for key, metric in self.metrics.items():
+            rows = metric.measure(outputs, batch)
+            if len(rows) != len(draws):
+                raise ToolkitError(
+                    f'the metric {key!r} ({type(metric).__name__}) measured {len(rows)} rows for '
+                    f'{len(draws)} items; `measure` must return one row per item'
+                )
+            for draw, row in zip(draws, rows, strict=True):
+                if draw.position < self._samples:
+                    self._rows.setdefault(draw.position, {})[key] = row
+
+    def finish(self) -> Evaluation:
+        """Sum up over all processes; the same on each of them.
+
+        Raises:
+            ToolkitError: a metric returned a name that its `directions` do not have.
+        """
+        merged: dict[int, dict[str, Row]] = {}
+        for part in distributed.gather(self._rows):
+            merged.update(part)
+        rows = {key: [merged[p][key] for p in sorted(merged)] for key in self.metrics}
+        values: dict[str, float] = {}
+        for key, metric in self.metrics.items():
+            summary = metric.summarize(rows[key])
+            unknown = summary.keys() - metric.directions.keys()
+            if unknown:
+                raise ToolkitError(
+                    f'the metric {key!r} ({type(metric).__name__}) returned {min(unknown)!r}, '
+                    f'which its directions ({", ".join(metric.directions)}) do not name'
+                )
+            for value, number in summary.items():
+                values[_name(key, metric, value)] = float(number)
+        return Evaluation(values, metric_names(self.metrics), rows)

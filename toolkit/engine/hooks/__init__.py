@@ -1,0 +1,18 @@
+"""The engine's own hooks: parts like any other, which a config may leave out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mmengine.hooks import Hook
+
+from toolkit.engine.hooks.checkpoint import Checkpoint
+from toolkit.engine.hooks.metrics_log import MetricsLog
+from toolkit.engine.hooks.progress import Progress
+
+# What a run has when its config names no default hooks.
+STANDARD: dict[str, Callable[..., Hook]] = {
+    'progress': Progress,
+    'logger': MetricsLog,
+    'checkpoint': Checkpoint,
+}

@@ -1,0 +1,121 @@
+"""Which checkpoints a run writes besides the one at its end."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmengine.hooks import Hook
+
+from toolkit.engine import checkpoint, distributed
+from toolkit.errors import RunError
+from toolkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from toolkit.engine.runner import Runner
+
+
+@HOOKS.register
+class Checkpoint(Hook):
+    """Writes `checkpoints/last.pth` as training goes on, and `checkpoints/best.pth`.
+
+    The engine writes `last.pth` at the end and when it is told to stop, with this hook or without.
+
+    Args:
+        interval: write `last.pth` so often, in the unit of `train_cfg`; None for after every
+            validation, or after every epoch where there is no validation.
+        save_best: name of the metric whose best value so far is kept as `best.pth` (weights only,
+            the averaged ones where weights are averaged); which direction is better, the metric
+            says itself.
+        keep: how many of the checkpoints are kept beside `last.pth`, as `iter_N.pth`; -1 for all.
+    """
+
+    # After every hook that changes what is to be saved.
+    priority = 'VERY_LOW'
+
+    def __init__(
+        self, interval: int | None = None, save_best: str | None = None, keep: int = 0
+    ) -> None:
+        if interval is not None and interval < 1:
+            raise ValueError(f'interval must be at least 1, found {interval}')
+        if keep < -1:
+            raise ValueError(f'keep must be -1 or more, found {keep}')
+        self.interval = interval
+        self.save_best = save_best
+        self.keep = keep
+        self.best: dict[str, Any] | None = None
+        self._validated: dict[str, float] | None = None
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        self._validated = metrics or {}
+
+    def after_step(self, runner: Runner) -> None:
+        metrics, self._validated = self._validated, None
+        if metrics and self.save_best is not None and self._improves(runner, metrics):
+            score = metrics[self.save_best]
+            self.best = {'metric': self.save_best, 'value': score, 'iter': runner.iter}
+            # Before last.pth: a run killed in between validates again and writes this one again.
+            self._write_best(runner, metrics)
+        if self._due(runner, metrics is not None):
+            path = runner.save_last()
+            if self.keep:
+                distributed.on_main(lambda: self._keep(path, runner.iter))
+
+    def _improves(self, runner: Runner, metrics: dict[str, float]) -> bool:
+        assert self.save_best is not None
+        value = metrics.get(self.save_best, math.nan)
+        if math.isnan(value):
+            return False
+        if self.best is None:
+            return True
+        sign = 1 if runner.directions()[self.save_best] else -1
+        return sign * value > sign * self.best['value']
+
+    def _due(self, runner: Runner, validated: bool) -> bool:
+        loop = runner.train_loop
+        epoch_ended = loop.iter % loop.epoch_length == 0
+        if self.interval is None:
+            return validated if runner.val_loop is not None else epoch_ended
+        if runner.run_config.train_cfg.by_epoch:
+            return epoch_ended and loop.epoch % self.interval == 0
+        return loop.iter % self.interval == 0
+
+    def _write_best(self, runner: Runner, metrics: dict[str, float]) -> None:
+        state = runner.state()
+        content = {
+            'state_dict': state['state_dict'],
+            'meta': {**state['meta'], 'metrics': dict(metrics), 'best': self.best},
+        }
+        path = checkpoint.folder(Path(runner.work_dir)) / checkpoint.BEST
+        distributed.on_main(lambda: checkpoint.save(content, path))
+
+    def _keep(self, last: Path, iteration: int) -> None:
+        try:
+            numbered = last.with_name(f'iter_{iteration}.pth')
+            numbered.unlink(missing_ok=True)
+            try:
+                os.link(last, numbered)  # costs no space; last.pth is replaced, never written into
+            except OSError:
+                shutil.copyfile(last, numbered)
+            if self.keep > 0:
+                found = sorted(last.parent.glob('iter_*.pth'), key=_iteration)
+                for old in found[: -self.keep]:
+                    old.unlink()
+        except OSError as error:
+            raise RunError(
+                f'cannot keep a checkpoint in {last.parent}: {error.strerror}'
+            ) from error
+
+    def state_dict(self) -> dict[str, Any]:
+        return {'best': self.best}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best = state['best']
+
+
+def _iteration(path: Path) -> int:
+    number = path.stem.removeprefix('iter_')
+    return int(number) if number.isdigit() else -1

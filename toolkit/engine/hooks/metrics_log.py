@@ -1,0 +1,172 @@
+"""metrics.jsonl: what a run measured, one JSON object a line; and TensorBoard where asked for."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from mmengine.hooks import Hook
+
+from toolkit.engine import distributed
+from toolkit.errors import RunError, ToolkitError
+from toolkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from toolkit.engine.runner import Runner
+
+NAME = 'metrics.jsonl'
+
+
+@HOOKS.register
+class MetricsLog(Hook):
+    """Writes `metrics.jsonl`.
+
+    A training line has `iter`, `epoch` (passes over the data, 1.5 in the middle of the second),
+    `lr`, the mean of `loss` and of each of its terms since the line before, `grad_norm` where
+    gradients are clipped by norm, and `time` (seconds an iteration). A validation line has `iter`,
+    `epoch` and `val` with the metrics. A number that is not finite is null.
+
+    Args:
+        interval: iterations from one training line to the next.
+        tensorboard: write TensorBoard's event files too (needs the extra `ablakit[tensorboard]`).
+    """
+
+    priority = 'BELOW_NORMAL'
+
+    def __init__(self, interval: int = 10, tensorboard: bool = False) -> None:
+        if interval < 1:
+            raise ValueError(f'interval must be at least 1, found {interval}')
+        self.interval = interval
+        self._writer_class = _summary_writer() if tensorboard else None
+        self._board: Any = None
+        self._file: IO[str] | None = None
+        self._since = (0, 0.0)
+        self._paused = 0.0
+
+    def before_train(self, runner: Runner) -> None:
+        self._since = (runner.iter, time.perf_counter())
+        if not distributed.is_main():
+            return
+        folder = Path(runner.work_dir)
+        keep_until(folder / NAME, runner.iter)
+        try:
+            self._file = open(folder / NAME, 'a', encoding='utf-8')  # noqa: SIM115 (see close)
+        except OSError as error:
+            raise RunError(f'cannot write {folder / NAME}: {error.strerror}') from error
+        if self._writer_class is not None:
+            self._board = self._writer_class(
+                str(folder / 'tensorboard'), purge_step=runner.iter + 1 if runner.iter else None
+            )
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict[str, Any] | None = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        if (runner.iter + 1) % self.interval == 0:
+            self._write_training(runner, runner.iter + 1)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        if self._file is None:
+            return
+        self._write(runner, {**_place(runner, runner.iter), 'val': _finite(metrics or {})})
+        self._show('val', metrics or {}, runner.iter)
+
+    def before_val(self, runner: Runner) -> None:
+        self._paused = time.perf_counter()
+
+    def after_val(self, runner: Runner) -> None:
+        # The time of a validation is no iteration's.
+        start, clock = self._since
+        self._since = (start, clock + time.perf_counter() - self._paused)
+
+    def after_train(self, runner: Runner) -> None:
+        # An interrupted run goes on with the window that it saved.
+        if runner.train_loop.finished and runner.iter % self.interval:
+            self._write_training(runner, runner.iter)
+        self.close()
+
+    def close(self) -> None:
+        """Close what is open, however the run ended."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        if self._board is not None:
+            self._board.close()
+            self._board = None
+
+    def _write_training(self, runner: Runner, iteration: int) -> None:
+        means = runner.losses.take()
+        start, clock = self._since
+        now = time.perf_counter()
+        self._since = (iteration, now)
+        if self._file is None or not means:
+            return
+        line = {
+            **_place(runner, iteration),
+            'lr': runner.optim_wrapper.learning_rate,
+            **_finite(means),
+            'time': (now - clock) / max(1, iteration - start),
+        }
+        self._write(runner, line)
+        self._show('train', {'lr': line['lr'], **means}, iteration)
+
+    def _write(self, runner: Runner, line: dict[str, Any]) -> None:
+        assert self._file is not None
+        try:
+            self._file.write(json.dumps(line) + '\n')
+            self._file.flush()
+        except OSError as error:
+            raise RunError(
+                f'cannot write {Path(runner.work_dir) / NAME}: {error.strerror}'
+            ) from error
+
+    def _show(self, tag: str, values: dict[str, float], iteration: int) -> None:
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(f'{tag}/{name}', value, iteration)
+
+
+def keep_until(path: Path, iteration: int) -> None:
+    """Drop the lines after an iteration, which a resumed run writes again, and a torn last line."""
+    if not path.exists():
+        return
+    kept = []
+    for text in path.read_text(encoding='utf-8').splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            break
+        if line['iter'] > iteration:
+            break
+        kept.append(text + '\n')
+    temporary = path.with_name(f'.{path.name}.tmp')
+    try:
+        temporary.write_text(''.join(kept), encoding='utf-8')
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RunError(f'cannot write {path}: {error.strerror}') from error
+
+
+def _place(runner: Runner, iteration: int) -> dict[str, Any]:
+    return {'iter': iteration, 'epoch': round(iteration / runner.train_loop.epoch_length, 4)}
+
+
+def _finite(values: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _summary_writer() -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ToolkitError(
+            'tensorboard: true needs TensorBoard; install it: pip install "ablakit[tensorboard]"'
+        ) from error
+    return SummaryWriter

@@ -1,0 +1,182 @@
+"""What a run shows: a header, a bar (or lines where there is no terminal), the result."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from mmengine.hooks import Hook
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from toolkit.engine import distributed
+from toolkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from toolkit.engine.runner import Runner
+
+# A bar is redrawn at most so often; reading the loss makes the CPU wait for the GPU.
+REDRAW_SECONDS = 0.25
+
+
+@HOOKS.register
+class Progress(Hook):
+    """Shows how far a run is: iteration, time left, loss, and the metrics of each validation.
+
+    Args:
+        every: seconds between two lines where the output is no terminal.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self, every: float = 10.0) -> None:
+        if every < 0:
+            raise ValueError(f'every must be 0 seconds or more, found {every}')
+        self.every = every
+        self._bar: Bar | None = None
+        self._task = TaskID(0)
+        self._shown = 0.0
+        self._begin = (0, 0.0)
+        self._evaluation: TaskID | None = None
+
+    # -- training --------------------------------------------------------------------------------
+
+    def before_train(self, runner: Runner) -> None:
+        self._open()
+        runner.say(_header(runner))
+        self._begin = (runner.iter, time.perf_counter())
+        self._shown = time.perf_counter()
+        if self._bar is not None:
+            self._task = self._bar.add_task(
+                'train', total=runner.max_iters, completed=runner.iter, note=''
+            )
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict[str, Any] | None = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        now = time.perf_counter()
+        if now - self._shown < (self.every if self._bar is None else REDRAW_SECONDS):
+            return
+        if not distributed.is_main():
+            self._shown = now
+            return
+        self._shown = now
+        self._show(runner, runner.iter + 1)
+
+    def _show(self, runner: Runner, iteration: int) -> None:
+        loss = runner.losses.latest().get('loss')
+        text = '' if loss is None else f'loss {loss:.4g}'
+        if self._bar is not None:
+            self._bar.update(self._task, completed=iteration, note=text)
+            return
+        start, clock = self._begin
+        pace = (time.perf_counter() - clock) / max(1, iteration - start)
+        left = duration(pace * (runner.max_iters - iteration))
+        runner.say(f'{iteration:,}/{runner.max_iters:,}  {text}  {left} left')
+
+    def after_train(self, runner: Runner) -> None:
+        if self._bar is not None and runner.iter > self._begin[0]:
+            self._show(runner, runner.iter)
+        self.close()
+        if runner.iter == self._begin[0]:
+            runner.say(f'nothing left to do: the run ended at iteration {runner.iter:,}')
+        elif runner.signal == 0:
+            seconds = duration(time.perf_counter() - self._begin[1])
+            loss = runner.losses.latest().get('loss')
+            ending = '' if loss is None else f', loss {loss:.4g}'
+            runner.say(f'trained {runner.iter:,} iterations in {seconds}{ending}')
+
+    # -- validation and test ---------------------------------------------------------------------
+
+    def before_val(self, runner: Runner) -> None:
+        self._begin_evaluation('val', len(runner.val_dataloader))
+
+    def after_val_iter(self, runner: Runner, *arguments: Any, **keywords: Any) -> None:
+        self._advance()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        self._end_evaluation()
+        runner.say(f'{runner.iter:,}/{runner.max_iters:,}  validation: {_values(metrics or {})}')
+        self._shown = time.perf_counter()
+
+    def before_test(self, runner: Runner) -> None:
+        self._open()
+        self._begin_evaluation('test', len(runner.test_dataloader))
+
+    def after_test_iter(self, runner: Runner, *arguments: Any, **keywords: Any) -> None:
+        self._advance()
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        self._end_evaluation()
+        self.close()
+
+    def _begin_evaluation(self, name: str, batches: int) -> None:
+        if self._bar is not None:
+            self._evaluation = self._bar.add_task(name, total=batches, note='')
+
+    def _advance(self) -> None:
+        if self._bar is not None and self._evaluation is not None:
+            self._bar.advance(self._evaluation)
+
+    def _end_evaluation(self) -> None:
+        if self._bar is not None and self._evaluation is not None:
+            self._bar.remove_task(self._evaluation)
+        self._evaluation = None
+
+    # -- the bar ---------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        if self._bar is None and distributed.is_main() and sys.stdout.isatty():
+            self._bar = Bar(
+                TextColumn('{task.description}'),
+                BarColumn(),
+                TextColumn('{task.completed:,.0f}/{task.total:,.0f}'),
+                TimeRemainingColumn(),
+                TextColumn('{task.fields[note]}'),
+                console=Console(),
+            )
+            self._bar.start()
+
+    def close(self) -> None:
+        """Take the bar off the terminal."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def duration(seconds: float) -> str:
+    """`75` -> '1 min 15 s'."""
+    whole = round(seconds)
+    if whole < 60:
+        return f'{seconds:.1f} s' if seconds < 10 else f'{whole} s'
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f'{minutes} min {rest} s'
+    return f'{minutes // 60} h {minutes % 60} min'
+
+
+def _header(runner: Runner) -> str:
+    parameters = sum(p.numel() for p in runner.system.parameters())
+    loop = runner.train_loop
+    length = f'{loop.max_iters:,} iterations'
+    if loop.iter:
+        length = f'iterations {loop.iter + 1:,} to {loop.max_iters:,}'
+    return ' · '.join(
+        [
+            type(runner.system).__name__,
+            f'{parameters:,} parameters',
+            str(runner.device) + (f' x {runner.world_size}' if runner.world_size > 1 else ''),
+            runner.runtime.precision,
+            length,
+        ]
+    )
+
+
+def _values(metrics: dict[str, float]) -> str:
+    return '  '.join(f'{name} {value:.4f}' for name, value in metrics.items())

@@ -1,0 +1,236 @@
+"""The training loop, by epochs or by iterations, and the loop of validation and test."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from mmengine.runner import BaseLoop
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from toolkit.config.schema import TrainCfg
+from toolkit.engine import distributed, precision, seeding
+from toolkit.engine.data import Draws, unwrap
+from toolkit.engine.evaluator import Evaluation, Evaluator
+from toolkit.errors import ToolkitError
+
+if TYPE_CHECKING:
+    from toolkit.engine.runner import Runner
+
+
+class TrainLoop(BaseLoop):
+    """Trains until `max_iters`, which `max_epochs` is turned into.
+
+    After every iteration comes, in this order: the end of the epoch, the validation if it is due,
+    the hooks' `after_step` (checkpoints), and a stop if a signal asks for it. So whatever a
+    checkpoint holds, it includes the validation of its iteration.
+
+    Hooks see data epochs in both modes: `before_train_epoch` and `after_train_epoch` are called
+    where the data starts and ends, and where a resumed run takes up an epoch.
+    """
+
+    def __init__(self, runner: Runner, dataloader: DataLoader[Any], config: TrainCfg) -> None:
+        super().__init__(runner, dataloader)
+        self._draws: Draws = dataloader.batch_sampler  # type: ignore[assignment]
+        self._config = config
+        self.epoch_length = len(self._draws)
+        self._max_iters = config.max_iters or (config.max_epochs or 0) * self.epoch_length
+        self._iter = 0
+        self._epoch = 0
+        self.stop_training = False
+        self.finished = False
+
+    @property
+    def iter(self) -> int:
+        """Iterations done; during an iteration's hooks, those before it."""
+        return self._iter
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self._epoch
+
+    @property
+    def max_iters(self) -> int:
+        return self._max_iters
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs to be started."""
+        return -(-self._max_iters // self.epoch_length)
+
+    @property
+    def val_interval(self) -> int:
+        return self._config.val_interval
+
+    @property
+    def val_begin(self) -> int:
+        return self._config.val_begin
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            'iter': self._iter,
+            'epoch_length': self.epoch_length,
+            'stop_training': self.stop_training,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a run.
+
+        Raises:
+            ToolkitError: the data has another length than when the run was stopped.
+        """
+        if state['epoch_length'] != self.epoch_length:
+            raise ToolkitError(
+                f'cannot resume: an epoch had {state["epoch_length"]} iterations and now has '
+                f'{self.epoch_length}; the data or the number of processes has changed'
+            )
+        self._iter = state['iter']
+        self._epoch = self._iter // self.epoch_length
+        self.stop_training = state['stop_training']
+
+    def run(self) -> None:
+        runner = self.runner
+        runner.call_hook('before_train')
+        runner.model.train()
+        if self._iter < self._max_iters and not self.stop_training:
+            self._run()
+        self.finished = self.stop_training or self._iter >= self._max_iters
+        if self.finished:
+            runner.signal = 0  # it came too late to stop anything
+        distributed.sync_buffers(runner.system)
+        runner.call_hook('after_train')
+
+    def _run(self) -> None:
+        runner = self.runner
+        self._draws.start, self._draws.stop = self._iter, self._max_iters
+        batches = iter(self.dataloader)
+        try:
+            self._start_epoch()
+            runner.restore_randomness()
+            while not self._step(unwrap(next(batches))):
+                pass
+        finally:
+            # Its worker processes would otherwise live as long as an exception's traceback does.
+            if (shutdown := getattr(batches, '_shutdown_workers', None)) is not None:
+                shutdown()
+
+    def _step(self, batch: dict[str, Any]) -> bool:
+        """One iteration and what follows it; whether training ends here."""
+        runner = self.runner
+        self._train_iter(self._iter % self.epoch_length, batch)
+        self._iter += 1
+        epoch_ended = self._iter % self.epoch_length == 0
+        if epoch_ended:
+            runner.call_hook('after_train_epoch')
+            self._epoch += 1
+        if self._validation_due(epoch_ended):
+            runner.val_loop.run()
+            runner.model.train()
+        runner.call_hook('after_step')
+        if runner.interrupted() or self.stop_training or self._iter >= self._max_iters:
+            return True
+        if epoch_ended:
+            self._start_epoch()
+        return False
+
+    def _start_epoch(self) -> None:
+        self.runner.message_hub.update_info('epoch', self._epoch)
+        self.runner.call_hook('before_train_epoch')
+
+    def _train_iter(self, index: int, batch: dict[str, Any]) -> None:
+        runner = self.runner
+        runner.message_hub.update_info('iter', self._iter)
+        runner.call_hook('before_train_iter', batch_idx=index, data_batch=batch)
+        batch = precision.to_device(batch, runner.runtime, runner.device)
+        wrapper = runner.optim_wrapper
+        with wrapper.optim_context(runner.model):
+            losses = runner.model(batch, mode='loss')
+            total = _total(losses)
+        wrapper.grad_norm = None
+        wrapper.update_params(total)
+        others = {} if wrapper.grad_norm is None else {'grad_norm': wrapper.grad_norm}
+        scalars = {name: loss.detach() for name, loss in losses.items()}
+        scalars['loss'] = total.detach()
+        runner.losses.add(self._iter + 1, scalars, others)
+        runner.call_hook(
+            'after_train_iter', batch_idx=index, data_batch=batch, outputs={**scalars, **others}
+        )
+
+    def _validation_due(self, epoch_ended: bool) -> bool:
+        if self.runner.val_loop is None:
+            return False
+        if self._config.by_epoch:
+            done, last = self._epoch, self.max_epochs
+            if not epoch_ended:
+                return False
+        else:
+            done, last = self._iter, self._max_iters
+        return done >= self.val_begin and (done % self.val_interval == 0 or done == last)
+
+
+def _total(losses: Any) -> Tensor:
+    """The sum of a system's loss terms.
+
+    Raises:
+        ToolkitError: what the system returned is no mapping of scalars.
+    """
+    if not isinstance(losses, dict) or not losses:
+        raise ToolkitError(
+            f'the system returned {type(losses).__name__} as its losses; expected a mapping of '
+            'names to scalar tensors, with at least one'
+        )
+    for name, loss in losses.items():
+        if not isinstance(loss, Tensor) or loss.ndim:
+            found = (
+                f'shape {tuple(loss.shape)}' if isinstance(loss, Tensor) else type(loss).__name__
+            )
+            raise ToolkitError(f'the loss {name!r} is no scalar tensor: found {found}')
+    if 'loss' in losses and len(losses) > 1:
+        raise ToolkitError("'loss' is the name of the sum of all terms; rename that term")
+    return functools.reduce(operator.add, losses.values())
+
+
+class EvalLoop(BaseLoop):
+    """Runs the system over a dataset and measures. What it draws does not move the training."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader[Any],
+        evaluator: Evaluator,
+        role: Literal['val', 'test'],
+    ) -> None:
+        super().__init__(runner, dataloader)
+        self.evaluator = evaluator
+        self.role = role
+        self.result: Evaluation | None = None
+
+    def run(self) -> dict[str, float]:
+        runner, role = self.runner, self.role
+        draws: Draws = self.dataloader.batch_sampler  # type: ignore[assignment]
+        distributed.sync_buffers(runner.system)
+        runner.call_hook(f'before_{role}')
+        runner.call_hook(f'before_{role}_epoch')
+        runner.system.eval()
+        self.evaluator.reset()
+        with seeding.isolated(seeding.derive(runner.seed, role, distributed.rank())):
+            for index, (drawn, batch) in enumerate(zip(draws, self.dataloader, strict=True)):
+                batch = unwrap(batch)
+                runner.call_hook(f'before_{role}_iter', batch_idx=index, data_batch=batch)
+                batch = precision.to_device(batch, runner.runtime, runner.device)
+                with torch.no_grad(), precision.autocast(runner.runtime, runner.device):
+                    outputs = runner.system(batch, mode='predict')
+                outputs = precision.full_precision(outputs)
+                self.evaluator.add(drawn, outputs, batch)
+                runner.call_hook(
+                    f'after_{role}_iter', batch_idx=index, data_batch=batch, outputs=outputs
+                )
+        self.result = self.evaluator.finish()
+        metrics = dict(self.result.metrics)
+        runner.call_hook(f'after_{role}_epoch', metrics=metrics)
+        runner.call_hook(f'after_{role}')
+        return metrics

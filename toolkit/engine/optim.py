@@ -1,0 +1,249 @@
+"""Optimizer, accumulation, clipping, precision of the backward pass, schedules."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper as MMOptimWrapper
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.optim import Optimizer
+
+from toolkit.config import schema
+from toolkit.engine import precision
+from toolkit.errors import PartError, ToolkitError, did_you_mean
+
+NORMS = (
+    nn.modules.batchnorm._BatchNorm,
+    nn.modules.instancenorm._InstanceNorm,
+    nn.GroupNorm,
+    nn.LayerNorm,
+)
+PARAMWISE = (
+    'custom_keys',
+    'bias_lr_mult',
+    'bias_decay_mult',
+    'norm_decay_mult',
+    'flat_decay_mult',
+    'dwconv_decay_mult',
+)
+
+
+class OptimWrapper(MMOptimWrapper):
+    """mmengine's wrapper with precisions that work on CPUs too, and without per-iteration logging.
+
+    Args:
+        optimizer: what steps.
+        config: accumulation and clipping.
+        runtime: the precision; fp16 scales the loss so that small gradients do not vanish.
+        device: where the system is.
+
+    Attributes:
+        grad_norm: norm before clipping at the last step, None where nothing was clipped by norm.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        config: schema.OptimWrapper,
+        runtime: schema.Runtime,
+        device: torch.device,
+    ) -> None:
+        super().__init__(optimizer, accumulative_counts=config.accumulative_counts)
+        self._clip = config.clip_grad
+        self._runtime = runtime
+        self._device = device
+        self.scaler = torch.amp.GradScaler(device.type, enabled=runtime.precision == 'fp16')
+        self.grad_norm: Tensor | None = None
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        with precision.autocast(self._runtime, self._device), super().optim_context(model):
+            yield
+
+    def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
+        # mmengine's also warns that accumulated gradients are lost; here they are resumed.
+        self._inner_count = init_counts
+        self._max_counts = max_counts
+        self._remainder_counts = max_counts % self._accumulative_counts
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        self.scaler.scale(loss).backward(**kwargs)
+        self._inner_count += 1
+
+    def step(self, **kwargs: Any) -> None:
+        if self._clip is not None:
+            self.scaler.unscale_(self.optimizer)
+            self._clip_gradients(self._clip)
+        self.scaler.step(self.optimizer, **kwargs)
+        self.scaler.update()
+
+    def _clip_gradients(self, clip: schema.ClipGrad) -> None:
+        parameters = [p for group in self.optimizer.param_groups for p in group['params']]
+        if clip.max_norm is not None:
+            self.grad_norm = clip_grad_norm_(parameters, clip.max_norm, clip.norm_type).detach()
+        elif clip.clip_value is not None:
+            clip_grad_value_(parameters, clip.clip_value)
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of parameters that `paramwise_cfg` leaves alone."""
+        return float(self.param_groups[-1 if self.base_param_settings else 0]['lr'])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), 'scaler': self.scaler.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        rest = dict(state_dict)
+        scaler = rest.pop('scaler', None)
+        if scaler and self.scaler.is_enabled():
+            self.scaler.load_state_dict(scaler)
+        super().load_state_dict(rest)
+
+
+def build_optim_wrapper(
+    system: nn.Module, config: schema.OptimWrapper, runtime: schema.Runtime, device: torch.device
+) -> OptimWrapper:
+    """The optimizer of a system's trainable parameters.
+
+    Raises:
+        ToolkitError: nothing to train.
+        PartError: a `paramwise_cfg` that does not fit.
+    """
+    if not any(p.requires_grad for p in system.parameters()):
+        raise ToolkitError(
+            f'{type(system).__name__} has no trainable parameters; test it instead of training it'
+        )
+    if config.paramwise_cfg:
+        lr, decay = _argument(config.optimizer, 'lr'), _argument(config.optimizer, 'weight_decay')
+        groups: Any = param_groups(system, config.paramwise_cfg, lr, decay)
+    else:
+        groups = [p for p in system.parameters() if p.requires_grad]
+    return OptimWrapper(config.optimizer(params=groups), config, runtime, device)
+
+
+def param_groups(
+    system: nn.Module, config: Mapping[str, Any], lr: float | None, weight_decay: float | None
+) -> list[dict[str, Any]]:
+    """Trainable parameters by their settings, after mmengine's `paramwise_cfg`.
+
+    `custom_keys` maps a part of parameters' names to `lr_mult`, `decay_mult` or any option of the
+    optimizer; the longest match wins over all other rules.
+
+    Raises:
+        PartError: an unknown rule, a custom key that matches nothing, no rate or decay to multiply.
+    """
+    path = 'optim_wrapper.paramwise_cfg'
+    for rule in config:
+        if rule not in PARAMWISE:
+            raise PartError(f'{path}.{rule}', f'no such rule{did_you_mean(rule, PARAMWISE)}')
+    custom: Mapping[str, Mapping[str, Any]] = config.get('custom_keys') or {}
+    keys = sorted(custom, key=lambda key: (-len(key), key))
+    used: set[str] = set()
+    groups: dict[str, dict[str, Any]] = {}
+    for name, module, short, parameter in _named_parameters(system):
+        key = next((k for k in keys if k in name), None)
+        if key is not None:
+            used.add(key)
+            options = dict(custom[key])
+        else:
+            options = _rules(config, module, short, parameter)
+        settings = _settings(
+            options, lr, weight_decay, f'{path}.custom_keys.{key}' if key else path
+        )
+        group = groups.setdefault(repr(sorted(settings.items())), {'params': [], **settings})
+        group['params'].append(parameter)
+    for key in keys:
+        if key not in used:
+            names = [name for name, *_ in _named_parameters(system)]
+            tops = {'.'.join(n.split('.')[:depth]) for n in names for depth in (1, 2)}
+            raise PartError(
+                f'{path}.custom_keys.{key}',
+                f'no trainable parameter has {key!r} in its name{did_you_mean(key, tops)}',
+            )
+    return list(groups.values())
+
+
+def _named_parameters(
+    system: nn.Module,
+) -> Iterator[tuple[str, nn.Module, str, nn.Parameter]]:
+    seen: set[int] = set()
+    for prefix, module in system.named_modules():
+        for short, parameter in module.named_parameters(recurse=False):
+            if parameter.requires_grad and id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield f'{prefix}.{short}' if prefix else short, module, short, parameter
+
+
+def _rules(
+    config: Mapping[str, Any], module: nn.Module, short: str, parameter: nn.Parameter
+) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    norm = isinstance(module, NORMS)
+    if short == 'bias' and not norm and 'bias_lr_mult' in config:
+        options['lr_mult'] = config['bias_lr_mult']
+    depthwise = isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+    applies = {
+        'norm_decay_mult': norm,
+        'bias_decay_mult': short == 'bias' and not norm,
+        'dwconv_decay_mult': depthwise,
+        'flat_decay_mult': parameter.ndim == 1,
+    }
+    for rule, applicable in applies.items():
+        if applicable and rule in config:
+            options['decay_mult'] = config[rule]
+            break
+    return options
+
+
+def _settings(
+    options: dict[str, Any], lr: float | None, weight_decay: float | None, path: str
+) -> dict[str, Any]:
+    for multiplier, base, name in (
+        ('lr_mult', lr, 'lr'),
+        ('decay_mult', weight_decay, 'weight_decay'),
+    ):
+        if multiplier in options:
+            if base is None:
+                raise PartError(path, f'{multiplier} needs {name} in optim_wrapper.optimizer')
+            options[name] = base * options.pop(multiplier)
+    return options
+
+
+def _argument(factory: Callable[..., Any], name: str) -> Any:
+    """What a part will be built with: given, or its class's default, or None."""
+    given = getattr(factory, 'arguments', None) or getattr(factory, 'keywords', {})
+    if name in given:
+        return given[name]
+    cls = getattr(factory, 'cls', None) or getattr(factory, 'func', factory)
+    default = inspect.signature(cls).parameters.get(name)
+    return (
+        None if default is None or default.default is inspect.Parameter.empty else default.default
+    )
+
+
+def build_schedulers(
+    factories: Mapping[str, Callable[..., Any]],
+    wrapper: OptimWrapper,
+    train_cfg: schema.TrainCfg,
+    epoch_length: int,
+) -> dict[str, Any]:
+    """Schedules by name. One counts in the unit of `train_cfg` unless its `by_epoch` says else,
+    and ends with the training unless its `end` says else."""
+    epochs = train_cfg.max_epochs or -(-(train_cfg.max_iters or 0) // epoch_length)
+    iterations = train_cfg.max_iters or (train_cfg.max_epochs or 0) * epoch_length
+    schedulers = {}
+    for name, factory in factories.items():
+        given = getattr(factory, 'arguments', None) or getattr(factory, 'keywords', {})
+        cls = getattr(factory, 'cls', None) or getattr(factory, 'func', factory)
+        # A schedule that follows validations counts these, whatever the training counts.
+        by_epoch = given.get('by_epoch', train_cfg.by_epoch or hasattr(cls, 'need_val_args'))
+        wired = {'optimizer': wrapper, 'by_epoch': by_epoch}
+        if 'end' not in given:
+            wired['end'] = max(epochs if by_epoch else iterations, given.get('begin', 0) + 1)
+        schedulers[name] = factory(**wired)
+    return schedulers

@@ -1,0 +1,84 @@
+"""How a system is computed: device, precision, memory format, compiler, threads."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from toolkit.config.schema import Runtime
+from toolkit.engine import distributed
+from toolkit.errors import ToolkitError
+
+DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
+
+
+def choose_device(runtime: Runtime) -> torch.device:
+    """The device of this process; with several GPUs, the one of its local rank.
+
+    Raises:
+        ToolkitError: a GPU is asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if runtime.device == 'cuda' and not available:
+        raise ToolkitError(
+            'runtime.device is cuda, but torch finds no GPU; use runtime.device=auto or cpu'
+        )
+    if runtime.device == 'cpu' or not available:
+        return torch.device('cpu')
+    number = distributed.local_rank()
+    if number >= torch.cuda.device_count():
+        raise ToolkitError(
+            f'process {number} of this machine has no GPU: there are {torch.cuda.device_count()}; '
+            'start at most as many processes'
+        )
+    device = torch.device('cuda', number)
+    torch.cuda.set_device(device)
+    return device
+
+
+def place(system: nn.Module, runtime: Runtime, device: torch.device) -> None:
+    """Move the system to its device and memory format, in place."""
+    if runtime.threads is not None:
+        torch.set_num_threads(runtime.threads)
+    if runtime.channels_last:
+        system.to(device=device, memory_format=torch.channels_last)
+    else:
+        system.to(device=device)
+
+
+def autocast(runtime: Runtime, device: torch.device) -> AbstractContextManager[Any]:
+    """The context of forward passes in the run's precision."""
+    if runtime.precision == 'fp32':
+        return nullcontext()
+    return torch.autocast(device.type, dtype=DTYPES[runtime.precision])
+
+
+def to_device(batch: Any, runtime: Runtime, device: torch.device) -> Any:
+    """The batch with its tensors on the device, images in the run's memory format; `meta` as is."""
+    if isinstance(batch, Tensor):
+        moved = batch.to(device, non_blocking=True)
+        if runtime.channels_last and moved.ndim == 4:
+            moved = moved.contiguous(memory_format=torch.channels_last)
+        return moved
+    if isinstance(batch, dict):
+        return {
+            key: value if key == 'meta' else to_device(value, runtime, device)
+            for key, value in batch.items()
+        }
+    if isinstance(batch, list):
+        return [to_device(value, runtime, device) for value in batch]
+    return batch
+
+
+def full_precision(outputs: Any) -> Any:
+    """Outputs with half-precision tensors as float32, for metrics and files."""
+    if isinstance(outputs, Tensor):
+        return outputs.float() if outputs.dtype in DTYPES.values() else outputs
+    if isinstance(outputs, dict):
+        return {key: full_precision(value) for key, value in outputs.items()}
+    if isinstance(outputs, list):
+        return [full_precision(value) for value in outputs]
+    return outputs

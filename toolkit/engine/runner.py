@@ -1,0 +1,285 @@
+"""mmengine's Runner around our loops: hooks, state of a run, resumption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook, ParamSchedulerHook
+from torch import nn
+
+from toolkit import compat
+from toolkit.config.schema import RunConfig
+from toolkit.engine import checkpoint, distributed, seeding
+from toolkit.engine.assembly import Assembly
+from toolkit.engine.loops import EvalLoop, TrainLoop
+from toolkit.engine.meter import LossMeter
+from toolkit.errors import ToolkitError
+
+FORMAT = 1
+
+
+class Runner(compat.QuietRunner):
+    """A run whose parts are already built.
+
+    mmengine's hooks work unchanged. Ours may add `after_step(runner)`, called after an iteration
+    with its validation, and `state_dict()` with `load_state_dict()` for what a resumed run needs.
+
+    Args:
+        assembly: the parts.
+        work_dir: where the run writes.
+        interrupt: number of the signal that asked the run to stop, 0 while none did.
+        config_text: the resolved config, kept in checkpoints.
+
+    Attributes:
+        system: the system itself, `model` being what wraps it for several processes.
+        losses: scalars of the iterations since the last log line.
+        signal: number of the signal that stopped the run, 0 where none did.
+    """
+
+    def __init__(
+        self,
+        assembly: Assembly,
+        work_dir: Path,
+        interrupt: Callable[[], int] = lambda: 0,
+        config_text: str = '',
+    ) -> None:
+        self.assembly = assembly
+        self.run_config: RunConfig = assembly.run
+        self.runtime = assembly.run.runtime
+        self.device = assembly.device
+        self.losses = LossMeter()
+        self.signal = 0
+        self.last_saved = -1
+        self._interrupt = interrupt
+        self._config_text = config_text
+        self._randomness: dict[str, Any] | None = None
+        self.log_name = 'train.log' if assembly.train is not None else 'test.log'
+        self._rank, self._world_size = distributed.rank(), distributed.world_size()
+        self.hooks_by_name: dict[str, Hook] = dict(assembly.hooks)
+        super().__init__(
+            model=assembly.system,
+            work_dir=str(work_dir),
+            custom_hooks=list(assembly.hooks.values()),
+            default_scope=None,
+            randomness={'seed': assembly.run.randomness.seed},
+            experiment_name=compat.unique_name(),
+        )
+        self._distributed = distributed.world_size() > 1
+        train_cfg, val, test = assembly.run.train_cfg, assembly.val, assembly.test
+        if assembly.train is not None and train_cfg is not None:
+            self._train_loop = TrainLoop(self, assembly.train, train_cfg)
+            self.optim_wrapper = assembly.optim_wrapper
+            self.param_schedulers = list(assembly.schedulers.values())
+        if val is not None:
+            self._val_loop = EvalLoop(self, val.loader, val.evaluator, 'val')
+        if test is not None:
+            self._test_loop = EvalLoop(self, test.loader, test.evaluator, 'test')
+
+    # -- what mmengine's constructor asks for ----------------------------------------------------
+
+    def set_randomness(
+        self, seed: int, diff_rank_seed: bool = False, deterministic: bool = False
+    ) -> None:
+        self._seed = seed
+        self._deterministic = self.run_config.randomness.deterministic
+
+    def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
+        return model if self.assembly.train is None else distributed.wrap(model, self.device)
+
+    def register_hooks(
+        self, default_hooks: Any = None, custom_hooks: list[Hook] | None = None
+    ) -> None:
+        for hook in [ParamSchedulerHook(), *(custom_hooks or [])]:
+            self.register_hook(hook)
+
+    # -- a run -----------------------------------------------------------------------------------
+
+    @property
+    def system(self) -> nn.Module:
+        return self.assembly.system
+
+    def say(self, line: str) -> None:
+        """Print a line, once for all processes, and log it."""
+        if self.rank == 0:
+            print(line, flush=True)
+            self.logger.info(line)
+
+    def close(self) -> None:
+        """Give back the terminal and the log file; to be called however the run ended."""
+        for hook in self.hooks:
+            if hasattr(hook, 'close'):
+                hook.close()
+        compat.release(self)
+
+    def interrupted(self) -> bool:
+        """Whether any process was told to stop; the same answer on each of them."""
+        self.signal = distributed.largest(self._interrupt())
+        return self.signal != 0
+
+    def train(self, resume_from: Path | None = None, weights_from: Path | None = None) -> nn.Module:
+        """Train from the beginning, or go on from a checkpoint.
+
+        Raises:
+            ToolkitError: the checkpoint does not fit.
+            RunError: a loss is not finite, data cannot be read, a checkpoint cannot be written.
+        """
+        self._resume = resume_from is not None
+        self.call_hook('before_run')
+        if resume_from is not None:
+            self.resume(str(resume_from))
+        elif weights_from is not None:
+            self.load_checkpoint(str(weights_from))
+        loop: TrainLoop = self.train_loop
+        self.optim_wrapper.initialize_count_status(self.system, loop.iter, loop.max_iters)
+        self.message_hub.update_info('max_iters', loop.max_iters)
+        self.message_hub.update_info('max_epochs', loop.max_epochs)
+        self._compile()
+        loop.run()
+        if self.last_saved != loop.iter:
+            self.save_last()
+        self.call_hook('after_run')
+        return self.model
+
+    def test(self, weights_from: Path | None = None) -> dict[str, float]:
+        """Test, with the weights of a checkpoint if one is given."""
+        self._resume = False
+        self.call_hook('before_run')
+        if weights_from is not None:
+            self.load_checkpoint(str(weights_from))
+        self._compile()
+        metrics = self.test_loop.run()
+        self.call_hook('after_run')
+        return metrics
+
+    def _compile(self) -> None:
+        if self.runtime.compile:
+            self.system.compile()  # in place, so that names in checkpoints stay the system's own
+
+    # -- state -----------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """All that a resumed run needs. Every process must ask for it at the same time."""
+        self.losses.read()  # raises before anything that is not finite is saved
+        loop, wrapper = self.train_loop, self.optim_wrapper
+        content: dict[str, Any] = {
+            'state_dict': dict(self.system.state_dict()),
+            'optimizer': wrapper.state_dict(),
+            'param_schedulers': {
+                name: state.save() for name, state in self.assembly.scheduler_states.items()
+            },
+            'loop': loop.state_dict(),
+            'losses': self.losses.state_dict(),
+            'hooks': {
+                name: state
+                for name, hook in self.hooks_by_name.items()
+                if (state := compat.hook_state(hook)) is not None
+            },
+            'randomness': distributed.gather(seeding.state()),
+            'gradients': distributed.gather(self._pending_gradients()),
+            'meta': self.meta(),
+        }
+        self.call_hook('before_save_checkpoint', checkpoint=content)
+        return content
+
+    def meta(self) -> dict[str, Any]:
+        """What a checkpoint says of itself."""
+        return {
+            'format': FORMAT,
+            'iter': self.iter,
+            'epoch': self.epoch,
+            'seed': self.seed,
+            'system': type(self.system).__name__,
+            'config': self._config_text,
+        }
+
+    def _pending_gradients(self) -> dict[str, torch.Tensor]:
+        """Gradients accumulated so far for a step that is still to come, by parameter."""
+        if self.optim_wrapper.should_update():
+            return {}
+        return {
+            name: p.grad.cpu() for name, p in self.system.named_parameters() if p.grad is not None
+        }
+
+    def save_last(self) -> Path:
+        """Write the checkpoint from which the run can go on; every process takes part."""
+        path = checkpoint.folder(Path(self.work_dir)) / checkpoint.LAST
+        content = self.state()
+        distributed.on_main(lambda: checkpoint.save(content, path))
+        self.last_saved = self.iter
+        return path
+
+    def load_checkpoint(self, filename: str, *arguments: Any, **keywords: Any) -> dict[str, Any]:
+        """Load weights, all of them or none.
+
+        Raises:
+            CheckpointError: unusable, or of another system.
+        """
+        path = Path(filename)
+        content = checkpoint.load(path)
+        # With an average of weights, the weights of a checkpoint are the average.
+        loaded = {**content, 'state_dict': checkpoint.weights(content, path)}
+        checkpoint.fit(self.system, loaded['state_dict'], path)
+        self.call_hook('after_load_checkpoint', checkpoint=loaded)
+        self._has_loaded = True
+        return content
+
+    def resume(self, filename: str, *arguments: Any, **keywords: Any) -> None:
+        """Take up a run where a checkpoint left it.
+
+        Raises:
+            CheckpointError: unusable, of another system, or of another way to train it.
+        """
+        path = Path(filename)
+        content = checkpoint.load(path)
+        needed = ('state_dict', 'optimizer', 'loop', 'randomness', 'param_schedulers', 'hooks')
+        missing = [key for key in needed if key not in content]
+        if missing:
+            raise checkpoint.CheckpointError(
+                f'the checkpoint {path} cannot be resumed: it has no {", ".join(missing)}; '
+                'only its weights can be used (load_from)'
+            )
+        if len(content['randomness']) != self.world_size:
+            raise ToolkitError(
+                f'the run was on {len(content["randomness"])} processes and cannot be resumed on '
+                f'{self.world_size}; start as many'
+            )
+        self.call_hook('after_load_checkpoint', checkpoint=content)
+        checkpoint.fit(self.system, content['state_dict'], path)
+        self._load_training(content, path)
+        self._randomness = content['randomness'][self.rank]
+        self.last_saved = self.iter
+        self._has_loaded = True
+        self.logger.info(f'resumed at iteration {self.iter} from {path}')
+
+    def _load_training(self, content: Mapping[str, Any], path: Path) -> None:
+        self.train_loop.load_state_dict(content['loop'])
+        try:
+            self.optim_wrapper.load_state_dict(content['optimizer'])
+        except (ValueError, KeyError) as error:
+            raise checkpoint.CheckpointError(
+                f'the checkpoint {path} is of another optimizer: {error}'
+            ) from error
+        for name, state in self.assembly.scheduler_states.items():
+            state.load(content['param_schedulers'].get(name, {}))
+        for name, hook in self.hooks_by_name.items():
+            if name in content['hooks']:
+                compat.load_hook_state(hook, content['hooks'][name])
+        self.losses.load_state_dict(content['losses'])
+        gradients = content['gradients'][self.rank]
+        for name, parameter in self.system.named_parameters():
+            if name in gradients:
+                parameter.grad = gradients[name].to(parameter.device)
+
+    def restore_randomness(self) -> None:
+        """Set the generators before the first iteration: to the seed, or to where they were."""
+        if self._randomness is None:
+            seeding.seed_all(seeding.derive(self.seed, 'train', self.rank))
+        else:
+            seeding.restore(self._randomness)
+
+    def directions(self) -> dict[str, bool]:
+        """Names of the validation's metrics -> whether higher is better."""
+        return self.assembly.val.directions if self.assembly.val is not None else {}

@@ -1,0 +1,111 @@
+"""Seeds, and the state of the random generators that a run uses: torch's, numpy's and random's."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def derive(seed: int, *path: object) -> int:
+    """A 63-bit seed for one purpose of a run: `derive(0, 'sample', epoch, position)`.
+
+    Seeds of different paths are independent, so that what one purpose draws never moves another.
+    """
+    text = '/'.join(map(str, (seed, *path))).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), 'little') >> 1
+
+
+def seed_all(seed: int) -> None:
+    """Seed every global generator, those of all GPUs included."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def set_determinism(deterministic: bool) -> None:
+    """Ask torch for deterministic algorithms, or let cuDNN choose its fastest."""
+    if deterministic:
+        # cuBLAS reads it when its first handle is made.
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+    if torch.are_deterministic_algorithms_enabled() != deterministic:
+        torch.use_deterministic_algorithms(deterministic)  # imports the compiler: a second
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = not deterministic
+
+
+def state() -> dict[str, Any]:
+    """The state of this process's generators as tensors and plain values."""
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    version, internal, gauss = random.getstate()
+    saved: dict[str, Any] = {
+        'torch': torch.get_rng_state(),
+        'numpy': [str(kind), torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
+        'random': [version, torch.tensor(internal, dtype=torch.int64), gauss],
+    }
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        saved['cuda'] = torch.cuda.get_rng_state()
+    return saved
+
+
+def restore(saved: dict[str, Any]) -> None:
+    """Set this process's generators to what `state` returned."""
+    torch.set_rng_state(saved['torch'])
+    kind, keys, position, has_gauss, cached = saved['numpy']
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    version, internal, gauss = saved['random']
+    random.setstate((version, tuple(internal.tolist()), gauss))
+    if 'cuda' in saved and torch.cuda.is_available():
+        torch.cuda.set_rng_state(saved['cuda'])
+
+
+@contextmanager
+def isolated(seed: int) -> Iterator[None]:
+    """Seed everything inside; what was drawn outside goes on afterwards as if nothing had been."""
+    before = state()
+    seed_all(seed)
+    try:
+        yield
+    finally:
+        restore(before)
+
+
+class SampleSeeds:
+    """Seeds the CPU generators sample after sample, and puts back what was there before.
+
+    Far cheaper than `isolated`: numpy's generator is swapped, not copied, and GPUs are left alone,
+    since datasets work on the CPU. One thread inside, as in a loader's worker process, so that
+    sums are the same in both.
+    """
+
+    def __init__(self) -> None:
+        self._numpy = np.random.MT19937(0)
+
+    def __enter__(self) -> SampleSeeds:
+        self._before = (
+            torch.get_rng_state(),
+            np.random.get_bit_generator(),
+            random.getstate(),
+            torch.get_num_threads(),
+        )
+        np.random.set_bit_generator(self._numpy)
+        torch.set_num_threads(1)
+        return self
+
+    def seed(self, seed: int) -> None:
+        torch.default_generator.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+
+    def __exit__(self, *exception: object) -> None:
+        generator_state, bit_generator, python_state, threads = self._before
+        torch.set_rng_state(generator_state)
+        np.random.set_bit_generator(bit_generator)
+        random.setstate(python_state)
+        torch.set_num_threads(threads)

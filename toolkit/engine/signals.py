@@ -1,0 +1,70 @@
+"""Ctrl-C and SIGTERM: finish the iteration, save, leave; a second one leaves at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# A worker that is told to stop still has to deliver the batches of the last iteration.
+WORKER_GRACE_SECONDS = 30
+
+
+class Interruption:
+    """Context in which the first signal only sets `received` and the second one exits.
+
+    Args:
+        announce: says on the screen that the run is about to stop.
+
+    Attributes:
+        received: number of the signal, 0 while there was none.
+    """
+
+    def __init__(self, announce: Callable[[str], None]) -> None:
+        self.received = 0
+        self._announce = announce
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        # Python allows handlers in the main thread alone; elsewhere the caller's stay.
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received:
+            sys.stdout.write('\x1b[?25h' if sys.stdout.isatty() else '')  # the cursor, shown again
+            sys.stdout.flush()
+            os._exit(exit_status(number))
+        self.received = number
+        self._announce(
+            f'{signal.Signals(number).name}: stopping after this iteration; once more to quit now'
+        )
+
+
+def exit_status(number: int) -> int:
+    """What a process that this signal ended returns: 130 for SIGINT, 143 for SIGTERM."""
+    return 128 + number
+
+
+def shield_worker(worker: int) -> None:
+    """A loader's worker outlives a signal to the whole group; the main process decides."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_later)
+
+
+def _end_later(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(WORKER_GRACE_SECONDS)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,93 @@
+"""A run's folder: one run at a time, and never two different ones."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from toolkit.engine import checkpoint, distributed
+from toolkit.errors import RunError, ToolkitError
+
+LOCK = '.lock'
+CAPSULE = 'capsule.json'
+# By any of these a folder is known to hold a run.
+TRACES = (CAPSULE, 'metrics.jsonl', f'checkpoints/{checkpoint.LAST}')
+
+
+def holds_run(work_dir: Path) -> bool:
+    """Whether a run has left something there."""
+    return any((work_dir / name).exists() for name in TRACES)
+
+
+def check(work_dir: Path, resume: bool) -> None:
+    """Refuse a folder before any work is done.
+
+    Raises:
+        ToolkitError: it holds another run and `resume` is false, or holds none and it is true.
+        RunError: it is no folder, or cannot be written.
+    """
+    if work_dir.exists() and not work_dir.is_dir():
+        raise RunError(f'the work folder {work_dir} is a file; choose another --work-dir')
+    if resume and not holds_run(work_dir):
+        raise ToolkitError(f'nothing to resume: {work_dir} holds no run; start without --resume')
+    if not resume and holds_run(work_dir):
+        raise ToolkitError(
+            f'{work_dir} already holds a run: go on with --resume, or choose another --work-dir'
+        )
+    existing = next(p for p in (work_dir, *work_dir.parents) if p.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise RunError(f'cannot write to the work folder {work_dir}: {existing} is not writable')
+
+
+@contextmanager
+def claimed(work_dir: Path) -> Iterator[None]:
+    """Be the only run in the folder inside; it is made if it is not there.
+
+    Raises:
+        ToolkitError: another process runs there.
+        RunError: the folder cannot be made or written.
+    """
+    descriptor = distributed.on_main(lambda: _lock(work_dir))
+    try:
+        yield
+    finally:
+        if distributed.is_main():
+            os.close(descriptor)
+
+
+def _lock(work_dir: Path) -> int:
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(work_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise RunError(f'cannot write to the work folder {work_dir}: {error.strerror}') from error
+    try:
+        # Of this process alone: a loader's worker that outlives a killed run holds nothing.
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise ToolkitError(
+            f'another run is working in {work_dir}; wait for it, or choose another --work-dir'
+        ) from error
+    return descriptor
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    temporary = path.with_name(f'.{path.name}.tmp')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding='utf-8')
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise RunError(f'cannot write {path}: {error.strerror}') from error
