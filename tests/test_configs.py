@@ -1,0 +1,56 @@
+"""Every shipped config is right as a whole, and runs on embedded data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from toolkit.cli import main
+from toolkit.config import load
+from toolkit.config.check import check
+from toolkit.config.find import named_configs
+
+CONFIGS = named_configs()
+
+
+def embedded(name):
+    """Overrides that put a small synthetic scene of the same bands under a config."""
+    bands = load(name).tree['model']['bands']
+    scene = f'{{type: SyntheticScene, bands: {bands}, size: 256}}'
+    return [f'test_dataloader.dataset.scene={scene}', 'test_dataloader.dataset.protocol=full']
+
+
+def test_there_are_configs():
+    assert {'ldpnet/ldpnet_2022', 'baselines/exp_synthetic'} <= set(CONFIGS)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_is_right(name):
+    assert [str(problem) for problem in check(load(name))] == []
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_runs(name, tmp_path, capsys):
+    """Two iterations with a validation where there is training, then a test."""
+    overrides, run = embedded(name), str(tmp_path / 'run')
+    if load(name).tree.get('train_dataloader') is None:
+        assert main(['test', name, *overrides, '--work-dir', run]) == 0
+    else:
+        small = [
+            'train_dataloader.batch_size=2',
+            'train_dataloader.dataset.size=64',
+            'train_dataloader.dataset.length=4',
+            'train_cfg={max_epochs: 1}',
+            'default_hooks.log.interval=1',
+        ]
+        assert main(['train', name, *overrides, *small, '--work-dir', run]) == 0
+        lines = [json.loads(line) for line in Path(run, 'metrics.jsonl').read_text().splitlines()]
+        assert [line['iter'] for line in lines] == [1, 2, 2]
+        assert 'val' in lines[-1]
+        assert main(['test', '--run', run]) == 0
+    said = capsys.readouterr()
+    metrics = json.loads((tmp_path / 'run' / 'metrics.json').read_text())['metrics']
+    assert all(value is not None for value in metrics.values())
+    assert all(name.partition('/')[0] in said.out for name in metrics)
