@@ -31,7 +31,7 @@ venv-package:
 # patches: enough to see all of it work. Patches this small gain nothing from a second thread.
 DEMO_BUDGET := train_cfg.max_epochs=4 train_cfg.val_interval=1 \
   train_dataloader.batch_size=4 train_dataloader.dataset.size=64 \
-  train_dataloader.dataset.length=2000 optim_wrapper.optimizer.lr=1e-3 +runtime.threads=1
+  train_dataloader.dataset.length=2000 optim_wrapper.optimizer.lr=1e-3 runtime.threads=1
 
 # Train LDP-Net on the embedded synthetic scene, test it, sharpen the scene.
 demo: $(SETUP)

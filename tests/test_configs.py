@@ -54,3 +54,31 @@ def test_runs(name, tmp_path, capsys):
     metrics = json.loads((tmp_path / 'run' / 'metrics.json').read_text())['metrics']
     assert all(value is not None for value in metrics.values())
     assert all(name.partition('/')[0] in said.out for name in metrics)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'switches',
+    ['precision: bf16', 'precision: fp16', 'channels_last: true', 'compile: true', 'threads: 1'],
+)
+def test_switches_change_how_not_what(switches, tmp_path):
+    name = 'ldpnet/ldpnet_2022_synthetic'
+    small = [
+        'train_dataloader.batch_size=1',
+        'train_dataloader.dataset.size=64',
+        'train_dataloader.dataset.length=2',
+        'train_cfg={max_epochs: 1}',
+        'default_hooks.log.interval=1',
+    ]
+    losses = []
+    for folder, runtime in (('plain', ''), ('switched', switches)):
+        run = str(tmp_path / folder)
+        argv = [*embedded(name), *small, f'runtime={{{runtime}}}', '--work-dir', run]
+        assert main(['train', name, *argv]) == 0
+        lines = Path(run, 'metrics.jsonl').read_text().splitlines()
+        losses.append([json.loads(line)['loss'] for line in lines if 'loss' in line])
+    plain, switched = losses
+    assert len(switched) == 2
+    assert switched[0] == pytest.approx(plain[0], rel=0.02)
+    # fp16's gradient scaler begins by skipping steps, until the gradients do not overflow.
+    assert switched[1] == pytest.approx(plain[1], rel=0.5 if 'fp16' in switches else 0.02)

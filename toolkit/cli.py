@@ -26,6 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit status (0 fine, 1 failed during a run, 2 a mistake in what was
     asked, 130 or 143 interrupted)."""
     arguments = _parse(argv)
+    if 'RANK' in os.environ:
+        # Each process would print torch's warning that looking for parts that no loss reaches (a
+        # variant may have some) costs time.
+        os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
     try:
         return arguments.run(arguments) or 0
     except ToolkitError as error:

@@ -114,7 +114,7 @@ def interp23tap(image: Tensor, ratio: int) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(b, c, ratio * h, ratio * w)
 
 
-@functools.cache
+@torch.compiler.assume_constant_result  # torch.compile is not to trace what happens in numpy
 def polyphase(ratio: int) -> Tensor:
     """What all doublings of `interp23tap` come to, as one filter for each position between samples.
 
@@ -124,6 +124,11 @@ def polyphase(ratio: int) -> Tensor:
     Raises:
         ValueError: `ratio` is no power of two.
     """
+    return _polyphase(ratio)
+
+
+@functools.cache
+def _polyphase(ratio: int) -> Tensor:
     if ratio < 2 or ratio & (ratio - 1):
         raise ValueError(
             f'interp23tap doubles the size some times and cannot enlarge by {ratio}; '

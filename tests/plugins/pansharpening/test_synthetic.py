@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -84,10 +82,3 @@ def test_refusals():
     ):
         with pytest.raises(ValueError, match=message):
             SyntheticScene(**arguments)
-
-
-@pytest.mark.slow
-def test_a_million_pixels_in_seconds():
-    start = time.perf_counter()
-    SyntheticScene(8, 1024, 99).read_pan()
-    assert time.perf_counter() - start < 6  # under 3 on an idle machine
