@@ -10,11 +10,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import toolkit
 from toolkit.errors import ToolkitError
 
+BUILT_IN = ('train', 'test', 'predict', 'check', 'show', 'diff', 'list', 'rerun')
 _EPILOG = """\
 a config is a path, or the name of a shipped one:  toolkit train ldpnet/ldpnet_2022_synthetic ...
 key.path=value changes a key, +key.path=value adds one, key.path=null removes a part
@@ -25,12 +26,12 @@ key.path=value changes a key, +key.path=value adds one, key.path=null removes a 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit status (0 fine, 1 failed during a run, 2 a mistake in what was
     asked, 130 or 143 interrupted)."""
-    arguments = _parse(argv)
     if 'RANK' in os.environ:
         # Each process would print torch's warning that looking for parts that no loss reaches (a
         # variant may have some) costs time.
         os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
     try:
+        arguments = _parse(argv)
         return arguments.run(arguments) or 0
     except ToolkitError as error:
         print(error, file=sys.stderr)
@@ -50,7 +51,15 @@ class _Verb(argparse.ArgumentParser):
         self.exit(2, f'{self.prog}: {message} (see {self.prog} --help)\n')
 
 
-def _parser() -> argparse.ArgumentParser:
+def _plugin_verb(argv: list[str]) -> str | None:
+    """The verb that a plugin may have, '' where all of them are to be listed."""
+    words = [word for word in argv if not word.startswith('-')]
+    if not words:
+        return ''
+    return None if words[0] in BUILT_IN else words[0]
+
+
+def _parser(plugin_verb: str | None) -> argparse.ArgumentParser:
     parser = _Verb(
         'toolkit',
         description='Compose image networks from parts by config; train, test and compare them.',
@@ -119,7 +128,32 @@ def _parser() -> argparse.ArgumentParser:
     sub = verb('rerun', _rerun, 'repeat a run from what it left behind, and compare')
     sub.add_argument('folder', type=Path, metavar='DIR', help='folder of the run to repeat')
     sub.add_argument('--work-dir', type=Path, help='folder of the repetition (default: DIR-rerun)')
+    if plugin_verb is not None:
+        _add_plugin_verbs(verbs, plugin_verb)
     return parser
+
+
+def _add_plugin_verbs(verbs: Any, wanted: str) -> None:
+    """The verbs of plugins; only the wanted one's plugin is imported."""
+    from toolkit import plugins
+
+    for entry in plugins.index().entries:
+        if entry.kind != 'verb':
+            continue
+        sub = verbs.add_parser(entry.name, help=entry.summary.rstrip('.'))
+        sub.set_defaults(run=_run_plugin_verb, verb=entry.name)
+        if entry.name == wanted:
+            _plugin_verb_class(wanted).add_arguments(sub)
+
+
+def _plugin_verb_class(name: str) -> Any:
+    from toolkit.registry import VERBS
+
+    return VERBS.get(name)
+
+
+def _run_plugin_verb(arguments: argparse.Namespace) -> int:
+    return _plugin_verb_class(arguments.verb)().run(arguments)
 
 
 def _config(sub: _Verb, required: bool = True) -> None:
@@ -144,7 +178,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
     argparse takes positional arguments in one run only and leaves the later ones over.
     """
-    parser = _parser()
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(_plugin_verb(argv))
     arguments, rest = parser.parse_known_args(argv)
     late = [text for text in rest if '=' in text and not text.startswith('-')]
     if not hasattr(arguments, 'overrides'):

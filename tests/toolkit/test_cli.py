@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
+from toolkit import plugins
 from toolkit.cli import main
+from toolkit.registry import VERBS
 
 CONFIG = 'ldpnet/ldpnet_2022_synthetic'
 
@@ -105,3 +107,32 @@ def test_overrides_may_stand_anywhere(capsys):
     out = capsys.readouterr().out
     assert 'width: 8' in out
     assert 'bands: 8' in out
+
+
+def test_plugins_add_verbs(tmp_path, monkeypatch, capsys):
+    (tmp_path / 'my_verbs.py').write_text(
+        'from toolkit.registry import VERBS\n'
+        'from toolkit.verb import Verb\n\n\n'
+        "@VERBS.register(name='greet')\n"
+        'class Greet(Verb):\n'
+        '    """Say hello.\n\n    Args: none.\n    """\n\n'
+        '    @classmethod\n'
+        '    def add_arguments(cls, parser):\n'
+        "        parser.add_argument('--name', required=True)\n\n"
+        '    def run(self, arguments):\n'
+        "        print(f'hello {arguments.name}')\n"
+        '        return 3\n'
+    )
+    for attribute in ('_roots', '_failures'):
+        monkeypatch.setattr(plugins, attribute, dict(getattr(plugins, attribute)))
+    monkeypatch.setattr(plugins, '_path_roots', set(plugins._path_roots))
+    monkeypatch.setattr(plugins, '_index', None)
+    monkeypatch.setattr(VERBS, '_module_dict', dict(VERBS._module_dict))
+    plugins.add(str(tmp_path / 'my_verbs.py'))
+    assert status('greet', '--name', 'you') == 3
+    assert capsys.readouterr().out == 'hello you\n'
+    assert status('greet') == 2
+    assert 'the following arguments are required: --name' in capsys.readouterr().err
+    assert status('--help') == 0
+    assert 'greet' in capsys.readouterr().out
+    sys.modules.pop('my_verbs')
