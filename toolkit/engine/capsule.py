@@ -1,7 +1,8 @@
 """The run capsule: what a run leaves behind so that it can be understood and repeated.
 
 `config.yaml` (resolved), `origins.json`, `capsule.json` (the command, seeds, versions, hardware,
-the code, the data, how it went) and, where the checkout was changed, `diff.patch`.
+the code, the data, how it went), copies of the user's plugins and, where the checkout was changed,
+`diff.patch`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -24,10 +26,11 @@ import toolkit
 from toolkit import plugins
 from toolkit.engine import distributed, workdir
 from toolkit.engine.assembly import Assembly
-from toolkit.errors import ToolkitError
+from toolkit.errors import RunError, ToolkitError
 
 # A git that takes longer (a huge tree, a slow disk) is not worth waiting for.
 GIT_SECONDS = 5
+PLUGINS = 'plugins'
 # What may differ between a run and its resumption: how it is computed, and how long.
 FREE = ('runtime', 'extra', 'train_cfg.max_epochs', 'train_cfg.max_iters')
 FREE_LOADER = ('num_workers', 'pin_memory', 'persistent_workers', 'prefetch_factor')
@@ -101,8 +104,34 @@ def begin(
     if given is not None:
         workdir.write(work_dir / 'config.yaml', given.text)
         workdir.write(work_dir / 'origins.json', _json(dict(given.origins)))
+        _keep_plugins(work_dir, given.tree)
     if patch:
         workdir.write(work_dir / 'diff.patch', patch)
+
+
+def _keep_plugins(work_dir: Path, tree: Mapping[str, Any]) -> None:
+    """Copy the plugins that are files or folders of the user's, so that the run can be repeated
+    after they have changed."""
+    for plugin in tree.get('plugins') or []:
+        source, copy = Path(plugin), work_dir / PLUGINS / Path(plugin).name
+        if not source.is_absolute() or copy.exists():
+            continue
+        try:
+            copy.parent.mkdir(exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, copy, ignore=shutil.ignore_patterns('__pycache__'))
+            else:
+                shutil.copyfile(source, copy)
+        except OSError as error:
+            raise RunError(f'cannot keep the plugin {source}: {error.strerror}') from error
+
+
+def with_kept_plugins(work_dir: Path, tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with the copies that the run kept in place of the user's plugins."""
+    named = tree.get('plugins') or []
+    copies = [work_dir / PLUGINS / Path(plugin).name for plugin in named]
+    kept = [str(c) if c.exists() else p for p, c in zip(named, copies, strict=True)]
+    return {**tree, 'plugins': kept} if named else dict(tree)
 
 
 def end(work_dir: Path, status: str) -> None:

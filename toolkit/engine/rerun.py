@@ -53,6 +53,7 @@ def rerun(work_dir: Path | str, new_dir: Path | str) -> RerunReport:
         raise ToolkitError(
             f'the run in {old} did not finish ({record["status"]}); finish it with --resume first'
         )
+    tree = capsule.with_kept_plugins(old, tree)
     for plugin in tree.get('plugins') or []:
         plugins.add(plugin)
     run = build.fill(RunConfig, tree)
