@@ -44,6 +44,7 @@ def test_what_a_run_leaves(
         'metrics.jsonl',
         'train.log',
         'checkpoints/last.pth',
+        'plugins/tiny.py',
     }
     record = json.loads((tmp_path / 'run' / 'capsule.json').read_text())
     assert record['command'] == ['toolkit', 'train']
