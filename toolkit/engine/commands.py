@@ -10,13 +10,12 @@ from toolkit.config import Config, load
 from toolkit.config.check import checked
 from toolkit.config.dump import dump
 from toolkit.config.schema import RunConfig
-from toolkit.engine import capsule, checkpoint, distributed
+from toolkit.engine import capsule, checkpoint, distributed, precision
 from toolkit.engine import rerun as repeat
 from toolkit.engine.assembly import build_system
 from toolkit.engine.capsule import CapsuleInput
 from toolkit.engine.evaluate import NAME as METRICS
 from toolkit.engine.evaluate import test as run_test
-from toolkit.engine.precision import choose_device
 from toolkit.engine.train import train as run_train
 from toolkit.errors import ToolkitError
 
@@ -81,14 +80,16 @@ def predict(
         system = build_system(run)
         if weights is not None:
             checkpoint.load_weights(system, weights)
-        device = choose_device(run.runtime)
-        system.to(device).eval()
+        device = precision.choose_device(run.runtime)
+        precision.place(system, run.runtime, device)
+        system.eval()
         needs_data = not inputs or sensor is None
         loader = run.test_dataloader if needs_data else None
         dataset = loader.dataset() if loader is not None else None
-        written = system.predict_files(
-            inputs, output, dataset=dataset, sensor=sensor, tile=tile, device=device
-        )
+        with precision.autocast(run.runtime, device):
+            written = system.predict_files(
+                inputs, output, dataset=dataset, sensor=sensor, tile=tile, device=device
+            )
     for path in written:
         print(f'wrote {path}')
     return 0
