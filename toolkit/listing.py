@@ -5,6 +5,9 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
+import types
+import typing
+from typing import Any
 
 from toolkit import plugins
 from toolkit.config.find import named_configs
@@ -93,7 +96,18 @@ def _part_reference(kind: Kind, name: str) -> list[str]:
     summary = (cls.__doc__ or '').strip().split('\n')[0]
     lines = ['', f'### {name}', '', f'{summary} (`{cls.__module__}`)', '']
     for argument, parameter in signature(cls).items():
-        text = str(parameter.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD))
-        text = re.sub(r'\b(?:[a-z_]\w*\.)+(?=[A-Za-z_])', '', text)  # names without their modules
+        default = parameter.default
+        given = '' if default in (parameter.empty, ...) else f' = {default!r}'
+        text = f'{argument}: {_words(parameter.annotation)}{given}'
         lines.append(f'- *`{text}`*' if argument in kind.wired else f'- `{text}`')
     return lines
+
+
+def _words(annotation: Any) -> str:
+    """An annotation as sources write it, the same on every Python."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return ' | '.join(_words(choice) for choice in typing.get_args(annotation))
+    if annotation is type(None):
+        return 'None'
+    text = inspect.formatannotation(annotation)
+    return re.sub(r'\b(?:[a-z_]\w*\.)+(?=[A-Za-z_])', '', text)  # names without their modules
