@@ -18,7 +18,7 @@ CONFIGS = named_configs()
 def embedded(name):
     """Overrides that put a small synthetic scene of the same bands under a config."""
     bands = load(name).tree['model']['bands']
-    scene = f'{{type: SyntheticScene, bands: {bands}, size: 256}}'
+    scene = f'{{type: SyntheticScene, bands: {bands}, size: 512}}'
     return [f'test_dataloader.dataset.scene={scene}', 'test_dataloader.dataset.protocol=full']
 
 

@@ -1,0 +1,1 @@
+"""Small convolutional networks for pansharpening that others are usually compared with."""

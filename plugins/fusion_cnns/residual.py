@@ -1,0 +1,108 @@
+"""PanNet and FusionNet: residual networks that add details to the upsampled image."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from toolkit.interfaces import Generator
+from toolkit.registry import GENERATORS
+
+
+class DetailNet(nn.Module):
+    """A convolution, residual blocks of two, a convolution: what both networks are made of.
+
+    Args:
+        in_channels: of the input.
+        bands: C of the details.
+        width: channels in between.
+        blocks: how many residual blocks.
+    Shape: (B, in_channels, H, W) -> (B, C, H, W).
+    Raises:
+        ValueError: a width below 1, or fewer than 0 blocks.
+    """
+
+    def __init__(self, in_channels: int, bands: int, width: int, blocks: int) -> None:
+        super().__init__()
+        if width < 1 or blocks < 0:
+            raise ValueError(
+                f'width must be at least 1 and blocks at least 0, found {width} and {blocks}'
+            )
+        self.head = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(width, width, 3, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(width, width, 3, padding=1),
+            )
+            for _ in range(blocks)
+        )
+        self.tail = nn.Conv2d(width, bands, 3, padding=1)
+        self.radius = 2 + 2 * blocks
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.head(x))  # (B, m, H, W)
+        for block in self.blocks:
+            x = F.relu(x + block(x))  # (B, m, H, W)
+        return self.tail(x)  # (B, C, H, W)
+
+
+@GENERATORS.register
+class PanNet(Generator):
+    """Details from the high frequencies of both images alone, added to the upsampled image.
+
+    The network never sees the low frequencies, so that it carries over to other sensors and places.
+    High frequencies are what a box mean of 5 pixels leaves; for the image, whose pixels are coarse,
+    the box covers 5 of its own, taken here on the upsampled one.
+
+    Args:
+        bands: C. Wired by the parent.
+        ratio: PAN pixels per multispectral pixel. Wired by the parent.
+        width: channels inside.
+        blocks: residual blocks.
+    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> hrms (B, C, H, W).
+    Raises:
+        ValueError: a width below 1, or fewer than 0 blocks.
+    Source: Yang et al., "PanNet: A Deep Network Architecture for Pan-Sharpening", ICCV 2017.
+    """
+
+    def __init__(self, bands: int, ratio: int, width: int = 32, blocks: int = 4) -> None:
+        super().__init__()
+        self.details = DetailNet(bands + 1, bands, width, blocks)
+        self.box = 5 * ratio + (5 * ratio + 1) % 2  # odd, so that it has a centre
+        self.halo = self.details.radius + max(self.box // 2, 2)
+
+    def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
+        high = torch.cat([high_pass(lrms_up, self.box), high_pass(pan, 5)], 1)  # (B, C + 1, H, W)
+        return lrms_up + self.details(high)  # (B, C, H, W)
+
+
+@GENERATORS.register
+class FusionNet(Generator):
+    """Details from the difference between the PAN and each band, added to the upsampled image.
+
+    Args:
+        bands: C. Wired by the parent.
+        width: channels inside.
+        blocks: residual blocks.
+    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> hrms (B, C, H, W).
+    Raises:
+        ValueError: a width below 1, or fewer than 0 blocks.
+    Source: Deng et al., "Detail Injection-Based Deep Convolutional Neural Networks for
+        Pansharpening", IEEE TGRS 59(8), 2021.
+    """
+
+    def __init__(self, bands: int, width: int = 32, blocks: int = 4) -> None:
+        super().__init__()
+        self.details = DetailNet(bands, bands, width, blocks)
+        self.halo = self.details.radius
+
+    def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
+        return lrms_up + self.details(pan - lrms_up)  # (B, C, H, W)
+
+
+def high_pass(image: Tensor, size: int) -> Tensor:
+    """The image less its mean over a square of odd `size`; at borders over what there is of it."""
+    mean = F.avg_pool2d(image, size, stride=1, padding=size // 2, count_include_pad=False)
+    return image - mean  # (B, C, H, W)
