@@ -26,6 +26,8 @@ class Sensor:
             order; one value where all bands share it.
         pan_gain: the same of PAN at the Nyquist frequency of its own grid.
         band_names: in the order in which products are delivered; empty where that differs.
+    Raises:
+        ValueError: gains or a bit depth out of range.
     """
 
     name: str
@@ -34,6 +36,16 @@ class Sensor:
     ms_gains: tuple[float, ...]
     pan_gain: float
     band_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        gains = (*self.ms_gains, self.pan_gain)
+        if not self.ms_gains or not all(0 < gain < 1 for gain in gains):
+            raise ValueError(
+                f'{self.name}: MTF gains at Nyquist lie between 0 and 1, at least one of the '
+                f'MS bands and one of the PAN; found {list(self.ms_gains)} and {self.pan_gain}'
+            )
+        if not 1 <= self.bits <= 32:
+            raise ValueError(f'{self.name}: a bit depth of 1 to 32 was expected, found {self.bits}')
 
     def gains(self, bands: int) -> tuple[float, ...]:
         """MTF gains of an image of `bands` bands.
@@ -103,3 +115,18 @@ def sensor(name: str) -> Sensor:
         f'no sensor is named {name!r}{did_you_mean(name, SENSORS)} (there are: '
         f'{", ".join(SENSORS)})'
     )
+
+
+def add_sensor(new: Sensor) -> Sensor:
+    """Make a sensor of one's own known by its name, for configs and the command line.
+
+    Call it in a plugin: `add_sensor(Sensor('Mine', 'My camera', 12, (0.3, 0.28, 0.3), 0.15))`.
+
+    Returns:
+        The sensor itself.
+    Raises:
+        ValueError: another sensor has that name.
+    """
+    if SENSORS.setdefault(new.name, new) != new:
+        raise ValueError(f'a sensor named {new.name!r} is there already; choose another name')
+    return new

@@ -7,11 +7,20 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.pansharpening.indices import ergas, q2n, sam
+from plugins.pansharpening.indices import ergas, psnr, q, q2n, rmse, sam, scc, ssim
 from plugins.pansharpening.mtf import sensor_degrade
 from plugins.pansharpening.resample import interp23tap
 from tests.plugins.pansharpening.reference import multispectral, scene
 
+# SCC, SCC over the interior, Q of BICUBIC's images by the same.
+SPATIAL = {
+    ('ik', 'crop'): (0.846545, 0.744052, 0.647291),
+    ('wv2', 'crop'): (0.790690, 0.773763, 0.790304),
+    ('ik', 'full'): (0.771251, 0.766221, 0.684493),
+    ('wv2', 'full'): (0.789962, 0.791963, 0.726997),
+}
+WALD_SPATIAL = {'ik': (0.691744, 0.606046), 'wv2': (0.744144, 0.671981)}
+DECIBELS = {('ik', 'crop'): 30.062081, ('wv2', 'crop'): 23.798729}
 # SAM, ERGAS, Q2n by DLPan-Toolbox's MATLAB.
 BICUBIC = {
     ('ik', 'crop'): (3.126500, 3.633822, 0.639403),
@@ -46,6 +55,117 @@ def test_toolbox_values_of_the_reduced_protocol(data_root, case):
     ms = multispectral(data_root, *case)
     low = sensor_degrade(ms, scene(data_root, case[0]).sensor, 4)
     assert _scores(interp23tap(low, 4), ms) == pytest.approx(WALD[case], abs=1e-5)
+
+
+def _bicubic(ms):
+    low = F.interpolate(F.avg_pool2d(ms, 4), scale_factor=4, mode='bicubic', align_corners=False)
+    return low.clamp(0, 2047)
+
+
+@pytest.mark.parametrize('case', SPATIAL)
+def test_toolbox_values_of_scc_and_q(data_root, case):
+    ms = multispectral(data_root, *case)
+    image = _bicubic(ms)
+    found = [float(v) for v in (scc(image, ms), scc(image, ms, 'interior'), q(image, ms))]
+    assert found == pytest.approx(SPATIAL[case], abs=2e-6)
+
+
+@pytest.mark.parametrize('name', WALD_SPATIAL)
+def test_toolbox_values_of_scc_and_q_in_the_reduced_protocol(data_root, name):
+    ms = multispectral(data_root, name, 'full')
+    image = interp23tap(sensor_degrade(ms, scene(data_root, name).sensor, 4), 4)
+    found = [float(scc(image, ms)), float(q(image, ms))]
+    assert found == pytest.approx(WALD_SPATIAL[name], abs=2e-6)
+
+
+@pytest.mark.parametrize('case', DECIBELS)
+def test_psnr_values(data_root, case):
+    ms = multispectral(data_root, *case)
+    assert float(psnr(_bicubic(ms), ms, 2047)) == pytest.approx(DECIBELS[case], abs=2e-6)
+
+
+def _random_pair(*shape):
+    rng = np.random.default_rng(7)
+    image = rng.random(shape)
+    return image, np.clip(image + 0.1 * rng.standard_normal(shape), 0, 1)
+
+
+def test_ssim_equals_the_definition_window_by_window():
+    image, other = _random_pair(2, 13, 17)
+    offset = np.arange(-5, 6)
+    weight = np.exp(-(offset[:, None] ** 2 + offset**2) / (2 * 1.5**2))
+    weight /= weight.sum()
+    values = []
+    for x, y in zip(image, other):
+        for row in range(3):
+            for col in range(7):
+                a, b = (t[row : row + 11, col : col + 11] for t in (x, y))
+                mean_a, mean_b = (weight * a).sum(), (weight * b).sum()
+                var_a, var_b = (
+                    (weight * (a - mean_a) ** 2).sum(),
+                    (weight * (b - mean_b) ** 2).sum(),
+                )
+                covariance = (weight * (a - mean_a) * (b - mean_b)).sum()
+                top = (2 * mean_a * mean_b + 1e-4) * (2 * covariance + 9e-4)
+                values.append(top / ((mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4)))
+    assert float(ssim(image, other, 1)) == pytest.approx(np.mean(values), rel=1e-10)
+
+
+def test_q_equals_the_definition_window_by_window():
+    image, other = _random_pair(1, 11, 10)
+    values = []
+    for row in range(4):
+        for col in range(3):
+            a, b = (t[0, row : row + 8, col : col + 8] for t in (image, other))
+            covariance = np.cov(a.ravel(), b.ravel())
+            means = a.mean() * b.mean() / (a.mean() ** 2 + b.mean() ** 2)
+            values.append(4 * covariance[0, 1] * means / (covariance[0, 0] + covariance[1, 1]))
+    assert float(q(image, other, block=8)) == pytest.approx(np.mean(values), rel=1e-10)
+
+
+def test_rmse_is_over_all_bands():
+    image = np.zeros((2, 5, 5))
+    reference = np.stack([np.full((5, 5), 3.0), np.full((5, 5), 4.0)])
+    assert float(rmse(image, reference)) == pytest.approx(np.sqrt(12.5))
+    assert float(psnr(image, reference, 10)) == pytest.approx(20 * np.log10(10 / np.sqrt(12.5)))
+    assert np.isinf(float(psnr(image, image, 10)))
+
+
+MASKABLE = {
+    'sam': sam,
+    'ergas': lambda x, y, mask: ergas(x, y, 4, mask),
+    'rmse': rmse,
+    'psnr': lambda x, y, mask: psnr(x, y, 1, mask),
+    'ssim': lambda x, y, mask: ssim(x, y, 1, mask),
+    'scc': lambda x, y, mask: scc(x, y, 'interior', mask),
+    'q': lambda x, y, mask: q(x, y, mask=mask),
+    'q2n': lambda x, y, mask: q2n(x * 2047, y * 2047, mask=mask),
+}
+
+
+@pytest.mark.parametrize('name', MASKABLE)
+def test_a_masked_image_is_scored_as_its_rest(name):
+    index = MASKABLE[name]
+    image, reference = _random_pair(3, 64, 96)
+    mask = np.ones((64, 96), dtype=bool)
+    mask[:, :32] = False
+    expected = float(index(image[..., 32:], reference[..., 32:], None))
+    image[..., :32], reference[..., :20] = np.nan, 0
+    assert float(index(image, reference, mask)) == pytest.approx(expected, rel=1e-9)
+    assert np.isnan(float(index(image, reference, np.zeros_like(mask))))
+
+
+def test_what_cannot_be_scored_is_explained():
+    image = torch.zeros(1, 8, 8)
+    with pytest.raises(ValueError, match='no windows of 32 x 32 pixels'):
+        q(image, image)
+    with pytest.raises(ValueError, match='at least 11 x 11'):
+        ssim(image, image, 1)
+    with pytest.raises(ValueError, match='peak must be positive'):
+        ssim(torch.zeros(1, 16, 16), torch.zeros(1, 16, 16), 0)
+    with pytest.raises(ValueError, match="'zero' or 'interior', found 'none'"):
+        scc(image, image, 'none')
+    assert float(q(torch.zeros(1, 32, 32), torch.zeros(1, 32, 32))) == 1
 
 
 @pytest.mark.parametrize('bands', [1, 2, 3, 4, 8])
@@ -116,3 +236,17 @@ def test_q2n_equals_the_definition_pixel_by_pixel(seed, bands):
 def test_shapes_are_checked():
     with pytest.raises(ValueError, match=r'found \(4, 8, 8\) and \(3, 8, 8\)'):
         sam(torch.zeros(4, 8, 8), torch.zeros(3, 8, 8))
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.int32, np.float32])
+def test_arrays_of_any_dtype_and_layout(dtype):
+    image = np.random.default_rng(5).integers(1, 200, (3, 40, 40)).astype(dtype)
+    image.flags.writeable = False
+    other = image[:, ::-1].copy().transpose(0, 2, 1)
+    expected = float(sam(image.astype(float), other.astype(float)))
+    assert float(sam(image, other)) == pytest.approx(expected)
+    assert float(sam(image[:, ::-1], image[:, ::-1])) == pytest.approx(0, abs=1e-5)
+    mask = np.ones((40, 40), dtype=bool)
+    mask.flags.writeable = False
+    assert float(sam(image, other, mask)) == pytest.approx(expected)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from plugins.pansharpening.mtf import mtf_degrade, mtf_filter, mtf_kernel, sensor_degrade
-from plugins.pansharpening.sensors import SENSORS, sensor
+from plugins.pansharpening.sensors import SENSORS, Sensor, add_sensor, sensor
 from tests.plugins.pansharpening.reference import golden
 
 
@@ -14,6 +14,16 @@ def test_kernel_sums_to_the_toolbox_value():
     assert float(kernel.sum()) == pytest.approx(0.99859, abs=5e-6)
     torch.testing.assert_close(kernel, kernel.flip(0, 1), rtol=0, atol=1e-15)
     torch.testing.assert_close(kernel, kernel.T, rtol=0, atol=1e-15)
+
+
+def test_grip_kernel_is_another():
+    kernel = mtf_kernel(0.26, 4, variant='grip')
+    assert float(kernel.sum()) == pytest.approx(1, abs=1e-12)
+    assert float(kernel.min()) >= 0
+    assert float((kernel - mtf_kernel(0.26, 4)).abs().max()) > 1e-6
+    torch.testing.assert_close(kernel, kernel.flip(0, 1), rtol=0, atol=1e-15)
+    with pytest.raises(ValueError, match="'toolbox' or 'grip', found 'matlab'"):
+        mtf_kernel(0.26, 4, variant='matlab')
 
 
 @pytest.mark.parametrize('gain', [0.15, 0.28, 0.35])
@@ -66,3 +76,18 @@ def test_sensors():
     assert sensor('WV3').rgb(8) == (4, 2, 1)
     assert sensor('Landsat').rgb(3) == (0, 1, 2)
     assert sensor('generic').names(2) == ('band 1', 'band 2')
+
+
+def test_a_sensor_of_ones_own(monkeypatch):
+    monkeypatch.setattr('plugins.pansharpening.sensors.SENSORS', dict(SENSORS))
+    mine = add_sensor(Sensor('Mine', 'My camera', 12, (0.3, 0.28, 0.3), 0.15))
+    assert sensor('Mine') is add_sensor(mine) is mine
+    image = torch.rand(3, 32, 32)
+    expected = mtf_degrade(image, (0.3, 0.28, 0.3), 4)
+    assert torch.equal(sensor_degrade(image, mine, 4), expected)
+    with pytest.raises(ValueError, match="named 'IKONOS' is there already"):
+        add_sensor(Sensor('IKONOS', 'mine', 12, (0.3,), 0.15))
+    with pytest.raises(ValueError, match=r'Mine: MTF gains at Nyquist .*found \[1.3\] and 0.15'):
+        Sensor('Mine', 'My camera', 12, (1.3,), 0.15)
+    with pytest.raises(ValueError, match='bit depth of 1 to 32 was expected, found 0'):
+        Sensor('Mine', 'My camera', 0, (0.3,), 0.15)
