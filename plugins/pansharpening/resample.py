@@ -188,19 +188,21 @@ def _resize_axis(image: Tensor, dim: int, length: int) -> Tensor:
     scale = length / extent
     stretch = min(scale, 1.0)  # reducing widens the kernel: antialiasing
     support = 4 / stretch
-    place = torch.arange(length, dtype=torch.float64)
+    # On the CPU wherever the image is, so that reading the weights below never waits for a device
+    # (nor fails on the meta device, on which shapes are worked out).
+    place = torch.arange(length, dtype=torch.float64, device='cpu')
     centre = (place + 0.5) / scale - 0.5
     first = torch.floor(centre - support / 2).long()
-    taps = torch.arange(int(support) + 3)
+    taps = torch.arange(int(support) + 3, device='cpu')
     index = first[:, None] + taps  # (length, taps)
     weight = stretch * _cubic(stretch * (centre[:, None] - index))
     weight = weight / weight.sum(1, keepdim=True)
     mirrored = index.remainder(2 * extent)  # 0 1 2 2 1 0 0 1 2 ...
     index = torch.where(mirrored < extent, mirrored, 2 * extent - 1 - mirrored).to(image.device)
-    weight = weight.to(image)
     shape = [-1, 1] if dim == -2 else [-1]
     # Tap by tap: memory of one result, where a (length, taps) gather would need `taps` of them.
     used = [tap for tap in range(len(taps)) if bool(weight[:, tap].any())]
+    weight = weight.to(image)
     return sum(
         (weight[:, t].view(shape) * image.index_select(dim, index[:, t]) for t in used[1:]),
         start=weight[:, used[0]].view(shape) * image.index_select(dim, index[:, used[0]]),
