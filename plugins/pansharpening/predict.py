@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from plugins.pansharpening.mat import MatScene
+from plugins.pansharpening.files import open_scene
 from plugins.pansharpening.pictures import colours, comparison
-from plugins.pansharpening.raster import RasterScene, write_geotiff
+from plugins.pansharpening.raster import write_geotiff
 from plugins.pansharpening.resample import Method, upsample_window
 from plugins.pansharpening.scene import Scene, Window
 from toolkit.errors import DataError, RunError, ToolkitError
@@ -107,8 +107,8 @@ def scene_from_inputs(inputs: Sequence[str], sensor: str, bit_depth: int | None 
     """The scene that paths on the command line mean.
 
     Args:
-        inputs: one path of a .mat file, or those of the MS and the PAN raster, in this order or
-            as `ms=PATH` and `pan=PATH`.
+        inputs: one path of a .mat or .npz file, or those of the MS and the PAN, rasters or .npy, in
+            this order or as `ms=PATH` and `pan=PATH`.
         sensor: name of the sensor.
         bit_depth: of the digital numbers; None for the sensor's.
     Raises:
@@ -117,14 +117,11 @@ def scene_from_inputs(inputs: Sequence[str], sensor: str, bit_depth: int | None 
     """
     named = dict(path.split('=', 1) for path in inputs if path.startswith(('ms=', 'pan=')))
     plain = [path for path in inputs if not path.startswith(('ms=', 'pan='))]
-    try:
-        if len(plain) == 1 and not named and plain[0].lower().endswith('.mat'):
-            return MatScene(plain[0], sensor, bit_depth)
-        if len(inputs) == 2 and (len(plain) == 2 or set(named) == {'ms', 'pan'}):
-            ms, pan = plain if plain else (named['ms'], named['pan'])
-            return RasterScene(ms, pan, sensor, bit_depth)
-    except ValueError as error:
-        raise ToolkitError(str(error)) from error
+    if len(plain) == 1 and not named and plain[0].lower().endswith(('.mat', '.npz')):
+        return open_scene(plain, None, sensor, bit_depth)
+    if len(inputs) == 2 and (len(plain) == 2 or set(named) == {'ms', 'pan'}):
+        ms, pan = plain if plain else (named['ms'], named['pan'])
+        return open_scene([ms], pan, sensor, bit_depth)
     raise ToolkitError(
         f'found the input {" ".join(inputs) or "(none)"}; expected one .mat file, or two rasters: '
         'MS PAN, or ms=PATH pan=PATH'

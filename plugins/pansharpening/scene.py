@@ -6,6 +6,7 @@ import functools
 import hashlib
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -130,6 +131,11 @@ class Scene(ABC):
     def read_pan(self, window: Window | None = None) -> np.ndarray:
         """(1, H, W) float32; otherwise as `read_ms`."""
 
+    def read_mask(self, window: Window | None = None) -> np.ndarray | None:
+        """`mask` in a window of PAN pixels, without what lies around it being read."""
+        mask = self.mask
+        return mask if mask is None or window is None else mask[window.slices]
+
     @abstractmethod
     def fingerprint(self) -> str:
         """A short hash of what is read."""
@@ -175,12 +181,7 @@ def scaled(values: np.ndarray, bits: int, where: str) -> np.ndarray:
     scale = 2**bits - 1
     if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
         raise DataError(f'{where}: found values of type {values.dtype}, expected real numbers')
-    if values.dtype.kind == 'f' and not np.isfinite(values).all():
-        bad = int((~np.isfinite(values)).sum())
-        raise DataError(
-            f'{where}: {bad} of {values.size} values are NaN or infinite; expected digital '
-            'numbers, so repair or crop the image, or declare its nodata value'
-        )
+    check_finite(values, where)
     largest = values.max(initial=0)
     if largest > scale and (values.dtype.kind != 'f' or bool((values == np.round(values)).all())):
         raise DataError(
@@ -188,6 +189,20 @@ def scaled(values: np.ndarray, bits: int, where: str) -> np.ndarray:
             f'set bit_depth to {int(largest).bit_length()} or what the product states'
         )
     return values.astype(np.float32) / np.float32(scale)
+
+
+def check_finite(values: np.ndarray, where: str) -> None:
+    """Refuse NaN and infinite values.
+
+    Raises:
+        DataError: there are some.
+    """
+    if values.dtype.kind == 'f' and not np.isfinite(values).all():
+        bad = int((~np.isfinite(values)).sum())
+        raise DataError(
+            f'{where}: {bad} of {values.size} values are NaN or infinite; expected digital '
+            'numbers, so repair or crop the image, or declare its nodata value'
+        )
 
 
 def check_pair(sensor: Sensor, ms: tuple[int, int, int], pan: tuple[int, int], where: str) -> None:
@@ -209,6 +224,30 @@ def check_pair(sensor: Sensor, ms: tuple[int, int, int], pan: tuple[int, int], w
         raise DataError(
             f'{where}: found {bands} bands, but {sensor.title} has {len(sensor.band_names)} '
             f"({', '.join(sensor.band_names)}); name the sensor that took it, or 'generic'"
+        )
+
+
+def check_order(
+    sensor: Sensor, names: Sequence[str], where: str, numbers: Sequence[int] | None = None
+) -> None:
+    """Check bands that a file names as the sensor does against the sensor's order.
+
+    Args:
+        sensor: whose bands they should be.
+        names: descriptions of the bands; anything else than the sensor's names says nothing.
+        where: the file, for errors.
+        numbers: of these bands in the file; None for 1, 2, ...
+    Raises:
+        DataError: the names are the sensor's in another order.
+    """
+    expected = [name.lower() for name in sensor.band_names]
+    found = [name.strip().lower() for name in names]
+    if found != expected and sorted(found) == sorted(expected):
+        numbers = numbers or range(1, len(found) + 1)
+        order = [numbers[found.index(name)] for name in expected]
+        raise DataError(
+            f'{where}: found the bands {", ".join(found)}; {sensor.title} has them as '
+            f'{", ".join(expected)}, so set bands: {order}'
         )
 
 

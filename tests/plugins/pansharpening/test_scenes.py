@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+import warnings
 
 import numpy as np
 import pytest
 import rasterio
 import scipy.io
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import from_origin
 
 from plugins.pansharpening.mat import MatScene
@@ -34,6 +36,18 @@ def _write(path, image, origin=(500000, 4000000), pixel=1.0, crs='EPSG:32633', *
         transform=from_origin(*origin, pixel, pixel),
         **profile,
     ) as raster:
+        raster.write(image)
+    return str(path)
+
+
+def _write_bare(path, image):
+    """Without georeference."""
+    bands, height, width = image.shape
+    with (
+        warnings.catch_warnings(),
+        rasterio.open(*(path, 'w', 'GTiff', width, height, bands), dtype=image.dtype) as raster,
+    ):
+        warnings.simplefilter('ignore', NotGeoreferencedWarning)
         raster.write(image)
     return str(path)
 
@@ -183,23 +197,19 @@ def test_undeclared_nan_is_an_error_and_declared_is_not(tmp_path):
 
 def test_raster_refusals(tmp_path, pair):
     ms_path, pan_path, ms, pan = pair
+    bare = _write_bare(tmp_path / 'bare.tif', ms)
     cases = {
-        'an MS of 12 x 10 and a PAN of 47 x 40': (ms_path, _write(tmp_path / 'a.tif', pan[:, :47])),
+        'an MS of 12 x 10 and a PAN of 47 x 40': (
+            bare,
+            _write_bare(tmp_path / 'a.tif', pan[:, :47]),
+        ),
         'an MS of 12 x 10 and a PAN of 48 x 30': (
-            ms_path,
-            _write(tmp_path / 'b.tif', pan[:, :, :30]),
+            bare,
+            _write_bare(tmp_path / 'b.tif', pan[:, :, :30]),
         ),
         'found 4 bands, expected a PAN of one': (ms_path, ms_path),
         'found 3 bands, but IKONOS has 4': (
             _write(tmp_path / 'c.tif', ms[:3], pixel=4.0),
-            pan_path,
-        ),
-        'coordinate systems EPSG:32634 and EPSG:32633': (
-            _write(tmp_path / 'd.tif', ms, pixel=4.0, crs='EPSG:32634'),
-            pan_path,
-        ),
-        'corners lie up to 3.0 PAN pixels apart': (
-            _write(tmp_path / 'e.tif', ms, pixel=4.0, origin=(500003, 4000000)),
             pan_path,
         ),
     }
@@ -220,16 +230,6 @@ def test_cut_raster_is_explained(tmp_path):
     (tmp_path / 'text.tif').write_text('no raster')
     with pytest.raises(DataError, match=r'text.tif cannot be read'):
         _ = RasterScene(str(tmp_path / 'text.tif'), pan_path, 'IKONOS').bands
-
-
-def test_real_pairs_that_do_not_fit_say_so(data_root):
-    for folder, ms, sensor, sizes in (
-        ('wv3_georef', 'mul.tif', 'WV3', 'an MS of 143 x 144 and a PAN of 575 x 580'),
-        ('landsat_georef', 'ms.tif', 'Landsat', 'an MS of 187 x 279 and a PAN of 375 x 558'),
-    ):
-        scene = RasterScene(f'{folder}/{ms}', f'{folder}/pan.tif', sensor)
-        with pytest.raises(DataError, match=f'{sizes} pixels; expected .* integer multiple'):
-            _ = scene.ratio
 
 
 # -- all ---------------------------------------------------------------------------------------
