@@ -10,12 +10,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import toolkit
 from toolkit.errors import ToolkitError
 
-BUILT_IN = ('train', 'test', 'predict', 'check', 'show', 'diff', 'list', 'rerun')
 _EPILOG = """\
 a config is a path, or the name of a shipped one:  toolkit train ldpnet/ldpnet_2022_synthetic ...
 key.path=value changes a key, +key.path=value adds one, key.path=null removes a part
@@ -51,15 +50,7 @@ class _Verb(argparse.ArgumentParser):
         self.exit(2, f'{self.prog}: {message} (see {self.prog} --help)\n')
 
 
-def _plugin_verb(argv: list[str]) -> str | None:
-    """The verb that a plugin may have, '' where all of them are to be listed."""
-    words = [word for word in argv if not word.startswith('-')]
-    if not words:
-        return ''
-    return None if words[0] in BUILT_IN else words[0]
-
-
-def _parser(plugin_verb: str | None) -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Verb(
         'toolkit',
         description='Compose image networks from parts by config; train, test and compare them.',
@@ -128,32 +119,13 @@ def _parser(plugin_verb: str | None) -> argparse.ArgumentParser:
     sub = verb('rerun', _rerun, 'repeat a run from what it left behind, and compare')
     sub.add_argument('folder', type=Path, metavar='DIR', help='folder of the run to repeat')
     sub.add_argument('--work-dir', type=Path, help='folder of the repetition (default: DIR-rerun)')
-    if plugin_verb is not None:
-        _add_plugin_verbs(verbs, plugin_verb)
+    words = [word for word in argv if not word.startswith('-')]
+    if not words or words[0] not in verbs.choices:
+        # Plugins' sources are looked at only where one of their verbs may be meant, or listed.
+        from toolkit.verb import add_plugin_verbs
+
+        add_plugin_verbs(verbs, words[0] if words else '')
     return parser
-
-
-def _add_plugin_verbs(verbs: Any, wanted: str) -> None:
-    """The verbs of plugins; only the wanted one's plugin is imported."""
-    from toolkit import plugins
-
-    for entry in plugins.index().entries:
-        if entry.kind != 'verb':
-            continue
-        sub = verbs.add_parser(entry.name, help=entry.summary.rstrip('.'))
-        sub.set_defaults(run=_run_plugin_verb, verb=entry.name)
-        if entry.name == wanted:
-            _plugin_verb_class(wanted).add_arguments(sub)
-
-
-def _plugin_verb_class(name: str) -> Any:
-    from toolkit.registry import VERBS
-
-    return VERBS.get(name)
-
-
-def _run_plugin_verb(arguments: argparse.Namespace) -> int:
-    return _plugin_verb_class(arguments.verb)().run(arguments)
 
 
 def _config(sub: _Verb, required: bool = True) -> None:
@@ -179,7 +151,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     argparse takes positional arguments in one run only and leaves the later ones over.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(_plugin_verb(argv))
+    parser = _parser(argv)
     arguments, rest = parser.parse_known_args(argv)
     late = [text for text in rest if '=' in text and not text.startswith('-')]
     if not hasattr(arguments, 'overrides'):

@@ -1,9 +1,10 @@
-"""What a plugin's verb promises: `toolkit NAME ...` for something that only its task does."""
+"""Verbs that plugins add to the command line: `toolkit NAME ...` for what only their task does."""
 
 from __future__ import annotations
 
 import argparse
 from abc import ABC, abstractmethod
+from typing import Any
 
 
 class Verb(ABC):
@@ -21,3 +22,24 @@ class Verb(ABC):
     @abstractmethod
     def run(self, arguments: argparse.Namespace) -> int:
         """Do it; returns the exit status. Mistakes of the user are `toolkit.errors`."""
+
+
+def add_plugin_verbs(verbs: Any, wanted: str) -> None:
+    """Add the verbs of all plugins to argparse's subparsers; only `wanted`'s plugin is imported."""
+    from toolkit import plugins
+
+    for entry in plugins.index().entries:
+        if entry.kind == 'verb':
+            sub = verbs.add_parser(
+                entry.name, help=entry.summary[:1].lower() + entry.summary[1:].rstrip('.')
+            )
+            if entry.name == wanted:
+                verb = _registered(wanted)
+                verb.add_arguments(sub)
+                sub.set_defaults(run=lambda arguments, verb=verb: verb().run(arguments))
+
+
+def _registered(name: str) -> type[Verb]:
+    from toolkit.registry import VERBS
+
+    return VERBS.get(name)
