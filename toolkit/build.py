@@ -149,9 +149,14 @@ def object_kind(annotation: Any) -> Kind | None:
     return kind_of(annotation) if inspect.isclass(annotation) else None
 
 
+def is_union(annotation: Any) -> bool:
+    """Whether the annotation is `X | Y`, `Union[X, Y]` or `Optional[X]`."""
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
 def without_none(annotation: Any) -> Any:
     """`X | None` -> X; a union of several others is left as it is."""
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+    if is_union(annotation):
         rest = [a for a in typing.get_args(annotation) if a is not type(None)]
         if len(rest) == 1:
             return rest[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-import types
 import typing
 from typing import Any
 
@@ -105,7 +104,9 @@ def _part_reference(kind: Kind, name: str) -> list[str]:
 
 def _words(annotation: Any) -> str:
     """An annotation as sources write it, the same on every Python."""
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+    from toolkit.build import is_union
+
+    if is_union(annotation):
         return ' | '.join(_words(choice) for choice in typing.get_args(annotation))
     if annotation is type(None):
         return 'None'

@@ -188,15 +188,7 @@ class WholeScene(SceneDataset):
             )
         self.window = Window(0, 0, crop or height, crop or width)
         if protocol == 'reduced':
-            # The MS is decimated in turn, so it must be a multiple of the ratio too.
-            step = self.ratio**2
-            low = [extent // step * step for extent in self.window[2:]]
-            if 0 in low:
-                raise ValueError(
-                    f'{scene.name} with {self.window.height} x {self.window.width} PAN pixels is '
-                    f'too small to be reduced by {self.ratio}'
-                )
-            self.window = Window(0, 0, *low)
+            self.window = reducible(scene, self.window)
 
     def __len__(self) -> int:
         return 1
@@ -220,6 +212,23 @@ class WholeScene(SceneDataset):
             # A copy, since the scene's own array is shared and read-only.
             sample['hrms'] = torch.tensor(scene.reference[(slice(None), *window.slices)])
         return {**sample, 'meta': self._meta(window, self.protocol)}
+
+
+def reducible(scene: Scene, window: Window) -> Window:
+    """As much of a window from its upper left corner as can be reduced, in PAN pixels.
+
+    Raises:
+        ValueError: that is nothing.
+    """
+    # The MS is decimated in turn, so it must be a multiple of the ratio too.
+    step = scene.ratio**2
+    height, width = (extent // step * step for extent in window[2:])
+    if not height or not width:
+        raise ValueError(
+            f'{scene.name} with {window.height} x {window.width} PAN pixels is too small to be '
+            f'reduced by {scene.ratio}'
+        )
+    return Window(window.row, window.col, height, width)
 
 
 def reduce(ms: Tensor, pan: Tensor, scene: Scene) -> dict[str, Tensor]:

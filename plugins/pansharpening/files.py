@@ -13,7 +13,7 @@ from rasterio.transform import Affine
 from plugins.pansharpening.align import Grid
 from plugins.pansharpening.arrays import ArrayScene
 from plugins.pansharpening.bandfiles import BandFiles
-from plugins.pansharpening.hdf5 import opened_hdf5
+from plugins.pansharpening.hdf5 import matlab_variables
 from plugins.pansharpening.mat import MatScene
 from plugins.pansharpening.raster import RasterScene
 from plugins.pansharpening.scene import Scene, Window, data_path
@@ -106,9 +106,7 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
             return {'an array': np.load(file, allow_pickle=False)}
         variables = scipy.io.loadmat(file)
     except NotImplementedError:
-        with opened_hdf5(file) as opened:
-            # MATLAB stores columns first: the axes come in reverse.
-            return {n: np.array(opened[n]).T for n in opened if hasattr(opened[n], 'shape')}
+        return matlab_variables(file)[0]
     except Exception as error:  # both raise many kinds for files that are cut or another format
         raise DataError(f'{file} cannot be read: {error}') from error
     return {n: a for n, a in variables.items() if isinstance(a, np.ndarray)}

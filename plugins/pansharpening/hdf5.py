@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from toolkit.errors import DataError
+
+
+def matlab_variables(
+    path: Path, keys: Sequence[str] | None = None
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Arrays of a .mat file of version 7.3 by name, and the names of all there are.
+
+    Args:
+        path: the file.
+        keys: which to read; None for all. Those that are not there are left out.
+    Raises:
+        DataError: as for `opened_hdf5`.
+    """
+    with opened_hdf5(path) as file:
+        known = [name for name in file if not name.startswith('#')]
+        wanted = known if keys is None else [key for key in keys if key in known]
+        # MATLAB stores columns first: the axes come in reverse.
+        return {n: np.array(file[n]).T for n in wanted if hasattr(file[n], 'shape')}, known
 
 
 @contextmanager

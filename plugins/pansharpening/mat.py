@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from plugins.pansharpening.hdf5 import opened_hdf5
+from plugins.pansharpening.hdf5 import matlab_variables
 from plugins.pansharpening.scene import (
     SCENES,
     Scene,
@@ -96,7 +96,7 @@ def _load(path: Path, modified: int, ms_key: str, pan_key: str) -> tuple[np.ndar
         variables = scipy.io.loadmat(path, variable_names=[ms_key, pan_key])
         known = [name for name, *_ in scipy.io.whosmat(path)]
     except NotImplementedError:
-        variables, known = _load_hdf5(path, (ms_key, pan_key))
+        variables, known = matlab_variables(path, (ms_key, pan_key))
     except Exception as error:  # scipy raises many kinds for files that are cut or no .mat at all
         raise DataError(f'{path} cannot be read as a .mat file: {error}') from error
     for key in (ms_key, pan_key):
@@ -112,11 +112,3 @@ def _load(path: Path, modified: int, ms_key: str, pan_key: str) -> tuple[np.ndar
             'expected an MS (height, width, bands) and a PAN (height, width)'
         )
     return np.ascontiguousarray(ms.transpose(2, 0, 1)), np.ascontiguousarray(pan[None])
-
-
-def _load_hdf5(path: Path, keys: tuple[str, str]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Variables of a file of version 7.3, and the names of all there are."""
-    with opened_hdf5(path) as file:
-        known = [name for name in file if not name.startswith('#')]
-        # MATLAB stores columns first: the axes come in reverse.
-        return {key: np.array(file[key]).T for key in keys if key in file}, known

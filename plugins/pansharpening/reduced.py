@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import torch
 
-from plugins.pansharpening.dataset import reduce
+from plugins.pansharpening.dataset import reduce, reducible
 from plugins.pansharpening.scene import SCENES, Scene, Window
 
 
@@ -30,14 +30,7 @@ class ReducedScene(Scene):
         self.original = scene
         self.name = f'{scene.name}_reduced'
         self.sensor, self.bits = scene.sensor, scene.bits
-        step = scene.ratio**2
-        height, width = (extent // step * step for extent in scene.pan_shape)
-        if not height or not width:
-            raise ValueError(
-                f'{scene.name} with {scene.pan_shape[0]} x {scene.pan_shape[1]} PAN pixels is too '
-                f'small to be reduced by {scene.ratio}'
-            )
-        self._window = Window(0, 0, height, width)
+        self._window = reducible(scene, Window(0, 0, *scene.pan_shape))
 
     @property
     def bands(self) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 
 from toolkit.build import (
     fill,
+    is_union,
     mapping_values,
     object_kind,
     signature,
@@ -230,7 +231,7 @@ def _fits(annotation: Any, value: Any) -> bool:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Literal:
         return any(value == a and type(value) is type(a) for a in arguments)
-    if _is_union(annotation):
+    if is_union(annotation):
         return any(_fits(a, value) for a in arguments)
     if origin is tuple:
         return isinstance(value, list) and _fits_tuple(arguments, value)
@@ -259,10 +260,6 @@ def _fits_tuple(arguments: tuple[Any, ...], value: list[Any]) -> bool:
     return len(arguments) == len(value) and all(_fits(a, v) for a, v in zip(arguments, value))
 
 
-def _is_union(annotation: Any) -> bool:
-    return typing.get_origin(annotation) is typing.Union or type(annotation).__name__ == 'UnionType'
-
-
 _NAMES = {bool: 'true or false', int: 'an integer', float: 'a number', str: 'a string'}
 
 
@@ -271,7 +268,7 @@ def _words(annotation: Any) -> str:
     arguments = typing.get_args(annotation)
     if typing.get_origin(annotation) is typing.Literal:
         return 'one of ' + ', '.join(map(str, arguments))
-    if _is_union(annotation):
+    if is_union(annotation):
         words = [_words(a) for a in arguments if a is not type(None)]
         return ' or '.join(words + ['null'] * _allows_none(annotation))
     if annotation in _NAMES:

@@ -36,14 +36,12 @@ class Config:
         file: the file that was asked for.
         tree: mappings, lists and plain values; no `_base_`, `_delete_` or `${...}` is left.
         origins: where each path of the tree was written.
-        overrides: as given on the command line.
         references: paths whose values are taken over from elsewhere by `${...}`.
     """
 
     file: Path
     tree: dict[str, Any]
     origins: Origins = field(default_factory=dict)
-    overrides: tuple[str, ...] = ()
     references: set[Path_] = field(default_factory=set)
 
     def place(self, path: str | Path_) -> str:
@@ -106,12 +104,7 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Config:
     for text in overrides:
         override(tree, origins, text)
     tree, origins, references = interpolate(tree, origins)
-    return Config(file, tree, origins, tuple(overrides), references)
-
-
-def from_tree(tree: dict[str, Any], file: Path, origins: Origins | None = None) -> Config:
-    """A config from a tree made in Python; `file` names it in messages."""
-    return Config(file, copy.deepcopy(tree), origins or {})
+    return Config(file, tree, origins, references)
 
 
 def _with_bases(file: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:

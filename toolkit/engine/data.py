@@ -68,7 +68,6 @@ class Draws(TorchSampler[list[Draw]]):
     def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool, seed: int) -> None:
         self._sampler = sampler
         self._batch_size = batch_size
-        self._drop_last = drop_last
         self._seed = seed
         self._rank, self._world = distributed.rank(), distributed.world_size()
         self.samples = len(sampler.order(0))
