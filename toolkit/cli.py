@@ -95,7 +95,11 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     )
     sub.add_argument('--output', type=Path, required=True, help='file to write')
     sub.add_argument('--sensor', help="sensor of the input, where it is not that of the run's data")
-    sub.add_argument('--tile', type=int, help='window size in pixels (default: whole if small)')
+    sub.add_argument('--tile', type=int, help='side of the windows in pixels')
+    sub.add_argument('--workers', type=int, help='threads that compute (default: one a core)')
+    sub.add_argument('--shard', metavar='i/n', help='only the i-th of n shares of the windows')
+    sub.add_argument('--compress', choices=('none', 'deflate', 'zstd', 'lzw'), help='of the output')
+    sub.add_argument('--cog', action='store_true', help='write a cloud-optimized GeoTIFF')
 
     sub = verb('check', _check, 'check a whole config without running it')
     _config(sub)
@@ -261,9 +265,13 @@ def _predict(arguments: argparse.Namespace) -> int:
         checkpoint_name=arguments.checkpoint,
         inputs=arguments.input,
         output=arguments.output,
+        plugins=arguments.plugin,
         sensor=arguments.sensor,
         tile=arguments.tile,
-        plugins=arguments.plugin,
+        workers=arguments.workers,
+        shard=arguments.shard,
+        compress=arguments.compress,
+        cog=arguments.cog or None,
     )
 
 

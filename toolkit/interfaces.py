@@ -69,6 +69,8 @@ class System(nn.Module, ABC):
             inputs: what followed `--input`, each a path or `name=path`; empty for the run's own
                 test data, which `options['dataset']` then holds.
             output: where to write.
+            **options: `device`; `context`, made around each computation for the run's precision;
+                `say`, which is told a line for the user; what the command line was given.
         Returns:
             The files written.
         """

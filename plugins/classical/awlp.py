@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from plugins.classical.filters import smooth
-from plugins.classical.method import ClassicalMethod
-from plugins.classical.statistics import deviation, divide
-from plugins.pansharpening.resample import imresize, imresize_by
+from plugins.classical.method import Measured
+from plugins.classical.statistics import divide
+from plugins.pansharpening.fields import Field
+from plugins.pansharpening.globalmethod import GlobalMethod
+from plugins.pansharpening.moments import Moments
+from plugins.pansharpening.resample import imresized_by, imresized_to
+from plugins.pansharpening.scene import Window
 from toolkit.registry import GENERATORS
 
 
 @GENERATORS.register(name='AWLP')
-class AWLP(ClassicalMethod):
+class AWLP(GlobalMethod):
     """Additive wavelet luminance proportional: E_k + E_k / I a_k (P - smooth(P)).
 
     I is the mean of the bands, smooth(P) the approximation that remains of the PAN (see
@@ -29,15 +33,23 @@ class AWLP(ClassicalMethod):
         revisited", Remote Sensing 11(19), 2019.
     """
 
-    def __init__(self, bands: int, ratio: int) -> None:
-        super().__init__(bands, ratio)
-        self.fuse_halo = 4 * math.ceil(math.log2(ratio))
+    margin = 32
 
-    def _statistics(self, lrms_up: Tensor, pan: Tensor) -> dict[str, Tensor]:
-        low = imresize(imresize_by(pan, self.ratio), (pan.shape[2], pan.shape[3]))
-        return {'gains': divide(deviation(lrms_up), deviation(low))}  # (B, C, 1, 1)
+    def measure(self, lrms_up: Field, pan: Field, window: Window) -> dict[str, Tensor]:
+        low = imresized_to(imresized_by(pan, self.ratio), self.ratio)
+        return {'full': torch.cat([lrms_up.read(window), low.read(window)], 1)}
 
-    def _fuse(self, lrms_up: Tensor, pan: Tensor, statistics: Mapping[str, Tensor]) -> Tensor:
-        detail = pan - smooth(pan, self.ratio)  # (B, 1, H, W)
-        share = divide(lrms_up, lrms_up.mean(1, keepdim=True))  # (B, C, H, W)
-        return lrms_up + share * statistics['gains'] * detail  # (B, C, H, W)
+    def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
+        found = Measured(moments['full'], E=self.bands, low=1)
+        return {'gains': divide(found.deviation('E'), found.deviation('low'))}  # (B, C, 1, 1)
+
+    def fuse(
+        self, lrms_up: Field, pan: Field, window: Window, statistics: Mapping[str, Tensor]
+    ) -> Tensor:
+        e = lrms_up.read(window)  # (B, C, h, w)
+        detail = pan.read(window) - smooth(pan, window, self.ratio)  # (B, 1, h, w)
+        total = e[:, :1]
+        for k in range(1, self.bands):  # band by band: in any window the same bits
+            total = total + e[:, k : k + 1]
+        share = divide(e, total / self.bands)  # (B, C, h, w)
+        return e + share * statistics['gains'] * detail  # (B, C, h, w)

@@ -7,17 +7,24 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from plugins.classical.filters import mtf_decimate
-from plugins.classical.method import ClassicalMethod
+from plugins.classical.filters import mtf_decimated, mtf_filtered
+from plugins.classical.method import Measured
 from plugins.classical.statistics import combine, regress, regress_signed
-from plugins.pansharpening.mtf import mtf_filter
-from plugins.pansharpening.resample import imresize_by
+from plugins.pansharpening.fields import Field
+from plugins.pansharpening.globalmethod import GlobalMethod
+from plugins.pansharpening.moments import Moments
+from plugins.pansharpening.mtf import KERNEL_SIZE
+from plugins.pansharpening.resample import imresized_by
+from plugins.pansharpening.scene import Window
 from plugins.pansharpening.sensors import sensor as sensor_by_name
 from toolkit.registry import GENERATORS
 
+# The regression magnifies what a kernel leaves out.
+KERNEL_ERROR = 1e-6
+
 
 @GENERATORS.register(name='BDSD')
-class BDSD(ClassicalMethod):
+class BDSD(GlobalMethod):
     """Band-dependent spatial detail, one estimate for the whole image.
 
     E_k + sum_j g_kj E_j + g_kP P. The weights g are those that at reduced resolution restore what
@@ -36,24 +43,49 @@ class BDSD(ClassicalMethod):
         multispectral images", IEEE TGRS 46(1), 2008.
     """
 
+    margin = 160
+
     def __init__(self, bands: int, ratio: int, sensor: str = 'generic') -> None:
         super().__init__(bands, ratio)
         taken = sensor_by_name(sensor)
         self.ms_gains, self.pan_gain = taken.gains(bands), taken.pan_gain
 
-    def _statistics(self, lrms_up: Tensor, pan: Tensor) -> dict[str, Tensor]:
-        low = imresize_by(lrms_up, self.ratio)  # (B, C, h, w)
-        blurred = mtf_filter(low, self.ms_gains, self.ratio)  # (B, C, h, w)
-        pan_low = mtf_decimate(pan, (self.pan_gain,), self.ratio)  # (B, 1, h, w)
-        regressors = torch.cat([blurred, pan_low], 1)
-        return {'weights': self._regress(regressors, low - blurred)}  # (B, C + 1, C)
+    def measure(self, lrms_up: Field, pan: Field, window: Window) -> dict[str, Tensor]:
+        coarse = lrms_up.derived(('bdsd', id(self)), lambda e: self._coarse(e, pan))
+        return {'low': coarse.read(window.reduced(self.ratio))}
 
-    def _fuse(self, lrms_up: Tensor, pan: Tensor, statistics: Mapping[str, Tensor]) -> Tensor:
-        detail = combine(torch.cat([lrms_up, pan], 1), statistics['weights'])
-        return lrms_up + detail  # (B, C, H, W)
+    def _coarse(self, lrms_up: Field, pan: Field) -> Field:
+        """At the multispectral scale: blurred bands and PAN, and what the blur took from the bands;
+        made once for the area that is worked on."""
+        area = lrms_up.area.reduced(self.ratio)
+        low = imresized_by(lrms_up, self.ratio).kept(area, KERNEL_SIZE)
+        blurred = torch.empty_like(low.read(area))
+        for gain in dict.fromkeys(self.ms_gains):
+            same = [k for k, g in enumerate(self.ms_gains) if g == gain]
+            chosen = Field(low.shape, lambda window, same=same: low.read(window)[:, same])
+            blurred[:, same] = mtf_filtered(chosen, gain, self.ratio, KERNEL_ERROR).read(area)
+        pan_low = mtf_decimated(pan, self.pan_gain, self.ratio, KERNEL_ERROR).read(area)
+        images = torch.cat([blurred, pan_low, low.read(area) - blurred], 1)  # (B, 2 C + 1, h, w)
 
-    def _regress(self, regressors: Tensor, details: Tensor) -> Tensor:
-        return regress(regressors, details)
+        def read(window: Window) -> Tensor:
+            row, col = window.row - area.row, window.col - area.col
+            return images[..., row : row + window.height, col : col + window.width]
+
+        return Field(low.shape, read, area)
+
+    def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
+        found = Measured(moments['low'], images=self.bands + 1, detail=self.bands)
+        gram, cross = found.raw('images', 'images'), found.raw('images', 'detail')
+        return {'weights': self._regress(gram, cross)}  # (B, C + 1, C)
+
+    def fuse(
+        self, lrms_up: Field, pan: Field, window: Window, statistics: Mapping[str, Tensor]
+    ) -> Tensor:
+        e = lrms_up.read(window)  # (B, C, h, w)
+        return e + combine(torch.cat([e, pan.read(window)], 1), statistics['weights'])
+
+    def _regress(self, gram: Tensor, cross: Tensor) -> Tensor:
+        return regress(gram, cross)
 
 
 @GENERATORS.register(name='BDSD-PC')
@@ -72,7 +104,7 @@ class BDSDPC(BDSD):
         IEEE TGRS 57(9), 2019.
     """
 
-    def _regress(self, regressors: Tensor, details: Tensor) -> Tensor:
-        signs = -torch.ones(regressors.shape[1], device=regressors.device)
+    def _regress(self, gram: Tensor, cross: Tensor) -> Tensor:
+        signs = -torch.ones(gram.shape[1], device=gram.device)
         signs[-1] = 1
-        return regress_signed(regressors, details, signs)
+        return regress_signed(gram, cross, signs)

@@ -11,50 +11,54 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from plugins.classical.filters import decimate, lowpass, smooth
-from plugins.classical.method import ClassicalMethod
-from plugins.classical.statistics import (
-    combine,
-    covariance,
-    deviation,
-    divide,
-    mean,
-    regress,
-    smallest,
-    with_ones,
-)
+from plugins.classical.filters import decimated, lowpass, smooth_low
+from plugins.classical.method import Measured
+from plugins.classical.statistics import combine, divide, regress
+from plugins.pansharpening.fields import Field
+from plugins.pansharpening.globalmethod import GlobalMethod
+from plugins.pansharpening.moments import Moments
+from plugins.pansharpening.scene import Window
 from toolkit.registry import GENERATORS
 
 
-class MatchedSubstitution(ClassicalMethod):
+class MatchedSubstitution(GlobalMethod):
     """Substitution for an intensity w . E by a PAN brought to its mean and deviation, a P + b."""
 
-    def _statistics(self, lrms_up: Tensor, pan: Tensor) -> dict[str, Tensor]:
-        weights = self._weights(lrms_up)  # (B, C, 1)
-        intensity = combine(lrms_up, weights)  # (B, 1, H, W)
-        scale = divide(deviation(intensity), deviation(pan))
+    def measure(self, lrms_up: Field, pan: Field, window: Window) -> dict[str, Tensor]:
+        return {'full': torch.cat([lrms_up.read(window), pan.read(window)], 1)}
+
+    def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
+        found = Measured(moments['full'], E=self.bands, P=1)
+        weights = self._weights(found.matrix('E', 'E'))  # (B, C, 1)
+        mean = combine(found.mean('E'), weights)  # (B, 1, 1, 1)
+        with_intensity = found.matrix('E', 'E') @ weights  # (B, C, 1): cov(E_k, I)
+        variance = weights.transpose(1, 2) @ with_intensity  # (B, 1, 1)
+        scale = divide(variance.clamp(min=0).sqrt()[..., None], found.deviation('P'))
         return {
             'weights': weights,
             'scale': scale,
-            'offset': mean(intensity) - scale * mean(pan),
-            'gains': self._gains(lrms_up, intensity, weights),
+            'offset': mean - scale * found.mean('P'),
+            'gains': self._gains(weights, divide(with_intensity, variance))[..., None],
         }
 
-    def _fuse(self, lrms_up: Tensor, pan: Tensor, statistics: Mapping[str, Tensor]) -> Tensor:
-        intensity = combine(lrms_up, statistics['weights'])  # (B, 1, H, W)
-        matched = statistics['scale'] * pan + statistics['offset']  # (B, 1, H, W)
-        return self._inject(lrms_up, matched, intensity, statistics['gains'])
+    def fuse(
+        self, lrms_up: Field, pan: Field, window: Window, statistics: Mapping[str, Tensor]
+    ) -> Tensor:
+        e = lrms_up.read(window)  # (B, C, h, w)
+        intensity = combine(e, statistics['weights'])  # (B, 1, h, w)
+        matched = statistics['scale'] * pan.read(window) + statistics['offset']  # (B, 1, h, w)
+        return self._inject(e, matched, intensity, statistics['gains'])
 
-    def _weights(self, lrms_up: Tensor) -> Tensor:
-        """(B, C, 1); the mean of the bands where a method has no other."""
-        batch, bands = lrms_up.shape[:2]
-        return lrms_up.new_full((batch, bands, 1), 1 / bands)
+    def _weights(self, covariance: Tensor) -> Tensor:
+        """(B, C, 1) from (B, C, C); the mean of the bands where a method has no other."""
+        return torch.full_like(covariance[:, :, :1], 1 / self.bands)
 
-    def _gains(self, lrms_up: Tensor, intensity: Tensor, weights: Tensor) -> Tensor:
-        return torch.ones_like(lrms_up[:, :, :1, :1])
+    def _gains(self, weights: Tensor, regression: Tensor) -> Tensor:
+        """(B, C, 1), from the weights and the regression of the bands on the intensity."""
+        return torch.ones_like(weights)
 
-    def _inject(self, lrms_up: Tensor, pan: Tensor, intensity: Tensor, gains: Tensor) -> Tensor:
-        return lrms_up + gains * (pan - intensity)  # (B, C, H, W)
+    def _inject(self, e: Tensor, pan: Tensor, intensity: Tensor, gains: Tensor) -> Tensor:
+        return e + gains * (pan - intensity)  # (B, C, h, w)
 
 
 @GENERATORS.register(name='Brovey')
@@ -67,8 +71,8 @@ class Brovey(MatchedSubstitution):
     Source: Gillespie, Kahle and Walker, Remote Sensing of Environment 22(3), 1987.
     """
 
-    def _inject(self, lrms_up: Tensor, pan: Tensor, intensity: Tensor, gains: Tensor) -> Tensor:
-        return lrms_up * divide(pan, intensity, otherwise=1.0)  # (B, C, H, W)
+    def _inject(self, e: Tensor, pan: Tensor, intensity: Tensor, gains: Tensor) -> Tensor:
+        return e * divide(pan, intensity, otherwise=1.0)  # (B, C, h, w)
 
 
 @GENERATORS.register(name='GIHS')
@@ -90,14 +94,13 @@ class PCA(MatchedSubstitution):
     Source: Chavez and Kwarteng, PE&RS 55(3), 1989.
     """
 
-    def _weights(self, lrms_up: Tensor) -> Tensor:
-        centred = (lrms_up - mean(lrms_up)).flatten(2)  # (B, C, H W)
-        _, vectors = torch.linalg.eigh(centred @ centred.transpose(1, 2))
+    def _weights(self, covariance: Tensor) -> Tensor:
+        _, vectors = torch.linalg.eigh(covariance)
         first = vectors[:, :, -1:]  # (B, C, 1), of the largest eigenvalue
         return torch.where(first.sum(1, keepdim=True) < 0, -first, first)
 
-    def _gains(self, lrms_up: Tensor, intensity: Tensor, weights: Tensor) -> Tensor:
-        return weights[..., None]  # (B, C, 1, 1)
+    def _gains(self, weights: Tensor, regression: Tensor) -> Tensor:
+        return weights
 
 
 @GENERATORS.register(name='GS')
@@ -108,12 +111,12 @@ class GS(MatchedSubstitution):
     Source: Laben and Brower, US patent 6011875, 2000.
     """
 
-    def _gains(self, lrms_up: Tensor, intensity: Tensor, weights: Tensor) -> Tensor:
-        return divide(covariance(lrms_up, intensity), covariance(intensity, intensity))
+    def _gains(self, weights: Tensor, regression: Tensor) -> Tensor:
+        return regression
 
 
 @GENERATORS.register(name='GSA')
-class GSA(ClassicalMethod):
+class GSA(GlobalMethod):
     """Gram-Schmidt adaptive: the intensity is the regression of the low-passed PAN on the bands.
 
     E_k + g_k (P - I), both centred, g_k = cov(E_k, I) / var(I). The regression is made on the
@@ -124,23 +127,35 @@ class GSA(ClassicalMethod):
         multivariate regression of MS+Pan data", IEEE TGRS 45(10), 2007.
     """
 
-    def _statistics(self, lrms_up: Tensor, pan: Tensor) -> dict[str, Tensor]:
-        low = decimate(smooth(pan, self.ratio), self.ratio)  # (B, 1, h, w)
-        weights = regress(with_ones(decimate(lrms_up, self.ratio)), low)[:, :-1]  # (B, C, 1)
-        intensity = combine(lrms_up, weights)  # (B, 1, H, W)
+    margin = 64
+
+    def measure(self, lrms_up: Field, pan: Field, window: Window) -> dict[str, Tensor]:
+        e = lrms_up.read(window)
+        low = torch.cat([decimated(e, self.ratio), smooth_low(pan, window, self.ratio)], 1)
+        return {'low': low, 'full': torch.cat([e, pan.read(window)], 1)}
+
+    def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
+        low = Measured(moments['low'], E=self.bands, P=1)
+        full = Measured(moments['full'], E=self.bands, P=1)
+        weights, _ = low.regression('E', 'P')  # (B, C, 1)
+        with_intensity = full.matrix('E', 'E') @ weights  # (B, C, 1): cov(E_k, I)
+        variance = weights.transpose(1, 2) @ with_intensity  # (B, 1, 1)
         return {
             'weights': weights,
-            'offset': mean(pan) - mean(intensity),
-            'gains': divide(covariance(lrms_up, intensity), covariance(intensity, intensity)),
+            'offset': full.mean('P') - combine(full.mean('E'), weights),
+            'gains': divide(with_intensity, variance)[..., None],
         }
 
-    def _fuse(self, lrms_up: Tensor, pan: Tensor, statistics: Mapping[str, Tensor]) -> Tensor:
-        intensity = combine(lrms_up, statistics['weights']) + statistics['offset']
-        return lrms_up + statistics['gains'] * (pan - intensity)  # (B, C, H, W)
+    def fuse(
+        self, lrms_up: Field, pan: Field, window: Window, statistics: Mapping[str, Tensor]
+    ) -> Tensor:
+        e = lrms_up.read(window)  # (B, C, h, w)
+        intensity = combine(e, statistics['weights']) + statistics['offset']  # (B, 1, h, w)
+        return e + statistics['gains'] * (pan.read(window) - intensity)  # (B, C, h, w)
 
 
 @GENERATORS.register(name='BT-H')
-class BTH(ClassicalMethod):
+class BTH(GlobalMethod):
     """Brovey's transform with haze correction.
 
     h_k + max(E_k - h_k, 0) (a P + b - H) / (I - H). The intensity I = w . E is the regression of
@@ -152,37 +167,56 @@ class BTH(ClassicalMethod):
         GRSL 14(12), 2017.
     """
 
-    def _statistics(self, lrms_up: Tensor, pan: Tensor) -> dict[str, Tensor]:
-        low = lowpass(pan, self.ratio)  # (B, 1, H, W)
-        weights = regress(lrms_up, low)  # (B, C, 1)
-        intensity = combine(lrms_up, weights)  # (B, 1, H, W)
-        scale = divide(deviation(intensity), deviation(low))
-        dark = haze(lrms_up)  # (B, C, 1, 1)
+    margin = 64
+
+    def __init__(self, bands: int, ratio: int) -> None:
+        super().__init__(bands, ratio)
+        self.percentile = haze_percentile(bands)
+
+    def measure(self, lrms_up: Field, pan: Field, window: Window) -> dict[str, Tensor]:
+        return {'full': torch.cat([lrms_up.read(window), lowpass(pan, window, self.ratio)], 1)}
+
+    def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
+        found = Measured(moments['full'], E=self.bands, low=1)
+        weights = regress(found.raw('E', 'E'), found.raw('E', 'low'))  # (B, C, 1)
+        variance = weights.transpose(1, 2) @ found.matrix('E', 'E') @ weights  # (B, 1, 1)
+        scale = divide(variance.clamp(min=0).sqrt()[..., None], found.deviation('low'))
+        dark = haze(percentile)  # (B, C, 1, 1)
+        pan_dark = combine(dark, weights)  # (B, 1, 1, 1)
+        mean = combine(found.mean('E'), weights)  # (B, 1, 1, 1)
         return {
             'weights': weights,
             'haze': dark,
+            'pan_haze': pan_dark,
             'scale': scale,
-            'offset': mean(intensity) - scale * mean(low) - combine(dark, weights),
+            'offset': mean - scale * found.mean('low') - pan_dark,
         }
 
-    def _fuse(self, lrms_up: Tensor, pan: Tensor, statistics: Mapping[str, Tensor]) -> Tensor:
-        dark, weights = statistics['haze'], statistics['weights']
-        clear = combine(lrms_up, weights) - combine(dark, weights)  # (B, 1, H, W)
-        sharp = statistics['scale'] * pan + statistics['offset']  # (B, 1, H, W)
+    def fuse(
+        self, lrms_up: Field, pan: Field, window: Window, statistics: Mapping[str, Tensor]
+    ) -> Tensor:
+        e, dark = lrms_up.read(window), statistics['haze']
+        clear = combine(e, statistics['weights']) - statistics['pan_haze']  # (B, 1, h, w)
+        sharp = statistics['scale'] * pan.read(window) + statistics['offset']  # (B, 1, h, w)
         ratio = divide(sharp, clear, otherwise=1.0)
-        return dark + (lrms_up - dark).clamp(min=0) * ratio  # (B, C, H, W)
+        return dark + (e - dark).clamp(min=0) * ratio  # (B, C, h, w)
 
 
-def haze(image: Tensor) -> Tensor:
+def haze_percentile(bands: int) -> float:
+    """Which percentile of the bands `haze` is made of: of four the first, else the minimum."""
+    return 1.0 if bands == 4 else 0.0
+
+
+def haze(percentile: Tensor | None) -> Tensor:
     """The path radiance of each band, from its darkest pixels.
 
     Of four bands (blue, green, red, near infrared, in this order) .95, .45, .40 and .05 of their
     first percentiles, as atmospheric models have it; of other images the bands' minima.
 
-    Shape: (B, C, H, W) -> (B, C, 1, 1).
+    Shape: (B, C), see `haze_percentile` -> (B, C, 1, 1).
     Source: Lolli et al., 2017, and the toolbox's shares for four bands.
     """
-    if image.shape[1] == 4:
-        shares = image.new_tensor([0.95, 0.45, 0.40, 0.05])
-        return shares[:, None, None] * smallest(image, 1.0)
-    return image.amin((2, 3), keepdim=True)
+    assert percentile is not None
+    if percentile.shape[1] == 4:
+        percentile = percentile * percentile.new_tensor([0.95, 0.45, 0.40, 0.05])
+    return percentile[..., None, None]

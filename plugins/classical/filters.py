@@ -1,4 +1,4 @@
-"""Low-pass filters and decimation that the classical methods share.
+"""Low-pass filters that the classical methods share, on fields.
 
 Each reproduces a border rule of the field's toolbox, which the published figures depend on.
 """
@@ -8,20 +8,23 @@ from __future__ import annotations
 import functools
 import math
 
-import torch
-import torch.nn.functional as F
+import numpy as np
 from torch import Tensor
 
-from plugins.pansharpening.mtf import KERNEL_SIZE, mtf_filter, mtf_kernel
+from plugins.pansharpening.fields import Field, FourierFilter, SeparableFilter
+from plugins.pansharpening.mtf import KERNEL_SIZE, mtf_kernel
+from plugins.pansharpening.scene import Window
 
 # A gain of 0.3 at Nyquist where the deviation of the Gaussian is laid out over 41 samples and not
 # over the 40 steps between them, as the toolbox has it for its sensor-less filter.
 LOWPASS_GAIN = 0.3 ** ((40 / 41) ** 2)
-# Separable kernels that an MTF kernel is made of; from the seventh on they are 1e-8 of the first.
-KERNEL_RANK = 6
+# An MTF kernel is taken as a sum of separable ones, as many as leave less than this of any pixel
+# (.01 of 2047 at the very most), and at most MOST_TERMS.
+KERNEL_ERROR = 5e-6
+MOST_TERMS = 12
 
 
-def decimate(image: Tensor, ratio: int) -> Tensor:
+def decimated(image: Tensor, ratio: int) -> Tensor:
     """Every ratio-th pixel from ratio // 2 on, where `interp23tap` puts the samples.
 
     Shape: (B, C, H, W) -> (B, C, h, w).
@@ -29,79 +32,85 @@ def decimate(image: Tensor, ratio: int) -> Tensor:
     return image[..., ratio // 2 :: ratio, ratio // 2 :: ratio]
 
 
-def lowpass(pan: Tensor, ratio: int) -> Tensor:
+def lowpass(pan: Field, window: Window, ratio: int) -> Tensor:
     """The PAN as a sensor with a gain of 0.3 would see it; borders are replicated.
 
-    Shape: (B, 1, H, W) -> (B, 1, H, W).
+    Returns:
+        (B, 1, height, width) of the window.
     """
-    return mtf_filter(pan, (LOWPASS_GAIN,) * pan.shape[1], ratio)
+    return _lowpass(ratio)(pan, window)
 
 
-def smooth(pan: Tensor, ratio: int) -> Tensor:
-    """The approximation that an undecimated wavelet transform leaves of an image.
+def smooth(pan: Field, window: Window, ratio: int) -> Tensor:
+    """The approximation that an undecimated wavelet transform leaves of an image, in a window.
 
     For each octave of the ratio the B3-spline filter (1 4 6 4 1) / 16 of the analysis and again
     that of the synthesis. Borders are mirrored before each analysis filter, at the border that the
     one before has moved outwards by two pixels.
 
-    Shape: (B, 1, H, W) -> (B, 1, H, W). Reach: 4 ceil(log2(ratio)) pixels.
+    Shape: (B, 1, H, W) -> (B, 1, height, width). Reach: 4 ceil(log2(ratio)) pixels.
     Source: Starck and Murtagh, "Image restoration with noise suppression using the wavelet
         transform", A&A 288, 1994; in pansharpening, Nunez et al., IEEE TGRS 37(3), 1999.
     """
     octaves = math.ceil(math.log2(ratio))
-    taps = torch.tensor([1, 4, 6, 4, 1], dtype=pan.dtype, device=pan.device) / 16
+    image, inside = pan.around(window, 4 * octaves)
     for step in range(2 * octaves):
         if step < octaves:
-            pan = _mirrored(pan, 4)
-        pan = F.conv2d(F.conv2d(pan, taps.view(1, 1, 5, 1)), taps.view(1, 1, 1, 5))
-    return pan
+            places = (range(-4, extent + 4) for extent in image.shape[-2:])
+            image = Field.of(image).continued(*places, 'mirror')
+        image = _spline(_spline(image, -2), -1)
+    return image[(..., *inside)]
 
 
-def mtf_decimate(pan: Tensor, gains: tuple[float, ...], ratio: int) -> Tensor:
-    """One image as the bands of a sensor would see it, at the resolution of its samples.
+def smooth_low(pan: Field, window: Window, ratio: int) -> Tensor:
+    """`smooth` at the places of `decimated`, (B, 1, h, w)."""
+    return decimated(smooth(pan, window, ratio), ratio)
 
-    What `mtf_filter` gives at the pixels of `decimate`, computed there alone: its kernel is a sum
-    of a few separable ones. An image that is no multiple of the ratio is continued by its border.
 
-    Shape: (B, 1, H, W) -> (B, len(gains), ceil(H / ratio), ceil(W / ratio)).
+def mtf_decimated(image: Field, gain: float, ratio: int, error: float = KERNEL_ERROR) -> Field:
+    """An image as a band with an MTF gain would see it, at the resolution of its samples.
+
+    What `mtf_filter` gives at the places of `decimated`, computed there alone; the image's size is
+    a multiple of the ratio.
     """
-    reach, start = KERNEL_SIZE // 2, ratio // 2
-    low = [-(-extent // ratio) for extent in pan.shape[2:]]
-    # So much on each side that the first window is centred on `start` and the last on its sample.
-    after = [
-        (count - 1) * ratio + start + reach + 1 - extent
-        for count, extent in zip(low, pan.shape[2:])
-    ]
-    before = reach - start
-    rows, columns = (
-        torch.arange(-before, extent + end, device=pan.device).clamp(0, extent - 1)
-        for extent, end in zip(pan.shape[2:], after)
+    return _mtf(gain, ratio, ratio, error).of(image)
+
+
+def mtf_filtered(image: Field, gain: float, ratio: int, error: float = KERNEL_ERROR) -> Field:
+    """`mtf_filter` of a field, all bands with one gain, as a sum of separable filters."""
+    return _mtf(gain, ratio, 1, error).of(image)
+
+
+def _spline(image: Tensor, dim: int) -> Tensor:
+    """(1 4 6 4 1) / 16 along an axis, without a border: two pixels less on each side."""
+    taps = [image.narrow(dim, k, image.shape[dim] - 4) for k in range(5)]
+    return (taps[0] + taps[4]) / 16 + (taps[1] + taps[3]) / 4 + taps[2] * 0.375
+
+
+@functools.cache
+def _lowpass(ratio: int) -> FourierFilter:
+    return FourierFilter(mtf_kernel(LOWPASS_GAIN, ratio).numpy())
+
+
+@functools.cache
+def _mtf(gain: float, ratio: int, stride: int, error: float) -> SeparableFilter:
+    vertical, horizontal = _separable(mtf_kernel(gain, ratio).numpy(), error)
+    first = stride // 2 - KERNEL_SIZE // 2
+    steps = 16 if stride > 1 else 64
+    return SeparableFilter(
+        vertical[:, None], horizontal[:, None], stride, first, 'replicate', steps
     )
-    padded = pan.index_select(2, rows).index_select(3, columns)
-    distinct = list(dict.fromkeys(gains))
-    vertical, horizontal = (
-        torch.cat(factors).to(padded) for factors in zip(*(_separable(g, ratio) for g in distinct))
-    )  # (G R, 41) each
-    x = F.conv2d(padded, vertical[:, None, :, None], stride=(ratio, 1))  # (B, G R, h, W)
-    weight = horizontal.view(len(distinct), KERNEL_RANK, 1, KERNEL_SIZE)
-    x = F.conv2d(x, weight, stride=(1, ratio), groups=len(distinct))  # (B, G, h, w)
-    return x[:, [distinct.index(gain) for gain in gains]]
 
 
-@functools.lru_cache(maxsize=128)
-def _separable(gain: float, ratio: int) -> tuple[Tensor, Tensor]:
-    """The kernel as a sum over r of vertical[r] horizontal[r]^T: (R, 41) float64 each."""
-    values, vectors = torch.linalg.eigh(mtf_kernel(gain, ratio))
-    largest = values.abs().argsort(descending=True)[:KERNEL_RANK]
-    vertical = vectors[:, largest].T.contiguous()
-    return vertical, values[largest, None] * vertical
-
-
-def _mirrored(image: Tensor, reach: int) -> Tensor:
-    """Borders by reflection, the outermost pixel twice; any reach, also beyond a small image."""
-    for dim in (2, 3):
-        extent = image.shape[dim]
-        index = torch.arange(-reach, extent + reach, device=image.device).remainder(2 * extent)
-        index = torch.where(index < extent, index, 2 * extent - 1 - index)
-        image = image.index_select(dim, index)
-    return image
+def _separable(kernel: np.ndarray, error: float) -> tuple[np.ndarray, np.ndarray]:
+    """A symmetric kernel as a sum over r of vertical[r] horizontal[r]^T: (R, taps) each."""
+    values, vectors = np.linalg.eigh(kernel)
+    order = np.abs(values).argsort()[::-1]
+    largest, rest = [], kernel
+    while np.abs(rest).sum() > error and len(largest) < MOST_TERMS:
+        i = order[len(largest)]
+        largest.append(i)
+        rest = rest - values[i] * np.outer(vectors[:, i], vectors[:, i])
+    # Means are to stay exact.
+    values[largest[0]] += rest.sum() / vectors[:, largest[0]].sum() ** 2
+    return vectors[:, largest].T, values[largest, None] * vectors[:, largest].T

@@ -12,35 +12,27 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from plugins.classical.component_substitution import haze
-from plugins.classical.filters import lowpass, mtf_decimate
-from plugins.classical.method import GlobalMethod, is_flat
-from plugins.classical.statistics import (
-    combine,
-    covariance,
-    deviation,
-    divide,
-    mean,
-    regress,
-    with_ones,
-)
-from plugins.pansharpening.mtf import KERNEL_SIZE, mtf_kernel
-from plugins.pansharpening.precision import without_autocast
-from plugins.pansharpening.resample import interp23tap, polyphase
+from plugins.classical.component_substitution import haze, haze_percentile
+from plugins.classical.filters import lowpass, mtf_decimated
+from plugins.classical.method import Measured
+from plugins.classical.statistics import combine, divide
+from plugins.pansharpening.fields import Field
+from plugins.pansharpening.globalmethod import GlobalMethod
+from plugins.pansharpening.moments import Moments
+from plugins.pansharpening.mtf import mtf_kernel
+from plugins.pansharpening.resample import polyphase, upsampled
+from plugins.pansharpening.scene import Window
 from plugins.pansharpening.sensors import sensor as sensor_by_name
 from toolkit.registry import GENERATORS
 
 
 class Pyramid(GlobalMethod):
     """A method that takes details from P - P_k or P / P_k.
-
-    Upsampling wraps around, so that P_k within `fuse_halo` of an image's border depends on the
-    opposite one. Who fuses windows at the border of an image makes `pan_at_ms_resolution` of the
-    whole, upsamples it there by `resample.upsample_window`, and hands that over as `pan_low`.
 
     Args:
         bands: C.  Wired by the parent.
@@ -50,101 +42,102 @@ class Pyramid(GlobalMethod):
     Raises:
         ValueError: no such sensor, or a ratio that is no power of two.
         DataError: a sensor with another number of bands.
+
+    Attributes:
+        measured: beside E and P, what `solve` needs the moments of: P as the sensor without a name
+            sees it ('low'), or P_k ('pan_low', once for each distinct gain).
     """
+
+    measured: ClassVar[Literal['low', 'pan_low']] = 'low'
+    margin = 128
 
     def __init__(self, bands: int, ratio: int, sensor: str = 'generic') -> None:
         super().__init__(bands, ratio)
-        self.gains = sensor_by_name(sensor).gains(bands)
-        reach = polyphase(ratio).shape[1] // 2 if ratio > 1 else 0  # samples on each side
-        self.fuse_halo = ratio * (reach + 1) + -(-(KERNEL_SIZE // 2) // ratio) * ratio
-        self.stride = ratio
+        gains = sensor_by_name(sensor).gains(bands)
+        self.gains = tuple(dict.fromkeys(gains))  # distinct
+        self.gain_of_band = [self.gains.index(gain) for gain in gains]
+        if ratio > 1:
+            polyphase(ratio)  # a ratio that cannot be upsampled fails here
 
-    def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
-        low = self.pan_low(pan)  # (B, C, H, W)
-        return self.fuse(lrms_up, pan, self.statistics(lrms_up, pan, low), low)
+    def pan_low(self, pan: Field, window: Window) -> list[Tensor]:
+        """P_k for each distinct gain, (B, 1, h, w) each."""
+        return [upsampled(self._coarse(pan, gain), self.ratio).read(window) for gain in self.gains]
 
-    def pan_at_ms_resolution(self, pan: Tensor) -> Tensor:
-        """The PAN as each band of the sensor would see it, float64.
+    def _coarse(self, pan: Field, gain: float) -> Field:
+        """The PAN as a band with that gain sees it, made once for the area that is worked on."""
 
-        Shape: (B, 1, H, W) -> (B, C, ceil(H / ratio), ceil(W / ratio)).
-        """
-        with without_autocast(pan):
-            return mtf_decimate(pan.double(), self.gains, self.ratio)
+        def made(pan: Field) -> Field:
+            low = mtf_decimated(pan, gain, self.ratio)
+            return low.kept(pan.area.reduced(self.ratio), 16)
 
-    def pan_low(self, pan: Tensor) -> Tensor:
-        """P_k: `pan_at_ms_resolution` brought up again, (B, 1, H, W) -> (B, C, H, W) float64."""
-        with without_autocast(pan):
-            low = interp23tap(self.pan_at_ms_resolution(pan), self.ratio)
-            return low[..., : pan.shape[2], : pan.shape[3]]
+        return pan.derived(('mtf', gain, self.ratio), made)
 
-    @torch.no_grad()
-    def statistics(
-        self, lrms_up: Tensor, pan: Tensor, pan_low: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """What `fuse` needs to know of the whole images.
+    def measure(self, lrms_up: Field, pan: Field, window: Window) -> dict[str, Tensor]:
+        images = [lrms_up.read(window), pan.read(window)]
+        if self.measured == 'low':
+            images.append(lowpass(pan, window, self.ratio))
+        else:
+            images += self.pan_low(pan, window)
+        return {'full': torch.cat(images, 1)}
 
-        Args:
-            lrms_up: (B, C, H, W).
-            pan: (B, 1, H, W).
-            pan_low: (B, C, H, W), where the caller has it.
-        Returns:
-            float64 tensors by name, small, their first axis B.
-        """
-        low = self.pan_low(pan) if pan_low is None else pan_low.double()
-        with without_autocast(pan):
-            found = self._measure(lrms_up.double(), pan.double(), low)
-            return {'flat': is_flat(pan), **found}
+    def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
+        extra = {'low': 1} if self.measured == 'low' else {'pan_low': len(self.gains)}
+        return self._solve(Measured(moments['full'], E=self.bands, P=1, **extra), percentile)
 
     def fuse(
-        self,
-        lrms_up: Tensor,
-        pan: Tensor,
-        statistics: Mapping[str, Tensor],
-        pan_low: Tensor | None = None,
+        self, lrms_up: Field, pan: Field, window: Window, statistics: Mapping[str, Tensor]
     ) -> Tensor:
-        """Fuse images or windows of them with the statistics of the whole.
-
-        Args:
-            lrms_up: (B, C, H, W).
-            pan: (B, 1, H, W).
-            statistics: of the whole image.
-            pan_low: (B, C, H, W), where the caller has it.
-        Returns:
-            (B, C, H, W).
-        """
-        low = self.pan_low(pan) if pan_low is None else pan_low.double()
-        with without_autocast(pan):
-            fused = self._inject(lrms_up.double(), pan.double(), low, statistics)
-            return torch.where(statistics['flat'], lrms_up, fused.to(lrms_up.dtype))
+        low = self.pan_low(pan, window)
+        low = low[0] if len(low) == 1 else torch.cat([low[g] for g in self.gain_of_band], 1)
+        return self._inject(lrms_up.read(window), pan.read(window), low, statistics)
 
     @abstractmethod
-    def _measure(self, lrms_up: Tensor, pan: Tensor, pan_low: Tensor) -> dict[str, Tensor]: ...
+    def _solve(self, found: Measured, percentile: Tensor | None) -> dict[str, Tensor]: ...
 
     @abstractmethod
     def _inject(
-        self, lrms_up: Tensor, pan: Tensor, pan_low: Tensor, statistics: Mapping[str, Tensor]
-    ) -> Tensor: ...
+        self, e: Tensor, pan: Tensor, pan_low: Tensor, statistics: Mapping[str, Tensor]
+    ) -> Tensor:
+        """(B, C, h, w), (B, 1, h, w), (B, C or 1, h, w) -> (B, C, h, w)."""
+
+    def _matched(self, found: Measured) -> tuple[Tensor, Tensor, Tensor]:
+        """Scale and offset that match the PAN to each band: its mean, and the spread of its low
+        pass. The third is the offset behind the MTF filter, whose kernel does not sum to one."""
+        scale = divide(found.deviation('E'), found.deviation('low'))
+        offset = found.mean('E') - scale * found.mean('P')
+        total = [float(mtf_kernel(gain, self.ratio).sum()) for gain in self.gains]
+        total = offset.new_tensor([total[g] for g in self.gain_of_band])
+        return scale, offset, offset * total[:, None, None]
+
+    def _by_band(self, statistic: Tensor) -> Tensor:
+        """(B, G, ...) -> (B, C, ...)."""
+        return statistic[:, self.gain_of_band]
+
+    def _regression(self, found: Measured) -> Tensor:
+        """cov(E_k, P_k) / var(P_k), (B, C, 1, 1)."""
+        with_low = found.matrix('E', 'pan_low')  # (B, C, G)
+        own = torch.stack([with_low[:, k, g] for k, g in enumerate(self.gain_of_band)], 1)
+        return divide(own[..., None, None], self._by_band(found.variance('pan_low')))
 
 
 class AdditivePyramid(Pyramid):
     """E_k + g_k (P - P_k) + b_k."""
 
     def _inject(
-        self, lrms_up: Tensor, pan: Tensor, pan_low: Tensor, statistics: Mapping[str, Tensor]
+        self, e: Tensor, pan: Tensor, pan_low: Tensor, statistics: Mapping[str, Tensor]
     ) -> Tensor:
-        detail = statistics['gains'] * (pan - pan_low) + statistics['bias']
-        return lrms_up + detail  # (B, C, H, W)
+        return e + (statistics['gains'] * (pan - pan_low) + statistics['bias'])  # (B, C, h, w)
 
 
 class RatioPyramid(Pyramid):
     """High-pass modulation: E_k (s_k P + a_k) / (s_k P_k + b_k), E_k where that divides by zero."""
 
     def _inject(
-        self, lrms_up: Tensor, pan: Tensor, pan_low: Tensor, statistics: Mapping[str, Tensor]
+        self, e: Tensor, pan: Tensor, pan_low: Tensor, statistics: Mapping[str, Tensor]
     ) -> Tensor:
         sharp = statistics['scale'] * pan + statistics['offset']
         low = statistics['scale'] * pan_low + statistics['offset_low']
-        return lrms_up * divide(sharp, low, otherwise=1.0)  # (B, C, H, W)
+        return e * divide(sharp, low, otherwise=1.0)  # (B, C, h, w)
 
 
 @GENERATORS.register(name='MTF-GLP')
@@ -162,8 +155,8 @@ class MTFGLP(AdditivePyramid):
     Source: Aiazzi et al., PE&RS 72(5), 2006.
     """
 
-    def _measure(self, lrms_up: Tensor, pan: Tensor, pan_low: Tensor) -> dict[str, Tensor]:
-        scale, offset, offset_low = _matched(self, lrms_up, pan)
+    def _solve(self, found: Measured, percentile: Tensor | None) -> dict[str, Tensor]:
+        scale, offset, offset_low = self._matched(found)
         return {'gains': scale, 'bias': offset - offset_low}
 
 
@@ -183,8 +176,10 @@ class MTFGLPFS(AdditivePyramid):
         panchromatic sharpening", IEEE TIP 27(7), 2018.
     """
 
-    def _measure(self, lrms_up: Tensor, pan: Tensor, pan_low: Tensor) -> dict[str, Tensor]:
-        gains = divide(covariance(lrms_up, pan), covariance(pan_low, pan))
+    measured: ClassVar[Literal['low', 'pan_low']] = 'pan_low'
+
+    def _solve(self, found: Measured, percentile: Tensor | None) -> dict[str, Tensor]:
+        gains = divide(found.covariance('E', 'P'), self._by_band(found.covariance('pan_low', 'P')))
         return {'gains': gains, 'bias': torch.zeros_like(gains)}
 
 
@@ -203,8 +198,10 @@ class MTFGLPCBD(AdditivePyramid):
     Source: Aiazzi et al., PE&RS 72(5), 2006; Alparone et al., IEEE TGRS 45(10), 2007.
     """
 
-    def _measure(self, lrms_up: Tensor, pan: Tensor, pan_low: Tensor) -> dict[str, Tensor]:
-        gains = _regression(lrms_up, pan_low)
+    measured: ClassVar[Literal['low', 'pan_low']] = 'pan_low'
+
+    def _solve(self, found: Measured, percentile: Tensor | None) -> dict[str, Tensor]:
+        gains = self._regression(found)
         return {'gains': gains, 'bias': torch.zeros_like(gains)}
 
 
@@ -224,8 +221,8 @@ class MTFGLPHPM(RatioPyramid):
         very high resolution multispectral images of urban areas", URBAN 2003.
     """
 
-    def _measure(self, lrms_up: Tensor, pan: Tensor, pan_low: Tensor) -> dict[str, Tensor]:
-        scale, offset, offset_low = _matched(self, lrms_up, pan)
+    def _solve(self, found: Measured, percentile: Tensor | None) -> dict[str, Tensor]:
+        scale, offset, offset_low = self._matched(found)
         return {'scale': scale, 'offset': offset, 'offset_low': offset_low}
 
 
@@ -245,9 +242,11 @@ class MTFGLPHPMR(RatioPyramid):
         approach", IEEE TGRS 56(2), 2018.
     """
 
-    def _measure(self, lrms_up: Tensor, pan: Tensor, pan_low: Tensor) -> dict[str, Tensor]:
-        scale = _regression(lrms_up, pan_low)
-        offset = mean(lrms_up) - scale * mean(pan)
+    measured: ClassVar[Literal['low', 'pan_low']] = 'pan_low'
+
+    def _solve(self, found: Measured, percentile: Tensor | None) -> dict[str, Tensor]:
+        scale = self._regression(found)
+        offset = found.mean('E') - scale * found.mean('P')
         return {'scale': scale, 'offset': offset, 'offset_low': offset}
 
 
@@ -270,31 +269,18 @@ class MTFGLPHPMH(Pyramid):
         GRSL 14(12), 2017.
     """
 
-    def _measure(self, lrms_up: Tensor, pan: Tensor, pan_low: Tensor) -> dict[str, Tensor]:
-        weights = regress(with_ones(lrms_up), lowpass(pan, self.ratio))  # (B, C + 1, 1)
-        dark = haze(lrms_up)  # (B, C, 1, 1)
-        return {'haze': dark, 'pan_haze': combine(dark, weights)}
+    def __init__(self, bands: int, ratio: int, sensor: str = 'generic') -> None:
+        super().__init__(bands, ratio, sensor)
+        self.percentile = haze_percentile(bands)
+
+    def _solve(self, found: Measured, percentile: Tensor | None) -> dict[str, Tensor]:
+        weights, constant = found.regression('E', 'low')  # (B, C, 1), (B, 1, 1, 1)
+        dark = haze(percentile)  # (B, C, 1, 1)
+        return {'haze': dark, 'pan_haze': combine(dark, weights) + constant}
 
     def _inject(
-        self, lrms_up: Tensor, pan: Tensor, pan_low: Tensor, statistics: Mapping[str, Tensor]
+        self, e: Tensor, pan: Tensor, pan_low: Tensor, statistics: Mapping[str, Tensor]
     ) -> Tensor:
         dark, pan_dark = statistics['haze'], statistics['pan_haze']
         ratio = divide(pan - pan_dark, pan_low - pan_dark, otherwise=1.0)
-        return dark + (lrms_up - dark) * ratio  # (B, C, H, W)
-
-
-def _matched(method: Pyramid, lrms_up: Tensor, pan: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Scale and offset that match the PAN to each band: its mean, and the spread of its low pass.
-
-    The third is the offset behind the MTF filter, whose kernel does not sum to exactly one.
-    """
-    scale = divide(deviation(lrms_up), deviation(lowpass(pan, method.ratio)))
-    offset = mean(lrms_up) - scale * mean(pan)
-    total = [float(mtf_kernel(gain, method.ratio).sum()) for gain in method.gains]
-    total = torch.tensor(total, dtype=offset.dtype, device=offset.device)
-    return scale, offset, offset * total[:, None, None]
-
-
-def _regression(lrms_up: Tensor, pan_low: Tensor) -> Tensor:
-    """cov(E_k, P_k) / var(P_k)."""
-    return divide(covariance(lrms_up, pan_low), covariance(pan_low, pan_low))
+        return dark + (e - dark) * ratio  # (B, C, h, w)

@@ -1,7 +1,7 @@
-"""Statistics of whole images, and divisions that a flat image does not break.
+"""Least squares from moments, and divisions that a flat image does not break.
 
-Images are (B, C, H, W); a statistic of each band is (B, C, 1, 1), so that it multiplies the image.
-Deviations and covariances are those of the population: only their quotients are used.
+A statistic of each band is (B, C, 1, 1), so that it multiplies the image. Deviations and
+covariances are those of the population: only their quotients are used.
 """
 
 from __future__ import annotations
@@ -15,64 +15,29 @@ from torch import Tensor
 RANK_TOLERANCE = 1e-12
 
 
-def mean(image: Tensor) -> Tensor:
-    """Mean of each band, (B, C, 1, 1)."""
-    return image.mean((2, 3), keepdim=True)
-
-
-def deviation(image: Tensor) -> Tensor:
-    """Standard deviation of each band, (B, C, 1, 1)."""
-    return (image - mean(image)).square().mean((2, 3), keepdim=True).sqrt()
-
-
-def covariance(x: Tensor, y: Tensor) -> Tensor:
-    """Covariance of the bands of `x` with those of `y`, either may have one: (B, C, 1, 1)."""
-    return mean((x - mean(x)) * (y - mean(y)))
-
-
-def correlation(x: Tensor, y: Tensor) -> Tensor:
-    """Correlation of the bands of `x` with those of `y`, (B, C, 1, 1); 0 where one is constant."""
-    return divide(covariance(x, y), deviation(x) * deviation(y))
-
-
 def divide(numerator: Tensor, denominator: Tensor, otherwise: float = 0.0) -> Tensor:
     """The quotient, and `otherwise` where the denominator is zero."""
+    if not (numerator.is_meta or denominator.is_meta):
+        # One look at the sum tells whether there is anything to be put right.
+        quotient = numerator / denominator
+        if bool(torch.isfinite(quotient.sum())):
+            return quotient
     zero = denominator == 0
     quotient = numerator / torch.where(zero, torch.ones_like(denominator), denominator)
     return torch.where(zero, torch.full_like(quotient, otherwise), quotient)
 
 
-def smallest(image: Tensor, percent: float) -> Tensor:
-    """A percentile of each band, (B, C, 1, 1): that of MATLAB's `prctile`.
-
-    The i-th of n sorted values is the percentile 100 (i - 1/2) / n, linear between them.
-    """
-    values = image.flatten(2)  # (B, C, H W)
-    count = values.shape[2]
-    place = min(max(percent / 100 * count + 0.5, 1.0), float(count))  # from 1 on
-    below = int(place)
-    low = values.kthvalue(below, dim=2).values
-    high = values.kthvalue(min(below + 1, count), dim=2).values
-    return (low + (place - below) * (high - low))[..., None, None]
-
-
-def with_ones(image: Tensor) -> Tensor:
-    """A band of ones behind the others, for the constant of a regression: (B, C + 1, H, W)."""
-    return torch.cat([image, torch.ones_like(image[:, :1])], 1)
-
-
-def regress(regressors: Tensor, targets: Tensor) -> Tensor:
-    """Least-squares weights of K images for each of C target images.
+def regress(gram: Tensor, cross: Tensor) -> Tensor:
+    """Least-squares weights of K regressors for each of C targets, from their normal equations.
 
     Args:
-        regressors: (B, K, h, w); `with_ones` of the images where a constant is wanted.
-        targets: (B, C, h, w).
+        gram: (B, K, K), products of the regressors, summed or averaged over pixels.
+        cross: (B, K, C), products of regressors and targets, likewise.
     Returns:
         (B, K, C); of the solutions for dependent regressors, the one of least norm.
     """
-    gram, cross = _normal_equations(regressors, targets)
     # Scaled to a diagonal of ones, so that bands of any brightness count alike.
-    scale = gram.diagonal(dim1=1, dim2=2).sqrt()
+    scale = gram.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
     scale = divide(torch.ones_like(scale), scale)[..., None]  # (B, K, 1)
     scaled = scale * gram * scale.transpose(1, 2)
     return scale * (
@@ -80,17 +45,43 @@ def regress(regressors: Tensor, targets: Tensor) -> Tensor:
     )
 
 
-def regress_signed(regressors: Tensor, targets: Tensor, signs: Tensor) -> Tensor:
+def regress_with_constant(
+    covariance: Tensor, cross: Tensor, mean: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Least-squares weights of K regressors and a constant for each of C targets.
+
+    Args:
+        covariance: (B, K, K) of the regressors.
+        cross: (B, K, C) of regressors and targets.
+        mean: (B, K, 1, 1) of the regressors.
+        target: (B, C, 1, 1), means of the targets.
+    Returns:
+        Weights (B, K, C) and constants (B, C, 1, 1); of the solutions for dependent regressors,
+        constant ones among them, those of least norm.
+    """
+    mean, target = mean[..., 0], target[:, None, :, 0, 0]  # (B, K, 1), (B, 1, C)
+    one = torch.ones_like(mean[:, :1])
+    gram = torch.cat(
+        [
+            torch.cat([covariance + mean @ mean.transpose(1, 2), mean], 2),
+            torch.cat([mean.transpose(1, 2), one], 2),
+        ],
+        1,
+    )  # (B, K + 1, K + 1)
+    weights = regress(gram, torch.cat([cross + mean @ target, target], 1))
+    return weights[:, :-1], weights[:, -1, :, None, None]
+
+
+def regress_signed(gram: Tensor, cross: Tensor, signs: Tensor) -> Tensor:
     """`regress` with each weight zero or of a given sign (Lawson and Hanson's active sets).
 
     Args:
-        regressors: (B, K, h, w).
-        targets: (B, C, h, w).
+        gram: (B, K, K).
+        cross: (B, K, C).
         signs: (K,), +1 or -1.
     Returns:
         (B, K, C).
     """
-    gram, cross = _normal_equations(regressors, targets)
     if gram.is_meta:
         return torch.empty_like(cross)
     sign = signs.to(gram)[:, None]
@@ -112,18 +103,13 @@ def combine(images: Tensor, weights: Tensor) -> Tensor:
 
     Args:
         images: (B, K, H, W).
-        weights: (B, K, C), or (B, K + 1, C) with a constant behind.
+        weights: (B, K, C).
     Returns:
-        (B, C, H, W). Band by band, so that any window gives the same bits as the whole.
+        (B, C, H, W), in the images' dtype. Band by band, so that any window gives the same bits as
+        the whole.
     """
-    bands = images.shape[1]
-    factors = weights[..., None, None]  # (B, K, C, 1, 1)
+    factors = weights.to(images)[..., None, None]  # (B, K, C, 1, 1)
     total = factors[:, 0] * images[:, :1]
-    for k in range(1, bands):
+    for k in range(1, images.shape[1]):
         total = total + factors[:, k] * images[:, k : k + 1]
-    return total + factors[:, bands] if weights.shape[1] > bands else total
-
-
-def _normal_equations(regressors: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    a, y = regressors.flatten(2), targets.flatten(2)  # (B, K, N), (B, C, N)
-    return a @ a.transpose(1, 2), a @ y.transpose(1, 2)
+    return total

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
 from plugins.pansharpening.precision import without_autocast
@@ -113,7 +114,7 @@ def _convolve_by_fft(image: Tensor, kernel: Tensor, bias: Tensor | None) -> Tens
     side = kernel.shape[-1]
     margin = side // 2
     # Long enough that what wraps around lands in the margin that is cut off.
-    size = tuple(_fast_length(max(n + margin, side)) for n in (height, width))
+    size = tuple(next_fast_len(max(n + margin, side), real=True) for n in (height, width))
     with without_autocast(image):
         image = image.to(kernel.dtype)  # spectra have no half precision
         spectrum = torch.fft.rfft2(image, s=size)  # (B, C, h, w)
@@ -122,15 +123,3 @@ def _convolve_by_fft(image: Tensor, kernel: Tensor, bias: Tensor | None) -> Tens
         result = torch.fft.irfft2(product, s=size)  # (B, C, h, w)
         result = result[..., margin : margin + height, margin : margin + width]  # (B, C, H, W)
         return result if bias is None else result + bias[:, None, None]
-
-
-def _fast_length(length: int) -> int:
-    """The next length that has no prime factor above 5, which FFTs are fast for."""
-    while True:
-        rest = length
-        for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
-            return length
-        length += 1

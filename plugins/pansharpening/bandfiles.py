@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
+import os
+import threading
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +27,9 @@ from toolkit.errors import DataError
 
 Interpolation = Literal['nearest', 'bilinear', 'cubic', 'cubic_spline', 'lanczos']
 
+# GDAL would take 5 % of the memory for the blocks that it keeps, whatever they are good for.
+os.environ.setdefault('GDAL_CACHEMAX', '128')
+
 # Side of the blocks that are warped at a time, in pixels of the result.
 BLOCK = 128
 # Blocks that are kept for the next window; 16 MB for 8 bands.
@@ -40,12 +46,14 @@ class Header(NamedTuple):
         bands: file number and band number of each band that is read.
         masked: whether some pixels may hold no data.
         names: descriptions of the bands, '' where a file gives none.
+        dtype: that holds the values of all files.
     """
 
     grid: Grid
     bands: tuple[tuple[int, int], ...]
     masked: bool
     names: tuple[str, ...]
+    dtype: np.dtype[Any]
 
 
 class BandFiles:
@@ -75,7 +83,7 @@ class BandFiles:
         Raises:
             DataError: a file that cannot be read, files of different grids, no such band.
         """
-        bands, names, masked, grid = [], [], False, None
+        bands, names, dtypes, masked, grid = [], [], [], False, None
         for number, path in enumerate(self.paths):
             with opened(path) as raster:
                 here = Grid(raster.height, raster.width, raster.crs, raster.transform)
@@ -83,6 +91,7 @@ class BandFiles:
                     if colour != ColorInterp.alpha:
                         bands.append((number, i + 1))
                         names.append(raster.descriptions[i] or '')
+                        dtypes.append(raster.dtypes[i])
                         masked |= MaskFlags.all_valid not in raster.mask_flag_enums[i]
             grid = grid or here
             if not _same(grid, here):
@@ -99,7 +108,11 @@ class BandFiles:
             )
         assert grid is not None
         return Header(
-            grid, tuple(bands[i] for i in chosen), masked, tuple(names[i] for i in chosen)
+            grid,
+            tuple(bands[i] for i in chosen),
+            masked,
+            tuple(names[i] for i in chosen),
+            np.result_type(*(dtypes[i] for i in chosen)),
         )
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
@@ -245,20 +258,60 @@ class WarpedBands:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """A raster opened for reading.
+    """A raster opened for reading; one thread at a time has it.
+
+    Files stay open for the next window, a few of them, until they change.
 
     Raises:
         DataError: it cannot be opened, or what is done with it fails.
     """
-    # Opened for each read: a GDAL handle must not cross into a data loader's process.
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', NotGeoreferencedWarning)
-            with rasterio.open(path) as raster:
-                yield raster
-    except RasterioError as error:
+        with _HANDLES.lent(path) as raster:
+            yield raster
+    except (OSError, RasterioError) as error:
         cause = f'{error.__cause__ or error}'.splitlines()[0]
         raise DataError(f'{path} cannot be read: {cause}; it may be cut or no raster') from error
+
+
+class _Handles:
+    """Open rasters of this process. A GDAL handle serves one thread at a time, and must not cross
+    into a data loader's process."""
+
+    MOST = 32
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._guard = threading.Lock()
+        self._open: OrderedDict[Path, tuple[tuple[int, ...], Any, threading.RLock]] = OrderedDict()
+
+    @contextmanager
+    def lent(self, path: Path) -> Iterator[Any]:
+        raster, lock = self._found(path)
+        with lock:
+            yield raster
+
+    def _found(self, path: Path) -> tuple[Any, threading.RLock]:
+        status = path.stat()
+        state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        if self._process != os.getpid():
+            # The parent's handles are its own: forgotten here, not closed.
+            _FORGOTTEN.append(self._open)
+            self.__init__()
+        with self._guard:
+            known = self._open.pop(path, None)
+            if known is None or known[0] != state:
+                with warnings.catch_warnings():
+                    warnings.simplefilter('ignore', NotGeoreferencedWarning)
+                    known = (state, rasterio.open(path), threading.RLock())
+            self._open[path] = known
+            while len(self._open) > self.MOST:
+                # Closed once nobody reads from it any more.
+                self._open.popitem(last=False)
+            return known[1], known[2]
+
+
+_FORGOTTEN: list[Any] = []
+_HANDLES = _Handles()
 
 
 def _valid(

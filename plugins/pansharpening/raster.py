@@ -6,13 +6,12 @@ import functools
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from plugins.pansharpening.align import Alignment, align
@@ -116,12 +115,24 @@ class RasterScene(Scene):
         return height * ratio, width * ratio
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        found = self.ms_files.header.dtype
+        if found.kind == 'f':
+            return np.dtype(np.float32)
+        holds = found.kind in 'ui' and np.iinfo(found).max >= self.scale
+        return found if holds else super().dtype
+
+    @property
     def georeference(self) -> Georeference | None:
         grid = self.pan_files.header.grid
         if not grid.located:
             return None
         row, col = self._layout.alignment.pan_origin
         return Georeference(grid.crs, grid.part(row, col, *self.pan_shape).transform)
+
+    @property
+    def masked(self) -> bool:
+        return self._layout.masked
 
     @property
     def mask(self) -> np.ndarray | None:
@@ -141,6 +152,13 @@ class RasterScene(Scene):
 
     def fingerprint(self) -> str:
         return file_hash(*self.ms_files.files(), *self.pan_files.files())
+
+    def version(self) -> str:
+        files = [*self.ms_files.files(), *self.pan_files.files()]
+        states = [(str(file.resolve()), file.stat()) for file in files]
+        marks = [(name, state.st_size, state.st_mtime_ns) for name, state in states]
+        settings = (self.bits, self._layout.alignment, self.ms_files.order, self.resampling)
+        return f'{marks} {settings}'
 
     @functools.cached_property
     def _layout(self) -> _Layout:
@@ -216,50 +234,12 @@ def _moved(window: Window, by: tuple[int, int]) -> Window:
     return window._replace(row=window.row + by[0], col=window.col + by[1])
 
 
-def write_geotiff(
-    path: Path,
-    image: np.ndarray,
-    georeference: Georeference | None = None,
-    names: Sequence[str] = (),
-    nodata: float | None = None,
-) -> None:
-    """Write an image as a tiled, compressed GeoTIFF; the file appears whole or not at all.
-
-    Args:
-        path: where to.
-        image: (C, H, W), of the type to be stored.
-        georeference: coordinate system and transform of its grid.
-        names: descriptions of the bands.
-        nodata: value that means no data.
-    Raises:
-        RunError: the folder cannot be written or the disk is full.
-    """
-    bands, height, width = image.shape
-    profile: dict[str, Any] = {
-        'driver': 'GTiff',
-        'dtype': image.dtype,
-        'count': bands,
-        'height': height,
-        'width': width,
-        'tiled': True,
-        'blockxsize': 256,
-        'blockysize': 256,
-        'compress': 'deflate',
-        'predictor': 2,
-        'interleave': 'pixel',
-        'bigtiff': 'if_safer',
-        'nodata': nodata,
-        # Any 4-band image would otherwise be taken for one with transparency.
-        'photometric': 'minisblack',
-    }
-    if georeference is not None:
-        profile |= {'crs': georeference.crs, 'transform': georeference.transform}
-    with replacing(path) as partial, warnings.catch_warnings():
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, rasterio does not warn of images that lie nowhere."""
+    with warnings.catch_warnings():
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
-        with rasterio.open(partial, 'w', **profile) as raster:
-            raster.write(image)
-            for i, name in enumerate(names, 1):
-                raster.set_band_description(i, name)
+        yield
 
 
 @contextmanager

@@ -8,12 +8,14 @@ half a fine pixel less.
 from __future__ import annotations
 
 import functools
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, get_args
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from plugins.pansharpening.fields import Border, Field, SeparableFilter
 
 Method = Literal['interp23tap', 'bicubic', 'bilinear', 'nearest']
 
@@ -42,49 +44,23 @@ def upsample(image: Tensor, ratio: int, method: Method = 'interp23tap') -> Tenso
     Raises:
         ValueError: an unknown method, or a ratio that it cannot do.
     """
+    fine = upsampled(Field.of(image), ratio, method)
+    return fine.read(fine.whole)
+
+
+def upsampled(field: Field, ratio: int, method: Method = 'interp23tap') -> Field:
+    """`upsample` of a field: any window of it holds the same bits as the whole.
+
+    Raises:
+        ValueError: an unknown method, or a ratio that it cannot do.
+    """
+    if method not in get_args(Method):
+        raise ValueError(
+            f'no upsampling is named {method!r}; there are: {", ".join(get_args(Method))}'
+        )
     if ratio < 1:
         raise ValueError(f'ratio must be at least 1, found {ratio}')
-    if method == 'interp23tap':
-        return interp23tap(image, ratio)
-    if method == 'nearest':
-        return F.interpolate(image, scale_factor=ratio, mode='nearest')
-    if method in ('bicubic', 'bilinear'):
-        return F.interpolate(image, scale_factor=ratio, mode=method, align_corners=False)
-    raise ValueError(
-        f'no upsampling is named {method!r}; there are: interp23tap, bicubic, bilinear, nearest'
-    )
-
-
-def upsample_window(
-    image: Tensor, ratio: int, window: tuple[int, int, int, int], method: Method = 'interp23tap'
-) -> Tensor:
-    """What `upsample` gives in a window, computed from the samples around it alone.
-
-    Args:
-        image: (B, C, h, w), the whole image.
-        ratio: as for `upsample`.
-        window: row, column, height and width in pixels of `image`, inside it.
-        method: as for `upsample`.
-    Returns:
-        (B, C, ratio height, ratio width).
-    """
-    if method == 'interp23tap':
-        reach = polyphase(ratio).shape[1] // 2 if ratio > 1 else 0
-    else:
-        reach = 3  # bicubic takes two samples on each side
-    before = []
-    for dim, start, length in ((2, window[0], window[2]), (3, window[1], window[3])):
-        extent = image.shape[dim]
-        index = torch.arange(start - reach, start + length + reach, device=image.device)
-        if method == 'interp23tap':
-            index = index.remainder(extent)  # its borders wrap around
-        else:
-            index = index[(index >= 0) & (index < extent)]
-        before.append(reach if method == 'interp23tap' else min(reach, start))
-        image = image.index_select(dim, index)
-    top, left = (ratio * count for count in before)
-    fine = upsample(image, ratio, method)
-    return fine[..., top : top + ratio * window[2], left : left + ratio * window[3]]
+    return field if ratio == 1 else _upsampler(ratio, method).of(field)
 
 
 def interp23tap(image: Tensor, ratio: int) -> Tensor:
@@ -100,22 +76,39 @@ def interp23tap(image: Tensor, ratio: int) -> Tensor:
     Raises:
         ValueError: `ratio` is no power of two.
     """
-    if ratio == 1:
-        return image
-    kernel = polyphase(ratio).to(image)  # (ratio, taps)
-    reach = kernel.shape[1] // 2
-    b, c, h, w = image.shape
-    rows = _wrapped(h, reach, image.device)
-    cols = _wrapped(w, reach, image.device)
-    x = image.reshape(b * c, 1, h, w).index_select(2, rows)
-    x = F.conv2d(x, kernel[:, None, :, None])  # (B C, ratio, h, w): the phases of each row
-    x = x.transpose(1, 2).reshape(b * c, 1, ratio * h, w).index_select(3, cols)
-    x = F.conv2d(x, kernel[:, None, None, :])  # (B C, ratio, ratio h, w)
-    return x.permute(0, 2, 3, 1).reshape(b, c, ratio * h, ratio * w)
+    return upsample(image, ratio, 'interp23tap')
 
 
-@torch.compiler.assume_constant_result  # torch.compile is not to trace what happens in numpy
-def polyphase(ratio: int) -> Tensor:
+@functools.cache
+def _upsampler(ratio: int, method: Method) -> SeparableFilter:
+    border: Border = 'replicate'
+    if method == 'interp23tap':
+        kernel, border = polyphase(ratio), 'wrap'
+    elif method == 'nearest':
+        kernel = np.ones((ratio, 1))
+    elif method == 'bilinear':
+        kernel = _interpolating(_tent, 1, ratio)
+    else:
+        kernel = _interpolating(functools.partial(_cubic, a=-0.75), 2, ratio)
+    return _enlarging(kernel, border)
+
+
+def _enlarging(kernel: np.ndarray, border: Border) -> SeparableFilter:
+    """By as much as there are phases in (phases, taps); blocks of 64 pixels are fast."""
+    phases, taps = kernel.shape
+    steps = max(64 // phases, 8)
+    return SeparableFilter(kernel[None], kernel[None], 1, -(taps // 2), border, steps)
+
+
+def _interpolating(shape: Callable[[np.ndarray], np.ndarray], reach: int, ratio: int) -> np.ndarray:
+    """(ratio, taps): weights of the samples within `reach` for each of a sample's fine pixels."""
+    place = (np.arange(ratio) + 0.5) / ratio - 0.5
+    weight = shape(place[:, None] - np.arange(-reach, reach + 1))
+    return weight / weight.sum(1, keepdims=True)
+
+
+@functools.cache
+def polyphase(ratio: int) -> np.ndarray:
     """What all doublings of `interp23tap` come to, as one filter for each position between samples.
 
     Returns:
@@ -124,11 +117,6 @@ def polyphase(ratio: int) -> Tensor:
     Raises:
         ValueError: `ratio` is no power of two.
     """
-    return _polyphase(ratio)
-
-
-@functools.cache
-def _polyphase(ratio: int) -> Tensor:
     if ratio < 2 or ratio & (ratio - 1):
         raise ValueError(
             f'interp23tap doubles the size some times and cannot enlarge by {ratio}; '
@@ -154,12 +142,7 @@ def _polyphase(ratio: int) -> Tensor:
                 kernel[phase, tap] = response[centre + distance]
     used = np.abs(kernel).any(0).nonzero()[0]
     trim = min(used[0], 2 * reach - used[-1])
-    return torch.from_numpy(kernel[:, trim : 2 * reach + 1 - trim].copy())
-
-
-def _wrapped(extent: int, reach: int, device: torch.device) -> Tensor:
-    # Indices, since circular padding may not exceed the image's own size.
-    return torch.arange(-reach, extent + reach, device=device).remainder(extent)
+    return kernel[:, trim : 2 * reach + 1 - trim].copy()
 
 
 def imresize(image: Tensor, size: tuple[int, int]) -> Tensor:
@@ -183,35 +166,62 @@ def imresize_by(image: Tensor, ratio: int) -> Tensor:
     return imresize(image, (-(-h // ratio), -(-w // ratio)))
 
 
+def imresized_by(field: Field, ratio: int) -> Field:
+    """`imresize_by` of a field whose size is a multiple of the ratio, window by window."""
+    return field if ratio == 1 else _reducer(ratio).of(field)
+
+
+def imresized_to(field: Field, ratio: int) -> Field:
+    """`imresize` of a field to `ratio` times its size, window by window."""
+    return field if ratio == 1 else _enlarger(ratio).of(field)
+
+
+@functools.cache
+def _reducer(ratio: int) -> SeparableFilter:
+    # Result 0 lies at (ratio - 1) / 2 and takes what is less than 2 ratio away.
+    first = -((3 * ratio + 1) // 2)
+    place = np.arange(first, first + 4 * ratio + 2)
+    weight = _cubic((place - (ratio - 1) / 2) / ratio)
+    kernel = (weight / weight.sum())[None, None]
+    return SeparableFilter(kernel, kernel, ratio, first, 'mirror')
+
+
+@functools.cache
+def _enlarger(ratio: int) -> SeparableFilter:
+    return _enlarging(_interpolating(_cubic, 2, ratio), 'mirror')
+
+
 def _resize_axis(image: Tensor, dim: int, length: int) -> Tensor:
     extent = image.shape[dim]
     scale = length / extent
     stretch = min(scale, 1.0)  # reducing widens the kernel: antialiasing
     support = 4 / stretch
-    # On the CPU wherever the image is, so that reading the weights below never waits for a device
-    # (nor fails on the meta device, on which shapes are worked out).
-    place = torch.arange(length, dtype=torch.float64, device='cpu')
-    centre = (place + 0.5) / scale - 0.5
-    first = torch.floor(centre - support / 2).long()
-    taps = torch.arange(int(support) + 3, device='cpu')
+    centre = (np.arange(length) + 0.5) / scale - 0.5
+    first = np.floor(centre - support / 2).astype(np.int64)
+    taps = np.arange(int(support) + 3)
     index = first[:, None] + taps  # (length, taps)
     weight = stretch * _cubic(stretch * (centre[:, None] - index))
-    weight = weight / weight.sum(1, keepdim=True)
-    mirrored = index.remainder(2 * extent)  # 0 1 2 2 1 0 0 1 2 ...
-    index = torch.where(mirrored < extent, mirrored, 2 * extent - 1 - mirrored).to(image.device)
+    weight = weight / weight.sum(1, keepdims=True)
+    mirrored = index % (2 * extent)  # 0 1 2 2 1 0 0 1 2 ...
+    index = np.where(mirrored < extent, mirrored, 2 * extent - 1 - mirrored)
     shape = [-1, 1] if dim == -2 else [-1]
     # Tap by tap: memory of one result, where a (length, taps) gather would need `taps` of them.
-    used = [tap for tap in range(len(taps)) if bool(weight[:, tap].any())]
-    weight = weight.to(image)
+    used = [tap for tap in range(len(taps)) if weight[:, tap].any()]
+    index = torch.from_numpy(index).to(image.device)
+    weight = torch.from_numpy(weight).to(image)
     return sum(
         (weight[:, t].view(shape) * image.index_select(dim, index[:, t]) for t in used[1:]),
         start=weight[:, used[0]].view(shape) * image.index_select(dim, index[:, used[0]]),
     )
 
 
-def _cubic(x: Tensor) -> Tensor:
-    """Keys' cubic convolution kernel with a = -1/2."""
-    x = x.abs()
-    inner = (1.5 * x - 2.5) * x * x + 1
-    outer = ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return torch.where(x <= 1, inner, torch.where(x <= 2, outer, torch.zeros_like(x)))
+def _tent(x: np.ndarray) -> np.ndarray:
+    return (1 - np.abs(x)).clip(min=0)
+
+
+def _cubic(x: np.ndarray, a: float = -0.5) -> np.ndarray:
+    """Keys' cubic convolution kernel: a = -1/2 in MATLAB and GDAL, -3/4 in torch."""
+    x = np.abs(x)
+    inner = ((a + 2) * x - (a + 3)) * x * x + 1
+    outer = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return np.where(x <= 1, inner, np.where(x <= 2, outer, 0.0))

@@ -105,6 +105,11 @@ class Scene(ABC):
         return 2**self.bits - 1
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the digital numbers, and so of images made of them."""
+        return np.dtype(np.uint16 if self.bits <= 16 else np.uint32)
+
+    @property
     def georeference(self) -> Georeference | None:
         """Where the PAN grid lies; None where that is not known."""
         return None
@@ -118,6 +123,11 @@ class Scene(ABC):
     def mask(self) -> np.ndarray | None:
         """Boolean (H, W), True where there is data; None where there is everywhere."""
         return None
+
+    @property
+    def masked(self) -> bool:
+        """Whether some pixels may hold no data."""
+        return self.mask is not None
 
     @abstractmethod
     def read_ms(self, window: Window | None = None) -> np.ndarray:
@@ -139,6 +149,10 @@ class Scene(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """A short hash of what is read."""
+
+    def version(self) -> str:
+        """Differs once the scene does; found without reading all of a large one."""
+        return self.fingerprint()
 
 
 def data_path(path: str | Path) -> Path:

@@ -153,8 +153,7 @@ class Pansharpener(System):
                 pan=PATH`); empty for the scene of the run's own test data.
             output: the GeoTIFF to write.
             **options: `dataset`, the run's test data, which gives the scene and the default
-                sensor; `sensor`, a sensor's name; what else `predict_scene` takes (tile, device,
-                progress, picture).
+                sensor; `sensor`, a sensor's name; `shard`, as i/n; what else `predict_scene` takes.
         Returns:
             The files written.
         Raises:
@@ -162,7 +161,10 @@ class Pansharpener(System):
                 cannot be used.
         """
         from plugins.pansharpening.predict import predict_scene, scene_from_inputs
+        from plugins.pansharpening.streaming.tiles import Shard
 
+        if options.get('shard') is not None:
+            options['shard'] = Shard.parse(options['shard'])
         dataset = options.pop('dataset', None)
         sensor = options.pop('sensor', None)
         scene = getattr(dataset, 'scene', None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from toolkit.config import Config, load
 from toolkit.config.check import checked
@@ -70,11 +71,12 @@ def predict(
     checkpoint_name: str | None,
     inputs: Sequence[str],
     output: Path,
-    sensor: str | None = None,
-    tile: int | None = None,
     plugins: Sequence[str] = (),
+    sensor: str | None = None,
+    **options: Any,
 ) -> int:
-    """`toolkit predict`; returns the exit status."""
+    """`toolkit predict`; returns the exit status. `options` go to the system as they are, those
+    that were not given left out."""
     config, run, weights = _trained(name, overrides, run_dir, checkpoint_name, plugins)
     with config.placing():
         system = build_system(run)
@@ -86,10 +88,17 @@ def predict(
         needs_data = not inputs or sensor is None
         loader = run.test_dataloader if needs_data else None
         dataset = loader.dataset() if loader is not None else None
-        with precision.autocast(run.runtime, device):
-            written = system.predict_files(
-                inputs, output, dataset=dataset, sensor=sensor, tile=tile, device=device
-            )
+        written = system.predict_files(
+            inputs,
+            output,
+            dataset=dataset,
+            sensor=sensor,
+            device=device,
+            # A thread's own, so that each that computes makes one.
+            context=lambda: precision.autocast(run.runtime, device),
+            say=print,
+            **{name: value for name, value in options.items() if value is not None},
+        )
     for path in written:
         print(f'wrote {path}')
     return 0

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from plugins.classical.method import GlobalMethod
+from plugins.pansharpening.globalmethod import GlobalMethod
 from toolkit.build import Part, takes
 from toolkit.registry import GENERATORS
 

@@ -8,95 +8,85 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from plugins.classical.filters import decimate, lowpass, mtf_decimate, smooth
-from plugins.classical.statistics import regress, regress_signed, smallest, with_ones
+from plugins.classical.filters import (
+    LOWPASS_GAIN,
+    decimated,
+    lowpass,
+    mtf_decimated,
+    mtf_filtered,
+    smooth,
+)
+from plugins.classical.method import Measured
+from plugins.classical.statistics import regress, regress_signed
+from plugins.pansharpening.fields import Field
+from plugins.pansharpening.globalmethod import Look, blocks, in_memory, prepared
+from plugins.pansharpening.moments import Moments
 from plugins.pansharpening.mtf import mtf_filter
-from plugins.pansharpening.resample import interp23tap, upsample_window
-from plugins.pansharpening.sensors import sensor
-from tests.plugins.classical.golden import METHODS, PYRAMIDS, method
+from plugins.pansharpening.resample import interp23tap, upsampled
+from plugins.pansharpening.scene import Window
+from tests.plugins.classical.golden import METHODS, method
 from toolkit.errors import DataError
 
 
-def scene(
+def multispectral(
     bands: int = 4, low: tuple[int, int] = (24, 20), ratio: int = 4, batch: int = 1, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """An upsampled image of correlated bands and a PAN that belongs to it, float32."""
+    """An image of correlated bands and a PAN that belongs to it, float32."""
     generator = torch.Generator().manual_seed(seed)
     common = torch.rand(batch, 1, *low, generator=generator)
     own = torch.rand(batch, bands, *low, generator=generator)
     ms = 0.2 + 0.4 * common + 0.2 * own
     noise = torch.rand(batch, 1, low[0] * ratio, low[1] * ratio, generator=generator)
-    lrms_up = interp23tap(ms, ratio)
-    return lrms_up, lrms_up.mean(1, keepdim=True) + 0.2 * noise
+    return ms, interp23tap(ms, ratio).mean(1, keepdim=True) + 0.2 * noise
 
 
-def tiles(size: tuple[int, int], tile: int, stride: int) -> list[tuple[int, int, int, int]]:
-    step = -(-tile // stride) * stride
-    return [
-        (top, left, min(top + step, size[0]), min(left + step, size[1]))
-        for top in range(0, size[0], step)
-        for left in range(0, size[1], step)
-    ]
+def scene(
+    bands: int = 4, low: tuple[int, int] = (24, 20), ratio: int = 4, batch: int = 1, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """The same with the image upsampled."""
+    ms, pan = multispectral(bands, low, ratio, batch, seed)
+    return interp23tap(ms, ratio), pan
 
 
 # -- windows ---------------------------------------------------------------------------------------
 
 
-@settings(max_examples=8, deadline=None)
-@given(tile=st.integers(5, 120), seed=st.integers(0, 9))
-@pytest.mark.parametrize('name', [name for name in METHODS if name not in PYRAMIDS])
-def test_windows_equal_the_whole(name: str, tile: int, seed: int) -> None:
-    lrms_up, pan = scene(seed=seed)
+@settings(max_examples=6, deadline=None)
+@given(tile=st.integers(5, 300), seed=st.integers(0, 9), data=st.data())
+@pytest.mark.parametrize('name', METHODS)
+def test_windows_equal_the_whole(name: str, tile: int, seed: int, data: st.DataObject) -> None:
+    """To the bit, the multispectral image upsampled window by window too."""
+    low = (data.draw(st.integers(3, 80)), data.draw(st.integers(3, 80)))
+    ms, pan = multispectral(low=low, seed=seed)
     built = method(name)
-    statistics, halo = built.statistics(lrms_up, pan), built.fuse_halo
-    whole = torch.full_like(lrms_up, float('nan'))
-    for top, left, bottom, right in tiles(pan.shape[2:], tile, built.stride):
-        rows = slice(max(top - halo, 0), bottom + halo)
-        columns = slice(max(left - halo, 0), right + halo)
-        part = built.fuse(lrms_up[..., rows, columns], pan[..., rows, columns], statistics)
-        top_in, left_in = top - rows.start, left - columns.start
-        whole[..., top:bottom, left:right] = part[
-            ..., top_in : top_in + bottom - top, left_in : left_in + right - left
-        ]
-    assert torch.equal(whole, built(lrms_up, pan))
+    e, p = upsampled(Field.of(ms), 4), Field.of(pan)
+    statistics = built.statistics(in_memory(e, p, 4))
+    statistics = prepared(statistics, ms, ms.dtype)
+    found = torch.full((1, 4, *p.shape), float('nan'))
+    for top in range(0, p.shape[0], tile):
+        for left in range(0, p.shape[1], tile):
+            window = Window(top, left, min(tile, p.shape[0] - top), min(tile, p.shape[1] - left))
+            found[(..., *window.slices)] = built.window(e, p, window, statistics)
+    assert torch.equal(found, built(interp23tap(ms, 4), pan))
 
 
-@pytest.mark.parametrize('tile', [16, 52])
-@pytest.mark.parametrize('name', PYRAMIDS)
-def test_windows_of_a_pyramid_with_the_upsampled_pan(name: str, tile: int) -> None:
-    """The low-passed PAN comes from outside, since its upsampling wraps around the whole image."""
-    lrms_up, pan = scene()
-    built = method(name)
-    statistics, low = built.statistics(lrms_up, pan), built.pan_at_ms_resolution(pan)
-    whole = torch.full_like(lrms_up, float('nan'))
-    for top, left, bottom, right in tiles(pan.shape[2:], tile, built.stride):
-        window = (top // 4, left // 4, (bottom - top) // 4, (right - left) // 4)
-        whole[..., top:bottom, left:right] = built.fuse(
-            lrms_up[..., top:bottom, left:right],
-            pan[..., top:bottom, left:right],
-            statistics,
-            upsample_window(low, 4, window),
-        )
-    # Upsampled in windows of another size, float64 differs in its last bits.
-    torch.testing.assert_close(whole, built(lrms_up, pan), rtol=0, atol=1e-7)
+@pytest.mark.parametrize('name', METHODS)
+def test_pixels_without_data_do_not_count(name: str) -> None:
+    built, shape = method(name), (640, 96)
+    valid = torch.zeros(1, 1, *shape, dtype=torch.bool)
+    valid[..., 128:352, :] = True  # filters reach no farther than 128 pixels beyond
+    found = []
+    for filler in (0.0, 7.0):
+        ms, pan = multispectral(low=(160, 24))
+        ms[..., 120:, :], pan[..., 480:, :] = filler, filler / 2
+        e, p = upsampled(Field.of(ms), 4), Field.of(pan)
 
+        def scan(look: Look, e: Field = e, p: Field = p) -> list:
+            return [look(e, p, w, valid[(..., *w.slices)]) for w in blocks(shape, 4)]
 
-@pytest.mark.parametrize('name', PYRAMIDS)
-def test_inner_window_of_a_pyramid_needs_its_halo_alone(name: str) -> None:
-    lrms_up, pan = scene(low=(50, 48))
-    built = method(name)
-    halo = built.fuse_halo
-    assert halo % built.stride == 0
-    statistics = built.statistics(lrms_up, pan)
-    inner = slice(halo + 8, halo + 48)
-    around = slice(8, 2 * halo + 48)
-    part = built.fuse(lrms_up[..., around, around], pan[..., around, around], statistics)
-    torch.testing.assert_close(
-        part[..., halo:-halo, halo:-halo],
-        built(lrms_up, pan)[..., inner, inner],
-        rtol=0,
-        atol=1e-7,
-    )
+        found.append(built.statistics(scan))
+    for key, value in found[0].items():
+        torch.testing.assert_close(found[1][key], value, rtol=1e-6, atol=1e-6)
 
 
 # -- what must not matter --------------------------------------------------------------------------
@@ -106,8 +96,10 @@ def test_inner_window_of_a_pyramid_needs_its_halo_alone(name: str) -> None:
 def test_unit_does_not_matter(name: str) -> None:
     lrms_up, pan = (t.double() for t in scene())
     result = method(name)(lrms_up, pan)
+    # Percentiles are those of float32 numbers, which digital numbers are.
+    close = 1e-6 if name in ('BT-H', 'MTF-GLP-HPM-H') else 1e-8
     torch.testing.assert_close(
-        method(name)(2047 * lrms_up, 2047 * pan), 2047 * result, rtol=1e-8, atol=1e-6
+        method(name)(2047 * lrms_up, 2047 * pan), 2047 * result, rtol=close, atol=100 * close
     )
 
 
@@ -221,40 +213,51 @@ def test_strength_of_pracs() -> None:
 # -- filters and statistics ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('size', [(64, 48), (37, 50), (4, 5)], ids=str)
-def test_decimated_filter_is_the_filter_decimated(size: tuple[int, int]) -> None:
+def whole(field: Field) -> Tensor:
+    return field.read(field.whole)
+
+
+@pytest.mark.parametrize('gain', [0.15, 0.3])
+@pytest.mark.parametrize('size', [(64, 48), (36, 52), (4, 8)], ids=str)
+def test_filters_of_fields_are_the_filter(size: tuple[int, int], gain: float) -> None:
     pan = torch.rand(2, 1, *size, dtype=torch.float64)
-    gains = sensor('IKONOS').gains(4)
-    full = decimate(mtf_filter(pan.expand(-1, 4, -1, -1), gains, 4), 4)
-    low = mtf_decimate(pan, gains, 4)
-    assert low.shape[2:] == (-(-size[0] // 4), -(-size[1] // 4))
-    inside = low[..., : full.shape[2], : full.shape[3]]
-    torch.testing.assert_close(inside, full, rtol=0, atol=1e-7)
+    full = mtf_filter(pan, (gain,), 4)
+    torch.testing.assert_close(
+        whole(mtf_decimated(Field.of(pan), gain, 4)), decimated(full, 4), rtol=0, atol=1e-6
+    )
+    torch.testing.assert_close(whole(mtf_filtered(Field.of(pan), gain, 4)), full, rtol=0, atol=1e-6)
+    low = lowpass(Field.of(pan), Window(0, 0, *size), 4)
+    torch.testing.assert_close(low, mtf_filter(pan, (LOWPASS_GAIN,), 4), rtol=0, atol=1e-12)
 
 
 def test_smooth_of_an_impulse_is_the_spline() -> None:
     """Analysis and synthesis of two octaves: (1 4 6 4 1) / 16 four times, binomial."""
     pan = torch.zeros(1, 1, 33, 33, dtype=torch.float64)
     pan[..., 16, 16] = 1
-    result = smooth(pan, 4)[0, 0]
+    result = smooth(Field.of(pan), Window(0, 0, 33, 33), 4)[0, 0]
     assert float(result[16, 16]) == pytest.approx((12870 / 65536) ** 2)
     assert float(result[16, 8]) == pytest.approx(12870 / 65536**2)
     assert float(result.sum()) == pytest.approx(1)
     assert (result[16, :8] == 0).all()
 
 
-def test_lowpass_keeps_a_constant_almost() -> None:
-    assert float(lowpass(torch.ones(1, 1, 16, 16), 4)[0, 0, 8, 8]) == pytest.approx(1, abs=2e-3)
+def products(regressors: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    a, y = regressors.flatten(2), targets.flatten(2)
+    return a @ a.transpose(1, 2), a @ y.transpose(1, 2)
 
 
 def test_regress_finds_the_weights_and_survives_dependence() -> None:
     images = torch.rand(2, 3, 20, 20, dtype=torch.float64)
-    target = 0.3 * images[:, :1] - 0.1 * images[:, 2:] + 7
-    weights = regress(with_ones(images), target)[..., 0]
-    expected = torch.tensor([0.3, 0.0, -0.1, 7.0], dtype=torch.float64).expand(2, -1)
+    target = 0.3 * images[:, :1] - 0.1 * images[:, 2:]
+    weights = regress(*products(images, target))[..., 0]
+    expected = torch.tensor([0.3, 0.0, -0.1], dtype=torch.float64).expand(2, -1)
     torch.testing.assert_close(weights, expected, rtol=0, atol=1e-9)
+    found = Measured(Moments.of(torch.cat([images, target + 7], 1)), x=3, y=1)
+    weights, constant = found.regression('x', 'y')
+    torch.testing.assert_close(weights[..., 0], expected, rtol=0, atol=1e-9)
+    assert constant.flatten().tolist() == pytest.approx([7, 7])
     twice = torch.cat([images[:, :1], images[:, :1], torch.zeros_like(images[:, :1])], 1)
-    weights = regress(twice, images[:, :1])[0, :, 0]
+    weights = regress(*products(twice, images[:, :1]))[0, :, 0]
     expected = torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64)
     torch.testing.assert_close(weights, expected, rtol=0, atol=1e-9)
 
@@ -263,17 +266,11 @@ def test_signed_regression_keeps_signs_and_is_plain_where_they_hold() -> None:
     images = torch.rand(1, 3, 20, 20, dtype=torch.float64)
     target = -0.5 * images[:, :1] + 0.2 * images[:, 2:]
     signs = torch.tensor([-1.0, -1.0, 1.0])
-    weights = regress_signed(images, target, signs)
-    torch.testing.assert_close(weights, regress(images, target), rtol=0, atol=1e-9)
-    weights = regress_signed(images, -target, signs)[0, :, 0]
+    gram, cross = products(images, target)
+    weights = regress_signed(gram, cross, signs)
+    torch.testing.assert_close(weights, regress(gram, cross), rtol=0, atol=1e-9)
+    weights = regress_signed(gram, -cross, signs)[0, :, 0]
     assert (weights * signs >= 0).all()
-
-
-def test_percentile_is_that_of_matlab() -> None:
-    values = torch.arange(1.0, 11.0).flip(0).view(1, 1, 2, 5)
-    assert float(smallest(values, 25)) == 3.0
-    assert float(smallest(values, 10)) == 1.5
-    assert float(smallest(values, 1)) == 1.0
 
 
 @pytest.mark.parametrize('name', METHODS)

@@ -14,10 +14,11 @@ from plugins.pansharpening.evaluate import FULL, REFERENCE, REPROJECTION, evalua
 from plugins.pansharpening.files import open_scene, read_image
 from plugins.pansharpening.mat import MatScene
 from plugins.pansharpening.predict import scene_from_inputs
-from plugins.pansharpening.raster import RasterScene, write_geotiff
+from plugins.pansharpening.raster import RasterScene
 from plugins.pansharpening.scene import Georeference
 from plugins.pansharpening.synthetic import SyntheticScene
 from tests.plugins.pansharpening.full_resolution import images
+from tests.plugins.pansharpening.rasters import write_geotiff
 from toolkit.cli import main
 from toolkit.errors import DataError, ToolkitError
 

@@ -1,0 +1,68 @@
+"""Work in threads of one process: several at a time, a few ahead, in order."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+
+T = TypeVar('T')
+R = TypeVar('R')
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+class Workers:
+    """A pool whose threads each compute with one core.
+
+    torch's operations let go of Python's lock, so that reading, computing and writing overlap.
+
+    Args:
+        count: of threads; None for one a core.
+    """
+
+    def __init__(self, count: int | None = None) -> None:
+        self.count = count or max(1, min(cores(), torch.get_num_threads()))
+        self._pool = ThreadPoolExecutor(self.count, 'sharpen', initializer=_alone)
+
+    def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Results in the order of the items; at most two a thread are under way or waiting."""
+        waiting: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                waiting.append(self._pool.submit(work, item))
+                if len(waiting) > 2 * self.count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def close(self) -> None:
+        """Wait for what runs; what has not begun is dropped."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def working(count: int | None = None) -> Iterator[Workers]:
+    """Workers inside; torch's number of threads is what it was afterwards."""
+    threads = torch.get_num_threads()
+    workers = Workers(count)
+    try:
+        yield workers
+    finally:
+        workers.close()
+        torch.set_num_threads(threads)
+
+
+def _alone(*_: Any) -> None:
+    torch.set_num_threads(1)
