@@ -115,6 +115,18 @@ class Scene(ABC):
         return None
 
     @property
+    def has_reference(self) -> bool:
+        """Whether `reference` is there, without it being read."""
+        return self.reference is not None
+
+    def read_reference(self, window: Window) -> np.ndarray:
+        """`reference` in a window of PAN pixels, a copy; only where `has_reference`."""
+        reference = self.reference
+        if reference is None:
+            raise DataError(f'{self.name} has no reference')
+        return reference[(slice(None), *window.slices)].copy()
+
+    @property
     def mask(self) -> np.ndarray | None:
         """Boolean (H, W), True where there is data; None where there is everywhere."""
         return None
