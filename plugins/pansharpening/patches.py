@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 
 from plugins.pansharpening.augment import margin_of, transformed
 from plugins.pansharpening.dataset import Sample, SceneDataset, meta
-from plugins.pansharpening.scene import Scene, Window
+from plugins.pansharpening.scene import Read, Scene, Window, read_around
 from plugins.pansharpening.scenesets import ManifestData, read_scenes
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Transform
@@ -22,7 +22,6 @@ CONTEXT = 6
 TRIES = 100
 
 Draw = Literal['area', 'equal', 'weight']
-Read = Callable[[Window], np.ndarray]
 
 
 class Patches(SceneDataset):
@@ -169,24 +168,11 @@ class Patches(SceneDataset):
 
     def _around(self, scene: Scene, window: Window) -> np.ndarray:
         """The MS of a window and CONTEXT pixels on each side."""
-        return _extended(scene.read_ms, window, CONTEXT, scene.ms_shape)
+        return read_around(scene.read_ms, window, CONTEXT, scene.ms_shape)
 
     def _fine(self, read: Read, scene: Scene, window: Window) -> torch.Tensor:
         """An image on PAN's grid, with the margin that transforms need."""
-        return torch.from_numpy(_extended(read, window, self._margin, scene.pan_shape))
-
-
-def _extended(read: Read, window: Window, margin: int, shape: tuple[int, int]) -> np.ndarray:
-    """A window and a margin on each side; beyond the image its last pixels are repeated."""
-    spans = []
-    for start, length, extent in zip(window[:2], window[2:], shape, strict=True):
-        first, last = start - margin, start + length + margin
-        spans.append((max(first, 0), min(last, extent), max(-first, 0), max(last - extent, 0)))
-    (top, bottom, above, below), (left, right, before, after) = spans
-    image = read(Window(top, left, bottom - top, right - left))
-    if above or below or before or after:
-        return np.pad(image, ((0, 0), (above, below), (before, after)), mode='edge')
-    return image
+        return torch.from_numpy(read_around(read, window, self._margin, scene.pan_shape))
 
 
 def _mask(scene: Scene, window: Window) -> np.ndarray:

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,6 +54,9 @@ class Window(NamedTuple):
     def __str__(self) -> str:
         bottom, right = self.row + self.height, self.col + self.width
         return f'rows {self.row}:{bottom}, columns {self.col}:{right}'
+
+
+Read = Callable[[Window], np.ndarray]
 
 
 class Georeference(NamedTuple):
@@ -151,6 +154,26 @@ class Scene(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """A short hash of what is read."""
+
+
+def read_around(read: Read, window: Window, margin: int, shape: tuple[int, int]) -> np.ndarray:
+    """A window and `margin` pixels on each side; beyond the image its last pixels are repeated.
+
+    Args:
+        read: gives a window of the image, (C, h, w).
+        window: inside the image.
+        margin: in pixels.
+        shape: height and width of the image.
+    """
+    spans = []
+    for start, length, extent in zip(window[:2], window[2:], shape, strict=True):
+        first, last = start - margin, start + length + margin
+        spans.append((max(first, 0), min(last, extent), max(-first, 0), max(last - extent, 0)))
+    (top, bottom, above, below), (left, right, before, after) = spans
+    image = read(Window(top, left, bottom - top, right - left))
+    if above or below or before or after:
+        return np.pad(image, ((0, 0), (above, below), (before, after)), mode='edge')
+    return image
 
 
 def data_path(path: str | Path) -> Path:
