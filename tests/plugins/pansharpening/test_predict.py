@@ -5,17 +5,14 @@ import pytest
 import rasterio
 import scipy.io
 import torch
-from PIL import Image
 from rasterio.transform import from_origin
 from torch import Tensor, nn
 
 from plugins.pansharpening.mat import MatScene
-from plugins.pansharpening.pictures import busiest, comparison, quicklook, stretch_limits
 from plugins.pansharpening.predict import predict_scene, scene_from_inputs, windows
 from plugins.pansharpening.raster import RasterScene, write_geotiff
 from plugins.pansharpening.resample import upsample
 from plugins.pansharpening.scene import Georeference
-from plugins.pansharpening.sensors import sensor
 from plugins.pansharpening.synthetic import SyntheticScene
 from toolkit.errors import DataError, RunError, ToolkitError
 from toolkit.interfaces import Generator
@@ -152,42 +149,3 @@ def test_windows_cover_once_and_are_aligned():
         assert around.row == max(core.row - 8, 0)
         assert around.row + around.height == min(core.row + core.height + 8, 70)
     assert (count == 1).all()
-
-
-# -- pictures ----------------------------------------------------------------------------------
-
-
-def test_comparison(tmp_path):
-    scene = SyntheticScene(8, 256)
-    panels = {'PAN': scene.read_pan(), 'reference': scene.reference}
-    comparison(panels, tmp_path / 'c.png', scene.sensor)
-    picture = np.asarray(Image.open(tmp_path / 'c.png')).astype(int)
-    assert picture.shape[1] == 8 + 2 * 408
-    left, right = picture[40:400, 20:400], picture[40:400, 430:810]
-    # Grey, then colours; the frame around the detail is coloured in both.
-    assert np.median(np.ptp(left, axis=2)) == 0
-    assert np.median(np.ptp(right, axis=2)) > 5
-    with pytest.raises(ValueError, match='one size'):
-        comparison(
-            {'a': np.zeros((1, 8, 8)), 'b': np.zeros((1, 8, 9))}, tmp_path / 'd.png', sensor('QB')
-        )
-    assert [path.name for path in tmp_path.iterdir()] == ['c.png']
-
-
-def test_quicklook_stretches_in_common():
-    image = np.linspace(0, 1, 3 * 64 * 64, dtype=np.float32).reshape(3, 64, 64)
-    low, high = stretch_limits([image, image + 1])
-    assert (low < high).all()
-    dark, bright = (
-        np.asarray(quicklook(i, sensor('Landsat'), (low, high))) for i in (image, image + 1)
-    )
-    assert dark.mean() < 80
-    assert bright.mean() > 175
-    assert np.asarray(quicklook(np.full((4, 8, 8), np.nan), sensor('QB'))).shape == (8, 8, 3)
-
-
-@pytest.mark.parametrize('shape', [(16, 16), (64, 48), (500, 300)])
-def test_the_detail_lies_inside(shape):
-    window = busiest(np.random.default_rng(0).random(shape))
-    assert 0 <= window.row <= shape[0] - window.height
-    assert 0 <= window.col <= shape[1] - window.width
