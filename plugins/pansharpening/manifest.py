@@ -133,7 +133,7 @@ def chosen(manifest: Manifest, splits: dict[str, str], name: str) -> tuple[Scene
     Raises:
         ToolkitError: there are none.
     """
-    rows = tuple(row for row in manifest.rows if splits[row.name] == name)
+    rows = tuple(row for row in manifest.rows if splits.get(row.name) == name)
     if not rows:
         known = sorted({split for split in splits.values() if split})
         raise ToolkitError(

@@ -209,3 +209,27 @@ def test_a_patch_is_upsampled_as_the_whole_scene_is(method):
             assert torch.allclose(patch, expected, atol=1e-6)
             inside += 1
     assert inside >= 5
+
+
+def test_a_mask_where_there_is_nodata():
+    class Holed(RampScene):
+        def read_mask(self, window=None):
+            mask = np.ones(self.pan_shape, bool)
+            mask[:8] = False
+            return mask[(window or Window(0, 0, *self.pan_shape)).slices]
+
+    sample = WholeScene(Holed(), crop=32)[0]
+    assert sample['mask'].shape == (1, 32, 32)
+    assert not sample['mask'][:, :8].any()
+    assert sample['mask'][:, 8:].all()
+    assert 'mask' not in WholeScene(RampScene())[0]
+    data = ScenePatches(Holed(), 16)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        assert data[0]['meta']['window'][0] >= 8
+
+
+def test_items_are_named():
+    assert WholeScene(RampScene())[0]['meta']['item'] == 'ramp'
+    meta = ScenePatches(RampScene(), 16)[0]['meta']
+    assert meta['item'] == f'ramp_{meta["window"][0]}_{meta["window"][1]}'
