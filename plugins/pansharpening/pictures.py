@@ -232,40 +232,46 @@ class _Pictures:
         return _picture(MIDDLE / 255 + AMPLIFIED * change / span)
 
     def sheet(self) -> Image.Image:
-        """Each image in a column: the whole of it, and places in it beneath."""
+        """Each image in a column: the whole of it, and places in it beneath.
+
+        Of a very large scene the MS alone is seen as a whole, twice as large.
+        """
         view = self.view
         names, base = list(view.images), view.base
-        columns = [*names, f'sharpened - {base}, x{AMPLIFIED}']
-        height, width = view.shape
-        tall = max(round(PANEL * height / width), 1)
-        top = LABEL + tall + GAP
-        size = (GAP + len(columns) * (PANEL + GAP), top + len(self.places) * (PANEL + GAP))
-        canvas = Image.new('RGB', size, 'white')
+        labels = [*names, f'sharpened - {base}, x{AMPLIFIED}']
+        large = view.shape[0] * view.shape[1] > SEEN
+        side = 2 * PANEL + GAP if large else PANEL
+        size = (side, max(round(side * view.shape[0] / view.shape[1]), 1))
+        head = LABEL + size[1] + GAP
+        details = head + (LABEL if large else 0)
+        canvas = Image.new(
+            'RGB',
+            (GAP + len(labels) * (PANEL + GAP), details + len(self.places) * (PANEL + GAP)),
+            'white',
+        )
         draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(16)
-        wholes = self._wholes((PANEL, tall))
-        for column, label in enumerate(columns):
+        for column, label in enumerate(labels):
+            place = (GAP + column * (PANEL + GAP), head - 4 if large else 4)
+            draw.text(place, label, fill='black', font=font)
+        if large:
+            draw.text((GAP, 4), 'the whole MS', fill='black', font=font)
+        for column, whole in enumerate(self._wholes(size, large)):
             left = GAP + column * (PANEL + GAP)
-            draw.text((left, 4), label, fill='black', font=font)
-            whole = wholes.get(label if column < len(names) else 'error')
-            if whole is None:
-                note = f'more than {SEEN >> 20} megapixels:\nseen below in parts'
-                draw.text((left + 12, LABEL + 12), note, fill=(110, 110, 110), font=font)
-                continue
             canvas.paste(whole, (left, LABEL))
             for place, colour in zip(self.places, FRAMES):
-                frame = _frame(place, left, LABEL, PANEL / width, tall / height)
+                frame = _frame(place, left, LABEL, size[0] / view.shape[1], size[1] / view.shape[0])
                 draw.rectangle(frame, outline=colour, width=2)
             if column == len(names):
-                note = 'RMS over bands'
                 draw.text(
                     (left + 8, LABEL + 6),
-                    note,
+                    'RMS over bands',
                     fill='white',
                     font=font,
                     stroke_width=2,
                     stroke_fill='black',
                 )
-        for place, colour in zip(self.places, FRAMES):
+        for row, (place, colour) in enumerate(zip(self.places, FRAMES)):
+            top = details + row * (PANEL + GAP)
             images = {name: view.images[name](place) for name in names}
             shown = [self._show(name, image) for name, image in images.items()]
             shown.append(self._difference(images[SHARPENED], images[base]))
@@ -274,29 +280,29 @@ class _Pictures:
                 canvas.paste(detail.resize((PANEL, PANEL), Image.Resampling.BICUBIC), (left, top))
                 box = (left, top, left + PANEL - 1, top + PANEL - 1)
                 draw.rectangle(box, outline=colour, width=2)
-            top += PANEL + GAP
         return canvas
 
-    def _wholes(self, size: tuple[int, int]) -> dict[str, Image.Image]:
-        """The whole of each image and of the error as pictures; of very large scenes the MS."""
+    def _wholes(self, size: tuple[int, int], large: bool) -> list[Image.Image]:
+        """The whole of each image and of the error, or of the MS alone, as pictures of a size."""
         view, side = self.view, 2 * max(size)
-        if view.shape[0] * view.shape[1] > SEEN:
+        if large:
             low = (view.shape[0] // view.ratio, view.shape[1] // view.ratio)
-            small = {UPSAMPLED: overview(view.ms, low, side)[0]}
+            shown = [self._show(UPSAMPLED, overview(view.ms, low, side)[0])]
         else:
-            small = {n: overview(read, view.shape, side)[0] for n, read in view.images.items()}
-        shown = {name: self._show(name, image) for name, image in small.items()}
-        if len(small) > 1:
             sharpened, base = view.images[SHARPENED], view.images[view.base]
 
             def error(window: Window) -> np.ndarray:
                 return errormaps.rms_difference(sharpened(window), base(window))[None]
 
+            shown = [
+                self._show(name, overview(read, view.shape, side)[0])
+                for name, read in view.images.items()
+            ]
             values = overview(error, view.shape, side)[0][0]
             known = errormaps.finite(values)
             high = (float(np.percentile(known, 99)) if known.size else 0.0) or 1.0
-            shown['error'] = errormaps.coloured(errormaps.Map('', values, 0, high))
-        return {n: image.resize(size, Image.Resampling.LANCZOS) for n, image in shown.items()}
+            shown.append(errormaps.coloured(errormaps.Map('', values, 0, high)))
+        return [image.resize(size, Image.Resampling.LANCZOS) for image in shown]
 
 
 def save_png(picture: Image.Image, path: Path) -> None:

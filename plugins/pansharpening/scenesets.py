@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any, overload
 
 from plugins.pansharpening.dataset import Protocol, Sample, SceneDataset, scene_sample, whole
-from plugins.pansharpening.manifest import SceneRow, read_manifest
+from plugins.pansharpening.manifest import SceneRow
+from plugins.pansharpening.manifestfile import read_manifest
 from plugins.pansharpening.reduced import ReducedScene
 from plugins.pansharpening.scene import Scene, Window
 from plugins.pansharpening.splits import rows_of

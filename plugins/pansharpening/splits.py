@@ -14,7 +14,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from plugins.pansharpening.manifest import Manifest, SceneRow, chosen, read_manifest
+from plugins.pansharpening.manifest import Manifest, SceneRow, chosen
+from plugins.pansharpening.manifestfile import read_manifest
 from plugins.pansharpening.raster import replacing
 from plugins.pansharpening.scene import data_path
 from toolkit.errors import ToolkitError, did_you_mean

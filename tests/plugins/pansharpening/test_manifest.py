@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from plugins.pansharpening.manifest import read_manifest
+from plugins.pansharpening.manifestfile import read_manifest
 from plugins.pansharpening.raster import write_geotiff
 from plugins.pansharpening.referenced import ReferencedScene
 from plugins.pansharpening.scene import Window

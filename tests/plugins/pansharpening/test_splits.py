@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.pansharpening.manifest import Manifest, SceneRow, read_manifest
+from plugins.pansharpening.manifest import Manifest, SceneRow
+from plugins.pansharpening.manifestfile import read_manifest
 from plugins.pansharpening.splits import (
     load_splits,
     make_splits,
