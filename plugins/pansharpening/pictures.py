@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,11 @@ Limits = tuple[np.ndarray, np.ndarray]
 
 
 def scene_pictures(
-    scene: Scene, sharpened: Read, stem: Path, upsampling: Method = 'interp23tap'
+    scene: Scene,
+    sharpened: Read,
+    stem: Path,
+    upsampling: Method = 'interp23tap',
+    details: Sequence[Window] = (),
 ) -> list[Path]:
     """Write pictures of a sharpened scene beside it.
 
@@ -64,13 +68,17 @@ def scene_pictures(
         sharpened: reads a window of PAN pixels of the result: (C, h, w) digital numbers.
         stem: path without suffix.
         upsampling: of the MS that it is compared with.
+        details: up to three squares of PAN pixels that are enlarged; where none are given, those
+            with much detail.
     Returns:
         The files written.
     Raises:
+        ValueError: details that are no such squares inside the scene.
         DataError: the scene cannot be read.
         RunError: a file cannot be written.
     """
-    return _Pictures(scene_view(scene, sharpened, upsampling), scene.name).sheets(Path(stem))
+    view = scene_view(scene, sharpened, upsampling)
+    return _Pictures(view, scene.name, details).sheets(Path(stem))
 
 
 def batch_pictures(
@@ -159,13 +167,14 @@ def _picture(values: np.ndarray) -> Image.Image:
 class _Pictures:
     """The pictures of one view, all by the same stretch."""
 
-    def __init__(self, view: View, name: str) -> None:
+    def __init__(self, view: View, name: str, details: Sequence[Window] = ()) -> None:
         self.view, self.name = view, name
+        _check_details(details, view.shape)
+        self.places = list(details) or places(view, DETAIL, len(FRAMES), SEEN)
         self.values = sampled(view)
         base = self.values[view.base]
         self.limits = stretch_limits(colours(base[..., None], view.sensor))
         self.pan_limits = stretch_limits(self.values[PAN])
-        self.places = places(view, DETAIL, len(FRAMES), SEEN)
         self.crop = around(self.places[0], LAYER, view.shape, view.ratio)
         images = {name: read(self.crop) for name, read in view.images.items()}
         self.cropped = images
@@ -319,6 +328,18 @@ def save_png(picture: Image.Image, path: Path) -> None:
 def _save(content: bytes, path: Path) -> None:
     with replacing(path) as partial:
         partial.write_bytes(content)
+
+
+def _check_details(details: Sequence[Window], shape: tuple[int, int]) -> None:
+    for place in details:
+        row, col, height, width = place
+        inside = min(row, col) >= 0 and row + height <= shape[0] and col + width <= shape[1]
+        if not inside or height != width or height < 1:
+            raise ValueError(
+                f'details are squares inside the {shape[0]} x {shape[1]} PAN pixels, found {place}'
+            )
+    if len(details) > len(FRAMES):
+        raise ValueError(f'found {len(details)} details, expected up to {len(FRAMES)}')
 
 
 def _frame(

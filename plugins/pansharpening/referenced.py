@@ -80,7 +80,9 @@ class ReferencedScene(Scene):
 
     def read_mask(self, window: Window | None = None) -> np.ndarray | None:
         window = window or Window(0, 0, *self.pan_shape)
-        own, other = self._read(window)[1], self.original.read_mask(window)
+        other = self.original.read_mask(window)
+        masked = self._files is not None and self._files.header.masked
+        own = self._read(window)[1] if masked else None
         return own if other is None else other if own is None else own & other
 
     def read_reference(self, window: Window) -> np.ndarray:

@@ -55,6 +55,27 @@ def test_pictures_of_a_scene(tmp_path):
         assert a.read_bytes() == b.read_bytes()
 
 
+def test_details_that_are_given(tmp_path):
+    scene = SyntheticScene(4, 128)
+    digital = reader(np.round(scene.reference * 2047))
+    place = Window(20, 40, 34, 34)
+    (path, *_) = scene_pictures(scene, digital, tmp_path / 'd', details=[place])
+    found = pixels(path)
+    assert found.shape[0] == 26 + 340 + 8 + 348
+    pan = found[374 + 5 : 374 + 335, 13:343, 0]
+    shown = scene.read_pan(place)[0]
+    small = pan[5::10, 5::10][:32, :32].ravel()
+    assert np.corrcoef(small, shown[1:33, 1:33].ravel())[0, 1] > 0.9
+    for details, message in (
+        ([Window(100, 0, 34, 34)], 'squares inside the 128 x 128'),
+        ([Window(0, 0, 34, 30)], 'squares inside'),
+        ([place] * 4, 'found 4 details, expected up to 3'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            scene_pictures(scene, digital, tmp_path / 'e', details=details)
+    assert not list(tmp_path.glob('e*'))
+
+
 def test_layers(tmp_path):
     """The contract with viewers: names, one size, one stretch, a crop at full resolution."""
     sample = WholeScene(SyntheticScene(4, 1024), crop=832)[0]
