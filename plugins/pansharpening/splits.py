@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -123,11 +124,11 @@ def load_splits(path: str | Path, manifest: Manifest) -> tuple[dict[str, str], s
         splits, digest = record['splits'], record['digest']
         scenes = [(name, split) for split, names in splits.items() for name in names]
         made_of = record['manifest']['digest']
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ToolkitError(
             f'{file} is no file of splits, as `toolkit split` writes them'
         ) from error
-    twice = sorted({name for name, _ in scenes if sum(name == n for n, _ in scenes) > 1})
+    twice = sorted(name for name, count in Counter(n for n, _ in scenes).items() if count > 1)
     if twice:
         raise ToolkitError(f'{file}: {", ".join(twice)} stand in two places; {again}')
     if digest != _digest(record):
