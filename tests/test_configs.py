@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugins.pansharpening.manifests import write_manifest, write_scene
 from toolkit.cli import main
 from toolkit.config import load
 from toolkit.config.check import check
@@ -15,9 +16,17 @@ from toolkit.config.find import named_configs
 CONFIGS = named_configs()
 
 
-def embedded(name):
-    """Overrides that put a small synthetic scene of the same bands under a config."""
-    bands = load(name).tree['model']['bands']
+def embedded(name, folder):
+    """Overrides that put small synthetic scenes of the same bands under a config."""
+    tree = load(name).tree
+    bands = tree['model']['bands']
+    if tree['test_dataloader']['dataset']['type'] == 'ManifestScenes':
+        rows = [
+            {**write_scene(folder, split, 320, bands, seed), 'split': split}
+            for seed, split in enumerate(('train', 'val', 'test'))
+        ]
+        manifest = write_manifest(folder / 'scenes.csv', rows)
+        return [f'train_dataloader.dataset.manifest={manifest}']
     scene = f'{{type: SyntheticScene, bands: {bands}, size: 512}}'
     return [f'test_dataloader.dataset.scene={scene}', 'test_dataloader.dataset.protocol=full']
 
@@ -34,7 +43,7 @@ def test_is_right(name):
 @pytest.mark.parametrize('name', CONFIGS)
 def test_runs(name, tmp_path, capsys):
     """Two iterations with a validation where there is training, then a test."""
-    overrides, run = embedded(name), str(tmp_path / 'run')
+    overrides, run = embedded(name, tmp_path), str(tmp_path / 'run')
     if load(name).tree.get('train_dataloader') is None:
         assert main(['test', name, *overrides, '--work-dir', run]) == 0
     else:
@@ -73,7 +82,7 @@ def test_switches_change_how_not_what(switches, tmp_path):
     losses = []
     for folder, runtime in (('plain', ''), ('switched', switches)):
         run = str(tmp_path / folder)
-        argv = [*embedded(name), *small, f'runtime={{{runtime}}}', '--work-dir', run]
+        argv = [*embedded(name, tmp_path), *small, f'runtime={{{runtime}}}', '--work-dir', run]
         assert main(['train', name, *argv]) == 0
         lines = Path(run, 'metrics.jsonl').read_text().splitlines()
         losses.append([json.loads(line)['loss'] for line in lines if 'loss' in line])

@@ -53,6 +53,22 @@ class System(nn.Module, ABC):
             size: height and width of the main image in pixels; None for the system's default.
         """
 
+    def pictures(
+        self, outputs: Mapping[str, Any], batch: Batch, index: int, folder: Path, stem: str
+    ) -> None:
+        """Write pictures of one evaluated item; by default there are none.
+
+        For a viewer, `STEM.json` may name them: `item`, and `layers`, each with `name` and `file`,
+        of one size and in one order for all items.
+
+        Args:
+            outputs: of `predict`, in full precision.
+            batch: what it was given.
+            index: of the item in the batch.
+            folder: where to; it may not be there yet.
+            stem: what the names of all files written begin with; no other item has it.
+        """
+
     def check_data(self, dataset: Any) -> None:
         """Say before any work that this dataset does not fit, by raising a ToolkitError.
 

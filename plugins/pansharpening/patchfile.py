@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from plugins.pansharpening.augment import margin_of, transformed
 from plugins.pansharpening.hdf5 import opened_hdf5
 from plugins.pansharpening.scene import check_bit_depth, check_pair, data_path, file_hash, scaled
 from plugins.pansharpening.sensors import sensor as sensor_named
 from toolkit.errors import DataError
-from toolkit.interfaces import Dataset
-from toolkit.registry import DATASETS
+from toolkit.interfaces import Dataset, Transform
+from toolkit.registry import DATASETS, Slot
 
 Sample = dict[str, Any]
 
@@ -32,8 +33,10 @@ class PatchFile(Dataset):
         sensor: name of the sensor.
         bit_depth: of the digital numbers; None for the sensor's.
         limit: use only so many patches, from the first on; None for all.
+        transforms: augmentation by name, in this order; only those that need nothing from around a
+            patch, such as `Flip` with `samples: centre`.
     Raises:
-        ValueError: no such sensor, or a limit below 1.
+        ValueError: no such sensor, a limit below 1, or a transform that looks beyond the patch.
         DataError: no such file, h5py is missing, or arrays that are missing or do not fit.
 
     Source: Deng et al., "Machine learning in pansharpening: a benchmark", IEEE GRSM 10(3), 2022.
@@ -45,11 +48,18 @@ class PatchFile(Dataset):
         sensor: str,
         bit_depth: int | None = None,
         limit: int | None = None,
+        transforms: dict[str, Slot[Transform]] | None = None,
     ) -> None:
         self.path, self.sensor = data_path(path), sensor_named(sensor)
         self.bits = check_bit_depth(self.sensor.bits if bit_depth is None else bit_depth)
         if limit is not None and limit < 1:
             raise ValueError(f'limit must be at least 1, found {limit}')
+        self.transforms = {name: slot() for name, slot in (transforms or {}).items()}
+        if margin := margin_of(self.transforms):
+            raise ValueError(
+                f'these transforms need {margin} PAN pixels around a patch, which a file of '
+                'patches has not; set their `samples: centre`, or draw patches from scenes'
+            )
         shapes = self._shapes()
         self.bands, self.ratio = shapes['ms'][1], shapes['pan'][2] // shapes['ms'][2]
         self._length = min(shapes['ms'][0], limit or shapes['ms'][0])
@@ -76,6 +86,7 @@ class PatchFile(Dataset):
         }
         height, width = found['pan'].shape[1:]
         sample['meta'] = {
+            'item': f'{self.path.stem}_{index}',
             'scene': f'{self.path.stem}_{index}',
             'window': (0, 0, height, width),
             'sensor': self.sensor.name,
@@ -83,6 +94,8 @@ class PatchFile(Dataset):
             'ratio': self.ratio,
             'protocol': 'reduced' if 'hrms' in found else 'full',
         }
+        if self.transforms:
+            sample = transformed(sample, self.transforms, int(torch.randint(2**62, ())))
         return sample
 
     @functools.cached_property

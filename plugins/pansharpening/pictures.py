@@ -1,25 +1,109 @@
-"""Pictures of scenes: true colour with a common stretch, side by side with a detail beneath."""
+"""Pictures of what was sharpened: with one stretch for all images, side by side, and where it errs.
+
+They are made from bounded reads, so that a scene may be of any size. The stretch goes from the 2nd
+to the 98th percentile of the reference, or of the upsampled MS where there is none, band by band;
+PAN, which has a detector of its own, is shown from its own percentiles.
+"""
 
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from plugins.pansharpening import errormaps
 from plugins.pansharpening.raster import replacing
-from plugins.pansharpening.scene import Window
+from plugins.pansharpening.resample import Method
+from plugins.pansharpening.scene import Read, Scene, Window
 from plugins.pansharpening.sensors import Sensor
+from plugins.pansharpening.view import (
+    PAN,
+    REFERENCE,
+    SHARPENED,
+    UPSAMPLED,
+    View,
+    around,
+    batch_view,
+    overview,
+    places,
+    sampled,
+    scene_view,
+)
 
-PANEL = 400  # width of a panel in pixels
+PANEL = 340  # side of a panel of the sheet in pixels
 GAP = 8
 LABEL = 26
 PERCENTILES = (2, 98)
-FRAME = (255, 196, 0)
+FRAMES = ((255, 196, 0), (0, 190, 255), (255, 80, 160))  # of the places that are enlarged
+DETAIL = 160  # side of such a place in PAN pixels
+LAYER = 768  # largest side of the layers in PAN pixels
+AMPLIFIED = 2  # differences are shown by this much stronger than the images
+# PAN pixels up to which the whole of each image is seen; of larger scenes the MS alone is.
+SEEN = 64 << 20
+MIDDLE = 128
 
 Limits = tuple[np.ndarray, np.ndarray]
+
+
+def scene_pictures(
+    scene: Scene,
+    sharpened: Read,
+    stem: Path,
+    upsampling: Method = 'interp23tap',
+    details: Sequence[Window] = (),
+) -> list[Path]:
+    """Write pictures of a sharpened scene beside it.
+
+    `STEM.png` has the images side by side, whole and in three places with much detail;
+    `STEM-errors.png` maps of the error around the first of them; `STEM-histograms.png` the bands.
+
+    Args:
+        scene: what was sharpened.
+        sharpened: reads a window of PAN pixels of the result: (C, h, w) digital numbers.
+        stem: path without suffix.
+        upsampling: of the MS that it is compared with.
+        details: up to three squares of PAN pixels that are enlarged; where none are given, those
+            with much detail.
+    Returns:
+        The files written.
+    Raises:
+        ValueError: details that are no such squares inside the scene.
+        DataError: the scene cannot be read.
+        RunError: a file cannot be written.
+    """
+    view = scene_view(scene, sharpened, upsampling)
+    return _Pictures(view, scene.name, details).sheets(Path(stem))
+
+
+def batch_pictures(
+    outputs: Mapping[str, Any], batch: Mapping[str, Any], index: int, folder: Path, stem: str
+) -> None:
+    """Write pictures of one item of a test: those of `scene_pictures`, and layers for a viewer.
+
+    `STEM.json` names the layers, `STEM-pan.png` and so on: the same crop of each image, of at most
+    768 x 768 PAN pixels around the place with most detail.
+
+    Args:
+        outputs: of the system, `hrms` and `lrms_up`.
+        batch: what it was given.
+        index: of the item in the batch.
+        folder: where to.
+        stem: of the files' names.
+    Raises:
+        RunError: a file cannot be written.
+    """
+    name = str(batch['meta'][index].get('item', stem))
+    pictures = _Pictures(batch_view(outputs, batch, index), name)
+    pictures.sheets(folder / stem)
+    pictures.layers(folder, stem)
+
+
+# -- colours and stretch -------------------------------------------------------------------------
 
 
 def colours(image: np.ndarray, sensor: Sensor) -> np.ndarray:
@@ -27,18 +111,13 @@ def colours(image: np.ndarray, sensor: Sensor) -> np.ndarray:
     return image if len(image) == 1 else image[list(sensor.rgb(len(image)))]
 
 
-def stretch_limits(images: Sequence[np.ndarray]) -> Limits:
-    """The values shown as black and white, per band, common to all images (C, H, W).
-
-    They are the 2nd and 98th percentiles of all finite pixels together.
-    """
-    bands = len(images[0])
-    low, high = np.zeros(bands), np.ones(bands)
-    for band in range(bands):
-        values = np.concatenate([_thinned(image[band]) for image in images])
-        values = values[np.isfinite(values)]
-        if len(values):
-            low[band], high[band] = np.percentile(values, PERCENTILES)
+def stretch_limits(values: np.ndarray) -> Limits:
+    """The values shown as black and white, per band: the 2nd and 98th percentiles of (C, ...)."""
+    bands = values.reshape(len(values), -1)
+    bands = bands[:, np.isfinite(bands).all(0)]
+    if not bands.shape[1]:
+        return np.zeros(len(values)), np.ones(len(values))
+    low, high = np.percentile(bands, PERCENTILES, axis=1)
     return low, high
 
 
@@ -48,73 +127,173 @@ def quicklook(image: np.ndarray, sensor: Sensor, limits: Limits | None = None) -
     Args:
         image: any unit.
         sensor: says which bands are red, green and blue.
-        limits: of the stretch; the image's own where None.
+        limits: of the stretch of the bands that are shown; the image's own where None.
     """
     shown = colours(image, sensor)
-    low, high = stretch_limits([shown]) if limits is None else limits
+    low, high = stretch_limits(shown) if limits is None else limits
     span = np.maximum(high - low, np.finfo(np.float32).eps)
-    stretched = (np.nan_to_num(shown) - low[:, None, None]) / span[:, None, None]
-    pixels = (np.clip(stretched, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return _picture((shown - low[:, None, None]) / span[:, None, None])
+
+
+def _picture(values: np.ndarray) -> Image.Image:
+    """Values in [0, 1], (1, h, w) or (3, h, w), as a picture."""
+    pixels = (np.clip(np.nan_to_num(values), 0, 1) * 255 + 0.5).astype(np.uint8)
     if len(pixels) == 1:
         return Image.fromarray(pixels[0]).convert('RGB')
     return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
-def comparison(
-    panels: Mapping[str, np.ndarray], path: Path, sensor: Sensor, zoom: Window | None = None
-) -> None:
-    """Write images of the same ground side by side, a detail of each beneath; as a PNG, atomically.
+# -- what is written -----------------------------------------------------------------------------
 
-    All colour panels share one stretch, so that they can be compared; PAN has its own.
 
-    Args:
-        panels: label -> image (C, H, W), all of one height and width; one band is shown in grey,
-            three as red, green and blue, more by the sensor's bands.
-        path: where to.
-        sensor: says which bands are red, green and blue.
-        zoom: the detail; a place with much texture where None.
-    Raises:
-        ValueError: no panels, or of different sizes.
-        RunError: the file cannot be written.
-    """
-    sizes = {image.shape[1:] for image in panels.values()}
-    if len(sizes) != 1:
-        raise ValueError(f'panels must be of one size, found {sorted(sizes)}')
-    shown = {
-        label: image if len(image) == 3 else colours(image, sensor)
-        for label, image in panels.items()
-    }
-    height, width = next(iter(sizes))
-    zoom = zoom or busiest(next(iter(shown.values()))[0])
-    limits = {
-        bands: stretch_limits([image for image in shown.values() if len(image) == bands])
-        for bands in {len(image) for image in shown.values()}
-    }
-    tall = max(round(PANEL * height / width), 1)
-    tall_zoom = max(round(PANEL * zoom.height / zoom.width), 1)
-    canvas = Image.new(
-        'RGB',
-        (GAP + len(shown) * (PANEL + GAP), LABEL + tall + GAP + tall_zoom + GAP),
-        'white',
-    )
-    draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(16)
-    for column, (label, image) in enumerate(shown.items()):
-        left = GAP + column * (PANEL + GAP)
-        draw.text((left, 4), label, fill='black', font=font)
-        # Thin out first: a scene of gigapixels must not be stretched whole for a small panel.
-        step = max(min(height // tall, width // PANEL) // 2, 1)
-        whole = _picture(image[:, ::step, ::step], limits[len(image)])
-        canvas.paste(whole.resize((PANEL, tall), Image.Resampling.LANCZOS), (left, LABEL))
-        draw.rectangle(_frame(zoom, left, LABEL, PANEL / width, tall / height), outline=FRAME)
-        detail = _picture(image[(slice(None), *zoom.slices)], limits[len(image)])
-        enlarge = Image.Resampling.BICUBIC if zoom.width < PANEL else Image.Resampling.LANCZOS
-        place = (left, LABEL + tall + GAP)
-        canvas.paste(detail.resize((PANEL, tall_zoom), enlarge), place)
-        draw.rectangle(
-            (*place, place[0] + PANEL - 1, place[1] + tall_zoom - 1), outline=FRAME, width=2
+class _Pictures:
+    """The pictures of one view, all by the same stretch."""
+
+    def __init__(self, view: View, name: str, details: Sequence[Window] = ()) -> None:
+        self.view, self.name = view, name
+        _check_details(details, view.shape)
+        self.places = list(details) or places(view, DETAIL, len(FRAMES), SEEN)
+        self.values = sampled(view)
+        base = self.values[view.base]
+        self.limits = stretch_limits(colours(base[..., None], view.sensor))
+        self.pan_limits = stretch_limits(self.values[PAN])
+        self.crop = around(self.places[0], LAYER, view.shape, view.ratio)
+        images = {name: read(self.crop) for name, read in view.images.items()}
+        self.cropped = images
+        self.maps = errormaps.error_maps(
+            images[SHARPENED],
+            images[PAN],
+            images[UPSAMPLED],
+            images.get(REFERENCE),
+            view.scale,
+            view.inside(self.crop),
         )
-    save_png(canvas, path)
+
+    def sheets(self, stem: Path) -> list[Path]:
+        """Write the sheet, the error maps and the histograms."""
+        paths = [stem.with_name(f'{stem.name}{end}.png') for end in ('', '-errors', '-histograms')]
+        save_png(self.sheet(), paths[0])
+        _save(errormaps.map_figure(self.maps, f'{self.name}: {self.crop}'), paths[1])
+        values = {name: image for name, image in self.values.items() if name != PAN}
+        bands = self.view.sensor.names(len(values[SHARPENED]))
+        figure = errormaps.histogram_figure(values, bands, self.view.scale, self.name)
+        _save(figure, paths[2])
+        return paths
+
+    def layers(self, folder: Path, stem: str) -> None:
+        """Write the same crop of each image and of the error, and a file that names them."""
+        pictures = {name: self._show(name, image) for name, image in self.cropped.items()}
+        error = self.maps[0]
+        pictures['error'] = errormaps.coloured(error)
+        layers = []
+        for layer, picture in pictures.items():
+            file = f'{stem}-{layer.lower().replace(" ", "-")}.png'
+            save_png(picture, folder / file)
+            layers.append({'name': layer, 'file': file})
+        scale = self.view.scale
+        told = {
+            name: [round(float(value) * scale, 2) for value in values]
+            for name, values in (
+                ('low', self.limits[0]),
+                ('high', self.limits[1]),
+                ('pan', [limit[0] for limit in self.pan_limits]),
+            )
+        }
+        record = {
+            'item': self.name,
+            'layers': layers,
+            'pixel': 'PAN',
+            'window': list(self.crop),
+            # In digital numbers, by band from red to blue.
+            'stretch': {'of': self.view.base, 'percentiles': list(PERCENTILES), **told},
+            'error': {'what': error.title, 'low': error.low, 'high': round(error.high, 4)},
+        }
+        text = json.dumps(record, indent=1, ensure_ascii=False) + '\n'
+        _save(text.encode(), folder / f'{stem}.json')
+
+    def _show(self, name: str, image: np.ndarray) -> Image.Image:
+        limits = self.pan_limits if name == PAN else self.limits
+        return quicklook(image, self.view.sensor, limits)
+
+    def _difference(self, image: np.ndarray, other: np.ndarray) -> Image.Image:
+        """What was added in brighter, what was taken away in darker than a middle grey."""
+        low, high = self.limits
+        span = np.maximum(high - low, np.finfo(np.float32).eps)[:, None, None]
+        change = colours(image, self.view.sensor) - colours(other, self.view.sensor)
+        return _picture(MIDDLE / 255 + AMPLIFIED * change / span)
+
+    def sheet(self) -> Image.Image:
+        """Each image in a column: the whole of it, and places in it beneath.
+
+        Of a very large scene the MS alone is seen as a whole, twice as large.
+        """
+        view = self.view
+        names, base = list(view.images), view.base
+        labels = [*names, f'sharpened - {base}, x{AMPLIFIED}']
+        large = view.shape[0] * view.shape[1] > SEEN
+        side = 2 * PANEL + GAP if large else PANEL
+        size = (side, max(round(side * view.shape[0] / view.shape[1]), 1))
+        head = LABEL + size[1] + GAP
+        details = head + (LABEL if large else 0)
+        canvas = Image.new(
+            'RGB',
+            (GAP + len(labels) * (PANEL + GAP), details + len(self.places) * (PANEL + GAP)),
+            'white',
+        )
+        draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(16)
+        for column, label in enumerate(labels):
+            place = (GAP + column * (PANEL + GAP), head - 4 if large else 4)
+            draw.text(place, label, fill='black', font=font)
+        if large:
+            draw.text((GAP, 4), 'the whole MS', fill='black', font=font)
+        for column, whole in enumerate(self._wholes(size, large)):
+            left = GAP + column * (PANEL + GAP)
+            canvas.paste(whole, (left, LABEL))
+            for place, colour in zip(self.places, FRAMES):
+                frame = _frame(place, left, LABEL, size[0] / view.shape[1], size[1] / view.shape[0])
+                draw.rectangle(frame, outline=colour, width=2)
+            if column == len(names):
+                draw.text(
+                    (left + 8, LABEL + 6),
+                    'RMS over bands',
+                    fill='white',
+                    font=font,
+                    stroke_width=2,
+                    stroke_fill='black',
+                )
+        for row, (place, colour) in enumerate(zip(self.places, FRAMES)):
+            top = details + row * (PANEL + GAP)
+            images = {name: view.images[name](place) for name in names}
+            shown = [self._show(name, image) for name, image in images.items()]
+            shown.append(self._difference(images[SHARPENED], images[base]))
+            for column, detail in enumerate(shown):
+                left = GAP + column * (PANEL + GAP)
+                canvas.paste(detail.resize((PANEL, PANEL), Image.Resampling.BICUBIC), (left, top))
+                box = (left, top, left + PANEL - 1, top + PANEL - 1)
+                draw.rectangle(box, outline=colour, width=2)
+        return canvas
+
+    def _wholes(self, size: tuple[int, int], large: bool) -> list[Image.Image]:
+        """The whole of each image and of the error, or of the MS alone, as pictures of a size."""
+        view, side = self.view, 2 * max(size)
+        if large:
+            low = (view.shape[0] // view.ratio, view.shape[1] // view.ratio)
+            shown = [self._show(UPSAMPLED, overview(view.ms, low, side)[0])]
+        else:
+            sharpened, base = view.images[SHARPENED], view.images[view.base]
+
+            def error(window: Window) -> np.ndarray:
+                return errormaps.rms_difference(sharpened(window), base(window))[None]
+
+            shown = [
+                self._show(name, overview(read, view.shape, side)[0])
+                for name, read in view.images.items()
+            ]
+            values = overview(error, view.shape, side)[0][0]
+            known = errormaps.finite(values)
+            high = (float(np.percentile(known, 99)) if known.size else 0.0) or 1.0
+            shown.append(errormaps.coloured(errormaps.Map('', values, 0, high)))
+        return [image.resize(size, Image.Resampling.LANCZOS) for image in shown]
 
 
 def save_png(picture: Image.Image, path: Path) -> None:
@@ -124,35 +303,25 @@ def save_png(picture: Image.Image, path: Path) -> None:
         RunError: it cannot be written.
     """
     buffer = io.BytesIO()
-    picture.save(buffer, 'png')
+    picture.save(buffer, 'png', compress_level=3)  # half the time for a tenth more bytes
+    _save(buffer.getvalue(), path)
+
+
+def _save(content: bytes, path: Path) -> None:
     with replacing(path) as partial:
-        partial.write_bytes(buffer.getvalue())
+        partial.write_bytes(content)
 
 
-def busiest(image: np.ndarray) -> Window:
-    """A square with many edges, some seventh of the image's width, off the border if there is room.
-
-    Args:
-        image: (H, W).
-    """
-    height, width = image.shape
-    side = min(max(width // 7, 48), height, width)
-    rows, cols = height // side, width // side
-    step = max(side // 64, 1)
-    tiles = image[: rows * side, : cols * side].reshape(rows, side, cols, side)
-    tiles = tiles[:, ::step, :, ::step]
-    across, down = (np.abs(np.diff(tiles, axis=axis)).mean((1, 3)) for axis in (3, 1))
-    edges = across + down  # (rows, cols)
-    if rows > 4 and cols > 4:
-        edges[[0, -1]] = edges[:, [0, -1]] = -1
-    # The very largest is often one saturated roof.
-    inside = np.argsort(edges, axis=None)[(edges < 0).sum() :]
-    chosen = int(inside[int(0.85 * (len(inside) - 1))])
-    return Window(chosen // cols * side, chosen % cols * side, side, side)
-
-
-def _picture(image: np.ndarray, limits: Limits) -> Image.Image:
-    return quicklook(image, _AS_GIVEN, limits)
+def _check_details(details: Sequence[Window], shape: tuple[int, int]) -> None:
+    for place in details:
+        row, col, height, width = place
+        inside = min(row, col) >= 0 and row + height <= shape[0] and col + width <= shape[1]
+        if not inside or height != width or height < 1:
+            raise ValueError(
+                f'details are squares inside the {shape[0]} x {shape[1]} PAN pixels, found {place}'
+            )
+    if len(details) > len(FRAMES):
+        raise ValueError(f'found {len(details)} details, expected up to {len(FRAMES)}')
 
 
 def _frame(
@@ -164,13 +333,3 @@ def _frame(
         left + (window.col + window.width) * across - 1,
         top + (window.row + window.height) * down - 1,
     )
-
-
-def _thinned(band: np.ndarray) -> np.ndarray:
-    # A million pixels say enough about a percentile.
-    step = max(int(np.sqrt(band.size / 1e6)), 1)
-    return band[::step, ::step].ravel()
-
-
-# For images whose bands are already those shown.
-_AS_GIVEN = Sensor('RGB', 'red, green, blue', 8, (0.3,), 0.15, ('red', 'green', 'blue'))

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import rasterio
 import torch
 
+from plugins.pansharpening.bandfiles import BandFiles
 from plugins.pansharpening.files import open_scene
-from plugins.pansharpening.pictures import colours, comparison
-from plugins.pansharpening.raster import quiet
-from plugins.pansharpening.resample import upsample
+from plugins.pansharpening.pictures import scene_pictures
 from plugins.pansharpening.scene import Scene
 from plugins.pansharpening.streaming.joined import join, part_file, to_cog
 from plugins.pansharpening.streaming.output import Compression
@@ -24,8 +20,6 @@ from plugins.pansharpening.streaming.sharpen import Sharpener
 from plugins.pansharpening.streaming.stream import Settings, stream
 from plugins.pansharpening.streaming.tiles import Shard
 from toolkit.errors import DataError, ToolkitError
-
-LARGEST_PICTURE = 4096 * 4096
 
 
 def predict_scene(
@@ -44,7 +38,7 @@ def predict_scene(
     picture: bool = True,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
-    """Sharpen a scene of any size; write digital numbers and a PNG that compares them.
+    """Sharpen a scene of any size; write digital numbers, and pictures beside them.
 
     The result is the same to the bit whatever the tile, the workers and the shards, on the CPU in
     float32. A run that was killed goes on where it stopped when it is given again.
@@ -53,7 +47,7 @@ def predict_scene(
         system: a trained system; it is moved to `device` and run in evaluation mode.
         scene: what to sharpen.
         output: a GeoTIFF, or a VRT (.vrt) beside whose name the files of the parts are written; the
-            picture is beside it, with the suffix .png.
+            pictures are beside it, with the suffix .png.
         tile: side of the windows in PAN pixels, rounded to what the network can do; None for what
             suits it.
         shard: the share of the windows that this process takes; None for that of its rank under
@@ -64,7 +58,7 @@ def predict_scene(
         compress: 'none' is fastest, 'deflate' is read everywhere, 'zstd' is fast and small.
         cog: make the GeoTIFF a cloud-optimized one, with overviews.
         progress: show a progress bar.
-        picture: write the PNG.
+        picture: write the pictures (`pictures.scene_pictures`).
         say: is told what was done, how fast, and with how much memory.
     Returns:
         The files written.
@@ -94,9 +88,11 @@ def predict_scene(
         written = joined
     if cog:
         to_cog(output, outcome.layout)
-    if picture and math.prod(scene.pan_shape) <= LARGEST_PICTURE:
-        _picture(system, scene, output)
-        written.append(output.with_suffix('.png'))
+    if picture:
+        files = BandFiles([output])
+        written += scene_pictures(
+            scene, lambda w: files.read(w)[0], output.with_suffix(''), system.upsampling
+        )
     return written
 
 
@@ -146,19 +142,3 @@ def _of_rank() -> Shard:
     if 'RANK' in os.environ and 'WORLD_SIZE' in os.environ:
         return Shard(int(os.environ['RANK']) + 1, int(os.environ['WORLD_SIZE']))
     return Shard()
-
-
-def _picture(system: Sharpener, scene: Scene, output: Path) -> None:
-    ms = torch.from_numpy(scene.read_ms())[None]
-    shown = list(scene.sensor.rgb(scene.bands))
-    with quiet(), rasterio.open(output) as raster:
-        sharpened = raster.read()
-    panels = {
-        'PAN': scene.read_pan(),
-        'upsampled MS': upsample(ms[:, shown], scene.ratio, system.upsampling)[0].numpy(),
-        # In the unit of the other panels.
-        'sharpened': colours(sharpened, scene.sensor).astype(np.float32) / np.float32(scene.scale),
-    }
-    if scene.reference is not None:
-        panels['reference'] = colours(scene.reference, scene.sensor)
-    comparison(panels, output.with_suffix('.png'), scene.sensor)

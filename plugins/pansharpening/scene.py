@@ -6,7 +6,7 @@ import functools
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,6 +54,9 @@ class Window(NamedTuple):
     def __str__(self) -> str:
         bottom, right = self.row + self.height, self.col + self.width
         return f'rows {self.row}:{bottom}, columns {self.col}:{right}'
+
+
+Read = Callable[[Window], np.ndarray]
 
 
 class Georeference(NamedTuple):
@@ -120,6 +123,18 @@ class Scene(ABC):
         return None
 
     @property
+    def has_reference(self) -> bool:
+        """Whether `reference` is there, without it being read."""
+        return self.reference is not None
+
+    def read_reference(self, window: Window) -> np.ndarray:
+        """`reference` in a window of PAN pixels, a copy; only where `has_reference`."""
+        reference = self.reference
+        if reference is None:
+            raise DataError(f'{self.name} has no reference')
+        return reference[(slice(None), *window.slices)].copy()
+
+    @property
     def mask(self) -> np.ndarray | None:
         """Boolean (H, W), True where there is data; None where there is everywhere."""
         return None
@@ -127,7 +142,7 @@ class Scene(ABC):
     @property
     def masked(self) -> bool:
         """Whether some pixels may hold no data."""
-        return self.mask is not None
+        return self.read_mask(Window(0, 0, self.ratio, self.ratio)) is not None
 
     @abstractmethod
     def read_ms(self, window: Window | None = None) -> np.ndarray:
@@ -153,6 +168,26 @@ class Scene(ABC):
     def version(self) -> str:
         """Differs once the scene does; found without reading all of a large one."""
         return self.fingerprint()
+
+
+def read_around(read: Read, window: Window, margin: int, shape: tuple[int, int]) -> np.ndarray:
+    """A window and `margin` pixels on each side; beyond the image its last pixels are repeated.
+
+    Args:
+        read: gives a window of the image, (C, h, w).
+        window: inside the image.
+        margin: in pixels.
+        shape: height and width of the image.
+    """
+    spans = []
+    for start, length, extent in zip(window[:2], window[2:], shape, strict=True):
+        first, last = start - margin, start + length + margin
+        spans.append((max(first, 0), min(last, extent), max(-first, 0), max(last - extent, 0)))
+    (top, bottom, above, below), (left, right, before, after) = spans
+    image = read(Window(top, left, bottom - top, right - left))
+    if above or below or before or after:
+        return np.pad(image, ((0, 0), (above, below), (before, after)), mode='edge')
+    return image
 
 
 def data_path(path: str | Path) -> Path:

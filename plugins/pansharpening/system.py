@@ -181,6 +181,24 @@ class Pansharpener(System):
             )
         return predict_scene(self, scene, Path(output), **options)
 
+    def pictures(
+        self, outputs: Mapping[str, Any], batch: Batch, index: int, folder: Path, stem: str
+    ) -> None:
+        """Quick-looks, details, maps of the error and layers of one item.
+
+        Args:
+            outputs: of `predict`.
+            batch: what it was given.
+            index: of the item.
+            folder: where to.
+            stem: of the files' names; see `plugins.pansharpening.pictures.batch_pictures`.
+        Raises:
+            RunError: a file cannot be written.
+        """
+        from plugins.pansharpening.pictures import batch_pictures
+
+        batch_pictures(outputs, batch, index, folder, stem)
+
     def check_data(self, dataset: Any) -> None:
         """Compare a dataset's bands and ratio with the system's, before any work.
 

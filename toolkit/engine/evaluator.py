@@ -30,6 +30,12 @@ def _name(key: str, metric: Metric, value: str) -> str:
     return key if len(metric.directions) == 1 else f'{key}.{value}'
 
 
+def item_names(batch: Mapping[str, Any], draws: Sequence[Draw]) -> list[str | None]:
+    """What samples call themselves: `item` in their `meta`; None where they have none."""
+    metas = batch.get('meta') or [None] * len(draws)
+    return [meta.get('item') if isinstance(meta, Mapping) else None for meta in metas]
+
+
 @dataclass
 class Evaluation:
     """What an evaluation found.
@@ -37,7 +43,8 @@ class Evaluation:
     Attributes:
         metrics: values by name.
         directions: whether higher is better, by name.
-        rows: for each metric's key one row per item, in the dataset's order.
+        rows: for each metric's key one row per item, in the dataset's order; with `item`, the
+            item's name, where the samples have one.
     """
 
     metrics: dict[str, float]
@@ -74,9 +81,10 @@ class Evaluator:
                     f'the metric {key!r} ({type(metric).__name__}) measured {len(rows)} rows for '
                     f'{len(draws)} items; `measure` must return one row per item'
                 )
-            for draw, row in zip(draws, rows, strict=True):
+            for draw, row, item in zip(draws, rows, item_names(batch, draws), strict=True):
                 if draw.position < self._samples:
-                    self._rows.setdefault(draw.position, {})[key] = row
+                    named = row if item is None else {'item': item, **row}
+                    self._rows.setdefault(draw.position, {})[key] = named
 
     def finish(self) -> Evaluation:
         """Sum up over all processes; the same on each of them.

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from toolkit.config.schema import TrainCfg
 from toolkit.engine import distributed, precision, seeding
-from toolkit.engine.data import Draws, unwrap
+from toolkit.engine.data import Draw, Draws, unwrap
 from toolkit.engine.evaluator import Evaluation, Evaluator
 from toolkit.errors import ToolkitError
 
@@ -195,7 +195,12 @@ def _total(losses: Any) -> Tensor:
 
 
 class EvalLoop(BaseLoop):
-    """Runs the system over a dataset and measures. What it draws does not move the training."""
+    """Runs the system over a dataset and measures. What it draws does not move the training.
+
+    Attributes:
+        result: of the last evaluation.
+        drawn: the samples of the present batch.
+    """
 
     def __init__(
         self,
@@ -208,6 +213,7 @@ class EvalLoop(BaseLoop):
         self.evaluator = evaluator
         self.role = role
         self.result: Evaluation | None = None
+        self.drawn: list[Draw] = []
 
     def run(self) -> dict[str, float]:
         runner, role = self.runner, self.role
@@ -219,7 +225,7 @@ class EvalLoop(BaseLoop):
         self.evaluator.reset()
         with seeding.isolated(seeding.derive(runner.seed, role, distributed.rank())):
             for index, (drawn, batch) in enumerate(zip(draws, self.dataloader, strict=True)):
-                batch = unwrap(batch)
+                batch, self.drawn = unwrap(batch), drawn
                 runner.call_hook(f'before_{role}_iter', batch_idx=index, data_batch=batch)
                 batch = precision.to_device(batch, runner.runtime, runner.device)
                 with torch.no_grad(), precision.autocast(runner.runtime, runner.device):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from plugins.pansharpening.dataset import ScenePatches
+from plugins.pansharpening.patches import ScenePatches
 from plugins.pansharpening.synthetic import SyntheticScene
 from toolkit.build import build
 from toolkit.config import load

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from plugins.pansharpening.arrays import ArrayScene
+from plugins.pansharpening.augment import Flip
 from plugins.pansharpening.mat import MatScene
 from plugins.pansharpening.patchfile import PatchFile
 from plugins.pansharpening.scene import Window
@@ -156,6 +158,20 @@ def test_patch_file(patches):
     assert 'hrms' not in full[0]
     assert full[0]['meta']['protocol'] == 'full'
     assert full.fingerprint() != before
+
+
+def test_patches_of_a_file_are_augmented(patches):
+    path, _ = patches()
+    plain = PatchFile(path, 'QB')[1]
+    mirror = functools.partial(Flip, 1.0, 0.0, 'centre')
+    turned = PatchFile(path, 'QB', transforms={'flip': mirror})[1]
+    for key in ('lrms', 'pan', 'hrms'):
+        assert torch.equal(turned[key], plain[key].flip(-1))
+    assert turned.keys() == plain.keys()
+    with pytest.raises(
+        ValueError, match='need 1 PAN pixels around a patch, which a file of patche'
+    ):
+        PatchFile(path, 'QB', transforms={'flip': Flip})
 
 
 def test_patch_file_refusals(patches, tmp_path):

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from plugins.classical.exp import EXP
-from plugins.pansharpening.dataset import ScenePatches, WholeScene
+from plugins.pansharpening.augment import Flip, QuarterTurns
+from plugins.pansharpening.dataset import WholeScene
 from plugins.pansharpening.mtf import sensor_degrade
+from plugins.pansharpening.patches import ScenePatches
 from plugins.pansharpening.resample import imresize_by, upsample
 from plugins.pansharpening.scene import Scene, Window
 from plugins.pansharpening.sensors import sensor
@@ -71,10 +73,11 @@ def test_patches():
 
 @pytest.mark.parametrize('ratio', [2, 3, 4])
 def test_augmented_images_stay_on_each_other(ratio):
-    data = ScenePatches(RampScene(12 * ratio, 13 * ratio, ratio), 6 * ratio, augment=True)
+    turns = {'flip': Flip, 'turn': QuarterTurns}
+    data = ScenePatches(RampScene(12 * ratio, 13 * ratio, ratio), 6 * ratio, transforms=turns)
     torch.manual_seed(1)
     seen = set()
-    for _ in range(60):
+    for _ in range(80):
         sample = data[0]
         fine, low = sample['hrms'], sample['lrms']
         place = slice(ratio // 2, None, ratio)
@@ -173,7 +176,7 @@ def test_built_from_a_config_and_loaded_in_batches():
         'scene': {'type': 'SyntheticScene', 'bands': 8, 'size': 128},
         'size': 32,
         'region': [0, 0, 0.5, 1],
-        'augment': True,
+        'transforms': {'flip': {'type': 'Flip'}, 'turn': None},
     }
     data = build(node, DATASETS, 'train_dataloader.dataset')
     assert (len(data), data.bands) == (8, 8)
@@ -206,3 +209,27 @@ def test_a_patch_is_upsampled_as_the_whole_scene_is(method):
             assert torch.allclose(patch, expected, atol=1e-6)
             inside += 1
     assert inside >= 5
+
+
+def test_a_mask_where_there_is_nodata():
+    class Holed(RampScene):
+        def read_mask(self, window=None):
+            mask = np.ones(self.pan_shape, bool)
+            mask[:8] = False
+            return mask[(window or Window(0, 0, *self.pan_shape)).slices]
+
+    sample = WholeScene(Holed(), crop=32)[0]
+    assert sample['mask'].shape == (1, 32, 32)
+    assert not sample['mask'][:, :8].any()
+    assert sample['mask'][:, 8:].all()
+    assert 'mask' not in WholeScene(RampScene())[0]
+    data = ScenePatches(Holed(), 16)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        assert data[0]['meta']['window'][0] >= 8
+
+
+def test_items_are_named():
+    assert WholeScene(RampScene())[0]['meta']['item'] == 'ramp'
+    meta = ScenePatches(RampScene(), 16)[0]['meta']
+    assert meta['item'] == f'ramp_{meta["window"][0]}_{meta["window"][1]}'

@@ -5,17 +5,14 @@ import pytest
 import rasterio
 import scipy.io
 import torch
-from PIL import Image
 from rasterio.transform import from_origin
 from torch import Tensor, nn
 
 from plugins.pansharpening.mat import MatScene
-from plugins.pansharpening.pictures import busiest, comparison, quicklook, stretch_limits
 from plugins.pansharpening.predict import predict_scene, scene_from_inputs
 from plugins.pansharpening.raster import RasterScene
 from plugins.pansharpening.resample import upsample
 from plugins.pansharpening.scene import Georeference
-from plugins.pansharpening.sensors import sensor
 from plugins.pansharpening.synthetic import SyntheticScene
 from tests.plugins.pansharpening.rasters import write_geotiff
 from toolkit.errors import DataError, RunError, ToolkitError
@@ -58,8 +55,9 @@ def _read(path):
 def test_windows_give_the_whole_image(tmp_path, upsampling):
     scene, system = SyntheticScene(4, 256), Simple(upsampling=upsampling)
     written = predict_scene(system, scene, tmp_path / 'whole.tif', progress=False)
-    assert [path.name for path in written] == ['whole.tif', 'whole.png']
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['whole.png', 'whole.tif']
+    files = ['whole.tif', 'whole.png', 'whole-errors.png', 'whole-histograms.png']
+    assert [path.name for path in written] == files
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files)
     assert system.training  # as it was found
     whole, profile, names = _read(tmp_path / 'whole.tif')
     assert whole.dtype == np.uint16
@@ -143,42 +141,3 @@ def test_inputs(tmp_path, monkeypatch):
         scene_from_inputs(['a.mat'], 'IKONO')
     with pytest.raises(DataError, match='no file b.mat'):
         scene_from_inputs(['b.mat'], 'IKONOS')
-
-
-# -- pictures ----------------------------------------------------------------------------------
-
-
-def test_comparison(tmp_path):
-    scene = SyntheticScene(8, 256)
-    panels = {'PAN': scene.read_pan(), 'reference': scene.reference}
-    comparison(panels, tmp_path / 'c.png', scene.sensor)
-    picture = np.asarray(Image.open(tmp_path / 'c.png')).astype(int)
-    assert picture.shape[1] == 8 + 2 * 408
-    left, right = picture[40:400, 20:400], picture[40:400, 430:810]
-    # Grey, then colours; the frame around the detail is coloured in both.
-    assert np.median(np.ptp(left, axis=2)) == 0
-    assert np.median(np.ptp(right, axis=2)) > 5
-    with pytest.raises(ValueError, match='one size'):
-        comparison(
-            {'a': np.zeros((1, 8, 8)), 'b': np.zeros((1, 8, 9))}, tmp_path / 'd.png', sensor('QB')
-        )
-    assert [path.name for path in tmp_path.iterdir()] == ['c.png']
-
-
-def test_quicklook_stretches_in_common():
-    image = np.linspace(0, 1, 3 * 64 * 64, dtype=np.float32).reshape(3, 64, 64)
-    low, high = stretch_limits([image, image + 1])
-    assert (low < high).all()
-    dark, bright = (
-        np.asarray(quicklook(i, sensor('Landsat'), (low, high))) for i in (image, image + 1)
-    )
-    assert dark.mean() < 80
-    assert bright.mean() > 175
-    assert np.asarray(quicklook(np.full((4, 8, 8), np.nan), sensor('QB'))).shape == (8, 8, 3)
-
-
-@pytest.mark.parametrize('shape', [(16, 16), (64, 48), (500, 300)])
-def test_the_detail_lies_inside(shape):
-    window = busiest(np.random.default_rng(0).random(shape))
-    assert 0 <= window.row <= shape[0] - window.height
-    assert 0 <= window.col <= shape[1] - window.width

@@ -5,9 +5,11 @@ Doubles as a plugin file: `toolkit.plugins.add` takes its path.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,7 +66,23 @@ class TinySystem(System):
 
 @SYSTEMS.register
 class Constant(System):
-    """A system without parameters."""
+    """A system without parameters.
+
+    Args:
+        pictures: write a file for each picture, with the item's score.
+    """
+
+    def __init__(self, pictures: bool = False) -> None:
+        super().__init__()
+        self.drawing = pictures
+
+    def pictures(
+        self, outputs: Mapping[str, Any], batch: Batch, index: int, folder: Path, stem: str
+    ) -> None:
+        if self.drawing:
+            folder.mkdir(exist_ok=True)
+            record = {'item': batch['meta'][index]['id'], 'score': float(outputs['score'][index])}
+            (folder / f'{stem}.json').write_text(json.dumps(record))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         raise NotImplementedError

@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 
 from toolkit.engine.hooks.checkpoint import Checkpoint
 from toolkit.engine.hooks.metrics_log import MetricsLog
+from toolkit.engine.hooks.pictures import Pictures
 from toolkit.engine.hooks.progress import Progress
 
 # What a run has when its config names no default hooks.
@@ -15,4 +16,5 @@ STANDARD: dict[str, Callable[..., Hook]] = {
     'progress': Progress,
     'logger': MetricsLog,
     'checkpoint': Checkpoint,
+    'pictures': Pictures,
 }
