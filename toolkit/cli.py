@@ -63,7 +63,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     def verb(name: str, run: Callable[[argparse.Namespace], int | None], help_: str) -> _Verb:
         sub = verbs.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + '.')
         sub.set_defaults(run=run)
-        if name not in ('show', 'diff', 'rerun'):
+        if name not in ('show', 'diff', 'rerun', 'bench'):
             sub.add_argument(
                 '--plugin',
                 action='append',
@@ -124,6 +124,13 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     sub.add_argument('folder', type=Path, metavar='DIR', help='folder of the run to repeat')
     sub.add_argument('--work-dir', type=Path, help='folder of the repetition (default: DIR-rerun)')
     words = [word for word in argv if not word.startswith('-')]
+
+    sub = verb('bench', _unnamed_bench, 'measure speed and memory, side by side')
+    benches = sub.add_subparsers(title='what is measured', metavar='NAME')
+    if words[:1] == ['bench']:
+        from toolkit.verb import add_plugin_verbs
+
+        add_plugin_verbs(benches, words[1] if len(words) > 1 else '', 'bench')
     if not words or words[0] not in verbs.choices:
         # Plugins' sources are looked at only where one of their verbs may be meant, or listed.
         from toolkit.verb import add_plugin_verbs
@@ -273,6 +280,10 @@ def _predict(arguments: argparse.Namespace) -> int:
         compress=arguments.compress,
         cog=arguments.cog or None,
     )
+
+
+def _unnamed_bench(arguments: argparse.Namespace) -> NoReturn:
+    raise ToolkitError('what is to be measured? `toolkit bench --help` lists it')
 
 
 def _rerun(arguments: argparse.Namespace) -> int:

@@ -24,22 +24,28 @@ class Verb(ABC):
         """Do it; returns the exit status. Mistakes of the user are `toolkit.errors`."""
 
 
-def add_plugin_verbs(verbs: Any, wanted: str) -> None:
-    """Add the verbs of all plugins to argparse's subparsers; only `wanted`'s plugin is imported."""
+def add_plugin_verbs(verbs: Any, wanted: str, kind: str = 'verb') -> None:
+    """Add the verbs of all plugins to argparse's subparsers; only `wanted`'s plugin is imported.
+
+    Args:
+        verbs: the subparsers.
+        wanted: the name that the command line has, '' for none.
+        kind: 'verb', or 'bench' for what `toolkit bench` runs.
+    """
     from toolkit import plugins
 
     for entry in plugins.index().entries:
-        if entry.kind == 'verb':
+        if entry.kind == kind:
             sub = verbs.add_parser(
                 entry.name, help=entry.summary[:1].lower() + entry.summary[1:].rstrip('.')
             )
             if entry.name == wanted:
-                verb = _registered(wanted)
+                verb = _registered(wanted, kind)
                 verb.add_arguments(sub)
                 sub.set_defaults(run=lambda arguments, verb=verb: verb().run(arguments))
 
 
-def _registered(name: str) -> type[Verb]:
-    from toolkit.registry import VERBS
+def _registered(name: str, kind: str) -> type[Verb]:
+    from toolkit.registry import kinds
 
-    return VERBS.get(name)
+    return kinds()[kind].get(name)

@@ -19,9 +19,6 @@ from plugins.pansharpening.scene import Window
 from plugins.pansharpening.sensors import sensor as sensor_by_name
 from toolkit.registry import GENERATORS
 
-# The regression magnifies what a kernel leaves out.
-KERNEL_ERROR = 1e-6
-
 
 @GENERATORS.register(name='BDSD')
 class BDSD(GlobalMethod):
@@ -63,8 +60,8 @@ class BDSD(GlobalMethod):
         for gain in dict.fromkeys(self.ms_gains):
             same = [k for k, g in enumerate(self.ms_gains) if g == gain]
             chosen = Field(low.shape, lambda window, same=same: low.read(window)[:, same])
-            blurred[:, same] = mtf_filtered(chosen, gain, self.ratio, KERNEL_ERROR).read(area)
-        pan_low = mtf_decimated(pan, self.pan_gain, self.ratio, KERNEL_ERROR).read(area)
+            blurred[:, same] = mtf_filtered(chosen, gain, self.ratio).read(area)
+        pan_low = mtf_decimated(pan, self.pan_gain, self.ratio).read(area)
         images = torch.cat([blurred, pan_low, low.read(area) - blurred], 1)  # (B, 2 C + 1, h, w)
 
         def read(window: Window) -> Tensor:

@@ -9,6 +9,7 @@ import functools
 import math
 
 import numpy as np
+import torch.nn.functional as F
 from torch import Tensor
 
 from plugins.pansharpening.fields import Field, FourierFilter, SeparableFilter
@@ -19,8 +20,8 @@ from plugins.pansharpening.scene import Window
 # over the 40 steps between them, as the toolbox has it for its sensor-less filter.
 LOWPASS_GAIN = 0.3 ** ((40 / 41) ** 2)
 # An MTF kernel is taken as a sum of separable ones, as many as leave less than this of any pixel
-# (.01 of 2047 at the very most), and at most MOST_TERMS.
-KERNEL_ERROR = 5e-6
+# (quotients magnify it where they divide by almost nothing), and at most MOST_TERMS.
+KERNEL_ERROR = 1e-8
 MOST_TERMS = 12
 
 
@@ -30,6 +31,15 @@ def decimated(image: Tensor, ratio: int) -> Tensor:
     Shape: (B, C, H, W) -> (B, C, h, w).
     """
     return image[..., ratio // 2 :: ratio, ratio // 2 :: ratio]
+
+
+def to_multiple(image: Tensor, ratio: int) -> Tensor:
+    """Continue an image by its border to sides that are multiples of the ratio.
+
+    Shape: (B, C, H, W) -> (B, C, ratio ceil(H / ratio), ratio ceil(W / ratio)).
+    """
+    odd = (0, -image.shape[3] % ratio, 0, -image.shape[2] % ratio)
+    return F.pad(image, odd, mode='replicate') if any(odd) else image
 
 
 def lowpass(pan: Field, window: Window, ratio: int) -> Tensor:
@@ -67,18 +77,18 @@ def smooth_low(pan: Field, window: Window, ratio: int) -> Tensor:
     return decimated(smooth(pan, window, ratio), ratio)
 
 
-def mtf_decimated(image: Field, gain: float, ratio: int, error: float = KERNEL_ERROR) -> Field:
+def mtf_decimated(image: Field, gain: float, ratio: int) -> Field:
     """An image as a band with an MTF gain would see it, at the resolution of its samples.
 
     What `mtf_filter` gives at the places of `decimated`, computed there alone; the image's size is
     a multiple of the ratio.
     """
-    return _mtf(gain, ratio, ratio, error).of(image)
+    return _mtf(gain, ratio, ratio).of(image)
 
 
-def mtf_filtered(image: Field, gain: float, ratio: int, error: float = KERNEL_ERROR) -> Field:
+def mtf_filtered(image: Field, gain: float, ratio: int) -> Field:
     """`mtf_filter` of a field, all bands with one gain, as a sum of separable filters."""
-    return _mtf(gain, ratio, 1, error).of(image)
+    return _mtf(gain, ratio, 1).of(image)
 
 
 def _spline(image: Tensor, dim: int) -> Tensor:
@@ -93,8 +103,8 @@ def _lowpass(ratio: int) -> FourierFilter:
 
 
 @functools.cache
-def _mtf(gain: float, ratio: int, stride: int, error: float) -> SeparableFilter:
-    vertical, horizontal = _separable(mtf_kernel(gain, ratio).numpy(), error)
+def _mtf(gain: float, ratio: int, stride: int) -> SeparableFilter:
+    vertical, horizontal = _separable(mtf_kernel(gain, ratio).numpy())
     first = stride // 2 - KERNEL_SIZE // 2
     steps = 16 if stride > 1 else 64
     return SeparableFilter(
@@ -102,12 +112,12 @@ def _mtf(gain: float, ratio: int, stride: int, error: float) -> SeparableFilter:
     )
 
 
-def _separable(kernel: np.ndarray, error: float) -> tuple[np.ndarray, np.ndarray]:
+def _separable(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A symmetric kernel as a sum over r of vertical[r] horizontal[r]^T: (R, taps) each."""
     values, vectors = np.linalg.eigh(kernel)
     order = np.abs(values).argsort()[::-1]
     largest, rest = [], kernel
-    while np.abs(rest).sum() > error and len(largest) < MOST_TERMS:
+    while np.abs(rest).sum() > KERNEL_ERROR and len(largest) < MOST_TERMS:
         i = order[len(largest)]
         largest.append(i)
         rest = rest - values[i] * np.outer(vectors[:, i], vectors[:, i])

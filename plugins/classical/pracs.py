@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from plugins.classical.method import Measured
 from plugins.classical.statistics import combine, divide, regress_with_constant
 from plugins.pansharpening.fields import Field
-from plugins.pansharpening.globalmethod import GlobalMethod
+from plugins.pansharpening.globalmethod import GlobalMethod, Scan
 from plugins.pansharpening.moments import Moments
 from plugins.pansharpening.resample import imresized_by, imresized_to
 from plugins.pansharpening.scene import Window
@@ -21,11 +22,11 @@ from toolkit.registry import GENERATORS
 class PRACS(GlobalMethod):
     """Partial replacement adaptive component substitution.
 
-    Of each band, matched to the PAN's mean and deviation, and the PAN a mixture is made,
-    P_k = r_k P + (1 - r_k) E'_k, r_k the correlation of E_k with the intensity I, which is the
-    regression of the low-passed PAN on the bands. The detail P_k - I_k, where I_k is the regression
-    of the low-passed P_k on the bands, is injected with
-    strength corr(I_k, E_k) std(E_k) / mean_j(std(E_j)) (1 - |1 - r_k E_k / I_k|).
+    E'_k is the band E_k matched to the PAN's mean and deviation, zero where that is negative. Of it
+    and the PAN a mixture is made, P_k = r_k P + (1 - r_k) E'_k, r_k the correlation of E'_k with
+    the intensity I, which is the regression of the low-passed PAN on the E'. The detail P_k - I_k,
+    where I_k is the regression of the low-passed P_k on the E', less its mean, is injected with
+    strength corr(I_k, E_k) std(E_k) / mean_j(std(E_j)) (1 - |1 - corr(I, E_k) E_k / I_k|).
     Low-passing here is `imresize` by 1 / ratio and back. Pixels where I_k is zero are left alone.
 
     Args:
@@ -48,10 +49,36 @@ class PRACS(GlobalMethod):
         self.strength = strength
 
     def measure(self, lrms_up: Field, pan: Field, window: Window) -> dict[str, Tensor]:
-        images = []
-        for image in (lrms_up, pan):
-            images += [image.read(window), self._lowpass(image).read(window)]
-        return {'full': torch.cat(images, 1)}
+        return {'both': torch.cat([lrms_up.read(window), pan.read(window)], 1)}
+
+    def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
+        found = Measured(moments['both'], E=self.bands, P=1)
+        scale = divide(found.deviation('P'), found.deviation('E'))  # (B, C, 1, 1)
+        return {'scale': scale, 'offset': found.mean('P') - scale * found.mean('E')}
+
+    def statistics(self, scan: Scan) -> dict[str, Tensor]:
+        """In two scans: only behind the first is known what the match sets to zero."""
+        match = super().statistics(scan)
+        name = object()  # of this scene's matched bands
+
+        def look(lrms_up: Field, pan: Field, window: Window, valid: Tensor | None) -> Moments:
+            matched = lrms_up.derived(name, lambda e: self._matched(e, match))
+            images = [lrms_up.read(window)]
+            for image in (matched, pan):
+                images += [image.read(window), self._lowpass(image).read(window)]
+            return Moments.of(torch.cat(images, 1), valid)
+
+        moments = functools.reduce(Moments.joined, scan(look))
+        return {**match, **self._replacement(moments)}
+
+    def _matched(self, lrms_up: Field, match: Mapping[str, Tensor]) -> Field:
+        """The bands brought to the PAN's mean and deviation, not below zero."""
+
+        def read(window: Window) -> Tensor:
+            e = lrms_up.read(window)
+            return (match['scale'].to(e) * e + match['offset'].to(e)).clamp(min=0)
+
+        return Field(lrms_up.shape, read, lrms_up.area)
 
     def _lowpass(self, image: Field) -> Field:
         """`imresize` by 1 / ratio, once for the area that is worked on, and back."""
@@ -61,55 +88,59 @@ class PRACS(GlobalMethod):
         )
         return imresized_to(low, self.ratio)
 
-    def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
+    def _replacement(self, moments: Moments) -> dict[str, Tensor]:
+        """What the mixtures and their regressions come to; B are the matched bands."""
         c = self.bands
-        found = Measured(moments['full'], E=c, E_low=c, P=1, P_low=1)
-        bands = found.matrix('E', 'E')  # (B, C, C)
-        scale = divide(found.deviation('P'), found.deviation('E'))  # (B, C, 1, 1)
-        offset = found.mean('P') - scale * found.mean('E')
-        weights, _ = found.regression('E', 'P_low')  # (B, C, 1), of the intensity
-        share = _correlation(bands, weights)  # (B, C, 1, 1)
-        # Low-passing is linear and keeps constants: that of a mixture is one of the low-passed.
-        own = ((1 - share) * scale).flatten(2).transpose(1, 2)  # (B, 1, C), of each band's mixture
+        found = Measured(moments, E=c, B=c, B_low=c, P=1, P_low=1)
+        bands, with_e = found.matrix('B', 'B'), found.matrix('E', 'B')  # (B, C, C)
+        weights, _ = found.regression('B', 'P_low')  # (B, C, 1), of the intensity
+        share = _correlation(bands, bands, found.variance('B'), weights)  # (B, C, 1, 1)
+        local = _correlation(with_e, bands, found.variance('E'), weights)
+        # Low-passing is linear: that of a mixture is the mixture of the low-passed.
         kept = share.flatten(2).transpose(1, 2)  # (B, 1, C)
-        with_mixture = kept * found.matrix('E', 'P_low') + own * found.matrix('E', 'E_low')
-        mixture_mean = share * found.mean('P_low') + (1 - share) * (
-            scale * found.mean('E_low') + offset
-        )  # (B, C, 1, 1)
-        weights, constant = regress_with_constant(
-            bands, with_mixture, found.mean('E'), mixture_mean
-        )  # (B, C, C), (B, C, 1, 1)
+        with_mixture = kept * found.matrix('B', 'P_low') + (1 - kept) * found.matrix('B', 'B_low')
+        low_mean = share * found.mean('P_low') + (1 - share) * found.mean('B_low')
+        weights, constant = regress_with_constant(bands, with_mixture, found.mean('B'), low_mean)
         spread = found.deviation('E')
         relative = divide(spread, spread.mean(1, keepdim=True))
+        strength = self.strength * _correlation(with_e, bands, found.variance('E'), weights)
         return {
-            'scale': scale,
-            'offset': offset,
             'share': share,
+            'local': local,
             'weights': weights,
             'constant': constant,
-            'gains': self.strength * _correlation(bands, weights) * relative,
+            'bias': share * found.mean('P') + (1 - share) * found.mean('B') - low_mean,
+            'gains': strength * relative,
         }
 
     def fuse(
         self, lrms_up: Field, pan: Field, window: Window, statistics: Mapping[str, Tensor]
     ) -> Tensor:
         e, share = lrms_up.read(window), statistics['share']
-        matched = statistics['scale'] * e + statistics['offset']  # (B, C, h, w)
+        matched = self._matched(lrms_up, statistics).read(window)  # (B, C, h, w)
         mixture = share * pan.read(window) + (1 - share) * matched  # (B, C, h, w)
-        intensity = combine(e, statistics['weights']) + statistics['constant']  # (B, C, h, w)
+        intensity = combine(matched, statistics['weights']) + statistics['constant']
         # Where I_k is 0 the quotient counts as infinite, which would inject without bounds.
-        local = 1 - (1 - share * divide(e, intensity)).abs()
+        local = 1 - (1 - statistics['local'] * divide(e, intensity)).abs()
         local = torch.where(intensity == 0, torch.zeros_like(local), local)
-        return e + statistics['gains'] * local * (mixture - intensity)  # (B, C, h, w)
+        detail = mixture - intensity - statistics['bias']  # (B, C, h, w)
+        return e + statistics['gains'] * local * detail
 
 
-def _correlation(bands: Tensor, weights: Tensor) -> Tensor:
-    """Of each band with its weighted sum of the bands, or with the only one; 0 where constant.
+def _correlation(cross: Tensor, bands: Tensor, variance: Tensor, weights: Tensor) -> Tensor:
+    """Of each image with its weighted sum of bands, or with the only one; 0 where constant.
 
-    Shape: bands (B, C, C) covariances, weights (B, C, C or 1) -> (B, C, 1, 1).
+    Args:
+        cross: (B, C, K), covariances of the images with the bands.
+        bands: (B, K, K), of the bands.
+        variance: (B, C, 1, 1), of the images.
+        weights: (B, K, C or 1).
+    Returns:
+        (B, C, 1, 1).
     """
-    own = bands @ weights  # (B, C, C or 1)
-    variance = (weights * own).sum(1, keepdim=True)  # (B, 1, C or 1)
-    covariance = own if weights.shape[2] == 1 else own.diagonal(dim1=1, dim2=2)[..., None]
-    spread = (bands.diagonal(dim1=1, dim2=2)[..., None] * variance.transpose(1, 2)).clamp(min=0)
-    return divide(covariance, spread.sqrt())[..., None]
+    covariance = cross @ weights  # (B, C, C or 1)
+    if weights.shape[2] > 1:
+        covariance = covariance.diagonal(dim1=1, dim2=2)[..., None]
+    total = (weights * (bands @ weights)).sum(1)[..., None]  # (B, C or 1, 1)
+    spread = (variance[..., 0] * total).clamp(min=0).sqrt()  # (B, C, 1)
+    return divide(covariance, spread.expand_as(covariance))[..., None]

@@ -28,7 +28,7 @@ from toolkit.errors import DataError
 Interpolation = Literal['nearest', 'bilinear', 'cubic', 'cubic_spline', 'lanczos']
 
 # GDAL would take 5 % of the memory for the blocks that it keeps, whatever they are good for.
-os.environ.setdefault('GDAL_CACHEMAX', '128')
+os.environ.setdefault('GDAL_CACHEMAX', '64')
 
 # Side of the blocks that are warped at a time, in pixels of the result.
 BLOCK = 128

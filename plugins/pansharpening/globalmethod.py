@@ -12,7 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plugins.pansharpening.fields import Field
-from plugins.pansharpening.moments import Moments, Percentile, lower_counts, upper_counts
+from plugins.pansharpening.moments import (
+    Counter,
+    Moments,
+    Percentile,
+    lower_counts,
+    upper_counts,
+)
 from plugins.pansharpening.precision import without_autocast
 from plugins.pansharpening.scene import Window
 from toolkit.interfaces import Generator
@@ -103,19 +109,29 @@ class GlobalMethod(Generator):
         """`solve` of what a scan over all blocks of a scene finds, whether its PAN is flat, and how
         many pixels counted."""
         moments: dict[str, Moments] = {}
-        upper: Tensor | None = None
-        for found, counts in scan(self._look):
+        upper = None if self.percentile is None else Counter()
+
+        def look(e: Field, p: Field, window: Window, valid: Tensor | None) -> dict[str, Moments]:
+            images = {'pan': p.read(window), **self.measure(e, p, window)}
+            if upper is not None:
+                upper.add(upper_counts(e.read(window), valid))
+            return {
+                name: Moments.of(image, _valid_at(valid, window, image))
+                for name, image in images.items()
+            }
+
+        for found in scan(look):
             for name, part in found.items():
                 moments[name] = moments[name].joined(part) if name in moments else part
-            if counts is not None:
-                upper = counts if upper is None else upper.add_(counts)
         value = None
         if upper is not None:
-            percentile = Percentile(float(self.percentile or 0), upper)
-            lower = torch.zeros_like(upper).repeat(1, 2, 1)
-            for counts in scan(lambda e, _, w, v: lower_counts(e.read(w), percentile.bins, v)):
-                lower += counts
-            value = percentile.value(lower)
+            percentile = Percentile(float(self.percentile or 0), upper.total)
+            lower = Counter()
+            for _ in scan(
+                lambda e, _, w, v: lower.add(lower_counts(e.read(w), percentile.bins, v))
+            ):
+                pass
+            value = percentile.value(lower.total)
         pan = moments.pop('pan')
         flat = pan.variance(slice(None)) == 0  # (B, 1)
         return {'flat': flat[..., None, None], 'count': pan.count, **self.solve(moments, value)}
@@ -143,18 +159,6 @@ class GlobalMethod(Generator):
                 statistics = prepared(self.statistics(in_memory(e, p, self.ratio)), lrms_up, wide)
             result = self.window(e, p, e.whole, statistics)
         return result[..., :height, :width].to(dtype)
-
-    def _look(
-        self, lrms_up: Field, pan: Field, window: Window, valid: Tensor | None
-    ) -> tuple[dict[str, Moments], Tensor | None]:
-        images = {'pan': pan.read(window), **self.measure(lrms_up, pan, window)}
-        moments = {
-            name: Moments.of(image, _valid_at(valid, window, image))
-            for name, image in images.items()
-        }
-        if self.percentile is None:
-            return moments, None
-        return moments, upper_counts(lrms_up.read(window), valid)
 
 
 def prepared(

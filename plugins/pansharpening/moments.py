@@ -6,6 +6,7 @@ that is streamed gives the same bits as one in memory, with any number of thread
 
 from __future__ import annotations
 
+import threading
 from typing import NamedTuple
 
 import torch
@@ -114,6 +115,27 @@ def lower_counts(images: Tensor, bins: Tensor, valid: Tensor | None = None) -> T
         chosen = (key >> 16) == bins[:, :, i, None, None]
         found.append(_counted(key & 0xFFFF, chosen if valid is None else chosen & valid))
     return torch.stack(found, 2).flatten(1, 2)
+
+
+class Counter:
+    """Counts of all blocks, to which several threads may add in any order.
+
+    Attributes:
+        total: (B, K, 65536) int64.
+    """
+
+    total: Tensor
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def add(self, counts: Tensor) -> None:
+        """Those of a block."""
+        with self._lock:
+            if hasattr(self, 'total'):
+                self.total += counts
+            else:
+                self.total = counts
 
 
 class Percentile:

@@ -1,6 +1,6 @@
 """What the engine costs an iteration: the same small model in a bare loop and in a whole run.
 
-python -m toolkit.bench.overhead [--iterations 50000] [--repeats 3]
+toolkit bench overhead [--iterations 50000] [--repeats 3]
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from torch.utils.data import DataLoader
 from toolkit.config import schema
 from toolkit.engine.hooks import Checkpoint, MetricsLog, Progress
 from toolkit.engine.train import train
+from toolkit.errors import ToolkitError
 from toolkit.interfaces import Batch, Dataset, System
+from toolkit.registry import BENCHES
+from toolkit.verb import Verb
 
 BATCH = 4
 SIDE = 8
@@ -167,14 +170,18 @@ def _windows(times: list[float]) -> tuple[float, float]:
     return statistics.median(steps[50:WINDOW]), statistics.median(steps[-WINDOW:])
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--iterations', type=int, default=50_000)
-    parser.add_argument('--repeats', type=int, default=1)
-    arguments = parser.parse_args()
-    print(measure(arguments.iterations, arguments.repeats).table())
+@BENCHES.register(name='overhead')
+class OverheadBench(Verb):
+    """What the engine costs an iteration, beside a bare loop."""
 
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument('--iterations', type=int, default=50_000, help='of each (50,000)')
+        parser.add_argument('--repeats', type=int, default=1, help='of the whole (1)')
 
-if __name__ == '__main__':
-    main()
+    def run(self, arguments: argparse.Namespace) -> int:
+        try:
+            print(measure(arguments.iterations, arguments.repeats).table())
+        except ValueError as error:
+            raise ToolkitError(str(error)) from error
+        return 0

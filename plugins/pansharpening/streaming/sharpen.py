@@ -62,7 +62,7 @@ class Streamed:
         self.method = generator if isinstance(generator, GlobalMethod) else None
         self.statistics: Mapping[str, Tensor] | None = None
         self.stride = 1 if self.method else int(getattr(generator, 'stride', 1))
-        if self.method is not None:
+        if self.method is not None or generator.halo == 0:
             self.tile = TILE_OF_METHOD
         elif generator.halo == 'global':
             if height * width > LARGEST_WHOLE:
@@ -117,18 +117,17 @@ class Streamed:
         assert self.method is not None and self.statistics is not None
         source = self._source(core, self.method.margin)
         statistics = prepared(self.statistics, torch.empty(0, device=self.device), torch.float32)
-        result = np.empty((self.scene.bands, core.height, core.width), self.scene.dtype)
-        # Pieces that stay in the cache from one operation to the next.
-        for piece in blocks((core.height, core.width), self.scene.ratio):
-            place = piece._replace(row=core.row + piece.row, col=core.col + piece.col)
-            fused = self.method.window(source.lrms_up, source.pan, place, statistics)
-            result[(slice(None), *piece.slices)] = self._digital(fused[0], place)
-        return result
+        method = self.method
+        return self._pieces(
+            core, lambda w: method.window(source.lrms_up, source.pan, w, statistics)
+        )
 
     def _local(self, core: Window) -> np.ndarray:
         shape = self.scene.pan_shape
         align = math.lcm(self.scene.ratio, self.stride)
         halo = self.system.generator.halo
+        if halo == 0:
+            return self._pointwise(core)
         window = Window(0, 0, *shape)
         if halo != 'global':
             window = around(core, shape, int(halo), align, LEAST_SIDE)
@@ -136,6 +135,21 @@ class Streamed:
         hrms = self.system.generator(source.lrms_up.read(window), source.pan.read(window))
         inside = core._replace(row=core.row - window.row, col=core.col - window.col)
         return self._digital(hrms[(0, slice(None), *inside.slices)], core)
+
+    def _pointwise(self, core: Window) -> np.ndarray:
+        source = self._source(core, 0)
+        return self._pieces(
+            core,
+            lambda w: self.system.generator(source.lrms_up.read(w), source.pan.read(w)),
+        )
+
+    def _pieces(self, core: Window, sharpen: Callable[[Window], Tensor]) -> np.ndarray:
+        """A window made of pieces that stay in the cache from one operation to the next."""
+        result = np.empty((self.scene.bands, core.height, core.width), self.scene.dtype)
+        for piece in blocks((core.height, core.width), self.scene.ratio):
+            place = piece._replace(row=core.row + piece.row, col=core.col + piece.col)
+            result[(slice(None), *piece.slices)] = self._digital(sharpen(place)[0], place)
+        return result
 
     def _source(self, window: Window, margin: int) -> Source:
         return Source(self.scene, window, margin, self.system.upsampling, self.device)

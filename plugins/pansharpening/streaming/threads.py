@@ -34,7 +34,7 @@ class Workers:
         self._pool = ThreadPoolExecutor(self.count, 'sharpen', initializer=_alone)
 
     def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Results in the order of the items; at most two a thread are under way or waiting."""
+        """Results in the order of the items; one a thread may wait beside those under way."""
         waiting: deque[Future[R]] = deque()
         try:
             for item in items:

@@ -34,6 +34,7 @@ METHODS = [
     'BDSD-PC',
     'PRACS',
     'AWLP',
+    'SR-D',
     *PYRAMIDS,
 ]
 IN_THE_REFERENCE = {'GIHS': 'IHS'}  # names that differ there
