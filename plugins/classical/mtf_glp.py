@@ -68,7 +68,7 @@ class Pyramid(GlobalMethod):
 
         def made(pan: Field) -> Field:
             low = mtf_decimated(pan, gain, self.ratio)
-            return low.kept(pan.area.reduced(self.ratio), 16)
+            return low.kept(pan.area.reduced(self.ratio), 8)
 
         return pan.derived(('mtf', gain, self.ratio), made)
 

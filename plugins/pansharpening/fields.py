@@ -22,6 +22,9 @@ from plugins.pansharpening.scene import Window
 # with the outermost pixels twice.
 Border = Literal['wrap', 'replicate', 'mirror']
 
+# Products of matrices with less than some ten columns are made in another order of additions.
+NARROW = 64
+
 
 class Field:
     """An image of which any window can be had.
@@ -132,17 +135,22 @@ class Blocks:
         self.size, self.taken, self.step, self.first = size, taken, step, first
         self.border: Border = border
 
+    @property
+    def sides(self) -> tuple[int, int, int]:
+        """`size`, `taken` and `step`."""
+        return self.size, self.taken, self.step
+
+    def needed(self, window: Window) -> tuple[range, range]:
+        """Rows and columns of the input of all blocks that a window of the result touches."""
+        return self._needed(window.row, window.height), self._needed(window.col, window.width)
+
     def cut(self, field: Field, window: Window) -> Tensor:
-        """The input of all blocks that a window of the result touches.
+        """That input, block by block.
 
         Returns:
             (B, C, rows of blocks, columns of blocks, taken, taken), a view.
         """
-        rows, cols = (
-            self._needed(start, length)
-            for start, length in ((window.row, window.height), (window.col, window.width))
-        )
-        image = field.continued(rows, cols, self.border)
+        image = field.continued(*self.needed(window), self.border)
         return image.unfold(-2, self.taken, self.step).unfold(-2, self.taken, self.step)
 
     def join(self, blocks: Tensor, window: Window) -> Tensor:
@@ -184,16 +192,15 @@ class SeparableFilter:
     ) -> None:
         terms, phases, taps = vertical.shape
         taken = stride * (steps - 1) + taps
-        self.stride, self.phases = stride, phases
+        self.stride, self.phases, self.terms = stride, phases, terms
         self.blocks = Blocks(phases * steps, taken, stride * steps, first, border)
         down, along = np.zeros((2, terms, phases * steps, taken))
         for matrix, kernel in ((down, vertical), (along, horizontal)):
             for k in range(steps):
                 matrix[:, phases * k : phases * (k + 1), stride * k : stride * k + taps] = kernel
         # One product with all terms side by side, then one that sums over them.
-        self._along = along.transpose(2, 0, 1).reshape(taken, -1)  # (taken, terms size)
-        self._down = down.transpose(1, 2, 0).reshape(phases * steps, -1)  # (size, taken terms)
-        self._cache: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
+        self._along = _Placed(along.transpose(2, 0, 1).reshape(taken, -1))  # (taken, terms size)
+        self._down = _Placed(down.transpose(1, 2, 0).reshape(phases * steps, -1))
 
     def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Of the result for an input of a shape that is a multiple of `stride`."""
@@ -205,27 +212,35 @@ class SeparableFilter:
 
     def __call__(self, field: Field, window: Window) -> Tensor:
         """A window of the result, (B, C, height, width)."""
-        return self.blocks.join(self.product(self.blocks.cut(field, window)), window)
-
-    def product(self, blocks: Tensor) -> Tensor:
-        """Blocks of the input -> blocks of the result; (..., taken, taken) -> (..., size, size)."""
-        size, taken = self.blocks.size, self.blocks.taken
-        down, along = self._matrices(blocks)
+        blocks = self.blocks
+        wide = window._replace(width=max(window.width, NARROW))
+        image = field.continued(*blocks.needed(wide), blocks.border)
         # Half precision would cost 11-bit images their last bits.
-        with without_autocast(blocks):
-            rows = blocks.reshape(-1, taken) @ along  # (N taken, terms size)
-            rows = rows.view(-1, down.shape[1], size)  # (N, taken terms, size)
-            result = torch.bmm(down.expand(len(rows), -1, -1), rows)  # (N, size, size)
-        return result.view(*blocks.shape[:-2], size, size)
+        with without_autocast(image):
+            image = self._product(image)
+        row, col = window.row % blocks.size, window.col % blocks.size
+        return image[..., row : row + window.height, col : col + window.width]
 
-    def _matrices(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        key = (like.dtype, like.device)
-        found = self._cache.get(key)
-        if found is None:
-            with torch.inference_mode(False):  # what is kept may have to let gradients through
-                down, along = (torch.from_numpy(m) for m in (self._down, self._along))
-                found = self._cache[key] = (down.to(*key[::-1]), along.to(*key[::-1]))
-        return found
+    def _product(self, image: Tensor) -> Tensor:
+        """The input of whole blocks -> those blocks, (B, C, m, n) -> (B, C, H, W)."""
+        b, c, m, _ = image.shape
+        size, taken, step, terms = *self.blocks.sides, self.terms
+        down, along = self._down.like(image), self._along.like(image)
+        rows = image.unfold(-1, taken, step)  # (B, C, m, blocks, taken)
+        across = rows.shape[3]
+        rows = rows.reshape(-1, taken) @ along  # (B C m blocks, terms size)
+        rows = rows.view(b * c, m, across, terms, size).transpose(2, 3)
+        rows = rows.reshape(b * c, m * terms, across * size)
+        # Blocks of rows overlap; each is a matrix as it lies in memory.
+        cut = rows.unfold(1, taken * terms, step * terms).transpose(-1, -2)
+        factor = down.expand(cut.shape[1], -1, -1)  # (blocks, size, taken terms)
+        if rows.requires_grad:
+            result = torch.stack([torch.bmm(factor, part) for part in cut])
+        else:
+            result = image.new_empty(b * c, len(factor), size, across * size)
+            for part, place in zip(cut, result):
+                torch.bmm(factor, part, out=place)
+        return result.view(b, c, -1, across * size)
 
 
 class FourierFilter:
@@ -242,7 +257,7 @@ class FourierFilter:
         # Results that wrap around land in the margin that is cut off.
         taken = next_fast_len(size + 2 * reach, real=True)
         self.blocks = Blocks(size, taken, size, -reach, 'replicate')
-        self._response = np.fft.rfft2(kernel, s=(taken, taken))
+        self._response = _Placed(np.fft.rfft2(kernel, s=(taken, taken)))
 
     def of(self, field: Field) -> Field:
         """The filtered field."""
@@ -253,7 +268,23 @@ class FourierFilter:
         blocks = self.blocks.cut(field, window)
         with without_autocast(blocks):
             spectrum = torch.fft.rfft2(blocks)
-            spectrum = spectrum * torch.from_numpy(self._response).to(spectrum)
+            spectrum = spectrum * self._response.like(spectrum)
             result = torch.fft.irfft2(spectrum, s=(self.blocks.taken,) * 2)
         inside = slice(2 * self.reach, 2 * self.reach + self.blocks.size)
         return self.blocks.join(result[..., inside, inside], window)
+
+
+class _Placed:
+    """An array as a tensor of any dtype and device, made once for each."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+        self._tensors: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+
+    def like(self, tensor: Tensor) -> Tensor:
+        key = (tensor.dtype, tensor.device)
+        if key not in self._tensors:
+            with torch.inference_mode(False):  # what is kept may have to let gradients through
+                made = torch.from_numpy(np.ascontiguousarray(self._array))
+                self._tensors[key] = made.to(device=tensor.device, dtype=tensor.dtype)
+        return self._tensors[key]

@@ -16,8 +16,8 @@ from plugins.pansharpening.moments import (
     Counter,
     Moments,
     Percentile,
-    lower_counts,
-    upper_counts,
+    lower_bits,
+    upper_bits,
 )
 from plugins.pansharpening.precision import without_autocast
 from plugins.pansharpening.scene import Window
@@ -114,7 +114,7 @@ class GlobalMethod(Generator):
         def look(e: Field, p: Field, window: Window, valid: Tensor | None) -> dict[str, Moments]:
             images = {'pan': p.read(window), **self.measure(e, p, window)}
             if upper is not None:
-                upper.add(upper_counts(e.read(window), valid))
+                upper.add(upper_bits(e.read(window), valid))
             return {
                 name: Moments.of(image, _valid_at(valid, window, image))
                 for name, image in images.items()
@@ -125,13 +125,12 @@ class GlobalMethod(Generator):
                 moments[name] = moments[name].joined(part) if name in moments else part
         value = None
         if upper is not None:
-            percentile = Percentile(float(self.percentile or 0), upper.total)
-            lower = Counter()
-            for _ in scan(
-                lambda e, _, w, v: lower.add(lower_counts(e.read(w), percentile.bins, v))
-            ):
+            batch = moments['pan'].mean.shape[0]
+            counts = upper.total().view(batch, self.bands, -1)
+            percentile, lower = Percentile(float(self.percentile or 0), counts), Counter()
+            for _ in scan(lambda e, _, w, v: lower.add(lower_bits(e.read(w), percentile.upper, v))):
                 pass
-            value = percentile.value(lower.total)
+            value = percentile.value(lower.total().view(batch, self.bands, 2, -1))
         pan = moments.pop('pan')
         flat = pan.variance(slice(None)) == 0  # (B, 1)
         return {'flat': flat[..., None, None], 'count': pan.count, **self.solve(moments, value)}

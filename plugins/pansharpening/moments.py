@@ -39,7 +39,7 @@ class Moments(NamedTuple):
         # Relative to one of their pixels, so that constants leave no rounding behind.
         start = images[:, :, :1, :1].double()
         lines = torch.empty(b, h, k, w, dtype=torch.float64, device=images.device)
-        torch.sub(images.transpose(1, 2), start.transpose(1, 2), out=lines)
+        lines.copy_(images.transpose(1, 2)).sub_(start.transpose(1, 2))
         if valid is not None:
             lines *= valid.transpose(1, 2)
         # Line by line: small products that no number of threads cuts in other places.
@@ -87,55 +87,75 @@ class Moments(NamedTuple):
         return self.covariance(first, second) + product
 
 
-def upper_counts(images: Tensor, valid: Tensor | None = None) -> Tensor:
-    """How many values of each image have which upper 16 bits, as float32 in ascending order.
+class Counter:
+    """How often which 16 bits are seen in each of several images, whose blocks may come in any
+    order and from several threads.
 
-    Two looks at all pixels, one at the upper and one at the lower bits of those that matter, find
-    any percentile exactly.
+    Two looks at all pixels, one at the upper 16 bits of float32 numbers and one at the lower bits
+    of those that matter, find any percentile exactly.
+    """
+
+    SIZE = 65536
+    # Numbers that are gathered before they are counted, since the counts are many too.
+    GATHERED = 1 << 20
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: list[list[Tensor]] = []
+        self._counts: Tensor | None = None
+
+    def add(self, rows: list[Tensor]) -> None:
+        """What was seen in a block: of each image, integers from 0 to 65535."""
+        with self._lock:
+            self._waiting.append(rows)
+            if sum(row.numel() for some in self._waiting for row in some) > self.GATHERED:
+                self._count()
+
+    def total(self) -> Tensor:
+        """Of all that was added: (images, 65536) int64."""
+        with self._lock:
+            self._count()
+        assert self._counts is not None
+        return self._counts
+
+    def _count(self) -> None:
+        joined = [torch.cat(rows) for rows in zip(*self._waiting)]
+        self._waiting.clear()
+        if not joined:
+            return
+        if joined[0].is_meta:
+            found = joined[0].new_empty(len(joined), self.SIZE, dtype=torch.int64)
+        else:
+            found = torch.stack([torch.bincount(row, minlength=self.SIZE) for row in joined])
+        self._counts = found if self._counts is None else self._counts.add_(found)
+
+
+def upper_bits(images: Tensor, valid: Tensor | None = None) -> list[Tensor]:
+    """The upper 16 bits of float32 numbers, for `Counter`.
 
     Args:
         images: (B, K, h, w).
         valid: (B, 1, h, w) bool, which pixels count; None for all.
     Returns:
-        (B, K, 65536) int64.
+        Of each of the B K images, those of all pixels that count.
     """
-    key = _ordered(images) >> 16
-    return _counted(key, None if valid is None else valid.expand_as(key))
+    bits = (_bits(images) >> 16) & 0xFFFF
+    return _rows(bits, None if valid is None else valid.expand_as(bits))
 
 
-def lower_counts(images: Tensor, bins: Tensor, valid: Tensor | None = None) -> Tensor:
-    """The same by the lower 16 bits, of the values in each of the bins (B, K, n) of the upper ones.
+def lower_bits(images: Tensor, upper: Tensor, valid: Tensor | None = None) -> list[Tensor]:
+    """The lower 16 bits of the numbers that have certain upper ones, (B, K, n), for `Counter`.
 
     Returns:
-        (B, K n, 65536) int64.
+        Of each of the B K images n times: those of all pixels that count.
     """
-    key = _ordered(images)
-    found = []
-    for i in range(bins.shape[2]):
-        chosen = (key >> 16) == bins[:, :, i, None, None]
-        found.append(_counted(key & 0xFFFF, chosen if valid is None else chosen & valid))
-    return torch.stack(found, 2).flatten(1, 2)
-
-
-class Counter:
-    """Counts of all blocks, to which several threads may add in any order.
-
-    Attributes:
-        total: (B, K, 65536) int64.
-    """
-
-    total: Tensor
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def add(self, counts: Tensor) -> None:
-        """Those of a block."""
-        with self._lock:
-            if hasattr(self, 'total'):
-                self.total += counts
-            else:
-                self.total = counts
+    bits = _bits(images)
+    high = (bits >> 16) & 0xFFFF
+    rows = []
+    for i in range(upper.shape[2]):
+        chosen = high == upper[:, :, i, None, None].to(torch.int32)
+        rows.append(_rows(bits & 0xFFFF, chosen if valid is None else chosen & valid))
+    return [row for group in zip(*rows) for row in group]
 
 
 class Percentile:
@@ -145,52 +165,46 @@ class Percentile:
 
     Args:
         percent: which one, 0 for the minimum.
-        upper: (B, K, 65536) counts by the upper 16 bits.
+        counts: (B, K, 65536) of the upper 16 bits.
+
+    Attributes:
+        upper: (B, K, 2), the upper bits of the two numbers between which it lies.
     """
 
-    def __init__(self, percent: float, upper: Tensor) -> None:
-        count = upper.sum(2)  # (B, K)
+    def __init__(self, percent: float, counts: Tensor) -> None:
+        # Negative numbers come first, and their bits ascend the wrong way round.
+        positive, negative = counts.split(32768, 2)
+        ordered = torch.cat([negative.flip(2), positive], 2)
+        count = ordered.sum(2)  # (B, K)
         place = (percent / 100 * count + 0.5).clamp(min=1).minimum(count.double())
         below = place.floor().clamp(min=1)
         ranks = torch.stack([below, (below + 1).minimum(count.double())], 2).long()  # (B, K, 2)
-        self.share = (place - below).clamp(min=0)
-        ends = upper.cumsum(2)  # (B, K, 65536)
-        self.bins = torch.searchsorted(ends, ranks).clamp(max=65535)  # (B, K, 2)
-        self.ranks = ranks - (ends - upper).gather(2, self.bins)  # inside their bins
-        self.empty = count == 0
+        self._share = (place - below).clamp(min=0)
+        ends = ordered.cumsum(2)  # (B, K, 65536)
+        bins = torch.searchsorted(ends, ranks).clamp(max=65535)  # (B, K, 2)
+        self._ranks = ranks - (ends - ordered).gather(2, bins)  # inside their bins
+        self._negative = bins < 32768
+        self.upper = torch.where(self._negative, 65535 - bins, bins - 32768)
+        self._empty = count == 0
 
-    def value(self, lower: Tensor) -> Tensor:
-        """(B, K) float64 from the counts (B, 2 K, 65536) by the lower bits in `bins`; 0 of
-        nothing."""
-        b, k = self.share.shape
-        ends = lower.view(b, k, 2, -1).cumsum(3)
-        low_bits = torch.searchsorted(ends, self.ranks[..., None])[..., 0].clamp(max=65535)
-        values = _number((self.bins << 16) + low_bits).double()  # (B, K, 2)
-        value = values[..., 0] + self.share * (values[..., 1] - values[..., 0])
-        return torch.where(self.empty, 0, value)
-
-
-def _ordered(images: Tensor) -> Tensor:
-    """float32 numbers as integers from 0 to 2**32 in the same order, int64."""
-    bits = images.float().contiguous().view(torch.int32)
-    # The bits of negative numbers ascend the wrong way round.
-    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long() + 2**31
+    def value(self, counts: Tensor) -> Tensor:
+        """(B, K) float64 from the counts (B, K, 2, 65536) of the lower bits; 0 of nothing."""
+        ordered = torch.where(self._negative[..., None], counts.flip(3), counts)
+        lower = torch.searchsorted(ordered.cumsum(3), self._ranks[..., None])[..., 0]
+        lower = lower.clamp(max=65535)
+        lower = torch.where(self._negative, 65535 - lower, lower)
+        bits = (self.upper << 16) + lower
+        values = bits.to(torch.int32).view(torch.float32).double()  # (B, K, 2)
+        value = values[..., 0] + self._share * (values[..., 1] - values[..., 0])
+        return torch.where(self._empty, 0, value)
 
 
-def _number(ordered: Tensor) -> Tensor:
-    bits = (ordered - 2**31).to(torch.int32)
-    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(torch.float32)
+def _bits(images: Tensor) -> Tensor:
+    return images.float().contiguous().view(torch.int32)
 
 
-def _counted(key: Tensor, chosen: Tensor | None) -> Tensor:
-    b, k = key.shape[:2]
-    if key.is_meta:
-        return key.new_empty(b, k, 65536)
-    rows = [
-        torch.bincount(
-            key[i, j].flatten() if chosen is None else key[i, j][chosen[i, j]], minlength=65536
-        )
-        for i in range(b)
-        for j in range(k)
-    ]
-    return torch.stack(rows).view(b, k, 65536)
+def _rows(bits: Tensor, chosen: Tensor | None) -> list[Tensor]:
+    flat = bits.flatten(0, 1)  # (B K, h, w)
+    if chosen is None or flat.is_meta:
+        return [row.flatten() for row in flat]
+    return [row[some] for row, some in zip(flat, chosen.flatten(0, 1))]

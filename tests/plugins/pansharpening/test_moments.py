@@ -5,7 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.pansharpening.moments import Moments, Percentile, lower_counts, upper_counts
+from plugins.pansharpening.moments import (
+    Counter,
+    Moments,
+    Percentile,
+    lower_bits,
+    upper_bits,
+)
 
 
 def pieces(image: torch.Tensor, rows: int, cols: int) -> list[torch.Tensor]:
@@ -66,8 +72,13 @@ def test_blocks_without_data_change_nothing():
 def test_percentiles_are_those_of_matlab(values, percent, cut):
     image = torch.tensor(values, dtype=torch.float32).view(1, 1, 1, -1)
     parts = [part for part in (image[..., :cut], image[..., cut:]) if part.numel()]
-    percentile = Percentile(percent, sum(upper_counts(part) for part in parts))
-    found = percentile.value(sum(lower_counts(part, percentile.bins) for part in parts))
+    upper, lower = Counter(), Counter()
+    for part in parts:
+        upper.add(upper_bits(part))
+    percentile = Percentile(percent, upper.total().view(1, 1, -1))
+    for part in parts:
+        lower.add(lower_bits(part, percentile.upper))
+    found = percentile.value(lower.total().view(1, 1, 2, -1))
     # MATLAB's prctile: sorted value i of n is the percentile 100 (i - 1/2) / n.
     expected = np.percentile(np.array(values, np.float32).astype(float), percent, method='hazen')
     np.testing.assert_allclose(float(found), expected, rtol=1e-12, atol=1e-30)
