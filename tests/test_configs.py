@@ -10,9 +10,12 @@ import pytest
 from toolkit.cli import main
 from toolkit.config import load
 from toolkit.config.check import check
-from toolkit.config.find import named_configs
+from toolkit.config.find import named_configs, named_studies
+from toolkit.study.plan import make_plan
+from toolkit.study.studyfile import read_study
 
 CONFIGS = named_configs()
+STUDIES = named_studies()
 
 
 def embedded(name):
@@ -24,11 +27,19 @@ def embedded(name):
 
 def test_there_are_configs():
     assert {'ldpnet/ldpnet_2022', 'baselines/exp_synthetic'} <= set(CONFIGS)
+    assert {'ldpnet/studies/demo', 'baselines/studies/methods'} <= set(STUDIES)
 
 
 @pytest.mark.parametrize('name', CONFIGS)
 def test_is_right(name):
     assert [str(problem) for problem in check(load(name))] == []
+
+
+@pytest.mark.parametrize('name', STUDIES)
+def test_a_study_is_right(name):
+    plan = make_plan(read_study(name), open_data=False)
+    assert plan.warnings == []
+    assert len(plan.runs) >= 6
 
 
 @pytest.mark.parametrize('name', CONFIGS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
@@ -16,6 +15,10 @@ LOCK = '.lock'
 CAPSULE = 'capsule.json'
 # By any of these a folder is known to hold a run.
 TRACES = (CAPSULE, 'metrics.jsonl', f'checkpoints/{checkpoint.LAST}')
+
+
+class BusyError(ToolkitError):
+    """A folder in which another process is working."""
 
 
 def holds_run(work_dir: Path) -> bool:
@@ -44,14 +47,14 @@ def check(work_dir: Path, resume: bool) -> None:
 
 
 @contextmanager
-def claimed(work_dir: Path) -> Iterator[None]:
-    """Be the only run in the folder inside; it is made if it is not there.
+def claimed(work_dir: Path, what: str = 'run') -> Iterator[None]:
+    """Be the only run, or other `what`, in the folder inside; it is made if it is not there.
 
     Raises:
-        ToolkitError: another process runs there.
+        BusyError: another process is working there.
         RunError: the folder cannot be made or written.
     """
-    descriptor = distributed.on_main(lambda: _lock(work_dir))
+    descriptor = distributed.on_main(lambda: _lock(work_dir, what))
     try:
         yield
     finally:
@@ -59,7 +62,7 @@ def claimed(work_dir: Path) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _lock(work_dir: Path) -> int:
+def _lock(work_dir: Path, what: str) -> int:
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(work_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -70,24 +73,7 @@ def _lock(work_dir: Path) -> int:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        raise ToolkitError(
-            f'another run is working in {work_dir}; wait for it, or choose another --work-dir'
+        raise BusyError(
+            f'another {what} is working in {work_dir}; wait for it, or choose another --work-dir'
         ) from error
     return descriptor
-
-
-def write(path: Path, text: str) -> None:
-    """Write a text file whole or not at all.
-
-    Raises:
-        RunError: it cannot be written.
-    """
-    temporary = path.with_name(f'.{path.name}.tmp')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding='utf-8')
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise RunError(f'cannot write {path}: {error.strerror}') from error
