@@ -9,16 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from toolkit.engine import checkpoint, distributed
-from toolkit.errors import RunError, ToolkitError
+from toolkit.errors import BusyError, RunError, ToolkitError
 
 LOCK = '.lock'
 CAPSULE = 'capsule.json'
 # By any of these a folder is known to hold a run.
 TRACES = (CAPSULE, 'metrics.jsonl', f'checkpoints/{checkpoint.LAST}')
-
-
-class BusyError(ToolkitError):
-    """A folder in which another process is working."""
 
 
 def holds_run(work_dir: Path) -> bool:
@@ -77,3 +73,14 @@ def _lock(work_dir: Path, what: str) -> int:
             f'another {what} is working in {work_dir}; wait for it, or choose another --work-dir'
         ) from error
     return descriptor
+
+
+def is_busy(work_dir: Path) -> bool:
+    """Whether another process is the run in the folder."""
+    if not (work_dir / LOCK).exists():
+        return False
+    try:
+        os.close(_lock(work_dir, 'run'))
+    except BusyError:
+        return True
+    return False

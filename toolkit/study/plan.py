@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit.bench.cost import Row, cost
+from toolkit.bench.cost import cost
 from toolkit.build import fill
 from toolkit.config import Config, ConfigError, Problem
 from toolkit.config.check import check
@@ -104,6 +104,7 @@ class _Planner:
         self.composer = Composer(study)
         self.identities = Identities(open_data)
         self.problems: dict[Problem, list[str]] = {}
+        self.uncounted: list[str] = []
         self._costs: dict[str, tuple[int | None, int | None]] = {}
         self._reported: dict[str, dict[str, bool]] = {}
         self._bases: dict[str, Config | None] = {}
@@ -132,7 +133,7 @@ class _Planner:
             self.study,
             runs,
             {name: self._base_cost(name) for name in data},
-            list(self._warnings(cells, configs)),
+            [*self._warnings(cells, configs), *self.uncounted],
             list(self.identities.problems.values()),
         )
 
@@ -270,13 +271,16 @@ class _Planner:
             model = fill(RunConfig, config.tree).model
             try:
                 with config.placing():
-                    whole: Row = cost(model)[0]
+                    whole = cost(model)[0]
                 self._costs[text] = whole.parameters, whole.macs
             except ToolkitError:
                 raise
-            except (RuntimeError, NotImplementedError):
-                # Some methods look at values, which the meta device does not have.
+            except Exception as error:  # a part may need values, which the meta device has not
                 self._costs[text] = None, None
+                reason = f'{type(error).__name__}: {error}'.split('\n')[0]
+                self.uncounted.append(
+                    f'{config.place("model")}: model: parameters and MACs are not known ({reason})'
+                )
         return self._costs[text]
 
     def _warnings(self, cells: list[_Cell], configs: Mapping[int, Config | None]) -> Iterator[str]:

@@ -19,7 +19,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import ToolkitError
+from toolkit.errors import BusyError, ToolkitError
 from toolkit.files import no_room
 from toolkit.study.job import Job, JobRun, Status, note, now, read_status
 
@@ -90,6 +90,12 @@ class Record:
             status = self._timed(name)
             self._put(name, status.replaced(ended=now(), memory=peak_memory(), **changes))
 
+    def leave(self, message: str) -> None:
+        """Another process has the runs; what it writes of them stays."""
+        with self._lock:
+            for name in self.open:
+                self.statuses[name] = self.statuses[name].replaced(status='failed', message=message)
+
     def note_training(self, name: str, seconds: float) -> None:
         """The training in this run's folder is over and took so long in all."""
         with self._lock:
@@ -142,6 +148,8 @@ def work(job: Job) -> tuple[dict[str, Status], bool]:
     except Interrupted:
         for name in record.open:
             record.end(name, status='waiting')
+    except BusyError as error:
+        record.leave(str(error))
     except Exception as error:
         full = no_room(error)
         for name in record.open:
@@ -210,7 +218,7 @@ def _train(folder: Path, record: Record) -> None:
             with config.placing():
                 result = train(run, folder, resume=workdir.holds_run(folder), capsule_input=given)
             break
-        except workdir.BusyError:
+        except BusyError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import toolkit
 from toolkit.errors import ToolkitError
 from toolkit.study.job import Ended, Job
 from toolkit.study.launchers.remote import RemoteLauncher, environment, remote
+
+CONNECT_SECONDS = 5.0
 
 
 class RayLauncher(RemoteLauncher):
@@ -55,20 +58,20 @@ class RayLauncher(RemoteLauncher):
         paths = [str(Path(toolkit.__file__).resolve().parents[1]), os.environ.get('PYTHONPATH', '')]
         variables = {**environment(), 'PYTHONPATH': os.pathsep.join(filter(None, paths))}
         try:
+            _reach(self.address)
             ray.init(
                 self.address,
                 runtime_env={'env_vars': variables},
                 log_to_driver=False,
                 logging_level='error',
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:  # a ConnectionError is an OSError
             raise ToolkitError(
                 f'no Ray cluster at {self.address!r} ({str(error).splitlines()[0]}); start one by '
                 '`ray start --head` here and `ray start --address HOST:6379` on the other nodes'
             ) from error
         self._ray = ray
-        # Ray starts a task anew by itself only where its node is known to be gone; the study then
-        # has to know, as it counts attempts.
+        # The study itself starts a task anew whose node is gone, to say so and to count it.
         self._task = ray.remote(num_cpus=self.threads or 1, num_gpus=self.gpus or 0, max_retries=0)(
             remote
         )
@@ -94,7 +97,7 @@ class RayLauncher(RemoteLauncher):
             try:
                 found.append(self._ray.get(reference))
             except self._ray.exceptions.RayTaskError:
-                raise
+                raise  # a mistake of ours
             except self._ray.exceptions.RayError:
                 found.append(Ended(job, {}, lost=True))
         self._fill()
@@ -114,3 +117,14 @@ class RayLauncher(RemoteLauncher):
                 self._ray.wait(list(self._running), num_returns=len(self._running), timeout=60)
             self._forget_stop()
             self._ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Find at once that nothing answers at HOST:PORT; Ray itself asks again for minutes.
+
+    Raises:
+        OSError: nothing does.
+    """
+    host, _, port = address.rpartition(':')
+    if host and '/' not in host and port.isdigit():
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from toolkit.study.supervise import supervise
 
 # In the study's folder while its runs are asked to stop: 1 to save and end, 2 to end at once.
 STOP = '.stop'
+# For runs that an earlier study left behind to save and end.
+LEFT_SECONDS = 60.0
 # What runs need of the environment that the study was started in.
 PASSED_ON = ('TOOLKIT_DATA', 'PYTHONPATH')
 
@@ -37,9 +40,20 @@ class RemoteLauncher(Launcher):
         if self._stop_file is None:
             # A study's runs lie in STUDY/runs/ID.
             self._stop_file = Path(jobs[0].runs[0].folder).parents[1] / STOP
+            self._end_what_is_left(jobs)
             self._stop_file.unlink(missing_ok=True)
         for job in jobs:
             self._submit(job, str(self._stop_file))
+
+    def _end_what_is_left(self, jobs: Sequence[Job]) -> None:
+        """Stop runs that a study which was killed has left running elsewhere; they save first."""
+        from toolkit.engine import workdir
+
+        deadline = time.monotonic() + LEFT_SECONDS
+        folders = [Path(job.trained_in) for job in jobs if job.trained_in is not None]
+        while any(workdir.is_busy(folder) for folder in folders) and time.monotonic() < deadline:
+            self.stop()
+            time.sleep(1)
 
     @abstractmethod
     def _submit(self, job: Job, stop_file: str) -> None:

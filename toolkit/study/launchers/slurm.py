@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.errors import ToolkitError
@@ -49,19 +50,8 @@ class SlurmLauncher(RemoteLauncher):
             raise ToolkitError(
                 "the launcher 'slurm' needs submitit: pip install 'ablakit[slurm]'"
             ) from error
+        executor = self._executor(submitit, Path(jobs[0].runs[0].folder).parents[1] / LOGS)
         super().start(jobs)
-        assert self._stop_file is not None
-        folder = self._stop_file.parent / LOGS
-        try:
-            executor = submitit.AutoExecutor(folder=folder, cluster=self.cluster)
-            executor.update_parameters(name='study', cpus_per_task=self.threads or 1)
-            if self.gpus:
-                executor.update_parameters(gpus_per_node=1)
-            if self.cluster == 'slurm' and self.jobs is not None:
-                executor.update_parameters(slurm_array_parallelism=self.jobs)
-            executor.update_parameters(**self.options)
-        except (RuntimeError, NameError, TypeError, ValueError) as error:
-            raise ToolkitError(f'SLURM cannot be used: {error}') from error
         queued, self._queued = self._queued, []
         variables = environment()
         submitted = executor.map_array(
@@ -72,6 +62,31 @@ class SlurmLauncher(RemoteLauncher):
             [variables] * len(queued),
         )
         self._running += zip(submitted, [job for job, _ in queued], strict=True)
+
+    def _executor(self, submitit: Any, folder: Path) -> Any:
+        try:
+            executor = submitit.AutoExecutor(folder=folder, cluster=self.cluster)
+            executor.update_parameters(name='study', cpus_per_task=self.threads or 1)
+            if self.gpus:
+                executor.update_parameters(gpus_per_node=1)
+            if self.cluster == 'slurm' and self.jobs is not None:
+                executor.update_parameters(slurm_array_parallelism=self.jobs)
+            executor.update_parameters(**self.options)
+        except (RuntimeError, NameError, TypeError, ValueError) as error:
+            raise ToolkitError(f'SLURM cannot be used: {error}') from error
+        return executor
+
+    def _end_what_is_left(self, jobs: Sequence[Job]) -> None:
+        """Also takes out of the queue what a study that was killed has submitted."""
+        import submitit
+
+        assert self._stop_file is not None
+        folder = self._stop_file.parent / LOGS
+        for submitted in folder.glob('*_submitted.pkl') if self.cluster == 'slurm' else ():
+            name = submitted.name.removesuffix('_submitted.pkl')
+            if not (folder / f'{name}_0_result.pkl').exists():
+                submitit.SlurmJob(folder, name).cancel(check=False)
+        super()._end_what_is_left(jobs)
 
     def _submit(self, job: Job, stop_file: str) -> None:
         self._queued.append((job, stop_file))
