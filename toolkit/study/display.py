@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -33,6 +34,10 @@ class Display:
     def __init__(self, placed: list[Placed]) -> None:
         self._placed = {entry.run.id: entry for entry in placed}
         self._open = {entry.run.id for entry in placed if entry.todo}
+        # Equal runs share a folder, and what becomes of it.
+        self._sharing: dict[Path, list[str]] = {}
+        for entry in placed:
+            self._sharing.setdefault(entry.folder, []).append(entry.run.id)
         self.statuses = {entry.run.id: Status() if entry.todo else entry.status for entry in placed}
         self._begun = time.monotonic()
         self._looked = 0.0
@@ -52,7 +57,8 @@ class Display:
         if self._live is not None:
             self._live.update(self._table())
             self._live.stop()
-        self.say(self._summary())
+        else:
+            self.say(self._summary())
 
     def say(self, line: str) -> None:
         """Print a line, above the table where there is one."""
@@ -73,8 +79,8 @@ class Display:
         for name, status in statuses.items():
             if name in self._open:
                 self._open.discard(name)
-                self.statuses[name] = status
-                if self._live is None or status.status == 'failed':
+                self._set(name, status)
+                if self._live is None:
                     self.say(f'{name}: {_event(status)}')
 
     def _look(self) -> None:
@@ -86,7 +92,11 @@ class Display:
                 continue
             if self._live is None and status.status == 'running' != self.statuses[name].status:
                 self.say(f'{name}: started')
-            self.statuses[name] = status
+            self._set(name, status)
+
+    def _set(self, name: str, status: Status) -> None:
+        for other in self._sharing[self._placed[name].folder]:
+            self.statuses[other] = status
 
     def _summary(self) -> str:
         counts = Counter(status.status for status in self.statuses.values())

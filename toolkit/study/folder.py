@@ -112,7 +112,13 @@ def place_runs(plan: Plan, folder: Path, choice: Choice) -> list[Placed]:
     _refuse_changed(placed, choice)
     others = list(_others(folder))
     keys = {Identity(**o.status.identity).key: o for o in others if _is_result(o)}
-    first: dict[str, int] = {}
+    first = {
+        entry.identity.key: number
+        for number, entry in enumerate(placed)
+        if not entry.todo
+        and entry.status.status == 'finished'
+        and entry.status.identity == entry.identity.to_dict()
+    }
     for number, entry in enumerate(placed):
         key = entry.identity.key
         if entry.todo and entry.identity.data is not None:
@@ -120,8 +126,10 @@ def place_runs(plan: Plan, folder: Path, choice: Choice) -> list[Placed]:
                 other = keys[key]
                 placed[number] = Placed(entry.run, other.folder, other.status)
             elif key in first:  # an equal run of this study does for both
-                placed[number] = replace(entry, folder=placed[first[key]].folder, todo=False)
-        first.setdefault(key, number)
+                twin = placed[first[key]]
+                placed[number] = replace(entry, folder=twin.folder, status=twin.status, todo=False)
+        if entry.todo:
+            first.setdefault(key, number)
     return _with_training(placed, others)
 
 

@@ -121,11 +121,21 @@ def test_equal_runs_of_other_studies_are_taken_over(here):
     assert go(here, 'work/second', study='second', variants=variants)[1] == ['base-s0']
 
 
-def test_equal_runs_of_a_study_are_run_once(here):
+def test_equal_runs_of_a_study_are_run_once(here, capsys):
     variants = {'full': {}, 'twin': {}}
     assert go(here, variants=variants)[1] == ['full-s0', 'full-s1']
     runs = json.loads(Path('work/tiny/plan.json').read_text())['runs']
     assert [run['folder'] for run in runs] == ['runs/full-s0', 'runs/full-s1'] * 2
+    assert '4 of 4 runs finished' in capsys.readouterr().out
+
+
+def test_an_equal_run_that_is_not_chosen_does_not_keep_the_other_from_it(here):
+    variants = {'full': {}, 'twin': {}}
+    assert go(here, variants=variants, choice=Choice(variants=['twin'])) == (
+        0,
+        ['twin-s0', 'twin-s1'],
+    )
+    assert go(here, variants=variants) == (0, [])
 
 
 def test_runs_that_differ_in_their_test_alone_are_one_job(here):
