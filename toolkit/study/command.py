@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.errors import ToolkitError, did_you_mean
-from toolkit.study.studyfile import Study, read_study
+from toolkit.study.spec import Study
+from toolkit.study.studyfile import read_study
 
 REPORT = 'report.html'
 
 
 def show_plan(file: str, work_dir: Path | None, plugins: Sequence[str] = ()) -> int:
     """`toolkit study FILE --plan`; returns the exit status."""
-    from toolkit.study.folder import Choice, check_folder, place_runs
+    from toolkit.study.folder import check_folder
+    from toolkit.study.place import Choice, place_runs
     from toolkit.study.plan import make_plan
     from toolkit.study.planned import plan_text
 
@@ -48,7 +50,8 @@ def run(
 ) -> int:
     """`toolkit study FILE`: runs what is to be run, then writes tables and report; returns the exit
     status."""
-    from toolkit.study.folder import Choice, check_folder
+    from toolkit.study.folder import check_folder
+    from toolkit.study.place import Choice
     from toolkit.study.plan import make_plan
     from toolkit.study.run import run_study
 

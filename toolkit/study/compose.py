@@ -11,7 +11,7 @@ from toolkit.config import Config, ConfigError, Problem
 from toolkit.config.load import Draft, draft, find_base, merge
 from toolkit.config.override import assign
 from toolkit.config.yamlfile import Origins, Path_, split
-from toolkit.study.studyfile import BASE, Study
+from toolkit.study.spec import BASE, Study
 
 
 class Composer:

@@ -16,8 +16,8 @@ from rich.text import Text
 from toolkit.engine.hooks.progress import duration
 from toolkit.errors import ToolkitError
 from toolkit.study import progress
-from toolkit.study.folder import Placed
 from toolkit.study.job import Status, read_status
+from toolkit.study.place import Placed
 
 # Statuses are read from disk, perhaps a shared one.
 LOOK_SECONDS = 1.0
@@ -48,7 +48,7 @@ class Display:
             self._live = Live(self._table(), console=Console(), refresh_per_second=2)
             self._live.start()
         else:
-            done = len(self.statuses) - len(self._open)
+            done = sum(status.status == 'finished' for status in self.statuses.values())
             self.say(f'{len(self.statuses)} runs: {len(self._open)} to do, {done} done before')
         return self
 

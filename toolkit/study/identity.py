@@ -28,7 +28,7 @@ from toolkit.errors import PartError, ToolkitError
 NOTES = ('extra', 'plugins')
 TEST = ('test_dataloader', 'test_evaluator')
 # What any run goes through.
-ENGINE = ('toolkit.engine.train', 'toolkit.engine.evaluate')
+ENGINE = ('toolkit.build', 'toolkit.engine.train', 'toolkit.engine.evaluate')
 # Their figures depend on these too.
 PACKAGES = ('torch', 'numpy', 'mmengine')
 

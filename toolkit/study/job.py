@@ -13,7 +13,13 @@ from typing import Any, Literal
 from toolkit.errors import ToolkitError
 from toolkit.files import write
 
+# In a study's folder.
+PLAN = 'plan.json'
+STUDY = 'study.yaml'
+RUNS = 'runs'
+# In a run's.
 STATUS = 'status.json'
+METRICS = 'metrics.json'
 OUTPUT = 'output.log'
 State = Literal['waiting', 'running', 'finished', 'failed']
 
@@ -24,7 +30,8 @@ class Status:
 
     Attributes:
         attempts: times that it was started.
-        seconds: that it has run in all, a training that several runs share included.
+        seconds: that it has run in all, without imports; a training that several runs share is
+            included in each.
         train_seconds: those of the training, in whose folder this is.
         memory: highest resident memory of its process in bytes.
         started: when first, in ISO 8601.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,10 +19,8 @@ from toolkit.engine.evaluator import metric_names
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.study.compose import Composer
 from toolkit.study.identity import NOTES, Identities, Identity
-from toolkit.study.studyfile import CHANGES, DIRECTIONS, Study
-
-# A run's folder is named after it; file systems allow 255 bytes.
-LONGEST_ID = 120
+from toolkit.study.naming import Names, fold_number, short
+from toolkit.study.spec import CHANGES, DIRECTIONS, Study
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,7 @@ class _Planner:
             assert config is not None
             reported.update(self._metrics(config))
         self._check_metrics(reported)
-        names = _Names()
+        names = Names()
         runs = []
         for number, cell in enumerate(cells):
             runs += self._runs(cell, configs[number], names)
@@ -212,7 +209,7 @@ class _Planner:
 
     # -- runs ------------------------------------------------------------------------------------
 
-    def _runs(self, cell: _Cell, first: Config | None, names: _Names) -> list[PlannedRun]:
+    def _runs(self, cell: _Cell, first: Config | None, names: Names) -> list[PlannedRun]:
         assert first is not None
         spec = self.study.spec
         changes = tuple(str(c) for c in own_changes(self._base(cell.data), first))
@@ -226,8 +223,8 @@ class _Planner:
         ):
             config = self._compose(cell, fold, seed)
             identity = self.identities.of(config, fill(RunConfig, config.tree))
-            value = _fold(spec.folds.values, fold) if spec.folds else None
-            parts = [cell.variant, *_short(cell.settings), *filter(None, [cell.data])]
+            value = fold_number(spec.folds.values, fold) if spec.folds else None
+            parts = [cell.variant, *short(cell.settings), *filter(None, [cell.data])]
             parts += [] if value is None else [f'f{value}']
             runs.append(
                 PlannedRun(
@@ -316,31 +313,3 @@ def own_changes(before: Config | None, after: Config) -> list[Change]:
         for change in diff(before.tree, after.tree)
         if not any(split(change.path)[: len(path)] == path for path in shared)
     ]
-
-
-def _fold(values: list[Any], number: int) -> int:
-    whole = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
-    return values[number] if whole else number
-
-
-def _short(settings: Mapping[str, Any]) -> list[str]:
-    return [f'{path.rpartition(".")[2]}={_word(value)}' for path, value in settings.items()]
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, Mapping) and isinstance(value.get('type'), str):
-        return value['type']
-    return flow(value)
-
-
-class _Names:
-    """Names for folders, no two the same."""
-
-    def __init__(self) -> None:
-        self._used: dict[str, int] = {}
-
-    def new(self, wanted: str) -> str:
-        name = re.sub(r'[^\w.=+-]+', '_', wanted)[:LONGEST_ID].lstrip('.')
-        # Not told apart by case either: some file systems do not.
-        count = self._used[name.lower()] = self._used.get(name.lower(), 0) + 1
-        return name if count == 1 else self.new(f'{name[: LONGEST_ID - 8]}_{count}')

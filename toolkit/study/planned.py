@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from toolkit.study.folder import Placed
+from toolkit.study.place import Placed
 from toolkit.study.plan import Plan, PlannedRun
 
 # Of a line that tells a change; a part that is added may have many arguments.

@@ -12,17 +12,10 @@ from toolkit.config.yamlfile import ConfigError
 from toolkit.engine import workdir
 from toolkit.engine.signals import SIGNALS, exit_status
 from toolkit.study.display import Display
-from toolkit.study.folder import (
-    Choice,
-    Placed,
-    changed_code,
-    check_folder,
-    place_runs,
-    prepare,
-    write_plan,
-)
+from toolkit.study.folder import check_folder, prepare, write_plan
 from toolkit.study.job import Ended, Job
 from toolkit.study.launchers import Launcher
+from toolkit.study.place import Choice, Placed, changed_code, place_runs
 from toolkit.study.plan import Plan
 
 TICK_SECONDS = 0.1

@@ -135,6 +135,8 @@ def peak_memory() -> int | None:
 
 def work(job: Job) -> tuple[dict[str, Status], bool]:
     """Do a job; returns the runs' statuses, and whether the disk is full."""
+    with contextlib.suppress(Exception):  # what is wrong is said where it is used
+        _config(job.runs[0].path)  # imports everything, which is no part of what a run takes
     record = Record(job)
     todo = [run for run in job.runs if run.id in record.open]
     full = False

@@ -1,4 +1,4 @@
-"""The engine's tiny parts are a plugin of these studies, and of no other tests."""
+"""The plugins that a study names are known while its test runs, and to no other test."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from toolkit import plugins
 from toolkit.registry import kinds
 
 
-@pytest.fixture(scope='package', autouse=True)
-def tiny_plugin() -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def plugins_of_this_test() -> Iterator[None]:
+    before = set(plugins._roots)
     yield
-    plugins._roots.pop('tiny', None)
+    added = set(plugins._roots) - before
+    for name in added:
+        plugins._roots.pop(name)
+        sys.modules.pop(name, None)
     plugins._clear()
     for kind in kinds().values():
         for name, part in list(kind._module_dict.items()):
-            if part.__module__ == 'tiny':
+            if part.__module__ in added:
                 del kind._module_dict[name]
-    sys.modules.pop('tiny', None)

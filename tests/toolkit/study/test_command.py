@@ -11,7 +11,7 @@ from tests.toolkit.study import studies
 from tests.toolkit.study.test_folder import ALL, Pretender
 from toolkit.cli import main
 from toolkit.study import command
-from toolkit.study.studyfile import Study
+from toolkit.study.spec import Study
 
 
 @pytest.fixture

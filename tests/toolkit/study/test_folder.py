@@ -11,9 +11,10 @@ import pytest
 from tests.toolkit.study import studies
 from toolkit.cli import main
 from toolkit.errors import ToolkitError
-from toolkit.study.folder import Choice, check_folder, place_runs, prepare, write_plan
+from toolkit.study.folder import check_folder, prepare, write_plan
 from toolkit.study.job import Ended, Status, read_status
 from toolkit.study.launchers import Launcher
+from toolkit.study.place import Choice, place_runs
 from toolkit.study.plan import make_plan
 from toolkit.study.run import run_study
 from toolkit.study.studyfile import read_study

@@ -15,8 +15,9 @@ import pytest
 from tests.toolkit.study import studies
 from toolkit.engine.loops import TrainLoop
 from toolkit.study import supervise, worker
-from toolkit.study.folder import Choice, place_runs, prepare
+from toolkit.study.folder import prepare
 from toolkit.study.job import Job, JobRun, read_status
+from toolkit.study.place import Choice, place_runs
 from toolkit.study.plan import make_plan
 from toolkit.study.studyfile import read_study
 

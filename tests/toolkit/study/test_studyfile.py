@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from toolkit.cli import main
 from toolkit.config import ConfigError
-from toolkit.study.studyfile import Budget, read_study
+from toolkit.study.spec import Budget
+from toolkit.study.studyfile import read_study
 
 # Line 1 to 4 of every file below.
 HEAD = 'study: s\nbase: ldpnet/ldpnet_2022_synthetic\nvariants:\n  full: {}\n'
@@ -164,7 +165,7 @@ def test_times(time, seconds):
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=3), st.integers(0, 2**31), st.data())
 def test_a_sample_is_a_part_of_the_grid_and_the_same_each_time(sizes, seed, data):
     from toolkit.config import Config
-    from toolkit.study.studyfile import Sample, Spec, Study
+    from toolkit.study.spec import Sample, Spec, Study
 
     axes = {f'a.{i}': list(range(size)) for i, size in enumerate(sizes)}
     whole = Study(Config('s', {}), Spec('s', 'b', {'v': {}}, axes=axes)).settings()
