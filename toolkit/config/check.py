@@ -297,7 +297,8 @@ def _words(annotation: Any) -> str:
     if inspect.isclass(origin) and issubclass(origin, PurePath):
         return 'a path'
     if inspect.isclass(origin) and issubclass(origin, Sequence):
-        return 'a list' + (f' (each {_words(arguments[0])})' if arguments else '')
+        known = arguments and arguments[0] is not Any
+        return 'a list' + (f' (each {_words(arguments[0])})' if known else '')
     return getattr(origin, '__name__', str(origin))
 
 

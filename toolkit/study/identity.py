@@ -11,7 +11,7 @@ import hashlib
 import json
 import platform
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,6 @@ from typing import Any
 from toolkit import plugins
 from toolkit.config import Config, Problem
 from toolkit.config.check import part_classes
-from toolkit.config.dump import flow
 from toolkit.config.schema import RunConfig
 from toolkit.errors import PartError, ToolkitError
 
@@ -73,12 +72,16 @@ class Identities:
         self._fitting: dict[str, ToolkitError | None] = {}
         self.problems: dict[str, Problem] = {}
 
-    def of(self, config: Config, run: RunConfig) -> Identity:
-        """The identity of a run whose config has been checked. What is wrong with its data is in
-        `problems` then."""
+    def of(self, config: Config, run: RunConfig, code: str) -> Identity:
+        """The identity of a run; what is wrong with its data is in `problems` then.
+
+        Args:
+            config: checked.
+            run: the same, typed.
+            code: hash of the code that it reaches.
+        """
         tree = {key: value for key, value in config.tree.items() if key not in NOTES}
         training = {key: value for key, value in tree.items() if key not in TEST}
-        code = code_hash(part_classes(config))
         data = self._data(config, run) if self._open_data else None
         train = None
         if run.train_cfg is not None:
@@ -104,8 +107,8 @@ class Identities:
         from toolkit.engine import seeding
 
         section, _, key = path.partition('.')
-        text = flow(config.tree[section][key])
-        fitting = f'{text} in {flow(config.tree["model"])}'
+        text = plain_text(config.tree[section][key])
+        fitting = f'{text} in {plain_text(config.tree["model"])}'
         try:
             if text not in self._fingerprints or fitting not in self._fitting:
                 seeding.seed_all(0)
@@ -131,10 +134,10 @@ class Identities:
             return ''
 
 
-def code_hash(parts: Iterable[type]) -> str:
-    """A hash of the sources that parts and the engine are made of, and of what they import in turn,
-    as far as these are the toolkit's or a plugin's."""
-    modules = frozenset({*ENGINE, *(part.__module__ for part in parts)})
+def code_hash(config: Config) -> str:
+    """A hash of the sources that a config's parts and the engine are made of, and of what they
+    import in turn, as far as these are the toolkit's or a plugin's."""
+    modules = frozenset({*ENGINE, *(part.__module__ for part in part_classes(config))})
     return _code_hash(modules)
 
 
@@ -208,9 +211,14 @@ def _imported(tree: ast.Module, package: str) -> Iterator[str]:
             yield from (f'{base}.{alias.name}' for alias in node.names)
 
 
+def plain_text(value: Any) -> str:
+    """A value as text that is equal for equal values alone; the order of keys counts, as sums
+    depend on it."""
+    return json.dumps(value, default=_plain, ensure_ascii=False)
+
+
 def _hash(*values: Any) -> str:
-    text = json.dumps(values, default=_plain, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(plain_text(values).encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:

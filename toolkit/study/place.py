@@ -131,6 +131,7 @@ def _refuse_changed(placed: list[Placed], choice: Choice) -> None:
     try:
         before = read(entry.folder / 'config.yaml', str(entry.folder))[0]
         changes = '; '.join(map(str, diff(before, entry.run.config.tree)[:3]))
+        changes = changes or 'the order of its keys'
     except ConfigError:
         changes = 'its config.yaml is damaged'
     more = f' (and {len(other) - 1} more runs)' if len(other) > 1 else ''

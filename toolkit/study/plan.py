@@ -18,7 +18,7 @@ from toolkit.config.yamlfile import split
 from toolkit.engine.evaluator import metric_names
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.study.compose import Composer
-from toolkit.study.identity import NOTES, Identities, Identity
+from toolkit.study.identity import NOTES, Identities, Identity, code_hash, plain_text
 from toolkit.study.naming import Names, fold_number, short
 from toolkit.study.spec import CHANGES, DIRECTIONS, Study
 
@@ -179,7 +179,7 @@ class _Planner:
 
     def _metrics(self, config: Config) -> dict[str, bool]:
         """What a run's test reports."""
-        text = flow(config.tree['test_evaluator'])
+        text = plain_text(config.tree['test_evaluator'])
         if text not in self._reported:
             evaluator = fill(RunConfig, config.tree).test_evaluator
             with config.placing():
@@ -214,6 +214,7 @@ class _Planner:
         spec = self.study.spec
         changes = tuple(str(c) for c in own_changes(self._base(cell.data), first))
         parameters, macs = self._cost(first)
+        code = code_hash(first)
         trains = first.tree.get('train_cfg') is not None
         # Without training there is nothing that a seed would change.
         seeds = spec.seeds if trains else spec.seeds[:1]
@@ -222,7 +223,7 @@ class _Planner:
             range(len(spec.folds.values) if spec.folds else 1), seeds
         ):
             config = self._compose(cell, fold, seed)
-            identity = self.identities.of(config, fill(RunConfig, config.tree))
+            identity = self.identities.of(config, fill(RunConfig, config.tree), code)
             value = fold_number(spec.folds.values, fold) if spec.folds else None
             parts = [cell.variant, *short(cell.settings), *filter(None, [cell.data])]
             parts += [] if value is None else [f'f{value}']
@@ -245,7 +246,7 @@ class _Planner:
 
     def _base(self, data: str | None, settings: Mapping[str, Any] | None = None) -> Config | None:
         """The base alone with a data set, None where they do not go together by themselves."""
-        text = flow([data, dict(settings or {})])
+        text = plain_text([data, settings or {}])
         if text not in self._bases:
             try:
                 fold = 0 if self.study.spec.folds is not None else None
@@ -263,7 +264,7 @@ class _Planner:
 
     def _cost(self, config: Config) -> tuple[int | None, int | None]:
         """Parameters and MACs of a system; each distinct one is built once, without memory."""
-        text = flow(config.tree['model'])
+        text = plain_text(config.tree['model'])
         if text not in self._costs:
             model = fill(RunConfig, config.tree).model
             try:
@@ -292,7 +293,7 @@ class _Planner:
             entry = self.study.spec.variants[variant] or {}
             where = f'{self.study.config.place(("variants", variant))}: variants.{variant}: '
             changes = own_changes(base, config)
-            text = flow({key: value for key, value in config.tree.items() if key not in NOTES})
+            text = plain_text({k: v for k, v in config.tree.items() if k not in NOTES})
             if entry and base is not None and not changes:
                 yield f'{where}changes nothing'
             elif text in same:

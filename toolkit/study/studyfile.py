@@ -55,12 +55,15 @@ def _mistakes(study: Study) -> Iterator[Problem]:
     """What is wrong in the file, apart from types and names of keys."""
     spec = study.spec
     if not re.fullmatch(r'[\w.+-]+', study.name) or study.name.startswith('.'):
-        message = (
-            f'{study.name!r} is to be the name of a folder: letters, digits, _ - + and . alone'
-        )
+        message = f'{study.name!r} cannot name a folder: use letters, digits, _, -, + and .'
         yield study.problem(('study',), message)
     if not spec.variants:
         yield study.problem(('variants',), 'expected at least one variant, such as `full: {}`')
+    for section in ('variants', 'data'):
+        if '' in getattr(spec, section):
+            yield study.problem((section, ''), 'an entry without a name')
+    if spec.folds is not None and not spec.folds.paths:
+        yield study.problem(('folds', 'path'), 'expected at least one path')
     yield from _repeated(study, ('seeds',), spec.seeds, 'seed')
     for axis, values in spec.axes.items():
         yield from _repeated(study, ('axes', axis), values, 'value')

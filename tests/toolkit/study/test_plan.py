@@ -266,8 +266,8 @@ def test_keys_know_config_code_and_data(here):
 
 @pytest.mark.slow
 def test_two_hundred_runs_are_checked_in_time(here):
-    """The limit is 20 s on a machine of its own."""
-    begun = time.perf_counter()
+    """The limit is 20 s; of the processor's time, so that other processes do not count."""
+    begun = time.process_time()
     found = plan(
         here,
         open_data=True,
@@ -280,4 +280,4 @@ def test_two_hundred_runs_are_checked_in_time(here):
         seeds=[0, 1],
     )
     assert len(found.runs) == 200
-    assert time.perf_counter() - begun < 20
+    assert time.process_time() - begun < 20

@@ -14,9 +14,9 @@ import pytest
 
 from tests.toolkit.study import studies
 from toolkit.engine.loops import TrainLoop
-from toolkit.study import supervise, worker
+from toolkit.study import worker
 from toolkit.study.folder import prepare
-from toolkit.study.job import Job, JobRun, read_status
+from toolkit.study.job import read_status
 from toolkit.study.place import Choice, place_runs
 from toolkit.study.plan import make_plan
 from toolkit.study.studyfile import read_study
@@ -117,6 +117,22 @@ def test_ctrl_c_saves_the_runs_and_the_study_goes_on(tmp_path, calm):
     assert studies.results(work) == studies.results(calm)
 
 
+def test_a_study_that_is_killed_leaves_no_process_behind(tmp_path):
+    """Its runs notice, save, and end; a study that is started meanwhile waits for them."""
+    file, work = studies.write(tmp_path, **{**SLOW, 'variants': {'full': {}}}), tmp_path / 'work'
+    process = studies.start(file, work)
+    waits_for(lambda: logged(work), process)
+    process.kill()
+    process.wait()
+    capsule = work / 'runs' / 'full-s0' / 'capsule.json'
+    deadline = time.monotonic() + 30
+    while json.loads(capsule.read_text())['status'] == 'running':
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert json.loads(capsule.read_text())['status'] == 'interrupted'
+    assert (work / 'runs' / 'full-s0' / 'checkpoints' / 'last.pth').exists()
+
+
 def test_a_failing_run_is_tried_again_shown_and_stops_no_other(tmp_path):
     variants = {'full': {}, 'broken': {'+train_dataloader.dataset.broken': 3}}
     file, work = studies.write(tmp_path, variants=variants, seeds=[0]), tmp_path / 'work'
@@ -159,22 +175,6 @@ def test_a_run_that_never_ends_is_stopped_by_its_time_budget(tmp_path):
     assert int(found[1]) > 2
     # A larger budget goes on from there.
     assert (tmp_path / 'work/runs/endless-s0/checkpoints/last.pth').exists()
-
-
-def test_a_process_that_hangs_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr(supervise, 'GRACE_SECONDS', 0.5)
-    code = (
-        'import signal, sys, time; signal.signal(15, signal.SIG_IGN); '
-        'print("deaf", file=sys.stderr, flush=True); time.sleep(60)'
-    )
-    monkeypatch.setattr(supervise, 'COMMAND', ['-c', code])
-    job = Job((JobRun('x', str(tmp_path / 'x'), {}),), time=1.0)
-    begun = time.monotonic()
-    ended = supervise.supervise(job)
-    assert time.monotonic() - begun < 20
-    assert ended.statuses['x'].status == 'failed'
-    assert 'time budget of 1 s' in ended.statuses['x'].message
-    assert job.log.read_text() == 'deaf\n'
 
 
 def test_a_full_disk_loses_nothing(tmp_path, calm):

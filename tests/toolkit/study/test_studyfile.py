@@ -84,6 +84,15 @@ CASES = {
         ['5: variants.a.changes: found one, expected the number of changes'],
     ),
     'nothing': ('', []),
+    'no name': ("  '': {}\n", ['5: variants.: an entry without a name']),
+    'no path of folds': (
+        'folds: {path: [], values: [1]}\n',
+        ['5: folds.path: expected at least one path'],
+    ),
+    'axis of one value': (
+        'axes: {model.bands: 4}\n',
+        ['5: axes.model.bands: found 4, expected a list$'],
+    ),
     'duplicate variant': ('  full: {}\n', ["5: variants.full: duplicate key 'full'"]),
 }
 
