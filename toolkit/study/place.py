@@ -39,7 +39,7 @@ class Placed:
         folder: its own, or that of an equal run that is reused.
         todo: whether it is to be run.
         clear: what its folder holds is of another run, and goes before it is run.
-        trained_in: where its training is or will be, None where nothing is trained.
+        trained_in: where its training is or will be, None where there is none.
     """
 
     run: PlannedRun
@@ -184,14 +184,16 @@ def _with_training(placed: list[Placed], others: list[_Other]) -> list[Placed]:
             groups.setdefault(entry.identity.train, []).append(entry)
     where: dict[str, Path] = {}
     for train, group in groups.items():
+        # A finished run that is kept may be of other code than there is now.
+        own = [e for e in group if not e.clear and e.status.identity.get('train') == train]
+        found = [entry.folder for entry in own if trained(entry.folder)]
         todo = [entry for entry in group if entry.todo]
-        if not todo:
-            continue
-        own = [entry.folder for entry in group if not entry.clear]
-        whole = [path for path in own if trained(path)]
-        whole += [o.folder for o in others if _same_training(o, train) and trained(o.folder)]
-        begun = [entry.folder for entry in todo if not entry.clear and entry.status.attempts]
-        where[train] = next(iter([*whole, *begun, todo[0].folder]))
+        if todo and not found:
+            found = [o.folder for o in others if _same_training(o, train) and trained(o.folder)]
+            found += [entry.folder for entry in own if entry.todo and entry.status.attempts]
+            found.append(todo[0].folder)
+        if found:
+            where[train] = found[0]
     return [replace(e, trained_in=where.get(e.identity.train or '')) for e in placed]
 
 

@@ -148,6 +148,26 @@ def test_runs_that_differ_in_their_test_alone_are_one_job(here):
     assert job.trained_in == str(folder / 'runs' / 'full-short-s0')
 
 
+def test_a_training_with_other_code_serves_no_new_test(here, monkeypatch):
+    """One of the same code does; `trained` stands for a checkpoint and a capsule."""
+    monkeypatch.setattr('toolkit.study.place.trained', lambda folder: (folder / 'trained').exists())
+    one = {'variants': {'full': {}}, 'seeds': [0], 'data': {'short': {}}}
+    two = {**one, 'data': {'short': {}, 'long': {'test_dataloader.dataset.length': 9}}}
+    go(here, **one)
+    folder = here / 'work/tiny'
+    first = folder / 'runs/full-short-s0'
+    (first / 'trained').touch()
+    plan = make(here, **two)
+    (job,) = prepare(plan, place_runs(plan, folder, Choice()))
+    assert [run.id for run in job.runs] == ['full-long-s0']
+    assert job.trained_in == str(first)
+    status = read_status(first)
+    status.replaced(identity={**status.identity, 'code': 'old', 'train': 'old'}).write(first)
+    (job,) = prepare(plan, place_runs(plan, folder, Choice()))
+    assert [run.id for run in job.runs] == ['full-long-s0']
+    assert job.trained_in == str(folder / 'runs/full-long-s0')
+
+
 def test_failed_runs_are_run_again_only_when_asked(here, capsys):
     assert go(here, launcher=Pretender(fails=['wide-s0'])) == (1, ALL)
     assert go(here) == (1, [])
