@@ -246,12 +246,17 @@ def test_data_that_does_not_fit_the_system(here):
 
 def test_keys_know_config_code_and_data(here):
     plugin = here / 'own.py'
-    plugin.write_text(studies.TINY.read_text())
+
+    def renamed(text):
+        for name in ('TinySystem', 'Constant', 'TinyData', 'SquaredError', 'Errors'):
+            text = re.sub(rf'\b{name}\b', f'Own{name}', text)
+        return text.replace(str(studies.TINY), 'own.py')
+
+    plugin.write_text(renamed(studies.TINY.read_text()))
 
     def keys(**changes):
         file = studies.write(here, **{'seeds': [0], **changes})
-        text = (here / 'base.yaml').read_text().replace(str(studies.TINY), 'own.py')
-        (here / 'base.yaml').write_text(text)
+        (here / 'base.yaml').write_text(renamed((here / 'base.yaml').read_text()))
         return [run.identity.key for run in make_plan(read_study(file)).runs]
 
     before = keys()
