@@ -11,9 +11,13 @@ from tests.plugins.pansharpening.manifests import write_manifest, write_scene
 from toolkit.cli import main
 from toolkit.config import load
 from toolkit.config.check import check
-from toolkit.config.find import named_configs
+from toolkit.config.dump import dump
+from toolkit.config.find import named_configs, named_studies
+from toolkit.study.plan import make_plan
+from toolkit.study.studyfile import read_study
 
 CONFIGS = named_configs()
+STUDIES = named_studies()
 
 
 def embedded(name, folder):
@@ -33,11 +37,19 @@ def embedded(name, folder):
 
 def test_there_are_configs():
     assert {'ldpnet/ldpnet_2022', 'baselines/exp_synthetic'} <= set(CONFIGS)
+    assert {'ldpnet/studies/demo', 'baselines/studies/methods'} <= set(STUDIES)
 
 
 @pytest.mark.parametrize('name', CONFIGS)
 def test_is_right(name):
     assert [str(problem) for problem in check(load(name))] == []
+
+
+@pytest.mark.parametrize('name', STUDIES)
+def test_a_study_is_right(name):
+    plan = make_plan(read_study(name), open_data=False)
+    assert plan.warnings == []
+    assert len(plan.runs) >= 6
 
 
 @pytest.mark.parametrize('name', CONFIGS)
@@ -63,6 +75,41 @@ def test_runs(name, tmp_path, capsys):
     metrics = json.loads((tmp_path / 'run' / 'metrics.json').read_text())['metrics']
     assert all(value is not None for value in metrics.values())
     assert all(name.partition('/')[0] in said.out for name in metrics)
+
+
+def simulated(node, size):
+    """The config with a synthetic scene of the same sensor in place of every other."""
+    if not isinstance(node, dict):
+        return node
+    if node.get('type') in ('MatScene', 'SyntheticScene'):
+        sensor = node.get('sensor', 'IKONOS')
+        bands = {'IKONOS': 4, 'WV2': 8}[sensor]
+        return {'type': 'SyntheticScene', 'bands': bands, 'sensor': sensor, 'size': size}
+    return {key: simulated(value, size) for key, value in node.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', STUDIES)
+def test_every_variant_of_a_study_runs(name, tmp_path):
+    """Two iterations and a test of each with the first data set, and a test on every data set."""
+    runs = {}
+    for run in make_plan(read_study(name), open_data=False).runs:
+        first = run.variant == next(iter(runs.values())).variant if runs else True
+        runs.setdefault((run.variant, run.data if first else None), run)
+    for run in runs.values():
+        crop = run.config.tree['test_dataloader']['dataset'].get('crop')
+        tree = simulated(run.config.tree, crop or 256)
+        folder = tmp_path / run.id
+        (tmp_path / f'{run.id}.yaml').write_text(dump(tree))
+        argv = [str(tmp_path / f'{run.id}.yaml'), '--work-dir', str(folder)]
+        if tree.get('train_cfg') is None:
+            assert main(['test', *argv]) == 0
+        else:
+            small = ['batch_size=2', 'dataset.size=64', 'dataset.length=4']
+            overrides = [f'train_dataloader.{text}' for text in small]
+            assert main(['train', *argv, *overrides, 'train_cfg={max_iters: 2}']) == 0
+            assert main(['test', '--run', str(folder)]) == 0
+        assert json.loads((folder / 'metrics.json').read_text())['metrics']
 
 
 @pytest.mark.slow

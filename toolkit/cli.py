@@ -123,6 +123,27 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     sub = verb('rerun', _rerun, 'repeat a run from what it left behind, and compare')
     sub.add_argument('folder', type=Path, metavar='DIR', help='folder of the run to repeat')
     sub.add_argument('--work-dir', type=Path, help='folder of the repetition (default: DIR-rerun)')
+
+    sub = verb('study', _study, 'run a study: variants x seeds, from a file to a table')
+    sub.add_argument('file', metavar='FILE', help='study file, or the name of a shipped one')
+    sub.add_argument('--work-dir', type=Path, help='folder of the study (default: work/NAME)')
+    sub.add_argument('--plan', action='store_true', help='check and show the runs; start none')
+    sub.add_argument('--table', action='store_true', help='print the results that there are so far')
+    sub.add_argument(
+        '--style',
+        choices=('text', 'markdown', 'csv', 'latex', 'json'),
+        help='of the table (default: text)',
+    )
+    sub.add_argument('--only', nargs='+', default=[], metavar='VARIANT', help='run these alone')
+    sub.add_argument('--seeds', nargs='+', type=int, default=[], help='run these alone')
+    sub.add_argument(
+        '--rerun',
+        nargs='+',
+        default=[],
+        choices=('failed', 'changed'),
+        help='run again what failed, or what was made with another config, code or data',
+    )
+    sub.add_argument('--jobs', type=int, help='runs at a time, instead of what the file says')
     words = [word for word in argv if not word.startswith('-')]
 
     sub = verb('bench', _unnamed_bench, 'measure speed and memory, side by side')
@@ -290,6 +311,26 @@ def _rerun(arguments: argparse.Namespace) -> int:
     from toolkit.engine import commands
 
     return commands.rerun(arguments.folder, arguments.work_dir)
+
+
+def _study(arguments: argparse.Namespace) -> int:
+    from toolkit.study import command
+
+    if arguments.style is not None and not arguments.table:
+        raise ToolkitError('--style is of --table')
+    if arguments.table:
+        return command.show_table(arguments.file, arguments.work_dir, arguments.style or 'text')
+    if arguments.plan:
+        return command.show_plan(arguments.file, arguments.work_dir, arguments.plugin)
+    return command.run(
+        arguments.file,
+        arguments.work_dir,
+        only=arguments.only,
+        seeds=arguments.seeds,
+        rerun=arguments.rerun,
+        jobs=arguments.jobs,
+        plugins=arguments.plugin,
+    )
 
 
 if __name__ == '__main__':

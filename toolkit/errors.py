@@ -22,6 +22,10 @@ class RunError(ToolkitError):
     exit_status = 1
 
 
+class BusyError(ToolkitError):
+    """A folder in which another process is working."""
+
+
 class DataError(RunError):
     """Input data that cannot be used as it is: missing, truncated, NaN, wrong bands or ratio."""
 

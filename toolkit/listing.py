@@ -9,7 +9,7 @@ import typing
 from typing import Any
 
 from toolkit import plugins
-from toolkit.config.find import named_configs
+from toolkit.config.find import named_configs, named_studies
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.registry import Kind, kinds
 
@@ -24,10 +24,11 @@ def listing(kind: str | None = None) -> str:
     if kind is None:
         width = max(map(len, known))
         lines = [_names(k, width) for k in known.values()]
-        configs = textwrap.fill(
-            '  '.join(named_configs()), 98, break_long_words=False, break_on_hyphens=False
-        )
-        lines += ['', 'configs', textwrap.indent(configs, '  ')]
+        for title, names in (('configs', named_configs()), ('studies', named_studies())):
+            text = textwrap.fill(
+                '  '.join(names), 98, break_long_words=False, break_on_hyphens=False
+            )
+            lines += ['', title, textwrap.indent(text, '  ')]
     elif kind in known:
         lines = _parts(known[kind])
     else:

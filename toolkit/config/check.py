@@ -46,12 +46,27 @@ def check(config: Config) -> list[Problem]:
         config.use_plugins()
     except ConfigError as error:
         return list(error.problems)
+    return _once(problems(config, RunConfig), config)
+
+
+def problems(config: Config, cls: type, path: Path_ = ()) -> list[Problem]:
+    """All that is wrong in the arguments that a class is given at a path, the top by default."""
+    node: Any = config.tree
+    for key in path:
+        node = node[key]
+    checker = _Checker(config)
+    checker.call(cls, node, path, wired=())
+    return checker.problems
+
+
+def part_classes(config: Config) -> set[type]:
+    """The classes of all parts that a run's config names, where it is right."""
     checker = _Checker(config)
     checker.call(RunConfig, config.tree, (), wired=())
-    return _once(checker.problems, config)
+    return checker.parts
 
 
-def _once(problems: list[Problem], config: Config) -> list[Problem]:
+def _once(found: list[Problem], config: Config) -> list[Problem]:
     """What several places take over by `${...}` is wrong once, where it is written."""
 
     def taken_over(problem: Problem) -> bool:
@@ -59,9 +74,9 @@ def _once(problems: list[Problem], config: Config) -> list[Problem]:
         return any(path[:n] in config.references for n in range(1, len(path) + 1))
 
     first: dict[tuple[str, str], Problem] = {}
-    for problem in sorted(problems, key=taken_over):
+    for problem in sorted(found, key=taken_over):
         first.setdefault((problem.place, problem.message), problem)
-    return [problem for problem in problems if problem in first.values()]
+    return [problem for problem in found if problem in first.values()]
 
 
 def checked(config: Config) -> RunConfig:
@@ -70,9 +85,8 @@ def checked(config: Config) -> RunConfig:
     Raises:
         ConfigError: with every problem.
     """
-    problems = check(config)
-    if problems:
-        raise ConfigError(*problems)
+    if found := check(config):
+        raise ConfigError(*found)
     return fill(RunConfig, config.tree)
 
 
@@ -83,6 +97,7 @@ class _Checker:
         self.config = config
         self.own_places = (f'{shown(config.file)}:', str(COMMAND_LINE))
         self.problems: list[Problem] = []
+        self.parts: set[type] = set()
 
     def fail(self, path: Path_, message: str) -> None:
         self.problems.append(self.config.problem(path, message))
@@ -207,6 +222,7 @@ class _Checker:
         except RegistryError as error:
             self.fail((*path, 'type'), str(error))
             return
+        self.parts.add(cls)
         self.call(cls, node, path, kind_.wired)
 
 
@@ -281,7 +297,8 @@ def _words(annotation: Any) -> str:
     if inspect.isclass(origin) and issubclass(origin, PurePath):
         return 'a path'
     if inspect.isclass(origin) and issubclass(origin, Sequence):
-        return 'a list' + (f' (each {_words(arguments[0])})' if arguments else '')
+        known = arguments and arguments[0] is not Any
+        return 'a list' + (f' (each {_words(arguments[0])})' if known else '')
     return getattr(origin, '__name__', str(origin))
 
 

@@ -71,7 +71,9 @@ def _walk(before: Any, after: Any, path: tuple[str, ...]) -> Iterator[Change]:
             return
         for key in dict.fromkeys([*before, *after]):
             yield from _walk(before.get(key), after.get(key), (*path, key))
-    elif flow(before) != flow(after):  # as text, for 1 and true are equal in Python
+    elif type(before) is type(after) and before == after and not isinstance(before, list):
+        return
+    elif flow(before) != flow(after):  # as text, for [1] and [true] are equal in Python
         yield Change(name, 'changed', before, after)
 
 

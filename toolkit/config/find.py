@@ -16,8 +16,8 @@ def config_folders() -> list[Path]:
     return list({folder.resolve(): folder for folder in folders if folder.is_dir()})
 
 
-def find(name: str | Path) -> Path:
-    """The file of a config.
+def find(name: str | Path, what: str = 'config') -> Path:
+    """The file of a config, or with `what='study'` of a study.
 
     Raises:
         ConfigError: there is none; names the nearest shipped ones.
@@ -27,18 +27,28 @@ def find(name: str | Path) -> Path:
             if candidate.is_file():
                 return candidate
     if Path(name).is_dir():
-        raise ConfigError(Problem(str(name), '', 'is a folder; expected a config file'))
-    near = did_you_mean(str(name), [*named_configs(), *_siblings(Path(name))])
-    raise ConfigError(Problem(str(name), '', f'no such config{near}'))
+        raise ConfigError(Problem(str(name), '', f'is a folder; expected a {what} file'))
+    shipped = named_studies() if what == 'study' else named_configs()
+    near = did_you_mean(str(name), [*shipped, *_siblings(Path(name))])
+    raise ConfigError(Problem(str(name), '', f'no such {what}{near}'))
 
 
 def named_configs() -> list[str]:
     """Names of the configs that can be run, without `.yaml`."""
+    return [name for name in _names() if 'studies' not in name.split('/')]
+
+
+def named_studies() -> list[str]:
+    """Names of the studies, without `.yaml`."""
+    return [name for name in _names() if 'studies' in name.split('/')]
+
+
+def _names() -> list[str]:
     found = []
     for folder in config_folders():
         for file in sorted(folder.rglob('*.yaml')):
             parts = file.relative_to(folder).parts
-            if '_base_' not in parts and 'studies' not in parts:
+            if '_base_' not in parts:
                 found.append(Path(*parts).with_suffix('').as_posix())
     return list(dict.fromkeys(found))
 

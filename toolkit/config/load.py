@@ -89,6 +89,37 @@ class Config:
             self.tree['plugins'] = list(dict.fromkeys(found))
 
 
+@dataclass
+class Draft:
+    """A config with its bases whose `${...}` still stand, so that what refers to a key follows a
+    change of it."""
+
+    file: Path
+    tree: dict[str, Any]
+    origins: Origins
+
+    def copy(self) -> Draft:
+        """Another one to be changed."""
+        return Draft(self.file, copy.deepcopy(self.tree), dict(self.origins))
+
+    def resolved(self) -> Config:
+        """The config.
+
+        Raises:
+            ConfigError: references to what is not there, or in a circle.
+        """
+        return Config(self.file, *interpolate(self.tree, self.origins))
+
+
+def draft(file: Path) -> Draft:
+    """A config's file merged over its bases.
+
+    Raises:
+        ConfigError: all that is wrong, with file and line.
+    """
+    return Draft(file, *_with_bases(file, ()))
+
+
 def load(name: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Load a config.
 
@@ -99,12 +130,10 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: all that is wrong, with file and line.
     """
-    file = find(name)
-    tree, origins = _with_bases(file, ())
+    config = draft(find(name))
     for text in overrides:
-        override(tree, origins, text)
-    tree, origins, references = interpolate(tree, origins)
-    return Config(file, tree, origins, references)
+        override(config.tree, config.origins, text)
+    return config.resolved()
 
 
 def _with_bases(file: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
@@ -119,7 +148,7 @@ def _with_bases(file: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Or
     tree: dict[str, Any] = {}
     origins: Origins = {}
     for base in bases:
-        base_file = _base_file(base, file, line)
+        base_file = find_base(base, file, line)
         if base_file.resolve() in (*chain, real):
             names = ' -> '.join(shown(f) for f in (*chain, real, base_file.resolve()))
             raise ConfigError(Problem(line, '_base_', f'the bases go round in a circle: {names}'))
@@ -130,7 +159,12 @@ def _with_bases(file: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Or
     return tree, origins
 
 
-def _base_file(base: str, file: Path, line: str) -> Path:
+def find_base(base: str, file: Path, line: str, key: str = '_base_') -> Path:
+    """The file that `base` names in the config or study `file`, at `line` under `key`.
+
+    Raises:
+        ConfigError: there is none; names the nearest.
+    """
     candidate = file.parent / base
     for path in (candidate, candidate.with_name(candidate.name + '.yaml')):
         if path.is_file():
@@ -141,7 +175,7 @@ def _base_file(base: str, file: Path, line: str) -> Path:
     except ConfigError:
         near = did_you_mean(base, _relative_siblings(candidate, file.parent))
         message = f'no such base {base!r} (looked for {shown(candidate)}){near}'
-        raise ConfigError(Problem(line, '_base_', message)) from None
+        raise ConfigError(Problem(line, key, message)) from None
 
 
 def _relative_siblings(candidate: Path, folder: Path) -> list[str]:

@@ -32,12 +32,31 @@ def override(tree: dict[str, Any], origins: Origins, text: str) -> None:
     value, value_origins = parse(value_text, f'override {text!r}')
     del value_origins  # lines of a command line mean nothing
     try:
-        _assign(tree, path, value, adding)
+        assign(tree, origins, path, value, {(): COMMAND_LINE}, adding)
     except KeyError as error:
         raise _override_error(text, str(error.args[0])) from None
+
+
+def assign(
+    tree: dict[str, Any],
+    origins: Origins,
+    path: Path_,
+    value: Any,
+    value_origins: Origins,
+    adding: bool,
+) -> None:
+    """Put a value at a path in place of what is there, or with `adding` where nothing is.
+
+    Args:
+        value_origins: of the value's own paths; `()` is the value itself.
+    Raises:
+        KeyError: no such key (names the nearest), or one that is there already; its argument is
+            the message.
+    """
+    _assign(tree, path, value, adding)
     for stale in [p for p in origins if p[: len(path)] == path]:
         del origins[stale]
-    origins[path] = COMMAND_LINE
+    origins.update({(*path, *inner): origin for inner, origin in value_origins.items()})
 
 
 def _override_error(text: str, message: str) -> ConfigError:

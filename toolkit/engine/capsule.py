@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 import toolkit
-from toolkit import plugins
+from toolkit import files, plugins
 from toolkit.engine import distributed, workdir
 from toolkit.engine.assembly import Assembly
 from toolkit.errors import RunError, ToolkitError
@@ -100,13 +100,13 @@ def begin(
         changes = differences(previous.get('config'), record['config'])
         record['started'] = previous['started']
         record['resumed'] = [*previous['resumed'], {'at': _now(), 'changed': changes}]
-    workdir.write(work_dir / workdir.CAPSULE, _json(record))
+    files.write(work_dir / workdir.CAPSULE, _json(record))
     if given is not None:
-        workdir.write(work_dir / 'config.yaml', given.text)
-        workdir.write(work_dir / 'origins.json', _json(dict(given.origins)))
+        files.write(work_dir / 'config.yaml', given.text)
+        files.write(work_dir / 'origins.json', _json(dict(given.origins)))
         _keep_plugins(work_dir, given.tree)
     if patch:
-        workdir.write(work_dir / 'diff.patch', patch)
+        files.write(work_dir / 'diff.patch', patch)
 
 
 def _keep_plugins(work_dir: Path, tree: Mapping[str, Any]) -> None:
@@ -138,7 +138,7 @@ def end(work_dir: Path, status: str) -> None:
     """Note how the run went: 'finished', 'interrupted' or 'failed: why'."""
     record = read(work_dir)
     record.update(status=status, ended=_now())
-    workdir.write(work_dir / workdir.CAPSULE, _json(record))
+    files.write(work_dir / workdir.CAPSULE, _json(record))
 
 
 def check_resumable(work_dir: Path, given: CapsuleInput | None) -> None:

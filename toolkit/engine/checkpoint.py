@@ -35,6 +35,13 @@ def folder(work_dir: Path) -> Path:
     return work_dir / 'checkpoints'
 
 
+def best_or_last(work_dir: Path) -> Path | None:
+    """The checkpoint of a run that is tested: the best where one is kept, None where there is
+    none."""
+    found = [folder(work_dir) / name for name in (BEST, LAST) if (folder(work_dir) / name).exists()]
+    return found[0] if found else None
+
+
 def plain(value: Any, path: str = '') -> Any:
     """The value as CPU tensors and plain Python values, which load without running any code.
 

@@ -34,7 +34,7 @@ def train(
     config.use_plugins(plugins)
     run = checked(config)
     with config.placing():
-        result = run_train(run, work_dir, resume=resume, capsule_input=_capsule_input(config))
+        result = run_train(run, work_dir, resume=resume, capsule_input=capsule_input(config))
     if distributed.is_main() and result.status == 'finished':
         print(f'run in {work_dir}; test it with: toolkit test --run {work_dir}')
     return result.exit_status
@@ -55,7 +55,7 @@ def test(
     if folder is None:
         raise ToolkitError('say where metrics.json goes: --work-dir D')
     with config.placing():
-        run_test(run, folder, weights, capsule_input=_capsule_input(config))
+        run_test(run, folder, weights, capsule_input=capsule_input(config))
     if distributed.is_main():
         record = json.loads((folder / METRICS).read_text(encoding='utf-8'))
         print(table(record['metrics'], record['directions']))
@@ -167,13 +167,12 @@ def _weights(run_dir: Path | None, name: str | None) -> Path | None:
         if name in named:
             raise ToolkitError(f'--checkpoint {name} needs --run D; with a CONFIG give a path')
         return Path(name) if name is not None else None
-    folder = checkpoint.folder(run_dir)
     if name is None:
-        found = [folder / file for file in named.values() if (folder / file).exists()]
-        return found[0] if found else None
-    return folder / named[name] if name in named else Path(name)
+        return checkpoint.best_or_last(run_dir)
+    return checkpoint.folder(run_dir) / named[name] if name in named else Path(name)
 
 
-def _capsule_input(config: Config) -> CapsuleInput:
+def capsule_input(config: Config) -> CapsuleInput:
+    """The config as a run's capsule keeps it."""
     origins = {'.'.join(path): str(origin) for path, origin in config.origins.items()}
     return CapsuleInput(config.tree, dump(config.tree), origins)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from toolkit import compat
+from toolkit import compat, files
 from toolkit.config.schema import RunConfig
 from toolkit.engine import assembly, capsule, checkpoint, distributed, precision, workdir
 from toolkit.engine.capsule import CapsuleInput
@@ -91,7 +91,7 @@ def _write(
         'directions': result.directions,
         'rows': result.rows,
     }
-    workdir.write(work_dir / NAME, json.dumps(_json_ready(record), indent=1) + '\n')
+    files.write(work_dir / NAME, json.dumps(_json_ready(record), indent=1) + '\n')
 
 
 def _json_ready(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from toolkit.engine import checkpoint, distributed
-from toolkit.errors import RunError, ToolkitError
+from toolkit.errors import BusyError, RunError, ToolkitError
 
 LOCK = '.lock'
 CAPSULE = 'capsule.json'
@@ -44,14 +43,14 @@ def check(work_dir: Path, resume: bool) -> None:
 
 
 @contextmanager
-def claimed(work_dir: Path) -> Iterator[None]:
-    """Be the only run in the folder inside; it is made if it is not there.
+def claimed(work_dir: Path, what: str = 'run') -> Iterator[None]:
+    """Be the only run, or other `what`, in the folder inside; it is made if it is not there.
 
     Raises:
-        ToolkitError: another process runs there.
+        BusyError: another process is working there.
         RunError: the folder cannot be made or written.
     """
-    descriptor = distributed.on_main(lambda: _lock(work_dir))
+    descriptor = distributed.on_main(lambda: _lock(work_dir, what))
     try:
         yield
     finally:
@@ -59,7 +58,7 @@ def claimed(work_dir: Path) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _lock(work_dir: Path) -> int:
+def _lock(work_dir: Path, what: str) -> int:
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(work_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -70,24 +69,18 @@ def _lock(work_dir: Path) -> int:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        raise ToolkitError(
-            f'another run is working in {work_dir}; wait for it, or choose another --work-dir'
+        raise BusyError(
+            f'another {what} is working in {work_dir}; wait for it, or choose another --work-dir'
         ) from error
     return descriptor
 
 
-def write(path: Path, text: str) -> None:
-    """Write a text file whole or not at all.
-
-    Raises:
-        RunError: it cannot be written.
-    """
-    temporary = path.with_name(f'.{path.name}.tmp')
+def is_busy(work_dir: Path) -> bool:
+    """Whether another process is the run in the folder."""
+    if not (work_dir / LOCK).exists():
+        return False
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding='utf-8')
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise RunError(f'cannot write {path}: {error.strerror}') from error
+        os.close(_lock(work_dir, 'run'))
+    except BusyError:
+        return True
+    return False

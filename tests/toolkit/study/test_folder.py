@@ -1,0 +1,276 @@
+"""Which runs are to be run: those that are not done, here or in a study beside this one."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from tests.toolkit.study import studies
+from toolkit.cli import main
+from toolkit.errors import ToolkitError
+from toolkit.study.folder import check_folder, prepare, write_plan
+from toolkit.study.job import Ended, Status, read_status
+from toolkit.study.launchers import Launcher
+from toolkit.study.place import Choice, place_runs
+from toolkit.study.plan import make_plan
+from toolkit.study.run import run_study
+from toolkit.study.studyfile import read_study
+
+
+class Pretender(Launcher):
+    """Ends each job as it is told, at once.
+
+    Args:
+        fails: names of the runs that fail.
+        loses: how many times a job's machine is gone before it can run.
+        full: whether the disk is full at the first job.
+    """
+
+    def __init__(self, fails=(), loses=0, full=False):
+        super().__init__()
+        self.fails, self.loses, self.full = fails, loses, full
+        self.started = []
+        self.ended = []
+        self.stopped = False
+
+    def start(self, jobs):
+        self.started += [run.id for job in jobs for run in job.runs]
+        for job in jobs:
+            if self.loses:
+                self.loses -= 1
+                self.ended.append(Ended(job, {}, lost=True))
+                continue
+            statuses = {}
+            for run in job.runs:
+                state = 'failed' if run.id in self.fails else 'finished'
+                state = 'waiting' if self.full else state
+                status = Status(state, 1, 1.0, identity=dict(run.identity), message='no luck')
+                status.write(run.path)
+                (run.path / 'metrics.json').write_text('{}')
+                statuses[run.id] = status
+            self.ended.append(Ended(job, statuses, full=self.full))
+
+    def poll(self):
+        found, self.ended = self.ended, []
+        return found
+
+    def done(self):
+        return not self.ended
+
+    def stop(self, now=False):
+        self.stopped = True
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def make(here, **changes):
+    return make_plan(read_study(studies.write(here, **changes)))
+
+
+def go(here, folder='work/tiny', launcher=None, choice=None, **changes):
+    """Run a study; returns its exit status and the runs that were started."""
+    launcher = launcher or Pretender()
+    status = run_study(make(here, **changes), Path(folder), launcher, choice or Choice())
+    return status, launcher.started
+
+
+ALL = ['full-s0', 'full-s1', 'wide-s0', 'wide-s1']
+
+
+def test_what_is_done_is_not_run_again(here):
+    assert go(here) == (0, ALL)
+    assert go(here) == (0, [])
+    assert go(here, seeds=[0, 1, 2]) == (0, ['full-s2', 'wide-s2'])
+    plan = json.loads(Path('work/tiny/plan.json').read_text())
+    assert [run['id'] for run in plan['runs']] == [
+        f'{v}-s{s}' for v in ('full', 'wide') for s in (0, 1, 2)
+    ]
+    assert plan['study'] == 'tiny'
+    assert plan['compare_to'] == 'full'
+    assert plan['metrics'] == {'mse': None}
+    assert plan['runs'][3] == {
+        **plan['runs'][3],
+        'folder': 'runs/wide-s0',
+        'trained_in': None,
+        'seed': 0,
+        'data': None,
+        'settings': {},
+        'changes': ['model.width: 8 -> 16'],
+        'parameters': 16 * 27 + 16 * 3 + 17 + 6,
+    }
+
+
+def test_equal_runs_of_other_studies_are_taken_over(here):
+    go(here)
+    variants = {'base': {}, 'wide': {'model.width': 16}, 'wider': {'model.width': 32}}
+    status, started = go(here, 'work/second', study='second', variants=variants)
+    assert (status, started) == (0, ['wider-s0', 'wider-s1'])
+    runs = json.loads(Path('work/second/plan.json').read_text())['runs']
+    assert runs[0]['folder'] == str(here / 'work/tiny/runs/full-s0')
+    # What is gone from there is run after all.
+    (here / 'work/tiny/runs/full-s0/metrics.json').unlink()
+    assert go(here, 'work/second', study='second', variants=variants)[1] == ['base-s0']
+
+
+def test_equal_runs_of_a_study_are_run_once(here, capsys):
+    variants = {'full': {}, 'twin': {}}
+    assert go(here, variants=variants)[1] == ['full-s0', 'full-s1']
+    runs = json.loads(Path('work/tiny/plan.json').read_text())['runs']
+    assert [run['folder'] for run in runs] == ['runs/full-s0', 'runs/full-s1'] * 2
+    assert '4 of 4 runs finished' in capsys.readouterr().out
+
+
+def test_an_equal_run_that_is_not_chosen_does_not_keep_the_other_from_it(here):
+    variants = {'full': {}, 'twin': {}}
+    assert go(here, variants=variants, choice=Choice(variants=['twin'])) == (
+        0,
+        ['twin-s0', 'twin-s1'],
+    )
+    assert go(here, variants=variants) == (0, [])
+
+
+def test_runs_that_differ_in_their_test_alone_are_one_job(here):
+    data = {'short': {}, 'long': {'test_dataloader.dataset.length': 9}}
+    plan = make(here, data=data, seeds=[0], variants={'full': {}})
+    folder = here / 'work' / 'tiny'
+    (job,) = prepare(plan, place_runs(plan, folder, Choice()))
+    assert [run.id for run in job.runs] == ['full-short-s0', 'full-long-s0']
+    assert job.trained_in == str(folder / 'runs' / 'full-short-s0')
+
+
+def test_a_training_with_other_code_serves_no_new_test(here, monkeypatch):
+    """One of the same code does; `trained` stands for a checkpoint and a capsule."""
+    monkeypatch.setattr('toolkit.study.place.trained', lambda folder: (folder / 'trained').exists())
+    one = {'variants': {'full': {}}, 'seeds': [0], 'data': {'short': {}}}
+    two = {**one, 'data': {'short': {}, 'long': {'test_dataloader.dataset.length': 9}}}
+    go(here, **one)
+    folder = here / 'work/tiny'
+    first = folder / 'runs/full-short-s0'
+    (first / 'trained').touch()
+    plan = make(here, **two)
+    (job,) = prepare(plan, place_runs(plan, folder, Choice()))
+    assert [run.id for run in job.runs] == ['full-long-s0']
+    assert job.trained_in == str(first)
+    status = read_status(first)
+    status.replaced(identity={**status.identity, 'code': 'old', 'train': 'old'}).write(first)
+    (job,) = prepare(plan, place_runs(plan, folder, Choice()))
+    assert [run.id for run in job.runs] == ['full-long-s0']
+    assert job.trained_in == str(folder / 'runs/full-long-s0')
+
+
+def test_failed_runs_are_run_again_only_when_asked(here, capsys):
+    assert go(here, launcher=Pretender(fails=['wide-s0'])) == (1, ALL)
+    assert go(here) == (1, [])
+    assert '1 failed before; run them again by --rerun failed' in capsys.readouterr().out
+    assert go(here, choice=Choice(rerun=['failed'])) == (0, ['wide-s0'])
+
+
+def test_only_some_variants_and_seeds(here):
+    assert go(here, choice=Choice(variants=['wide'], seeds=[1])) == (0, ['wide-s1'])
+    assert go(here) == (0, ['full-s0', 'full-s1', 'wide-s0'])
+
+
+def test_a_run_of_another_config_is_never_mixed_in(here):
+    go(here)
+    changed = {'variants': {'full': {}, 'wide': {'model.width': 24}}}
+    with pytest.raises(ToolkitError) as error:
+        go(here, **changed)
+    said = str(error.value)
+    assert 'wide-s0 (and 1 more runs) was made with another config' in said
+    assert 'model.width: 16 -> 24' in said
+    assert '--rerun changed' in said
+    assert go(here, choice=Choice(rerun=['changed']), **changed) == (0, ['wide-s0', 'wide-s1'])
+
+
+def test_other_code_keeps_what_is_finished_and_starts_over_what_is_not(here, capsys):
+    go(here, launcher=Pretender(fails=['wide-s1']))
+    for name in ALL:
+        path = here / 'work/tiny/runs' / name
+        status = read_status(path)
+        status.replaced(identity={**status.identity, 'code': 'of yesterday'}).write(path)
+        (path / 'trace').touch()
+    assert go(here, choice=Choice(rerun=['failed'])) == (0, ['wide-s1'])
+    assert 'made with other code or data than there are now: full-s0' in capsys.readouterr().out
+    assert (here / 'work/tiny/runs/full-s0/trace').exists()
+    assert not (here / 'work/tiny/runs/wide-s1/trace').exists()
+    assert go(here, choice=Choice(rerun=['changed'])) == (0, ALL[:3])
+
+
+def test_a_full_disk_stops_the_study_and_fails_no_run(here, capsys):
+    launcher = Pretender(full=True)
+    assert go(here, launcher=launcher)[0] == 1
+    assert launcher.stopped
+    assert 'the disk is full: make room, then start the study again' in capsys.readouterr().out
+    assert set(studies.statuses(here / 'work/tiny').values()) == {'waiting'}
+    assert go(here) == (0, ALL)
+
+
+def test_a_job_whose_machine_is_gone_is_started_again(here):
+    assert go(here, launcher=Pretender(loses=3)) == (0, [*ALL, *ALL[:3]])
+
+
+def test_folders_that_are_not_this_studys(here, capsys):
+    go(here)
+    other = studies.write(here, study='other')
+    for arguments, expected in (
+        (['--work-dir', 'work/tiny'], "is the folder of the study 'tiny', not of 'other'"),
+        (['--work-dir', '.'], 'holds no study, and is not empty'),
+        (['--work-dir', 'base.yaml'], 'is a file; choose another --work-dir'),
+    ):
+        for mode in ([], ['--plan']):
+            assert main(['study', str(other), *mode, *arguments]) == 2
+            error = capsys.readouterr().err
+            assert expected in error
+            assert error.count('\n') == 1
+
+
+def hold(folder):
+    from toolkit.engine import workdir
+
+    with workdir.claimed(Path(folder), 'study'):
+        (Path(folder) / '.held').touch()
+        multiprocessing.Event().wait(60)
+
+
+def test_two_studies_in_one_folder(here, capsys):
+    folder = here / 'work' / 'tiny'
+    process = multiprocessing.get_context('fork').Process(target=hold, args=(str(folder),))
+    process.start()
+    try:
+        while not (folder / '.held').exists():
+            assert process.is_alive()
+        assert main(['study', str(studies.write(here))]) == 2
+        error = capsys.readouterr().err
+        assert f'another study is working in {folder}' in error
+        assert error.count('\n') == 1
+    finally:
+        process.kill()
+        process.join()
+
+
+def test_a_study_that_was_killed_as_it_began_goes_on(here):
+    """Its plan may be written and its runs' folders not, or the other way round."""
+    folder = here / 'work' / 'tiny'
+    plan = make(here)
+    placed = place_runs(plan, folder, Choice())
+    write_plan(plan, placed, folder)
+    check_folder(folder, plan.study)
+    prepare(plan, placed[:1])
+    assert go(here) == (0, ALL)
+
+
+def test_a_damaged_status_is_said(here, capsys):
+    go(here)
+    (here / 'work/tiny/runs/full-s0/status.json').write_text('{"status": ')
+    assert main(['study', str(studies.write(here))]) == 2
+    assert 'status.json is damaged' in capsys.readouterr().err

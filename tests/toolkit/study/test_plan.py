@@ -1,0 +1,288 @@
+"""Plans: every run is the config that was meant, and what is hardly meant is said."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+import yaml
+
+from tests.toolkit.study import studies
+from toolkit.cli import main
+from toolkit.config import ConfigError, load
+from toolkit.config.diff import diff
+from toolkit.study.plan import make_plan
+from toolkit.study.studyfile import read_study
+
+SYNTHETIC = {'study': 's', 'base': 'ldpnet/ldpnet_2022_synthetic', 'variants': {'full': {}}}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def plan(folder, open_data=False, **study):
+    (folder / 's.yaml').write_text(yaml.safe_dump({**SYNTHETIC, **study}, sort_keys=False))
+    return make_plan(read_study(folder / 's.yaml'), open_data=open_data)
+
+
+def same(a, b):
+    return not diff(a.tree, b.tree)
+
+
+def test_runs_are_variants_times_axes_times_data_times_folds_times_seeds(here):
+    found = plan(
+        here,
+        variants={'full': {}, 'no kl': {'model.losses.kl': None}},
+        axes={'model.generator.width': [16, 8], '+extra.note': ['x']},
+        data={'small': {'test_dataloader.dataset.scene.size': 256}, 'large': None},
+        folds={'path': 'test_dataloader.dataset.scene.seed', 'values': [4, 5, 6]},
+        seeds=[1, 2],
+    )
+    assert len(found.runs) == 2 * 2 * 2 * 3 * 2
+    last = found.runs[-1]
+    assert last.id == 'no_kl-width=8-note=x-large-f6-s2'
+    assert last.settings == {'model.generator.width': 8, 'extra.note': 'x'}
+    assert (last.variant, last.data, last.fold, last.seed) == ('no kl', 'large', 6, 2)
+    assert len({run.id for run in found.runs}) == len(found.runs)
+    tree = last.config.tree
+    assert tree['model']['losses']['kl'] is None
+    assert tree['model']['generator']['width'] == 8
+    assert tree['randomness']['seed'] == 2
+    # What refers to a value follows it.
+    for role in ('train', 'val', 'test'):
+        assert tree[f'{role}_dataloader']['dataset']['scene']['seed'] == 6
+    assert last.changes[0] == 'model.generator.width: 16 -> 8'
+    assert last.changes[1].startswith('model.losses.kl: - LDPDetailKL(')
+
+
+def test_a_data_sets_file_makes_the_config_that_has_it_as_its_base(here):
+    for base, wv2 in (
+        ('ldpnet/ldpnet_2022', 'ldpnet/ldpnet_2022_wv2'),
+        ('baselines/exp', 'baselines/exp_wv2'),
+    ):
+        found = plan(here, base=base, data={'ikonos': {}, 'wv2': '_base_/data/wv2.yaml'})
+        assert same(found.runs[0].config, load(base))
+        assert same(found.runs[1].config, load(wv2))
+
+
+def test_a_variant_may_be_another_config_altogether(here):
+    found = plan(here, base='baselines/exp', variants={'a': {}, 'gsa': {'base': 'baselines/gsa'}})
+    assert same(found.runs[1].config, load('baselines/gsa'))
+    assert found.runs[1].changes == ('model.generator: EXP() -> GSA()',)
+
+
+def test_what_is_only_tested_runs_with_one_seed(here):
+    found = plan(
+        here,
+        seeds=[0, 1, 2],
+        variants={'full': {}, 'exp': {'base': 'baselines/exp_synthetic'}},
+    )
+    assert [run.id for run in found.runs] == ['full-s0', 'full-s1', 'full-s2', 'exp-s0']
+    assert found.runs[-1].identity.train is None
+
+
+def test_the_budget_replaces_the_length_of_training(here):
+    variants = {'full': {}, 'exp': {'base': 'baselines/exp_synthetic'}}
+    found = plan(here, variants=variants, budget={'iterations': 7})
+    assert found.runs[0].config.tree['train_cfg'] == {'max_iters': 7}
+    assert 'train_cfg' not in found.runs[1].config.tree
+    assert found.runs[0].changes == ()
+
+
+def test_what_is_common_leaves_alone_what_a_config_switches_off(here):
+    variants = {'full': {}, 'exp': {'base': 'baselines/exp_synthetic'}}
+    found = plan(here, variants=variants, common={'train_dataloader.batch_size': 3})
+    assert found.runs[0].config.tree['train_dataloader']['batch_size'] == 3
+    assert found.runs[1].config.tree['train_dataloader'] is None
+
+
+def test_tests_that_differ_share_a_training(here):
+    found = plan(
+        here,
+        common={'val_dataloader': None, 'val_evaluator': None},
+        data={'reduced': {'test_dataloader.dataset.protocol': 'reduced'}, 'full': {}},
+    )
+    first, second = (run.identity for run in found.runs)
+    assert first.train == second.train
+    assert first.key != second.key
+
+
+PROBLEMS = {
+    'path': (
+        {'variants': {'full': {}, 'wide': {'model.generator.widht': 3}}},
+        r"variants.wide.model.generator.widht: no key 'model.generator.widht'; did you mean "
+        r"'model.generator.width'\? .*\(in wide\)",
+    ),
+    'removed twice': (
+        {'variants': {'full': {}, 'x': {'model.losses.kll': None}}},
+        "no key 'model.losses.kll'; did you mean 'model.losses.kl'",
+    ),
+    'added and there': (
+        {'variants': {'full': {'+model.losses.kl': None}}},
+        'the key is there already; leave out the [+]',
+    ),
+    'axis of one variant only': (
+        {
+            'variants': {'full': {}, 'exp': {'base': 'baselines/exp_synthetic'}},
+            'axes': {'model.generator.width': [8]},
+        },
+        r"axes.model.generator.width: no key 'model.generator.width'.*\(in exp, model.gen.*=8\)",
+    ),
+    'argument': (
+        {'variants': {'full': {'model.generator': {'type': 'PNN', 'widht': 3}}}},
+        "model.generator.widht: PNN has no argument 'widht'",
+    ),
+    'type': ({'axes': {'model.generator.width': [8, 'big']}}, 'model.generator.width: found .big'),
+    'metric': (
+        {'metrics': ['Q2m']},
+        "metrics.0: no run reports the metric 'Q2m'; did you mean 'Q2n",
+    ),
+    'direction': ({'metrics': {'SAM': 'higher'}}, 'metrics.SAM: SAM is better when lower'),
+    'base': ({'base': 'ldpnet/ldpnet_2023'}, "base: no such base 'ldpnet/ldpnet_2023'"),
+    'base of a variant': (
+        {'variants': {'x': {'base': 'nowhere'}}},
+        "variants.x.base: no such base 'nowhere'",
+    ),
+    'no test': (
+        {
+            'common': {
+                'train_dataloader.dataset.scene': {'type': 'SyntheticScene', 'size': 512},
+                **dict.fromkeys(
+                    f'{role}_{what}'
+                    for role in ('val', 'test')
+                    for what in ('dataloader', 'evaluator')
+                ),
+            }
+        },
+        'a study compares tests: give test_dataloader and test_evaluator',
+    ),
+    'weights from nowhere': (
+        {'variants': {'x': {'train_dataloader': None, 'optim_wrapper': None, 'train_cfg': None}}},
+        'variants.x: the system has weights, and the config neither trains them nor has load_from',
+    ),
+}
+
+
+@pytest.mark.parametrize('name', PROBLEMS)
+def test_problems_are_said_before_anything_runs(name, here, capsys):
+    study, expected = PROBLEMS[name]
+    (here / 's.yaml').write_text(yaml.safe_dump({**SYNTHETIC, **study}, sort_keys=False))
+    assert main(['study', 's.yaml']) == 2
+    captured = capsys.readouterr()
+    assert re.search(expected, captured.err), captured.err
+    assert captured.err.count('\n') == 1
+    assert re.match(r's\.yaml:\d+: ', captured.err)
+    assert [path.name for path in here.iterdir()] == ['s.yaml']
+
+
+def test_a_mistake_in_every_run_is_said_once(here):
+    with pytest.raises(ConfigError) as error:
+        plan(here, seeds=[0, 1, 2], variants={'a': {}, 'b': {}}, common={'model.losses.kll': None})
+    (problem,) = error.value.problems
+    assert '(in' not in problem.message
+
+
+def test_warnings(here):
+    found = plan(
+        here,
+        variants={
+            'full': {},
+            'no_kl': {'changes': 1, 'model.losses.kl': None},
+            'same': {'model.generator.width': 16},
+            'twin': {'model.losses.kl': None},
+            'two': {'changes': 1, 'model.losses.kl': None, 'model.generator.width': 8},
+        },
+    )
+    texts = [re.sub(r'^\S+s\.yaml:\d+: |^s\.yaml:\d+: ', '', line) for line in found.warnings]
+    assert texts[0] == 'variants.same: changes nothing'
+    assert texts[1] == 'variants.twin: is the same as no_kl'
+    assert texts[2].startswith('variants.two: changes 2, says 1: model.generator.width: 16 -> 8; ')
+    assert len(texts) == 3
+
+
+def test_the_plan_shows_parts_values_and_costs(here, capsys):
+    study = {
+        **SYNTHETIC,
+        'variants': {'full': {}, 'pnn': {'model.generator': {'type': 'PNN'}}},
+        'axes': {'optim_wrapper.optimizer.lr': [1e-3]},
+    }
+    (here / 's.yaml').write_text(yaml.safe_dump(study, sort_keys=False))
+    assert main(['study', 's.yaml', '--plan']) == 0
+    out = capsys.readouterr().out
+    assert '    model.generator: LDPNet(width=16, activation=relu) -> PNN()\n' in out
+    assert '    optim_wrapper.optimizer.lr: 0.0001 -> 0.001\n' in out
+    assert '    parameters: 107,445 -> 87,776\n' in out
+    assert '    MACs: 2,813,657,344 -> ' in out
+    assert re.search(r'pnn-lr=0.001-s0 +to do +87,776 parameters', out)
+    assert not (here / 'work').exists()
+
+
+def test_data_that_is_not_there_is_said_by_the_plan_and_starts_nothing(here, capsys, monkeypatch):
+    monkeypatch.setenv('TOOLKIT_DATA', str(here / 'nowhere'))
+    (here / 's.yaml').write_text(yaml.safe_dump({**SYNTHETIC, 'base': 'ldpnet/ldpnet_2022'}))
+    assert main(['study', 's.yaml', '--plan']) == 0
+    assert 'cannot be started yet' in capsys.readouterr().out
+    assert main(['study', 's.yaml']) == 2
+    error = capsys.readouterr().err
+    assert 'nowhere, which is no folder; set TOOLKIT_DATA' in error
+    assert error.count('\n') == 1
+    assert not (here / 'work').exists()
+
+
+def test_data_that_does_not_fit_the_system(here):
+    found = plan(
+        here,
+        open_data=True,
+        common={
+            'test_dataloader.dataset.scene': {'type': 'SyntheticScene', 'bands': 8, 'size': 256}
+        },
+    )
+    assert 'bands' in str(found.data_problems[0])
+
+
+def test_keys_know_config_code_and_data(here):
+    plugin = here / 'own.py'
+
+    def renamed(text):
+        for name in ('TinySystem', 'Constant', 'TinyData', 'SquaredError', 'Errors'):
+            text = re.sub(rf'\b{name}\b', f'Own{name}', text)
+        return text.replace(str(studies.TINY), 'own.py')
+
+    plugin.write_text(renamed(studies.TINY.read_text()))
+
+    def keys(**changes):
+        file = studies.write(here, **{'seeds': [0], **changes})
+        (here / 'base.yaml').write_text(renamed((here / 'base.yaml').read_text()))
+        return [run.identity.key for run in make_plan(read_study(file)).runs]
+
+    before = keys()
+    assert keys() == before
+    assert keys(variants={'renamed': {}, 'wide': {'model.width': 16}}) == before
+    assert keys(common={'+extra': {'note': 'x'}}) == before
+    assert not set(keys(seeds=[1])) & set(before)
+    assert not set(keys(common={'test_dataloader.dataset.length': 9})) & set(before)
+    plugin.write_text(plugin.read_text() + '\n# edited\n')
+    assert not set(keys()) & set(before)
+
+
+@pytest.mark.slow
+def test_two_hundred_runs_are_checked_in_time(here):
+    """The limit is 20 s; of the processor's time, so that other processes do not count."""
+    begun = time.process_time()
+    found = plan(
+        here,
+        open_data=True,
+        variants={'full': {}, 'no_kl': {'model.losses.kl': None}},
+        axes={
+            'model.generator.width': [8, 16, 24, 32, 48],
+            'optim_wrapper.optimizer.lr': [1e-4, 2e-4, 5e-4, 1e-3, 2e-3],
+            'model.reblur.kernel_size': [9, 21],
+        },
+        seeds=[0, 1],
+    )
+    assert len(found.runs) == 200
+    assert time.process_time() - begun < 20

@@ -1,0 +1,143 @@
+"""The configs of a study's runs: the base with what a variant, the axes, the data, the fold and the
+seed put in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from toolkit.config import Config, ConfigError, Problem
+from toolkit.config.load import Draft, draft, find_base, merge
+from toolkit.config.override import assign
+from toolkit.config.yamlfile import Origins, Path_, split
+from toolkit.study.spec import BASE, Study
+
+
+class Composer:
+    """Composes configs; each file is read once.
+
+    The order is: the base, or the variant's own; the data set's file; the budget; what is common to
+    all runs; then paths, of which no two parts of a study set the same.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self._drafts: dict[Path, Draft] = {}
+
+    def config(
+        self,
+        variant: str | None,
+        settings: Mapping[str, Any],
+        data: str | None,
+        fold: int | None,
+        seed: int | None,
+    ) -> Config:
+        """One run's config; None leaves that part of the study out.
+
+        Raises:
+            ConfigError: what does not fit, with the line of the study file that says it.
+        """
+        study, found = self.study, []
+        result = self._base(variant)
+        if data is not None:
+            self._merge_data(result, data)
+        if study.spec.budget.iterations is not None and result.tree.get('train_cfg') is not None:
+            length = {'max_iters': study.spec.budget.iterations}
+            self._set(result, 'train_cfg', length, ('budget', 'iterations'))
+        found += self._put(result, self._common(result), ('common',))
+        found += self._put(result, study.data(data) if data is not None else {}, ('data', data))
+        if variant is not None:
+            found += self._put(result, study.variant(variant), ('variants', variant))
+        given = {path.removeprefix('+'): path for path in study.spec.axes}
+        points = {given[path]: value for path, value in settings.items()}
+        found += self._put(result, points, ('axes',))
+        folds = study.spec.folds
+        if folds is not None and fold is not None:
+            values = dict.fromkeys(folds.paths, folds.values[fold])
+            found += self._put(result, values, ('folds', 'path'), named=False)
+        if seed is not None:
+            self._set(result, 'randomness.seed', seed, ('seeds',))
+        if found:
+            raise ConfigError(*found)
+        return result.resolved()
+
+    def _base(self, variant: str | None) -> Draft:
+        own = (self.study.spec.variants[variant] or {}).get(BASE) if variant is not None else None
+        if own is not None:
+            return self._draft(own, ('variants', str(variant), BASE)).copy()
+        return self._draft(self.study.spec.base, (BASE,)).copy()
+
+    def _draft(self, name: str, path: Path_) -> Draft:
+        line = self.study.config.place(path)
+        file = find_base(name, self.study.config.file, line, '.'.join(path))
+        if file not in self._drafts:
+            self._drafts[file] = draft(file)
+        return self._drafts[file]
+
+    def _merge_data(self, result: Draft, name: str) -> None:
+        """The data set's file over the config; what the config switches off stays off."""
+        entry = self.study.spec.data[name]
+        file = entry if isinstance(entry, str) else (entry or {}).get(BASE)
+        if file is None:
+            return
+        path = ('data', name) if isinstance(entry, str) else ('data', name, BASE)
+        other = self._draft(file, path)
+        off = {key for key, value in result.tree.items() if value is None}
+        tree = {key: value for key, value in other.tree.items() if key not in off}
+        origins = {p: o for p, o in other.origins.items() if p[0] not in off}
+        merge(result.tree, result.origins, tree, origins)
+
+    def _common(self, result: Draft) -> dict[str, Any]:
+        """What is common to all runs, without what this config switches off."""
+        return {
+            path: value
+            for path, value in self.study.spec.common.items()
+            if not _is_off(result.tree, split(path.removeprefix('+'))[:-1])
+        }
+
+    def _put(
+        self,
+        result: Draft,
+        values: Mapping[str, Any],
+        where: tuple[str | None, ...],
+        named: bool = True,
+    ) -> list[Problem]:
+        """Put values at their paths. They stand in the study file at `where`, if `named` each under
+        its path there."""
+        found = []
+        for path, value in values.items():
+            there = tuple(map(str, (*where, path) if named else where))
+            keys = split(path.removeprefix('+'))
+            origins = self._origins(there)
+            try:
+                if not all(keys):
+                    raise KeyError(f'{path!r} is no dotted path')
+                assign(result.tree, result.origins, keys, value, origins, path.startswith('+'))
+            except KeyError as error:
+                found.append(self.study.problem(there, str(error.args[0])))
+        return found
+
+    def _set(self, result: Draft, path: str, value: Any, where: Path_) -> None:
+        """Put a value, whether there is one or not."""
+        keys = split(path)
+        node: Any = result.tree
+        for key in keys[:-1]:
+            node = node.get(key) or {} if isinstance(node, dict) else {}
+        adding = not isinstance(node, dict) or keys[-1] not in node
+        assign(result.tree, result.origins, keys, value, self._origins(where), adding)
+
+    def _origins(self, path: Path_) -> Origins:
+        """The origins below a path of the study file, relative to it."""
+        origins = self.study.config.origins
+        return {p[len(path) :]: o for p, o in origins.items() if p[: len(path)] == path}
+
+
+def _is_off(tree: dict[str, Any], path: Path_) -> bool:
+    """Whether a path, or what it is a part of, is null."""
+    node: Any = tree
+    for key in path:
+        node = node.get(key, {}) if isinstance(node, dict) else {}
+        if node is None:
+            return True
+    return False

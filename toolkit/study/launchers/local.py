@@ -1,0 +1,95 @@
+"""Runs on this machine: a process each, so many at a time."""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from toolkit.study.job import Ended, Job
+from toolkit.study.launchers.base import Launcher
+from toolkit.study.supervise import supervise
+
+
+class LocalLauncher(Launcher):
+    """Processes of this machine.
+
+    Args:
+        jobs: at a time. By default one for each GPU, or for each share of one; without GPUs, one.
+        threads: CPU threads of each; by default the cores divided among the jobs.
+        gpus: GPUs of each: 1, the default where there are any, a share below 1 so that several
+            runs use the same one, 0 for none.
+    """
+
+    def __init__(
+        self, jobs: int | None = None, threads: int | None = None, gpus: float | None = None
+    ) -> None:
+        super().__init__(jobs, threads, gpus)
+        self._stopped = 0
+        self._ended: queue.SimpleQueue[Ended | BaseException] = queue.SimpleQueue()
+        self._pool: ThreadPoolExecutor | None = None
+        self._futures: list[Future[None]] = []
+
+    def start(self, jobs: Sequence[Job]) -> None:
+        devices = _devices()
+        share = (1.0 if devices else 0.0) if self.gpus is None else self.gpus
+        per_device = int(1 / share) if share else 0
+        count = self.jobs or max(1, per_device * len(devices))
+        count = min(count, len(jobs)) or 1
+        threads = self.threads or max(1, cores() // count)
+        slots: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        for number in range(count):
+            if share and devices:
+                slots.put(devices[number % len(devices)])
+            else:
+                slots.put('' if self.gpus == 0 else None)
+        self._pool = ThreadPoolExecutor(count, 'study')
+        self._futures = [self._pool.submit(self._run, job, threads, slots) for job in jobs]
+
+    def _run(self, job: Job, threads: int, slots: queue.SimpleQueue[str | None]) -> None:
+        if self._stopped:
+            return
+        slot = slots.get()
+        try:
+            self._ended.put(supervise(job, threads, slot, lambda: self._stopped))
+        except BaseException as error:
+            self._ended.put(error)  # raised where the study can close everything
+        finally:
+            slots.put(slot)
+
+    def poll(self) -> list[Ended]:
+        found = []
+        while not self._ended.empty():
+            item = self._ended.get()
+            if isinstance(item, BaseException):
+                raise item
+            found.append(item)
+        return found
+
+    def done(self) -> bool:
+        return all(future.done() for future in self._futures)
+
+    def stop(self, now: bool = False) -> None:
+        self._stopped = 2 if now else max(1, self._stopped)
+
+    def close(self) -> None:
+        self.stop()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _devices() -> list[str]:
+    """The GPUs that this process sees, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = [name for name in os.environ.get('CUDA_VISIBLE_DEVICES', '').split(',') if name]
+    return named[:count] if named else [str(number) for number in range(count)]

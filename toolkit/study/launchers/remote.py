@@ -1,0 +1,101 @@
+"""What launchers share that start runs on other machines: a study stops them through its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from toolkit.study.job import Ended, Job
+from toolkit.study.launchers.base import Launcher
+from toolkit.study.supervise import supervise
+
+# In the study's folder while its runs are asked to stop: 1 to save and end, 2 to end at once.
+STOP = '.stop'
+# For runs that an earlier study left behind to save and end.
+LEFT_SECONDS = 60.0
+# What runs need of the environment that the study was started in.
+PASSED_ON = ('TOOLKIT_DATA', 'PYTHONPATH')
+
+
+class RemoteLauncher(Launcher):
+    """Runs on machines that share the study's folder, under the same path, and have the toolkit.
+
+    Args:
+        jobs: at a time; None for as many as there is room for.
+        threads: CPU threads of each, and the cores that it is given.
+        gpus: GPUs of each, or a share of one.
+    """
+
+    def __init__(
+        self, jobs: int | None = None, threads: int | None = 1, gpus: float | None = 0
+    ) -> None:
+        super().__init__(jobs, threads, gpus)
+        self._stop_file: Path | None = None
+
+    def start(self, jobs: Sequence[Job]) -> None:
+        if self._stop_file is None:
+            # A study's runs lie in STUDY/runs/ID.
+            self._stop_file = Path(jobs[0].runs[0].folder).parents[1] / STOP
+            self._end_what_is_left(jobs)
+            self._stop_file.unlink(missing_ok=True)
+        for job in jobs:
+            self._submit(job, str(self._stop_file))
+
+    def _end_what_is_left(self, jobs: Sequence[Job]) -> None:
+        """Stop runs that a study which was killed has left running elsewhere; they save first."""
+        from toolkit.engine import workdir
+
+        deadline = time.monotonic() + LEFT_SECONDS
+        folders = [Path(job.trained_in) for job in jobs if job.trained_in is not None]
+        while any(workdir.is_busy(folder) for folder in folders) and time.monotonic() < deadline:
+            self.stop()
+            time.sleep(1)
+
+    @abstractmethod
+    def _submit(self, job: Job, stop_file: str) -> None:
+        """Queue a job that runs `remote(job, ...)`."""
+
+    def stop(self, now: bool = False) -> None:
+        if self._stop_file is not None:
+            with contextlib.suppress(OSError):
+                self._stop_file.write_text('2' if now else '1', encoding='utf-8')
+
+    def _forget_stop(self) -> None:
+        if self._stop_file is not None:
+            self._stop_file.unlink(missing_ok=True)
+
+
+def remote(
+    text: str, threads: int | None, stop_file: str, environment: dict[str, str] | None = None
+) -> Ended:
+    """Run a job on the machine that this is called on; GPUs are those that it has been given.
+
+    Args:
+        text: the job as JSON.
+        threads: CPU threads of its process.
+        stop_file: while it exists the job is to stop.
+        environment: what the study was started with.
+    """
+    os.environ.update(environment or {})
+    return supervise(Job.from_json(text), threads, None, _reader(stop_file))
+
+
+def _reader(stop_file: str) -> Callable[[], int]:
+    def stopped() -> int:
+        try:
+            return int(Path(stop_file).read_text(encoding='utf-8') or 1)
+        except FileNotFoundError:
+            return 0
+        except ValueError:
+            return 1
+
+    return stopped
+
+
+def environment() -> dict[str, str]:
+    """What runs elsewhere need of this process's environment."""
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ}

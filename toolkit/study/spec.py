@@ -1,0 +1,170 @@
+"""What a study asks for: the keys of its file, typed."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from toolkit.build import Part
+from toolkit.config import Config, Problem
+from toolkit.config.yamlfile import Path_
+from toolkit.study.launchers import Launcher, launcher_class
+
+# What a variant or a data set says beside the paths that it changes.
+BASE, CHANGES = 'base', 'changes'
+DIRECTIONS = {'higher': True, 'lower': False}
+_UNITS = {'s': 1, 'min': 60, 'h': 3600, 'd': 86400}
+
+
+@dataclass
+class Sample:
+    """A random part of the axes' grid: `points` of it, the same ones for each variant."""
+
+    points: int
+    seed: int = 0
+
+
+@dataclass
+class Folds:
+    """What differs between folds of the data: the values of a path, or of several together."""
+
+    path: str | list[str]
+    values: list[Any]
+
+    @property
+    def paths(self) -> list[str]:
+        return [self.path] if isinstance(self.path, str) else self.path
+
+
+@dataclass
+class Budget:
+    """What a run may cost.
+
+    Args:
+        time: after which a run is stopped and has failed: seconds, or '90 s', '30 min', '2 h'.
+        iterations: that each run trains, instead of what its config says.
+        retries: of a run that failed.
+    """
+
+    time: str | float | None = None
+    iterations: int | None = None
+    retries: int = 1
+
+    def __post_init__(self) -> None:
+        if self.iterations is not None and self.iterations < 1:
+            raise ValueError(f'iterations must be at least 1, found {self.iterations}')
+        if self.retries < 0:
+            raise ValueError(f'retries must be 0 or more, found {self.retries}')
+        if self.seconds is not None and not 0 < self.seconds < math.inf:
+            raise ValueError(f'time must be more than nothing, found {self.time}')
+
+    @property
+    def seconds(self) -> float | None:
+        if self.time is None or isinstance(self.time, (int, float)):
+            return self.time
+        match = re.fullmatch(r'\s*([0-9.]+)\s*([a-z]+)\s*', self.time)
+        if match is None or match[2] not in _UNITS or match[1].count('.') > 1:
+            raise ValueError(
+                f'time is {self.time!r}, expected seconds, or such as 90 s, 30 min, 2 h, 1 d'
+            )
+        return float(match[1]) * _UNITS[match[2]]
+
+
+@dataclass
+class Spec:
+    """The keys of a study file; docs/studies.md says what they mean."""
+
+    study: str
+    base: str
+    variants: dict[str, dict[str, Any] | None]
+    common: dict[str, Any] = field(default_factory=dict)
+    seeds: list[int] = field(default_factory=lambda: [0])
+    axes: dict[str, list[Any]] = field(default_factory=dict)
+    sample: Sample | None = None
+    folds: Folds | None = None
+    data: dict[str, dict[str, Any] | str | None] = field(default_factory=dict)
+    compare_to: str | None = None
+    metrics: Any = None
+    budget: Budget = field(default_factory=Budget)
+    launcher: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as its file asks for it.
+
+    Attributes:
+        config: the file's values with the lines that they stand on.
+        spec: the same, typed.
+    """
+
+    config: Config
+    spec: Spec
+
+    @property
+    def name(self) -> str:
+        return self.spec.study
+
+    @property
+    def compare_to(self) -> str:
+        """The variant that the others are compared with: the first one where none is named."""
+        return self.spec.compare_to or next(iter(self.spec.variants))
+
+    @property
+    def metrics(self) -> dict[str, bool | None]:
+        """The metrics of the table -> whether higher is better, None where the runs say so."""
+        named = self.spec.metrics or []
+        if isinstance(named, Mapping):
+            return {name: DIRECTIONS.get(str(better)) for name, better in named.items()}
+        return dict.fromkeys(named)
+
+    def problem(self, path: Path_, message: str) -> Problem:
+        return self.config.problem(path, message)
+
+    def variant(self, name: str) -> dict[str, Any]:
+        """The paths that a variant changes."""
+        return _paths(self.spec.variants[name])
+
+    def data(self, name: str) -> dict[str, Any]:
+        """The paths that a data set changes."""
+        entry = self.spec.data[name]
+        return {} if isinstance(entry, str) else _paths(entry)
+
+    def launcher(self, limit: int | None = None) -> Launcher:
+        """What starts the runs, `limit` of them at a time.
+
+        Raises:
+            ConfigError: its arguments do not go together.
+        """
+        arguments = {k: v for k, v in self.spec.launcher.items() if k != 'type'}
+        if limit is not None:
+            arguments['jobs'] = limit
+        with self.config.placing():
+            return Part(launcher_class(self.spec.launcher), arguments, 'launcher')()
+
+    def settings(self) -> list[dict[str, Any]]:
+        """The points of the axes' grid, or those of it that are drawn."""
+        axes, sample = self.spec.axes, self.spec.sample
+        names = [name.removeprefix('+') for name in axes]
+        if sample is None:
+            return [dict(zip(names, point)) for point in itertools.product(*axes.values())]
+        size = math.prod(map(len, axes.values()))
+        drawn = sorted(random.Random(sample.seed).sample(range(size), sample.points))
+        return [dict(zip(names, _point(number, list(axes.values())))) for number in drawn]
+
+
+def _paths(entry: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {path: value for path, value in (entry or {}).items() if path not in (BASE, CHANGES)}
+
+
+def _point(number: int, axes: list[list[Any]]) -> list[Any]:
+    point: list[Any] = []
+    for values in reversed(axes):
+        number, index = divmod(number, len(values))
+        point.insert(0, values[index])
+    return point
