@@ -1,0 +1,1 @@
+"""Studies: variants x seeds, planned, run, and what they found."""
