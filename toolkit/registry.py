@@ -230,6 +230,7 @@ TRANSFORMS = Kind('transform', 'toolkit.interfaces.Transform')
 METRICS = Kind('metric', 'toolkit.interfaces.Metric')
 SAMPLERS = Kind('sampler', 'toolkit.interfaces.Sampler', wired=('dataset', 'seed'))
 VERBS = Kind('verb', 'toolkit.verb.Verb')
+PANELS = Kind('panel', 'toolkit.report.panel.Panel')
 HOOKS = Kind('hook', 'mmengine.hooks.Hook', library='mmengine.hooks')
 OPTIMIZERS = Kind('optimizer', 'torch.optim.Optimizer', wired=('params',), library='torch.optim')
 SCHEDULERS = Kind(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from toolkit.report import numbers
-from toolkit.study.analysis import Analysis, Cell, Comparison, cost, words
+from toolkit.report.bars import Bar, Interval, bars
+from toolkit.study.analysis import Analysis, Cell, Comparison, Score, cost, words
 from toolkit.study.statistics import RESAMPLES
 
 COSTS = ('parameters', 'MACs', 'time', 'memory')
@@ -13,11 +14,23 @@ COSTS = ('parameters', 'MACs', 'time', 'memory')
 
 @dataclass(frozen=True)
 class Text:
-    """A cell of a table: its text, stars of significance, and whether it is the column's best."""
+    """A cell of a table.
+
+    Attributes:
+        text: what it says.
+        stars: of significance.
+        best: whether it is the best of its column.
+        value: what a table that can be sorted sorts by; the text where None.
+        bar: where the value lies.
+        trend: whether it is 'better' or 'worse' than the reference.
+    """
 
     text: str
     stars: str = ''
     best: bool = False
+    value: float | None = None
+    bar: Bar | None = None
+    trend: str = ''
 
 
 @dataclass(frozen=True)
@@ -47,17 +60,16 @@ def grids(analysis: Analysis) -> list[Grid]:
 
 def results(analysis: Analysis) -> Grid:
     """A row per cell: mean and standard deviation of each metric, and the costs."""
-    digits = {metric: digits_of(analysis, metric) for metric in analysis.metrics}
-    best = {metric: analysis.best(metric) for metric in analysis.metrics}
-    rows = []
-    for place, cell in enumerate(analysis.cells):
-        row = [*_names(analysis, cell), Text(runs_of(cell))]
-        for metric in analysis.metrics:
-            comparison = analysis.comparisons.get((place, metric))
-            stars = numbers.mark(comparison.runs_holm) if comparison else ''
-            text = score_text(analysis, cell, metric, digits[metric])
-            row.append(Text(text, stars, cell in best[metric]))
-        rows.append([*row, *(Text(text) for text in costs_of(cell))])
+    scores = [_metric_column(analysis, metric) for metric in analysis.metrics]
+    rows = [
+        [
+            *_names(analysis, cell),
+            Text(runs_of(cell), value=len(cell.of_status('finished'))),
+            *(column[place] for column in scores),
+            *_costs(cell),
+        ]
+        for place, cell in enumerate(analysis.cells)
+    ]
     name = analysis.results.name
     metrics = [heading(metric, better) for metric, better in analysis.metrics.items()]
     left = len(_name_columns(analysis))
@@ -65,17 +77,34 @@ def results(analysis: Analysis) -> Grid:
     return Grid(name, columns, rows, left, result_notes(analysis))
 
 
+def _metric_column(analysis: Analysis, metric: str) -> list[Text]:
+    """A metric's cells, one for each of the analysis."""
+    scores = [analysis.score(cell, metric) for cell in analysis.cells]
+    best, digits = analysis.best(metric), digits_of(scores)
+    column = []
+    for place, (cell, bar) in enumerate(zip(analysis.cells, bars([_spread(s) for s in scores]))):
+        found = analysis.comparisons.get((place, metric))
+        stars = numbers.mark(found.runs_holm) if found else ''
+        text = score_text(scores[place], cell, digits)
+        mean = scores[place].mean
+        trend = _trend(found) if stars else ''
+        column.append(Text(text, stars, cell in best, mean, bar, trend))
+    return column
+
+
 def comparisons(analysis: Analysis) -> Grid:
     """A row per cell and metric: difference, confidence interval, p, effect size."""
-    digits = {metric: digits_of(analysis, metric) for metric in analysis.metrics}
-    rows = []
     columns = ['pairs', 'difference', '95 % interval', 'p', 'p (Holm)', 'g']
     if analysis.family()[1]:
         columns += ['items', 'p (Holm) over items']
-    for (place, metric), found in analysis.comparisons.items():
-        texts = comparison_texts(found, digits[metric])[: len(columns)]
-        names = [*_names(analysis, analysis.cells[place]), Text(metric)]
-        rows.append([*names, *(Text(text) for text in texts)])
+    rows = []
+    for metric in analysis.metrics:
+        digits = digits_of([analysis.score(cell, metric) for cell in analysis.cells])
+        found = {p: c for (p, name), c in analysis.comparisons.items() if name == metric}
+        scaled = bars([_reach(c) for c in found.values()], zero=True)
+        for (place, comparison), bar in zip(found.items(), scaled):
+            names = [*_names(analysis, analysis.cells[place]), Text(metric)]
+            rows.append([*names, *_comparison(comparison, bar, digits)[: len(columns)]])
     names = [*_name_columns(analysis), 'metric']
     title = f'{analysis.results.name}: differences from {analysis.results.compare_to}'
     return Grid(title, [*names, *columns], rows, len(names), comparison_notes(analysis))
@@ -100,20 +129,19 @@ def missing(analysis: Analysis) -> Grid:
 # -- texts -----------------------------------------------------------------------------------------
 
 
-def digits_of(analysis: Analysis, metric: str) -> int | None:
+def digits_of(scores: list[Score]) -> int | None:
     """Digits after the point of a metric's column."""
-    scores = [analysis.score(cell, metric) for cell in analysis.cells]
     return numbers.decimals(
         [s.mean for s in scores if s.mean is not None], [s.sd for s in scores if s.sd is not None]
     )
 
 
-def score_text(analysis: Analysis, cell: Cell, metric: str, digits: int | None) -> str:
+def score_text(score: Score, cell: Cell, digits: int | None) -> str:
     """Mean and standard deviation, with n where it is not the row's; or why there is none."""
-    score = analysis.score(cell, metric)
     if score.mean is None:
         statuses = {run.status for run in cell.runs}
-        return statuses.pop() if len(statuses) == 1 and 'finished' not in statuses else '-'
+        alone = len(statuses) == 1 and 'finished' not in statuses
+        return statuses.pop() if alone else numbers.MISSING
     text = numbers.number(score.mean, digits)
     if score.sd is not None:
         text += f' ± {numbers.number(score.sd, digits)}'
@@ -122,26 +150,51 @@ def score_text(analysis: Analysis, cell: Cell, metric: str, digits: int | None) 
     return text
 
 
-def comparison_texts(found: Comparison, digits: int | None) -> list[str]:
+def _comparison(found: Comparison, bar: Bar | None, digits: int | None) -> list[Text]:
     """Pairs, difference, interval, p, corrected p, g, items, corrected p over items."""
-    test, planned = found.runs, found.runs.n + found.unpaired
+    test, items = found.runs, found.items
+    planned = test.n + found.unpaired
     finer = None if digits is None else digits + 1
+    low, high = numbers.signed(test.low, finer), numbers.signed(test.high, finer)
+    interval = test.why if test.low is None else f'[{low}, {high}]'
+    difference = numbers.signed(test.difference, finer)
     return [
-        f'{test.n} of {planned}' if found.unpaired else str(test.n),
-        numbers.signed(test.difference, finer),
-        interval_text(found, finer) if test.low is not None else test.why,
-        numbers.probability(test.p),
-        numbers.probability(found.runs_holm) + numbers.mark(found.runs_holm),
-        numbers.number(test.effect, 2),
-        str(found.items.n) if found.items.n else numbers.MISSING,
-        numbers.probability(found.items_holm) + numbers.mark(found.items_holm),
+        Text(f'{test.n} of {planned}' if found.unpaired else str(test.n), value=test.n),
+        Text(difference, value=test.difference, trend=_trend(found)),
+        Text(interval, value=test.low, bar=bar),
+        Text(numbers.probability(test.p), value=test.p),
+        Text(
+            numbers.probability(found.runs_holm),
+            numbers.mark(found.runs_holm),
+            value=found.runs_holm,
+        ),
+        Text(numbers.number(test.effect, 2), value=test.effect),
+        Text(str(items.n) if items.n else numbers.MISSING, value=items.n),
+        Text(
+            numbers.probability(found.items_holm),
+            numbers.mark(found.items_holm),
+            value=found.items_holm,
+        ),
     ]
 
 
-def interval_text(found: Comparison, digits: int | None) -> str:
-    """The confidence interval of the difference over runs."""
-    low, high = numbers.signed(found.runs.low, digits), numbers.signed(found.runs.high, digits)
-    return f'[{low}, {high}]'
+def _spread(score: Score) -> Interval:
+    if score.mean is None:
+        return None
+    return score.mean - (score.sd or 0), score.mean, score.mean + (score.sd or 0)
+
+
+def _reach(found: Comparison) -> Interval:
+    test = found.runs
+    if test.difference is None:
+        return None
+    if test.low is None or test.high is None:
+        return (test.difference,) * 3
+    return test.low, test.difference, test.high
+
+
+def _trend(found: Comparison | None) -> str:
+    return {True: 'better', False: 'worse', None: ''}[found.better if found else None]
 
 
 def runs_of(cell: Cell) -> str:
@@ -151,14 +204,13 @@ def runs_of(cell: Cell) -> str:
     return f'{text} ({failed} failed)' if failed else text
 
 
-def costs_of(cell: Cell) -> list[str]:
-    """The texts of the cost columns."""
+def _costs(cell: Cell) -> list[Text]:
     found = cost(cell)
     return [
-        numbers.count(found.parameters),
-        numbers.count(found.macs),
-        numbers.duration(found.seconds),
-        numbers.memory(found.memory),
+        Text(numbers.count(found.parameters), value=found.parameters),
+        Text(numbers.count(found.macs), value=found.macs),
+        Text(numbers.duration(found.seconds), value=found.seconds),
+        Text(numbers.memory(found.memory), value=found.memory),
     ]
 
 
@@ -169,10 +221,12 @@ def heading(metric: str, better: bool | None) -> str:
 
 def result_notes(analysis: Analysis) -> list[str]:
     """What the results' marks and columns mean."""
-    notes = [
-        'Mean ± standard deviation over n runs (seeds and folds); ↑ higher is better, ↓ lower.',
-        'Time: mean of a run; memory: the highest of a run.',
-    ]
+    notes = ['↑ higher is better, ↓ lower.']
+    if any(len(cell.runs) > 1 for cell in analysis.cells):
+        notes = [
+            'Mean ± standard deviation over n runs (seeds and folds); ↑ higher is better, ↓ lower.',
+            'Time: mean of a run; memory: the highest of a run.',
+        ]
     if (tests := analysis.family()[0]) > 0:
         notes.append(
             f'* p < 0.05, ** p < 0.01, *** p < 0.001: differs from {analysis.results.compare_to} '
@@ -188,7 +242,7 @@ def comparison_notes(analysis: Analysis) -> list[str]:
     """How the comparisons were made."""
     runs, items = analysis.family()
     notes = [
-        'Difference: mean of (variant - reference) over pairs of runs with equal seed and fold. '
+        'Difference: mean of (variant − reference) over pairs of runs with equal seed and fold. '
         "g: Hedges' g of the paired differences. p: paired t-test.",
         f'p (Holm): corrected over all {runs} tests over runs of this study.',
     ]

@@ -248,7 +248,7 @@ def _over_items(
             _cached(run, metric, rows) for run in (_run(cell, pair), _run(reference, pair))
         )
         if ours is None or theirs is None:
-            return PairedTest(0, why='it is no mean of the test items')
+            return PairedTest(0, why='not the mean of test items')
         for item, difference in _matched(ours, theirs):
             # Without names, the first item of one fold is not that of another.
             item = item if isinstance(item, str) else (pair[1], item)

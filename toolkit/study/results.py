@@ -120,7 +120,7 @@ def load(folder: Path | str) -> StudyResults:
     try:
         runs = tuple(_run(folder, planned) for planned in plan['runs'])
         compare_to = plan.get('compare_to')
-        metrics = _directions(dict(plan.get('metrics') or {}), runs)
+        metrics = directions(dict(plan.get('metrics') or {}), runs)
         name = str(plan['study'])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ToolkitError(f'{folder / PLAN} is damaged: {_reason(error)}') from error
@@ -161,15 +161,22 @@ def _run(study: Path, planned: Mapping[str, Any]) -> RunResult:
         parameters=planned.get('parameters'),
         macs=planned.get('macs'),
         changes=tuple(planned.get('changes') or ()),
-        metrics={name: _finite(value) for name, value in (tested.get('metrics') or {}).items()},
+        metrics={name: finite(value) for name, value in (tested.get('metrics') or {}).items()},
         directions=dict(tested.get('directions') or {}),
     )
 
 
-def _directions(
+def directions(
     named: Mapping[str, bool | None], runs: tuple[RunResult, ...]
 ) -> dict[str, bool | None]:
-    """The study's metrics with their directions, from the runs where the study leaves them open."""
+    """Metrics with whether higher is better, from the runs where it is left open.
+
+    Args:
+        named: the study's; empty for all that the runs report.
+        runs: which may say so.
+    Raises:
+        ToolkitError: the runs disagree.
+    """
     reported: dict[str, bool] = {}
     for run in runs:
         for name, better in run.directions.items():
@@ -198,7 +205,8 @@ def _object(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _finite(value: Any) -> float | None:
+def finite(value: Any) -> float | None:
+    """The number, None where it is not finite."""
     return None if value is None or not math.isfinite(value) else float(value)
 
 

@@ -154,7 +154,7 @@ def test_items_without_names_are_not_matched_in_data_of_another_length(tmp_path)
 
 def test_a_metric_that_is_no_mean_is_not_resampled(tmp_path):
     found = comparison(analysis_of(two_variants(tmp_path, reported=0.123)), 'other').items
-    assert (found.n, found.p, found.why) == (0, None, 'it is no mean of the test items')
+    assert (found.n, found.p, found.why) == (0, None, 'not the mean of test items')
 
 
 def test_metrics_of_several_values_have_columns(tmp_path):
@@ -168,7 +168,7 @@ def test_metrics_of_several_values_have_columns(tmp_path):
         mean = sum(row['mean'] for row in rows) / 20
         finish(folder / f'runs/{variant}-s0', {'err.worst': 19.0, 'err.mean': mean}, {'err': rows})
     analysis = analysis_of(folder)
-    assert comparison(analysis, 'other', 'err.worst').items.why == 'it is no mean of the test items'
+    assert comparison(analysis, 'other', 'err.worst').items.why == 'not the mean of test items'
     assert comparison(analysis, 'other', 'err.mean').items.difference == pytest.approx(9.5)
     assert comparison(analysis, 'other', 'err.mean').better is False
     assert analysis.family() == (0, 1)
