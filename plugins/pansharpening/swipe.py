@@ -72,8 +72,9 @@ class Swipe(Panel):
         items, notes = _items(runs)
         if not items:
             return Rendered('', tuple(notes)) if notes else None
+        encoded: dict[tuple[bytes, int | None, int | None], str] = {}
         for choice in _choices(items):
-            data = _embedded(choice, budget - _FRAME)
+            data = _embedded(choice, budget - _FRAME, encoded)
             if data is not None:
                 left_out = _left_out(items, choice)
                 html = _VIEWER.format(data=_script_safe(data), quality=escape(_words(choice)))
@@ -164,8 +165,18 @@ def _without_errors(item: Item) -> Item:
     return replace(item, layers=tuple(x for x in item.layers if not x.name.endswith(f': {ERROR}')))
 
 
-def _embedded(choice: Choice, budget: int) -> str | None:
-    """The viewer's data as JSON; None where it takes more bytes than the budget."""
+def _embedded(
+    choice: Choice, budget: int, encoded: dict[tuple[bytes, int | None, int | None], str]
+) -> str | None:
+    """The viewer's data as JSON; None where it takes more bytes than the budget.
+
+    Args:
+        choice: of the pictures.
+        budget: bytes.
+        encoded: what was tried before, by content, crop and quality; added to.
+    """
+    if choice.quality is None and _hopeless(choice.items, budget):
+        return None
     images: list[str] = []
     places: dict[bytes, int] = {}
     items: list[dict[str, Any]] = []
@@ -175,7 +186,10 @@ def _embedded(choice: Choice, budget: int) -> str | None:
             content = layer.file.read_bytes()
             if content not in places:
                 places[content] = len(images)
-                images.append(_encoded(content, choice))
+                key = content, choice.crop, choice.quality
+                if key not in encoded:
+                    encoded[key] = _encoded(content, choice)
+                images.append(encoded[key])
                 budget -= len(images[-1])
                 if budget < 0:
                     return None
@@ -184,6 +198,13 @@ def _embedded(choice: Choice, budget: int) -> str | None:
         items.append({'name': item.name, 'width': width, 'height': height, 'layers': layers})
     text = json.dumps({'items': items, 'images': images}, ensure_ascii=False)
     return None if len(text.encode()) - sum(map(len, images)) > budget else text
+
+
+def _hopeless(items: Sequence[Item], budget: int) -> bool:
+    """Whether half of the PNG files' bytes would not fit: WebP without loss does not save more."""
+    files = {layer.file for item in items for layer in item.layers}
+    contents = {file.read_bytes() for file in files}
+    return sum(map(len, contents)) / 2 * 4 / 3 > budget
 
 
 def _encoded(content: bytes, choice: Choice) -> str:

@@ -11,7 +11,6 @@ import jinja2
 from markupsafe import Markup
 
 import toolkit
-from toolkit import plugins
 from toolkit.engine import workdir
 from toolkit.errors import RunError, ToolkitError
 from toolkit.report import chartlib
@@ -23,6 +22,7 @@ from toolkit.study.results import PLAN, holds_study, load
 
 LIMIT = 8_000_000  # bytes of the whole file
 NAME = 'report.html'
+_MARGIN = 20_000  # for headings and notes of panels
 _TEMPLATES = Path(__file__).with_name('templates')
 
 
@@ -42,15 +42,15 @@ def write(folders: Sequence[Path | str], output: Path) -> list[str]:
         raise RunError(f'cannot write {output}: it is a folder; give the file: {output / NAME}')
     analyses = _analyses([Path(folder) for folder in folders])
     content = sections(analyses)
-    kinds = panels([analysis.results for analysis, _ in analyses])
+    kinds, notes = panels([analysis.results for analysis, _ in analyses])
     # What the page takes without pictures is known only when it is there.
-    bare = len(_page(content, kinds).encode())
+    bare = len(_page(content, kinds, notes).encode()) + _MARGIN
     budget = max(0, LIMIT - bare) // max(1, len(content) * len(kinds))
     for part, (analysis, _) in zip(content, analyses):
         part.panels = _shown(kinds, analysis, budget)
-    page = _page(content, kinds)
+    page = _page(content, kinds, notes)
     workdir.write(output, page)
-    notes = [note for part in content for shown in part.panels for note in shown.notes]
+    notes += [note for part in content for shown in part.panels for note in shown.notes]
     if len(page.encode()) > LIMIT:
         notes.append(f'the report takes {len(page.encode()) / 1e6:.1f} MB; report fewer studies')
     return notes
@@ -103,7 +103,9 @@ def _shown(
     return shown
 
 
-def _page(content: Sequence[Section], kinds: Sequence[tuple[str, type[Panel]]]) -> str:
+def _page(
+    content: Sequence[Section], kinds: Sequence[tuple[str, type[Panel]]], notes: Sequence[str]
+) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -123,7 +125,7 @@ def _page(content: Sequence[Section], kinds: Sequence[tuple[str, type[Panel]]]) 
         licence=chartlib.licence(),
         made=datetime.now(timezone.utc),
         version=toolkit.__version__,
-        failures=plugins.failures(),
+        notes=notes,
     )
 
 

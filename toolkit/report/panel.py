@@ -72,29 +72,30 @@ class Panel(ABC):
         """
 
 
-def panels(studies: Sequence[StudyResults]) -> list[tuple[str, type[Panel]]]:
+def panels(studies: Sequence[StudyResults]) -> tuple[list[tuple[str, type[Panel]]], list[str]]:
     """Every registered panel by name, those of the plugins that the runs' configs name included.
 
-    A plugin that is gone, or cannot be imported, takes no other with it: `toolkit.plugins.failures`
-    tells of it.
+    Returns:
+        The panels, and why others cannot be used.
     """
-    known: set[str] = set()
+    notes = []
+    known = {module.split('.')[0].removeprefix('plugin_') for module in plugins.index().modules}
     for folder in (run.folder for study in studies for run in study.runs):
         for plugin in _plugins_of(folder):
-            # Runs of one study keep a copy each of the same plugin.
-            if Path(plugin).name not in known:
-                known.add(Path(plugin).name)
+            # Each run keeps a copy of the same plugin.
+            if Path(plugin).stem not in known:
+                known.add(Path(plugin).stem)
                 try:
                     plugins.add(plugin)
-                except ToolkitError:
-                    continue  # not here any more
+                except ToolkitError as error:
+                    notes.append(f'{error} (of {folder.name}): panels of it are not shown')
     found = []
     for name in PANELS.names():
         try:
             found.append((name, PANELS.get(name)))
-        except ToolkitError:
-            continue  # kept in plugins.failures(), which the report shows
-    return found
+        except ToolkitError as error:
+            notes.append(f'the panel {name} cannot be used: {error}')
+    return found, notes
 
 
 def _plugins_of(folder: Path) -> list[str]:

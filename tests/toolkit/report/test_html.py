@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -231,7 +232,11 @@ def test_panels_of_the_plugins_that_runs_name(study, panel):
             config = {'plugins': [str(plugin), '/gone/other.py']}
             write(run / 'capsule.json', {**CAPSULE, 'config': config})
     plugin.unlink()
-    page, _ = page_of(study)
+    page, notes = page_of(study)
+    assert page.count('<p>kept</p>') == 1
+    (note,) = notes
+    assert 'no plugin file /gone/other.py (of full-s0)' in note
+    page, _ = page_of(study)  # a second report of one process
     assert page.count('<p>kept</p>') == 1
 
 
@@ -239,5 +244,19 @@ def test_a_plugin_that_cannot_be_imported_is_named(study, panel):
     path = panel('Bad', 'return None')
     path.write_text('import nothing_of_that_name\n' + path.read_text())
     plugins.add(str(path))
+    page, notes = page_of(study)
+    (note,) = notes
+    assert note.startswith('the panel Bad cannot be used: the plugin bad_plugin failed to import')
+    assert 'ModuleNotFoundError' in note
+    assert 'the panel Bad cannot be used' in page
+
+
+def test_the_panel_that_the_docs_show(study, panel, tmp_path):
+    docs = Path(__file__).parents[3] / 'docs' / 'reports.md'
+    (tmp_path / 'shown_plugin.py').write_text(
+        re.search('```python\n(.*?)```', docs.read_text(), re.S)[1]
+    )
+    plugins.add(str(tmp_path / 'shown_plugin.py'))
+    (study / 'runs/other-s1/train.log').write_text('first\nlast <line>\n')
     page, _ = page_of(study)
-    assert 'The plugin bad_plugin cannot be used: ModuleNotFoundError' in page
+    assert '<pre class="last-lines">other: last &lt;line&gt;</pre>' in page

@@ -46,8 +46,12 @@
 
   // What a legend has room for; the whole name is at the pointer and in the table.
   function brief(text) {
-    const most = window.innerWidth < 641 ? 28 : 48;
+    const most = narrow() ? 28 : 48;
     return plain(text.length > most ? `${text.slice(0, most - 1)}…` : text);
+  }
+
+  function narrow() {
+    return window.innerWidth < 641;
   }
 
   function short(value) {
@@ -63,19 +67,20 @@
   }
 
   function layout(x, y, more) {
-    const narrow = window.innerWidth < 641;
+    const small = narrow();
     return {
       paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
-      font: { family: colour('--sans'), size: narrow ? 12 : 13, color: colour('--ink') },
-      margin: { l: 8, r: narrow ? 8 : 16, t: 10, b: 8 }, xaxis: x, yaxis: y,
-      hoverlabel: { bgcolor: colour('--tint'), bordercolor: colour('--rule'), font: { color: colour('--ink') } },
+      font: { family: colour('--sans'), size: small ? 12 : 13, color: colour('--ink') },
+      margin: { l: 8, r: small ? 8 : 16, t: 10, b: 8 }, xaxis: x, yaxis: y,
+      hoverlabel: { bgcolor: colour('--tint'), bordercolor: colour('--rule'), font: { family: colour('--sans'), color: colour('--ink') } },
+      dragmode: small ? false : 'zoom', // a finger scrolls the page
       legend: { orientation: 'h', yanchor: 'top', y: -0.2, x: 0, itemwidth: 40 }, ...more,
     };
   }
 
   function draw(plot, traces, shape) {
     const settings = {
-      responsive: true, displaylogo: false,
+      responsive: true, displaylogo: false, displayModeBar: narrow() ? false : 'hover',
       modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'],
       toImageButtonOptions: { format: 'svg' },
     };
