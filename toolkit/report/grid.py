@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from toolkit.report import numbers
 from toolkit.report.bars import Bar, Interval, bars
 from toolkit.study.analysis import Analysis, Cell, Comparison, Score, cost, words
-from toolkit.study.statistics import RESAMPLES
 
 COSTS = ('parameters', 'MACs', 'time', 'memory')
 
@@ -250,8 +249,8 @@ def comparison_notes(analysis: Analysis) -> list[str]:
         notes.append('Folds share training data: variances are corrected by Nadeau and Bengio.')
     if items:
         notes.append(
-            'Items: test items, each by its mean difference over the pairs; paired bootstrap-t '
-            f'with {RESAMPLES} resamples, corrected over all {items} tests over items.'
+            'Items: test items, each by its mean difference over the pairs; paired bootstrap-t, '
+            f'corrected over all {items} tests over items.'
         )
     else:
         reasons = {c.items.why for c in analysis.comparisons.values() if c.runs.n}

@@ -18,7 +18,7 @@ from typing import Any
 from toolkit.config.dump import flow
 from toolkit.study.items import ItemValues, item_values
 from toolkit.study.results import RunResult, StudyResults
-from toolkit.study.statistics import PairedTest, holm, paired_bootstrap, paired_t
+from toolkit.study.statistics import PairedTest, holm, paired_bootstraps, paired_t
 
 
 @dataclass(frozen=True)
@@ -175,12 +175,18 @@ def analyse(results: StudyResults) -> Analysis:
         ToolkitError: a run's rows are damaged.
     """
     analysis = Analysis(results, _cells(results))
-    rows: dict[str, ItemValues] = {}
+    rows: dict[str, ItemValues | None] = {}
     found: dict[tuple[int, str], Comparison] = {}
+    items: list[list[float]] = []
     for place, cell in enumerate(analysis.cells):
         if (reference := analysis.reference(cell)) is not None:
             for metric, better in results.metrics.items():
-                found[place, metric] = _compare(cell, reference, metric, better, rows)
+                comparison, differences = _compare(cell, reference, metric, better, rows)
+                found[place, metric] = comparison
+                items.append(differences)
+    for (key, comparison), test in zip(list(found.items()), paired_bootstraps(items)):
+        if not comparison.items.why:
+            found[key] = replace(comparison, items=test)
     runs_holm = holm([c.runs.p for c in found.values()])
     items_holm = holm([c.items.p for c in found.values()])
     corrected = {
@@ -220,40 +226,47 @@ def _cells(results: StudyResults) -> tuple[Cell, ...]:
 
 
 def _compare(
-    cell: Cell, reference: Cell, metric: str, better: bool | None, rows: dict[str, ItemValues]
-) -> Comparison:
+    cell: Cell,
+    reference: Cell,
+    metric: str,
+    better: bool | None,
+    rows: dict[str, ItemValues | None],
+) -> tuple[Comparison, list[float]]:
+    """The comparison, its test over items left open, and the differences of the items."""
     ours, theirs = cell.values(metric), reference.values(metric)
     pairs = [pair for pair in ours if pair in theirs]
     planned = {(run.seed, run.fold) for run in (*cell.runs, *reference.runs)}
     folds = len({run.fold for run in cell.runs if run.fold is not None})
     runs = paired_t([ours[pair] - theirs[pair] for pair in pairs], max(folds, 1))
-    items = _over_items(cell, reference, metric, pairs, rows)
     improved = None
     if better is not None and runs.difference:
         improved = (runs.difference > 0) == better
-    return Comparison(runs, len(planned) - len(pairs), items, improved)
+    items = _item_differences(cell, reference, metric, pairs, rows)
+    why = 'not the mean of test items' if items is None else ''
+    open_ = PairedTest(0, why=why)
+    return Comparison(runs, len(planned) - len(pairs), open_, improved), items or []
 
 
-def _over_items(
+def _item_differences(
     cell: Cell,
     reference: Cell,
     metric: str,
     pairs: list[tuple[int, int | None]],
-    rows: dict[str, ItemValues],
-) -> PairedTest:
-    """The paired bootstrap over items, each by its mean difference over the pairs of runs."""
+    rows: dict[str, ItemValues | None],
+) -> list[float] | None:
+    """Each test item's mean difference over the pairs of runs; None where the metric is no mean."""
     differences: dict[Any, list[float]] = {}
     for pair in pairs:
         ours, theirs = (
             _cached(run, metric, rows) for run in (_run(cell, pair), _run(reference, pair))
         )
         if ours is None or theirs is None:
-            return PairedTest(0, why='not the mean of test items')
+            return None
         for item, difference in _matched(ours, theirs):
             # Without names, the first item of one fold is not that of another.
             item = item if isinstance(item, str) else (pair[1], item)
             differences.setdefault(item, []).append(difference)
-    return paired_bootstrap([math.fsum(found) / len(found) for found in differences.values()])
+    return [math.fsum(found) / len(found) for found in differences.values()]
 
 
 def _matched(ours: ItemValues, theirs: ItemValues) -> Iterator[tuple[Any, float]]:
@@ -264,7 +277,7 @@ def _matched(ours: ItemValues, theirs: ItemValues) -> Iterator[tuple[Any, float]
             yield item, value - theirs[item]
 
 
-def _cached(run: RunResult, metric: str, rows: dict[str, ItemValues]) -> ItemValues | None:
+def _cached(run: RunResult, metric: str, rows: dict[str, ItemValues | None]) -> ItemValues | None:
     key = f'{run.id}\0{metric}'
     if key not in rows:
         rows[key] = item_values(run, metric)

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from toolkit.study import statistics
-from toolkit.study.statistics import hedges_g, holm, p_of_t, paired_bootstrap, paired_t
+from toolkit.study.statistics import (
+    hedges_g,
+    holm,
+    p_of_t,
+    paired_bootstrap,
+    paired_bootstraps,
+    paired_t,
+)
 
 numbers = st.floats(-1e3, 1e3).map(lambda x: round(x, 3))
 pairs = st.lists(st.tuples(numbers, numbers), min_size=2, max_size=12)
@@ -128,12 +135,29 @@ def test_bootstrap_of_very_few_items_claims_nothing():
     assert test.low is None
 
 
+def test_many_bootstraps_are_each_of_them():
+    generator = np.random.default_rng(5)
+    many = [generator.normal(0.3, 1, n) for n in (9, 12, 9, 12)] + [[], [0.5]]
+    together = paired_bootstraps(many)
+    assert [test.n for test in together] == [9, 12, 9, 12, 0, 1]
+    for d, test in zip(many[:4], together):
+        assert test.p == pytest.approx(paired_bootstrap(d).p)
+        assert test.low == pytest.approx(paired_bootstrap(d).low)
+
+
+def test_the_smallest_p_is_small_enough_for_as_many_tests():
+    many = [np.random.default_rng(i).normal(3, 1, 20) for i in range(200)]
+    found = holm([test.p for test in paired_bootstraps(many)])
+    assert max(found) < 0.01
+
+
 @pytest.mark.parametrize('items', [4, 10, 30])
 def test_bootstrap_keeps_its_level(items, monkeypatch):
     monkeypatch.setattr(statistics, 'RESAMPLES', 499)
     generator = np.random.default_rng(items)
-    positive = [paired_bootstrap(generator.normal(size=items)).p < 0.05 for _ in range(1000)]
-    assert sum(positive) <= 50
+    d = [generator.normal(size=items) for _ in range(1000)]
+    positive = [statistics.paired_bootstrap(x, i).p < 0.05 for i, x in enumerate(d)]
+    assert sum(positive) <= 50 + 3 * np.sqrt(1000 * 0.05 * 0.95)  # within its own error
 
 
 # -- whole studies without an effect ---------------------------------------------------------------
