@@ -50,6 +50,11 @@ class Grid:
     left: int
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def marked(self) -> list[bool]:
+        """For each column whether any of its cells has stars or a trend, which need room."""
+        return [any(cell.stars or cell.trend for cell in column) for column in zip(*self.rows)]
+
 
 def grids(analysis: Analysis) -> list[Grid]:
     """The results, the comparisons, and the runs that are missing; tables without rows left out."""

@@ -114,6 +114,7 @@ def _page(
         lstrip_blocks=True,
     )
     environment.filters['script'] = _script
+    environment.policies['json.dumps_kwargs'] = {'sort_keys': False}
     return environment.get_template('report.html.j2').render(
         title=', '.join(part.title for part in content),
         sections=content,

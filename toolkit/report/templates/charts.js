@@ -6,6 +6,7 @@
   await unpack();
 
   const SYMBOL_SIZE = 11;
+  const LEGEND_WIDTH = 190, LEGEND_LINE = 20; // pixels of an entry, about
   const SIGNIFICANT = 4;
   const redraws = figures.map((figure) => {
     const data = JSON.parse(document.getElementById(`${figure.dataset.section}-data`).textContent);
@@ -74,11 +75,16 @@
       margin: { l: 8, r: small ? 8 : 16, t: 10, b: 8 }, xaxis: x, yaxis: y,
       hoverlabel: { bgcolor: colour('--tint'), bordercolor: colour('--rule'), font: { family: colour('--sans'), color: colour('--ink') } },
       dragmode: small ? false : 'zoom', // a finger scrolls the page
-      legend: { orientation: 'h', yanchor: 'top', y: -0.2, x: 0, itemwidth: 40 }, ...more,
+      legend: { orientation: 'h', yref: 'container', yanchor: 'bottom', y: 0, x: 0, itemwidth: 40, tracegroupgap: 0 }, ...more,
     };
   }
 
   function draw(plot, traces, shape) {
+    // The legend grows below the plot, not into it.
+    const entries = traces.filter((trace) => trace.showlegend !== false).length;
+    const columns = Math.max(1, Math.floor(plot.clientWidth / LEGEND_WIDTH));
+    const rows = Math.ceil(entries / columns);
+    shape.height = (narrow() ? 330 : 400) + LEGEND_LINE * rows;
     const settings = {
       responsive: true, displaylogo: false, displayModeBar: narrow() ? false : 'hover',
       modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'],
