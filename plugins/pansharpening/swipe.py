@@ -29,19 +29,24 @@ _FRAME = 2 * len(_VIEWER)  # bytes around the pictures, at most
 
 @dataclass(frozen=True)
 class Layer:
-    """A picture of an item: its name in the viewer, and the file."""
+    """A picture of an item: its name in the viewer, the file, and what the run calls it."""
 
     name: str
     file: Path
+    kind: str
 
 
 @dataclass(frozen=True)
 class Item:
-    """What `toolkit test` drew of a scene by all variants: layers of one size (width, height)."""
+    """What `toolkit test` drew of a scene by all variants: layers of one size (width, height).
+
+    `error` says what its error layers show.
+    """
 
     name: str
     size: tuple[int, int]
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer, ...] = ()
+    error: str = ''
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class Swipe(Panel):
             data = _embedded(choice, budget - _FRAME, encoded)
             if data is not None:
                 left_out = _left_out(items, choice)
-                html = _VIEWER.format(data=_script_safe(data), quality=escape(_words(choice)))
+                html = _VIEWER.format(data=_script_safe(data), words=escape(_words(choice)))
                 return Rendered(html, (*notes, *left_out))
         return Rendered(
             '', (*notes, 'No room was left for pictures; report fewer studies at once.')
@@ -95,24 +100,32 @@ def _items(runs: Sequence[PanelRun]) -> tuple[list[Item], list[str]]:
     for run in runs:
         for path in sorted((run.result.folder / FOLDER).glob('*.json')):
             try:
-                name, size, layers = _read(path)
+                drawn = _read(path)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 notes.append(f'{run.label}: {path.name} cannot be used: {error}')
                 continue
+            name = drawn.name
             if (run.label, name) in shown:
                 continue  # another seed of the same variant
-            item = found.setdefault(name, Item(name, size, ()))
-            if item.size != size:
-                notes.append(f'{run.label}: {name} is {size}, not {item.size} as of other variants')
+            item = found.setdefault(name, replace(drawn, layers=()))
+            if item.size != drawn.size:
+                sizes = f'{drawn.size}, not {item.size} as of other variants'
+                notes.append(f'{run.label}: {name} is {sizes}')
                 continue
             shown.add((run.label, name))
-            found[name] = replace(item, layers=_merged(item.layers, layers, run.label))
+            found[name] = replace(item, layers=_merged(item.layers, drawn.layers, run.label))
     return list(found.values()), notes
 
 
-def _read(path: Path) -> tuple[str, tuple[int, int], list[Layer]]:
+def _read(path: Path) -> Item:
     record = json.loads(path.read_text(encoding='utf-8'))
-    layers = [Layer(str(x['name']), path.parent / Path(x['file']).name) for x in record['layers']]
+    error = record.get('error') or {}
+    layers = []
+    for layer in record['layers']:
+        kind = name = str(layer['name'])
+        if kind == ERROR and 'high' in error:  # each variant's has a scale of its own
+            name = f'{kind} ({error.get("low", 0):g} to {error["high"]:g})'
+        layers.append(Layer(name, path.parent / Path(layer['file']).name, kind))
     sizes = set()
     for layer in layers:
         try:
@@ -122,23 +135,22 @@ def _read(path: Path) -> tuple[str, tuple[int, int], list[Layer]]:
             raise ValueError(f'{layer.file.name} is no picture') from error
     if len(sizes) != 1:
         raise ValueError(f'its pictures are of the sizes {sorted(sizes)}, expected one')
-    return str(record['item']), sizes.pop(), layers
+    return Item(str(record['item']), sizes.pop(), tuple(layers), str(error.get('what', '')))
 
 
 def _merged(known: tuple[Layer, ...], layers: Sequence[Layer], label: str) -> tuple[Layer, ...]:
     """The layers with those of another variant: its own by its name, the scene's once."""
-    scene = [layer for layer in known if layer.name in {x.name for x in layers}]
-    contents = {layer.name: layer.file.read_bytes() for layer in scene}
+    contents = {x.name: x.file.read_bytes() for x in known if x.kind not in OWN}
     more = []
     for layer in layers:
-        if layer.name in OWN:
-            name = label if layer.name == RESULT else f'{label}: {layer.name}'
-            more.append(Layer(name, layer.file))
+        if layer.kind in OWN:
+            name = label if layer.kind == RESULT else f'{label}: {layer.name}'
+            more.append(replace(layer, name=name))
         elif layer.name not in contents:
             more.append(layer)
         elif contents[layer.name] != layer.file.read_bytes():
             # Other data, or another stretch: not to be taken for the same.
-            more.append(Layer(f'{layer.name} ({label})', layer.file))
+            more.append(replace(layer, name=f'{layer.name} ({label})'))
     return (*known, *more)
 
 
@@ -162,7 +174,7 @@ def _choices(items: Sequence[Item]) -> Iterator[Choice]:
 
 
 def _without_errors(item: Item) -> Item:
-    return replace(item, layers=tuple(x for x in item.layers if not x.name.endswith(f': {ERROR}')))
+    return replace(item, layers=tuple(x for x in item.layers if x.kind != ERROR))
 
 
 def _embedded(
@@ -240,7 +252,10 @@ def _left_out(items: Sequence[Item], choice: Choice) -> list[str]:
 
 
 def _words(choice: Choice) -> str:
-    return 'without loss' if choice.quality is None else f'as WebP of quality {choice.quality}'
+    """How pictures are kept, and what those of errors show."""
+    how = 'without loss' if choice.quality is None else f'as WebP of quality {choice.quality}'
+    errors = {x.error for x in choice.items if x.error and any(y.kind == ERROR for y in x.layers)}
+    return f'{how}.' + (f' Errors: {", ".join(sorted(errors))}.' if errors else '')
 
 
 def _script_safe(text: str) -> str:

@@ -77,9 +77,10 @@ def _config(cell: Cell, like: RunResult | None = None) -> tuple[str, RunResult |
     if like is not None:
         runs.sort(key=lambda run: (run.seed, run.fold) != (like.seed, like.fold))
     for run in runs:
-        path: Path = run.folder / 'config.yaml'
-        if path.is_file():
-            return path.read_text(encoding='utf-8', errors='replace'), run
+        for folder in (run.folder, run.trained_in):
+            path: Path = folder / 'config.yaml'
+            if path.is_file():
+                return path.read_text(encoding='utf-8', errors='replace'), run
     return '', None
 
 

@@ -28,7 +28,7 @@ def curves(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         point is the mean of several in a row; runs that log alike keep common iterations.
     """
     found = [
-        (place, run, read(run.folder / NAME))
+        (place, run, read(run.trained_in / NAME))
         for place, cell in enumerate(cells)
         for run in cell.runs
     ]

@@ -52,9 +52,10 @@ def environment(runs: Sequence[RunResult]) -> Environment:
     records: dict[str, Mapping[str, Any]] = {}
     damaged = []
     for run in runs:
-        if (run.folder / workdir.CAPSULE).exists():
+        folder = run.trained_in  # what the training was made with says more than the test's
+        if (folder / workdir.CAPSULE).exists():
             try:
-                records[run.id] = capsule.read(run.folder)
+                records[run.id] = capsule.read(folder)
             except ToolkitError:
                 damaged.append(run.id)
     described = {id_: _facts(record) for id_, record in records.items()}

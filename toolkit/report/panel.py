@@ -80,7 +80,7 @@ def panels(studies: Sequence[StudyResults]) -> tuple[list[tuple[str, type[Panel]
     """
     notes = []
     known = {module.split('.')[0].removeprefix('plugin_') for module in plugins.index().modules}
-    for folder in (run.folder for study in studies for run in study.runs):
+    for folder in (run.trained_in for study in studies for run in study.runs):
         for plugin in _plugins_of(folder):
             # Each run keeps a copy of the same plugin.
             if Path(plugin).stem not in known:

@@ -43,6 +43,7 @@ def _run(folder: Path, name: str) -> RunResult:
         fold=None,
         folder=folder.absolute(),
         key='',
+        trained_in=folder.absolute(),
         status=status,
         message=message,
         attempts=1 + len(record.get('resumed') or []),

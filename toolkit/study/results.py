@@ -36,6 +36,8 @@ class RunResult:
         seed: of the run.
         fold: of the data, None where there are none.
         folder: of the run, absolute.
+        trained_in: where its training is, absolute: runs that differ in the data of their test
+            share one. The same as `folder` for others.
         key: hash of all that determines the run.
         status: what became of it.
         message: the last line of its log, or why it failed.
@@ -57,6 +59,7 @@ class RunResult:
     fold: int | None
     folder: Path
     key: str
+    trained_in: Path
     status: Status = 'waiting'
     message: str = ''
     attempts: int = 0
@@ -135,6 +138,7 @@ def load(folder: Path | str) -> StudyResults:
 
 def _run(study: Path, planned: Mapping[str, Any]) -> RunResult:
     folder = study / planned['folder']  # an absolute one stays as it is
+    trained_in = study / (planned.get('trained_in') or planned['folder'])
     status = _object(folder / STATUS) or {}
     state = status.get('status', 'waiting')
     if state not in get_args(Status):
@@ -153,6 +157,7 @@ def _run(study: Path, planned: Mapping[str, Any]) -> RunResult:
         fold=planned.get('fold'),
         folder=folder,
         key=str(planned.get('key', '')),
+        trained_in=trained_in,
         status=state,
         message=str(status.get('message') or ''),
         attempts=int(status.get('attempts') or 0),

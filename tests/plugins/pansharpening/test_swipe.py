@@ -60,6 +60,19 @@ def test_layers_of_the_scene_once_and_of_each_variant_by_its_first_run(study):
     assert 'kept without loss' in found.html
 
 
+def test_errors_say_what_they_show_and_on_which_scale(study):
+    for seed in (0, 1):
+        path = study / f'runs/other-s{seed}/pictures/scene.json'
+        record = json.loads(path.read_text())
+        write(path, {**record, 'error': {'what': 'RMSE', 'low': 0.0, 'high': 303.25}})
+        path = study / f'runs/full-s{seed}/pictures/scene.json'
+        write(path, {**record, 'error': {'what': 'RMSE', 'low': 0.0, 'high': 12}})
+    found = rendered(study)
+    names = [layer['name'] for layer in data_of(found)['items'][0]['layers']]
+    assert names[-3:] == ['full: error (0 to 12)', 'other', 'other: error (0 to 303.25)']
+    assert 'kept without loss. Errors: RMSE.' in found.html
+
+
 def test_nothing_to_show(tmp_path):
     assert rendered(write_plan(tmp_path, [planned('full')])) is None
 

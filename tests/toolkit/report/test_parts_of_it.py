@@ -64,6 +64,18 @@ def test_training_and_validation_curves(tmp_path):
     assert found['val'] == {'x': [40], 'y': {'val: score': [0.5]}}
 
 
+def test_a_shared_training_is_read_where_it_is(tmp_path):
+    runs = [planned('full', id=d, data=d, trained_in='trainings/full') for d in ('a', 'b')]
+    folder = write_plan(tmp_path, runs)
+    write_run(folder / 'trainings/full', 'a: 1\n')
+    write(folder / 'runs/a/capsule.json', {**CAPSULE, 'device': 'that of the test'})
+    analysis = analyse(load(folder))
+    assert [run['train']['x'][-1] for run in curves.curves(analysis.cells)] == [40, 40]
+    assert [change.config for change in changes(analysis)] == ['a: 1\n'] * 2
+    (device,) = [f for f in environment(analysis.results.runs).facts if f.name == 'device']
+    assert device.values == [('cpu', ['a', 'b'])]
+
+
 def test_long_curves_are_thinned_alike(tmp_path):
     folder = write_plan(tmp_path, [planned('full', 0), planned('full', 1)])
     log(folder / 'runs/full-s0', 10_000)

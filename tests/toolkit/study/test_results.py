@@ -46,6 +46,16 @@ def test_a_run_of_another_study_is_read_where_it_lies(tmp_path):
     assert run.metrics == {'score': 0.25}
 
 
+def test_runs_that_share_a_training(tmp_path):
+    runs = [planned('full', id=d, data=d, trained_in='trainings/full') for d in ('a', 'b')]
+    folder = write_plan(tmp_path / 'study', [*runs, planned('other')])
+    found = load(folder).runs
+    assert [run.trained_in for run in found] == [
+        *(folder / 'trainings/full', folder / 'trainings/full', folder / 'runs/other-s0'),
+    ]
+    assert found[0].folder == folder / 'runs/a'
+
+
 def test_what_an_earlier_attempt_measured_is_no_result(tmp_path):
     folder = study_of(tmp_path / 'study', {'full': [0.5]})
     write(folder / 'runs/full-s0/status.json', {'status': 'running', 'attempts': 2})
