@@ -11,6 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 import toolkit
+from toolkit import files
 from toolkit.engine import workdir
 from toolkit.errors import RunError, ToolkitError
 from toolkit.report import chartlib
@@ -49,7 +50,7 @@ def write(folders: Sequence[Path | str], output: Path) -> list[str]:
     for part, (analysis, _) in zip(content, analyses):
         part.panels = _shown(kinds, analysis, budget)
     page = _page(content, kinds, notes)
-    workdir.write(output, page)
+    files.write(output, page)
     notes += [note for part in content for shown in part.panels for note in shown.notes]
     if len(page.encode()) > LIMIT:
         notes.append(f'the report takes {len(page.encode()) / 1e6:.1f} MB; report fewer studies')

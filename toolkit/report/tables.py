@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from toolkit.engine import workdir
+from toolkit import files
 from toolkit.report import grid
 from toolkit.report.grid import Grid, Text
 from toolkit.study.analysis import Analysis, analyse, cost
@@ -47,7 +47,7 @@ def write(results: StudyResults) -> list[Path]:
     paths = []
     for name, style in FILES.items():
         path = results.folder / name
-        workdir.write(path, _STYLES[style](analysis))
+        files.write(path, _STYLES[style](analysis))
         paths.append(path)
     return paths
 
