@@ -55,12 +55,16 @@ for (const figure of document.querySelectorAll('[data-swipe]')) {
     stage.style.height = `${width / columns * item.height / item.width}px`;
   }
 
+  // The centre of what is seen, so that nothing beyond the picture is.
+  function inside(centre, seen, all) {
+    return seen >= all ? all / 2 : Math.min(Math.max(centre, seen / 2), all - seen / 2);
+  }
+
   function place() {
     const pane = panes[0].getBoundingClientRect();
     const scale = Math.min(pane.width / item.width, pane.height / item.height) * view.zoom;
-    const [w, h] = [pane.width / scale, pane.height / scale]; // what is seen, in pixels of the picture
-    view.x = w >= item.width ? item.width / 2 : Math.min(Math.max(view.x, w / 2), item.width - w / 2);
-    view.y = h >= item.height ? item.height / 2 : Math.min(Math.max(view.y, h / 2), item.height - h / 2);
+    view.x = inside(view.x, pane.width / scale, item.width);
+    view.y = inside(view.y, pane.height / scale, item.height);
     view.scale = scale;
     for (const image of images) {
       const [left, top] = [pane.width / 2 - view.x * scale, pane.height / 2 - view.y * scale];
@@ -188,7 +192,11 @@ for (const figure of document.querySelectorAll('[data-swipe]')) {
   role('out').addEventListener('click', () => zoom(1 / STEP));
   role('reset').addEventListener('click', () => { whole(); place(); });
   for (const side of ['left', 'right']) role(side).addEventListener('change', show);
-  role('item').addEventListener('change', () => { choose(role('item').selectedIndex); size(); place(); });
+  role('item').addEventListener('change', () => {
+    choose(role('item').selectedIndex);
+    size();
+    place();
+  });
   role('mode').addEventListener('change', () => {
     stage.dataset.mode = role('mode').value;
     size();

@@ -37,7 +37,7 @@ class Cell:
     data: Any
     runs: tuple[RunResult, ...]
 
-    @property
+    @cached_property
     def surroundings(self) -> str:
         """What a cell shares with the one that it is compared with."""
         return flow({'settings': dict(self.settings), 'data': self.data})

@@ -61,7 +61,8 @@
 
   function axis(title, more) {
     return {
-      title: { text: plain(title), standoff: 10, font: { size: 13 } }, gridcolor: faint(colour('--rule'), 0.6),
+      title: { text: plain(title), standoff: 10, font: { size: 13 } },
+      gridcolor: faint(colour('--rule'), 0.6),
       linecolor: colour('--ink'), linewidth: 1, ticks: 'outside', tickcolor: colour('--ink'),
       ticklen: 4, zeroline: false, automargin: true, ...more,
     };
@@ -73,9 +74,16 @@
       paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
       font: { family: colour('--sans'), size: small ? 12 : 13, color: colour('--ink') },
       margin: { l: 8, r: small ? 8 : 16, t: 10, b: 8 }, xaxis: x, yaxis: y,
-      hoverlabel: { bgcolor: colour('--tint'), bordercolor: colour('--rule'), font: { family: colour('--sans'), color: colour('--ink') } },
+      hoverlabel: {
+        bgcolor: colour('--tint'), bordercolor: colour('--rule'),
+        font: { family: colour('--sans'), color: colour('--ink') },
+      },
       dragmode: small ? false : 'zoom', // a finger scrolls the page
-      legend: { orientation: 'h', yref: 'container', yanchor: 'bottom', y: 0, x: 0, itemwidth: 40, tracegroupgap: 0 }, ...more,
+      legend: {
+        orientation: 'h', yref: 'container', yanchor: 'bottom', y: 0, x: 0, itemwidth: 40,
+        tracegroupgap: 0,
+      },
+      ...more,
     };
   }
 
@@ -127,6 +135,10 @@
     };
   }
 
+  function spread(t, i) {
+    return `<br>${short(t.low[i])} to ${short(t.high[i])}, ${t.n[i]} runs`;
+  }
+
   function curves(data, role, plot) {
     const quantities = [...new Set(data.curves.flatMap((run) => [
       ...Object.keys(run.train.y), ...Object.keys(run.val.y),
@@ -146,7 +158,8 @@
         if (runs.length) traces.push(...lines(cell, `g${place}`, runs));
       });
       const y = axis(name, { type: role('log').checked ? 'log' : 'linear' });
-      return draw(plot, traces, layout(axis('iteration'), y, { hovermode: 'closest', uirevision: name }));
+      const more = { hovermode: 'closest', uirevision: name };
+      return draw(plot, traces, layout(axis('iteration'), y, more));
     }
 
     function lines(cell, group, runs) {
@@ -156,19 +169,24 @@
       const common = { legendgroup: group, name: brief(cell.label), type: 'scatter' };
       if (role('each').checked) {
         return runs.map((run, i) => ({
-          ...common, x: run.x, y: run.y, mode: 'lines', line: { ...line, width: 1.2 }, showlegend: i === 0,
+          ...common, x: run.x, y: run.y, mode: 'lines', line: { ...line, width: 1.2 },
+          showlegend: i === 0,
           hovertemplate: `<b>${plain(run.run)}</b><br>iteration %{x}<br>%{y:.4g}<extra></extra>`,
         }));
       }
       const t = together(runs);
-      const text = t.x.map((x, i) => `<b>${plain(cell.label)}</b><br>iteration ${x}<br>${short(t.mean[i])}`
-        + (t.n[i] > 1 ? `<br>${short(t.low[i])} to ${short(t.high[i])}, ${t.n[i]} runs` : ''));
+      const text = t.x.map((x, i) => `<b>${plain(cell.label)}</b><br>iteration ${x}<br>`
+        + short(t.mean[i]) + (t.n[i] > 1 ? spread(t, i) : ''));
       const mean = {
         ...common, x: t.x, y: t.mean, mode: marks ? 'lines+markers' : 'lines', line, text,
-        marker: { symbol: cell.symbol, size: 7, color: shade }, hovertemplate: '%{text}<extra></extra>',
+        marker: { symbol: cell.symbol, size: 7, color: shade },
+        hovertemplate: '%{text}<extra></extra>',
       };
       if (runs.length < 2) return [mean];
-      const edge = { ...common, x: t.x, mode: 'lines', line: { width: 0, color: shade }, hoverinfo: 'skip', showlegend: false };
+      const edge = {
+        ...common, x: t.x, mode: 'lines', line: { width: 0, color: shade }, hoverinfo: 'skip',
+        showlegend: false,
+      };
       return [
         { ...edge, y: t.low },
         { ...edge, y: t.high, fill: 'tonexty', fillcolor: faint(shade, 0.14) },
@@ -176,7 +194,9 @@
       ];
     }
 
-    for (const name of ['quantity', 'smoothing', 'log', 'each']) role(name).addEventListener('input', redraw);
+    for (const name of ['quantity', 'smoothing', 'log', 'each']) {
+      role(name).addEventListener('input', redraw);
+    }
     redraw();
     return redraw;
   }
@@ -195,26 +215,35 @@
     function redraw() {
       const score = data.trade.scores[role('score').value], cost = role('cost').value;
       const points = data.cells
-        .map((cell, i) => ({ cell, x: data.trade.costs[cost][i], y: score.mean[i], sd: score.sd[i], n: score.n[i] }))
+        .map((cell, i) => ({
+          cell, x: data.trade.costs[cost][i], y: score.mean[i], sd: score.sd[i], n: score.n[i],
+        }))
         .filter((p) => p.x !== null && p.y !== null);
       const title = data.trade.names[cost];
       const traces = points.map((p) => ({
         type: 'scatter', mode: 'markers', name: brief(p.cell.label), x: [p.x], y: [p.y],
         marker: { symbol: p.cell.symbol, size: SYMBOL_SIZE, color: colour(`--c${p.cell.colour}`) },
-        error_y: { type: 'data', array: [p.sd ?? 0], visible: p.sd !== null, thickness: 1.2, width: 4, color: colour(`--c${p.cell.colour}`) },
-        hovertemplate: `<b>${plain(p.cell.label)}</b><br>${plain(role('score').value)} ${short(p.y)}`
-          + (p.sd === null ? '' : ` ± ${short(p.sd)} (n = ${p.n})`) + `<br>${plain(title)} %{x:.4s}<extra></extra>`,
+        error_y: {
+          type: 'data', array: [p.sd ?? 0], visible: p.sd !== null, thickness: 1.2, width: 4,
+          color: colour(`--c${p.cell.colour}`),
+        },
+        hovertemplate: `<b>${plain(p.cell.label)}</b><br>`
+          .concat(`${plain(role('score').value)} ${short(p.y)}`)
+          .concat(p.sd === null ? '' : ` ± ${short(p.sd)} (n = ${p.n})`)
+          .concat(`<br>${plain(title)} %{x:.4s}<extra></extra>`),
       }));
       const edge = score.better === null ? [] : front(points, score.better);
       if (edge.length > 1) {
         traces.unshift({
           type: 'scatter', mode: 'lines', x: edge.map((p) => p.x), y: edge.map((p) => p.y),
-          line: { color: colour('--muted'), width: 1.2, dash: 'dot' }, hoverinfo: 'skip', showlegend: false,
+          line: { color: colour('--muted'), width: 1.2, dash: 'dot' }, hoverinfo: 'skip',
+          showlegend: false,
         });
       }
       const arrow = { true: ' ↑', false: ' ↓', null: '' }[score.better];
       const x = axis(title, { type: role('log').checked ? 'log' : 'linear', tickformat: '~s' });
-      return draw(plot, traces, layout(x, axis(role('score').value + arrow), { hovermode: 'closest' }));
+      const y = axis(role('score').value + arrow);
+      return draw(plot, traces, layout(x, y, { hovermode: 'closest' }));
     }
     // A cost that all have in common tells nothing.
     const known = (values) => new Set(values.filter((value) => value !== null));

@@ -56,7 +56,8 @@
   let opened = [];
   window.addEventListener('beforeprint', () => {
     // Whole configs and lists of packages are for screens.
-    opened = [...document.querySelectorAll('details:not([open])')].filter((d) => d.querySelector('.diff, table'));
+    opened = [...document.querySelectorAll('details:not([open])')]
+      .filter((details) => details.querySelector('.diff, table'));
     for (const details of opened) details.open = true;
     apply('light');
   });
