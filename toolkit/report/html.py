@@ -87,20 +87,21 @@ def _shown(
     """The panels that have something to show of a study; one that fails says so in its place."""
     shown = []
     for name, kind in kinds:
+        title = getattr(kind, 'title', name)
         try:
             rendered = kind().render(panel_runs(analysis), budget)
         except Exception as error:  # whatever a plugin raises must not cost the rest of the report
             note = f'the panel {name} failed: {type(error).__name__}: {error}'
-            shown.append(Shown(kind.title, '', (note,)))
+            shown.append(Shown(title, '', (note,)))
             continue
         if rendered is None:
             continue
         size = len(rendered.html.encode())
         if size > budget:
-            note = f'{kind.title} left out: {size / 1e6:.1f} MB, and {budget / 1e6:.1f} MB are left'
-            shown.append(Shown(kind.title, '', (*rendered.notes, note)))
+            note = f'{title} left out: {size / 1e6:.1f} MB, and {budget / 1e6:.1f} MB are left'
+            shown.append(Shown(title, '', (*rendered.notes, note)))
         else:
-            shown.append(Shown(kind.title, Markup(rendered.html), rendered.notes))
+            shown.append(Shown(title, Markup(rendered.html), rendered.notes))
     return shown
 
 

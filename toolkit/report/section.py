@@ -137,12 +137,12 @@ def _summary(analysis: Analysis) -> list[str]:
     """How far it has come, and what the tests found."""
     runs = analysis.results.runs
     done, failed = (sum(r.status == s for r in runs) for s in ('finished', 'failed'))
-    text = (
-        f'{done} of {len(runs)} runs have finished'
-        if len(runs) > 1
-        else f'The run has {runs[0].status}'
-    )
-    sentences = [text + (f', {failed} failed.' if failed else '.')]
+    if len(runs) == 1:
+        verb = 'is' if runs[0].status in ('running', 'waiting') else 'has'
+        sentences = [f'The run {verb} {runs[0].status}.']
+    else:
+        text = f'{done} of {len(runs)} runs have finished'
+        sentences = [text + (f', {failed} failed.' if failed else '.')]
     tests = analysis.family()[0]
     if tests:
         found = [c for c in analysis.comparisons.values() if grid.numbers.mark(c.runs_holm)]

@@ -118,6 +118,7 @@ def test_a_run_that_did_not_finish(tmp_path, status, shown):
     page, _ = page_of(tmp_path / 'run')
     assert 'Runs without results' in page
     assert f'>{shown}</td>' in page
+    assert f'The run {"is running" if status == "running" else "has failed"}.' in page
 
 
 def test_what_cannot_be_reported(tmp_path, study):
