@@ -49,21 +49,22 @@ class Environment:
 
 def environment(runs: Sequence[RunResult]) -> Environment:
     """Read the capsules of the runs that have one; a damaged one is named as such."""
-    records: dict[str, Mapping[str, Any]] = {}
+    described: dict[str, dict[str, str]] = {}
+    packages: dict[str, dict[str, str]] = {}
     damaged = []
     for run in runs:
         folder = run.trained_in  # what the training was made with says more than the test's
         if (folder / workdir.CAPSULE).exists():
             try:
-                records[run.id] = capsule.read(folder)
-            except ToolkitError:
+                record = capsule.read(folder)
+                described[run.id] = _facts(record)
+                packages[run.id] = dict(record.get('packages') or {})
+            except (ToolkitError, TypeError, ValueError, AttributeError):
                 damaged.append(run.id)
-    described = {id_: _facts(record) for id_, record in records.items()}
     facts = _by_value(described)
     if damaged:
         facts.append(Fact('damaged capsules', [(', '.join(damaged), damaged)]))
-    packages = {id_: dict(record.get('packages') or {}) for id_, record in records.items()}
-    return Environment(facts, _by_value(packages), len(records))
+    return Environment(facts, _by_value(packages), len(described))
 
 
 def _facts(record: Mapping[str, Any]) -> dict[str, str]:

@@ -41,6 +41,8 @@ def write(folders: Sequence[Path | str], output: Path) -> list[str]:
     """
     if output.is_dir():
         raise RunError(f'cannot write {output}: it is a folder; give the file: {output / NAME}')
+    if output.exists() and not output.is_file():
+        raise RunError(f'cannot write {output}: it is no regular file')  # a device, a pipe
     analyses = _analyses([Path(folder) for folder in folders])
     content = sections(analyses)
     kinds, notes = panels([analysis.results for analysis, _ in analyses])

@@ -102,5 +102,5 @@ def _plugins_of(folder: Path) -> list[str]:
     try:
         config = capsule.read(folder).get('config')
         return list(capsule.with_kept_plugins(folder, config or {}).get('plugins') or [])
-    except ToolkitError:
-        return []
+    except (ToolkitError, AttributeError, TypeError):
+        return []  # no capsule yet, or a damaged one, of which the report tells elsewhere

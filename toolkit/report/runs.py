@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from toolkit.engine import capsule, workdir
 from toolkit.errors import ToolkitError
-from toolkit.study.results import METRICS, RunResult, Status, StudyResults, directions, finite
+from toolkit.study.results import RunResult, Status, StudyResults, directions, measured
 
 NAME = 'runs'
 
@@ -26,13 +25,20 @@ def of_runs(folders: Sequence[Path]) -> StudyResults:
     Raises:
         ToolkitError: a folder holds no run, or a file in it is damaged.
     """
-    runs = tuple(_run(folder, name) for folder, name in zip(folders, _names(folders)))
-    return StudyResults(NAME, Path(folders[0]).absolute(), None, directions({}, runs), runs)
+    runs = []
+    for folder, name in zip(folders, _names(folders)):
+        try:
+            runs.append(_run(folder, name))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            path = folder / workdir.CAPSULE
+            raise ToolkitError(f'{path} is damaged: {type(error).__name__}: {error}') from error
+    metrics = directions({}, runs)
+    return StudyResults(NAME, Path(folders[0]).absolute(), None, metrics, tuple(runs))
 
 
 def _run(folder: Path, name: str) -> RunResult:
     record = capsule.read(folder)
-    tested = _tested(folder)
+    metrics, better = measured(folder)
     status, message = _status(str(record.get('status', '')))
     return RunResult(
         id=name,
@@ -48,18 +54,9 @@ def _run(folder: Path, name: str) -> RunResult:
         message=message,
         attempts=1 + len(record.get('resumed') or []),
         seconds=_seconds(record),
-        metrics={key: finite(value) for key, value in (tested.get('metrics') or {}).items()},
-        directions=dict(tested.get('directions') or {}),
+        metrics=metrics,
+        directions=better,
     )
-
-
-def _tested(folder: Path) -> dict[str, Any]:
-    try:
-        return json.loads((folder / METRICS).read_text(encoding='utf-8'))
-    except OSError:
-        return {}
-    except ValueError as error:
-        raise ToolkitError(f'{folder / METRICS} is damaged: {error}') from error
 
 
 def _status(text: str) -> tuple[Status, str]:

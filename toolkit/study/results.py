@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -147,7 +147,7 @@ def _run(study: Path, planned: Mapping[str, Any]) -> RunResult:
             f'{folder / STATUS} is damaged: status is {state!r}, expected one of {expected}'
         )
     # What an earlier attempt has tested is not the result of a run that goes on.
-    tested = (_object(folder / METRICS) or {}) if state == 'finished' else {}
+    metrics, directions_ = measured(folder) if state == 'finished' else ({}, {})
     return RunResult(
         id=str(planned['id']),
         variant=str(planned['variant']),
@@ -166,13 +166,28 @@ def _run(study: Path, planned: Mapping[str, Any]) -> RunResult:
         parameters=planned.get('parameters'),
         macs=planned.get('macs'),
         changes=tuple(planned.get('changes') or ()),
-        metrics={name: finite(value) for name, value in (tested.get('metrics') or {}).items()},
-        directions=dict(tested.get('directions') or {}),
+        metrics=metrics,
+        directions=directions_,
     )
 
 
+def measured(folder: Path) -> tuple[dict[str, float | None], dict[str, bool]]:
+    """What the test of a run found: values by name, and whether higher is better; none untested.
+
+    Raises:
+        ToolkitError: the file is damaged.
+    """
+    record = _object(folder / METRICS) or {}
+    try:
+        metrics = {str(name): _finite(value) for name, value in record.get('metrics', {}).items()}
+        better = {str(name): bool(value) for name, value in record.get('directions', {}).items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ToolkitError(f'{folder / METRICS} is damaged: {error}') from error
+    return metrics, better
+
+
 def directions(
-    named: Mapping[str, bool | None], runs: tuple[RunResult, ...]
+    named: Mapping[str, bool | None], runs: Sequence[RunResult]
 ) -> dict[str, bool | None]:
     """Metrics with whether higher is better, from the runs where it is left open.
 
@@ -210,8 +225,7 @@ def _object(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def finite(value: Any) -> float | None:
-    """The number, None where it is not finite."""
+def _finite(value: Any) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 

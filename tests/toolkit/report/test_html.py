@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -144,6 +145,32 @@ def test_where_it_cannot_be_written(study, tmp_path):
         html.write([study], tmp_path)
     with pytest.raises(RunError, match='cannot write'):
         html.write([study], study / 'plan.json' / 'report.html')
+    os.mkfifo(tmp_path / 'pipe')
+    with pytest.raises(RunError, match='it is no regular file'):
+        html.write([study], tmp_path / 'pipe')
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('capsule.json', '{', 'Expecting'),
+        ('capsule.json', '[]', "no attribute 'get'"),
+        ('capsule.json', '{"started": "x", "ended": "y"}', 'Invalid isoformat'),
+        ('metrics.json', '{"metrics": {"a": "b"}}', 'must be real number'),
+        ('metrics.json', '{"metrics": 3}', 'no attribute'),
+    ],
+)
+def test_damaged_runs_are_named(tmp_path, name, content, message):
+    write_run(tmp_path / 'run')
+    (tmp_path / 'run' / name).write_text(content)
+    with pytest.raises(ToolkitError, match=f'run/{name} is damaged: .*{message}'):
+        html.write([tmp_path / 'run'], tmp_path / 'r.html')
+
+
+def test_a_damaged_capsule_of_a_study_costs_only_itself(study):
+    (study / 'runs/full-s1/capsule.json').write_text('{"packages": 3, "hardware": [1]}')
+    page, _ = page_of(study)
+    assert 'damaged capsules' in page
 
 
 # -- the command -----------------------------------------------------------------------------------
