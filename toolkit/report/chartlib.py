@@ -32,9 +32,10 @@ def packed() -> str:
 def licence() -> str:
     """Name and version, copyright, and licence, from the library's own first lines."""
     head = get_plotlyjs()[:600]
-    patterns = (r'(plotly\.js v[\d.]+)', r'Copyright ([\d, -]+Plotly, Inc)', r'the (\w+) license')
+    patterns = (r'(plotly\.js v[\d.]+)', r'Copyright ([\d, -]+Plotly, Inc\.)', r'the (\w+) license')
     found = [re.search(pattern, head) for pattern in patterns]
-    return ', '.join(match.group(1) for match in found if match) + ' license'
+    name, owner, terms = (match.group(1) if match else '' for match in found)
+    return f'{name or "plotly.js"}, © {owner or "Plotly, Inc."}, {terms or "MIT"} license'
 
 
 def look(place: int) -> dict[str, int | str]:
