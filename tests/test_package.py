@@ -60,9 +60,12 @@ def test_the_installed_wheel_finds_parts_and_configs(installed, tmp_path):
 
 @pytest.mark.slow
 def test_the_wheel_holds_every_module_and_config(installed):
+    kinds = {'.py', '.j2', '.css', '.js', '.html'}  # the report's templates are no modules
     for package in ('toolkit', 'plugins'):
-        ours = {p.relative_to(ROOT) for p in (ROOT / package).rglob('*.py')}
-        theirs = {p.relative_to(installed) for p in (installed / package).rglob('*.py')}
+        ours, theirs = (
+            {p.relative_to(root) for p in (root / package).rglob('*') if p.suffix in kinds}
+            for root in (ROOT, installed)
+        )
         assert theirs == ours
     configs = {p.relative_to(ROOT / 'configs') for p in (ROOT / 'configs').rglob('*.yaml')}
     packed = installed / 'toolkit' / 'configs'

@@ -120,6 +120,14 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     sub.add_argument('kind', nargs='?', help='only this kind, with what each part is')
     sub.add_argument('--markdown', action='store_true', help='the reference of all parts')
 
+    sub = verb('report', _report, 'write an HTML report of studies and runs')
+    sub.add_argument('folders', nargs='+', type=Path, metavar='DIR', help='of a study, or of a run')
+    sub.add_argument(
+        '--output',
+        type=Path,
+        help='the HTML file (default: report.html in DIR, if there is one DIR)',
+    )
+
     sub = verb('rerun', _rerun, 'repeat a run from what it left behind, and compare')
     sub.add_argument('folder', type=Path, metavar='DIR', help='folder of the run to repeat')
     sub.add_argument('--work-dir', type=Path, help='folder of the repetition (default: DIR-rerun)')
@@ -305,6 +313,19 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _unnamed_bench(arguments: argparse.Namespace) -> NoReturn:
     raise ToolkitError('what is to be measured? `toolkit bench --help` lists it')
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from toolkit import plugins
+    from toolkit.report import html
+
+    for plugin in arguments.plugin:
+        plugins.add(plugin)
+    folders = arguments.folders
+    output = arguments.output or (folders[0] if len(folders) == 1 else Path()) / html.NAME
+    for note in html.write(folders, output):
+        print(note)
+    print(f'wrote {output}')
 
 
 def _rerun(arguments: argparse.Namespace) -> int:

@@ -231,6 +231,7 @@ METRICS = Kind('metric', 'toolkit.interfaces.Metric')
 SAMPLERS = Kind('sampler', 'toolkit.interfaces.Sampler', wired=('dataset', 'seed'))
 VERBS = Kind('verb', 'toolkit.verb.Verb')
 BENCHES = Kind('bench', 'toolkit.verb.Verb')
+PANELS = Kind('panel', 'toolkit.report.panel.Panel')
 HOOKS = Kind('hook', 'mmengine.hooks.Hook', library='mmengine.hooks')
 OPTIMIZERS = Kind('optimizer', 'torch.optim.Optimizer', wired=('params',), library='torch.optim')
 SCHEDULERS = Kind(

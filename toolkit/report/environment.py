@@ -1,0 +1,107 @@
+"""What runs were made with, from their capsules: what is common, and where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.config.dump import flow
+from toolkit.engine import capsule, workdir
+from toolkit.errors import ToolkitError
+from toolkit.report import numbers
+from toolkit.study.results import RunResult
+
+LEADING = ('torch', 'mmengine', 'numpy', 'timm')
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing about the runs.
+
+    Attributes:
+        name: of what.
+        values: each different value with the ids of its runs; one value where all agree.
+    """
+
+    name: str
+    values: list[tuple[str, list[str]]]
+
+    @property
+    def common(self) -> bool:
+        return len(self.values) == 1
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What runs were made with.
+
+    Attributes:
+        facts: about code, data and hardware.
+        packages: installed distributions with their versions.
+        runs: how many capsules there were.
+    """
+
+    facts: list[Fact]
+    packages: list[Fact]
+    runs: int
+
+
+def environment(runs: Sequence[RunResult]) -> Environment:
+    """Read the capsules of the runs that have one; a damaged one is named as such."""
+    described: dict[str, dict[str, str]] = {}
+    packages: dict[str, dict[str, str]] = {}
+    damaged = []
+    for run in runs:
+        folder = run.trained_in  # what the training was made with says more than the test's
+        if (folder / workdir.CAPSULE).exists():
+            try:
+                record = capsule.read(folder)
+                described[run.id] = _facts(record)
+                packages[run.id] = dict(record.get('packages') or {})
+            except (ToolkitError, TypeError, ValueError, AttributeError):
+                damaged.append(run.id)
+    facts = _by_value(described)
+    if damaged:
+        facts.append(Fact('damaged capsules', [(', '.join(damaged), damaged)]))
+    return Environment(facts, _by_value(packages), len(described))
+
+
+def _facts(record: Mapping[str, Any]) -> dict[str, str]:
+    git, hardware = record.get('git') or {}, record.get('hardware') or {}
+    packages = record.get('packages') or {}
+    changed = ' with changes that were not committed (diff.patch)' if git.get('dirty') else ''
+    config = record.get('config') or {}
+    runtime = config.get('runtime') if isinstance(config, Mapping) else None
+    facts = {
+        'toolkit': record.get('toolkit'),
+        'code': f'{git["commit"][:12]}{changed}' if git.get('commit') else 'installed, no checkout',
+        'Python': record.get('python'),
+        **{name: packages[name] for name in LEADING if name in packages},
+        'system': hardware.get('system'),
+        'processor': f'{hardware.get("cpu")}, {hardware.get("cores")} cores' if hardware else None,
+        'GPUs': ', '.join(hardware.get('gpus') or []) or 'none',
+        'device': record.get('device'),
+        'processes': record.get('processes'),
+        'threads': record.get('threads'),
+        'runtime': flow(runtime) if runtime else None,
+        **{
+            f'data: {name}': print_ for name, print_ in (record.get('data') or {}).items() if print_
+        },
+        'started': record.get('started'),
+    }
+    return {name: str(value) for name, value in facts.items() if value not in (None, '')}
+
+
+def _by_value(described: Mapping[str, Mapping[str, str]]) -> list[Fact]:
+    """Facts of all runs, each value with the runs that have it."""
+    names = dict.fromkeys(name for facts in described.values() for name in facts)
+    found = []
+    for name in names:
+        values: dict[str, list[str]] = {}
+        for id_, facts in described.items():
+            values.setdefault(str(facts.get(name, numbers.MISSING)), []).append(id_)
+        if name == 'started' and len(values) > 1:
+            values = {f'{min(values)} to {max(values)}': list(described)}
+        found.append(Fact(name, list(values.items())))
+    return found

@@ -1,0 +1,106 @@
+"""Panels: what plugins add to a report about the runs of their task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from toolkit import plugins
+from toolkit.engine import capsule
+from toolkit.errors import ToolkitError
+from toolkit.registry import PANELS
+from toolkit.study.results import RunResult, StudyResults
+
+
+@dataclass(frozen=True)
+class PanelRun:
+    """A run as a panel sees it.
+
+    Attributes:
+        label: of its cell; what a reader knows the variant by.
+        reference: whether the others are compared with it.
+        result: its folder, seed, fold, status and metrics.
+    """
+
+    label: str
+    reference: bool
+    result: RunResult
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What a panel shows.
+
+    Attributes:
+        html: an element or several; what comes from files and configs must be escaped in it.
+        notes: what had to be left out, in sentences.
+    """
+
+    html: str
+    notes: tuple[str, ...] = ()
+
+
+class Panel(ABC):
+    """A section of the report, made from the folders of a study's runs.
+
+    Registered with `@PANELS.register`, it is offered the runs of every study and the single runs.
+    The page makes no request: pictures are data URIs, code is in `script` and `style`.
+
+    Attributes:
+        title: heading of the section.
+        style: CSS, put into the page once. The page's colours are variables: --ink, --paper,
+            --muted, --rule, --accent.
+        script: JavaScript, run once when the page is complete. It finds the panel's own elements;
+            several studies of a page may have a panel each.
+    """
+
+    title: ClassVar[str]
+    style: ClassVar[str] = ''
+    script: ClassVar[str] = ''
+
+    @abstractmethod
+    def render(self, runs: Sequence[PanelRun], budget: int) -> Rendered | None:
+        """What to show of these runs; None where they have nothing for this panel.
+
+        Args:
+            runs: of a study, in the plan's order, of any status.
+            budget: bytes that the HTML may take. Choose qualities and crops to stay below, and say
+                in `notes` what was left out: a panel that takes more is left out whole.
+        """
+
+
+def panels(studies: Sequence[StudyResults]) -> tuple[list[tuple[str, type[Panel]]], list[str]]:
+    """Every registered panel by name, those of the plugins that the runs' configs name included.
+
+    Returns:
+        The panels, and why others cannot be used.
+    """
+    notes = []
+    known = {module.split('.')[0].removeprefix('plugin_') for module in plugins.index().modules}
+    for folder in (run.trained_in for study in studies for run in study.runs):
+        for plugin in _plugins_of(folder):
+            # Each run keeps a copy of the same plugin.
+            if Path(plugin).stem not in known:
+                known.add(Path(plugin).stem)
+                try:
+                    plugins.add(plugin)
+                except ToolkitError as error:
+                    notes.append(f'{error} (of {folder.name}): panels of it are not shown')
+    found = []
+    for name in PANELS.names():
+        try:
+            found.append((name, PANELS.get(name)))
+        except ToolkitError as error:
+            notes.append(f'the panel {name} cannot be used: {error}')
+    return found, notes
+
+
+def _plugins_of(folder: Path) -> list[str]:
+    try:
+        config = capsule.read(folder).get('config')
+        return list(capsule.with_kept_plugins(folder, config or {}).get('plugins') or [])
+    except (ToolkitError, AttributeError, TypeError):
+        return []  # no capsule yet, or a damaged one, of which the report tells elsewhere
