@@ -216,7 +216,7 @@ def test_the_plan_shows_parts_values_and_costs(here, capsys):
     assert '    model.generator: LDPNet(width=16, activation=relu) -> PNN()\n' in out
     assert '    optim_wrapper.optimizer.lr: 0.0001 -> 0.001\n' in out
     assert '    parameters: 107,445 -> 87,776\n' in out
-    assert '    MACs: 2,813,657,344 -> ' in out
+    assert '    MACs: 2,819,096,832 -> ' in out
     assert re.search(r'pnn-lr=0.001-s0 +to do +87,776 parameters', out)
     assert not (here / 'work').exists()
 
