@@ -16,6 +16,7 @@ import rasterio
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import uniform_filter
 
 from plugins.pansharpening.bench import sharpener
 from plugins.pansharpening.predict import predict_scene
@@ -89,6 +90,16 @@ def test_any_tile_gives_the_whole_to_the_bit(
     np.testing.assert_array_equal(read(path), whole(system, scene))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('tile', [64, 100])
+def test_sparse_codes_too(tile: int, tmp_path: Path) -> None:
+    write_scene(tmp_path, low=(36, 30))
+    scene = opened(tmp_path)
+    system = sharpener('SR-D', scene)
+    stream(system, scene, tmp_path / 'out.tif', Settings(tile=tile))
+    np.testing.assert_array_equal(read(tmp_path / 'out.tif'), whole(system, scene))
+
+
 @pytest.mark.parametrize('name', GENERATOR_NAMES)
 def test_float_images_hold_the_bits_of_the_network(name: str, tmp_path: Path) -> None:
     """Before rounding too, where a digital number would hide a last bit."""
@@ -153,6 +164,41 @@ def test_the_file_says_what_it_is(scene: RasterScene, tmp_path: Path) -> None:
                 else (raster.compression.value.lower() == compress)
             )
     assert not [p for p in tmp_path.iterdir() if p.name.startswith('.')]
+
+
+@pytest.mark.parametrize('folder', ['wv3_georef', 'landsat_georef'])
+def test_results_lie_on_the_ground_of_the_pan(folder: str, data_root: Path, tmp_path: Path) -> None:
+    """Pixels on PAN's to a tenth of one, by the transform and by what they show."""
+    files = {'wv3_georef': ('mul.tif', 'WV3'), 'landsat_georef': ('ms.tif', 'generic')}
+    ms, sensor = files[folder]
+    pan_path = data_root / folder / 'pan.tif'
+    scene = RasterScene(str(data_root / folder / ms), str(pan_path), sensor)
+    predict_scene(sharpener('GSA', scene), scene, tmp_path / 'out.tif', picture=False)
+    with rasterio.open(tmp_path / 'out.tif') as result, rasterio.open(pan_path) as pan:
+        assert result.crs == pan.crs
+        corners = [(0, 0), (result.height, 0), (0, result.width), (result.height, result.width)]
+        places = []
+        for row, col in corners:
+            x, y = rasterio.transform.xy(result.transform, row, col, offset='ul')
+            r, c = rasterio.transform.rowcol(pan.transform, x, y, op=float)
+            assert abs(r - round(r)) < 0.1
+            assert abs(c - round(c)) < 0.1
+            places.append((round(r), round(c)))
+        top, left = places[0]
+        shown = result.read().astype(float).mean(0)
+        part = pan.read(1)[top : top + result.height, left : left + result.width].astype(float)
+    # Details are the PAN's; what is coarse lies where the MS samples are taken to be.
+    shown, part = (image - uniform_filter(image, 5) for image in (shown, part))
+    inside = (slice(8, -8), slice(8, -8))
+
+    def alike(row: int, col: int) -> float:
+        moved = np.roll(shown, (row, col), (0, 1))[inside]
+        return np.corrcoef(moved.ravel(), part[inside].ravel())[0, 1]
+
+    # The parabola through the correlations one pixel to each side peaks within a tenth.
+    for row, col in ((1, 0), (0, 1)):
+        before, here, after = alike(-row, -col), alike(0, 0), alike(row, col)
+        assert abs((before - after) / (2 * (before - 2 * here + after))) < 0.1
 
 
 def test_cloud_optimized(scene: RasterScene, tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+"""What a GPU computes, beside the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from plugins.pansharpening.bench import sharpener
+from plugins.pansharpening.bench_indices import images
+from plugins.pansharpening.evaluate import FULL, REFERENCE, REPROJECTION
+from plugins.pansharpening.streaming.stream import Settings, stream
+from plugins.pansharpening.synthetic import SyntheticScene
+from tests.plugins.pansharpening.test_streaming import opened, read, write_scene
+from tests.test_parts import names
+from toolkit.registry import GENERATORS, METRICS
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU'),
+]
+
+
+@pytest.mark.parametrize('name', (*REFERENCE, *FULL, *REPROJECTION))
+def test_indices_of_a_gpu_are_those_of_the_cpu(name: str) -> None:
+    scene = SyntheticScene(bands=4, size=256, seed=0)
+    metric = METRICS.get(name)()
+    rows = [metric.measure(*images(scene, torch.device(d)))[0] for d in ('cpu', 'cuda')]
+    for key in metric.directions:
+        assert float(rows[1][key]) == pytest.approx(float(rows[0][key]), rel=0, abs=1e-4)
+
+
+@pytest.mark.parametrize('name', names(GENERATORS))
+def test_scenes_of_a_gpu_are_those_of_the_cpu(name: str, tmp_path: Path) -> None:
+    """To a digital number, which rounding may decide."""
+    write_scene(tmp_path, low=(60, 52))
+    scene = opened(tmp_path)
+    found = []
+    for device in ('cpu', 'cuda'):
+        settings = Settings(tile=128, device=torch.device(device))
+        stream(sharpener(name, scene), scene, tmp_path / f'{device}.tif', settings)
+        found.append(read(tmp_path / f'{device}.tif').astype(int))
+    difference = np.abs(found[0] - found[1])
+    assert difference.max() <= 2
+    assert difference.mean() < 0.02
