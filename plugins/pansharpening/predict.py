@@ -19,7 +19,10 @@ from plugins.pansharpening.streaming.output import Compression
 from plugins.pansharpening.streaming.sharpen import Sharpener
 from plugins.pansharpening.streaming.stream import Settings, stream
 from plugins.pansharpening.streaming.tiles import Shard
-from toolkit.errors import DataError, ToolkitError
+from toolkit.errors import DataError, ToolkitError, did_you_mean
+
+# What may be named among the inputs.
+NAMED = ('ms', 'pan', 'bit_depth', 'ratio', 'samples')
 
 
 def predict_scene(
@@ -96,25 +99,40 @@ def predict_scene(
     return written
 
 
-def scene_from_inputs(inputs: Sequence[str], sensor: str, bit_depth: int | None = None) -> Scene:
-    """The scene that paths on the command line mean.
+def scene_from_inputs(inputs: Sequence[str], sensor: str) -> Scene:
+    """The scene that words on the command line mean.
 
     Args:
         inputs: one path of a .mat or .npz file, or those of the MS and the PAN, rasters or .npy, in
-            this order or as `ms=PATH` and `pan=PATH`.
+            this order or as `ms=PATH` (again for each file of bands) and `pan=PATH`; beside them
+            `bit_depth=12`, `ratio=4` and `samples=interp23tap` as for `RasterScene`.
         sensor: name of the sensor.
-        bit_depth: of the digital numbers; None for the sensor's.
     Raises:
         ToolkitError: other inputs than these, or no such sensor.
         DataError: no such file.
     """
-    named = dict(path.split('=', 1) for path in inputs if path.startswith(('ms=', 'pan=')))
-    plain = [path for path in inputs if not path.startswith(('ms=', 'pan='))]
-    if len(plain) == 1 and not named and plain[0].lower().endswith(('.mat', '.npz')):
-        return open_scene(plain, None, sensor, bit_depth)
-    if len(inputs) == 2 and (len(plain) == 2 or set(named) == {'ms', 'pan'}):
-        ms, pan = plain if plain else (named['ms'], named['pan'])
-        return open_scene([ms], pan, sensor, bit_depth)
+    plain: list[str] = []
+    named: dict[str, list[str]] = {}
+    for word in inputs:
+        name, equals, value = word.partition('=')
+        if equals and name in NAMED:
+            named.setdefault(name, []).append(value)
+        elif equals and name.isidentifier() and (hint := did_you_mean(name, NAMED)):
+            raise ToolkitError(f'found the input {word}{hint}')
+        else:
+            plain.append(word)
+    ms, pan = named.pop('ms', []), named.pop('pan', [])
+    options = {name: values[-1] for name, values in named.items()}
+    for name in ('bit_depth', 'ratio'):
+        if name in options and not options[name].isdecimal():
+            raise ToolkitError(f'found {name}={options[name]}, expected a whole number')
+    settings = {n: int(v) if v.isdecimal() else v for n, v in options.items()}
+    if len(plain) == 1 and not ms and not pan and plain[0].lower().endswith(('.mat', '.npz')):
+        return open_scene(plain, None, sensor, **settings)
+    if len(plain) == 2 and not ms and not pan:
+        return open_scene(plain[:1], plain[1], sensor, **settings)
+    if not plain and ms and len(pan) == 1:
+        return open_scene(ms, pan[0], sensor, **settings)
     raise ToolkitError(
         f'found the input {" ".join(inputs) or "(none)"}; expected one .mat file, or two rasters: '
         'MS PAN, or ms=PATH pan=PATH'

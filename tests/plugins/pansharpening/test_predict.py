@@ -131,12 +131,22 @@ def test_inputs(tmp_path, monkeypatch):
         (tmp_path / name).touch()
     assert isinstance(scene_from_inputs(['a.mat'], 'IKONOS'), MatScene)
     for inputs in (['m.tif', 'p.tif'], ['pan=p.tif', 'ms=m.tif']):
-        scene = scene_from_inputs(inputs, 'IKONOS', 12)
+        scene = scene_from_inputs([*inputs, 'bit_depth=12'], 'IKONOS')
         assert isinstance(scene, RasterScene)
         assert (scene.ms_path.name, scene.pan_path.name, scene.bits) == ('m.tif', 'p.tif', 12)
     for inputs in ([], ['m.tif'], ['ms=m.tif'], ['m.tif', 'pan=p.tif'], ['a', 'b', 'c']):
         with pytest.raises(ToolkitError, match='expected one .mat file, or two rasters'):
             scene_from_inputs(inputs, 'IKONOS')
+    scene = scene_from_inputs(
+        ['ms=m.tif', 'ms=p.tif', 'pan=p.tif', 'ratio=4', 'samples=interp23tap'], 'generic'
+    )
+    assert (len(scene.ms_files.paths), scene.stated_ratio, scene.shift) == (2, 4, 0.5)
+    with pytest.raises(ToolkitError, match="found the input bit_deph=12; did you mean 'bit_depth'"):
+        scene_from_inputs(['m.tif', 'p.tif', 'bit_deph=12'], 'IKONOS')
+    with pytest.raises(ToolkitError, match='found ratio=four, expected a whole number'):
+        scene_from_inputs(['m.tif', 'p.tif', 'ratio=four'], 'IKONOS')
+    with pytest.raises(ToolkitError, match='samples must be one of centre, interp23tap'):
+        scene_from_inputs(['m.tif', 'p.tif', 'samples=middle'], 'IKONOS')
     with pytest.raises(ToolkitError, match="did you mean 'IKONOS'"):
         scene_from_inputs(['a.mat'], 'IKONO')
     with pytest.raises(DataError, match='no file b.mat'):
