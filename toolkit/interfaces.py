@@ -23,7 +23,12 @@ class System(nn.Module, ABC):
 
     `forward(batch, mode)` dispatches, so that wrappers such as DistributedDataParallel see one
     entry. A batch is what the dataset's samples collate to, already on the right device.
+
+    Attributes:
+        uncompiled: names of methods that torch.compile is to call as they are.
     """
+
+    uncompiled: ClassVar[tuple[str, ...]] = ()
 
     def forward(self, batch: Batch, mode: Mode = 'tensor') -> Any:
         if mode == 'loss':

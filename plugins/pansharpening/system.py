@@ -61,6 +61,8 @@ class Pansharpener(System):
             is not there.
     """
 
+    uncompiled = ('_upsample',)  # its filters are laid out in numpy
+
     def __init__(
         self,
         bands: int,

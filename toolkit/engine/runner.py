@@ -156,6 +156,8 @@ class Runner(compat.QuietRunner):
 
     def _compile(self) -> None:
         if self.runtime.compile:
+            for name in self.system.uncompiled:
+                setattr(self.system, name, torch.compiler.disable(getattr(self.system, name)))
             self.system.compile()  # in place, so that names in checkpoints stay the system's own
 
     # -- state -----------------------------------------------------------------------------------

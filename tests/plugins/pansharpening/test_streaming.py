@@ -334,7 +334,7 @@ def test_killed_runs_go_on_and_end_the_same(name: str, tmp_path: Path) -> None:
     expected = whole(sharpener(name, scene), scene)
     before = 0
     for _ in range(4):
-        process = start(tmp_path, name, 0.05)
+        process = start(tmp_path, name, 0.2)
         wait_for(lambda before=before: done(tmp_path) > before + 2, process)
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -355,7 +355,7 @@ def test_killed_runs_go_on_and_end_the_same(name: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_another_scene_or_method_begins_anew_and_two_at_once_are_refused(tmp_path: Path) -> None:
     write_scene(tmp_path)
-    process = start(tmp_path, 'Brovey', 0.05)
+    process = start(tmp_path, 'Brovey', 0.3)
     wait_for(lambda: done(tmp_path) > 2, process)
     scene = opened(tmp_path)
     with pytest.raises(ToolkitError, match='another process is writing'):
@@ -372,7 +372,7 @@ def test_another_scene_or_method_begins_anew_and_two_at_once_are_refused(tmp_pat
 @pytest.mark.slow
 def test_interrupted_by_hand_what_is_there_is_kept(tmp_path: Path) -> None:
     write_scene(tmp_path)
-    process = start(tmp_path, 'GIHS', 0.05)
+    process = start(tmp_path, 'GIHS', 0.3)
     wait_for(lambda: done(tmp_path) > 2, process)
     process.send_signal(signal.SIGINT)
     process.communicate()
