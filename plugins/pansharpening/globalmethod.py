@@ -25,6 +25,8 @@ from toolkit.interfaces import Generator
 
 # Side in PAN pixels of the blocks that a scene is measured in: what they hold stays in the cache.
 BLOCK = 256
+# Side of the areas that are read at a time; multiples of both with a ratio are too.
+AREA = 1024
 # What is done to a block: lrms_up, pan, its window, where it holds data (None: everywhere).
 Look = Callable[[Field, Field, Window, 'Tensor | None'], Any]
 # Does it to all blocks of a scene and gives the results in the order of `blocks`.
@@ -170,12 +172,18 @@ def prepared(
     }
 
 
+def squares(shape: tuple[int, int], side: int, within: Window | None = None) -> Iterator[Window]:
+    """Squares of a side that cover an image, or a window of it from its corner on."""
+    top, left, height, width = within or Window(0, 0, *shape)
+    for row in range(top, top + height, side):
+        for col in range(left, left + width, side):
+            yield Window(row, col, min(side, top + height - row), min(side, left + width - col))
+
+
 def blocks(shape: tuple[int, int], ratio: int) -> Iterator[Window]:
-    """The blocks that a scene is measured in, of PAN pixels, row by row."""
-    step = math.lcm(BLOCK, ratio)
-    for row in range(0, shape[0], step):
-        for col in range(0, shape[1], step):
-            yield Window(row, col, min(step, shape[0] - row), min(step, shape[1] - col))
+    """The blocks of PAN pixels that a scene is measured in: area by area, row by row in each."""
+    for area in squares(shape, math.lcm(AREA, ratio)):
+        yield from squares(shape, math.lcm(BLOCK, ratio), area)
 
 
 def in_memory(lrms_up: Field, pan: Field, ratio: int) -> Scan:

@@ -96,8 +96,8 @@ class Counter:
     """
 
     SIZE = 65536
-    # Numbers that are gathered before they are counted, since the counts are many too.
-    GATHERED = 1 << 20
+    # Blocks whose numbers are gathered before they are counted, since the counts are many too.
+    GATHERED = 8
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -108,7 +108,7 @@ class Counter:
         """What was seen in a block: of each image, integers from 0 to 65535."""
         with self._lock:
             self._waiting.append(rows)
-            if sum(row.numel() for some in self._waiting for row in some) > self.GATHERED:
+            if len(self._waiting) >= self.GATHERED:
                 self._count()
 
     def total(self) -> Tensor:

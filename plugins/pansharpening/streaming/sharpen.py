@@ -11,7 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plugins.pansharpening.globalmethod import GlobalMethod, Look, blocks, prepared
+from plugins.pansharpening.globalmethod import (
+    AREA,
+    BLOCK,
+    GlobalMethod,
+    Look,
+    prepared,
+    squares,
+)
 from plugins.pansharpening.resample import Method
 from plugins.pansharpening.scene import Scene, Window
 from plugins.pansharpening.streaming.source import Source
@@ -23,7 +30,7 @@ from toolkit.errors import DataError, RunError
 LARGEST_WHOLE = 4096 * 4096
 # Sides of windows, in PAN pixels: large enough to be read and written fast, small enough that a
 # network's features of several of them fit into memory.
-TILE_OF_METHOD, TILE_OF_NETWORK = 1024, 512
+TILE_OF_METHOD, TILE_OF_NETWORK = AREA, 512
 # Below some 5,000 pixels torch convolves by other algorithms, with other rounding.
 LEAST_SIDE = 128
 
@@ -146,8 +153,8 @@ class Streamed:
     def _pieces(self, core: Window, sharpen: Callable[[Window], Tensor]) -> np.ndarray:
         """A window made of pieces that stay in the cache from one operation to the next."""
         result = np.empty((self.scene.bands, core.height, core.width), self.scene.dtype)
-        for piece in blocks((core.height, core.width), self.scene.ratio):
-            place = piece._replace(row=core.row + piece.row, col=core.col + piece.col)
+        for place in squares(self.scene.pan_shape, math.lcm(BLOCK, self.scene.ratio), core):
+            piece = place._replace(row=place.row - core.row, col=place.col - core.col)
             result[(slice(None), *piece.slices)] = self._digital(sharpen(place)[0], place)
         return result
 
@@ -177,41 +184,25 @@ class Streamed:
         scene = self.scene
         assert self.method is not None
         margin = self.method.margin
-        side = math.lcm(TILE_OF_METHOD, scene.ratio)
-        everything = list(blocks(scene.pan_shape, scene.ratio))
-        rows: dict[tuple[int, int], list[Window]] = {}
-        for block in everything:
-            rows.setdefault((block.row // side, block.col // side), []).append(block)
+        areas = squares(scene.pan_shape, math.lcm(AREA, scene.ratio))
 
-        def work(group: list[Window]) -> list[tuple[Window, Any]]:
-            top, left = group[0].row, group[0].col
-            bottom, right = group[-1].row + group[-1].height, group[-1].col + group[-1].width
-            area = Window(top, left, bottom - top, right - left)
+        def work(area: Window) -> list[Any]:
             with torch.inference_mode(), self.context():
                 source = self._source(area, margin)
                 valid = self._valid(area, margin if inner else 0)
                 return [
-                    (
+                    look(
+                        source.lrms_up,
+                        source.pan,
                         block,
-                        look(
-                            source.lrms_up,
-                            source.pan,
-                            block,
-                            None if valid is None else _cut(valid, block, area),
-                        ),
+                        None if valid is None else _cut(valid, block, area),
                     )
-                    for block in group
+                    for block in squares(scene.pan_shape, math.lcm(BLOCK, scene.ratio), area)
                 ]
 
-        waiting: dict[Window, Any] = {}
-        following = iter(everything)
-        expected = next(following)
-        for results in workers.map(work, rows.values()):
-            waiting.update(results)
-            advance(sum(block.height * block.width for block, _ in results))
-            while expected in waiting:
-                yield waiting.pop(expected)
-                expected = next(following, Window(-1, 0, 0, 0))
+        for area, results in workers.map(lambda area: (area, work(area)), areas):
+            advance(area.height * area.width)
+            yield from results
 
     def _valid(self, area: Window, margin: int) -> Tensor | None:
         """Pixels with data in an area, (1, 1, H, W); none within `margin` of one without."""

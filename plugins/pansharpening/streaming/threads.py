@@ -34,12 +34,12 @@ class Workers:
         self._pool = ThreadPoolExecutor(self.count, 'sharpen', initializer=_alone)
 
     def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Results in the order of the items; one a thread may wait beside those under way."""
+        """Results in the order of the items; few are under way or waiting at a time."""
         waiting: deque[Future[R]] = deque()
         try:
             for item in items:
                 waiting.append(self._pool.submit(work, item))
-                if len(waiting) > 2 * self.count:
+                if len(waiting) > self.count + 1:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
