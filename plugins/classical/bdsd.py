@@ -56,19 +56,18 @@ class BDSD(GlobalMethod):
         made once for the area that is worked on."""
         area = lrms_up.area.reduced(self.ratio)
         low = imresized_by(lrms_up, self.ratio).kept(area, KERNEL_SIZE)
-        blurred = torch.empty_like(low.read(area))
-        for gain in dict.fromkeys(self.ms_gains):
-            same = [k for k, g in enumerate(self.ms_gains) if g == gain]
-            chosen = Field(low.shape, lambda window, same=same: low.read(window)[:, same])
-            blurred[:, same] = mtf_filtered(chosen, gain, self.ratio).read(area)
-        pan_low = mtf_decimated(pan, self.pan_gain, self.ratio).read(area)
-        images = torch.cat([blurred, pan_low, low.read(area) - blurred], 1)  # (B, 2 C + 1, h, w)
 
         def read(window: Window) -> Tensor:
-            row, col = window.row - area.row, window.col - area.col
-            return images[..., row : row + window.height, col : col + window.width]
+            bands = low.read(window)  # (B, C, h, w)
+            blurred = torch.empty_like(bands)
+            for gain in dict.fromkeys(self.ms_gains):
+                same = [k for k, g in enumerate(self.ms_gains) if g == gain]
+                chosen = Field(low.shape, lambda part, same=same: low.read(part)[:, same])
+                blurred[:, same] = mtf_filtered(chosen, gain, self.ratio).read(window)
+            pan_low = mtf_decimated(pan, self.pan_gain, self.ratio).read(window)
+            return torch.cat([blurred, pan_low, bands - blurred], 1)  # (B, 2 C + 1, h, w)
 
-        return Field(low.shape, read, area)
+        return Field(low.shape, read).kept(area, 0)
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
         found = Measured(moments['low'], images=self.bands + 1, detail=self.bands)

@@ -19,6 +19,7 @@ from plugins.pansharpening.streaming.output import Compression
 from plugins.pansharpening.streaming.sharpen import Sharpener
 from plugins.pansharpening.streaming.stream import Settings, stream
 from plugins.pansharpening.streaming.tiles import Shard
+from toolkit.engine import distributed
 from toolkit.errors import DataError, ToolkitError, did_you_mean
 
 # What may be named among the inputs.
@@ -157,6 +158,6 @@ def _check_output(output: Path, cog: bool) -> None:
 
 def _of_rank() -> Shard:
     """The share of a process that torchrun started: no process waits for another."""
-    if 'RANK' in os.environ and 'WORLD_SIZE' in os.environ:
+    if distributed.launched():
         return Shard(int(os.environ['RANK']) + 1, int(os.environ['WORLD_SIZE']))
     return Shard()

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from plugins.pansharpening.precision import without_autocast
 from plugins.pansharpening.resample import Method, upsample
 from toolkit.errors import DataError, ToolkitError
 from toolkit.interfaces import Batch, Degradation, Generator, Loss, System
@@ -247,9 +246,7 @@ class Pansharpener(System):
         return self._upsample(context)[..., margin:-margin, margin:-margin]  # (B, C, H, W)
 
     def _upsample(self, lrms: Tensor) -> Tensor:
-        # Half precision would cost 11-bit images their last bits before the network sees them.
-        with without_autocast(lrms):
-            return upsample(lrms, self.ratio, self.upsampling)  # (B, C, H, W)
+        return upsample(lrms, self.ratio, self.upsampling)  # (B, C, H, W)
 
     def _check_images(self, lrms: Tensor, pan: Tensor) -> None:
         if lrms.ndim != 4 or lrms.shape[1] != self.bands:
