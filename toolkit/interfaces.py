@@ -74,6 +74,27 @@ class System(nn.Module, ABC):
             stem: what the names of all files written begin with; no other item has it.
         """
 
+    def prepare(self, datasets: Mapping[str, Dataset], **options: Any) -> None:
+        """Learn from a run's data what the system needs of them; by default it needs nothing.
+
+        Every process calls it once before a training, resumed ones too, and once before a test,
+        with the weights that the run starts from already loaded. What it changes in a dataset is
+        what loaders then see.
+
+        Args:
+            datasets: 'train' and 'val', or 'test', as built from the config.
+            **options: `device`; `context`, made around each computation for the run's precision;
+                `say`, which is told a line for the user.
+        """
+
+    def start_epoch(self, epoch: int) -> None:
+        """Told by the engine before an epoch's first iteration, and again where a resumed run takes
+        an epoch up; by default nothing depends on it.
+
+        Args:
+            epoch: from 0.
+        """
+
     def check_data(self, dataset: Any) -> None:
         """Say before any work that this dataset does not fit, by raising a ToolkitError.
 
@@ -112,13 +133,22 @@ class Backbone(nn.Module, ABC):
 
 
 class Neck(nn.Module, ABC):
-    """Features -> features; `out_channels` is known after construction."""
+    """Features -> features; `out_channels` is known after construction.
+
+    One that joins branches takes a mapping of their features by name, and is wired with the
+    branches' `in_channels` and `strides` by name; one that refines takes one tensor.
+    """
 
     out_channels: int
 
 
 class Attention(nn.Module, ABC):
     """Features -> features of the same shape."""
+
+    def maps(self, features: Tensor) -> dict[str, Tensor]:
+        """What it looks at, for pictures: named weights (B, 1, h, w) of places, or (B, C) of
+        channels; by default nothing can be shown."""
+        return {}
 
 
 class Head(nn.Module, ABC):

@@ -218,13 +218,13 @@ def _import_object(path: str) -> Any:
 _KINDS: dict[str, Kind] = {}
 
 SYSTEMS = Kind('system', 'toolkit.interfaces.System')
-BACKBONES = Kind('backbone', 'toolkit.interfaces.Backbone', wired=('in_channels',))
-NECKS = Kind('neck', 'toolkit.interfaces.Neck', wired=('in_channels',))
+BACKBONES = Kind('backbone', 'toolkit.interfaces.Backbone', wired=('in_channels', 'size'))
+NECKS = Kind('neck', 'toolkit.interfaces.Neck', wired=('in_channels', 'strides'))
 ATTENTIONS = Kind('attention', 'toolkit.interfaces.Attention', wired=('in_channels',))
 HEADS = Kind('head', 'toolkit.interfaces.Head', wired=('in_channels', 'num_classes'))
 GENERATORS = Kind('generator', 'toolkit.interfaces.Generator', wired=('bands', 'ratio'))
 DEGRADATIONS = Kind('degradation', 'toolkit.interfaces.Degradation', wired=('bands', 'ratio'))
-LOSSES = Kind('loss', 'toolkit.interfaces.Loss')
+LOSSES = Kind('loss', 'toolkit.interfaces.Loss', wired=('num_classes',))
 DATASETS = Kind('dataset', 'toolkit.interfaces.Dataset')
 TRANSFORMS = Kind('transform', 'toolkit.interfaces.Transform')
 METRICS = Kind('metric', 'toolkit.interfaces.Metric')

@@ -139,6 +139,7 @@ class TrainLoop(BaseLoop):
 
     def _start_epoch(self) -> None:
         self.runner.message_hub.update_info('epoch', self._epoch)
+        self.runner.system.start_epoch(self._epoch)
         self.runner.call_hook('before_train_epoch')
 
     def _train_iter(self, index: int, batch: dict[str, Any]) -> None:

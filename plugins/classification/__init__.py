@@ -1,0 +1,1 @@
+"""Classification of images: one or several tasks, missing labels, patients and centres."""

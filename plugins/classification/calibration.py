@@ -1,0 +1,60 @@
+"""From logits to probabilities and decisions, by what was chosen on validation data."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from plugins.classification.tasks import Tasks
+
+
+class Calibration(nn.Module):
+    """A temperature for each task, and a threshold for each task with a positive class.
+
+    Both are buffers, so that every checkpoint holds what its own validation chose. Before that the
+    temperature is 1 and the threshold 0.5.
+
+    Args:
+        tasks: by name.
+    """
+
+    def __init__(self, tasks: Tasks) -> None:
+        super().__init__()
+        self._tasks = dict(tasks)
+        for name, task in tasks.items():
+            self.register_buffer(f'temperature_{name}', torch.ones(()))
+            if task.positive is not None:
+                self.register_buffer(f'threshold_{name}', torch.tensor(0.5))
+
+    def temperature(self, task: str) -> Tensor:
+        """The temperature of a task, a scalar."""
+        return getattr(self, f'temperature_{task}')
+
+    def threshold(self, task: str) -> Tensor | None:
+        """The threshold on the positive class's probability; None where there is no such class."""
+        return getattr(self, f'threshold_{task}', None)
+
+    def choose(self, task: str, temperature: float, threshold: float | None) -> None:
+        """Take what validation data say.
+
+        Raises:
+            ValueError: a temperature that is not above 0, a threshold outside [0, 1].
+        """
+        if not 0 < temperature < float('inf'):
+            raise ValueError(f'a temperature is above 0, found {temperature}')
+        self.temperature(task).fill_(temperature)
+        if threshold is not None:
+            if not 0 <= threshold <= 1:
+                raise ValueError(f'a threshold is a probability, found {threshold}')
+            self.threshold(task).fill_(threshold)  # type: ignore[union-attr]
+
+    def probabilities(self, task: str, logits: Tensor) -> Tensor:
+        """Logits (B, K) -> probabilities (B, K)."""
+        return torch.softmax(logits / self.temperature(task), -1)
+
+    def decide(self, task: str, probabilities: Tensor) -> Tensor:
+        """Probabilities (B, K) -> classes (B,), the positive one from its threshold on."""
+        positive, threshold = self._tasks[task].positive_index, self.threshold(task)
+        if positive is None or threshold is None:
+            return probabilities.argmax(-1)
+        return torch.where(probabilities[:, positive] >= threshold, positive, 1 - positive)

@@ -1,0 +1,253 @@
+"""The classification system: branches, their fusion, attention, a trunk, and a head per task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from plugins.classification.calibration import Calibration
+from plugins.classification.interfaces import ClassLoss, LabelledImages, TaskWeighting
+from plugins.classification.tasks import Task
+from toolkit.errors import ToolkitError
+from toolkit.interfaces import Attention, Backbone, Batch, Dataset, Head, Loss, Neck, System
+from toolkit.registry import SYSTEMS, Slot
+
+Pool = Literal['avg', 'max', 'avgmax']
+
+
+@SYSTEMS.register
+class Classifier(System):
+    """Classifies images for one or several tasks at once.
+
+    image (B, C, H, W) -> branches -> [attention per branch] -> neck -> [attention] -> pool ->
+    [trunk] -> a head per task. A label that is missing is left out of its task's loss.
+
+    Args:
+        tasks: classes by task.
+        branches: backbones by name; `null` takes one out.
+        head: built once for each task.
+        branch_attention: by branch, on its features before they are joined.
+        neck: joins branches; needed where there are several.
+        attention: on the joint features.
+        pool: how a map becomes a vector.
+        trunk: refines the vector before the heads.
+        losses: built once for each task; where there are none, nothing can be trained.
+        task_weighting: how the tasks' losses are brought together; None adds them up.
+        in_channels: C.
+        size: H and W of `example`, and of what a ViT's positions are laid out for.
+    Raises:
+        ValueError: no task or branch, several branches without a neck, a loss of another task.
+    """
+
+    def __init__(
+        self,
+        tasks: dict[str, Task],
+        branches: dict[str, Slot[Backbone]],
+        head: Slot[Head],
+        branch_attention: dict[str, Slot[Attention]] | None = None,
+        neck: Slot[Neck] | None = None,
+        attention: Slot[Attention] | None = None,
+        pool: Pool = 'avg',
+        trunk: Slot[Neck] | None = None,
+        losses: dict[str, Slot[Loss]] | None = None,
+        task_weighting: Slot[TaskWeighting] | None = None,
+        in_channels: int = 3,
+        size: int = 224,
+    ) -> None:
+        super().__init__()
+        if not tasks:
+            raise ValueError('tasks is empty; name at least one')
+        for name in tasks:
+            if not name.isidentifier():
+                raise ValueError(f'tasks: {name!r} is no name of letters, digits and _')
+        if not branches:
+            raise ValueError('branches is empty; name at least one backbone')
+        if len(branches) > 1 and neck is None:
+            raise ValueError(
+                f'{len(branches)} branches need a neck that joins them: fill model.neck'
+            )
+        unknown = sorted((branch_attention or {}).keys() - branches.keys())
+        if unknown:
+            raise ValueError(f'branch_attention.{unknown[0]}: there is no such branch')
+        self.tasks = dict(tasks)
+        self.in_channels, self.size, self.pooling = in_channels, size, pool
+        self.branches = nn.ModuleDict(
+            {name: slot(in_channels=in_channels, size=size) for name, slot in branches.items()}
+        )
+        widths = {name: branch.out_channels for name, branch in self.branches.items()}
+        strides = {name: branch.stride for name, branch in self.branches.items()}
+        self.branch_attention = nn.ModuleDict(
+            {
+                name: slot(in_channels=widths[name])
+                for name, slot in (branch_attention or {}).items()
+            }
+        )
+        self.neck = neck(in_channels=widths, strides=strides) if neck else None
+        width = self.neck.out_channels if self.neck is not None else next(iter(widths.values()))
+        self.attention = attention(in_channels=width) if attention else None
+        width *= 2 if pool == 'avgmax' else 1
+        self.joint_channels = width
+        self.trunk = trunk(in_channels=width) if trunk else None
+        width = self.trunk.out_channels if self.trunk is not None else width
+        self.heads = nn.ModuleDict(
+            {
+                name: head(in_channels=width, num_classes=len(task.classes))
+                for name, task in self.tasks.items()
+            }
+        )
+        self.losses = nn.ModuleDict(
+            {
+                name: nn.ModuleDict(_losses(losses or {}, len(task.classes)))
+                for name, task in self.tasks.items()
+            }
+        )
+        self.task_weighting = task_weighting(tasks=tuple(tasks)) if task_weighting else None
+        self.calibration = Calibration(self.tasks)
+
+    # -- the engine's modes --------------------------------------------------------------------
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """A term for each task, by the task's name; what a weighting adds beside them."""
+        logits = self.tensor(batch)
+        terms = {}
+        for name, task_logits in logits.items():
+            labels = batch['labels'][name]  # (B,)
+            known = labels >= 0
+            given, wanted = task_logits[known].float(), labels[known]  # (N, K), (N,)
+            terms[name] = torch.stack(
+                [loss.weight * loss(given, wanted) for loss in self.losses[name].values()]
+            ).sum()
+        return self.task_weighting(terms) if self.task_weighting is not None else terms
+
+    def predict(self, batch: Batch) -> dict[str, Any]:
+        """By task `logits` and calibrated `probabilities` (B, K) and the `decision` (B,) by the
+        stored threshold; `joint` (B, D), the joint feature."""
+        joint = self.pool(self.joint_map(self.branch_features(batch)))  # (B, D)
+        logits = {name: logit.float() for name, logit in self.classify(joint).items()}  # (B, K)
+        probabilities = {k: self.calibration.probabilities(k, v) for k, v in logits.items()}
+        return {
+            'logits': logits,
+            'probabilities': probabilities,
+            'decision': {k: self.calibration.decide(k, v) for k, v in probabilities.items()},
+            'joint': joint,
+        }
+
+    def tensor(self, batch: Batch) -> dict[str, Tensor]:
+        """Logits (B, K) by task."""
+        return self.classify(self.pool(self.joint_map(self.branch_features(batch))))
+
+    def example(self, batch_size: int = 1, size: int | None = None) -> Batch:
+        """A batch of zeros with the first class as label.
+
+        Args:
+            batch_size: B.
+            size: height and width; the system's own where None.
+        """
+        size = size or self.size
+        return {
+            'image': torch.zeros(batch_size, self.in_channels, size, size),
+            'labels': {k: torch.zeros(batch_size, dtype=torch.long) for k in self.tasks},
+            'meta': [{'id': str(i), 'item': str(i), 'patient': str(i)} for i in range(batch_size)],
+        }
+
+    # -- the network, part by part -------------------------------------------------------------
+
+    def branch_features(self, batch: Batch) -> dict[str, Tensor]:
+        """Features of each branch: those that the batch brings along, or of its image."""
+        given = batch.get('features', {})
+        return {
+            name: given[name] if name in given else branch(batch['image'])
+            for name, branch in self.branches.items()
+        }
+
+    def joint_map(self, features: Mapping[str, Tensor]) -> Tensor:
+        """The joint features before pooling: (B, D, h, w), (B, N, D) or (B, D)."""
+        refined = {
+            name: self.branch_attention[name](x) if name in self.branch_attention else x
+            for name, x in features.items()
+        }
+        joint = self.neck(refined) if self.neck is not None else next(iter(refined.values()))
+        return self.attention(joint) if self.attention is not None else joint
+
+    def pool(self, joint: Tensor) -> Tensor:
+        """Features to vectors.
+
+        Shape: (B, D, h, w), (B, N, D) or (B, D) -> (B, D), twice as wide for 'avgmax'.
+        """
+        if joint.ndim == 4:
+            joint = joint.flatten(2)  # (B, D, h w)
+        elif joint.ndim == 3:
+            joint = joint.transpose(1, 2)  # (B, D, N)
+        else:
+            joint = joint.unsqueeze(-1)  # (B, D, 1)
+        parts = {'avg': joint.mean, 'max': joint.amax}
+        wanted = ('avg', 'max') if self.pooling == 'avgmax' else (self.pooling,)
+        return torch.cat([parts[name](-1) for name in wanted], 1)
+
+    def classify(self, joint: Tensor) -> dict[str, Tensor]:
+        """Pooled joint feature (B, D) -> logits (B, K) by task."""
+        refined = self.trunk(joint) if self.trunk is not None else joint
+        return {name: head(refined) for name, head in self.heads.items()}
+
+    # -- what the engine tells -----------------------------------------------------------------
+
+    def prepare(self, datasets: Mapping[str, Dataset], **options: Any) -> None:
+        """Give the losses the training data's class counts."""
+        train = datasets.get('train')
+        if train is None:
+            return
+        if not any(len(losses) for losses in self.losses.values()):
+            raise ToolkitError('there is nothing to train by: fill model.losses')
+        for name, losses in self.losses.items():
+            counts = train.class_counts(name)
+            for loss in losses.values():
+                loss.use_counts(counts.to(options['device']))
+
+    def start_epoch(self, epoch: int) -> None:
+        for losses in self.losses.values():
+            for loss in losses.values():
+                loss.start_epoch(epoch)
+        if self.task_weighting is not None:
+            self.task_weighting.start_epoch(epoch)
+
+    def check_data(self, dataset: Any) -> None:
+        """Compare a dataset's tasks and channels with the system's, before any work.
+
+        Raises:
+            ToolkitError: they differ, or it is no set of labelled images.
+        """
+        if not isinstance(dataset, LabelledImages):
+            raise ToolkitError(
+                f'{type(dataset).__name__} gives no labelled images, which a Classifier needs'
+            )
+        if dataset.channels != self.in_channels:
+            raise ToolkitError(
+                f'the images have {dataset.channels} channels, the config states '
+                f'model.in_channels {self.in_channels}: make them the same'
+            )
+        for name, task in self.tasks.items():
+            if name not in dataset.tasks:
+                raise ToolkitError(
+                    f'the data have no task {name!r}; they have: {", ".join(dataset.tasks)}'
+                )
+            found = dataset.tasks[name].classes
+            if found != task.classes:
+                raise ToolkitError(
+                    f'the classes of task {name!r} are {", ".join(found)} in the data and '
+                    f'{", ".join(task.classes)} in model.tasks: name the same, in the same order'
+                )
+
+
+def _losses(slots: Mapping[str, Slot[Loss]], num_classes: int) -> dict[str, Loss]:
+    made = {}
+    for key, slot in slots.items():
+        loss = slot(num_classes=num_classes)
+        if not isinstance(loss, ClassLoss):
+            raise ValueError(
+                f'losses.{key}: {type(loss).__name__} does not compare logits with labels'
+            )
+        made[key] = loss
+    return made

@@ -1,0 +1,1 @@
+"""CSASN: dual-branch classification with cascaded channel-spatial attention (Li et al. 2025)."""
