@@ -12,11 +12,6 @@ from torch import Tensor, nn
 from plugins.classification.records import Record
 from plugins.classification.tasks import Task
 from toolkit.interfaces import Dataset, Loss
-from toolkit.registry import Kind
-
-TASK_WEIGHTINGS = Kind(
-    'task_weighting', 'plugins.classification.interfaces.TaskWeighting', wired=('tasks',)
-)
 
 
 class LabelledImages(Dataset):
