@@ -61,6 +61,10 @@ class Draws(TorchSampler[list[Draw]]):
     evenly, some are drawn again so that no process waits; their positions lie past the epoch's
     end, by which an evaluation leaves them out.
 
+    Attributes:
+        samples: an epoch, for all processes together.
+        batch_size: for each process.
+        world: how many processes there are.
     Raises:
         ToolkitError: an epoch without a single batch.
     """

@@ -66,7 +66,9 @@ class Branch(Backbone):
     Shape: (B, C, H, W) -> (B, D, H / 4, W / 4), or their mean (B, D).
     """
 
-    def __init__(self, in_channels: int, width: int = 8, vector: bool = False) -> None:
+    def __init__(
+        self, in_channels: int, size: int | None = None, width: int = 8, vector: bool = False
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, width, 4, stride=4)
         self.out_channels, self.stride = width, None if vector else 4
