@@ -95,6 +95,11 @@ def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
     return (image @ LUMA)[None]
 
 
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM, by its mark or its name."""
+    return _kind(path) == 'dicom'
+
+
 def _kind(path: Path) -> str:
     """What reads a file: 'dicom', 'npy' or 'pillow'."""
     try:
