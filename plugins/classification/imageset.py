@@ -140,7 +140,7 @@ class ImageSet(LabelledImages):
             problems = dict(zip(found, threads.map(problem, found), strict=True))
         bad = {self.pool[p].id: text for p, text in problems.items() if text is not None}
         if bad:
-            told = [f'  {name}: {text}' for name, text in list(bad.items())[:NAMED]]
+            told = [f'  {text}' for text in list(bad.values())[:NAMED]]
             if len(bad) > NAMED:
                 told.append(f'  and {len(bad) - NAMED} more')
             counted = f'{len(bad)} of {len(found)} images of {self.part} cannot be read'
@@ -191,29 +191,36 @@ class ImageSet(LabelledImages):
         position, record = self.positions[index], self.records[index]
         image, boxes = self._fixed(position)
         if not self.steps.drawn:
-            return image
+            return image.expand(self.channels, -1, -1)
         if view is None:
             seed = int(torch.randint(2**62, ()))
         else:
             seed = seeding.derive(0, 'view', record.id, view)
         sample = {'image': image, 'boxes': boxes, 'labels': self._labels(record)}
-        return self.steps.draw(sample, seed)
+        return self.steps.draw(sample, seed).expand(self.channels, -1, -1)
 
     def _labels(self, record: Record) -> dict[str, int]:
         return {name: record.index(name, task.classes) for name, task in self.tasks.items()}
 
     def _fixed(self, position: int) -> tuple[Tensor, tuple[Box, ...]]:
-        """An image after the steps that are always the same, and what boxes it still has."""
+        """An image after the steps that are always the same, grey (1, H, W) or colour, and the
+        boxes that it still has."""
         kept = self._kept.get(position)
         if kept is not None:
-            return kept[0].expand(self.channels, -1, -1), kept[1]
+            return kept
         pixels, boxes = self.read(position)
-        image = torch.from_numpy(np.array(to_channels(pixels, self.channels)))  # (C, H, W)
-        sample = self.steps.start(image, boxes, self._labels(self.pool[position]))
+        if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
+            pixels = pixels[..., 0]
+        # Grey is repeated only after the last transform.
+        channels = self.channels if pixels.ndim == 3 else 1
+        image = torch.from_numpy(np.array(to_channels(pixels, channels)))  # (C, H, W)
+        record = self.pool[position]
+        try:
+            sample = self.steps.start(image, boxes, self._labels(record))
+        except DataError as error:
+            raise DataError(f'{record.path or record.id}: {error}') from error
         image, boxes = sample['image'], sample.get('boxes', ())
-        # Grey is kept once.
-        grey = all(torch.equal(image[0], other) for other in image[1:])
-        self._keep(position, image[:1].clone() if grey else image, boxes)
+        self._keep(position, image, boxes)
         return image, boxes
 
     def _keep(self, position: int, image: Tensor, boxes: tuple[Box, ...]) -> None:
