@@ -177,27 +177,36 @@ class ImageSet(LabelledImages):
             'view': view,
             'attributes': dict(record.attributes),
         }
+        sample: dict[str, Any] = {'labels': labels, 'meta': meta}
         if self.features is not None:
-            features = self.features(self.positions[index], view)
-            return {'features': features, 'labels': labels, 'meta': meta}
-        return {'image': self.image(index, view), 'labels': labels, 'meta': meta}
+            sample['features'] = self.features(self.positions[index], view)
+        if self.features is None or not self.features.complete:
+            sample['image'] = self.pool_image(self.positions[index], view)
+        return sample
 
-    def image(self, index: int, view: int | None = None) -> Tensor:
-        """One image (C, size, size) in [0, 1]: of a view, or of a new draw where it is None.
+    def pool_image(self, position: int, view: int | None = None) -> Tensor:
+        """The image (C, size, size) in [0, 1] at a position of the pool: one of its views, or a new
+        draw where `view` is None. One that cannot be read is black where such are skipped: no part
+        has it.
 
         Raises:
             DataError: it cannot be read.
         """
-        position, record = self.positions[index], self.records[index]
-        image, boxes = self._fixed(position)
-        if not self.steps.drawn:
-            return image.expand(self.channels, -1, -1)
-        if view is None:
-            seed = int(torch.randint(2**62, ()))
-        else:
-            seed = seeding.derive(0, 'view', record.id, view)
-        sample = {'image': image, 'boxes': boxes, 'labels': self._labels(record)}
-        return self.steps.draw(sample, seed).expand(self.channels, -1, -1)
+        record = self.pool[position]
+        try:
+            image, boxes = self._fixed(position)
+        except DataError:
+            if self.on_error == 'stop':
+                raise
+            return torch.zeros(self.channels, self.size, self.size)
+        if self.steps.drawn:
+            if view is None:
+                seed = int(torch.randint(2**62, ()))
+            else:
+                seed = seeding.derive(0, 'view', record.id, view)
+            sample = {'image': image, 'boxes': boxes, 'labels': self._labels(record)}
+            image = self.steps.draw(sample, seed)
+        return image.expand(self.channels, -1, -1)
 
     def _labels(self, record: Record) -> dict[str, int]:
         return {name: record.index(name, task.classes) for name, task in self.tasks.items()}
