@@ -158,9 +158,9 @@ def from_rows(rows: Sequence[Row], task: Task, where: str = 'the rows') -> Predi
 
 
 def _table(rows: list[Any], classes: int) -> np.ndarray:
-    table = np.array(rows, dtype=np.float64).reshape(len(rows), -1)
     if not rows:
         return np.zeros((0, classes))
+    table = np.array(rows, dtype=np.float64).reshape(len(rows), -1)
     if table.shape[1] != classes:
         raise ValueError(f'{table.shape[1]} values for {classes} classes')
     if not np.isfinite(table).all():

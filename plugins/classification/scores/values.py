@@ -153,12 +153,12 @@ class Scored:
         kind, _, of = name.partition('/')
         if kind in PER_CLASS:
             own = self._class(of)
+            if kind in ('PPV', 'NPV'):
+                never = 'never' if kind == 'PPV' else 'always'
+                return f'{self.task.classes[own]} is {never} decided'
             if counts[own] == 0 and kind != 'specificity':
                 return f'no sample is {self.task.classes[own]}'
-            if counts[own] == len(self.labels):
-                return f'all samples are {self.task.classes[own]}'
-            against = 'never' if kind == 'PPV' else 'always'
-            return f'{self.task.classes[own]} is {against} decided'
+            return f'all samples are {self.task.classes[own]}'
         missing = [self.task.classes[i] for i in np.flatnonzero(counts == 0)]
         if missing:
             return f'no sample is {", ".join(missing)}'

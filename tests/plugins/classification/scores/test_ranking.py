@@ -1,4 +1,4 @@
-"""Areas under ROC and precision-recall curves are scikit-learn's; DeLong's variance is by the book."""
+"""Areas under curves are scikit-learn's, and DeLong's variance is that of his paper."""
 
 from __future__ import annotations
 
