@@ -44,7 +44,8 @@ def attentions() -> list[Case]:
     return [(name, given) for name in names(ATTENTIONS) for given in special.get(name, [{}])]
 
 
-# timm's own small models of different families, and published ones that take longer: arguments, then size of image, D and stride of the map.
+# timm's own small models of different families, and published ones that take longer: arguments,
+# size of the image, D and stride of the map.
 BACKBONE_CASES: dict[str, list[tuple[dict[str, Any], int, int, int]]] = {
     'TimmBackbone': [
         ({'model': 'test_resnet'}, 64, 96, 32),
