@@ -1,15 +1,19 @@
 import logging
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from plugins.classification.augment import BoxCrop, RandomAffine, RandomFlip
 from plugins.classification.balance import ClassBalanced
+from plugins.classification.features import FeatureCache, keep
 from plugins.classification.imagefiles import ImageFolder, ManifestImages
 from plugins.classification.splits import SplitSpec
 from plugins.classification.tasks import Task
 from plugins.classification.ultrasound import DepthCrop, Speckle
+from tests.plugins.classification.fakes import TinyBranch
 from tests.plugins.classification.imagedata import KINDS, TASKS, write_image, write_set
 from toolkit.build import fill
 from toolkit.config.schema import Dataloader
@@ -361,3 +365,25 @@ def test_a_folder_without_images(tmp_path):
         ImageFolder(str(tmp_path), TASKS)
     with pytest.raises(ToolkitError, match='no folder'):
         ImageFolder(str(tmp_path / 'none'), TASKS)
+
+
+# -- features --------------------------------------------------------------------------------------
+
+
+def test_features_are_kept_of_views_even_where_images_are_skipped(broken, tmp_path):
+    data = dataset(broken, on_error='skip', transforms=random(), views=2)
+    branch = TinyBranch(3, frozen=True)
+    keep(
+        nn.ModuleDict({'branch': branch}),
+        data,
+        FeatureCache(str(tmp_path / 'cache')),
+        role='train',
+        device=torch.device('cpu'),
+        context=nullcontext,
+        say=lambda line: None,
+    )
+    images = [data.pool_image(data.positions[4], view) for view in range(2)]
+    sample = data[4]
+    expected = branch(images[sample['meta']['view']][None])[0]
+    torch.testing.assert_close(sample['features']['branch'], expected)
+    assert 'image' not in sample
