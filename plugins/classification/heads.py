@@ -65,8 +65,8 @@ class MLPHead(Head):
 class CosineHead(Head):
     """Cosines between the features and a learned direction for each class, times `scale`.
 
-    The head that LDAM is meant for (Cao et al. 2019, arXiv 1906.07413). With scale 1 probabilities are flat until a temperature is chosen on validation data;
-    decisions are the same.
+    The head that LDAM is meant for (Cao et al. 2019, arXiv 1906.07413). With scale 1 probabilities
+    are flat until a temperature is chosen on validation data; decisions are the same.
 
     Args:
         in_channels: D. Wired by the parent.

@@ -94,8 +94,8 @@ class CascadedAttention(Attention):
         in_channels: C. Wired by the parent.
         channel: the one over channels; None leaves it out.
         spatial: the one over places; None leaves it out.
-        order: 'channel-first' as in the paper, 'spatial-first' the other way round; 'parallel' gives
-            both the features as they come and takes the mean of the two.
+        order: 'channel-first' as in the paper; 'spatial-first' the other way round; 'parallel'
+            gives both the features as they come and takes the mean of the two.
         residual: add the features as they came.
     Shape: as its parts' -> the same.
     Raises:
