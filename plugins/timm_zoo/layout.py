@@ -71,7 +71,8 @@ def layout_of(model: nn.Module, features: object, channels: int | None = None) -
         declared = getattr(model, 'num_prefix_tokens', None)
         if count == 1 and hasattr(model, 'cls_token'):
             raise ValueError('gives its class token only')
-        for prefix in (0, 1, 2) if declared is None else (declared,):
+        # A declared prefix may join the patches in a later stage only, as in CaiT.
+        for prefix in (0, 1, 2) if declared is None else (declared, 0):
             if prefix < count and math.isqrt(count - prefix) ** 2 == count - prefix:
                 return Layout('tokens', features.shape[2], prefix)
         raise ValueError(f'gives {count} tokens, which are no square grid')

@@ -16,7 +16,7 @@ from plugins.classification.system import Classifier
 from plugins.classification.tasks import Task
 from plugins.timm_zoo.attentions import SE, SimAM
 from plugins.timm_zoo.backbone import TimmBackbone
-from plugins.timm_zoo.layout import Layout
+from plugins.timm_zoo.layout import Layout, layout_of
 from plugins.timm_zoo.stages import Attended
 from toolkit.bench.cost import cost
 from toolkit.build import Part
@@ -79,6 +79,17 @@ def test_layouts_go_to_maps_and_back() -> None:
         assert torch.equal(layout.to_map(out), refined)
         if layout.kind == 'tokens':
             assert torch.equal(out[:, :2], features[:, :2])
+
+
+def test_tokens_are_told_from_their_prefix() -> None:
+    model = nn.Module()
+    model.num_prefix_tokens = 1
+    assert layout_of(model, torch.zeros(1, 10, 5)).prefix == 1
+    assert layout_of(model, torch.zeros(1, 9, 5)).prefix == 0  # the class token joins later
+    with pytest.raises(ValueError, match='gives 8 tokens, which are no square grid'):
+        layout_of(model, torch.zeros(1, 8, 5))
+    with pytest.raises(ValueError, match='gives list, which is neither'):
+        layout_of(model, [])
 
 
 def test_a_grid_averages_the_map() -> None:
