@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from plugins.classification.compare import compare, read
+from plugins.classification.comparison import compare, read
 from plugins.classification.scores.delong import compare as delong
 from toolkit import cli
 from toolkit.errors import ToolkitError
