@@ -114,6 +114,8 @@ def draw_nodule(rng: np.random.Generator, pathology: str) -> Nodule:
     composition = str(rng.choice(COMPOSITION, p=habit.composition))
     margin = str(rng.choice(MARGIN, p=habit.margin))
     calcification = str(rng.choice(CALCIFICATION, p=habit.calcification))
+    if composition == 'cystic':  # fluid holds none
+        calcification = 'none'
     aspect = float(np.clip(rng.normal(*habit.aspect), 0.4, 1.6))
     area = float(np.clip(rng.lognormal(np.log(12), 0.25), 7.5, 18))
     width, height = area / np.sqrt(aspect), area * np.sqrt(aspect)
