@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -83,12 +84,14 @@ class SyntheticUltrasound(ImageSet):
         options.setdefault('verify', 'header')  # what is drawn can be read
         super().__init__(tasks, split=split or SplitSpec(), **options)
         self.seed = seed
-        self.use(_records(patients, centres, missing, seed, tuple(tasks)))
+        self._pathologies = _pathologies(patients, seed)
+        self.use(_records(self._pathologies, centres, missing, seed, tuple(tasks)))
 
     def read(self, position: int) -> tuple[np.ndarray, tuple[Box, ...]]:
         record = self.pool[position]
-        patient, number = record.id.split('_')
-        pixels = _image(self.seed, int(patient[1:]), int(number), record.centre, _pathology(record))
+        patient, number = _numbers(record)
+        pathology = self._pathologies[patient]
+        pixels = _image(self.seed, patient, number, record.centre, pathology)
         return pixels.astype(np.float32) / np.float32(255), record.boxes
 
     def look(self, position: int) -> None:
@@ -96,22 +99,30 @@ class SyntheticUltrasound(ImageSet):
 
     def contents(self, position: int) -> str:
         record = self.pool[position]
-        told = (scanner.VERSION, self.seed, record.id, record.centre, _pathology(record))
+        pathology = self._pathologies[_numbers(record)[0]]
+        told = (scanner.VERSION, self.seed, record.id, record.centre, pathology)
         return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
-def _pathology(record: Record) -> str:
-    return record.attributes['pathology']
+def _numbers(record: Record) -> tuple[int, int]:
+    """Which patient, and which of the patient's images."""
+    patient, number = record.id[1:].split('_')
+    return int(patient), int(number)
+
+
+def _pathologies(patients: int, seed: int) -> list[str]:
+    """Of each patient: the shares as exactly as whole patients allow."""
+    counts = [max(1, round(share * patients)) for share in phantom.SHARES[1:]]
+    drawn = [phantom.PATHOLOGY[0]] * (patients - sum(counts))
+    for name, count in zip(phantom.PATHOLOGY[1:], counts):
+        drawn += [name] * count
+    np.random.default_rng(seeding.derive(seed, 'pathologies')).shuffle(drawn)
+    return drawn
 
 
 def _records(
-    patients: int, centres: int, missing: float, seed: int, tasks: tuple[str, ...]
+    pathologies: Sequence[str], centres: int, missing: float, seed: int, tasks: tuple[str, ...]
 ) -> list[Record]:
-    counts = [max(1, round(share * patients)) for share in phantom.SHARES[1:]]
-    pathologies = [phantom.PATHOLOGY[0]] * (patients - sum(counts))
-    for name, count in zip(phantom.PATHOLOGY[1:], counts):
-        pathologies += [name] * count
-    np.random.default_rng(seeding.derive(seed, 'pathologies')).shuffle(pathologies)
     records = []
     for patient, pathology in enumerate(pathologies):
         rng = np.random.default_rng(seeding.derive(seed, 'patient', patient))
@@ -120,7 +131,6 @@ def _records(
             'sex': 'F' if rng.random() < 0.75 else 'M',
             'age': str(int(np.clip(rng.normal(50, 14), 18, 90))),
             'device': machine.model,
-            'pathology': pathology,
         }
         count = int(rng.integers(1, MOST + 1))
         # Of every task in the same order, so that what is asked changes nothing else.

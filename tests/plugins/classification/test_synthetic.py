@@ -44,11 +44,12 @@ def test_patients_centres_labels_and_rare_classes_are_as_said():
     by_patient: dict[str, set] = {}
     for record in data.pool:
         by_patient.setdefault(record.patient, set()).add(
-            (record.centre, record.attributes['pathology'], tuple(record.labels.items()))
+            (record.centre, tuple(record.attributes.items()), tuple(record.labels.items()))
         )
     assert len(by_patient) == 200
     assert all(len(told) == 1 for told in by_patient.values())
-    truth = Counter(next(iter(told))[1] for told in by_patient.values())
+    whole = drawn(part='all', patients=200, missing=0, centres=4)
+    truth = Counter({r.patient: r.labels['pathology'] for r in whole.pool}.values())
     assert truth == {'benign': 120, 'papillary': 50, 'follicular': 20, 'medullary': 10}
     images = Counter(r.patient for r in data.pool)
     assert set(images.values()) == {1, 2, 3, 4}
