@@ -115,6 +115,7 @@ def test_a_saved_split_is_audited(manifest, tmp_path, capsys):
         (('--split-column', 'oficial'), "has no column 'oficial'; did you mean 'official'?"),
         (('--annotations', 'nowhere'), '--annotations: no folder nowhere'),
         (('--split', 'nowhere.json'), 'no file nowhere.json'),
+        (('--html', '.'), 'cannot write .: it is a folder; name the file'),
         (('--fold', '-1'), '--fold must be 0 or more, found -1'),
     ],
 )
