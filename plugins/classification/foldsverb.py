@@ -64,6 +64,8 @@ class Folds(Verb):
     def run(self, arguments: argparse.Namespace) -> int:
         manifest = data_path(arguments.manifest)
         output = arguments.output or manifest.with_name(manifest.stem + SUFFIX)
+        if output.is_dir():
+            raise ToolkitError(f'cannot write {output}: it is a folder; name the file')
         if output.exists() and not arguments.overwrite:
             raise ToolkitError(
                 f'{output} is there already; keep it, as results depend on it, or replace it with '

@@ -19,7 +19,6 @@ from plugins.classification.audit.examine import Audit, Cluster
 from plugins.classification.audit.sheets import Sheet, sheets
 from plugins.classification.audit.source import grey
 from toolkit import files
-from toolkit.errors import RunError
 
 SIDE = 220  # pixels of a thumbnail's longer side
 MOST = 900  # images that are shown; some 8 kB each
@@ -52,8 +51,6 @@ def write_page(audit: Audit, read: Callable[[int], np.ndarray], output: Path) ->
     Raises:
         RunError: it cannot be written.
     """
-    if output.is_dir():
-        raise RunError(f'cannot write {output}: it is a folder; name the file')
     groups, left = _groups(audit, read)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),

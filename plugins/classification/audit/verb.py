@@ -67,6 +67,9 @@ class AuditVerb(Verb):
                 )
         if arguments.fold < 0:
             raise ToolkitError(f'--fold must be 0 or more, found {arguments.fold}')
+        for path in (arguments.json, arguments.html, arguments.groups):
+            if path and path.is_dir():
+                raise ToolkitError(f'cannot write {path}: it is a folder; name the file')
         annotations, annotated = (
             damaged(arguments.annotations) if arguments.annotations else ({}, 0)
         )
