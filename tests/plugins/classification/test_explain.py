@@ -15,7 +15,7 @@ from plugins.classification.explain import as_map, attention_maps, grad_cam
 from plugins.classification.heads import LinearHead
 from plugins.classification.pictures import overlaid, pixels
 from plugins.classification.system import Classifier
-from tests.plugins.classification.fakes import (
+from tests.plugins.classification.patches import (
     SIDE,
     TASKS,
     CellMeans,

@@ -10,7 +10,7 @@ from PIL import Image
 
 from plugins.classification.embedding import embedded
 from plugins.classification.figures import ClassificationFigures
-from tests.plugins.classification.fakes import run_of
+from tests.plugins.classification.patches import run_of
 
 HOOK = {'figures': {'type': 'ClassificationFigures', 'resamples': 20, 'failures': 3}}
 
@@ -46,6 +46,7 @@ def test_what_is_written(run):
     assert record['embedding']['colours']['shape'].count('') == 2
 
 
+@pytest.mark.slow
 def test_they_are_the_same_again(run, tmp_path):
     again = run_of(tmp_path, custom_hooks={'figures': {**HOOK['figures'], 'format': 'svg'}})
     for path in (run / 'figures').iterdir():
@@ -61,7 +62,7 @@ def test_an_earlier_tests_figures_go(run):
 
 
 def _system():
-    from tests.plugins.classification.fakes import classifier
+    from tests.plugins.classification.patches import classifier
 
     return classifier()
 
