@@ -163,7 +163,8 @@ class ClassificationFigures(Hook):
         classes = dataset.tasks[task].classes
         told, thumbnails = [], []
         for place, row in enumerate(curves.mistakes(scored, self.failures)):
-            picture = pixels(dataset.image(known[row]['index'], 0), THUMBNAIL)
+            position = dataset.positions[known[row]['index']]
+            picture = pixels(dataset.pool_image(position, 0), THUMBNAIL)
             picture.thumbnail((2 * THUMBNAIL, 2 * THUMBNAIL))
             file = f'{task}-failure-{place + 1:02}.png'
             files.write(folder / file, png(picture))

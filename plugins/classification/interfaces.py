@@ -30,7 +30,8 @@ class LabelledImages(Dataset):
         positions: of the samples in `pool`, by index.
         views: how many different augmented views an image has; 1 where nothing is drawn at random,
             None where every draw is new.
-        features: gives the features of a position in `pool` and a view instead of an image.
+        features: a `plugins.classification.features.KeptFeatures`, or None; where it is complete,
+            no image is read.
     """
 
     tasks: Mapping[str, Task]
@@ -43,8 +44,9 @@ class LabelledImages(Dataset):
     features: Any = None
 
     @abstractmethod
-    def image(self, index: int, view: int | None = None) -> Tensor:
-        """One image (C, H, W) in [0, 1]: of a view, or of a new draw where it is None."""
+    def pool_image(self, position: int, view: int | None = None) -> Tensor:
+        """The image (C, H, W) in [0, 1] at a position of `pool`: one of its views, which is the
+        same at every call, or a new draw where `view` is None."""
 
     @abstractmethod
     def view_key(self) -> str:

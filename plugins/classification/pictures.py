@@ -136,10 +136,10 @@ def _image(system: Classifier, one: Batch, meta: Mapping[str, Any]) -> Tensor:
     """The image (C, H, W) of a batch of one; grey where it cannot be had."""
     if 'image' in one:
         return one['image'][0]
-    records = system.tested.records if system.tested is not None else ()
-    for index, record in enumerate(records):
-        if record.id == meta.get('id'):
-            return system.tested.image(index, meta.get('view', 0))  # type: ignore[union-attr]
+    if (data := system.tested) is not None:
+        for position, record in zip(data.positions, data.records, strict=True):
+            if record.id == meta.get('id'):
+                return data.pool_image(position, meta.get('view') or 0)
     return torch.full((1, system.size, system.size), 0.5)
 
 

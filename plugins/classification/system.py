@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from plugins.classification.calibration import Calibration
+from plugins.classification.features import FeatureCache, keep
 from plugins.classification.interfaces import ClassLoss, LabelledImages, TaskWeighting
 from plugins.classification.tasks import Task
 from toolkit.errors import ToolkitError
@@ -39,6 +40,7 @@ class Classifier(System):
         task_weighting: how the tasks' losses are brought together; None adds them up.
         in_channels: C.
         size: H and W of `example`, and of what a ViT's positions are laid out for.
+        cache: features of frozen branches are computed once and kept.
     Raises:
         ValueError: no task or branch, several branches without a neck, a loss of another task.
     """
@@ -57,6 +59,7 @@ class Classifier(System):
         task_weighting: Slot[TaskWeighting] | None = None,
         in_channels: int = 3,
         size: int = 224,
+        cache: FeatureCache | None = None,
     ) -> None:
         super().__init__()
         if not tasks:
@@ -73,7 +76,7 @@ class Classifier(System):
         unknown = sorted((branch_attention or {}).keys() - branches.keys())
         if unknown:
             raise ValueError(f'branch_attention.{unknown[0]}: there is no such branch')
-        self.tasks = dict(tasks)
+        self.tasks, self.cache = dict(tasks), cache
         self.in_channels, self.size, self.pooling = in_channels, size, pool
         self.branches = nn.ModuleDict(
             {name: slot(in_channels=in_channels, size=size) for name, slot in branches.items()}
@@ -201,7 +204,16 @@ class Classifier(System):
     # -- what the engine tells -----------------------------------------------------------------
 
     def prepare(self, datasets: Mapping[str, Dataset], **options: Any) -> None:
-        """Give the losses the training data's class counts."""
+        """Give the losses the training data's class counts, and the datasets the features of
+        frozen branches where these are kept.
+
+        Raises:
+            ToolkitError: a class without training samples, nothing to train by, or features that
+                cannot be kept.
+        """
+        if self.cache is not None:
+            for role, dataset in datasets.items():
+                keep(self.branches, dataset, self.cache, role=role, **options)
         self.tested = datasets.get('test')
         train = datasets.get('train')
         if train is None:

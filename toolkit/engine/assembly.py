@@ -51,6 +51,21 @@ class Assembly:
     scheduler_states: dict[str, compat.SchedulerState] = field(default_factory=dict)
     hooks: dict[str, Hook] = field(default_factory=dict)
     datasets: dict[str, Dataset] = field(default_factory=dict)
+    prepared: bool = False
+
+    def prepare(self, say: Callable[[str], None]) -> None:
+        """Let the system learn from the data, with the weights that it has now.
+
+        Raises:
+            ToolkitError: what the system finds wrong with them.
+        """
+        self.system.prepare(
+            self.datasets,
+            device=self.device,
+            context=lambda: precision.autocast(self.run.runtime, self.device),
+            say=say,
+        )
+        self.prepared = True
 
     def fingerprints(self) -> dict[str, str]:
         """A hash of each dataset's data, '' where it has none."""

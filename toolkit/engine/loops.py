@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import operator
+import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -30,6 +32,9 @@ class TrainLoop(BaseLoop):
 
     Hooks see data epochs in both modes: `before_train_epoch` and `after_train_epoch` are called
     where the data starts and ends, and where a resumed run takes up an epoch.
+
+    Attributes:
+        waited: seconds in which this process waited for data.
     """
 
     def __init__(self, runner: Runner, dataloader: DataLoader[Any], config: TrainCfg) -> None:
@@ -42,6 +47,7 @@ class TrainLoop(BaseLoop):
         self._epoch = 0
         self.stop_training = False
         self.finished = False
+        self.waited = 0.0
 
     @property
     def iter(self) -> int:
@@ -111,12 +117,18 @@ class TrainLoop(BaseLoop):
         try:
             self._start_epoch()
             runner.restore_randomness()
-            while not self._step(unwrap(next(batches))):
+            while not self._step(self._load(batches)):
                 pass
         finally:
             # Its worker processes would otherwise live as long as an exception's traceback does.
             if (shutdown := getattr(batches, '_shutdown_workers', None)) is not None:
                 shutdown()
+
+    def _load(self, batches: Iterator[Any]) -> dict[str, Any]:
+        start = time.perf_counter()
+        batch = unwrap(next(batches))
+        self.waited += time.perf_counter() - start
+        return batch
 
     def _step(self, batch: dict[str, Any]) -> bool:
         """One iteration and what follows it; whether training ends here."""

@@ -114,7 +114,7 @@ def _compare_lines(old: Path, new: Path) -> str | None:
     a, b = (_lines(path) for path in (old, new))
     for first, second in zip(a, b, strict=False):
         for key in dict.fromkeys([*first, *second]):
-            if key != 'time' and first.get(key) != second.get(key):
+            if key not in ('time', 'data_time') and first.get(key) != second.get(key):
                 return (
                     f'{metrics_log.NAME}: {key} at iteration {first["iter"]} was '
                     f'{first.get(key)} and is {second.get(key)}'

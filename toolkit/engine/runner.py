@@ -12,7 +12,7 @@ from torch import nn
 
 from toolkit import compat
 from toolkit.config.schema import RunConfig
-from toolkit.engine import checkpoint, distributed, precision, seeding
+from toolkit.engine import checkpoint, distributed, seeding
 from toolkit.engine.assembly import Assembly
 from toolkit.engine.loops import EvalLoop, TrainLoop
 from toolkit.engine.meter import LossMeter
@@ -136,7 +136,9 @@ class Runner(compat.QuietRunner):
         self.optim_wrapper.initialize_count_status(self.system, loop.iter, loop.max_iters)
         self.message_hub.update_info('max_iters', loop.max_iters)
         self.message_hub.update_info('max_epochs', loop.max_epochs)
-        self._prepare()
+        # Training from the beginning was prepared for before anything was written.
+        if self._resume or not self.assembly.prepared:
+            self.assembly.prepare(self.say)
         self._compile()
         loop.run()
         if self.last_saved != loop.iter:
@@ -150,19 +152,11 @@ class Runner(compat.QuietRunner):
         self.call_hook('before_run')
         if weights_from is not None:
             self.load_checkpoint(str(weights_from))
-        self._prepare()
+        self.assembly.prepare(self.say)
         self._compile()
         metrics = self.test_loop.run()
         self.call_hook('after_run')
         return metrics
-
-    def _prepare(self) -> None:
-        self.system.prepare(
-            self.assembly.datasets,
-            device=self.device,
-            context=lambda: precision.autocast(self.runtime, self.device),
-            say=self.say,
-        )
 
     def _compile(self) -> None:
         if self.runtime.compile:

@@ -74,6 +74,8 @@ def train(
         parts = assembly.for_training(run, device)
         if not resume and run.load_from is not None:
             checkpoint.load_weights(parts.system, Path(run.load_from))  # before anything is written
+        if not resume:
+            parts.prepare(_say)
         with workdir.claimed(work_dir):
             distributed.on_main(lambda: _check_folder(work_dir, resume, capsule_input))
             return _train(run, work_dir, parts, resume, capsule_input)
@@ -119,6 +121,11 @@ def _train(
             raise
         finally:
             runner.close()
+
+
+def _say(line: str) -> None:
+    if distributed.is_main():
+        print(line, flush=True)
 
 
 def _announce(line: str) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from plugins.classification.heads import LinearHead
@@ -45,12 +44,10 @@ class PatchImages(LabelledImages):
 
     Args:
         length: how many images; two of each patient, the last of them without a shape.
-        root: a folder from whose PNG files they are read; drawn where None.
     """
 
-    def __init__(self, length: int = 24, root: str | None = None) -> None:
+    def __init__(self, length: int = 24) -> None:
         self.tasks, self.channels, self.size = TASKS, 3, SIDE
-        self.root = Path(root) if root else None
         self.records = self.pool = [self._record(i, length) for i in range(length)]
         self.positions = list(range(length))
 
@@ -60,7 +57,6 @@ class PatchImages(LabelledImages):
             labels['shape'] = TASKS['shape'].classes[index % 3]
         return Record(
             id=f'image{index:02}',
-            path=self.root / f'image{index:02}.png' if self.root else None,
             patient=f'patient{index // 2:02}',
             centre='AB'[index % 4 // 2],
             labels=labels,
@@ -69,16 +65,16 @@ class PatchImages(LabelledImages):
     def __len__(self) -> int:
         return len(self.records)
 
-    def image(self, index: int, view: int | None = None) -> Tensor:
-        if self.root is not None:
-            return self.prepared(self.records[index])
-        return torch.from_numpy(draw(index % 3, index % 2, index)).expand(3, -1, -1).clone()
+    def pool_image(self, position: int, view: int | None = None) -> Tensor:
+        return (
+            torch.from_numpy(draw(position % 3, position % 2, position)).expand(3, -1, -1).clone()
+        )
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         record = self.records[index]
-        given = {'image': self.image(index)}
+        given = {'image': self.pool_image(index)}
         if self.features is not None:
-            given = {'features': self.features(index)}
+            given = {'features': self.features(index, 0)}
         return {
             **given,
             'labels': {k: torch.tensor(record.index(k, t.classes)) for k, t in self.tasks.items()},
@@ -107,15 +103,6 @@ def draw(shape: int, malignant: int, seed: int) -> np.ndarray:
     level = np.clip((0.65 if malignant else 0.45) + generator.normal(0, 0.12), 0.35, 0.8)
     image[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL] += level
     return image
-
-
-def save(folder: Path, count: int) -> Path:
-    """The images as PNG files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for index in range(count):
-        values = (draw(index % 3, index % 2, index) * 255).astype(np.uint8)
-        Image.fromarray(values).save(folder / f'image{index:02}.png')
-    return folder
 
 
 @BACKBONES.register
@@ -193,7 +180,7 @@ class Right(Metric):
         return [{'value': float(value)} for value in right]
 
 
-def config(folder: Path, length: int = 24, root: Path | None = None, **more: Any) -> Path:
+def config(folder: Path, length: int = 24, **more: Any) -> Path:
     """A config of the taught classifier; JSON is YAML."""
     tree = {
         'plugins': [__file__],
@@ -209,11 +196,7 @@ def config(folder: Path, length: int = 24, root: Path | None = None, **more: Any
             'size': SIDE,
         },
         'test_dataloader': {
-            'dataset': {
-                'type': 'PatchImages',
-                'length': length,
-                **({'root': str(root)} if root else {}),
-            },
+            'dataset': {'type': 'PatchImages', 'length': length},
             'batch_size': 5,
         },
         'test_evaluator': {'metrics': {'right': {'type': 'Right'}}},

@@ -116,7 +116,7 @@ def given(cached, system, index=5):
     if cached:
         with torch.no_grad():
             features = system.branch_features({'image': sample['image'][None]})
-        data.features = lambda i: {name: x[0] for name, x in features.items()}
+        data.features = lambda position, view: {name: x[0] for name, x in features.items()}
         sample = data[index]
     batch = {
         key: {k: torch.stack([v, v]) for k, v in value.items()}

@@ -153,7 +153,7 @@ def lines(work_dir: Path) -> list[dict[str, Any]]:
     text = (work_dir / 'metrics.jsonl').read_text(encoding='utf-8')
     found = [json.loads(line) for line in text.splitlines()]
     for line in found:
-        line.pop('time', None)
+        line.pop('time', None), line.pop('data_time', None)
     return found
 
 

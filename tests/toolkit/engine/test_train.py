@@ -85,7 +85,10 @@ def test_metrics_lines(config: Any, tmp_path: Path) -> None:
         (10, False),
     ]
     assert [line['epoch'] for line in lines] == [0.8, 1.0, 1.6, 2.0, 2.0]
-    assert lines[0].keys() == {'iter', 'epoch', 'lr', 'fit', 'size', 'loss', 'grad_norm', 'time'}
+    assert lines[0].keys() == {'iter', 'epoch', 'lr', 'fit', 'size', 'loss', 'grad_norm'} | {
+        'time',
+        'data_time',
+    }
     for line in lines:
         if 'val' not in line:
             assert line['loss'] == pytest.approx(line['fit'] + line['size'], rel=1e-5)

@@ -105,7 +105,7 @@ def results(folder: Path) -> dict[str, Any]:
         if (path / 'metrics.jsonl').exists():
             lines = [json.loads(x) for x in (path / 'metrics.jsonl').read_text().splitlines()]
             for line in lines:
-                line.pop('time', None)
+                line.pop('time', None), line.pop('data_time', None)
         found[planned['id']] = {'metrics': record['metrics'], 'rows': record['rows'], 'log': lines}
     return found
 

@@ -27,8 +27,9 @@ class MetricsLog(Hook):
 
     A training line has `iter`, `epoch` (passes over the data, 1.5 in the middle of the second),
     `lr`, the mean of `loss` and of each of its terms since the line before, `grad_norm` where
-    gradients are clipped by norm, and `time` (seconds an iteration). A validation line has `iter`,
-    `epoch` and `val` with the metrics. A number that is not finite is null.
+    gradients are clipped by norm, `time` (seconds an iteration) and `data_time` (of these, waiting
+    for data). A validation line has `iter`, `epoch` and `val` with the metrics. A number that is
+    not finite is null.
 
     Args:
         interval: iterations from one training line to the next.
@@ -45,10 +46,12 @@ class MetricsLog(Hook):
         self._board: Any = None
         self._file: IO[str] | None = None
         self._since = (0, 0.0)
+        self._waited = 0.0
         self._paused = 0.0
 
     def before_train(self, runner: Runner) -> None:
         self._since = (runner.iter, time.perf_counter())
+        self._waited = runner.train_loop.waited
         if not distributed.is_main():
             return
         folder = Path(runner.work_dir)
@@ -106,6 +109,8 @@ class MetricsLog(Hook):
         start, clock = self._since
         now = time.perf_counter()
         self._since = (iteration, now)
+        waited = runner.train_loop.waited - self._waited
+        self._waited += waited
         if self._file is None or not means:
             return
         line = {
@@ -113,6 +118,7 @@ class MetricsLog(Hook):
             'lr': runner.optim_wrapper.learning_rate,
             **_finite(means),
             'time': (now - clock) / max(1, iteration - start),
+            'data_time': waited / max(1, iteration - start),
         }
         self._write(runner, line)
         self._show('train', {'lr': line['lr'], **means}, iteration)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # A bar is redrawn at most so often; reading the loss makes the CPU wait for the GPU.
 REDRAW_SECONDS = 0.25
+# Metrics of a validation that one line has room for.
+SHOWN = 8
 
 
 @HOOKS.register
@@ -87,10 +89,13 @@ class Progress(Hook):
         if runner.iter == self._begin[0]:
             runner.say(f'nothing left to do: the run ended at iteration {runner.iter:,}')
         elif runner.signal == 0:
-            seconds = duration(time.perf_counter() - self._begin[1])
+            seconds = time.perf_counter() - self._begin[1]
+            waiting = f'{runner.train_loop.waited / seconds:.0%} of them waiting for data'
             loss = runner.losses.latest().get('loss')
             ending = '' if loss is None else f', loss {loss:.4g}'
-            runner.say(f'trained {runner.iter:,} iterations in {seconds}{ending}')
+            runner.say(
+                f'trained {runner.iter:,} iterations in {duration(seconds)}, {waiting}{ending}'
+            )
 
     # -- validation and test ---------------------------------------------------------------------
 
@@ -179,4 +184,7 @@ def _header(runner: Runner) -> str:
 
 
 def _values(metrics: dict[str, float]) -> str:
-    return '  '.join(f'{name} {value:.4f}' for name, value in metrics.items())
+    shown = [f'{name} {value:.4f}' for name, value in list(metrics.items())[:SHOWN]]
+    if len(metrics) > SHOWN:
+        shown.append(f'and {len(metrics) - SHOWN} more')
+    return '  '.join(shown)
