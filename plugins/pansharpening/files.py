@@ -16,7 +16,8 @@ from plugins.pansharpening.bandfiles import BandFiles
 from plugins.pansharpening.hdf5 import matlab_variables
 from plugins.pansharpening.mat import MatScene
 from plugins.pansharpening.raster import RasterScene
-from plugins.pansharpening.scene import Scene, Window, data_path
+from plugins.pansharpening.scene import Scene, Window
+from toolkit.datafiles import data_path
 from toolkit.errors import DataError, ToolkitError
 
 

@@ -13,8 +13,9 @@ from typing import Any, get_args
 
 from plugins.pansharpening.manifest import Manifest, SceneRow
 from plugins.pansharpening.raster import Samples
-from plugins.pansharpening.scene import check_bit_depth, data_path
+from plugins.pansharpening.scene import check_bit_depth
 from plugins.pansharpening.sensors import sensor as sensor_named
+from toolkit.datafiles import data_path
 from toolkit.errors import ToolkitError, did_you_mean
 
 NEEDED = ('name', 'ms', 'sensor')

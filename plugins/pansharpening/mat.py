@@ -9,17 +9,9 @@ import numpy as np
 import scipy.io
 
 from plugins.pansharpening.hdf5 import matlab_variables
-from plugins.pansharpening.scene import (
-    SCENES,
-    Scene,
-    Window,
-    check_bit_depth,
-    check_pair,
-    data_path,
-    file_hash,
-    scaled,
-)
+from plugins.pansharpening.scene import SCENES, Scene, Window, check_bit_depth, check_pair, scaled
 from plugins.pansharpening.sensors import sensor as sensor_named
+from toolkit.datafiles import data_path, file_hash
 from toolkit.errors import DataError, did_you_mean
 
 

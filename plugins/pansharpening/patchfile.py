@@ -10,8 +10,9 @@ import torch
 
 from plugins.pansharpening.augment import margin_of, transformed
 from plugins.pansharpening.hdf5 import opened_hdf5
-from plugins.pansharpening.scene import check_bit_depth, check_pair, data_path, file_hash, scaled
+from plugins.pansharpening.scene import check_bit_depth, check_pair, scaled
 from plugins.pansharpening.sensors import sensor as sensor_named
+from toolkit.datafiles import data_path, file_hash
 from toolkit.errors import DataError
 from toolkit.interfaces import Dataset, Transform
 from toolkit.registry import DATASETS, Slot

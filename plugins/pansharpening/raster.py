@@ -24,11 +24,10 @@ from plugins.pansharpening.scene import (
     check_bit_depth,
     check_order,
     check_pair,
-    data_path,
-    file_hash,
     scaled,
 )
 from plugins.pansharpening.sensors import sensor as sensor_named
+from toolkit.datafiles import data_path, file_hash
 from toolkit.errors import DataError, RunError
 
 Samples = Literal['centre', 'interp23tap']

@@ -10,15 +10,8 @@ import numpy as np
 
 from plugins.pansharpening.align import Grid, align
 from plugins.pansharpening.bandfiles import BandFiles
-from plugins.pansharpening.scene import (
-    SCENES,
-    Georeference,
-    Scene,
-    Window,
-    data_path,
-    file_hash,
-    scaled,
-)
+from plugins.pansharpening.scene import SCENES, Georeference, Scene, Window, scaled
+from toolkit.datafiles import data_path, file_hash
 from toolkit.errors import DataError
 
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from plugins.pansharpening.sensors import Sensor
-from toolkit.errors import DataError, MissingDataError
+from toolkit.errors import DataError
 from toolkit.registry import Kind
 
 SCENES = Kind('scene', 'plugins.pansharpening.scene.Scene')
-
-DATA_VARIABLE = 'TOOLKIT_DATA'
 
 
 class Window(NamedTuple):
@@ -190,33 +184,6 @@ def read_around(read: Read, window: Window, margin: int, shape: tuple[int, int])
     return image
 
 
-def data_path(path: str | Path) -> Path:
-    """Where a file of data is: as given if absolute, else in $TOOLKIT_DATA, else from here.
-
-    Raises:
-        MissingDataError: it is in none of them; says where it was looked for.
-    """
-    path = Path(path).expanduser()
-    root = os.environ.get(DATA_VARIABLE)
-    folders = [Path(root)] if root else []
-    if path.is_absolute():
-        candidates = [path]
-    else:
-        candidates = [folder / path for folder in [*folders, Path.cwd()]]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    if path.is_dir() or any(c.is_dir() for c in candidates):
-        raise MissingDataError(f'{path} is a folder; name the image file in it')
-    if path.is_absolute():
-        raise MissingDataError(f'no file {path}')
-    looked = ' nor in '.join(f'{c.parent}' for c in candidates)
-    advice = f'set {DATA_VARIABLE} to the folder that holds it'
-    if root and not Path(root).is_dir():
-        advice = f'{DATA_VARIABLE} is {root}, which is no folder; {advice}'
-    raise MissingDataError(f'no file {path.name} in {looked} (from {str(path)!r}); {advice}')
-
-
 def scaled(values: np.ndarray, bits: int, where: str) -> np.ndarray:
     """Digital numbers as float32 in units of the largest, after checking them.
 
@@ -309,22 +276,3 @@ def check_bit_depth(bits: int) -> int:
     if not 1 <= bits <= 32:
         raise ValueError(f'bit_depth must be between 1 and 32, found {bits}')
     return bits
-
-
-def file_hash(*paths: Path) -> str:
-    """A short hash of the contents of files."""
-    digest = hashlib.sha256()
-    for path in paths:
-        status = path.stat()
-        digest.update(_hash_of(path, status.st_mtime_ns, status.st_size).encode())
-    return digest.hexdigest()[:16]
-
-
-@functools.lru_cache(maxsize=256)
-def _hash_of(path: Path, modified: int, size: int) -> str:
-    # The time and size only key the cache: a file that changed is read again.
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -18,7 +18,7 @@ from rich.table import Table
 from plugins.pansharpening.manifest import Manifest, SceneRow, chosen
 from plugins.pansharpening.manifestfile import read_manifest
 from plugins.pansharpening.raster import replacing
-from plugins.pansharpening.scene import data_path
+from toolkit.datafiles import data_path
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.registry import VERBS
 from toolkit.verb import Verb

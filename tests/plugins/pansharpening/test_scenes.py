@@ -12,7 +12,7 @@ from rasterio.transform import from_origin
 
 from plugins.pansharpening.mat import MatScene
 from plugins.pansharpening.raster import RasterScene, replacing
-from plugins.pansharpening.scene import SCENES, Window, data_path
+from plugins.pansharpening.scene import SCENES, Window
 from plugins.pansharpening.synthetic import SyntheticScene
 from toolkit.errors import DataError, RunError
 
@@ -73,29 +73,6 @@ def mat(tmp_path):
         return str(path)
 
     return write
-
-
-# -- paths -------------------------------------------------------------------------------------
-
-
-def test_paths_are_looked_for_in_the_data_folder_then_here(tmp_path, monkeypatch):
-    data, here = tmp_path / 'data', tmp_path / 'here'
-    for folder in (data, here):
-        folder.mkdir()
-        (folder / 'both.mat').touch()
-    (here / 'only.mat').touch()
-    monkeypatch.chdir(here)
-    monkeypatch.setenv('TOOLKIT_DATA', str(data))
-    assert data_path('both.mat') == data / 'both.mat'
-    assert data_path('only.mat') == here / 'only.mat'
-    assert data_path(data / 'both.mat') == data / 'both.mat'
-    with pytest.raises(DataError, match=f'no file none.mat in {data} nor in {here}.*TOOLKIT_DATA'):
-        data_path('none.mat')
-    with pytest.raises(DataError, match='is a folder'):
-        data_path(data)
-    monkeypatch.setenv('TOOLKIT_DATA', str(tmp_path / 'gone'))
-    with pytest.raises(DataError, match='gone, which is no folder'):
-        MatScene('none.mat', 'IKONOS')
 
 
 # -- MATLAB ------------------------------------------------------------------------------------

@@ -1,0 +1,81 @@
+"""Where files of data are, and what tells two versions of one apart."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from pathlib import Path
+
+from toolkit.errors import MissingDataError
+
+DATA_VARIABLE = 'TOOLKIT_DATA'
+
+
+def data_path(path: str | Path) -> Path:
+    """Where a file of data is: as given if absolute, else in $TOOLKIT_DATA, else from here.
+
+    Raises:
+        MissingDataError: it is in none of them; says where it was looked for.
+    """
+    candidates = _candidates(path)
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    if any(candidate.is_dir() for candidate in candidates):
+        raise MissingDataError(f'{path} is a folder; name the file in it')
+    raise _missing('file', path, candidates)
+
+
+def data_folder(path: str | Path) -> Path:
+    """Where a folder of data is; otherwise as `data_path`.
+
+    Raises:
+        MissingDataError: there is none; says where it was looked for.
+    """
+    candidates = _candidates(path)
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    if any(candidate.is_file() for candidate in candidates):
+        raise MissingDataError(f'{path} is a file; name the folder that it is in')
+    raise _missing('folder', path, candidates)
+
+
+def _candidates(path: str | Path) -> list[Path]:
+    path = Path(path).expanduser()
+    if path.is_absolute():
+        return [path]
+    root = os.environ.get(DATA_VARIABLE)
+    return [folder / path for folder in ([Path(root)] if root else []) + [Path.cwd()]]
+
+
+def _missing(what: str, path: str | Path, candidates: list[Path]) -> MissingDataError:
+    path = Path(path).expanduser()
+    if path.is_absolute():
+        return MissingDataError(f'no {what} {path}')
+    root = os.environ.get(DATA_VARIABLE)
+    looked = ' nor in '.join(f'{c.parent}' for c in candidates)
+    advice = f'set {DATA_VARIABLE} to the folder that holds it'
+    if root and not Path(root).is_dir():
+        advice = f'{DATA_VARIABLE} is {root}, which is no folder; {advice}'
+    return MissingDataError(f'no {what} {path.name} in {looked} (from {str(path)!r}); {advice}')
+
+
+def file_hash(*paths: Path) -> str:
+    """A short hash of the contents of files."""
+    digest = hashlib.sha256()
+    for path in paths:
+        status = path.stat()
+        digest.update(_hash_of(path, status.st_mtime_ns, status.st_size).encode())
+    return digest.hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=1 << 17)
+def _hash_of(path: Path, modified: int, size: int) -> str:
+    # The time and size only key the cache: a file that changed is read again.
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

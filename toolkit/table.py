@@ -1,0 +1,90 @@
+"""Tables that users write, as text: CSV, and Parquet where pyarrow is installed."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from toolkit.errors import DataError, ToolkitError
+
+
+class Table(NamedTuple):
+    """The rows of a file.
+
+    Attributes:
+        columns: names as written, in order; a name may be there twice.
+        header: line of the names.
+        rows: line and values of each row, by order of the columns; a row of a CSV file may have
+            more or fewer of them than there are columns.
+    """
+
+    columns: list[str]
+    header: int
+    rows: list[tuple[int, list[str]]]
+
+
+def read_table(path: Path) -> Table:
+    """Read a CSV or, by its name's end, a Parquet file; values are stripped of blanks around them.
+
+    Rows of Parquet count as lines of the same table in CSV, from 2.
+
+    Raises:
+        ToolkitError: it is no text in UTF-8, no CSV, no Parquet, or empty; or pyarrow is missing.
+    """
+    return _parquet(path) if path.suffix.lower() in ('.parquet', '.pq') else _csv(path)
+
+
+def _csv(path: Path) -> Table:
+    try:
+        # A spreadsheet's byte order mark is no part of the first column's name.
+        with path.open(encoding='utf-8-sig', newline='') as file:
+            reader = csv.reader(file, strict=True)
+            found = [(reader.line_num, [v.strip() for v in row]) for row in reader if any(row)]
+    except UnicodeDecodeError as error:
+        raise ToolkitError(f'{path} is no text in UTF-8: {error.reason}') from error
+    except csv.Error as error:
+        raise ToolkitError(f'{path}:{reader.line_num}: no CSV: {error}') from error
+    except OSError as error:
+        raise ToolkitError(f'{path} cannot be read: {error.strerror}') from error
+    if not found:
+        raise ToolkitError(f'{path} is empty; expected a line with the names of the columns')
+    (header, columns), *rows = found
+    if len(columns) == 1 and ';' in columns[0]:
+        raise ToolkitError(
+            f'{path}:{header}: found one column, named by ";"; values are separated by commas'
+        )
+    return Table(columns, header, rows)
+
+
+def _parquet(path: Path) -> Table:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise DataError(
+            f'{path} is Parquet, which pyarrow reads; install it with pip install '
+            "'ablakit[parquet]'"
+        ) from error
+    try:
+        found = parquet.read_table(path)
+        columns = [[_text(value) for value in column.to_pylist()] for column in found.columns]
+    except (OSError, pyarrow.ArrowException) as error:
+        cause = str(error).splitlines()[0]
+        raise ToolkitError(f'{path} cannot be read as Parquet: {cause}') from error
+    rows = [(line, list(row)) for line, row in enumerate(zip(*columns), 2)]
+    return Table([str(name) for name in found.column_names], 1, rows)
+
+
+def _text(value: Any) -> str:
+    """A value as a CSV file would have it: numbers without a needless `.0`, lists by `,` and
+    lists of lists by `;`."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ''
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # whole numbers with a gap among them become floats in many tools
+    if isinstance(value, (list, tuple)):
+        nested = any(isinstance(inner, (list, tuple)) for inner in value)
+        return (';' if nested else ',').join(map(_text, value))
+    return str(value).strip()
