@@ -180,15 +180,19 @@ class ImageSet(LabelledImages):
         if self.features is not None:
             features = self.features(self.positions[index], view)
             return {'features': features, 'labels': labels, 'meta': meta}
-        return {'image': self.image(index, view), 'labels': labels, 'meta': meta}
+        return {
+            'image': self.pool_image(self.positions[index], view),
+            'labels': labels,
+            'meta': meta,
+        }
 
-    def image(self, index: int, view: int | None = None) -> Tensor:
+    def pool_image(self, position: int, view: int | None = None) -> Tensor:
         """One image (C, size, size) in [0, 1]: of a view, or of a new draw where it is None.
 
         Raises:
             DataError: it cannot be read.
         """
-        position, record = self.positions[index], self.records[index]
+        record = self.pool[position]
         image, boxes = self._fixed(position)
         if not self.steps.drawn:
             return image
@@ -198,6 +202,18 @@ class ImageSet(LabelledImages):
             seed = seeding.derive(0, 'view', record.id, view)
         sample = {'image': image, 'boxes': boxes, 'labels': self._labels(record)}
         return self.steps.draw(sample, seed)
+
+    def marked(self, position: int) -> Tensor | None:
+        pixels, boxes = self.read(position)
+        if not boxes:
+            return None
+        mask = torch.zeros(self.channels, *pixels.shape[:2])
+        for box in boxes:
+            x0, y0, x1, y1 = (max(0, round(edge)) for edge in box)
+            mask[:, y0:y1, x0:x1] = 1
+        # A mask goes the way of its image, whatever crops and fits that.
+        sample = self.steps.start(mask, boxes, self._labels(self.pool[position]))
+        return sample['image'].amax(0)
 
     def _labels(self, record: Record) -> dict[str, int]:
         return {name: record.index(name, task.classes) for name, task in self.tasks.items()}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
 from torch.nn import functional
 
@@ -28,6 +28,8 @@ GAP, LABEL = 10, 22
 COLUMNS = 4  # of the sheet
 OPACITY = 0.75  # of the strongest place of a map over the image
 COLOURS = 'inferno'  # rises in lightness, so that it is read without telling hues apart
+OUTLINE = 5  # pixels that a box's frame is looked for in: it is 2 wide
+FRAME = (0, 190, 255)
 KIND = 'classification'  # by which the report knows these pictures
 
 
@@ -61,8 +63,11 @@ def item_pictures(
     with torch.no_grad():
         features = system.branch_features(one)
     told = _told(system, outputs, batch, index)
-    image = pixels(_image(system, one, meta))
-    layers: dict[str, tuple[Image.Image, dict[str, Any]]] = {'image': (image, {})}
+    position = _position(system, meta)
+    image = pixels(_image(system, one, position))
+    layers: dict[str, tuple[Image.Image, dict[str, Any]]] = {
+        'image': (_boxed(system, image, position), {})
+    }
     for task, said in told.items():
         shown = torch.tensor([said['shown']], device=outputs['logits'][task].device)
         for where, cam in grad_cam(system, features, task, shown).items():
@@ -132,15 +137,36 @@ def png(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _image(system: Classifier, one: Batch, meta: Mapping[str, Any]) -> Tensor:
+def _position(system: Classifier, meta: Mapping[str, Any]) -> int | None:
+    """Where the test data have an item, among all of theirs; None where they are not known."""
+    if system.tested is not None:
+        for position, record in zip(system.tested.positions, system.tested.records, strict=True):
+            if record.id == meta.get('id'):
+                return position
+    return None
+
+
+def _image(system: Classifier, one: Batch, position: int | None) -> Tensor:
     """The image (C, H, W) of a batch of one; grey where it cannot be had."""
     if 'image' in one:
         return one['image'][0]
-    if (data := system.tested) is not None:
-        for position, record in zip(data.positions, data.records, strict=True):
-            if record.id == meta.get('id'):
-                return data.pool_image(position, meta.get('view') or 0)
-    return torch.full((1, system.size, system.size), 0.5)
+    if system.tested is None or position is None:
+        return torch.full((1, system.size, system.size), 0.5)
+    return system.tested.pool_image(position, 0)
+
+
+def _boxed(system: Classifier, image: Image.Image, position: int | None) -> Image.Image:
+    """The image with the outline of its boxes."""
+    marked = None
+    if system.tested is not None and position is not None:
+        marked = system.tested.marked(position)
+    if marked is None:
+        return image
+    mask = Image.fromarray((marked.numpy() >= 0.5).astype(np.uint8) * 255).resize(image.size)
+    outer = np.asarray(mask.filter(ImageFilter.MaxFilter(OUTLINE)))
+    framed = np.asarray(image).copy()
+    framed[outer != np.asarray(mask)] = FRAME
+    return Image.fromarray(framed)
 
 
 def _histogram(weights: Tensor, size: tuple[int, int]) -> Image.Image:

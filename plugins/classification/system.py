@@ -253,7 +253,8 @@ class Classifier(System):
             inputs: as of `plugins.classification.predict.records_of`; empty for the run's own test
                 data.
             output: the CSV to write.
-            **options: `dataset`, the run's test data, by which images are prepared.
+            **options: see `predict_images`; `dataset`, a slot of the run's test data, says how
+                images are prepared.
         Returns:
             The files written.
         Raises:

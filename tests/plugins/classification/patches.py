@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from plugins.classification.heads import LinearHead
@@ -105,6 +106,34 @@ def draw(shape: int, malignant: int, seed: int) -> np.ndarray:
     return image
 
 
+def save(folder: Path, count: int = 24) -> Path:
+    """The same images as PNG files of twice the size, with a manifest; its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    images = PatchImages(count)
+    lines = ['image,patient,centre,pathology,shape,boxes']
+    for position, record in enumerate(images.records):
+        values = (images.pool_image(position)[0].numpy() * 255).round().astype(np.uint8)
+        Image.fromarray(values.repeat(2, 0).repeat(2, 1)).save(folder / f'{record.id}.png')
+        row, column = (2 * CELL * place for place in patch(position % 3))
+        box = f'"{column},{row},{column + 2 * CELL},{row + 2 * CELL}"'
+        labels = ','.join(record.labels.get(task, '') for task in TASKS)
+        lines.append(f'{record.id}.png,{record.patient},{record.centre},{labels},{box}')
+    path = folder / 'manifest.csv'
+    path.write_text('\n'.join(lines) + '\n')
+    return path
+
+
+def manifest_data(manifest: Path, **more: Any) -> dict[str, Any]:
+    """The config of what `save` has written as a data set."""
+    return {
+        'type': 'ManifestImages',
+        'manifest': str(manifest),
+        'tasks': '${model.tasks}',
+        'size': SIDE,
+        **more,
+    }
+
+
 @BACKBONES.register
 class CellMeans(Backbone):
     """The image's cells, and how bright they are, and which of them: (B, 17, 4, 4).
@@ -180,7 +209,7 @@ class Right(Metric):
         return [{'value': float(value)} for value in right]
 
 
-def config(folder: Path, length: int = 24, **more: Any) -> Path:
+def config(folder: Path, data: dict[str, Any] | None = None, **more: Any) -> Path:
     """A config of the taught classifier; JSON is YAML."""
     tree = {
         'plugins': [__file__],
@@ -196,7 +225,7 @@ def config(folder: Path, length: int = 24, **more: Any) -> Path:
             'size': SIDE,
         },
         'test_dataloader': {
-            'dataset': {'type': 'PatchImages', 'length': length},
+            'dataset': data or {'type': 'PatchImages'},
             'batch_size': 5,
         },
         'test_evaluator': {'metrics': {'right': {'type': 'Right'}}},
