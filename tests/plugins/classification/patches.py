@@ -162,7 +162,7 @@ class Brightness(Attention):
     def maps(self, features: Tensor) -> dict[str, Tensor]:
         return {
             'spatial': torch.sigmoid(8 * features[:, :1] - 2),
-            'channel': self.channels.expand(len(features), -1),
+            'channel': self.channels.expand(features.shape[0], -1),
         }
 
     def forward(self, features: Tensor) -> Tensor:
