@@ -193,7 +193,7 @@ def keep(
     if not frozen:
         raise ToolkitError(
             'model.cache keeps the features of frozen branches, and none is frozen: freeze one '
-            '(model.branches.NAME.frozen=true), or set model.cache to null'
+            '(model.branches.NAME.trained=none), or set model.cache to null'
         )
     if dataset.views is None:
         raise ToolkitError(

@@ -12,12 +12,13 @@ import torch
 from toolkit.engine.evaluate import test as run_test
 from toolkit.engine.train import train
 from toolkit.errors import ToolkitError
+from toolkit.registry import SYSTEMS
 
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What TinySystem is told, in order, while a test runs."""
-    from tiny import TinySystem
+    """What the tiny system is told, in order, while a test runs."""
+    tiny = SYSTEMS.get('TinySystem')
 
     heard: list[Any] = []
 
@@ -26,15 +27,15 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         heard.append((sorted(datasets), options['device'].type, self.head.bias.item()))
         options['say'](f'learned from {len(datasets)} datasets')
 
-    loss = TinySystem.loss
+    loss = tiny.loss
 
     def counted(self: Any, batch: Any) -> Any:
         heard.append('batch')
         return loss(self, batch)
 
-    monkeypatch.setattr(TinySystem, 'prepare', prepare)
-    monkeypatch.setattr(TinySystem, 'start_epoch', lambda self, epoch: heard.append(epoch))
-    monkeypatch.setattr(TinySystem, 'loss', counted)
+    monkeypatch.setattr(tiny, 'prepare', prepare)
+    monkeypatch.setattr(tiny, 'start_epoch', lambda self, epoch: heard.append(epoch))
+    monkeypatch.setattr(tiny, 'loss', counted)
     return heard
 
 
@@ -72,12 +73,12 @@ def test_a_run_taken_up_within_an_epoch_is_told_it_again(
 def test_what_a_system_refuses_is_said(
     config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tiny import TinySystem
+    tiny = SYSTEMS.get('TinySystem')
 
     def prepare(self: Any, datasets: Any, **options: Any) -> None:
         raise ToolkitError('a class has no sample')
 
-    monkeypatch.setattr(TinySystem, 'prepare', prepare)
+    monkeypatch.setattr(tiny, 'prepare', prepare)
     with pytest.raises(ToolkitError, match='a class has no sample'):
         train(config(), tmp_path / 'run')
     assert not (tmp_path / 'run').exists()
