@@ -1,4 +1,4 @@
-"""Every registered image part, tested by existing: generators, degradations and losses.
+"""Every registered generator, degradation and loss, tested by existing.
 
 A part needs no more than what its parent wires to be tested here. A part that a new plugin
 registers is found by its source and tested too.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import io
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 
 from toolkit import plugins
 from toolkit.build import Part
+from toolkit.errors import PartError
+from toolkit.interfaces import Loss
 from toolkit.registry import DEGRADATIONS, GENERATORS, LOSSES, Kind
 
 RATIO = 4
@@ -203,6 +206,13 @@ def test_degradation_state_round_trip(name: str, bands: int) -> None:
 # -- losses ----------------------------------------------------------------------------------------
 
 
+CLASSES = 3
+
+
+def build_loss(name: str, **arguments: Any) -> Loss:
+    return Part(LOSSES.get(name), arguments, name)(num_classes=CLASSES)
+
+
 def loss_inputs(bands: int, size: tuple[int, int]) -> dict[str, Tensor]:
     """What the tasks' systems offer to losses, by name."""
     low = (size[0] // RATIO, size[1] // RATIO)
@@ -216,15 +226,17 @@ def loss_inputs(bands: int, size: tuple[int, int]) -> dict[str, Tensor]:
         'hrms_gray': image(1, size, seed=9),
         'lrms_up_gray': image(1, size, seed=10),
         'reference': image(bands, size, seed=11),
+        'logits': 4 * image(1, (bands, CLASSES), seed=12)[0, 0] - 2,  # (N, K), N as bands
     }
-    return {name: tensor.requires_grad_() for name, tensor in images.items()}
+    labels = torch.arange(bands) % CLASSES
+    return {name: tensor.requires_grad_() for name, tensor in images.items()} | {'labels': labels}
 
 
 @pytest.mark.parametrize('size', [(64, 64), (32, 48)], ids=str)
 @pytest.mark.parametrize('bands', BANDS)
 @pytest.mark.parametrize('name', names(LOSSES))
 def test_loss_forward_and_backward(name: str, bands: int, size: tuple[int, int]) -> None:
-    loss = Part(LOSSES.get(name), {'weight': 0.5}, name)()
+    loss = build_loss(name, weight=0.5)
     assert loss.weight == 0.5
     offered = loss_inputs(bands, size)
     needed = inspect.signature(loss.forward).parameters
@@ -242,11 +254,10 @@ def test_loss_forward_and_backward(name: str, bands: int, size: tuple[int, int])
 
 @pytest.mark.parametrize('name', names(LOSSES))
 def test_loss_refuses_weights_that_are_not_finite(name: str) -> None:
-    with pytest.raises(ValueError, match='weight must be a finite number'):
-        LOSSES.get(name)(weight=float('nan'))
+    with pytest.raises(PartError, match='weight must be a finite number'):
+        build_loss(name, weight=float('nan'))
 
 
 @pytest.mark.parametrize('name', names(LOSSES))
 def test_loss_state_round_trip(name: str) -> None:
-    cls = LOSSES.get(name)
-    cls().load_state_dict(cls().state_dict())
+    build_loss(name).load_state_dict(build_loss(name).state_dict())

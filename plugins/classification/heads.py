@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from toolkit.interfaces import Head
@@ -57,3 +59,33 @@ class MLPHead(Head):
 
     def forward(self, features: Tensor) -> Tensor:
         return self.linear(self.hidden(features))  # (B, K)
+
+
+@HEADS.register
+class CosineHead(Head):
+    """Cosines between the features and a learned direction for each class, in [-1, 1] times
+    `scale`: the head that LDAM is meant for (Cao et al. 2019, arXiv 1906.07413).
+
+    With scale 1 probabilities are flat until a temperature is chosen on validation data;
+    decisions are the same.
+
+    Args:
+        in_channels: D. Wired by the parent.
+        num_classes: K. Wired by the parent.
+        scale: factor of the cosines.
+    Shape: (B, D) -> (B, K).
+    Raises:
+        ValueError: a scale that is not above 0.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, scale: float = 1.0) -> None:
+        super().__init__()
+        if not 0 < scale < float('inf'):
+            raise ValueError(f'scale must be above 0, found {scale}')
+        self.scale = scale
+        self.directions = nn.Parameter(torch.empty(num_classes, in_channels))
+        nn.init.normal_(self.directions)
+
+    def forward(self, features: Tensor) -> Tensor:
+        directions = F.normalize(self.directions, dim=1)  # (K, D)
+        return self.scale * F.linear(F.normalize(features, dim=1), directions)  # (B, K)

@@ -84,8 +84,13 @@ class ClassLoss(Loss):
         super().__init__(weight)
         self.num_classes = num_classes
 
-    def use_counts(self, counts: Tensor) -> None:
-        """Take in how many training samples each class has (K,), once before a training."""
+    def use_counts(self, counts: Mapping[str, int]) -> None:
+        """Take in how many training samples each class has, by its name and in the order of the
+        logits; before a training, and again before it is resumed.
+
+        Raises:
+            ToolkitError: a class that has none, where the loss needs some of each.
+        """
 
     def start_epoch(self, epoch: int) -> None:
         """Told before an epoch, and again where a resumed run takes one up; what it changes must
@@ -111,5 +116,11 @@ class TaskWeighting(nn.Module, ABC):
         """As of `ClassLoss`."""
 
     @abstractmethod
-    def forward(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Scalars by task -> terms by name, whose sum is trained."""
+    def forward(self, losses: Mapping[str, Tensor], counts: Mapping[str, int]) -> dict[str, Tensor]:
+        """Scalars by task -> terms by name, whose sum is trained.
+
+        Args:
+            losses: of the batch, in the order of `tasks`; 0 where no sample has a label.
+            counts: how many samples of the batch have a label, by task. A task without any must
+                move nothing, its own weight included.
+        """

@@ -117,15 +117,16 @@ class Classifier(System):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """A term for each task, by the task's name; what a weighting adds beside them."""
         logits = self.tensor(batch)
-        terms = {}
+        terms, counts = {}, {}
         for name, task_logits in logits.items():
             labels = batch['labels'][name]  # (B,)
             known = labels >= 0
             given, wanted = task_logits[known].float(), labels[known]  # (N, K), (N,)
+            counts[name] = len(wanted)
             terms[name] = torch.stack(
                 [loss.weight * loss(given, wanted) for loss in self.losses[name].values()]
             ).sum()
-        return self.task_weighting(terms) if self.task_weighting is not None else terms
+        return self.task_weighting(terms, counts) if self.task_weighting is not None else terms
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """By task `logits` and calibrated `probabilities` (B, K) and the `decision` (B,) by the
@@ -221,9 +222,12 @@ class Classifier(System):
         if not any(len(losses) for losses in self.losses.values()):
             raise ToolkitError('there is nothing to train by: fill model.losses')
         for name, losses in self.losses.items():
-            counts = train.class_counts(name)
-            for loss in losses.values():
-                loss.use_counts(counts.to(options['device']))
+            counts = dict(zip(self.tasks[name].classes, train.class_counts(name).tolist()))
+            for key, loss in losses.items():
+                try:
+                    loss.use_counts(counts)
+                except ToolkitError as error:
+                    raise ToolkitError(f'losses.{key}, task {name}: {error}') from error
 
     def start_epoch(self, epoch: int) -> None:
         for losses in self.losses.values():

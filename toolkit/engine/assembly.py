@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 import torch
 from mmengine.hooks import Hook
+from torch import nn
 from torch.utils.data import DataLoader
 
 from toolkit import compat
 from toolkit.config.schema import Dataloader, RunConfig
 from toolkit.config.schema import Evaluator as EvaluatorConfig
 from toolkit.engine import precision, seeding
-from toolkit.engine.data import build_loader
+from toolkit.engine.data import Draws, build_loader
 from toolkit.engine.evaluator import Evaluator, metric_names
 from toolkit.engine.hooks import STANDARD
 from toolkit.engine.optim import OptimWrapper, build_optim_wrapper, build_schedulers
@@ -90,6 +91,7 @@ def for_training(run: RunConfig, device: torch.device) -> Assembly:
         )
     assembly = _start(run, device)
     assembly.train = _loader(assembly, 'train', run.train_dataloader)
+    _check_batch_norm(assembly.system, assembly.train.batch_sampler)  # type: ignore[arg-type]
     if run.val_dataloader is not None and run.val_evaluator is not None:
         assembly.val = _evaluated(assembly, 'val', run.val_dataloader, run.val_evaluator)
     assembly.optim_wrapper = build_optim_wrapper(
@@ -146,6 +148,29 @@ def _evaluated(
     loader = _loader(assembly, role, config)
     metrics = {key: factory() for key, factory in evaluator.metrics.items()}
     return Evaluated(loader, Evaluator(metrics, loader.batch_sampler.samples))  # type: ignore[union-attr]
+
+
+def _check_batch_norm(system: System, draws: Draws) -> None:
+    """A BatchNorm1d in training has more than one sample in every batch; of one it has no variance.
+
+    Raises:
+        ToolkitError: the smallest batch of an epoch is one sample.
+    """
+    if draws.smallest > 1:
+        return
+    system.train()  # where something frozen says that it stays as it is
+    for name, module in system.named_modules():
+        if isinstance(module, nn.BatchNorm1d) and module.training:
+            last = f'{draws.samples} samples in batches of {draws.batch_size}'
+            if draws.world > 1:
+                last += f' on {draws.world} processes'
+            raise ToolkitError(
+                f'{last} leave a batch of one sample, by which {name} (BatchNorm1d) cannot be '
+                'trained: set train_dataloader.drop_last: true'
+                if draws.batch_size > 1
+                else f'with batch_size 1, {name} (BatchNorm1d) cannot be trained: set '
+                'train_dataloader.batch_size to 2 or more'
+            )
 
 
 def _hooks(run: RunConfig) -> dict[str, Hook]:

@@ -61,22 +61,26 @@ class Draws(TorchSampler[list[Draw]]):
     evenly, some are drawn again so that no process waits; their positions lie past the epoch's
     end, by which an evaluation leaves them out.
 
+    Attributes:
+        samples: an epoch, for all processes together.
+        batch_size: for each process.
+        world: how many processes there are.
     Raises:
         ToolkitError: an epoch without a single batch.
     """
 
     def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool, seed: int) -> None:
         self._sampler = sampler
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._seed = seed
-        self._rank, self._world = distributed.rank(), distributed.world_size()
+        self._rank, self.world = distributed.rank(), distributed.world_size()
         self.samples = len(sampler.order(0))
-        step = batch_size * self._world
+        step = batch_size * self.world
         self._length = self.samples // step if drop_last else -(-self.samples // step)
         if self._length == 0:
             raise ToolkitError(
                 f'the data loader gives no batch: {self.samples} samples, batch_size {batch_size}'
-                + (f' on {self._world} processes' if self._world > 1 else '')
+                + (f' on {self.world} processes' if self.world > 1 else '')
                 + (', drop_last true' if drop_last and self.samples else '')
             )
         self.start, self.stop = 0, self._length
@@ -84,6 +88,12 @@ class Draws(TorchSampler[list[Draw]]):
     def __len__(self) -> int:
         """Batches an epoch, for each process."""
         return self._length
+
+    @property
+    def smallest(self) -> int:
+        """Samples in the smallest batch of an epoch, for each process."""
+        step = self.batch_size * self.world
+        return -(-min(step, self.samples - (self._length - 1) * step) // self.world)
 
     def __iter__(self) -> Iterator[list[Draw]]:
         iteration = self.start
@@ -100,11 +110,11 @@ class Draws(TorchSampler[list[Draw]]):
                 f'{type(self._sampler).__name__} gives {len(order)} samples in epoch {epoch}, but '
                 f'gave {self.samples} in the first; a sampler must give equally many in each'
             )
-        step = self._batch_size * self._world
+        step = self.batch_size * self.world
         for batch in range(first, last):
             begin = batch * step
             size = min(step, self.samples - begin)
-            own = -(-size // self._world)
+            own = -(-size // self.world)
             begin += self._rank * own
             yield [
                 Draw(

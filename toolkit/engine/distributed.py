@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from toolkit.errors import RunError, ToolkitError
@@ -92,6 +92,16 @@ def largest(value: int) -> int:
     box = torch.tensor(value)
     dist.all_reduce(box, op=dist.ReduceOp.MAX, group=_control)
     return int(box)
+
+
+def total(tensor: Tensor) -> Tensor:
+    """The sum of every process's tensors, on every process; of counts that follow a training, say.
+    It travels as gradients do."""
+    if world_size() == 1:
+        return tensor
+    summed = tensor.clone()
+    dist.all_reduce(summed)
+    return summed
 
 
 def on_main(function: Callable[[], T]) -> T:

@@ -104,6 +104,7 @@ def test_processes_share_an_epoch(
             shares.append(list(draws))
     # As many batches of the same sizes on every process, or one would wait for ever.
     assert len({tuple(len(batch) for batch in share) for share in shares}) == 1
+    assert min(len(batch) for batch in shares[0]) == draws.smallest
     drawn = [draw for share in shares for batch in share for draw in batch]
     real = Counter(draw.index for draw in drawn if draw.position < samples)
     assert set(real.values()) <= {1}

@@ -23,18 +23,24 @@ from toolkit.registry import DATASETS, METRICS, SYSTEMS
 
 @SYSTEMS.register
 class TinySystem(System):
-    """A small convnet; `norm` and `dropout` may be left out.
+    """A small convnet; `norm` and `dropout` may be left out, `vector_norm` put in.
 
     Shape: image (B, 3, 8, 8) -> score (B, 1).
     """
 
     def __init__(
-        self, width: int = 8, norm: bool = True, dropout: float = 0.2, explode_at: int = 0
+        self,
+        width: int = 8,
+        norm: bool = True,
+        dropout: float = 0.2,
+        explode_at: int = 0,
+        vector_norm: bool = False,
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, width, 3, padding=1)
         self.norm = nn.BatchNorm2d(width) if norm else nn.Identity()
         self.drop = nn.Dropout(dropout)
+        self.vector_norm = nn.BatchNorm1d(width) if vector_norm else nn.Identity()
         self.head = nn.Linear(width, 1)
         self.unused = nn.Linear(2, 2)
         self.explode_at = explode_at
@@ -42,7 +48,7 @@ class TinySystem(System):
 
     def tensor(self, batch: Batch) -> Tensor:
         x = torch.relu(self.norm(self.conv(batch['image'])))  # (B, width, 8, 8)
-        return self.head(self.drop(x.mean((2, 3))))  # (B, 1)
+        return self.head(self.vector_norm(self.drop(x.mean((2, 3)))))  # (B, 1)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         self.calls += 1

@@ -1,0 +1,1 @@
+"""Losses between the logits and the labels of one task."""

@@ -1,0 +1,37 @@
+"""Cross entropy: plain, with class weights, with smoothed labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from plugins.classification.losses.weighted import WeightedLoss
+from toolkit.registry import LOSSES
+
+
+@LOSSES.register
+class CrossEntropy(WeightedLoss):
+    """torch's cross entropy.
+
+    Args:
+        num_classes: K. Wired by the system.
+        label_smoothing: share of a label that is spread over all K classes, in [0, 1)
+            (Szegedy et al. 2016, arXiv 1512.00567, section 7).
+        **options: class weights and averaging, as of `WeightedLoss`.
+    Shape: logits (N, K), labels (N,) -> scalar; 0 where there are no samples.
+    Raises:
+        ValueError: label_smoothing out of range, and what `WeightedLoss` raises.
+    """
+
+    def __init__(self, num_classes: int, label_smoothing: float = 0.0, **options: Any) -> None:
+        super().__init__(num_classes, **options)
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f'label_smoothing must be in [0, 1), found {label_smoothing}')
+        self.label_smoothing = label_smoothing
+
+    def per_sample(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+        return F.cross_entropy(
+            logits, labels, weights, reduction='none', label_smoothing=self.label_smoothing
+        )

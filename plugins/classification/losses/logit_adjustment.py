@@ -1,0 +1,47 @@
+"""Logits adjusted by how frequent each class is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from plugins.classification.losses.weighted import WeightedLoss, counts_of_all
+from toolkit.registry import LOSSES
+
+
+@LOSSES.register
+class LogitAdjustment(WeightedLoss):
+    """Cross entropy of logits + tau log(prior) (Menon et al. 2021, arXiv 2007.07314, eq. 10).
+
+    The prior, each class's share of the training data, is added in training alone, so that the
+    logits themselves come to favour no class for being frequent.
+
+    Args:
+        num_classes: K. Wired by the system.
+        tau: 1 aims at the balanced error; 0 is plain cross entropy.
+        **options: class weights and averaging, as of `WeightedLoss`.
+    Shape: logits (N, K), labels (N,) -> scalar; 0 where there are no samples.
+    Raises:
+        ValueError: a negative tau, and what `WeightedLoss` raises.
+    """
+
+    def __init__(self, num_classes: int, tau: float = 1.0, **options: Any) -> None:
+        super().__init__(num_classes, **options)
+        if not 0 <= tau < float('inf'):
+            raise ValueError(f'tau must be 0 or more, found {tau}')
+        self.tau = tau
+        self.register_buffer('log_prior', torch.zeros(num_classes), persistent=False)
+
+    def use_counts(self, counts: Mapping[str, int]) -> None:
+        super().use_counts(counts)
+        known = counts_of_all(counts, 'adjusted logits').double()
+        self.log_prior.copy_((known / known.sum()).log())
+
+    def per_sample(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+        return F.cross_entropy(
+            logits + self.tau * self.log_prior, labels, weights, reduction='none'
+        )

@@ -1,0 +1,139 @@
+"""Channel and spatial attention, and their cascade."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from plugins.csasn.layout import as_before, as_map
+from toolkit.interfaces import Attention
+from toolkit.registry import ATTENTIONS, Slot
+
+Order = Literal['channel-first', 'spatial-first', 'parallel']
+
+
+@ATTENTIONS.register
+class ChannelAttention(Attention):
+    """F times sigmoid(W2 relu(W1 avg F) + W2 relu(W1 max F)), avg and max over all places
+    (Woo et al. 2018, CBAM, arXiv 1807.06521, eq. 2). Of a vector both are the vector itself.
+
+    Args:
+        in_channels: C. Wired by the parent.
+        reduction: the hidden layer has C / reduction units, at least one.
+    Shape: (B, C, h, w), (B, N, C) or (B, C) -> the same.
+    Raises:
+        ValueError: a reduction below 1.
+    """
+
+    def __init__(self, in_channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        if reduction < 1:
+            raise ValueError(f'reduction must be at least 1, found {reduction}')
+        hidden = max(in_channels // reduction, 1)
+        self.mlp = nn.Sequential(
+            nn.Linear(in_channels, hidden, bias=False),
+            nn.ReLU(),
+            nn.Linear(hidden, in_channels, bias=False),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        places = as_map(features)  # (B, C, h, w)
+        return as_before(places * self._gate(places)[..., None, None], features)
+
+    def maps(self, features: Tensor) -> dict[str, Tensor]:
+        """`channel` (B, C), in [0, 1]."""
+        return {'channel': self._gate(as_map(features))}
+
+    def _gate(self, places: Tensor) -> Tensor:
+        flat = places.flatten(2)  # (B, C, h w)
+        return torch.sigmoid(self.mlp(flat.mean(-1)) + self.mlp(flat.amax(-1)))  # (B, C)
+
+
+@ATTENTIONS.register
+class SpatialAttention(Attention):
+    """F times sigmoid(conv[mean F; max F]), mean and max over the channels (CBAM, eq. 3). Of a
+    vector it is one gate for the whole image.
+
+    Args:
+        kernel: side of the convolution, odd.
+    Shape: (B, C, h, w), (B, N, C) with N a square, or (B, C) -> the same.
+    Raises:
+        ValueError: an even kernel.
+    """
+
+    def __init__(self, kernel: int = 7) -> None:
+        super().__init__()
+        if kernel < 1 or kernel % 2 == 0:
+            raise ValueError(f'kernel must be odd, found {kernel}')
+        self.conv = nn.Conv2d(2, 1, kernel, padding=kernel // 2, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        places = as_map(features)  # (B, C, h, w)
+        return as_before(places * self._gate(places), features)
+
+    def maps(self, features: Tensor) -> dict[str, Tensor]:
+        """`spatial` (B, 1, h, w), in [0, 1]."""
+        return {'spatial': self._gate(as_map(features))}
+
+    def _gate(self, places: Tensor) -> Tensor:
+        summary = torch.cat([places.mean(1, True), places.amax(1, True)], 1)  # (B, 2, h, w)
+        return torch.sigmoid(self.conv(summary))  # (B, 1, h, w)
+
+
+@ATTENTIONS.register
+class CascadedAttention(Attention):
+    """Channel and spatial attention one after the other, or side by side.
+
+    Args:
+        in_channels: C. Wired by the parent.
+        channel: the one over channels; None leaves it out.
+        spatial: the one over places; None leaves it out.
+        order: 'channel-first' is the paper's name for it, 'spatial-first' the other way round;
+            'parallel' gives both the features as they come and takes the mean of the two.
+        residual: add the features as they came.
+    Shape: as its parts' -> the same.
+    Raises:
+        ValueError: neither part, an unknown order.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channel: Slot[Attention] | None = None,
+        spatial: Slot[Attention] | None = None,
+        order: Order = 'channel-first',
+        residual: bool = False,
+    ) -> None:
+        super().__init__()
+        if order not in ('channel-first', 'spatial-first', 'parallel'):
+            raise ValueError(
+                f'order must be channel-first, spatial-first or parallel, found {order!r}'
+            )
+        slots = {'channel': channel, 'spatial': spatial}
+        names = ('spatial', 'channel') if order == 'spatial-first' else ('channel', 'spatial')
+        self.parts = nn.ModuleDict(
+            {name: slot(in_channels=in_channels) for name in names if (slot := slots[name])}
+        )
+        if not self.parts:
+            raise ValueError('neither channel nor spatial is given; for none, set attention: null')
+        self.parallel, self.residual = order == 'parallel', residual
+
+    def forward(self, features: Tensor) -> Tensor:
+        if self.parallel:
+            refined = sum(part(features) for part in self.parts.values()) / len(self.parts)
+        else:
+            refined = features
+            for part in self.parts.values():
+                refined = part(refined)
+        return features + refined if self.residual else refined
+
+    def maps(self, features: Tensor) -> dict[str, Tensor]:
+        """The maps of both parts, each of the features that it is given."""
+        found = {}
+        for name, part in self.parts.items():
+            for shown, weights in part.maps(features).items():
+                found[shown if shown not in found else f'{name}_{shown}'] = weights
+            features = features if self.parallel else part(features)
+        return found
