@@ -30,6 +30,7 @@ PARAMWISE = (
     'norm_decay_mult',
     'flat_decay_mult',
     'dwconv_decay_mult',
+    'layer_decay',
 )
 
 
@@ -134,8 +135,13 @@ def param_groups(
     `custom_keys` maps a part of parameters' names to `lr_mult`, `decay_mult` or any option of the
     optimizer; the longest match wins over all other rules.
 
+    `layer_decay`, also as an option of a custom key, multiplies whatever rate a parameter has by
+    itself to the power of the layers above it, as modules with a method `layers_above(name)` tell
+    of their own parameters; others keep their rate (Clark et al., "ELECTRA", ICLR 2020).
+
     Raises:
-        PartError: an unknown rule, a custom key that matches nothing, no rate or decay to multiply.
+        PartError: an unknown rule, a custom key that matches nothing, no rate or decay to multiply,
+            a decay of layers that no module tells.
     """
     path = 'optim_wrapper.paramwise_cfg'
     for rule in config:
@@ -144,6 +150,7 @@ def param_groups(
     custom: Mapping[str, Mapping[str, Any]] = config.get('custom_keys') or {}
     keys = sorted(custom, key=lambda key: (-len(key), key))
     used: set[str] = set()
+    layered = {k: m.layers_above for k, m in system.named_modules() if hasattr(m, 'layers_above')}
     groups: dict[str, dict[str, Any]] = {}
     for name, module, short, parameter in _named_parameters(system):
         key = next((k for k in keys if k in name), None)
@@ -152,6 +159,9 @@ def param_groups(
             options = dict(custom[key])
         else:
             options = _rules(config, module, short, parameter)
+        if (decay := options.pop('layer_decay', config.get('layer_decay'))) is not None:
+            where = f'{path}.custom_keys.{key}' if key and 'layer_decay' in custom[key] else path
+            _decay_rate(options, _checked_decay(decay, layered, where), _above(name, layered))
         settings = _settings(
             options, lr, weight_decay, f'{path}.custom_keys.{key}' if key else path
         )
@@ -198,6 +208,33 @@ def _rules(
             options['decay_mult'] = config[rule]
             break
     return options
+
+
+def _checked_decay(decay: Any, layered: Mapping[str, Any], path: str) -> float:
+    if isinstance(decay, bool) or not isinstance(decay, (int, float)) or not 0 < decay <= 1:
+        raise PartError(f'{path}.layer_decay', f'must be a number in (0, 1], found {decay!r}')
+    if not layered:
+        raise PartError(
+            f'{path}.layer_decay',
+            'no part of this system tells its layers, as TimmBackbone does; leave it out',
+        )
+    return float(decay)
+
+
+def _above(name: str, layered: Mapping[str, Callable[[str], int]]) -> int:
+    """Layers above a parameter, as the innermost module that tells them says; 0 outside of any."""
+    owners = [path for path in layered if not path or name.startswith(f'{path}.')]
+    if not owners:
+        return 0
+    owner = max(owners, key=len)
+    return layered[owner](name[len(owner) + 1 :] if owner else name)
+
+
+def _decay_rate(options: dict[str, Any], decay: float, above: int) -> None:
+    if not above or decay == 1:
+        return
+    which = 'lr' if 'lr' in options else 'lr_mult'
+    options[which] = options.get(which, 1.0) * decay**above
 
 
 def _settings(

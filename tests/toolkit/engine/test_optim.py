@@ -121,6 +121,54 @@ def test_parameters_in_groups() -> None:
     assert len(found) == sum(len(g['params']) for g in groups) == len(list(model.parameters()))
 
 
+class Layers(nn.Module):
+    """Two layers and what was put in between, as a backbone tells them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low, self.put_in, self.high = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+
+    def layers_above(self, name: str) -> int:
+        return {'low': 2, 'high': 1}.get(name.partition('.')[0], 0)
+
+
+def rates(model: nn.Module, rules: dict[str, Any]) -> dict[str, float]:
+    groups = param_groups(model, rules, 0.1, None)
+    return {
+        name: group.get('lr', 0.1)
+        for group in groups
+        for name, parameter in model.named_parameters()
+        if any(parameter is p for p in group['params'])
+    }
+
+
+def test_rates_fall_with_the_layers_above() -> None:
+    model = nn.ModuleDict({'a': Layers(), 'b': Layers(), 'head': nn.Linear(2, 2)})
+    found = rates(model, {'layer_decay': 0.5, 'bias_lr_mult': 2.0})
+    assert found['a.low.weight'] == pytest.approx(0.1 * 0.25)
+    assert found['a.high.weight'] == pytest.approx(0.1 * 0.5)
+    assert found['b.low.bias'] == pytest.approx(0.1 * 2 * 0.25)
+    assert found['a.put_in.weight'] == found['head.weight'] == 0.1
+    keys = {'a': {'layer_decay': 0.5, 'lr_mult': 0.1}, 'b': {'layer_decay': 0.1, 'lr': 3.0}}
+    found = rates(model, {'custom_keys': keys})
+    assert found['a.low.weight'] == pytest.approx(0.1 * 0.1 * 0.25)
+    assert found['b.high.weight'] == pytest.approx(3.0 * 0.1)
+    assert found['head.weight'] == 0.1
+
+
+@pytest.mark.parametrize(
+    ('model', 'decay', 'message'),
+    [
+        (nn.Linear(2, 2), 0.5, 'paramwise_cfg.layer_decay: no part of this system tells'),
+        (Layers(), 0.0, r'must be a number in \(0, 1\], found 0.0'),
+        (Layers(), 'x', "found 'x'"),
+    ],
+)
+def test_layer_decays_that_do_not_fit(model: nn.Module, decay: Any, message: str) -> None:
+    with pytest.raises(PartError, match=message):
+        param_groups(model, {'layer_decay': decay}, 0.1, None)
+
+
 @pytest.mark.parametrize(
     ('rules', 'message'),
     [
