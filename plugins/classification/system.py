@@ -129,8 +129,8 @@ class Classifier(System):
         return self.task_weighting(terms, counts) if self.task_weighting is not None else terms
 
     def predict(self, batch: Batch) -> dict[str, Any]:
-        """By task `logits` and calibrated `probabilities` (B, K) and the `decision` (B,) by the
-        stored threshold; `joint` (B, D), the joint feature."""
+        """By task `logits` and calibrated `probabilities` (B, K), the `decision` (B,) by the stored
+        `threshold` (B,) of tasks with a positive class; `joint` (B, D), the joint feature."""
         joint = self.pool(self.joint_map(self.branch_features(batch)))  # (B, D)
         logits = {name: logit.float() for name, logit in self.classify(joint).items()}  # (B, K)
         probabilities = {k: self.calibration.probabilities(k, v) for k, v in logits.items()}
@@ -138,6 +138,11 @@ class Classifier(System):
             'logits': logits,
             'probabilities': probabilities,
             'decision': {k: self.calibration.decide(k, v) for k, v in probabilities.items()},
+            'threshold': {
+                name: threshold.expand(len(joint))
+                for name in self.tasks
+                if (threshold := self.calibration.threshold(name)) is not None
+            },
             'joint': joint,
         }
 

@@ -48,6 +48,7 @@ class Checkpoint(Hook):
         self.keep = keep
         self.best: dict[str, Any] | None = None
         self._validated: dict[str, float] | None = None
+        self._said = False
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         self._validated = metrics or {}
@@ -68,6 +69,12 @@ class Checkpoint(Hook):
         assert self.save_best is not None
         value = metrics.get(self.save_best, math.nan)
         if math.isnan(value):
+            if not self._said:
+                self._said = True
+                runner.say(
+                    f'save_best: {self.save_best} is not defined in the validation at iteration '
+                    f'{runner.iter:,}; such a one is never the best'
+                )
             return False
         if self.best is None:
             return True
