@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plugins.classification.predict import NOTE
+from plugins.classification.clinicalreport import NOTE
 from plugins.classification.system import Classifier
 from toolkit import files
 from toolkit.errors import RunError, ToolkitError

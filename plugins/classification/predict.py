@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from plugins.classification.clinicalreport import NOTE
 from plugins.classification.imagefiles import FileSet
 from plugins.classification.images import SUFFIXES
 from plugins.classification.imageset import ImageSet
@@ -29,7 +30,6 @@ from toolkit.errors import MissingDataError, ToolkitError, did_you_mean
 if TYPE_CHECKING:
     from plugins.classification.system import Classifier
 
-NOTE = 'Research use only, not a medical device.'
 TABLES = ('.csv', '.parquet')
 # What may be named among the inputs.
 NAMED = ('patient', 'on_error', 'batch_size')
