@@ -37,7 +37,8 @@ window.charts.classifier = (data, role, plot, tools) => {
     }
     const told = `<b>${plain(found.label)}</b><br>${area(found, kind)}`;
     traces.push({
-      ...common, x: curve.x ?? GRID, y: curve.y, mode: 'lines', name: brief(found.label),
+      ...common, x: curve.x ?? GRID, y: curve.y, mode: 'lines',
+      name: `${brief(found.label)}, ${AREA[kind]} ${short(mean(found[AREA[kind]]))}`,
       line: line(found, kind === 'pr' && curve.x ? { shape: 'vh' } : {}),
       hovertemplate: `${told}<br>%{x:.3f}, %{y:.3f}<extra></extra>`,
     });

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import escape
 
 from plugins.classification.curves import GRID
 from toolkit.registry import PANELS
@@ -189,7 +189,7 @@ def _matrix(variant: Variant, task: str) -> str:
         cells = ''.join(_cell(int(n), total) for n in row)
         rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
     runs = f' <span>{len(numbers)} runs</span>' if len(numbers) > 1 else ''
-    return Markup(
+    return (
         f'<table class="confusion"><caption>{escape(variant.label)}{runs}</caption>'
         f'<thead><tr><td></td>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import escape
 from PIL import Image, UnidentifiedImageError
 
 from plugins.classification.curvespanel import FILE
@@ -186,7 +186,7 @@ def _gallery(found: Sequence[tuple[str, str, Path, list[Record]]], choice: Choic
             )
     if not parts:
         return ''
-    return Markup(
+    return (
         '<h3>The mistakes that were surest</h3>' + ''.join(parts) + '<p class="legend">Wrong '
         'decisions whose true class was given the lowest probability. Research use only.</p>'
     )
