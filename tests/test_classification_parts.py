@@ -1,12 +1,14 @@
 """Every registered part of classification, tested by existing.
 
 Losses, task weightings, necks, trunks, attentions and heads: a part needs no more than what its
-parent wires, and its slots are filled here with the simplest part of their kind.
+parent wires. Its slots are filled here with the simplest part of their kind, and a choice that it
+leaves open is the first of its Literal.
 """
 
 from __future__ import annotations
 
 import io
+import typing
 from typing import Any
 
 import pytest
@@ -25,13 +27,13 @@ SIMPLEST = {'attention': 'ChannelAttention', 'head': 'LinearHead'}
 
 
 def part(kind: Kind, name: str) -> Part:
-    cls = kind.get(name)
-    slots = {
-        argument: {'type': SIMPLEST[found.name]}
-        for argument, parameter in signature(cls).items()
-        if (found := slot_kind(without_none(parameter.annotation)))
-    }
-    return Part(cls, slots, name)
+    cls, given = kind.get(name), {}
+    for argument, parameter in signature(cls).items():
+        if slot := slot_kind(without_none(parameter.annotation)):
+            given[argument] = {'type': SIMPLEST[slot.name]}
+        elif parameter.default is parameter.empty and argument not in kind.wired:
+            given[argument] = typing.get_args(parameter.annotation)[0]
+    return Part(cls, given, name)
 
 
 def build(kind: Kind, name: str, seed: int = 0, **wired: Any) -> nn.Module:

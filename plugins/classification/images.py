@@ -20,9 +20,6 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 # What Pillow's readers raise at files that are cut or no images.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, KeyError)
-# TIFF's tag that says whether 0 is white.
-_PHOTOMETRIC = 262
-
 _HUGE = (Image.DecompressionBombError, MemoryError)
 
 
@@ -49,8 +46,11 @@ def read_image(path: str | Path, frame: int = 0) -> np.ndarray:
     if kind == 'npy':
         return _array(_load(path), path, frame)
     with _opened(path, frame) as image:
+        # Of 8 bits, Pillow itself turns over a TIFF in which 0 is white.
+        inverted = image.mode.startswith('I;16') and _photometric(image) == 0
         try:
-            return _pixels(ImageOps.exif_transpose(image), path)
+            pixels = _pixels(ImageOps.exif_transpose(image), path)
+            return 1 - pixels if inverted else pixels
         except _BROKEN as error:
             raise _unreadable(path, error) from error
         except _HUGE as error:
@@ -144,14 +144,17 @@ def _opened(path: Path, frame: int) -> Image.Image:
     return image
 
 
+def _photometric(image: Image.Image) -> int | None:
+    """TIFF's tag that is 0 where 0 is white."""
+    return getattr(image, 'tag_v2', {}).get(262)
+
+
 def _pixels(image: Image.Image, path: Path) -> np.ndarray:
     mode = image.mode
     if mode in ('1', 'L') and 'transparency' not in image.info:
         return np.asarray(image, dtype=np.float32) / np.float32(255 if mode == 'L' else 1)
     if mode.startswith('I;16'):
-        pixels = np.asarray(image).astype(np.float32) / np.float32(65535)
-        # Of 8 bits, Pillow itself turns over a TIFF in which 0 is white.
-        return 1 - pixels if getattr(image, 'tag_v2', {}).get(_PHOTOMETRIC) == 0 else pixels
+        return np.asarray(image).astype(np.float32) / np.float32(65535)
     if mode in ('I', 'F'):
         return _unit(np.asarray(image), path)
     if 'transparency' in image.info or mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La'):

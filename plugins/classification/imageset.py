@@ -140,7 +140,7 @@ class ImageSet(LabelledImages):
             problems = dict(zip(found, threads.map(problem, found), strict=True))
         bad = {self.pool[p].id: text for p, text in problems.items() if text is not None}
         if bad:
-            told = [f'  {name}: {text}' for name, text in list(bad.items())[:NAMED]]
+            told = [f'  {text}' for text in list(bad.values())[:NAMED]]
             if len(bad) > NAMED:
                 told.append(f'  and {len(bad) - NAMED} more')
             counted = f'{len(bad)} of {len(found)} images of {self.part} cannot be read'
@@ -177,31 +177,36 @@ class ImageSet(LabelledImages):
             'view': view,
             'attributes': dict(record.attributes),
         }
+        sample: dict[str, Any] = {'labels': labels, 'meta': meta}
         if self.features is not None:
-            features = self.features(self.positions[index], view)
-            return {'features': features, 'labels': labels, 'meta': meta}
-        return {
-            'image': self.pool_image(self.positions[index], view),
-            'labels': labels,
-            'meta': meta,
-        }
+            sample['features'] = self.features(self.positions[index], view)
+        if self.features is None or not self.features.complete:
+            sample['image'] = self.pool_image(self.positions[index], view)
+        return sample
 
     def pool_image(self, position: int, view: int | None = None) -> Tensor:
-        """One image (C, size, size) in [0, 1]: of a view, or of a new draw where it is None.
+        """The image (C, size, size) in [0, 1] at a position of the pool: one of its views, or a new
+        draw where `view` is None. One that cannot be read is black where such are skipped: no part
+        has it.
 
         Raises:
             DataError: it cannot be read.
         """
         record = self.pool[position]
-        image, boxes = self._fixed(position)
-        if not self.steps.drawn:
-            return image
-        if view is None:
-            seed = int(torch.randint(2**62, ()))
-        else:
-            seed = seeding.derive(0, 'view', record.id, view)
-        sample = {'image': image, 'boxes': boxes, 'labels': self._labels(record)}
-        return self.steps.draw(sample, seed)
+        try:
+            image, boxes = self._fixed(position)
+        except DataError:
+            if self.on_error == 'stop':
+                raise
+            return torch.zeros(self.channels, self.size, self.size)
+        if self.steps.drawn:
+            if view is None:
+                seed = int(torch.randint(2**62, ()))
+            else:
+                seed = seeding.derive(0, 'view', record.id, view)
+            sample = {'image': image, 'boxes': boxes, 'labels': self._labels(record)}
+            image = self.steps.draw(sample, seed)
+        return image.expand(self.channels, -1, -1)
 
     def marked(self, position: int) -> Tensor | None:
         pixels, boxes = self.read(position)
@@ -219,17 +224,24 @@ class ImageSet(LabelledImages):
         return {name: record.index(name, task.classes) for name, task in self.tasks.items()}
 
     def _fixed(self, position: int) -> tuple[Tensor, tuple[Box, ...]]:
-        """An image after the steps that are always the same, and what boxes it still has."""
+        """An image after the steps that are always the same, grey (1, H, W) or colour, and the
+        boxes that it still has."""
         kept = self._kept.get(position)
         if kept is not None:
-            return kept[0].expand(self.channels, -1, -1), kept[1]
+            return kept
         pixels, boxes = self.read(position)
-        image = torch.from_numpy(np.array(to_channels(pixels, self.channels)))  # (C, H, W)
-        sample = self.steps.start(image, boxes, self._labels(self.pool[position]))
+        if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
+            pixels = pixels[..., 0]
+        # Grey is repeated only after the last transform.
+        channels = self.channels if pixels.ndim == 3 else 1
+        image = torch.from_numpy(np.array(to_channels(pixels, channels)))  # (C, H, W)
+        record = self.pool[position]
+        try:
+            sample = self.steps.start(image, boxes, self._labels(record))
+        except DataError as error:
+            raise DataError(f'{record.path or record.id}: {error}') from error
         image, boxes = sample['image'], sample.get('boxes', ())
-        # Grey is kept once.
-        grey = all(torch.equal(image[0], other) for other in image[1:])
-        self._keep(position, image[:1].clone() if grey else image, boxes)
+        self._keep(position, image, boxes)
         return image, boxes
 
     def _keep(self, position: int, image: Tensor, boxes: tuple[Box, ...]) -> None:

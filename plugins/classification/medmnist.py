@@ -42,7 +42,7 @@ class MedMNIST(ImageSet):
         official = SplitSpec(by='column', column='part', val=0)
         super().__init__(tasks, split=split or official, **options)
         self.path = data_path(file)
-        arrays = _arrays(self.path)
+        arrays = read_arrays(self.path)
         self._images = np.concatenate([arrays[f'{part}_images'] for part in PARTS])
         records: list[Record] = []
         for part in PARTS:
@@ -59,7 +59,12 @@ class MedMNIST(ImageSet):
         return hashlib.sha256(self._images[position].tobytes()).hexdigest()[:16]
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """`PART_images` (n, H, W) or (n, H, W, 3), uint8, and `PART_labels` (n, tasks), int64.
+
+    Raises:
+        DataError: the file is no such archive.
+    """
     names = [f'{part}_{what}' for part in PARTS for what in ('images', 'labels')]
     try:
         with np.load(path, allow_pickle=False) as archive:

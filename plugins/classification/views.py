@@ -24,7 +24,8 @@ FITS = ('squash', 'pad', 'crop')
 
 
 class ImageTransform(Transform):
-    """A transform of an image (C, H, W), float32 in [0, 1], which it leaves in that range.
+    """A transform of an image (C, H, W), float32 in [0, 1], which it leaves in that range. Grey is
+    one channel, and repeated after the last transform where a data set gives three.
 
     It gets and returns a sample with `image`, `labels` (class numbers by task, -1 where missing)
     and, where the image is not fitted to its size yet, `boxes` in pixels. Images are not changed in
@@ -44,15 +45,19 @@ class ImageTransform(Transform):
     def use_counts(self, counts: Mapping[str, Tensor]) -> None:
         """Take in how many images each class (K,) of each task has in the whole data set."""
 
+
+class PixelTransform(ImageTransform):
+    """One that looks at the pixels alone."""
+
     def __call__(self, sample: Sample) -> Sample:
-        return {**sample, 'image': self.apply(sample['image'], sample).clamp(0, 1)}
+        return {**sample, 'image': self.apply(sample['image']).clamp(0, 1)}
 
     @abstractmethod
-    def apply(self, image: Tensor, sample: Sample) -> Tensor:
-        """The image after it (C, H, W); the sample is there to be looked at."""
+    def apply(self, image: Tensor) -> Tensor:
+        """The image after it (C, H, W), which may leave [0, 1]."""
 
 
-class Fitted(ImageTransform):
+class Fitted(PixelTransform):
     """Brings an image to a square.
 
     Args:
@@ -75,7 +80,7 @@ class Fitted(ImageTransform):
         fitted.pop('boxes', None)  # they were of the whole image
         return fitted
 
-    def apply(self, image: Tensor, sample: Sample) -> Tensor:
+    def apply(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
         if self.fit == 'crop':
             image = F.center_crop(image, [min(height, width)] * 2)
