@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 
 from plugins.classification.metrics import by_task
 from plugins.classification.predictions import Predictions, from_rows
-from plugins.classification.scores.calibration import fit_temperature
+from plugins.classification.scores.calibration import TEMPERATURES, fit_temperature
 from plugins.classification.scores.thresholds import HALF, Rule, choose_threshold
 from plugins.classification.system import Classifier
 from toolkit.errors import ToolkitError
@@ -18,6 +18,10 @@ from toolkit.registry import HOOKS
 
 if TYPE_CHECKING:
     from toolkit.engine.runner import Runner
+
+DEFAULTS = f'temperature 1 and threshold {HALF} are kept'
+# Beyond these, the best one may lie outside of what is considered.
+LOWEST, HIGHEST = TEMPERATURES[0] * 1.001, TEMPERATURES[1] / 1.001
 
 
 @HOOKS.register
@@ -73,7 +77,7 @@ class Calibrate(Hook):
         measured = by_task(runner.val_loop.evaluator)
         for name in system.tasks:
             if name not in measured:
-                self._say(runner, name, 'val_evaluator has no ClinicalMetrics of it')
+                self._say(runner, name, f'val_evaluator has no ClinicalMetrics of it; {DEFAULTS}')
 
     def before_val_epoch(self, runner: Runner) -> None:
         system = _classifier(runner)
@@ -102,11 +106,16 @@ class Calibrate(Hook):
         few = {name: count for name, count in counts.items() if count < self.min_samples}
         if few:
             found = ', '.join(f'{count} of {name}' for name, count in few.items())
-            return None, f'found {found} in validation, {self.min_samples} of each class needed'
+            return None, (
+                f'found {found} in validation, {self.min_samples} of each class needed; {DEFAULTS}'
+            )
         assert labelled.logits is not None
         temperature = fit_temperature(labelled.logits, labels) if self.temperature else 1.0
+        why = ''
+        if self.temperature and not LOWEST < temperature < HIGHEST:
+            why = f'the temperature is at the end of its range, {temperature:g}'
         if labelled.positive is None:
-            return (temperature, None), ''
+            return (temperature, None), why
         probability = _as_the_system(labelled.logits, temperature)[:, labelled.positive]
         try:
             cut = choose_threshold(
@@ -114,13 +123,13 @@ class Calibrate(Hook):
             )
         except ValueError as error:
             return (temperature, HALF), f'{error}; the threshold stays {HALF}'
-        return (temperature, cut), ''
+        return (temperature, cut), why
 
     def _say(self, runner: Runner, task: str, why: str) -> None:
         """Say it, once for each reason."""
         if (task, why) not in self._said:
             self._said.add((task, why))
-            runner.say(f'task {task!r} is not calibrated: {why}')
+            runner.say(f'Calibrate, task {task!r}: {why}')
 
 
 def _as_the_system(logits: np.ndarray, temperature: float) -> np.ndarray:

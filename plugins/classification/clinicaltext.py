@@ -45,8 +45,8 @@ def markdown(record: Mapping[str, Any]) -> str:
 def _of_task(task: Mapping[str, Any]) -> Iterator[str]:
     counts = task['counts']
     yield (
-        f'{counts["all_images"]} images: {counts["images"]} of {counts["patients"]} patients with '
-        f'a label, {counts["missing_labels"]} without.'
+        f'{counts["images"]} images of {counts["patients"]} patients have a label, '
+        f'{counts["missing_labels"]} images have none.'
     )
     yield from _grid(
         ['class', 'images', 'patients'],
@@ -84,7 +84,9 @@ def _of_task(task: Mapping[str, Any]) -> Iterator[str]:
         [[name, *row] for name, row in zip(task['classes'], task['confusion'])],
     )
     found = task['calibration']
-    yield from ['', '### Calibration', '', f'ECE over {found["binning"]}.']
+    yield from ['', '### Calibration', '']
+    note = f'ECE over {found["binning"]}; it is too high with few samples, in resamples even more.'
+    yield note + (' Slope 1 and intercept 0 are best.' if 'slope' in found['before'] else '')
     yield from _grid(
         ['', 'before temperature', 'after'],
         [[n, cell(found['before'][n]), cell(found['after'][n])] for n in found['before']],

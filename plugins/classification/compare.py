@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from plugins.classification.clinical import number
 from plugins.classification.metrics import ClinicalMetrics, Level
@@ -85,7 +82,7 @@ class Compare(Verb):
         )
         if arguments.json is not None:
             files.write(arguments.json, json.dumps(found, indent=1, allow_nan=False) + '\n')
-        _print(found)
+        print(text(found))
         return 0
 
 
@@ -289,46 +286,47 @@ def _delong(name: str, items: list[list[Predictions]]) -> dict[str, float] | Non
     return {'low': found.low, 'high': found.high, 'p': found.p}
 
 
-def _print(found: Mapping[str, Any]) -> None:
-    of = (
-        f'{found["patients"]} patients'
-        if found['level'] == 'patient'
-        else (f'{found["items"]} images of {found["patients"]} patients')
-    )
-    console = Console(highlight=False)
+def text(found: Mapping[str, Any]) -> str:
+    """A comparison as aligned text."""
+    of = f'{found["patients"]} patients'
+    if found['level'] == 'image':
+        of = f'{found["items"]} images of {of}'
+    lines = []
     for side in ('a', 'b'):
         runs = found[side]
         mean = f' (mean of {len(runs)} runs)' if len(runs) > 1 else ''
-        console.print(f'{side.upper()}: {escape(", ".join(runs))}{mean}', soft_wrap=True)
-    console.print(f'task {found["task"]}, {of}; differences are A less B')
-    table = Table(box=None, pad_edge=False)
-    for column, justify in (
-        ('value', 'left'),
-        ('better', 'left'),
-        *((text, 'right') for text in ('A', 'B', 'difference', '95 % interval', 'p', 'DeLong p')),
-    ):
-        table.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+        lines.append(f'{side.upper()}: {", ".join(runs)}{mean}')
+    lines.append(f'task {found["task"]}, {of}; differences are A less B')
+    cells = [['value', 'better', 'A', 'B', 'difference', '95 % interval', 'p', "p of DeLong's"]]
     for name, value in found['values'].items():
-        delong_p = (value.get('delong') or {}).get('p')
-        table.add_row(
-            escape(name),
-            value['better'],
-            _shown(value['a']),
-            _shown(value['b']),
-            _shown(value['difference'], '+.4f'),
-            '-' if value['low'] is None else f'[{value["low"]:+.4f}, {value["high"]:+.4f}]',
-            _shown(value['p'], '.3g'),
-            '' if 'delong' not in value else _shown(delong_p, '.3g'),
+        low, high = value['low'], value['high']
+        cells.append(
+            [
+                name,
+                value['better'],
+                _shown(value['a']),
+                _shown(value['b']),
+                _shown(value['difference'], '+.4f'),
+                '-' if low is None else f'[{low:+.4f}, {high:+.4f}]',
+                _shown(value['p'], '.3g'),
+                _shown((value['delong'] or {}).get('p'), '.3g') if 'delong' in value else '',
+            ]
         )
-    console.print(table)
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines += [
+        '  '.join(
+            c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in cells
+    ]
     for name, value in found['values'].items():
         if value.get('why'):
-            console.print(f'{escape(name)} is not defined: {escape(value["why"])}')
-    console.print(
-        f'intervals and p: paired bootstrap by patient, {found["resamples"]} resamples; p is not '
-        'corrected for the number of values. Research use only.',
-        soft_wrap=True,
+            lines.append(f'{name} is not defined: {value["why"]}')
+    lines.append(
+        f'interval and p: paired bootstrap by patient, {found["resamples"]} resamples; p is not '
+        'corrected for the number of values. Research use only.'
     )
+    return '\n'.join(lines)
 
 
 def _shown(value: float | None, form: str = '.4f') -> str:

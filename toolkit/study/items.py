@@ -37,12 +37,15 @@ def item_values(run: RunResult, metric: str) -> ItemValues | None:
 
 
 def _candidates(rows: dict[str, list[Row]], metric: str) -> Iterator[tuple[list[Row], str]]:
-    """Where the metric may come from: `key.column` of several values, or the column of a key."""
+    """Where the metric may come from: `key.column` of several values, or the one column of a key
+    that holds numbers. Of several columns, one may have the mean that was reported by chance."""
     for key, found in rows.items():
         if not found:
             continue
         if metric == key:
-            yield from ((found, column) for column in found[0])
+            columns = [column for column, value in found[0].items() if _number(value)]
+            if len(columns) == 1:
+                yield found, columns[0]
         elif metric.startswith(f'{key}.'):
             yield found, metric[len(key) + 1 :]
 

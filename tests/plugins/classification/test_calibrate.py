@@ -139,7 +139,7 @@ def test_too_little_to_choose_by(tmp_path: Path, capsys: pytest.CaptureFixture[s
     result = train(clinical.run(**changes), tmp_path / 'run')
     assert stored(tmp_path / 'run') == {'temperature_pathology': 1, 'threshold_pathology': 0.5}
     said = capsys.readouterr().out
-    assert said.count("task 'pathology' is not calibrated: found 0 of malignant in validation") == 1
+    assert said.count("Calibrate, task 'pathology': found 0 of malignant in validation") == 1
     # What the best is to be chosen by was never defined, and that is said too, once.
     assert result.best is None
     assert said.count('save_best: pathology.AUC is not defined') == 1
@@ -148,7 +148,7 @@ def test_too_little_to_choose_by(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_task_that_is_not_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     metrics = {'pathology': clinical.tree()['val_evaluator']['metrics']['pathology']}
     train(clinical.run(val_evaluator={'metrics': metrics}), tmp_path / 'run')
-    assert "'kind' is not calibrated: val_evaluator has no Clin" in capsys.readouterr().out
+    assert "Calibrate, task 'kind': val_evaluator has no Clin" in capsys.readouterr().out
     assert stored(tmp_path / 'run')['temperature_kind'] == 1
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from plugins.classification.clinical import Settings, group_of, task_summary
 from plugins.classification.clinicalreport import ClinicalReport
@@ -207,3 +211,25 @@ def test_what_is_refused(tmp_path: Path, tested: Path) -> None:
             )
     finally:
         del METRICS._module_dict['MeanLogit']
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_run(tested: Path, tmp_path: Path) -> None:
+    (tmp_path / 'run.yaml').write_text(
+        yaml.safe_dump(clinical.tree(custom_hooks={**HOOKS, **REPORT}))
+    )
+    best = str(tested / 'checkpoints' / 'best.pth')
+    for world in (1, 2):
+        done = subprocess.run(
+            [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', str(world)]
+            + ['-m', 'toolkit', 'test', str(tmp_path / 'run.yaml'), '--checkpoint', best]
+            + ['--work-dir', str(tmp_path / str(world))],
+            capture_output=True,
+            text=True,
+            timeout=180,
+            env={**os.environ, 'PYTHONPATH': str(Path(__file__).parents[3])},
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.count('more in') == 1
+    one, two = (json.loads((tmp_path / w / 'clinical.json').read_text()) for w in '12')
+    assert one == two
