@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from plugins.classification.scores.calibration import BINS
 from plugins.classification.tasks import Task
 
 GRID = np.linspace(0, 1, 101)  # of false positive rates, and of recalls, at which bands are given
-BINS = 10  # of equal width between probabilities of 0 and 1
 POINTS = 400  # of a curve, at most
 LEVEL = (2.5, 97.5)
 _CELLS = 4_000_000  # samples x resamples that are worked on at once

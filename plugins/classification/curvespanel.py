@@ -48,40 +48,26 @@ class ClassifierCurves(Panel):
         """The charts, and the matrices of as many variants as the budget allows; None without
         numbers."""
         variants, notes = _variants(runs)
+        variants = [variant for variant in variants if variant.runs]
         tasks = list(dict.fromkeys(t for v in variants for run in v.runs for t in run['tasks']))
         if not tasks:
             return Rendered('', tuple(notes)) if notes else None
-        data = {task: _task(task, variants) for task in tasks}
-        text = json.dumps(data, ensure_ascii=False, separators=(',', ':')).replace('<', '\\u003c')
-        chart = (
-            _CHART.format(data=text, tasks=_options(tasks))
-            if any(task['classes'] for task in data.values())
-            else ''
-        )
-        tables: list[str] = []
+        chart, count = _chart(tasks, variants, budget // 2)
+        if count < len(variants):
+            notes.append(f'Curves of {count} of {len(variants)} variants are shown, to save room.')
         room = budget - len(chart.encode()) - 2000
+        tables = ''
         for task in tasks:
-            shown = [v for v in variants if v.of(task)]
-            parts = [_matrix(variant, task) for variant in shown]
-            kept = []
-            for part in parts:
-                room -= len(part.encode())
-                if room < 0:
-                    break
-                kept.append(part)
-            if len(kept) < len(parts):
-                notes.append(
-                    f'{task}: confusion matrices of {len(kept)} of {len(parts)} variants are shown.'
-                )
+            html, kept = _matrices(task, [v for v in variants if v.of(task)], room)
+            room -= len(html.encode())
+            tables += html
             if kept:
-                tables.append(
-                    f'<h3>{escape(task)}: confusion</h3><div class="matrices">{"".join(kept)}</div>'
-                )
+                notes.append(kept)
         caption = (
             '<p class="legend">True classes in rows, decided ones in columns; counts over all runs '
             'of a variant, shaded by the share of the row. Research use only.</p>'
         )
-        return Rendered(chart + ''.join(tables) + caption, tuple(notes))
+        return Rendered(chart + tables + caption, tuple(notes))
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -170,11 +156,45 @@ def _reliability(variant: Variant, task: str) -> dict[str, Any]:
     return told
 
 
+def _chart(tasks: Sequence[str], variants: Sequence[Variant], budget: int) -> tuple[str, int]:
+    """The chart of as many variants as the bytes allow, and of how many it is."""
+    count = len(variants)
+    while count:
+        shown = [task for task in tasks if any(v.of(task) for v in variants[:count])]
+        data = {task: _task(task, variants[:count]) for task in shown}
+        if not any(task['classes'] for task in data.values()):
+            return '', len(variants)  # a test of one class has no curves
+        text = json.dumps(data, ensure_ascii=False, separators=(',', ':'))
+        chart = _CHART.format(data=text.replace('<', '\\u003c'), tasks=_options(shown))
+        if len(chart.encode()) <= budget:
+            return chart, count
+        count //= 2
+    return '', 0
+
+
 # -- showing ---------------------------------------------------------------------------------------
 
 
 def _look(variant: Variant) -> dict[str, Any]:
     return {'label': variant.label, **chartlib.look(variant.place)}
+
+
+def _matrices(task: str, variants: Sequence[Variant], room: int) -> tuple[str, str]:
+    """The confusion matrices of a task, and a note where not all of them have room."""
+    kept: list[str] = []
+    for variant in variants:
+        part = _matrix(variant, task)
+        room -= len(part.encode())
+        if room < 0:
+            break
+        kept.append(part)
+    note = ''
+    if len(kept) < len(variants):
+        note = f'{task}: confusion matrices of {len(kept)} of {len(variants)} variants are shown.'
+    if not kept:
+        return '', note
+    matrices = f'<div class="matrices">{"".join(kept)}</div>'
+    return f'<h3>{escape(task)}: confusion</h3>{matrices}', note
 
 
 def _matrix(variant: Variant, task: str) -> str:

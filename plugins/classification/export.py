@@ -36,7 +36,9 @@ class Export(Verb):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument('--run', type=Path, required=True, metavar='D', help='of the training')
+        parser.add_argument(
+            '--run', dest='run_dir', type=Path, required=True, metavar='D', help='folder of a run'
+        )
         parser.add_argument(
             '--checkpoint', help="'best', 'last' or a path (default: best where there is one)"
         )
@@ -47,14 +49,17 @@ class Export(Verb):
         from toolkit.engine.assembly import build_system
 
         _check(arguments.output)
-        config, run, weights = commands.trained(None, [], arguments.run, arguments.checkpoint, [])
+        config, run, weights = commands.trained(
+            None, [], arguments.run_dir, arguments.checkpoint, []
+        )
         if weights is None:
-            raise ToolkitError(f'{arguments.run} has no checkpoint; train it first')
+            raise ToolkitError(f'{arguments.run_dir} has no checkpoint; train it first')
         with config.placing():
             system = build_system(run)
             if not isinstance(system, Classifier):
                 raise ToolkitError(
-                    f'{arguments.run} trains a {type(system).__name__}; export writes a Classifier'
+                    f'{arguments.run_dir} trains a {type(system).__name__}, and export writes a '
+                    'Classifier'
                 )
             checkpoint.load_weights(system, weights)
             loader = run.test_dataloader

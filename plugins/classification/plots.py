@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from plugins.classification.curves import GRID
+from plugins.classification.scores.calibration import BINS
 
 INK, PAPER, MUTED, RULE = '#1c1b19', '#fcfbf8', '#67635b', '#d8d3c7'
 PALETTE = ('#0072b2', '#d55e00', '#00875f', '#b95c94', '#c98a00', '#3d9fdc', '#1c1b19')
@@ -165,7 +166,7 @@ def reliability_figure(numbers: Numbers, task: str) -> Figure:
         )
         lower.set(xlabel=told['of'], ylabel='images')
         upper.grid(color=RULE, lw=0.6)
-        _head(figure, task, numbers, '; 10 bins of equal width')
+        _head(figure, task, numbers, f'; {BINS} bins of equal width')
     return figure
 
 

@@ -94,15 +94,12 @@ def test_one_patient_with_each_class_leaves_no_interval_where_none_can_be_drawn(
 
 
 def test_reliability_by_hand():
-    probabilities = np.array([[0.95, 0.05], [0.92, 0.08], [0.3, 0.7], [0.0, 1.0]])
+    probabilities = np.array([[0.95, 0.05], [0.94, 0.06], [0.28, 0.72], [0.0, 1.0]])
     labels = np.array([0, 1, 1, 1])
     found = curves.reliability(probabilities, labels, 1)
-    assert [(b['low'], b['n'], b['so']) for b in found['bins']] == [
-        (0, 2, 0.5),
-        (0.7, 1, 1),
-        (0.9, 1, 1),
-    ]
-    assert found['ECE'] == pytest.approx((2 * abs(0.065 - 0.5) + 0.3 + 0) / 4, abs=1e-4)
+    told = [(round(b['low'] * 15), b['said'], b['so'], b['n']) for b in found['bins']]
+    assert told == [(0, 0.055, 0.5, 2), (10, 0.72, 1, 1), (14, 1, 1, 1)]
+    assert found['ECE'] == pytest.approx((2 * abs(0.055 - 0.5) + 0.28 + 0) / 4, abs=1e-4)
     sure = curves.reliability(probabilities, labels, None)
     assert sum(b['n'] for b in sure['bins']) == 4
     assert sure['bins'][-1]['so'] == pytest.approx(2 / 3, abs=1e-4)
