@@ -162,7 +162,8 @@ def _boxed(system: Classifier, image: Image.Image, position: int | None) -> Imag
         marked = system.tested.marked(position)
     if marked is None:
         return image
-    mask = Image.fromarray((marked.numpy() >= 0.5).astype(np.uint8) * 255).resize(image.size)
+    mask = Image.fromarray((marked.numpy() >= 0.5).astype(np.uint8) * 255)
+    mask = mask.resize(image.size, Image.Resampling.NEAREST)
     outer = np.asarray(mask.filter(ImageFilter.MaxFilter(OUTLINE)))
     framed = np.asarray(image).copy()
     framed[outer != np.asarray(mask)] = FRAME

@@ -13,7 +13,8 @@ from torch import nn
 
 from plugins.classification.explain import as_map, attention_maps, grad_cam
 from plugins.classification.heads import LinearHead
-from plugins.classification.pictures import overlaid, pixels
+from plugins.classification.imagefiles import ManifestImages
+from plugins.classification.pictures import FRAME, overlaid, pixels
 from plugins.classification.system import Classifier
 from tests.plugins.classification.patches import (
     SIDE,
@@ -23,6 +24,7 @@ from tests.plugins.classification.patches import (
     classifier,
     draw,
     patch,
+    save,
 )
 from toolkit.interfaces import Backbone
 
@@ -161,6 +163,27 @@ def test_pictures_of_an_item(tmp_path, cached):
     assert image.reshape(4, 80, 4, 80, 3).mean((1, 3, 4)).argmax() == 4 * row + column
     assert cells[3 - row, 3 - column] < 0.05 * cells.max()
     assert sorted(p.suffix for p in tmp_path.iterdir()) == ['.json'] + ['.png'] * 6
+
+
+def test_boxes_are_framed_where_the_fitted_image_has_them(tmp_path):
+    manifest = save(tmp_path / 'data', 6)
+    system = classifier()
+    for fit in ('squash', 'pad'):
+        data = ManifestImages(str(manifest), TASKS, size=SIDE, fit=fit)
+        system.prepare({'test': data}, device=torch.device('cpu'))
+        sample = data[4]
+        batch = {'image': sample['image'][None], 'meta': [sample['meta']]}
+        with torch.no_grad():
+            outputs = system.predict(batch)
+        system.pictures(outputs, batch, 0, tmp_path / fit, 'x')
+        shown = np.asarray(Image.open(tmp_path / fit / 'x-image.png'))
+        framed = (shown == FRAME).all(-1)
+        down, across = np.nonzero(framed)
+        row, column = patch(4 % 3)
+        # The patch is 80 pixels wide here, and the frame lies around it.
+        assert (down.min(), down.max()) == (80 * row - 2, 80 * row + 81)
+        assert (across.min(), across.max()) == (80 * column - 2, 80 * column + 81)
+        assert not framed[80 * row : 80 * row + 80, 80 * column : 80 * column + 80].any()
 
 
 def test_maps_over_images_of_any_channels():
