@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,18 +26,21 @@ class Table(NamedTuple):
     rows: list[tuple[int, list[str]]]
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, expected: Sequence[str]) -> Table:
     """Read a CSV or, by its name's end, a Parquet file; values are stripped of blanks around them.
 
     Rows of Parquet count as lines of the same table in CSV, from 2.
 
+    Args:
+        path: of the file.
+        expected: columns, to be named where it is empty.
     Raises:
         ToolkitError: it is no text in UTF-8, no CSV, no Parquet, or empty; or pyarrow is missing.
     """
-    return _parquet(path) if path.suffix.lower() in ('.parquet', '.pq') else _csv(path)
+    return _parquet(path) if path.suffix.lower() in ('.parquet', '.pq') else _csv(path, expected)
 
 
-def _csv(path: Path) -> Table:
+def _csv(path: Path, expected: Sequence[str]) -> Table:
     try:
         # A spreadsheet's byte order mark is no part of the first column's name.
         with path.open(encoding='utf-8-sig', newline='') as file:
@@ -49,7 +53,7 @@ def _csv(path: Path) -> Table:
     except OSError as error:
         raise ToolkitError(f'{path} cannot be read: {error.strerror}') from error
     if not found:
-        raise ToolkitError(f'{path} is empty; expected a line with the names of the columns')
+        raise ToolkitError(f'{path} is empty; expected the columns {", ".join(expected)}')
     (header, columns), *rows = found
     if len(columns) == 1 and ';' in columns[0]:
         raise ToolkitError(

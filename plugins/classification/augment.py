@@ -134,9 +134,11 @@ class BoxCrop(ImageTransform):
                 'it has no box to crop to; leave it out, or take it whole with `missing: whole`'
             )
         height, width = sample['image'].shape[-2:]
-        x0, y0, x1, y1 = self._around(boxes, height, width)
-        if x0 >= x1 or y0 >= y1:
+        cut = [(a, b, min(c, width), min(d, height)) for a, b, c, d in boxes]
+        inside = tuple(box for box in cut if box[0] < box[2] and box[1] < box[3])
+        if not inside:
             raise DataError(f'its box {boxes[0]} lies outside of its {width} x {height} pixels')
+        x0, y0, x1, y1 = self._around(inside, height, width)
         moved = tuple((a - x0, b - y0, c - x0, d - y0) for a, b, c, d in boxes)
         return {**sample, 'image': sample['image'][:, y0:y1, x0:x1], 'boxes': moved}
 

@@ -71,7 +71,8 @@ def image_size(path: str | Path, frame: int = 0) -> tuple[int, int]:
         return _array(_load(path), path, frame, check=False).shape[:2]
     with _opened(path, frame) as image:
         width, height = image.size
-        turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientations 5 to 8 lie on their side
+        # The class's own: that of PNG decodes the image. Orientations 5 to 8 lie on their side.
+        turned = Image.Image.getexif(image).get(0x0112, 1) >= 5
         return (width, height) if turned else (height, width)
 
 

@@ -103,7 +103,7 @@ class _Reader:
         self.columns = dict(columns)
 
     def read(self) -> Manifest:
-        table = read_table(self.path)
+        table = read_table(self.path, (*COLUMNS, *self.tasks))
         self.source = self._sources(table)
         self._stop()
         rows = []

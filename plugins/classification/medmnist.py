@@ -67,9 +67,10 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """
     names = [f'{part}_{what}' for part in PARTS for what in ('images', 'labels')]
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f'{path} is no .npz')
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f'{path} is no .npz')
+        with archive:
             lacking = [name for name in names if name not in archive]
             if lacking:
                 raise DataError(

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from plugins.classification.records import Record
 from toolkit import files
-from toolkit.errors import DataError, MissingDataError, ToolkitError
+from toolkit.datafiles import data_path
+from toolkit.errors import DataError, ToolkitError
 
 FORMAT = 1
 Fold = Mapping[str, Sequence[str]]  # ids by part
 
 
 def digest_of(records: Sequence[Record]) -> str:
-    """A hash of what a split depends on: ids, patients, centres and labels, in any order."""
-    told = sorted((r.id, r.patient, r.centre, sorted(r.labels.items())) for r in records)
+    """A hash of what keeps a split honest: which images there are, and whom they show.
+
+    Labels are not part of it, as data sets may name them otherwise than the manifest does.
+    """
+    told = sorted((record.id, record.patient) for record in records)
     return hashlib.sha256(json.dumps(told, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -60,7 +63,7 @@ def read_split(path: str | Path, records: Sequence[Record], fold: int) -> dict[s
         DataError: an id that the data do not have or that is in two places, a patient in two
             parts, a file that was edited, or of other data than these.
     """
-    file = _located(path)
+    file = data_path(path)
     folds, digest, made_of = _parsed(file)
     if fold >= len(folds):
         raise ToolkitError(f'{file} has {len(folds)} folds, and fold {fold} (from 0) is asked for')
@@ -90,8 +93,8 @@ def read_split(path: str | Path, records: Sequence[Record], fold: int) -> dict[s
         new = sorted(known.keys() - {i for one in folds for ids in one.values() for i in ids})
         found = f' (new: {", ".join(new[:3])}{" ..." if len(new) > 3 else ""})' if new else ''
         raise DataError(
-            f'{file} was made of other images, patients, centres or labels than these{found}; '
-            f'restore them, or {again}, which may move images from one part to another'
+            f'{file} was made of other images or patients than these{found}; name ids and patients '
+            f'as they were (`columns`), or {again}, which may move images from part to part'
         )
     return part_of
 
@@ -118,12 +121,3 @@ def _parsed(file: Path) -> tuple[list[dict[str, list[str]]], tuple[str, str], st
 def _digest(record: Mapping[str, Any]) -> str:
     told = {key: value for key, value in record.items() if key != 'digest'}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-
-
-def _located(path: str | Path) -> Path:
-    path = Path(path).expanduser()
-    root = os.environ.get('TOOLKIT_DATA')
-    for candidate in ([Path(root) / path] if root else []) + [path]:
-        if candidate.is_file():
-            return candidate
-    raise MissingDataError(f'no file of splits {path}; `toolkit folds MANIFEST` writes one')

@@ -18,8 +18,8 @@ def share_out(
     """The part of each image: groups stay whole, and every label has its share in each part.
 
     The label with the fewest groups left is dealt first, its largest groups before the others, each
-    to the part that lacks most of it. Where as few groups are left as parts have none of a label,
-    those parts get them, so that no part goes without while there are groups enough.
+    to the part that lacks most of it for its share. Where as few groups are left as parts have none
+    of a label, those parts get them, so that no part goes without while there are groups enough.
 
     Args:
         groups: of each image (N,); images of one stay together.
@@ -60,9 +60,17 @@ def share_out(
         able = parts
         if label is not None and len(waiting[label]) <= len(without[label]):
             able = [part for part in parts if part in without[label]]
-        own = {part: lack[part][label] if label is not None else 0.0 for part in able}
-        # Rounded, so that what differs in the last digit alone counts as equal.
-        best = max(able, key=lambda part: (round(own[part], 9), round(room[part], 9)))
+        lacking = {part: lack[part][label] if label is not None else room[part] for part in able}
+        size = held[number][label] if label is not None else len(units[number])
+        # Where more than half of it is wanted; nowhere, where that part is missed by least.
+        fitting = [part for part in able if lacking[part] >= size / 2] or able
+
+        def want(part: str) -> tuple[float, float]:
+            # By the part's own share, so that a small part gets large groups too. Rounded, so that
+            # what differs in the last digit alone counts as equal.
+            return round(lacking[part] / shares[part], 9), round(room[part] / shares[part], 9)
+
+        best = max(fitting, key=want)
         part_of[number] = best
         room[best] -= len(units[number])
         for key, count in held[number].items():

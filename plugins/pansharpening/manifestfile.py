@@ -1,8 +1,7 @@
-"""A manifest's CSV file, a scene a row: reading and checking it before any image is opened."""
+"""A manifest's table, a scene a row: reading and checking it before any image is opened."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
@@ -17,6 +16,7 @@ from plugins.pansharpening.scene import check_bit_depth
 from plugins.pansharpening.sensors import sensor as sensor_named
 from toolkit.datafiles import data_path
 from toolkit.errors import ToolkitError, did_you_mean
+from toolkit.table import read_table
 
 NEEDED = ('name', 'ms', 'sensor')
 COLUMNS = (
@@ -39,7 +39,7 @@ def read_manifest(path: str | Path, outside: bool = False) -> Manifest:
     """Read a manifest.
 
     Args:
-        path: of the CSV file: absolute, or below $TOOLKIT_DATA, or from here.
+        path: of the CSV or Parquet file: absolute, or below $TOOLKIT_DATA, or from here.
         outside: its paths may leave its folder.
     Raises:
         ToolkitError: with all mistakes, a line each: `FILE:LINE: what is wrong`.
@@ -74,39 +74,26 @@ class _Reader:
 
     def _lines(self) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
         """The columns, and each row's line and values by column."""
-        try:
-            # A spreadsheet's byte order mark is no part of the first column's name.
-            with self.path.open(encoding='utf-8-sig', newline='') as file:
-                reader = csv.reader(file, strict=True)
-                found = [(reader.line_num, [v.strip() for v in row]) for row in reader if any(row)]
-        except UnicodeDecodeError as error:
-            raise ToolkitError(f'{self.path} is no text in UTF-8: {error.reason}') from error
-        except csv.Error as error:
-            raise ToolkitError(f'{self.path}:{reader.line_num}: no CSV: {error}') from error
-        if not found:
-            raise ToolkitError(f'{self.path} is empty; expected the columns {", ".join(COLUMNS)}')
-        (first, columns), *rows = found
-        self._check_columns(first, columns)
+        table = read_table(self.path, COLUMNS)
+        self._check_columns(table.header, table.columns)
         lines = []
-        for line, values in rows:
-            if len(values) != len(columns):
-                self._fail(line, f'found {len(values)} values, expected {len(columns)} as columns')
+        for line, values in table.rows:
+            if len(values) != len(table.columns):
+                expected = f'expected {len(table.columns)} as columns'
+                self._fail(line, f'found {len(values)} values, {expected}')
             else:
-                lines.append((line, dict(zip(columns, values, strict=True))))
-        return columns, lines
+                lines.append((line, dict(zip(table.columns, values, strict=True))))
+        return table.columns, lines
 
     def _check_columns(self, line: int, columns: list[str]) -> None:
         missing = [name for name in NEEDED if name not in columns]
-        if len(columns) == 1 and ';' in columns[0]:
-            self._fail(line, 'found one column, named by ";"; values are separated by commas')
-        else:
-            for name in columns:
-                # Columns that nothing here knows are the user's own.
-                near = '' if name in COLUMNS else did_you_mean(name, COLUMNS)
-                if near:
-                    self._fail(line, f'no column is named {name!r}{near}')
-            for name in sorted({name for name in columns if columns.count(name) > 1}):
-                self._fail(line, f'the column {name!r} is there twice')
+        for name in columns:
+            # Columns that nothing here knows are the user's own.
+            near = '' if name in COLUMNS else did_you_mean(name, COLUMNS)
+            if near:
+                self._fail(line, f'no column is named {name!r}{near}')
+        for name in sorted({name for name in columns if columns.count(name) > 1}):
+            self._fail(line, f'the column {name!r} is there twice')
         if missing and not self.problems:
             self._fail(
                 line,

@@ -87,7 +87,9 @@ class TimmBackbone(Backbone):
         self.name, self.trained = model, trained
         self.register_buffer('mean', _by_channel('mean', mean, config.mean, in_channels), False)
         self.register_buffer('std', _by_channel('std', std, config.std, in_channels), False)
+        self.inside = f'{attention!r} after {attention_after}' if attention is not None else ''
         self.model = create(model, in_channels, self.seen, weights, drop_rate, drop_path)
+        _check_patches(self.model, model, self.seen)
         image = (1, in_channels, self.seen, self.seen)
         output, unused = self._probe(image)
         without_unused(self.model, unused)
@@ -96,7 +98,7 @@ class TimmBackbone(Backbone):
         if grad_checkpointing:
             self._checkpoint_gradients()
         if attention is not None:
-            insert(self.model, attention, attention_after, lambda: self._probe(image))
+            insert(self.model, attention, attention_after, lambda: self._probe(image, False))
         elif attention_after is not None:
             raise ValueError('attention_after needs an attention: fill attention')
         self.frozen = not any(p.requires_grad for p in self.parameters())
@@ -127,9 +129,9 @@ class TimmBackbone(Backbone):
             features = model.forward_head(features, pre_logits=True)
         return features
 
-    def _probe(self, image: tuple[int, ...]) -> tuple[object, set[str]]:
+    def _probe(self, image: tuple[int, ...], gradients: bool = True) -> tuple[object, set[str]]:
         try:
-            return run_on_meta(self.model, self._run, image)
+            return run_on_meta(self.model, self._run, image, gradients)
         except Exception as error:  # whatever timm's models say of a size that does not fit them
             text = ' '.join(str(error).split())[:300] or type(error).__name__
             raise ValueError(
@@ -216,7 +218,8 @@ class TimmBackbone(Backbone):
         """A hash of all that decides the features of an image: weights, arguments, timm."""
         digest = hashlib.sha256()
         told = [self.name, timm.__version__, self.features, self.grid, self.size, self.resize]
-        told += [self.in_channels, self.mean.flatten().tolist(), self.std.flatten().tolist()]
+        told += [self.in_channels, self.inside]
+        told += [self.mean.flatten().tolist(), self.std.flatten().tolist()]
         digest.update(json.dumps(told).encode())
         for name, tensor in self.model.state_dict().items():
             digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
@@ -241,6 +244,18 @@ def _norms(model: nn.Module) -> set[str]:
         for name, parameter in module.named_parameters(recurse=False)
         if parameter.ndim == 1
     }
+
+
+def _check_patches(model: nn.Module, name: str, size: int) -> None:
+    patch = getattr(getattr(model, 'patch_embed', None), 'patch_size', None)
+    side = patch[0] if isinstance(patch, (tuple, list)) else patch
+    if isinstance(side, int) and size % side:
+        below, above = size // side * side, (size // side + 1) * side
+        near = f'{below} or {above}' if below else f'{above}'
+        raise ValueError(
+            f'{name} cuts images into patches of {side} px, of which {size} is no multiple; '
+            f'set resize: {near}'
+        )
 
 
 def _own_size(name: str) -> int:

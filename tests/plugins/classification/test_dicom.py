@@ -177,3 +177,30 @@ def test_without_pydicom(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'pydicom', None)
     with pytest.raises(DataError, match=r"pip install 'ablakit\[dicom\]'"):
         read_image(path)
+
+
+def test_a_dataset_takes_the_region_and_moves_its_boxes(tmp_path):
+    from plugins.classification.augment import BoxCrop
+    from plugins.classification.imagefiles import ManifestImages
+    from plugins.classification.tasks import Task
+
+    item = Dataset()
+    item.RegionSpatialFormat = item.RegionDataType = 1
+    item.RegionLocationMinX0, item.RegionLocationMinY0 = 4, 5
+    item.RegionLocationMaxX1, item.RegionLocationMaxY1 = 19, 14
+    pixels = np.random.default_rng(1).integers(0, 256, (20, 30), dtype=np.uint8)
+    write(tmp_path / 'a.dcm', pixels, SequenceOfUltrasoundRegions=[item])
+    (tmp_path / 'm.csv').write_text('image,kind,boxes\na.dcm,x,"6,7,10,11"\n')
+
+    def image(size, **options):
+        data = ManifestImages(
+            str(tmp_path / 'm.csv'), {'kind': Task(('x', 'y'))}, size=size, channels=1, **options
+        )
+        return data.pool_image(0)[0].numpy()
+
+    region = pixels[5:15, 4:20] / 255
+    np.testing.assert_allclose(image(10, region=True, fit='crop'), region[:, 3:13], atol=1e-6)
+    box = {'box': BoxCrop(margin=0)}
+    for taken in (True, False):
+        found = image(4, region=taken, transforms=box)
+        np.testing.assert_allclose(found, pixels[7:11, 6:10] / 255, atol=1e-6)

@@ -137,6 +137,13 @@ def test_shares_of_hold_out_and_validation():
     assert divide(records, SplitSpec(by='holdout', seed=1), TASKS) != parts
 
 
+def test_small_parts_get_large_groups_too():
+    records = drawn(2, patients=300)
+    parts = divide(records, SplitSpec(by='holdout', test=0.2, val=0.15), TASKS)
+    sizes = [len(parts[name]) / len({records[i].patient for i in parts[name]}) for name in PARTS]
+    assert max(sizes) / min(sizes) < 1.25
+
+
 def test_one_task_can_be_stratified_alone():
     records = drawn(3)
     spec = SplitSpec(stratify=('margin',))
@@ -246,10 +253,15 @@ def edit(path, change):
 def test_a_saved_split_is_checked(tmp_path, monkeypatch):
     records = drawn(5, patients=12)
     path, made = saved(tmp_path, records)
-    relabelled = [*records[:-1], record(len(records) - 1, records[-1].patient, 'benign', 'smooth')]
-    assert digest_of(relabelled) != digest_of(records) == digest_of(records[::-1])
-    with pytest.raises(DataError, match='made of other images, patients, centres or labels'):
-        read_split(path, relabelled, 0)
+    other = [*records, record(len(records), 'p0')]
+    assert digest_of(other) != digest_of(records) == digest_of(records[::-1])
+    # One whose patient is another, though no two parts share it.
+    tested = [i for i in made[0].test if records[i].patient == records[made[0].test[0]].patient]
+    moved = list(records)
+    for i in tested:
+        moved[i] = record(i, 'somebody else', 'benign', 'smooth')
+    with pytest.raises(DataError, match='made of other images or patients than these; name ids'):
+        read_split(path, moved, 0)
     with pytest.raises(DataError, match=r'\(new: new\)'):
         read_split(path, [*records, Record('new', patient='new')], 0)
     with pytest.raises(DataError, match=f"the data have no image '{records[0].id}'"):
@@ -280,7 +292,7 @@ def test_a_saved_split_is_checked(tmp_path, monkeypatch):
         path.write_text(text)
         with pytest.raises(ToolkitError, match='is no file of splits'):
             read_split(path, records, 0)
-    with pytest.raises(MissingDataError, match='no file of splits nowhere.json'):
+    with pytest.raises(MissingDataError, match='no file nowhere.json'):
         read_split('nowhere.json', records, 0)
     saved(tmp_path, records)
     monkeypatch.setenv('TOOLKIT_DATA', str(tmp_path))

@@ -149,7 +149,7 @@ def test_rates_fall_with_the_layers_above() -> None:
     assert found['a.high.weight'] == pytest.approx(0.1 * 0.5)
     assert found['b.low.bias'] == pytest.approx(0.1 * 2 * 0.25)
     assert found['a.put_in.weight'] == found['head.weight'] == 0.1
-    keys = {'a': {'layer_decay': 0.5, 'lr_mult': 0.1}, 'b': {'layer_decay': 0.1, 'lr': 3.0}}
+    keys = {'a.': {'layer_decay': 0.5, 'lr_mult': 0.1}, 'b.': {'layer_decay': 0.1, 'lr': 3.0}}
     found = rates(model, {'custom_keys': keys})
     assert found['a.low.weight'] == pytest.approx(0.1 * 0.1 * 0.25)
     assert found['b.high.weight'] == pytest.approx(3.0 * 0.1)

