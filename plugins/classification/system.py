@@ -259,7 +259,7 @@ class Classifier(System):
         """Classify images and write a table of them, and one of their patients.
 
         Args:
-            inputs: as of `plugins.classification.predict.records_of`; empty for the run's own test
+            inputs: as of `plugins.classification.given.records_of`; empty for the run's own test
                 data.
             output: the CSV to write.
             **options: see `predict_images`; `dataset`, a slot of the run's test data, says how

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from plugins.classification.given import records_of
 from plugins.classification.imagefiles import ManifestImages
-from plugins.classification.predict import records_of
 from tests.plugins.classification.patches import (
     SIDE,
     TASKS,
