@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.stats import binomtest
 
 from plugins.classification.metrics import ClinicalMetrics
 from plugins.classification.predictions import Predictions, from_rows
@@ -99,7 +100,12 @@ def _counts(items: Predictions) -> dict[str, Any]:
 def _values(
     metric: ClinicalMetrics, items: Predictions, wanted: Sequence[str], settings: Settings
 ) -> dict[str, dict[str, Any]]:
-    """By name `value`, `low`, `high`, `undefined` and `why`; of an AUC also `delong`."""
+    """By name `value`, `low`, `high`, `undefined` and `why`; of an AUC also `delong`.
+
+    A share that is 0 or 1 is so in every resample, which says nothing of how far it may be off. Its
+    interval is Clopper and Pearson's (Biometrika 26, 1934), of as many trials as patients take part
+    in it: `exact` has their number.
+    """
     scored = metric.scored(items)
     whole = scored.values(wanted)
     drawn = bootstrap.resampled(lambda w: scored.values(wanted, w), _draws(items, settings))
@@ -109,10 +115,25 @@ def _values(
         if (why := scored.why_undefined(name)) != '':
             found[name]['why'] = why
         kind, _, of = name.partition('/')
+        own = items.task.classes.index(of) if of else int(items.positive or 0)
         if kind == 'AUC' and found[name]['value'] is not None:
-            own = items.task.classes.index(of) if of else items.positive
-            found[name]['delong'] = _delong(items, int(own or 0))
+            found[name]['delong'] = _delong(items, own)
+        if found[name]['value'] in (0, 1) and (part := _taking_part(kind, own, items)) is not None:
+            trials = len(np.unique(items.patients[part]))
+            exact = binomtest(trials if found[name]['value'] else 0, trials).proportion_ci()
+            found[name] |= {'low': float(exact.low), 'high': float(exact.high), 'exact': trials}
     return found
+
+
+def _taking_part(kind: str, own: int, items: Predictions) -> np.ndarray | None:
+    """Which samples (N,) a share is of; None for a value that is no share of samples."""
+    return {
+        'sensitivity': items.labels == own,
+        'specificity': items.labels != own,
+        'PPV': items.decisions == own,
+        'NPV': items.decisions != own,
+        'accuracy': np.ones(len(items), dtype=bool),
+    }.get(kind)
 
 
 def _draws(items: Predictions, settings: Settings) -> Any:

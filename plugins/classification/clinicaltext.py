@@ -35,7 +35,8 @@ def markdown(record: Mapping[str, Any]) -> str:
         '',
         f'Intervals: {record["interval"]}, {record["resamples"]} resamples, seed {record["seed"]}'
         + (', stratified by class' if record['stratified'] else '')
-        + '. A value that is not defined is a dash, with the reason.',
+        + '. Where a share is 0 or 1, which no resample changes, it is the exact one of as many '
+        'patients (Clopper and Pearson). A value that is not defined is a dash, with the reason.',
     ]
     for name, task in record['tasks'].items():
         lines += ['', f'## {name}', '', *_of_task(task)]
@@ -114,7 +115,7 @@ def _value_tables(values: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     whole = {name: found for name, found in values.items() if '/' not in name}
     if whole:
         yield from _grid(
-            ['value', '95 % interval of it'],
+            ['value', 'estimate [95 % interval]'],
             [[name, cell(found)] for name, found in whole.items()],
         )
     of_class = [name.split('/', 1) for name in values if '/' in name]

@@ -63,11 +63,10 @@ class MLPHead(Head):
 
 @HEADS.register
 class CosineHead(Head):
-    """Cosines between the features and a learned direction for each class, in [-1, 1] times
-    `scale`: the head that LDAM is meant for (Cao et al. 2019, arXiv 1906.07413).
+    """Cosines between the features and a learned direction for each class, times `scale`.
 
-    With scale 1 probabilities are flat until a temperature is chosen on validation data;
-    decisions are the same.
+    The head that LDAM is meant for (Cao et al. 2019, arXiv 1906.07413). With scale 1 probabilities
+    are flat until a temperature is chosen on validation data; decisions are the same.
 
     Args:
         in_channels: D. Wired by the parent.

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from plugins.classification import dicom
-from plugins.classification.images import SUFFIXES, image_size, is_dicom, read_image
+from plugins.classification.images import SUFFIXES, image_size, picture_region, read_image
 from plugins.classification.imageset import ImageSet
 from plugins.classification.manifest import read_manifest
 from plugins.classification.records import Box, Record
@@ -39,7 +38,7 @@ class FileSet(ImageSet):
         record = self.pool[position]
         assert record.path is not None
         pixels = read_image(record.path, record.frame)
-        if self.region and is_dicom(record.path) and (box := dicom.region(record.path)):
+        if self.region and (box := picture_region(record.path)):
             x0, y0, x1, y1 = (int(edge) for edge in box)
             shown = [(a - x0, b - y0, c - x0, d - y0) for a, b, c, d in record.boxes]
             return pixels[y0:y1, x0:x1], tuple(shown)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import struct
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,14 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from plugins.classification import dicom
-from toolkit.errors import DataError, MissingDataError
+from plugins.classification.records import Box
+from toolkit.errors import DataError, MissingDataError, ToolkitError
 
 # Names of files that a folder is searched for.
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp', '.webp', '.npy', '.dcm')
 
 # What luminance is of red, green and blue: ITU-R BT.601, as in Pillow's own conversion.
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-
-# What Pillow's readers raise at files that are cut or no images.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, KeyError)
-_HUGE = (Image.DecompressionBombError, MemoryError)
 
 
 def read_image(path: str | Path, frame: int = 0) -> np.ndarray:
@@ -41,20 +39,16 @@ def read_image(path: str | Path, frame: int = 0) -> np.ndarray:
     """
     path = Path(path)
     kind = _kind(path)
-    if kind == 'dicom':
-        return dicom.read(path, frame)
-    if kind == 'npy':
-        return _array(_load(path), path, frame)
-    with _opened(path, frame) as image:
-        # Of 8 bits, Pillow itself turns over a TIFF in which 0 is white.
-        inverted = image.mode.startswith('I;16') and _photometric(image) == 0
-        try:
+    with _reading(path):
+        if kind == 'dicom':
+            return dicom.read(path, frame)
+        if kind == 'npy':
+            return _array(np.load(path, allow_pickle=False), path, frame)
+        with _opened(path, frame) as image:
+            # Of 8 bits, Pillow itself turns over a TIFF in which 0 is white.
+            inverted = image.mode.startswith('I;16') and _photometric(image) == 0
             pixels = _pixels(ImageOps.exif_transpose(image), path)
             return 1 - pixels if inverted else pixels
-        except _BROKEN as error:
-            raise _unreadable(path, error) from error
-        except _HUGE as error:
-            raise DataError(f'{path} is too large to be read: {error}') from error
 
 
 def image_size(path: str | Path, frame: int = 0) -> tuple[int, int]:
@@ -65,15 +59,31 @@ def image_size(path: str | Path, frame: int = 0) -> tuple[int, int]:
     """
     path = Path(path)
     kind = _kind(path)
-    if kind == 'dicom':
-        return dicom.size(path, frame)
-    if kind == 'npy':
-        return _array(_load(path), path, frame, check=False).shape[:2]
-    with _opened(path, frame) as image:
-        width, height = image.size
-        # The class's own: that of PNG decodes the image. Orientations 5 to 8 lie on their side.
-        turned = Image.Image.getexif(image).get(0x0112, 1) >= 5
-        return (width, height) if turned else (height, width)
+    with _reading(path):
+        if kind == 'dicom':
+            return dicom.size(path, frame)
+        if kind == 'npy':
+            values = np.load(path, mmap_mode='r', allow_pickle=False)
+            return _array(values, path, frame, check=False).shape[:2]
+        with _opened(path, frame) as image:
+            width, height = image.size
+            # The class's own: that of PNG decodes the image. Orientations 5 to 8 lie on their side.
+            turned = Image.Image.getexif(image).get(0x0112, 1) >= 5
+            return (width, height) if turned else (height, width)
+
+
+def picture_region(path: str | Path) -> Box | None:
+    """Of DICOM, the largest region that an ultrasound scanner has marked as picture, (x0, y0, x1,
+    y1) in pixels; None where none is marked, and for other kinds of files.
+
+    Raises:
+        DataError: as of `image_size`.
+    """
+    path = Path(path)
+    if _kind(path) != 'dicom':
+        return None
+    with _reading(path):
+        return dicom.region(path)
 
 
 def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
@@ -117,32 +127,39 @@ def _kind(path: Path) -> str:
     return 'npy' if start.startswith(b'\x93NUMPY') or path.suffix == '.npy' else 'pillow'
 
 
-# -- Pillow --------------------------------------------------------------------------------------
-
-
-def _opened(path: Path, frame: int) -> Image.Image:
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Name the file in what goes wrong inside."""
     try:
-        image = Image.open(path)
+        yield
+    except ToolkitError:
+        raise
     except UnidentifiedImageError as error:
         raise DataError(
             f'{path} is no image that can be read, or is cut; expected PNG, JPEG, TIFF, BMP, WebP, '
             '.npy or DICOM'
         ) from error
-    except _BROKEN as error:
-        raise _unreadable(path, error) from error
-    except _HUGE as error:
+    except (Image.DecompressionBombError, MemoryError) as error:
         raise DataError(f'{path} is too large to be read: {error}') from error
-    frames = getattr(image, 'n_frames', 1)
-    if not 0 <= frame < frames:
-        image.close()
-        raise no_frame(path, frame, frames)
-    if frame:
-        try:
+    except Exception as error:  # decoders raise whatever they stumble over in a damaged file
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f'{path} cannot be read: {cause}; it may be cut: copy it again or leave it out'
+        ) from error
+
+
+# -- Pillow --------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _opened(path: Path, frame: int) -> Iterator[Image.Image]:
+    with Image.open(path) as image:
+        frames = getattr(image, 'n_frames', 1)
+        if not 0 <= frame < frames:
+            raise no_frame(path, frame, frames)
+        if frame:
             image.seek(frame)
-        except _BROKEN as error:
-            image.close()
-            raise _unreadable(path, error) from error
-    return image
+        yield image
 
 
 def _photometric(image: Image.Image) -> int | None:
@@ -168,21 +185,7 @@ def _on_black(colour: np.ndarray) -> np.ndarray:
     return colour[..., :3] * colour[..., 3:]
 
 
-def _unreadable(path: Path, error: BaseException) -> DataError:
-    cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DataError(
-        f'{path} cannot be read: {cause}; it may be cut: copy it again or leave it out'
-    )
-
-
 # -- arrays --------------------------------------------------------------------------------------
-
-
-def _load(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode='r', allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise _unreadable(path, error) from error
 
 
 def _array(values: np.ndarray, path: Path, frame: int, check: bool = True) -> np.ndarray:

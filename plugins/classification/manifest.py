@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plugins.classification.cells import frame_number, in_pixels, read_boxes
+from plugins.classification.columns import COLUMNS, Columns, Values, find, mistakes
 from plugins.classification.images import image_size
-from plugins.classification.records import Box, Record
+from plugins.classification.records import Record
 from plugins.classification.tasks import Task
 from toolkit.datafiles import data_path
-from toolkit.errors import DataError, ToolkitError, did_you_mean, nearest
+from toolkit.errors import DataError, ToolkitError, did_you_mean
 from toolkit.table import Table, read_table
 
-# What a manifest may say of an image besides its labels; every other column is an attribute.
-COLUMNS = ('image', 'id', 'patient', 'centre', 'frame', 'boxes', 'relative_boxes')
-# Between the boxes of one image.
-SEPARATOR = ';'
 # Mistakes that are told one by one; a wrong folder makes as many as there are rows.
 TOLD = 40
-
-Values = Mapping[str, Mapping[str, str | None]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ class Manifest:
 def read_manifest(
     path: str | Path,
     tasks: Mapping[str, Task],
-    columns: Mapping[str, str | None] | None = None,
+    columns: Columns | None = None,
     values: Values | None = None,
     outside: bool = False,
 ) -> Manifest:
@@ -87,7 +82,7 @@ class _Reader:
         self,
         path: Path,
         tasks: Mapping[str, Task],
-        columns: Mapping[str, str | None],
+        columns: Columns,
         values: Values,
         outside: bool,
     ) -> None:
@@ -99,8 +94,9 @@ class _Reader:
         }
         self.problems: list[str] = []
         self._beside: dict[Path, list[str]] = {}
-        self._check_arguments(columns)
         self.columns = dict(columns)
+        if problems := mistakes(columns, self.values, tasks):
+            raise ToolkitError('\n'.join(problems))
 
     def read(self) -> Manifest:
         table = read_table(self.path, (*COLUMNS, *self.tasks))
@@ -130,68 +126,11 @@ class _Reader:
 
     # -- columns -------------------------------------------------------------------------------
 
-    def _check_arguments(self, columns: Mapping[str, str | None]) -> None:
-        problems = []
-        known = (*COLUMNS, *self.tasks)
-        for task in self.tasks:
-            if task in COLUMNS:
-                problems.append(f'a task cannot be named {task!r}, which is a column of its own')
-        for name in columns:
-            if name not in known:
-                problems.append(
-                    f'columns: {name!r} is neither a task nor known{did_you_mean(name, known)}; '
-                    f'there are: {", ".join(known)}'
-                )
-        for task, named in self.values.items():
-            if task not in self.tasks:
-                near = did_you_mean(task, self.tasks)
-                problems.append(f'values: there is no task {task!r}{near}')
-                continue
-            classes = self.tasks[task].classes
-            for text, name in named.items():
-                if name is not None and name not in classes:
-                    problems.append(
-                        f'values: {text!r} of {task} is {name!r}, which is no class'
-                        f'{did_you_mean(str(name), classes)}; there are: {", ".join(classes)}'
-                    )
-        if problems:
-            raise ToolkitError('\n'.join(problems))
-
     def _sources(self, table: Table) -> dict[str, str]:
         """The file's column for each that is known and there, and for each task."""
-        found = table.columns
-        for name in sorted({name for name in found if found.count(name) > 1}):
-            self._fail(table.header, f'the column {name!r} is there twice')
-        source = {}
-        for name in (*COLUMNS, *self.tasks):
-            wanted = self.columns.get(name, name)
-            if wanted in found:
-                source[name] = wanted
-            elif name in self.columns and wanted is not None:
-                self._fail(
-                    table.header,
-                    f'no column {wanted!r} for {name}{did_you_mean(wanted, found)}; found '
-                    f'{", ".join(found)}',
-                )
-            elif name == 'image' or name in self.tasks:
-                what = f'for the task {name!r}' if name in self.tasks else "'image'"
-                self._fail(
-                    table.header,
-                    f'no column {what}{did_you_mean(name, found)}; found {", ".join(found)}; name '
-                    f'one by `columns: {{{name}: COLUMN}}`',
-                )
-        for name in COLUMNS:
-            # A patient that is overlooked lets a split leak, so what is nearly it is asked about.
-            if name not in source and name not in self.columns:
-                free = [column for column in found if column not in source.values()]
-                for column in _very_near(name, free):
-                    self._fail(
-                        table.header,
-                        f'is the column {column!r} meant as {name!r}? Say so by `columns: '
-                        f'{{{name}: {column}}}`, or that it is not by `columns: {{{name}: null}}`',
-                    )
-        if 'boxes' in source and 'relative_boxes' in source:
-            self._fail(table.header, 'found boxes and relative_boxes; keep one of them')
+        source, problems = find(table.columns, self.columns, self.tasks)
+        for problem in problems:
+            self._fail(table.header, problem)
         return source
 
     # -- rows ----------------------------------------------------------------------------------
@@ -200,14 +139,18 @@ class _Reader:
         before = len(self.problems)
         given = {name: cells[column] for name, column in self.source.items()}
         path = self._file(line, given['image'])
-        frame = self._value(line, 'frame', given.get('frame', ''), _frame, 0)
+        frame = self._value(line, 'frame', given.get('frame', ''), frame_number, 0)
         labels = {task: label for task in self.tasks if (label := self._label(line, task, given))}
-        boxes = self._value(line, 'boxes', given.get('boxes', ''), _boxes, ())
+        boxes = self._value(line, 'boxes', given.get('boxes', ''), read_boxes, ())
         if relative := given.get('relative_boxes', ''):
-            boxes = self._value(line, 'relative_boxes', relative, _boxes, ())
+            boxes = self._value(line, 'relative_boxes', relative, read_boxes, ())
             if boxes and len(self.problems) == before:
                 boxes = self._value(
-                    line, 'relative_boxes', relative, lambda _: _scaled(boxes, path, frame), ()
+                    line,
+                    'relative_boxes',
+                    relative,
+                    lambda _: in_pixels(boxes, *image_size(path, frame)),
+                    (),
                 )
         if len(self.problems) > before:
             return None
@@ -327,41 +270,3 @@ class _Reader:
 def _file_of(record: Record) -> tuple[str, int]:
     # By the file itself, so that a link to it counts as it.
     return os.path.realpath(record.path or ''), record.frame
-
-
-def _very_near(name: str, columns: list[str]) -> list[str]:
-    stems = [column for column in columns if column.lower() in (f'{name}_id', f'{name}id')]
-    return stems or [column for column in nearest(name, columns, 1) if _alike(name, column)]
-
-
-def _alike(name: str, column: str) -> bool:
-    shorter, longer = sorted((name, column.lower()), key=len)
-    return len(longer) - len(shorter) <= 1 and column[0].lower() == name[0]
-
-
-def _frame(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError(f'expected a whole number from 0, found {text!r}')
-    return int(text)
-
-
-def _boxes(text: str) -> tuple[Box, ...]:
-    boxes = []
-    for part in text.split(SEPARATOR):
-        try:
-            x0, y0, x1, y1 = (float(number) for number in part.split(','))
-        except ValueError:
-            raise ValueError(f'expected x0,y0,x1,y1, found {part!r}') from None
-        # NaN fails it too.
-        if not (0 <= x0 < x1 < math.inf and 0 <= y0 < y1 < math.inf):
-            raise ValueError(f'expected 0 <= x0 < x1 and 0 <= y0 < y1, found {part!r}')
-        boxes.append((x0, y0, x1, y1))
-    return tuple(boxes)
-
-
-def _scaled(boxes: tuple[Box, ...], path: Path, frame: int) -> tuple[Box, ...]:
-    """Boxes in parts of an image -> in its pixels."""
-    if any(edge > 1 for box in boxes for edge in box):
-        raise ValueError(f'expected parts from 0 to 1, found {max(map(max, boxes)):g}')
-    height, width = image_size(path, frame)
-    return tuple((x0 * width, y0 * height, x1 * width, y1 * height) for x0, y0, x1, y1 in boxes)

@@ -174,5 +174,5 @@ def describe(value: Any) -> Any:
         return hashlib.sha256(
             repr((array.dtype, array.shape)).encode() + array.tobytes()
         ).hexdigest()
-    public = {k: v for k, v in vars(value).items() if not k.startswith('_')}
+    public = {k: v for k, v in getattr(value, '__dict__', {}).items() if not k.startswith('_')}
     return [type(value).__qualname__, describe(public)] if public else type(value).__qualname__

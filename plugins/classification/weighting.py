@@ -40,8 +40,11 @@ class FixedWeights(TaskWeighting):
 
 @TASK_WEIGHTINGS.register
 class UncertaintyWeights(TaskWeighting):
-    """exp(-s) L + s / 2 for each task, s being a learned log variance (Kendall et al. 2018, arXiv
-    1705.07115, eq. 10). The second term is logged as `uncertainty_TASK`, which is log sigma.
+    """Each task by a learned uncertainty: exp(-s) L + s / 2, s being a log variance.
+
+    Kendall et al. 2018, arXiv 1705.07115, eq. 10. The second term is logged as `uncertainty_TASK`,
+    which is log sigma. Weight decay pulls s to 0; `custom_keys: {log_variance: {decay_mult: 0}}` of
+    `optim_wrapper.paramwise_cfg` keeps it out.
 
     Args:
         tasks: their names. Wired by the system.
@@ -66,8 +69,10 @@ class UncertaintyWeights(TaskWeighting):
 
 @TASK_WEIGHTINGS.register
 class DynamicWeightAverage(TaskWeighting):
-    """Tasks whose loss falls more slowly count more (Liu et al. 2019, arXiv 1803.10704, eq. 7):
-    lambda_k = K softmax_k(r_k / T), r_k being the loss of the last epoch by that of the one before.
+    """Tasks whose loss falls more slowly count more.
+
+    lambda_k = K softmax_k(r_k / T), r_k being the loss of the last epoch by that of the one before
+    (Liu et al. 2019, arXiv 1803.10704, eq. 7).
 
     A task's loss of an epoch is the mean over its labelled samples, of all processes; an epoch
     without any leaves its pace as it was. In the first two epochs every lambda is 1. All of it is

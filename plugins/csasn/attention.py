@@ -16,8 +16,10 @@ Order = Literal['channel-first', 'spatial-first', 'parallel']
 
 @ATTENTIONS.register
 class ChannelAttention(Attention):
-    """F times sigmoid(W2 relu(W1 avg F) + W2 relu(W1 max F)), avg and max over all places
-    (Woo et al. 2018, CBAM, arXiv 1807.06521, eq. 2). Of a vector both are the vector itself.
+    """Channels weighed by what their means and maxima over all places say.
+
+    F times sigmoid(W2 relu(W1 avg F) + W2 relu(W1 max F)) (Woo et al. 2018, CBAM, arXiv 1807.06521,
+    eq. 2). Of a vector both are the vector itself.
 
     Args:
         in_channels: C. Wired by the parent.
@@ -53,8 +55,10 @@ class ChannelAttention(Attention):
 
 @ATTENTIONS.register
 class SpatialAttention(Attention):
-    """F times sigmoid(conv[mean F; max F]), mean and max over the channels (CBAM, eq. 3). Of a
-    vector it is one gate for the whole image.
+    """Places weighed by what the mean and the maximum over channels around them say.
+
+    F times sigmoid(conv[mean F; max F]) (CBAM, eq. 3). Of a vector it is one gate for the whole
+    image.
 
     Args:
         kernel: side of the convolution, odd.
@@ -90,8 +94,8 @@ class CascadedAttention(Attention):
         in_channels: C. Wired by the parent.
         channel: the one over channels; None leaves it out.
         spatial: the one over places; None leaves it out.
-        order: 'channel-first' is the paper's name for it, 'spatial-first' the other way round;
-            'parallel' gives both the features as they come and takes the mean of the two.
+        order: 'channel-first' as in the paper; 'spatial-first' the other way round; 'parallel'
+            gives both the features as they come and takes the mean of the two.
         residual: add the features as they came.
     Shape: as its parts' -> the same.
     Raises:

@@ -17,8 +17,9 @@ Norm = Literal['layer', 'batch']
 
 @NECKS.register
 class ResidualMultiscale(Neck):
-    """Parallel paths Linear-Norm-GELU-Dropout of several widths, each brought to one width by a
-    linear layer, put together, plus a linear skip from the input.
+    """Parallel paths of several widths, plus a linear skip: CSASN's classifier, used as trunk.
+
+    A path is Linear-Norm-GELU-Dropout and a linear layer that brings it to the common width.
 
     Args:
         in_channels: D. Wired by the parent.

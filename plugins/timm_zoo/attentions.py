@@ -9,7 +9,7 @@ import torch
 from timm.layers import get_attn
 from torch import Tensor, nn
 
-from toolkit.errors import did_you_mean
+from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.interfaces import Attention
 from toolkit.registry import ATTENTIONS
 
@@ -60,14 +60,14 @@ class _Layer(Attention):
 
     def forward(self, features: Tensor) -> Tensor:
         if features.ndim != 4:
-            raise ValueError(
+            raise ToolkitError(
                 f'{type(self).__name__} works on maps (B, C, H, W), found {tuple(features.shape)}'
             )
         try:
             return self.layer(features)  # (B, C, H, W)
         except AssertionError as error:
             height, width = features.shape[2:]
-            raise ValueError(
+            raise ToolkitError(
                 f"timm's {type(self.layer).__name__} does not fit maps of {height} x {width}: its "
                 'block_size must divide both sides'
             ) from error
@@ -191,7 +191,7 @@ class TimmAttention(_Layer):
     | cbam, lcbam | CBAM, Woo et al., ECCV 2018; a lighter one of timm |
     | coord, scoord | coordinate attention, Hou et al., CVPR 2021, arXiv 2103.02907; simpler |
     | ela | efficient local attention, Xu and Wan, 2024, arXiv 2403.01123 |
-    | strip | strip attention |
+    | strip | gates from strip pooling, Hou et al., CVPR 2020, arXiv 2003.13328 |
     | sk | selective kernels, Li et al., CVPR 2019, arXiv 1903.06586 |
     | splat | split attention (ResNeSt), Zhang et al., 2020, arXiv 2004.08955 |
     | lambda | lambda layer with a local context, Bello, ICLR 2021, arXiv 2102.08602 |
@@ -208,7 +208,8 @@ class TimmAttention(_Layer):
         options: what else the layer takes, by timm's names.
     Shape: (B, C, H, W) -> (B, C, H, W).
     Raises:
-        ValueError: an option that the layer does not take, or channels that it cannot divide.
+        ValueError: an option that the layer does not take.
+        ToolkitError: in a forward, a map whose sides its blocks do not divide.
     Source: the papers above, in Wightman, "PyTorch Image Models", 2019,
         github.com/huggingface/pytorch-image-models, timm/layers.
     """

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from plugins.timm_zoo.layout import layout_of, run_on_meta, without_unused
 from plugins.timm_zoo.models import create, pretrained_config
 from plugins.timm_zoo.stages import Attended, insert
+from toolkit.errors import ToolkitError
 from toolkit.interfaces import Attention, Backbone
 from toolkit.registry import BACKBONES, Slot
 
@@ -57,6 +58,7 @@ class TimmBackbone(Backbone):
     Raises:
         ValueError: an unknown model, weights that are not there or do not fit, or what this model
             does not have.
+        ToolkitError: in a forward, images of another size than a model with positions is for.
     Source: Wightman, "PyTorch Image Models", 2019, github.com/huggingface/pytorch-image-models.
     """
 
@@ -109,9 +111,10 @@ class TimmBackbone(Backbone):
 
     def forward(self, image: Tensor) -> Tensor:
         if self.fixed and self.resize is None and image.shape[-2:] != (self.size, self.size):
-            raise ValueError(
+            raise ToolkitError(
                 f'{self.name} was laid out for images of {self.size} x {self.size} px, found '
-                f'{image.shape[-2]} x {image.shape[-1]}'
+                f'{image.shape[-2]} x {image.shape[-1]}: make the sizes of model and data the '
+                'same, or set resize'
             )
         if self.resize is not None:
             image = F.interpolate(image, (self.resize,) * 2, mode='bilinear', antialias=True)

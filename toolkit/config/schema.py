@@ -49,7 +49,8 @@ class ClipGrad:
 
 @dataclass
 class OptimWrapper:
-    """The optimizer, gradient accumulation and clipping; `paramwise_cfg` as in mmengine."""
+    """The optimizer, gradient accumulation and clipping; `paramwise_cfg` as in mmengine, and
+    `layer_decay` (see `toolkit.engine.optim.param_groups`)."""
 
     optimizer: Slot[Optimizer]
     accumulative_counts: int = 1

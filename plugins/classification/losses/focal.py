@@ -26,8 +26,10 @@ def focal(logits: Tensor, labels: Tensor, gamma: float, weights: Tensor | None) 
 
 @LOSSES.register
 class Focal(WeightedLoss):
-    """Cross entropy times (1 - p)^gamma: what is already right counts less (Lin et al. 2017, arXiv
-    1708.02002, eq. 4, over a softmax of K classes). Its alpha are the class weights.
+    """Cross entropy times (1 - p)^gamma: what is already right counts less.
+
+    Lin et al. 2017, arXiv 1708.02002, eq. 4, over a softmax of K classes; alpha are the class
+    weights.
 
     Args:
         num_classes: K. Wired by the system.

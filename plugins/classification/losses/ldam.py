@@ -15,9 +15,10 @@ from toolkit.registry import LOSSES
 
 @LOSSES.register
 class LDAM(WeightedLoss):
-    """Cross entropy in which a label's logit is lowered by a margin, larger for rarer classes
-    (Cao et al. 2019, arXiv 1906.07413, eq. 13): s (z_y - m_y) against s z of the others, with
-    m_c = max_margin (min n / n_c)^(1/4).
+    """Cross entropy in which a label's logit is lowered by a margin, larger for rarer classes.
+
+    s (z_y - m_y) against s z of the others, with m_c = max_margin (min n / n_c)^(1/4) (Cao et al.
+    2019, arXiv 1906.07413, eq. 13).
 
     LDAM-DRW, as published, is `class_weights: effective`, `beta: 0.9999` and `from_epoch` at four
     fifths of the training. It is meant for logits that are cosines, `CosineHead`; those of a

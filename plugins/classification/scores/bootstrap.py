@@ -79,9 +79,10 @@ def draws(
         rows = min(step, resamples - start)
         times = np.zeros((rows, count))
         for group in groups:
-            times[:, group] = generator.multinomial(
-                len(group), np.full(len(group), 1 / len(group)), rows
-            )
+            drawn = generator.integers(0, len(group), (rows, len(group)))
+            drawn += len(group) * np.arange(rows)[:, None]
+            found = np.bincount(drawn.ravel(), minlength=rows * len(group))
+            times[:, group] = found.reshape(rows, -1)
         yield times[:, whose]
 
 

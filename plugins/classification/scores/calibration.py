@@ -12,6 +12,8 @@ BINS = 15
 TEMPERATURES = (0.05, 20.0)  # those that are considered
 # A slope beyond this is that of classes that a probability separates: there is no finite one.
 STEEPEST = 100.0
+# Newton's steps square the error: after one that is this small it is one of rounding.
+CLOSE = 1e-7
 SMALLEST = float(np.finfo(np.float64).eps)  # a probability below counts as this
 
 
@@ -83,33 +85,42 @@ def calibration_line(
     """
     x = logit(np.clip(probability, SMALLEST, 1 - SMALLEST))  # (N,)
     drawn = np.ones(len(x)) if weights is None else weights
-    slope = _slope(x, positive, drawn)
-    shift = np.zeros(drawn.shape[:-1])
     both = _both(positive, drawn)
+    start = (0.0, 0.0)
+    if weights is not None and len(x):
+        # Resamples are near to the whole.
+        whole = _slope(x, positive, np.ones(len(x)), start)
+        start = tuple(float(value) for value in whole) if np.isfinite(whole).all() else start
+    slope, _ = _slope(x, positive, drawn, start)
+    shift = np.zeros(drawn.shape[:-1])
     for _ in range(50):
         risk = expit(x + shift[..., None])
         step = ratio((drawn * (positive - risk)).sum(-1), (drawn * risk * (1 - risk)).sum(-1))
         step = np.clip(np.where(both, np.nan_to_num(step), 0), -2, 2)
         shift = shift + step
-        if np.all(np.abs(step) < 1e-10):
+        if np.all(np.abs(step) < CLOSE):
             break
-    return slope, np.where(both, shift, np.nan)
+    return np.where(both, slope, np.nan), np.where(both, shift, np.nan)
 
 
-def _slope(x: np.ndarray, positive: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """Newton's method in slope and intercept, for all sets of weights at once."""
-    middle = ratio(drawn @ x, drawn.sum(-1))[..., None]
-    centred = x - np.nan_to_num(middle)  # (..., N)
-    spread = np.sqrt(ratio((drawn * centred**2).sum(-1), drawn.sum(-1)))[..., None]
-    varies = np.nan_to_num(spread) > 1e-12
-    scaled = centred / np.where(varies, spread, 1)
-    a, b = np.zeros(drawn.shape[:-1]), np.zeros(drawn.shape[:-1])
+def _slope(
+    x: np.ndarray, positive: np.ndarray, drawn: np.ndarray, start: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Slope and intercept of a logistic regression on x by Newton's method, for all sets of weights
+    at once; NaN where there is no finite best one."""
+    middle = np.nan_to_num(ratio(drawn @ x, drawn.sum(-1)))  # (...)
+    centred = x - middle[..., None]  # (..., N)
+    spread = np.sqrt(np.nan_to_num(ratio((drawn * centred**2).sum(-1), drawn.sum(-1))))
+    varies = spread > 1e-12
+    spread = np.where(varies, spread, 1)
+    scaled = centred / spread[..., None]
+    a, b = start[1] + start[0] * middle, start[0] * spread
     for _ in range(50):
         risk = expit(a[..., None] + b[..., None] * scaled)
         rest, curve = drawn * (positive - risk), drawn * risk * (1 - risk)
         ga, gb = rest.sum(-1), (rest * scaled).sum(-1)
-        haa, hab = curve.sum(-1), (curve * scaled).sum(-1)
-        hbb = (curve * scaled**2).sum(-1)
+        bent = curve * scaled
+        haa, hab, hbb = curve.sum(-1), bent.sum(-1), (bent * scaled).sum(-1)
         determinant = haa * hbb - hab**2
         safe = determinant > 1e-12
         bottom = np.where(safe, determinant, 1)
@@ -118,11 +129,11 @@ def _slope(x: np.ndarray, positive: np.ndarray, drawn: np.ndarray) -> np.ndarray
         length = np.maximum(np.maximum(np.abs(da), np.abs(db)), 1e-300)
         shorter = np.minimum(1, 3 / length)  # far from the best, a whole step may overshoot
         a, b = a + shorter * da, b + shorter * db
-        if np.all(length < 1e-9):
+        if np.all(length < CLOSE):
             break
-    slope = b / np.where(varies, spread, 1)[..., 0]
-    defined = _both(positive, drawn) & varies[..., 0] & safe & (length < 1e-6)
-    return np.where(defined & (np.abs(slope) < STEEPEST), slope, np.nan)
+    slope = b / spread
+    defined = varies & safe & (length < 1e-3) & (np.abs(slope) < STEEPEST)
+    return np.where(defined, slope, np.nan), np.where(defined, a - slope * middle, np.nan)
 
 
 def _both(positive: np.ndarray, drawn: np.ndarray) -> np.ndarray:

@@ -144,6 +144,10 @@ def test_what_is_not_defined_says_why() -> None:
     assert found['values']['sensitivity']['value'] == 0.5
     assert found['patients'] is None  # each has one image
     json.dumps(found, allow_nan=False)
+    # All of the four that are called positive are.
+    assert found['values']['PPV']['exact'] == 4
+    assert found['values']['PPV']['low'] == pytest.approx(0.025 ** (1 / 4))
+    assert found['values']['PPV']['high'] == 1
     empty = summary([row(0, -1, 0.5)])
     assert empty['values']['accuracy']['why'] == 'nothing has a label'
     texts = markdown(

@@ -178,6 +178,28 @@ def test_a_cut_file_is_named(tmp_path_factory, name, share):
         read_image(folder / name)
 
 
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('name', ['a.png', 'a.tif', 'a.npy'])
+@settings(max_examples=20, deadline=None)
+@given(places=st.lists(st.tuples(st.floats(0, 0.99), st.integers(0, 255)), max_size=4))
+def test_a_damaged_file_is_read_or_named(tmp_path_factory, name, places):
+    path = tmp_path_factory.mktemp('damaged') / name
+    values = np.random.default_rng(2).integers(0, 256, (4, 4), dtype=np.uint8)
+    if name.endswith('npy'):
+        np.save(path, values)
+    else:
+        saved(path.parent, values, name)
+    content = bytearray(path.read_bytes())
+    for place, value in places:
+        content[int(place * len(content))] = value
+    path.write_bytes(content)
+    for read in (read_image, image_size):
+        try:
+            read(path)
+        except DataError as error:
+            assert str(path) in str(error)
+
+
 def test_channels():
     image = np.random.default_rng(3).random((4, 5, 3), dtype=np.float32)
     assert to_channels(image, 3).shape == (3, 4, 5)

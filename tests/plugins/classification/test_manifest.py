@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from plugins.classification.manifest import COLUMNS, read_manifest
+from plugins.classification.columns import COLUMNS
+from plugins.classification.manifest import read_manifest
 from plugins.classification.tasks import Task
 from toolkit.errors import MissingDataError, ToolkitError
 

@@ -34,7 +34,7 @@ def test_uncertainty_by_hand():
     with torch.no_grad():
         weighting.log_variance['shape'].fill_(math.log(4))
     terms = weighting(losses(2.0, 4.0), {'kind': 3, 'shape': 3})
-    assert {name: pytest.approx(float(term)) for name, term in terms.items()} == {
+    assert {name: pytest.approx(term.item()) for name, term in terms.items()} == {
         'kind': 2.0,
         'uncertainty_kind': 0.0,
         'shape': 1.0,

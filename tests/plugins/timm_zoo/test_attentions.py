@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from plugins.timm_zoo.attentions import CBAM, ECA, SE, SimAM, TimmAttention
+from toolkit.errors import ToolkitError
 from toolkit.interfaces import Attention
 
 
@@ -66,5 +67,5 @@ def test_reduction_of_any_layer() -> None:
     ],
 )
 def test_what_does_not_fit(make: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, ToolkitError), match=message):
         make()

@@ -21,6 +21,7 @@ from plugins.timm_zoo.stages import Attended
 from toolkit.bench.cost import cost
 from toolkit.build import Part
 from toolkit.engine.optim import param_groups
+from toolkit.errors import ToolkitError
 
 CNN, VIT = 'test_resnet', 'test_vit'  # timm's own small ones, of 0.4 and 0.3 million parameters
 
@@ -96,7 +97,7 @@ def test_images_of_another_size_are_resized_first() -> None:
 
 
 def test_what_a_model_was_laid_out_for_is_said() -> None:
-    with pytest.raises(ValueError, match='laid out for images of 32 x 32 px, found 64 x 64'):
+    with pytest.raises(ToolkitError, match='laid out for images of 32 x 32 px, found 64 x 64'):
         backbone()(image(size=64))
     assert backbone(CNN, 64)(image(size=96)).shape == (2, 96, 3, 3)
 
