@@ -227,6 +227,8 @@ def _limits(
 ) -> Iterator[str]:
     """What the run's files show to be weak; each line is a fact of theirs."""
     found = []
+    if (status := record.get('status')) != 'finished':
+        found.append(f'The run is not finished: its status is {status}.')
     data = {k: v for k, v in (record.get('data') or {}).items() if v}
     for one, other in (('train', 'test'), ('val', 'test'), ('train', 'val')):
         if data.get(one) is not None and data.get(one) == data.get(other):
