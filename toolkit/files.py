@@ -12,8 +12,8 @@ from toolkit.errors import RunError
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def write(path: Path, text: str) -> None:
-    """Write a text file whole or not at all.
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all; text as UTF-8.
 
     Raises:
         RunError: it cannot be written.
@@ -21,7 +21,7 @@ def write(path: Path, text: str) -> None:
     temporary = path.with_name(f'.{path.name}.tmp')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding='utf-8')
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         os.replace(temporary, path)
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -109,9 +109,10 @@ class System(nn.Module, ABC):
 
         Args:
             inputs: what followed `--input`, each a path or `name=path`; empty for the run's own
-                test data, which `options['dataset']` then holds.
+                test data.
             output: where to write.
-            **options: `device`; `context`, made around each computation for the run's precision;
+            **options: `dataset`, a slot that builds the run's test data, None where it has none;
+                `device`; `context`, made around each computation for the run's precision;
                 `say`, which is told a line for the user; what the command line was given.
         Returns:
             The files written.

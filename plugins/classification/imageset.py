@@ -208,6 +208,18 @@ class ImageSet(LabelledImages):
             image = self.steps.draw(sample, seed)
         return image.expand(self.channels, -1, -1)
 
+    def marked(self, position: int) -> Tensor | None:
+        pixels, boxes = self.read(position)
+        if not boxes:
+            return None
+        mask = torch.zeros(self.channels, *pixels.shape[:2])
+        for box in boxes:
+            x0, y0, x1, y1 = (max(0, round(edge)) for edge in box)
+            mask[:, y0:y1, x0:x1] = 1
+        # A mask goes the way of its image, whatever crops and fits that.
+        sample = self.steps.start(mask, boxes, self._labels(self.pool[position]))
+        return sample['image'].amax(0)
+
     def _labels(self, record: Record) -> dict[str, int]:
         return {name: record.index(name, task.classes) for name, task in self.tasks.items()}
 

@@ -48,6 +48,11 @@ class LabelledImages(Dataset):
         """The image (C, H, W) in [0, 1] at a position of `pool`: one of its views, which is the
         same at every call, or a new draw where `view` is None."""
 
+    def marked(self, position: int) -> Tensor | None:
+        """Where the boxes of an image of `pool` are in its first view, (H, W) from 0 to 1; None
+        where there are none, or it is not known."""
+        return None
+
     @abstractmethod
     def view_key(self) -> str:
         """A hash of all that decides how pixels become an image (files, size, transforms), the

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -109,6 +110,7 @@ class Classifier(System):
         )
         self.task_weighting = task_weighting(tasks=tuple(tasks)) if task_weighting else None
         self.calibration = Calibration(self.tasks)
+        self.tested: LabelledImages | None = None  # whose images pictures show
 
     # -- the engine's modes --------------------------------------------------------------------
 
@@ -172,13 +174,17 @@ class Classifier(System):
             for name, branch in self.branches.items()
         }
 
-    def joint_map(self, features: Mapping[str, Tensor]) -> Tensor:
-        """The joint features before pooling: (B, D, h, w), (B, N, D) or (B, D)."""
+    def join(self, features: Mapping[str, Tensor]) -> Tensor:
+        """The branches' features as one, before the attention on them."""
         refined = {
             name: self.branch_attention[name](x) if name in self.branch_attention else x
             for name, x in features.items()
         }
-        joint = self.neck(refined) if self.neck is not None else next(iter(refined.values()))
+        return self.neck(refined) if self.neck is not None else next(iter(refined.values()))
+
+    def joint_map(self, features: Mapping[str, Tensor]) -> Tensor:
+        """The joint features before pooling: (B, D, h, w), (B, N, D) or (B, D)."""
+        joint = self.join(features)
         return self.attention(joint) if self.attention is not None else joint
 
     def pool(self, joint: Tensor) -> Tensor:
@@ -214,6 +220,7 @@ class Classifier(System):
         if self.cache is not None:
             for role, dataset in datasets.items():
                 keep(self.branches, dataset, self.cache, role=role, **options)
+        self.tested = datasets.get('test')
         train = datasets.get('train')
         if train is None:
             return
@@ -233,6 +240,38 @@ class Classifier(System):
                 loss.start_epoch(epoch)
         if self.task_weighting is not None:
             self.task_weighting.start_epoch(epoch)
+
+    # -- looking and use -----------------------------------------------------------------------
+
+    def pictures(
+        self, outputs: Mapping[str, Any], batch: Batch, index: int, folder: Path, stem: str
+    ) -> None:
+        """The image of one item, with Grad-CAM for each task and the attention's maps over it.
+
+        Raises:
+            RunError: a file cannot be written.
+        """
+        from plugins.classification.pictures import item_pictures
+
+        item_pictures(self, outputs, batch, index, folder, stem)
+
+    def predict_files(self, inputs: Sequence[str], output: Path, **options: Any) -> list[Path]:
+        """Classify images and write a table of them, and one of their patients.
+
+        Args:
+            inputs: as of `plugins.classification.given.records_of`; empty for the run's own test
+                data.
+            output: the CSV to write.
+            **options: see `predict_images`; `dataset`, a slot of the run's test data, says how
+                images are prepared.
+        Returns:
+            The files written.
+        Raises:
+            ToolkitError: inputs that cannot be used.
+        """
+        from plugins.classification.predict import predict_images
+
+        return predict_images(self, inputs, Path(output), **options)
 
     def check_data(self, dataset: Any) -> None:
         """Compare a dataset's tasks and channels with the system's, before any work.

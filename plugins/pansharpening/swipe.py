@@ -101,6 +101,8 @@ def _items(runs: Sequence[PanelRun]) -> tuple[list[Item], list[str]]:
         for path in sorted((run.result.folder / FOLDER).glob('*.json')):
             try:
                 drawn = _read(path)
+                if drawn is None:
+                    continue
             except (OSError, ValueError, KeyError, TypeError) as error:
                 notes.append(f'{run.label}: {path.name} cannot be used: {error}')
                 continue
@@ -117,8 +119,11 @@ def _items(runs: Sequence[PanelRun]) -> tuple[list[Item], list[str]]:
     return list(found.values()), notes
 
 
-def _read(path: Path) -> Item:
+def _read(path: Path) -> Item | None:
+    """What was drawn of an item; None of another task's, whose pictures say their kind."""
     record = json.loads(path.read_text(encoding='utf-8'))
+    if 'kind' in record:
+        return None
     error = record.get('error') or {}
     layers = []
     for layer in record['layers']:

@@ -153,8 +153,9 @@ class Pansharpener(System):
             inputs: a `.mat` file, or the multispectral and the PAN raster (also as `ms=PATH
                 pan=PATH`); empty for the scene of the run's own test data.
             output: the GeoTIFF to write.
-            **options: `dataset`, the run's test data, which gives the scene and the default
-                sensor; `sensor`, a sensor's name; `shard`, as i/n; what else `predict_scene` takes.
+            **options: `dataset`, a slot of the run's test data, which give the scene and the
+                default sensor; `sensor`, a sensor's name; `shard`, as i/n; what else
+                `predict_scene` takes.
         Returns:
             The files written.
         Raises:
@@ -168,7 +169,8 @@ class Pansharpener(System):
             options['shard'] = Shard.parse(options['shard'])
         dataset = options.pop('dataset', None)
         sensor = options.pop('sensor', None)
-        scene = getattr(dataset, 'scene', None)
+        needed = dataset is not None and (not inputs or sensor is None)
+        scene = getattr(dataset(), 'scene', None) if needed else None
         if inputs:
             if sensor is None and scene is None:
                 raise ToolkitError(

@@ -50,7 +50,7 @@ def test(
     plugins: Sequence[str] = (),
 ) -> int:
     """`toolkit test`; prints a table and returns the exit status."""
-    config, run, weights = _trained(name, overrides, run_dir, checkpoint_name, plugins)
+    config, run, weights = trained(name, overrides, run_dir, checkpoint_name, plugins)
     folder = work_dir or run_dir
     if folder is None:
         raise ToolkitError('say where metrics.json goes: --work-dir D')
@@ -77,7 +77,7 @@ def predict(
 ) -> int:
     """`toolkit predict`; returns the exit status. `options` go to the system as they are, those
     that were not given left out."""
-    config, run, weights = _trained(name, overrides, run_dir, checkpoint_name, plugins)
+    config, run, weights = trained(name, overrides, run_dir, checkpoint_name, plugins)
     with config.placing():
         system = build_system(run)
         if weights is not None:
@@ -85,13 +85,12 @@ def predict(
         device = precision.choose_device(run.runtime)
         precision.place(system, run.runtime, device)
         system.eval()
-        needs_data = not inputs or sensor is None
-        loader = run.test_dataloader if needs_data else None
-        dataset = loader.dataset() if loader is not None else None
+        loader = run.test_dataloader
         written = system.predict_files(
             inputs,
             output,
-            dataset=dataset,
+            # Built by who needs it: for files given, the run's own data may be elsewhere.
+            dataset=None if loader is None else loader.dataset,
             sensor=sensor,
             device=device,
             # A thread's own, so that each that computes makes one.
@@ -139,7 +138,7 @@ def table(metrics: dict[str, float | None], directions: dict[str, bool]) -> str:
 # -- from a run's folder or a config to what is run ---------------------------------------------
 
 
-def _trained(
+def trained(
     name: str | None,
     overrides: Sequence[str],
     run_dir: Path | None,

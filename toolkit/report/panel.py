@@ -54,7 +54,11 @@ class Panel(ABC):
         style: CSS, put into the page once. The page's colours are variables: --ink, --paper,
             --muted, --rule, --accent.
         script: JavaScript, run once when the page is complete. It finds the panel's own elements;
-            several studies of a page may have a panel each.
+            several studies of a page may have a panel each. A chart is a
+            `<figure class="chart" data-chart="NAME">` with its data in a
+            `<script type="application/json">` and a `<div class="plot">`: the script sets
+            `charts.NAME = (data, role, plot, tools) => redraw`, which draws it with plotly and the
+            page's tools and returns what draws it again in another theme.
     """
 
     title: ClassVar[str]

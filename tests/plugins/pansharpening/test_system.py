@@ -317,8 +317,8 @@ def test_predict_files_finds_scene_and_sensor(monkeypatch: pytest.MonkeyPatch) -
         lambda model, scene, output, **options: calls.append((scene, output, options)) or [output],
     )
     model, data = system(), dataset(4, 4)
-    assert model.predict_files([], 'out.tif', dataset=data, tile=64) == [Path('out.tif')]
-    model.predict_files(['a.mat'], Path('out.tif'), dataset=data)
+    assert model.predict_files([], 'out.tif', dataset=lambda: data, tile=64) == [Path('out.tif')]
+    model.predict_files(['a.mat'], Path('out.tif'), dataset=lambda: data)
     model.predict_files(['a.mat'], Path('out.tif'), sensor='GE1', device='cpu')
     assert calls == [
         (data.scene, Path('out.tif'), {'tile': 64}),

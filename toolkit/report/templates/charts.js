@@ -1,18 +1,27 @@
 'use strict';
 // Training curves and the trade-off, drawn by plotly.js, which the page carries compressed.
+// What draws the figures of each data-chart, by its name; panels add theirs.
+window.charts = {};
 (async () => {
   const figures = [...document.querySelectorAll('[data-chart]')];
   if (!figures.length) return;
+  Object.assign(window.charts, { curves, trade });
   await unpack();
+  if (document.readyState === 'loading') { // scripts of panels come after this one
+    await new Promise((done) => document.addEventListener('DOMContentLoaded', done));
+  }
 
   const SYMBOL_SIZE = 11;
   const LEGEND_WIDTH = 190, LEGEND_LINE = 20; // pixels of an entry, about
   const SIGNIFICANT = 4;
   const redraws = figures.map((figure) => {
-    const data = JSON.parse(document.getElementById(`${figure.dataset.section}-data`).textContent);
+    const own = figure.querySelector('script[type="application/json"]');
+    const shared = document.getElementById(`${figure.dataset.section}-data`);
+    const data = JSON.parse((own ?? shared).textContent);
     const role = (name) => figure.querySelector(`[data-role="${name}"]`);
     const plot = figure.querySelector('.plot');
-    return (figure.dataset.chart === 'curves' ? curves : trade)(data, role, plot);
+    const tools = { axis, layout, draw, colour, faint, plain, brief, short, narrow };
+    return window.charts[figure.dataset.chart](data, role, plot, tools);
   });
   document.addEventListener('themechange', () => redraws.forEach((redraw) => redraw()));
   // What is on paper is laid out without a resize event.
