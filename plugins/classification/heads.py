@@ -18,18 +18,26 @@ class LinearHead(Head):
         in_channels: D. Wired by the parent.
         num_classes: K. Wired by the parent.
         dropout: share of the features dropped in training, in [0, 1).
+        standardize: bring each feature to mean 0 and variance 1 over the training data first, by a
+            batch norm without parameters, as linear probes of frozen features do: features of
+            different networks are then of one scale.
     Shape: (B, D) -> (B, K).
+    Source: of the batch norm, He et al., "Masked autoencoders are scalable vision learners", CVPR
+        2022, appendix A.1.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, in_channels: int, num_classes: int, dropout: float = 0.0, standardize: bool = False
+    ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
             raise ValueError(f'dropout must be in [0, 1), found {dropout}')
+        self.norm = nn.BatchNorm1d(in_channels, affine=False) if standardize else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(in_channels, num_classes)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.linear(self.dropout(features))  # (B, K)
+        return self.linear(self.dropout(self.norm(features)))  # (B, K)
 
 
 @HEADS.register
