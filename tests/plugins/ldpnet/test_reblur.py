@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.ldpnet.degradation import ChannelGray, ConvReblur
+from plugins.ldpnet.gray import ChannelGray
+from plugins.ldpnet.reblur import ConvReblur
 
 
 @given(
