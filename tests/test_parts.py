@@ -216,6 +216,8 @@ def loss_inputs(bands: int, size: tuple[int, int]) -> dict[str, Tensor]:
         'hrms_gray': image(1, size, seed=9),
         'lrms_up_gray': image(1, size, seed=10),
         'reference': image(bands, size, seed=11),
+        'hrms_low': image(bands, low, seed=12),
+        'hrms_again': image(bands, size, seed=13),
     }
     return {name: tensor.requires_grad_() for name, tensor in images.items()}
 

@@ -38,13 +38,15 @@ def convolve_3x3(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     beside = min(LANES // len(weight), MOST_BESIDE) if len(weight) <= LANES else 1
     height, width = image.shape[-2:]
     channels_last = image.is_contiguous(memory_format=torch.channels_last)
-    if beside < 2 or width % beside or image.device.type != 'cpu' or not channels_last:
+    if beside < 2 or image.device.type != 'cpu' or not channels_last:
         return F.conv2d(image, weight, bias, padding=1)
+    if width % beside:  # zeros, as lie beyond the border anyway
+        image = F.pad(image, (0, beside - width % beside))
     places = [F.pad(weight, (place, beside - 1 - place)) for place in range(beside)]
     wide = F.conv2d(image, torch.cat(places), bias.repeat(beside), (1, beside), 1)
     # As it lies in memory: pixels side by side, the channels of each together.
-    pixels = wide.permute(0, 2, 3, 1).reshape(len(image), height, width, len(weight))
-    return pixels.permute(0, 3, 1, 2)
+    pixels = wide.permute(0, 2, 3, 1).reshape(len(image), height, image.shape[-1], len(weight))
+    return pixels.permute(0, 3, 1, 2)[..., :width]
 
 
 def convolve(

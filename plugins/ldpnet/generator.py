@@ -118,12 +118,16 @@ class Extractor(nn.Module):
         self.relu4 = nn.PReLU()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        first, second = self.conv1.weight, self.conv2.weight
-        if x.shape[1] < self.bands:  # weights of equal bands add up
-            first = first.sum(1, keepdim=True)  # (m/4, 1, 3, 3)
-            own, repeated = second.split([self.conv1.out_channels, self.bands], 1)
-            second = torch.cat([own, repeated.sum(1, keepdim=True)], 1)  # (m/2, m/4 + 1, 3, 3)
-        x1 = self.relu1(convolve_3x3(x, first, self.conv1.bias))  # (B, m/4, H, W)
+        second, repeated = self.conv2.weight, x
+        if x.shape[1] < self.bands:
+            # Weights of equal bands add up. Not in the first convolution: torch convolves images of
+            # so few values by another algorithm, with other rounding in small windows.
+            repeated = x.expand(-1, self.bands, -1, -1)
+            repeated = repeated.contiguous(memory_format=torch.channels_last)
+            own, shared = second.split([self.conv1.out_channels, self.bands], 1)
+            second = torch.cat([own, shared.sum(1, keepdim=True)], 1)  # (m/2, m/4 + 1, 3, 3)
+        x1 = convolve_3x3(repeated, self.conv1.weight, self.conv1.bias)
+        x1 = self.relu1(x1)  # (B, m/4, H, W)
         x2 = torch.cat([x1, x], 1)
         x2 = self.relu2(convolve_3x3(x2, second, self.conv2.bias))  # (B, m/2, H, W)
         x3 = torch.cat([x2, x1], 1)

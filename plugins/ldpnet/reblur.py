@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from plugins.pansharpening.sensors import sensor as sensor_named
 from toolkit.interfaces import Degradation
 from toolkit.registry import DEGRADATIONS
 
+Activation = Literal['identity', 'tanh']
 Kernels = Literal['mixing', 'per_band', 'shared']
 # Share of a kernel's largest tap below which a learned positive tap does not start.
 LEAST_TAP = 1e-6
@@ -49,18 +50,14 @@ class ConvReblur(Degradation):
         kernel_size: int = 21,
         bias: bool = True,
         kernels: Kernels = 'mixing',
-        activation: Literal['identity', 'tanh'] = 'identity',
+        activation: Activation = 'identity',
         method: Method = 'auto',
     ) -> None:
         super().__init__()
         _check_kernel_size(kernel_size)
-        for name, value, choices in (
-            ('kernels', kernels, get_args(Kernels)),
-            ('activation', activation, ('identity', 'tanh')),
-            ('method', method, get_args(Method)),
-        ):
-            if value not in choices:
-                raise ValueError(f'{name} must be one of {", ".join(choices)}, found {value!r}')
+        _check_word('kernels', kernels, Kernels)
+        _check_word('activation', activation, Activation)
+        _check_word('method', method, Method)
         self.bands, self.method, self.activation = bands, method, activation
         channels = 1 if kernels == 'shared' else bands
         groups = 1 if kernels == 'mixing' else channels
@@ -110,8 +107,7 @@ class MTFReblur(Degradation):
     ) -> None:
         super().__init__()
         _check_kernel_size(kernel_size)
-        if method not in get_args(Method):
-            raise ValueError(f'method must be one of {", ".join(get_args(Method))}, found {method!r}')
+        _check_word('method', method, Method)
         gains = sensor_named(sensor).gains(bands)
         kernels = torch.stack([mtf_kernel(gain, ratio, kernel_size) for gain in gains])
         kernels = kernels / kernels.sum((1, 2), keepdim=True)  # (C, k, k)
@@ -156,3 +152,8 @@ class BicubicReblur(Degradation):
 def _check_kernel_size(kernel_size: int) -> None:
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(f'kernel_size must be odd and positive, found {kernel_size}')
+
+
+def _check_word(name: str, value: str, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise ValueError(f'{name} must be one of {", ".join(get_args(choices))}, found {value!r}')

@@ -75,6 +75,11 @@ class OfBlur(Loss):
         return (hrms_reblurred - lrms_up).abs().mean()
 
 
+class OfAgain(Loss):
+    def forward(self, hrms_again: Tensor) -> Tensor:
+        return hrms_again.square().mean()
+
+
 class OfNothingKnown(Loss):
     def forward(self, hrms: Tensor, texture: Tensor) -> Tensor:
         return hrms.mean() + texture.mean()
@@ -228,12 +233,15 @@ def test_reference_is_the_images_own() -> None:
 
 
 def test_tensor_gives_what_the_parts_allow() -> None:
-    assert set(system()(batch(reference=True))) == set(OUTPUTS)
+    again = system(losses={'again': OfAgain})
+    assert set(again(batch(reference=True))) == set(OUTPUTS)
+    assert set(system()(batch(reference=True))) == set(OUTPUTS) - {'hrms_again'}
     assert set(system(gray=None)(batch())) == {
-        'lrms', 'pan', 'lrms_up', 'hrms', 'hrms_reblurred', 'pan_reblurred',
+        'lrms', 'pan', 'lrms_up', 'hrms', 'hrms_reblurred', 'pan_reblurred', 'hrms_low',
     }  # fmt: skip
     shapes = {name: tuple(value.shape) for name, value in system()(batch()).items()}
     assert shapes['hrms'] == shapes['hrms_reblurred'] == shapes['pan_reblurred'] == (2, 4, 32, 32)
+    assert shapes['hrms_low'] == shapes['lrms']
     assert shapes['hrms_gray'] == shapes['lrms_up_gray'] == (2, 1, 32, 32)
 
 
