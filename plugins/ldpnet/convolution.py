@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from scipy.fft import next_fast_len
-from torch import Tensor
+from torch import Tensor, nn
 
 from plugins.pansharpening.precision import without_autocast
 
@@ -20,6 +20,32 @@ LANES = 16
 MOST_BESIDE = 4
 # Below this size the direct convolution is at least as fast as the FFT, forward and backward.
 SMALLEST_FFT_KERNEL = 7
+
+
+class Convolution(nn.Conv2d):
+    """A convolution whose weights lie in memory as its image does.
+
+    With weights in another order torch takes other algorithms for small images than for large ones,
+    with other rounding: windows would no longer hold the bits of the whole.
+    """
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self._conv_forward(image, laid_out(self.weight, image), self.bias)
+
+
+def laid_out(weight: Tensor, image: Tensor) -> Tensor:
+    """The weight in the memory format of an image."""
+    if image.is_contiguous(memory_format=torch.channels_last):
+        return weight.contiguous(memory_format=torch.channels_last)
+    return weight
+
+
+def channels_last(image: Tensor) -> Tensor:
+    """The image with its channels side by side in memory; of one channel, said to be so, since what
+    is joined with it else is laid out otherwise."""
+    if image.shape[1] == 1:
+        return image.squeeze(1).contiguous().unsqueeze(-1).permute(0, 3, 1, 2)
+    return image.contiguous(memory_format=torch.channels_last)
 
 
 def convolve_3x3(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -37,13 +63,14 @@ def convolve_3x3(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     beside = min(LANES // len(weight), MOST_BESIDE) if len(weight) <= LANES else 1
     height, width = image.shape[-2:]
-    channels_last = image.is_contiguous(memory_format=torch.channels_last)
-    if beside < 2 or image.device.type != 'cpu' or not channels_last:
-        return F.conv2d(image, weight, bias, padding=1)
+    beside_fits = image.is_contiguous(memory_format=torch.channels_last)
+    if beside < 2 or image.device.type != 'cpu' or not beside_fits:
+        return F.conv2d(image, laid_out(weight, image), bias, padding=1)
     if width % beside:  # zeros, as lie beyond the border anyway
         image = F.pad(image, (0, beside - width % beside))
     places = [F.pad(weight, (place, beside - 1 - place)) for place in range(beside)]
-    wide = F.conv2d(image, torch.cat(places), bias.repeat(beside), (1, beside), 1)
+    weights = laid_out(torch.cat(places), image)  # (beside O, I, 3, 2 + beside)
+    wide = F.conv2d(image, weights, bias.repeat(beside), (1, beside), 1)
     # As it lies in memory: pixels side by side, the channels of each together.
     pixels = wide.permute(0, 2, 3, 1).reshape(len(image), height, image.shape[-1], len(weight))
     return pixels.permute(0, 3, 1, 2)[..., :width]

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plugins.ldpnet.convolution import convolve_3x3
+from plugins.ldpnet.convolution import Convolution, channels_last, convolve_3x3
 from toolkit.interfaces import Generator
 from toolkit.registry import GENERATORS
 
@@ -86,7 +86,7 @@ class LDPNet(Generator):
             odd = (0, width % 2, 0, height % 2)
             x, pan = (F.pad(image, odd, mode='replicate') for image in (x, pan))
         if x.device.type == 'cpu':  # there always faster, whatever the run's memory format
-            x, pan = (i.contiguous(memory_format=torch.channels_last) for i in (x, pan))
+            x, pan = channels_last(x), channels_last(pan)
         ms_half, ms = self.extractor1(x)  # (B, m, H/2, W/2), (B, m/2, H, W)
         pan_half, pan = self.extractor2(pan)  # (B, m, H/2, W/2), (B, m/2, H, W)
         content = self.content(torch.cat([ms_half, pan_half], 1))  # (B, m/2, H, W)
@@ -114,7 +114,7 @@ class Extractor(nn.Module):
         self.relu2 = nn.PReLU()
         self.conv3 = nn.Conv2d(half + quarter, half, 3, padding=1)
         self.relu3 = nn.PReLU()
-        self.conv4 = nn.Conv2d(2 * half, width, 2, stride=2)
+        self.conv4 = Convolution(2 * half, width, 2, stride=2)
         self.relu4 = nn.PReLU()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,8 +122,7 @@ class Extractor(nn.Module):
         if x.shape[1] < self.bands:
             # Weights of equal bands add up. Not in the first convolution: torch convolves images of
             # so few values by another algorithm, with other rounding in small windows.
-            repeated = x.expand(-1, self.bands, -1, -1)
-            repeated = repeated.contiguous(memory_format=torch.channels_last)
+            repeated = channels_last(x.expand(-1, self.bands, -1, -1))
             own, shared = second.split([self.conv1.out_channels, self.bands], 1)
             second = torch.cat([own, shared.sum(1, keepdim=True)], 1)  # (m/2, m/4 + 1, 3, 3)
         x1 = convolve_3x3(repeated, self.conv1.weight, self.conv1.bias)
@@ -189,7 +188,7 @@ class Reconstruction(nn.Module):
 
 
 def _convolution(channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(channels, out_channels, 3, padding=1), nn.PReLU())
+    return nn.Sequential(Convolution(channels, out_channels, 3, padding=1), nn.PReLU())
 
 
 def _initialize(module: nn.Module) -> None:
