@@ -48,6 +48,14 @@ def channels_last(image: Tensor) -> Tensor:
     return image.contiguous(memory_format=torch.channels_last)
 
 
+def as_computed(image: Tensor) -> Tensor:
+    """The image in autocast's precision: joined with features it would else widen them all."""
+    device = image.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return image.to(torch.get_autocast_dtype(device))
+    return image
+
+
 def convolve_3x3(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A 3x3 convolution with a zero border.
 

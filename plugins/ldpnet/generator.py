@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plugins.ldpnet.convolution import Convolution, channels_last, convolve_3x3
+from plugins.ldpnet.convolution import Convolution, as_computed, channels_last, convolve_3x3
+from plugins.pansharpening.precision import without_autocast
 from toolkit.interfaces import Generator
 from toolkit.registry import GENERATORS
 
@@ -87,6 +88,7 @@ class LDPNet(Generator):
             x, pan = (F.pad(image, odd, mode='replicate') for image in (x, pan))
         if x.device.type == 'cpu':  # there always faster, whatever the run's memory format
             x, pan = channels_last(x), channels_last(pan)
+        x, pan = as_computed(x), as_computed(pan)
         ms_half, ms = self.extractor1(x)  # (B, m, H/2, W/2), (B, m/2, H, W)
         pan_half, pan = self.extractor2(pan)  # (B, m, H/2, W/2), (B, m/2, H, W)
         content = self.content(torch.cat([ms_half, pan_half], 1))  # (B, m/2, H, W)
@@ -183,7 +185,8 @@ class Reconstruction(nn.Module):
         one = torch.ones_like(content[:, :1])  # (B, 1, H, W)
         x = torch.cat([content, ms, pan, one], 1)  # (B, 3m/2 + 1, H, W)
         first = torch.cat([self.conv1.weight[..., 0, 0], self.conv1.bias[:, None]], 1)
-        weight = torch.einsum('ofyx,fi->oiyx', self.final_conv.weight, first)
+        with without_autocast(x):
+            weight = torch.einsum('ofyx,fi->oiyx', self.final_conv.weight, first)
         return self.activation(convolve_3x3(x, weight, self.final_conv.bias))  # (B, C, H, W)
 
 
