@@ -59,7 +59,9 @@ class ChannelGray(Degradation):
         """Each band's share of the gray image: (B, C, H, W) -> (B, C), positive, summing to 1."""
         # Of both convolutions only the mean is wanted, and that of a linear layer needs no more
         # than the means of its input, shifted as its taps are.
-        means = _shifted_sums(image.float()) / image[0, 0].numel()  # (B, C, 3, 3)
+        means = (
+            _shifted_sums(image.to(self.conv1.weight.dtype)) / image[0, 0].numel()
+        )  # (B, C, 3, 3)
         features = torch.einsum('bcyx,ocyx->bo', means, self.conv1.weight) + self.conv1.bias
         features = features @ self.conv2.weight[..., 0, 0].T + self.conv2.bias  # (B, C)
         scores = self.fc(features)  # (B, C)

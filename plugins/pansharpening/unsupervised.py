@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plugins.pansharpening.precision import without_autocast
+from plugins.pansharpening.precision import full, without_autocast
 from toolkit.interfaces import Loss
 from toolkit.registry import LOSSES
 
@@ -158,8 +158,8 @@ class BlockQuality(Loss):
 
     def forward(self, hrms: Tensor, pan: Tensor, lrms_up: Tensor) -> Tensor:
         with without_autocast(hrms):
-            x = hrms.float()
-            x, y = (self._blocks(image) for image in (x, _matched(pan, lrms_up)))  # (B, C, N, n)
+            images = (full(hrms), _matched(full(pan), full(lrms_up)))
+            x, y = (self._blocks(image) for image in images)  # (B, C, N, n)
             mean_x, mean_y = x.mean(-1), y.mean(-1)  # (B, C, N)
             x, y = x - mean_x[..., None], y - mean_y[..., None]
             contrast = x.square().mean(-1) + y.square().mean(-1)
@@ -186,7 +186,7 @@ def _local_correlation(image: Tensor, other: Tensor, size: int) -> Tensor:
     """(B, C, H, W) and (B, 1, H, W) -> (B, C, H, W), of square windows cut at the border."""
     with without_autocast(image):
         # Less the windows' own means: squares of the images themselves would leave few digits.
-        x, y = (i - _window_means(i, size) for i in (image.float(), other.float()))
+        x, y = (i - _window_means(i, size) for i in (full(image), full(other)))
         energy = (_window_means(x.square(), size) + FLAT) * (_window_means(y.square(), size) + FLAT)
         return _window_means(x * y, size) * energy.rsqrt()
 
@@ -200,7 +200,6 @@ def _window_means(image: Tensor, size: int) -> Tensor:
 
 def _matched(pan: Tensor, lrms_up: Tensor) -> Tensor:
     """The PAN with each band's mean and standard deviation, (B, 1, H, W) -> (B, C, H, W)."""
-    pan, up = pan.float(), lrms_up.float()
-    variances = [image.var((-2, -1), correction=0, keepdim=True) for image in (up, pan)]
-    gain = (variances[0] / (variances[1] + FLAT)).sqrt()  # (B, C, 1, 1)
-    return gain * (pan - pan.mean((-2, -1), keepdim=True)) + up.mean((-2, -1), keepdim=True)
+    variance, of_pan = (i.var((-2, -1), correction=0, keepdim=True) for i in (lrms_up, pan))
+    gain = (variance / (of_pan + FLAT)).sqrt()  # (B, C, 1, 1)
+    return gain * (pan - pan.mean((-2, -1), keepdim=True)) + lrms_up.mean((-2, -1), keepdim=True)
