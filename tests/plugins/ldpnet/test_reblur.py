@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.ldpnet.gray import ChannelGray
-from plugins.ldpnet.reblur import ConvReblur
+from plugins.ldpnet.reblur import BicubicReblur, ConvReblur, MTFReblur
+from plugins.pansharpening.mtf import mtf_filter
+from plugins.pansharpening.sensors import sensor
+from toolkit.errors import DataError
 
 
 @given(
@@ -72,44 +72,99 @@ def test_reblur_refuses_method() -> None:
         ConvReblur(bands=4, method='slow')
 
 
-@pytest.mark.parametrize(('bands', 'lowest', 'highest'), [(4, 0.109, 0.475), (8, 0.050, 0.280)])
-def test_sigmoid_bounds_the_gray_weights(bands: int, lowest: float, highest: float) -> None:
-    """With one score driven up or down without end, the weight stays within the stated bounds."""
-    gray = ChannelGray(bands)
-    assert lowest == pytest.approx(1 / (1 + (bands - 1) * math.e), abs=5e-4)
-    assert highest == pytest.approx(math.e / (math.e + bands - 1), abs=5e-4)
-    found = extreme_weights(gray, bands)
-    assert found[0] == pytest.approx(lowest, abs=5e-4)
-    assert found[1] == pytest.approx(highest, abs=5e-4)
+@pytest.mark.parametrize(
+    ('argument', 'message'),
+    [
+        ({'kernels': 'none'}, "one of mixing, per_band, shared, found 'none'"),
+        ({'activation': 'relu'}, "one of identity, tanh, found 'relu'"),
+    ],
+)
+def test_reblur_refuses_words(argument: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ConvReblur(bands=4, **argument)
 
 
-@pytest.mark.parametrize('bands', [4, 8])
-def test_without_sigmoid_a_band_can_be_switched_off(bands: int) -> None:
-    lowest, highest = extreme_weights(ChannelGray(bands, sigmoid=False), bands)
-    assert lowest == pytest.approx(0, abs=1e-6)
-    assert highest == pytest.approx(1, abs=1e-6)
+def test_kernels_per_band_do_not_mix() -> None:
+    torch.manual_seed(0)
+    image = torch.rand(1, 3, 20, 24)
+    other = image.clone()
+    other[:, 1] += 1
+    changed = {}
+    for kernels in ('mixing', 'per_band', 'shared'):
+        reblur = ConvReblur(3, 9, kernels=kernels)
+        difference = (reblur(other) - reblur(image)).abs().amax((0, 2, 3))
+        changed[kernels] = (difference > 1e-4).tolist()
+    assert changed == {
+        'mixing': [True] * 3, 'per_band': [False, True, False], 'shared': [False, True, False],
+    }  # fmt: skip
 
 
-def extreme_weights(gray: ChannelGray, bands: int) -> tuple[float, float]:
-    """The weights of band 0 when its score is far below, and far above, all others."""
-    found = []
-    for sign in (-1, 1):
-        with torch.no_grad():
-            gray.conv2.weight.zero_()
-            gray.conv2.bias.fill_(1)
-            gray.fc[0].weight.fill_(1)
-            gray.fc[2].weight.fill_(-20 * sign)
-            gray.fc[2].weight[0] = 20 * sign
-            found.append(gray.weights(torch.rand(1, bands, 8, 8))[0, 0].item())
-    return found[0], found[1]
+def test_shared_kernel_is_the_same_for_all_bands() -> None:
+    torch.manual_seed(0)
+    reblur = ConvReblur(5, 9, kernels='shared')
+    assert sum(p.numel() for p in reblur.parameters()) == 82
+    blurred = reblur(torch.rand(2, 1, 16, 16).repeat(1, 5, 1, 1))
+    torch.testing.assert_close(blurred, blurred[:, :1].expand(-1, 5, -1, -1))
 
 
-@given(seed=st.integers(0, 1000), bands=st.integers(1, 8), sigmoid=st.booleans())
-@settings(max_examples=25, deadline=None)
-def test_gray_lies_between_the_bands(seed: int, bands: int, sigmoid: bool) -> None:
-    torch.manual_seed(seed)
-    image = torch.rand(2, bands, 12, 10)
-    gray = ChannelGray(bands, sigmoid)(image)
-    assert gray.shape == (2, 1, 12, 10)
-    assert (gray >= image.amin(1, keepdim=True) - 1e-6).all()
-    assert (gray <= image.amax(1, keepdim=True) + 1e-6).all()
+def test_tanh_bounds_the_result() -> None:
+    torch.manual_seed(0)
+    plain, bounded = (ConvReblur(2, 9, activation=a) for a in ('identity', 'tanh'))
+    bounded.load_state_dict(plain.state_dict())
+    image = 3 * torch.randn(1, 2, 16, 16)
+    torch.testing.assert_close(bounded(image), plain(image).tanh())
+
+
+@pytest.mark.parametrize('learned', [False, True])
+def test_mtf_reblur_is_the_sensors_filter(learned: bool) -> None:
+    image = torch.rand(1, 4, 50, 60)
+    reblur = MTFReblur(4, 4, 'IKONOS', learned)
+    kernels = reblur.kernels()
+    torch.testing.assert_close(kernels.sum((1, 2, 3)), torch.ones(4))
+    expected = mtf_filter(image, sensor('IKONOS').gains(4), 4)
+    # The known kernels do not quite sum to one, and have small negative taps far out.
+    torch.testing.assert_close(reblur(image), expected, atol=0.02, rtol=0)
+    assert (kernels > 0).all() == learned
+    assert len(list(reblur.parameters())) == learned
+
+
+def test_learned_kernels_stay_positive_with_a_sum_of_one() -> None:
+    torch.manual_seed(0)
+    reblur = MTFReblur(2, 4, learned=True, kernel_size=9)
+    optimizer = torch.optim.SGD(reblur.parameters(), lr=1e3)
+    for _ in range(5):
+        optimizer.zero_grad()
+        (reblur(torch.rand(1, 2, 24, 24)) - torch.rand(1, 2, 24, 24)).square().mean().backward()
+        optimizer.step()
+    kernels = reblur.kernels()
+    assert (kernels >= 0).all()
+    torch.testing.assert_close(kernels.sum((1, 2, 3)), torch.ones(2))
+
+
+def test_mtf_reblur_refuses_another_number_of_bands() -> None:
+    with pytest.raises(DataError, match='WorldView-2 has 8 bands'):
+        MTFReblur(4, 4, 'WV2')
+
+
+@pytest.mark.parametrize('name', ['conv', 'mtf', 'bicubic'])
+@pytest.mark.parametrize('size', [(3, 5), (1, 1)])
+def test_kernels_larger_than_the_image(name: str, size: tuple[int, int]) -> None:
+    """A constant stays one where the border goes on; everything is finite everywhere."""
+    reblur = {
+        'conv': lambda: ConvReblur(2, 41, kernels='per_band'),
+        'mtf': lambda: MTFReblur(2, 4, kernel_size=41),
+        'bicubic': lambda: BicubicReblur(2, 6),
+    }[name]()
+    blurred = reblur(torch.full((1, 2, *size), 0.3))
+    assert blurred.shape == (1, 2, *size)
+    assert torch.isfinite(blurred).all()
+    if name != 'conv':
+        torch.testing.assert_close(blurred, torch.full_like(blurred, 0.3))
+
+
+@pytest.mark.parametrize('ratio', [2, 3, 4, 5, 6])
+def test_reblurs_at_all_ratios(ratio: int) -> None:
+    image = torch.rand(1, 2, 8 * ratio, 8 * ratio)
+    rough = image.var()
+    for reblur in (MTFReblur(2, ratio), BicubicReblur(2, ratio)):
+        assert reblur(image).var() < rough / 2
