@@ -63,3 +63,34 @@ def test_one_scene_for_all_loaders(name: str) -> None:
     scenes = [loader['dataset']['scene'] for loader in loaders if loader is not None]
     assert len(scenes) == (3 if name in LDPNET else 1)
     assert all(scene == {'type': 'SyntheticScene', 'size': 512} for scene in scenes)
+
+
+def test_model_of_2021() -> None:
+    """Width 128, tanh on images in [-1, 1], 41x41 reblur with tanh, its own weights, no smoothing."""
+    tree = load('ldpnet/ldpnet_2021').tree
+    with torch.device('meta'):
+        system: Pansharpener = build(tree['model'], SYSTEMS, 'model')
+    assert system.symmetric
+    assert system.generator.content.up[0].weight.shape == (256, 64, 2, 2)
+    assert isinstance(system.generator.rec.activation, torch.nn.Tanh)
+    assert system.reblur.conv.weight.shape == (4, 4, 41, 41)
+    assert system.reblur.activation == 'tanh'
+    assert system.gray.sigmoid
+    weights = {key: loss.weight for key, loss in system.losses.items()}
+    assert weights == {
+        'spatial_high': 10, 'spatial_low': 1, 'spectral_low': 10, 'spectral_high': 1, 'kl': 0.01,
+    }  # fmt: skip
+    assert not system.losses['spectral_low'].smooth
+    assert tree['train_dataloader']['dataset']['size'] == 4 * 32
+
+
+def test_our_own_config_has_none_of_the_known_defects() -> None:
+    with torch.device('meta'):
+        model = {**load('ldpnet/ldpnet_plus').tree['model']}
+        system: Pansharpener = build(model, SYSTEMS, 'model')
+    assert system.generator.residual
+    assert isinstance(system.generator.rec.activation, torch.nn.Identity)
+    assert system.generator.extractor2.bands == 1
+    assert system.reblur.learned
+    assert type(system.gray).__name__ == 'RegressionGray'
+    assert not any(type(loss).__name__ == 'LDPDetailKL' for loss in system.losses.values())
