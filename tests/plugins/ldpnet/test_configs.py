@@ -66,7 +66,7 @@ def test_one_scene_for_all_loaders(name: str) -> None:
 
 
 def test_model_of_2021() -> None:
-    """Width 128, tanh on images in [-1, 1], 41x41 reblur with tanh, its own weights, no smoothing."""
+    """Width 128, images in [-1, 1], tanh after it and a 41x41 reblur, weights of its own."""
     tree = load('ldpnet/ldpnet_2021').tree
     with torch.device('meta'):
         system: Pansharpener = build(tree['model'], SYSTEMS, 'model')
@@ -94,3 +94,22 @@ def test_our_own_config_has_none_of_the_known_defects() -> None:
     assert system.reblur.learned
     assert type(system.gray).__name__ == 'RegressionGray'
     assert not any(type(loss).__name__ == 'LDPDetailKL' for loss in system.losses.values())
+
+
+@pytest.mark.parametrize('bands', [4, 8])
+@pytest.mark.parametrize('ratio', [2, 3, 4, 5, 6])
+def test_our_own_at_all_bands_and_ratios(bands: int, ratio: int) -> None:
+    """One step with every term; a sensor with gains of its own for each band has its bands."""
+    torch.manual_seed(0)
+    model = {**load('ldpnet/ldpnet_plus').tree['model'], 'bands': bands, 'ratio': ratio}
+    model['upsample'] = 'interp23tap' if ratio in (2, 4) else 'bicubic'
+    model['reblur'] = {**model['reblur'], 'sensor': 'IKONOS' if bands == 4 else 'WV3'}
+    system: Pansharpener = build(model, SYSTEMS, 'model')
+    batch = {
+        'lrms': torch.rand(1, bands, 8, 8),
+        'pan': torch.rand(1, 1, 8 * ratio, 8 * ratio),
+    }
+    sum(system.loss(batch).values()).backward()
+    gradients = [p.grad for p in system.parameters()]
+    assert all(g is not None and torch.isfinite(g).all() for g in gradients)
+    assert all(g.abs().max() > 0 for g in (system.reblur.logits.grad, system.gray.weight.grad))
