@@ -42,7 +42,9 @@ class LDPNetBench(Verb):
         parser.add_argument('--patch', type=int, default=256, help='of training patches (256)')
         parser.add_argument('--batch', type=int, default=16, help='of a training step (16)')
         parser.add_argument('--repeats', type=int, default=7, help='runs of each (7)')
-        parser.add_argument('--device', default='cpu', help="to compute on ('cpu')")
+        parser.add_argument(
+            '--device', choices=('cpu', 'cuda'), default='cpu', help="to compute on ('cpu')"
+        )
         parser.add_argument('--threads', type=int, help='of the CPU (all)')
         parser.add_argument('--compile', action='store_true', help='time the compiled network too')
 

@@ -70,7 +70,9 @@ class SceneBench(Verb):
         parser.add_argument('--size', type=int, default=8192, help='side in PAN pixels (8192)')
         parser.add_argument('--repeats', type=int, default=3, help='runs of each (3)')
         parser.add_argument('--compress', default='none', help="of the output ('none')")
-        parser.add_argument('--device', default='cpu', help="to compute on ('cpu')")
+        parser.add_argument(
+            '--device', choices=('cpu', 'cuda'), default='cpu', help="to compute on ('cpu')"
+        )
         parser.add_argument(
             '--precision', choices=('fp32', 'bf16'), default='fp32', help="of networks ('fp32')"
         )

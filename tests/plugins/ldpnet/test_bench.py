@@ -45,3 +45,9 @@ def test_what_cannot_be_measured(
 def test_no_gpu(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['bench', 'ldpnet', '--device', 'cuda']) == 2
     assert 'finds no GPU' in capsys.readouterr().err
+
+
+def test_device_is_one_that_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(['bench', 'ldpnet', '--device', 'gpu'])
+    assert 'invalid choice' in capsys.readouterr().err
