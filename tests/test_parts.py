@@ -226,7 +226,9 @@ def loss_inputs(bands: int, size: tuple[int, int]) -> dict[str, Tensor]:
         'hrms_gray': image(1, size, seed=9),
         'lrms_up_gray': image(1, size, seed=10),
         'reference': image(bands, size, seed=11),
-        'logits': 4 * image(1, (bands, CLASSES), seed=12)[0, 0] - 2,  # (N, K), N as bands
+        'logits': 4 * image(1, (bands, CLASSES), seed=14)[0, 0] - 2,  # (N, K), N as bands
+        'hrms_low': image(bands, low, seed=12),
+        'hrms_again': image(bands, size, seed=13),
     }
     labels = torch.arange(bands) % CLASSES
     return {name: tensor.requires_grad_() for name, tensor in images.items()} | {'labels': labels}

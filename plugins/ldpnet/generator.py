@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from plugins.ldpnet.convolution import Convolution, as_computed, channels_last, convolve_3x3
+from plugins.pansharpening.precision import without_autocast
 from toolkit.interfaces import Generator
 from toolkit.registry import GENERATORS
 
@@ -26,18 +28,23 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 class LDPNet(Generator):
     """LDP-Net's generator: the June 2022 code with its defaults.
 
-    Both images are seen at two scales; the PAN enters repeated to C channels. Odd heights and
-    widths are padded by one replicated row or column, which is cut off again at the end.
+    Both images are seen at two scales. Odd heights and widths are padded by one replicated row or
+    column, which is cut off again at the end. Weights are kept as published; what can be computed
+    with fewer operations to the same result, up to rounding, is (`convolution.py`).
 
     Args:
         bands: C. Wired by the parent.
         width: m, the channels of each extractor at half resolution, a multiple of 4; 16 in the
-            June 2022 code.
+            June 2022 code, 128 in that of November 2021.
         activation: of the output; 'relu' in the June 2022 code, which can die (see README.md),
             'tanh' in that of November 2021, 'identity' leaves the output unbounded.
+        residual: whether the upsampled image is added to the output, so that only details are
+            learned. The last convolution then starts at zero: training starts from `lrms_up`.
+        pan: 'repeated' to C bands, as published, which only makes the first weights more; 'single'
+            as it is.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> hrms (B, C, H, W), any H and W.
     Raises:
-        ValueError: a width that is no positive multiple of 4, or an unknown activation.
+        ValueError: a width that is no positive multiple of 4, or an unknown word.
     Source: Ni et al., "LDP-Net: An Unsupervised Pansharpening Network Based on Learnable
         Degradation Processes", IEEE JSTARS 15, 2022, doi 10.1109/JSTARS.2022.3188181.
     """
@@ -48,30 +55,45 @@ class LDPNet(Generator):
     halo = 13
     stride = 2
 
-    def __init__(self, bands: int, width: int = 16, activation: Activation = 'relu') -> None:
+    def __init__(
+        self,
+        bands: int,
+        width: int = 16,
+        activation: Activation = 'relu',
+        residual: bool = False,
+        pan: Literal['repeated', 'single'] = 'repeated',
+    ) -> None:
         super().__init__()
         if width < 4 or width % 4:
             raise ValueError(f'width must be a positive multiple of 4, found {width}')
         if activation not in ACTIVATIONS:
             known = ', '.join(ACTIVATIONS)
             raise ValueError(f'activation must be one of {known}, found {activation!r}')
+        if pan not in ('repeated', 'single'):
+            raise ValueError(f'pan must be repeated or single, found {pan!r}')
+        self.residual = residual
         self.extractor1 = Extractor(bands, width)
-        self.extractor2 = Extractor(bands, width)
+        self.extractor2 = Extractor(bands if pan == 'repeated' else 1, width)
         self.content = ContentBlock(width)
         self.rec = Reconstruction(bands, width, ACTIVATIONS[activation]())
         self.apply(_initialize)
+        if residual:
+            nn.init.zeros_(self.rec.final_conv.weight)
 
     def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
         height, width = lrms_up.shape[-2:]
+        x = lrms_up
         if height % 2 or width % 2:
             odd = (0, width % 2, 0, height % 2)
-            lrms_up, pan = (F.pad(image, odd, mode='replicate') for image in (lrms_up, pan))
-        pan = pan.expand_as(lrms_up)  # (B, C, H, W)
-        ms_half, ms = self.extractor1(lrms_up)  # (B, m, H/2, W/2), (B, m/2, H, W)
+            x, pan = (F.pad(image, odd, mode='replicate') for image in (x, pan))
+        if x.device.type == 'cpu':  # there always faster, whatever the run's memory format
+            x, pan = channels_last(x), channels_last(pan)
+        x, pan = as_computed(x), as_computed(pan)
+        ms_half, ms = self.extractor1(x)  # (B, m, H/2, W/2), (B, m/2, H, W)
         pan_half, pan = self.extractor2(pan)  # (B, m, H/2, W/2), (B, m/2, H, W)
         content = self.content(torch.cat([ms_half, pan_half], 1))  # (B, m/2, H, W)
-        hrms = self.rec(torch.cat([content, ms, pan], 1))  # (B, C, H, W)
-        return hrms[..., :height, :width]
+        hrms = self.rec(content, ms, pan)[..., :height, :width]  # (B, C, H, W)
+        return lrms_up + hrms if self.residual else hrms
 
 
 class Extractor(nn.Module):
@@ -80,25 +102,37 @@ class Extractor(nn.Module):
     Args:
         bands: C of the image.
         width: m.
-    Shape: (B, C, H, W) -> (B, m, H/2, W/2) and (B, m/2, H, W); H and W even.
+    Shape: (B, C, H, W), or (B, 1, H, W) to be taken as repeated to C bands ->
+        (B, m, H/2, W/2) and (B, m/2, H, W); H and W even.
     """
 
     def __init__(self, bands: int, width: int) -> None:
         super().__init__()
         quarter, half = width // 4, width // 2
+        self.bands = bands
         self.conv1 = nn.Conv2d(bands, quarter, 3, padding=1)
         self.relu1 = nn.PReLU()
         self.conv2 = nn.Conv2d(quarter + bands, half, 3, padding=1)
         self.relu2 = nn.PReLU()
         self.conv3 = nn.Conv2d(half + quarter, half, 3, padding=1)
         self.relu3 = nn.PReLU()
-        self.conv4 = nn.Conv2d(2 * half, width, 2, stride=2)
+        self.conv4 = Convolution(2 * half, width, 2, stride=2)
         self.relu4 = nn.PReLU()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x1 = self.relu1(self.conv1(x))  # (B, m/4, H, W)
-        x2 = self.relu2(self.conv2(torch.cat([x1, x], 1)))  # (B, m/2, H, W)
-        x3 = self.relu3(self.conv3(torch.cat([x2, x1], 1)))  # (B, m/2, H, W)
+        second, repeated = self.conv2.weight, x
+        if x.shape[1] < self.bands:
+            # Weights of equal bands add up. Not in the first convolution: torch convolves images of
+            # so few values by another algorithm, with other rounding in small windows.
+            repeated = channels_last(x.expand(-1, self.bands, -1, -1))
+            own, shared = second.split([self.conv1.out_channels, self.bands], 1)
+            second = torch.cat([own, shared.sum(1, keepdim=True)], 1)  # (m/2, m/4 + 1, 3, 3)
+        x1 = convolve_3x3(repeated, self.conv1.weight, self.conv1.bias)
+        x1 = self.relu1(x1)  # (B, m/4, H, W)
+        x2 = torch.cat([x1, x], 1)
+        x2 = self.relu2(convolve_3x3(x2, second, self.conv2.bias))  # (B, m/2, H, W)
+        x3 = torch.cat([x2, x1], 1)
+        x3 = self.relu3(convolve_3x3(x3, self.conv3.weight, self.conv3.bias))  # (B, m/2, H, W)
         x4 = self.relu4(self.conv4(torch.cat([x3, x2], 1)))  # (B, m, H/2, W/2)
         return x4, x3
 
@@ -135,7 +169,7 @@ class Reconstruction(nn.Module):
         bands: C of the image.
         width: m.
         activation: applied to the image.
-    Shape: (B, 3m/2, H, W) -> (B, C, H, W).
+    Shape: three of (B, m/2, H, W) -> (B, C, H, W).
     """
 
     def __init__(self, bands: int, width: int, activation: nn.Module) -> None:
@@ -145,12 +179,19 @@ class Reconstruction(nn.Module):
         self.final_conv = nn.Conv2d(features, bands, 3, padding=1)
         self.activation = activation
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.final_conv(self.conv1(x)))  # (B, C, H, W)
+    def forward(self, content: Tensor, ms: Tensor, pan: Tensor) -> Tensor:
+        # Two linear layers are one. Of the first one's bias the second sees zeros beyond the
+        # border, so that it becomes the weights of a channel of ones, which is padded alike.
+        one = torch.ones_like(content[:, :1])  # (B, 1, H, W)
+        x = torch.cat([content, ms, pan, one], 1)  # (B, 3m/2 + 1, H, W)
+        first = torch.cat([self.conv1.weight[..., 0, 0], self.conv1.bias[:, None]], 1)
+        with without_autocast(x):
+            weight = torch.einsum('ofyx,fi->oiyx', self.final_conv.weight, first)
+        return self.activation(convolve_3x3(x, weight, self.final_conv.bias))  # (B, C, H, W)
 
 
 def _convolution(channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(channels, out_channels, 3, padding=1), nn.PReLU())
+    return nn.Sequential(Convolution(channels, out_channels, 3, padding=1), nn.PReLU())
 
 
 def _initialize(module: nn.Module) -> None:

@@ -7,15 +7,20 @@ Source of all: Ni et al. 2022, doi 10.1109/JSTARS.2022.3188181.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from plugins.pansharpening.resample import imresize
 from toolkit.interfaces import Loss
 from toolkit.registry import LOSSES
 
 Reduction = Literal['sum', 'mean']
+Down = Literal['bilinear', 'bicubic']
+
+FLAT = 1e-4  # standard deviation that a constant detail is taken to have
 
 
 @LOSSES.register
@@ -61,48 +66,83 @@ class LDPSpectralHigh(Loss):
 class LDPSpectralLow(Loss):
     """MSE(down(smooth(F)), LR): the fused image, smoothed and brought down, is the given one.
 
-    Smoothing is a 3x3 mean with zero padding, bringing down is bilinear with aligned corners, to
-    whatever size LR has.
+    Smoothing is a 3x3 mean with zero padding; an image is brought down to whatever size LR has.
 
     Args:
         weight: factor that the system applies.
+        smooth: whether it is smoothed, as in the June 2022 code and not in that of November 2021.
+        down: 'bilinear' with aligned corners, as published, or 'bicubic' with antialiasing.
     Shape: hrms (B, C, H, W), lrms (B, C, h, w) -> scalar.
+    Raises:
+        ValueError: an unknown word.
     """
 
+    def __init__(self, weight: float = 1.0, smooth: bool = True, down: Down = 'bilinear') -> None:
+        super().__init__(weight)
+        if down not in get_args(Down):
+            raise ValueError(f'down must be bilinear or bicubic, found {down!r}')
+        self.smooth, self.down = smooth, down
+
     def forward(self, hrms: Tensor, lrms: Tensor) -> Tensor:
-        smooth = F.avg_pool2d(hrms, 3, stride=1, padding=1)  # (B, C, H, W)
-        low = F.interpolate(smooth, size=lrms.shape[-2:], mode='bilinear', align_corners=True)
+        height, width = lrms.shape[-2:]
+        if self.smooth:
+            hrms = F.avg_pool2d(hrms, 3, stride=1, padding=1)  # (B, C, H, W)
+        if self.down == 'bicubic':
+            low = imresize(hrms, (height, width))
+        else:
+            low = F.interpolate(hrms, (height, width), mode='bilinear', align_corners=True)
         return F.mse_loss(low, lrms)
 
 
 @LOSSES.register
 class LDPDetailKL(Loss):
-    """KL(softmax(F - PAN) || softmax(UP - gray(UP))): where spectral detail sits along each row.
+    """KL(softmax(F - PAN) || softmax(UP - gray(UP))): where spectral detail sits.
 
-    What an image holds beyond its gray version is turned, band by band and image row by image
-    row, into a distribution over the row's pixels.
+    What an image holds beyond its gray version is turned, band by band, into a distribution over
+    pixels.
 
     Args:
         weight: factor that the system applies.
-        reduction: 'sum' over rows, bands and images, as published: the term's share of the loss
-            then grows with batch, bands and height. 'mean' divides by their number, so that a
-            weight means the same for every patch size.
+        reduction: 'sum' over distributions, as published: the term's share of the loss then grows
+            with batch, bands and height. 'mean' divides by their number, so that a weight means
+            the same for every patch size.
+        over: pixels of a 'row' of the image, as published, or of the whole 'image'.
+        scale_free: whether details are divided by the standard deviation of those of UP, band by
+            band, so that the term does not change with the images' scale. As published, details of
+            a few hundredths leave all distributions nearly even.
     Shape: hrms (B, C, H, W), pan (B, 1, H, W), lrms_up (B, C, H, W), lrms_up_gray (B, 1, H, W)
         -> scalar.
     Raises:
-        ValueError: an unknown reduction.
+        ValueError: an unknown word.
     """
 
-    def __init__(self, weight: float = 1.0, reduction: Reduction = 'sum') -> None:
+    def __init__(
+        self,
+        weight: float = 1.0,
+        reduction: Reduction = 'sum',
+        over: Literal['row', 'image'] = 'row',
+        scale_free: bool = False,
+    ) -> None:
         super().__init__(weight)
-        if reduction not in ('sum', 'mean'):
+        if reduction not in get_args(Reduction):
             raise ValueError(f'reduction must be sum or mean, found {reduction!r}')
-        self.reduction = reduction
+        if over not in ('row', 'image'):
+            raise ValueError(f'over must be row or image, found {over!r}')
+        self.reduction, self.over, self.scale_free = reduction, over, scale_free
 
     def forward(self, hrms: Tensor, pan: Tensor, lrms_up: Tensor, lrms_up_gray: Tensor) -> Tensor:
-        fused = F.softmax(hrms - pan, -1)  # (B, C, H, W)
-        given = F.log_softmax(lrms_up - lrms_up_gray, -1)  # (B, C, H, W)
-        divergence = F.kl_div(given, fused, reduction='sum')
+        # Rows as they lie in memory, which softmax needs to be fast.
+        fused, given = (
+            detail.contiguous(memory_format=torch.contiguous_format)
+            for detail in (hrms - pan, lrms_up - lrms_up_gray)
+        )  # (B, C, H, W)
+        if self.scale_free:
+            spread = given.detach().std((-2, -1), correction=0, keepdim=True)  # (B, C, 1, 1)
+            fused, given = (detail / (spread + FLAT) for detail in (fused, given))
+        if self.over == 'image':
+            fused, given = (detail.flatten(2) for detail in (fused, given))  # (B, C, HW)
+        fused = F.log_softmax(fused, -1)
+        divergence = F.kl_div(F.log_softmax(given, -1), fused, reduction='sum', log_target=True)
         if self.reduction == 'sum':
             return divergence
-        return divergence / (hrms.numel() // hrms.shape[-1])
+        return divergence / (fused.numel() // fused.shape[-1])

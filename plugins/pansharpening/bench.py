@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import multiprocessing
 import shutil
 import statistics
@@ -10,8 +11,9 @@ import subprocess
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
@@ -21,6 +23,7 @@ from rasterio.windows import Window as RasterWindow
 
 from plugins.pansharpening.raster import RasterScene
 from plugins.pansharpening.scene import Scene
+from plugins.pansharpening.streaming.output import Compression
 from plugins.pansharpening.streaming.stream import Settings, peak_memory, stream
 from plugins.pansharpening.synthetic import SyntheticScene
 from plugins.pansharpening.system import Pansharpener
@@ -67,7 +70,13 @@ class SceneBench(Verb):
         parser.add_argument('--size', type=int, default=8192, help='side in PAN pixels (8192)')
         parser.add_argument('--repeats', type=int, default=3, help='runs of each (3)')
         parser.add_argument('--compress', default='none', help="of the output ('none')")
-        parser.add_argument('--device', default='cpu', help="to compute on ('cpu')")
+        parser.add_argument(
+            '--device', choices=('cpu', 'cuda'), default='cpu', help="to compute on ('cpu')"
+        )
+        parser.add_argument(
+            '--precision', choices=('fp32', 'bf16'), default='fp32', help="of networks ('fp32')"
+        )
+        parser.add_argument('--tile', type=int, help='side of windows (what suits each)')
         parser.add_argument('--folder', type=Path, help='for the scene and the outputs')
 
     def run(self, arguments: argparse.Namespace) -> int:
@@ -78,6 +87,7 @@ class SceneBench(Verb):
         for name in methods:
             GENERATORS.get(name)
         gdal = shutil.which(f'{GDAL}.py') or shutil.which(GDAL)
+        options = (arguments.compress, arguments.device, arguments.precision, arguments.tile)
         taken: dict[str, list[Taken]] = {}
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             write_scene(Path(folder), size)
@@ -85,7 +95,7 @@ class SceneBench(Verb):
                 if gdal is not None and arguments.device == 'cpu':
                     taken.setdefault(GDAL, []).append(_gdal(gdal, Path(folder)))
                 for name in methods:
-                    found = _apart(name, Path(folder), arguments.compress, arguments.device)
+                    found = _apart(name, Path(folder), *options)
                     taken.setdefault(name, []).append(found)
         print(_table(taken, size))
         if gdal is None:
@@ -133,15 +143,21 @@ def sharpener(name: str, scene: Scene) -> Pansharpener:
     return Pansharpener(scene.bands, scene.ratio, Part(cls, arguments, name))
 
 
-def _apart(name: str, folder: Path, compress: str, device: str) -> Taken:
+def _apart(name: str, folder: Path, *options: Any) -> Taken:
     context = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_streamed, name, folder, compress, device).result()
+        return pool.submit(_streamed, name, folder, *options).result()
 
 
-def _streamed(name: str, folder: Path, compress: str, device: str) -> Taken:
+def _streamed(
+    name: str, folder: Path, compress: Compression, device: str, precision: str, tile: int | None
+) -> Taken:
     scene = RasterScene(str(folder / 'ms.tif'), str(folder / 'pan.tif'), 'IKONOS')
-    settings = Settings(device=torch.device(device), compress=compress)
+    place = torch.device(device)
+    context = nullcontext
+    if precision == 'bf16':
+        context = functools.partial(torch.autocast, place.type, torch.bfloat16)
+    settings = Settings(tile, device=place, context=context, compress=compress)
     outcome = stream(sharpener(name, scene), scene, folder / 'out.tif', settings)
     outcome.path.unlink()
     return Taken(outcome.seconds, peak_memory())

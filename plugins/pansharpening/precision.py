@@ -14,3 +14,8 @@ def without_autocast(image: Tensor) -> contextlib.AbstractContextManager[object]
     if torch.amp.is_autocast_available(device):
         return torch.autocast(device, enabled=False)
     return contextlib.nullcontext()  # such as the meta device, on which shapes are worked out
+
+
+def full(image: Tensor) -> Tensor:
+    """The image in float32, or in the float64 that it has."""
+    return image if image.dtype == torch.float64 else image.float()

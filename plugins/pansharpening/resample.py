@@ -79,6 +79,54 @@ def interp23tap(image: Tensor, ratio: int) -> Tensor:
     return upsample(image, ratio, 'interp23tap')
 
 
+def decimate(image: Tensor, ratio: int, method: Method = 'interp23tap') -> Tensor:
+    """Take the coarse samples out of a fine image, from where `upsample` would put them.
+
+    Nothing is filtered, but that a place between pixels takes their mean: those of all methods but
+    'interp23tap' at even ratios.
+
+    Args:
+        image: (..., H, W), floating point.
+        ratio: fine pixels per coarse pixel.
+        method: of upsampling, which says where samples lie.
+    Returns:
+        (..., H // ratio, W // ratio). Differentiable.
+    """
+    height, width = (extent // ratio for extent in image.shape[-2:])
+
+    def at(row: int, col: int) -> Tensor:
+        return image[..., row::ratio, col::ratio][..., :height, :width]
+
+    last = ratio // 2
+    first = last - 1 if method != 'interp23tap' and ratio % 2 == 0 else last
+    if first == last:
+        return at(last, last)
+    return (at(first, first) + at(first, last) + at(last, first) + at(last, last)) / 4
+
+
+def low_pass(image: Tensor, ratio: int) -> Tensor:
+    """The filter of a bicubic reduction, about each pixel; the border is replicated.
+
+    Args:
+        image: (B, C, H, W), floating point.
+        ratio: by how much the result could be reduced.
+    Returns:
+        (B, C, H, W). Differentiable.
+    """
+    if ratio == 1:
+        return image
+    fine = _low_pass(ratio).of(Field.of(image))
+    return fine.read(fine.whole)
+
+
+@functools.cache
+def _low_pass(ratio: int) -> SeparableFilter:
+    place = np.arange(1 - 2 * ratio, 2 * ratio)
+    weight = _cubic(place / ratio)
+    kernel = (weight / weight.sum())[None, None]
+    return SeparableFilter(kernel, kernel, 1, int(place[0]), 'replicate', 64)
+
+
 @functools.cache
 def _upsampler(ratio: int, method: Method) -> SeparableFilter:
     border: Border = 'replicate'

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from plugins.pansharpening.fitted import Fitted, pixels
+from plugins.pansharpening.globalmethod import GlobalMethod
+from plugins.pansharpening.outputs import OUTPUTS, Outputs
 from plugins.pansharpening.resample import Method, upsample
 from toolkit.errors import DataError, ToolkitError
-from toolkit.interfaces import Batch, Degradation, Generator, Loss, System
+from toolkit.interfaces import Batch, Dataset, Degradation, Generator, Loss, System
 from toolkit.registry import SYSTEMS, Slot
 
-# What a loss can name, in the order of computing, with the slot that it needs.
-OUTPUTS: dict[str, str | None] = {
-    'lrms': None,
-    'pan': None,
-    'reference': None,
-    'lrms_up': None,
-    'hrms': None,
-    'hrms_reblurred': 'reblur',
-    'pan_reblurred': 'reblur',
-    'hrms_gray': 'gray',
-    'lrms_up_gray': 'gray',
-}
+# What of a batch are images.
+IMAGES = ('lrms', 'lrms_context', 'pan', 'hrms')
 
 
 @SYSTEMS.register
@@ -43,6 +36,8 @@ class Pansharpener(System):
     - `lrms_up`: upsampled to the PAN's size; `hrms`: the generator's result
     - `hrms_reblurred`, `pan_reblurred` (B, C, H, W): through `reblur`, the PAN repeated to C bands
     - `hrms_gray`, `lrms_up_gray` (B, 1, H, W): through `gray`
+    - `hrms_low` (B, C, h, w): `hrms_reblurred` where the samples of `lrms` lie
+    - `hrms_again` (B, C, H, W): the generator on `hrms_low`, upsampled, and `hrms_gray`
 
     Args:
         bands: C of the multispectral image.
@@ -55,12 +50,14 @@ class Pansharpener(System):
         upsample: how `lrms` is brought to the PAN's size. 'interp23tap', the field's own (ratios
             that are powers of 2), puts sample i at ratio i + ratio / 2, where the protocol of
             reduced resolution takes it from; the others put it half a pixel before that.
+        symmetric: whether parts and losses see images in [-1, 1] in place of [0, 1]; what comes in
+            and goes out is in [0, 1] all the same.
     Raises:
         ValueError: bands or ratio below 1, a degradation of the wrong kind, a loss that names what
-            is not there.
+            is not there, a ratio that the upsampling cannot do, a method that needs [0, 1].
     """
 
-    uncompiled = ('_upsample',)  # its filters are laid out in numpy
+    uncompiled = ('upsampled',)  # its filters are laid out in numpy
 
     def __init__(
         self,
@@ -71,6 +68,7 @@ class Pansharpener(System):
         gray: Slot[Degradation] | None = None,
         losses: dict[str, Slot[Loss]] | None = None,
         upsample: Method = 'interp23tap',
+        symmetric: bool = False,
     ) -> None:
         super().__init__()
         if bands < 1 or ratio < 1:
@@ -78,12 +76,18 @@ class Pansharpener(System):
         self.bands = bands
         self.ratio = ratio
         self.upsampling = upsample
-        self._upsample(torch.zeros(1, bands, 8, 8))  # a ratio that the method cannot do fails here
+        self.symmetric = symmetric
+        self.upsampled(torch.zeros(1, bands, 8, 8))  # a ratio that the method cannot do fails here
         self.generator = generator(bands=bands, ratio=ratio)
         self.reblur = reblur(bands=bands, ratio=ratio) if reblur else None
         self.gray = gray(bands=bands, ratio=ratio) if gray else None
         _check_degradation('reblur', self.reblur, 'same')
         _check_degradation('gray', self.gray, 1)
+        if symmetric and isinstance(self.generator, GlobalMethod):
+            raise ValueError(
+                f'{type(self.generator).__name__} works on images in [0, 1]: leave out '
+                'model.symmetric'
+            )
         self.losses = _loss_modules({key: slot() for key, slot in (losses or {}).items()})
         self._names = {key: self._inputs_of(key, loss) for key, loss in self.losses.items()}
         if self.losses:
@@ -97,22 +101,27 @@ class Pansharpener(System):
         Raises:
             DataError: images whose bands or sizes do not fit, or a missing reference.
         """
-        outputs = self._outputs(batch, {name for names in self._names.values() for name in names})
+        outputs = self._outputs(batch)
         return {
-            key: loss.weight * loss(**{name: outputs[name] for name in self._names[key]})
+            key: loss.weight * loss(**{name: getattr(outputs, name) for name in self._names[key]})
             for key, loss in self.losses.items()
         }
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """`hrms` (B, C, H, W) and, to compare it with, `lrms_up` (B, C, H, W), both float32."""
-        outputs = self._outputs(batch, {'hrms'})
-        return {'hrms': outputs['hrms'].float(), 'lrms_up': outputs['lrms_up']}
+        outputs = self._outputs(batch)
+        return {
+            name: self._outwards(getattr(outputs, name)).float() for name in ('hrms', 'lrms_up')
+        }
 
     def tensor(self, batch: Batch) -> dict[str, Tensor]:
-        """Everything that the given parts and the batch allow, by name."""
-        slots = {None, *(slot for slot in ('reblur', 'gray') if getattr(self, slot) is not None)}
-        names = {name for name, slot in OUTPUTS.items() if slot in slots}
-        return self._outputs(batch, names if 'hrms' in batch else names - {'reference'})
+        """Everything that the given parts and the batch allow, by name; `hrms_again`, for which the
+        generator runs twice, only where a loss takes it."""
+        outputs = self._outputs(batch)
+        named = {name for names in self._names.values() for name in names}
+        left_out = {'hrms_again'} - named | ({'reference'} if 'hrms' not in batch else set())
+        names = [name for name in self._available() if name not in left_out]
+        return {name: getattr(outputs, name) for name in names}
 
     def example(self, batch_size: int = 1, size: int | None = None) -> Batch:
         """A batch of zeros, as a dataset without reference gives it.
@@ -144,7 +153,18 @@ class Pansharpener(System):
             DataError: images whose bands or sizes do not fit.
         """
         self._check_images(lrms, pan)
-        return self.generator(self._upsample(lrms), pan)  # (B, C, H, W)
+        return self.fuse(self.upsampled(lrms), pan)  # (B, C, H, W)
+
+    def fuse(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
+        """What the generator makes of images in [0, 1].
+
+        Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
+        """
+        return self._outwards(self.generator(self._inwards(lrms_up), self._inwards(pan)))
+
+    def upsampled(self, lrms: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, ratio h, ratio w)."""
+        return upsample(lrms, self.ratio, self.upsampling)
 
     def predict_files(self, inputs: Sequence[str], output: Path, **options: Any) -> list[Path]:
         """Pansharpen a scene and write it as GeoTIFF, with a picture beside it.
@@ -202,6 +222,24 @@ class Pansharpener(System):
 
         batch_pictures(outputs, batch, index, folder, stem)
 
+    def prepare(self, datasets: Mapping[str, Dataset], **options: Any) -> None:
+        """Let parts that start from the scenes' statistics see the training data.
+
+        Raises:
+            DataError: it cannot be read, or holds no data to learn from.
+        """
+        slots = ('generator', 'reblur', 'gray')
+        parts = {slot: part for slot in slots if isinstance(part := getattr(self, slot), Fitted)}
+        parts = {slot: part for slot, part in parts.items() if not bool(part.fitted)}
+        if not parts or 'train' not in datasets:
+            return
+        ms, pan = (
+            self._inwards(values)
+            for values in pixels(datasets['train'], self.ratio, self.upsampling)
+        )
+        for slot, part in parts.items():
+            options['say'](f'{slot}: {part.fit(ms, pan)}')
+
     def check_data(self, dataset: Any) -> None:
         """Compare a dataset's bands and ratio with the system's, before any work.
 
@@ -220,35 +258,17 @@ class Pansharpener(System):
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _outputs(self, batch: Batch, names: Iterable[str]) -> dict[str, Tensor]:
-        names = set(names)
-        lrms, pan = batch['lrms'], batch['pan']  # (B, C, h, w), (B, 1, H, W)
-        self._check_images(lrms, pan)
-        out = {'lrms': lrms, 'pan': pan, 'lrms_up': self._upsample_patch(batch)}  # (B, C, H, W)
-        if 'reference' in names:
-            out['reference'] = _reference(batch)  # (B, C, H, W)
-        if names & {'hrms', 'hrms_reblurred', 'hrms_gray'}:
-            out['hrms'] = self.generator(out['lrms_up'], pan)  # (B, C, H, W)
-        if 'hrms_reblurred' in names:
-            out['hrms_reblurred'] = self.reblur(out['hrms'])  # (B, C, H, W)
-        if 'pan_reblurred' in names:
-            out['pan_reblurred'] = self.reblur(pan.expand(-1, self.bands, -1, -1))  # (B, C, H, W)
-        if 'hrms_gray' in names:
-            out['hrms_gray'] = self.gray(out['hrms'])  # (B, 1, H, W)
-        if 'lrms_up_gray' in names:
-            out['lrms_up_gray'] = self.gray(out['lrms_up'])  # (B, 1, H, W)
-        return out
+    def _outputs(self, batch: Batch) -> Outputs:
+        self._check_images(batch['lrms'], batch['pan'])
+        return Outputs(
+            self, {key: self._inwards(v) if key in IMAGES else v for key, v in batch.items()}
+        )
 
-    def _upsample_patch(self, batch: Batch) -> Tensor:
-        """Without context a patch's border would be made from its opposite one."""
-        if 'lrms_context' not in batch:
-            return self._upsample(batch['lrms'])  # (B, C, H, W)
-        context = batch['lrms_context']  # (B, C, h + 2m, w + 2m)
-        margin = (context.shape[-1] - batch['lrms'].shape[-1]) // 2 * self.ratio
-        return self._upsample(context)[..., margin:-margin, margin:-margin]  # (B, C, H, W)
+    def _inwards(self, image: Tensor) -> Tensor:
+        return 2 * image - 1 if self.symmetric else image
 
-    def _upsample(self, lrms: Tensor) -> Tensor:
-        return upsample(lrms, self.ratio, self.upsampling)  # (B, C, H, W)
+    def _outwards(self, image: Tensor) -> Tensor:
+        return (image + 1) / 2 if self.symmetric else image
 
     def _check_images(self, lrms: Tensor, pan: Tensor) -> None:
         if lrms.ndim != 4 or lrms.shape[1] != self.bands:
@@ -279,26 +299,23 @@ class Pansharpener(System):
                     f'{label} takes {parameter.name!r}, which is no output of this system; '
                     f'there are: {", ".join(self._available())}'
                 )
-            slot = OUTPUTS[parameter.name]
-            if slot is not None and getattr(self, slot) is None:
+            missing = [slot for slot in OUTPUTS[parameter.name] if getattr(self, slot) is None]
+            if missing:
                 raise ValueError(
-                    f'{label} takes {parameter.name!r}, which needs {slot}: fill model.{slot}, or '
-                    f'set model.losses.{key} to null'
+                    f'{label} takes {parameter.name!r}, which needs {" and ".join(missing)}: fill '
+                    f'model.{missing[0]}, or set model.losses.{key} to null'
                 )
         return tuple(parameter.name for parameter in parameters)
 
     def _available(self) -> list[str]:
         return [
             name
-            for name, slot in OUTPUTS.items()
-            if slot is None or getattr(self, slot) is not None
+            for name, slots in OUTPUTS.items()
+            if all(getattr(self, slot) is not None for slot in slots)
         ]
 
     def _freeze_unreached(self) -> None:
-        names = {name for names in self._names.values() for name in names}
-        reached = {OUTPUTS[name] for name in names}
-        if names & {'hrms', 'hrms_reblurred', 'hrms_gray'}:
-            reached.add('generator')
+        reached = {slot for names in self._names.values() for n in names for slot in OUTPUTS[n]}
         for slot in ('generator', 'reblur', 'gray'):
             part = getattr(self, slot)
             if part is not None and slot not in reached:
@@ -322,12 +339,3 @@ def _loss_modules(losses: Mapping[str, Loss]) -> nn.ModuleDict:
         except KeyError as error:  # torch keeps some names for itself
             raise ValueError(f'losses.{key}: no loss can have this name: {error}') from error
     return modules
-
-
-def _reference(batch: Batch) -> Tensor:
-    if 'hrms' not in batch:
-        raise DataError(
-            'a loss takes the reference, and the data has none: train on a dataset with `hrms` '
-            '(a scene with a true reference, or the reduced protocol)'
-        )
-    return batch['hrms']

@@ -18,8 +18,8 @@ BULK = 20
 class LossMeter:
     """Sums of scalars by name; bounded in memory and exact to resume.
 
-    A loss that is NaN or infinite is noticed when it is read: at most 20 iterations later, and
-    always before a log line or a checkpoint is written.
+    A loss that is NaN or infinite is noticed when it is read: on the CPU at once, else at most 20
+    iterations later, and always before a log line or a checkpoint is written.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,8 @@ class LossMeter:
     ) -> None:
         """Add an iteration's scalars: `losses` must be finite, `others` (norms) need not be."""
         self._pending.append((iteration, dict(losses), dict(others)))
-        if len(self._pending) >= BULK:
+        here = all(tensor.device.type == 'cpu' for tensor in losses.values())
+        if here or len(self._pending) >= BULK:
             self.read()
 
     def read(self) -> None:

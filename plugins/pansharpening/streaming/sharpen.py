@@ -31,8 +31,8 @@ LARGEST_WHOLE = 4096 * 4096
 # Sides of windows, in PAN pixels: large enough to be read and written fast, small enough that a
 # network's features of several of them fit into memory.
 TILE_OF_METHOD, TILE_OF_NETWORK = AREA, 512
-# Below some 5,000 pixels torch convolves by other algorithms, with other rounding.
-LEAST_SIDE = 128
+# Images of up to 20,480 values torch convolves by other algorithms, with other rounding.
+LEAST_SIDE = 144
 
 
 class Sharpener(Protocol):
@@ -42,6 +42,10 @@ class Sharpener(Protocol):
     ratio: int
     generator: Any
     upsampling: Method
+
+    def fuse(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
+        """What the generator makes of images in [0, 1]."""
+        ...
 
 
 class Streamed:
@@ -139,7 +143,7 @@ class Streamed:
         if halo != 'global':
             window = around(core, shape, int(halo), align, LEAST_SIDE)
         source = self._source(window, 0)
-        hrms = self.system.generator(source.lrms_up.read(window), source.pan.read(window))
+        hrms = self.system.fuse(source.lrms_up.read(window), source.pan.read(window))
         inside = core._replace(row=core.row - window.row, col=core.col - window.col)
         return self._digital(hrms[(0, slice(None), *inside.slices)], core)
 
@@ -147,7 +151,7 @@ class Streamed:
         source = self._source(core, 0)
         return self._pieces(
             core,
-            lambda w: self.system.generator(source.lrms_up.read(w), source.pan.read(w)),
+            lambda w: self.system.fuse(source.lrms_up.read(w), source.pan.read(w)),
         )
 
     def _pieces(self, core: Window, sharpen: Callable[[Window], Tensor]) -> np.ndarray:

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plugins.ldpnet.degradation import ChannelGray, ConvReblur, Method
+from plugins.ldpnet.convolution import Method
 from plugins.ldpnet.generator import LDPNet
+from plugins.ldpnet.gray import ChannelGray
 from plugins.ldpnet.losses import (
     LDPDetailKL,
     LDPSpatialHigh,
@@ -19,6 +20,7 @@ from plugins.ldpnet.losses import (
     LDPSpectralLow,
 )
 from plugins.ldpnet.published import load_published
+from plugins.ldpnet.reblur import ConvReblur
 from plugins.pansharpening.system import Pansharpener
 from toolkit.build import Part
 

@@ -63,3 +63,53 @@ def test_one_scene_for_all_loaders(name: str) -> None:
     scenes = [loader['dataset']['scene'] for loader in loaders if loader is not None]
     assert len(scenes) == (3 if name in LDPNET else 1)
     assert all(scene == {'type': 'SyntheticScene', 'size': 512} for scene in scenes)
+
+
+def test_model_of_2021() -> None:
+    """Width 128, images in [-1, 1], tanh after it and a 41x41 reblur, weights of its own."""
+    tree = load('ldpnet/ldpnet_2021').tree
+    with torch.device('meta'):
+        system: Pansharpener = build(tree['model'], SYSTEMS, 'model')
+    assert system.symmetric
+    assert system.generator.content.up[0].weight.shape == (256, 64, 2, 2)
+    assert isinstance(system.generator.rec.activation, torch.nn.Tanh)
+    assert system.reblur.conv.weight.shape == (4, 4, 41, 41)
+    assert system.reblur.activation == 'tanh'
+    assert system.gray.sigmoid
+    weights = {key: loss.weight for key, loss in system.losses.items()}
+    assert weights == {
+        'spatial_high': 10, 'spatial_low': 1, 'spectral_low': 10, 'spectral_high': 1, 'kl': 0.01,
+    }  # fmt: skip
+    assert not system.losses['spectral_low'].smooth
+    assert tree['train_dataloader']['dataset']['size'] == 4 * 32
+
+
+def test_our_own_config_has_none_of_the_known_defects() -> None:
+    with torch.device('meta'):
+        model = {**load('ldpnet/ldpnet_plus').tree['model']}
+        system: Pansharpener = build(model, SYSTEMS, 'model')
+    assert system.generator.residual
+    assert isinstance(system.generator.rec.activation, torch.nn.Identity)
+    assert system.generator.extractor2.bands == 1
+    assert system.reblur.learned
+    assert type(system.gray).__name__ == 'RegressionGray'
+    assert not any(type(loss).__name__ == 'LDPDetailKL' for loss in system.losses.values())
+
+
+@pytest.mark.parametrize('bands', [4, 8])
+@pytest.mark.parametrize('ratio', [2, 3, 4, 5, 6])
+def test_our_own_at_all_bands_and_ratios(bands: int, ratio: int) -> None:
+    """One step with every term; a sensor with gains of its own for each band has its bands."""
+    torch.manual_seed(0)
+    model = {**load('ldpnet/ldpnet_plus').tree['model'], 'bands': bands, 'ratio': ratio}
+    model['upsample'] = 'interp23tap' if ratio in (2, 4) else 'bicubic'
+    model['reblur'] = {**model['reblur'], 'sensor': 'IKONOS' if bands == 4 else 'WV3'}
+    system: Pansharpener = build(model, SYSTEMS, 'model')
+    batch = {
+        'lrms': torch.rand(1, bands, 8, 8),
+        'pan': torch.rand(1, 1, 8 * ratio, 8 * ratio),
+    }
+    sum(system.loss(batch).values()).backward()
+    gradients = [p.grad for p in system.parameters()]
+    assert all(g is not None and torch.isfinite(g).all() for g in gradients)
+    assert all(g.abs().max() > 0 for g in (system.reblur.logits.grad, system.gray.weight.grad))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from plugins.ldpnet.published import published_state
 from plugins.pansharpening import system as system_module
+from plugins.pansharpening.resample import upsample
 from plugins.pansharpening.system import Pansharpener
 from tests.plugins.ldpnet import golden
 
@@ -29,8 +30,12 @@ def batch() -> dict[str, Tensor]:
 @pytest.fixture(params=['direct', 'fft'])
 def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Pansharpener:
     """With the recorded upsampled image, since the record's upsampling is not the system's."""
-    lrms_up = golden.recorded()['in_lrms_up']
-    monkeypatch.setattr(system_module, 'upsample', lambda image, ratio, method: lrms_up)
+    lrms, lrms_up = golden.recorded()['in_lrms'], golden.recorded()['in_lrms_up']
+    monkeypatch.setattr(
+        system_module,
+        'upsample',
+        lambda image, *rest: lrms_up if image is lrms else upsample(image, *rest),
+    )
     return golden.published_system(method=request.param)
 
 

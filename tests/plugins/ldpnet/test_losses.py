@@ -12,6 +12,7 @@ from plugins.ldpnet.losses import (
     LDPSpectralHigh,
     LDPSpectralLow,
 )
+from plugins.pansharpening.resample import imresize_by
 
 
 def test_terms_vanish_where_the_paper_wants_them_to() -> None:
@@ -66,3 +67,44 @@ def test_kl_sum_grows_with_the_patch_and_mean_does_not() -> None:
 def test_kl_refuses_reduction() -> None:
     with pytest.raises(ValueError, match="sum or mean, found 'none'"):
         LDPDetailKL(reduction='none')
+
+
+def test_spectral_low_without_smoothing_and_bicubic() -> None:
+    torch.manual_seed(0)
+    hrms = torch.rand(1, 2, 16, 16)
+    corners = hrms[..., ::15, ::15]  # with aligned corners 2 x 2 samples are the image's own
+    assert LDPSpectralLow(smooth=False)(hrms, corners) == pytest.approx(0, abs=1e-12)
+    low = imresize_by(hrms, 4)
+    assert LDPSpectralLow(smooth=False, down='bicubic')(hrms, low) == pytest.approx(0, abs=1e-12)
+    assert LDPSpectralLow(down='bicubic')(hrms, low) > 1e-4
+
+
+def test_spectral_low_refuses_down() -> None:
+    with pytest.raises(ValueError, match="bilinear or bicubic, found 'area'"):
+        LDPSpectralLow(down='area')
+
+
+def test_kl_over_the_image_by_hand() -> None:
+    """Two rows of two pixels as one distribution: (1/2, 1/4, 1/8, 1/8) and the even one."""
+    shares = torch.tensor([0.5, 0.25, 0.125, 0.125])
+    zeros = torch.zeros(1, 1, 2, 2)
+    expected = (shares * (shares * 4).log()).sum().item()
+    for reduction in ('sum', 'mean'):  # of one
+        loss = LDPDetailKL(reduction=reduction, over='image')
+        found = loss(shares.log().view(1, 1, 2, 2), zeros, zeros, zeros)
+        assert found == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize('over', ['row', 'image'])
+def test_scale_free_kl_does_not_change_with_the_scale(over: str) -> None:
+    torch.manual_seed(0)
+    images = [torch.rand(2, c, 8, 12) for c in (4, 1, 4, 1)]
+    free, bound = (LDPDetailKL(over=over, scale_free=free) for free in (True, False))
+    # By less than a tenth of a thousandth, what a constant detail is taken to spread.
+    assert free(*(2 * i for i in images)).item() == pytest.approx(free(*images).item(), rel=2e-3)
+    assert bound(*(2 * i for i in images)).item() > 2 * bound(*images).item()
+
+
+def test_kl_refuses_what_it_goes_over() -> None:
+    with pytest.raises(ValueError, match="row or image, found 'column'"):
+        LDPDetailKL(over='column')

@@ -43,7 +43,10 @@ class Simple(nn.Module):
         self.generator = Blur(bands, halo)
 
     def sharpen(self, lrms: Tensor, pan: Tensor) -> Tensor:
-        return self.generator(upsample(lrms, self.ratio, self.upsampling), pan)
+        return self.fuse(upsample(lrms, self.ratio, self.upsampling), pan)
+
+    def fuse(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
+        return self.generator(lrms_up, pan)
 
 
 def _read(path):

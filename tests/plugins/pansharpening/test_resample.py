@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 
 from plugins.pansharpening.fields import Field
 from plugins.pansharpening.resample import (
+    Method,
+    decimate,
     imresize,
     imresize_by,
     imresized_by,
     imresized_to,
     interp23tap,
+    low_pass,
     polyphase,
     upsample,
     upsampled,
@@ -148,3 +151,37 @@ def test_imresize_sizes_and_constants(height, width, ratio):
     assert low.shape == (2, -(-height // ratio), -(-width // ratio))
     np.testing.assert_allclose(low.numpy(), 5, rtol=1e-5)
     assert imresize(image, (height * ratio, width)).shape == (2, height * ratio, width)
+
+
+@pytest.mark.parametrize(
+    ('ratio', 'method'),
+    [(2, 'interp23tap'), (4, 'interp23tap')] + [(r, 'bicubic') for r in (2, 3, 4, 5, 6)],
+)
+def test_decimate_takes_samples_from_where_upsampling_puts_them(ratio: int, method: Method) -> None:
+    """On a plane every place has its own value, the same at both scales."""
+    row, col = torch.meshgrid(torch.arange(24.0), torch.arange(18.0), indexing='ij')
+    coarse = (row + 0.01 * col)[None, None]
+    inner = slice(8, -8)
+    found = decimate(upsample(coarse, ratio, method), ratio, method)
+    assert found.shape == coarse.shape
+    torch.testing.assert_close(
+        found[..., inner, inner], coarse[..., inner, inner], rtol=0, atol=2e-3
+    )
+
+
+def test_decimate_drops_what_is_no_multiple() -> None:
+    assert decimate(torch.rand(2, 3, 14, 19), 4, 'bicubic').shape == (2, 3, 3, 4)
+    assert decimate(torch.rand(2, 3, 14, 19), 5).shape == (2, 3, 2, 3)
+
+
+@pytest.mark.parametrize('ratio', [1, 2, 3, 5])
+def test_low_pass_is_that_of_a_bicubic_reduction(ratio: int) -> None:
+    torch.manual_seed(0)
+    image = torch.rand(1, 2, 12 * ratio, 15 * ratio, dtype=torch.float64)
+    low = low_pass(image, ratio)
+    flat = torch.full((1, 1, 9, 9), 0.3)
+    torch.testing.assert_close(low_pass(flat, ratio), flat)
+    if ratio % 2:  # the centres of coarse pixels are pixels
+        found, expected = decimate(low, ratio, 'bicubic'), imresize_by(image, ratio)
+        inner = slice(2, -2)
+        torch.testing.assert_close(found[..., inner, inner], expected[..., inner, inner])

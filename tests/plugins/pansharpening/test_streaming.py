@@ -27,8 +27,10 @@ from plugins.pansharpening.streaming.sharpen import Streamed
 from plugins.pansharpening.streaming.stream import Settings, identity, stream
 from plugins.pansharpening.streaming.threads import working
 from plugins.pansharpening.streaming.tiles import Shard, around, extent, tiles
+from plugins.pansharpening.system import Pansharpener
 from tests.plugins.pansharpening.rasters import write_geotiff
 from tests.test_parts import names
+from toolkit.build import Part
 from toolkit.errors import DataError, RunError, ToolkitError
 from toolkit.registry import GENERATORS
 
@@ -113,6 +115,15 @@ def test_float_images_hold_the_bits_of_the_network(name: str, tmp_path: Path) ->
         images = (torch.from_numpy(x)[None] for x in (scene.read_ms(), scene.read_pan()))
         expected = system.eval().sharpen(*images)[0] * scene.scale
     np.testing.assert_array_equal(read(tmp_path / 'out.tif'), expected.numpy())
+
+
+@pytest.mark.parametrize('name', ['PNN', 'EXP'])
+def test_images_in_minus_one_to_one(name: str, scene: RasterScene, tmp_path: Path) -> None:
+    """Networks with and without a halo see that range here as elsewhere."""
+    torch.manual_seed(0)
+    system = Pansharpener(4, 4, Part(GENERATORS.get(name), {}, name), symmetric=True)
+    outcome = stream(system, scene, tmp_path / 'out.tif', Settings(tile=160))
+    assert np.array_equal(read(outcome.path), whole(system, scene))
 
 
 def test_windows_around_a_window() -> None:

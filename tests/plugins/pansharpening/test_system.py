@@ -13,6 +13,7 @@ from plugins.pansharpening.system import OUTPUTS, Pansharpener
 from toolkit.build import Part
 from toolkit.errors import DataError, ToolkitError
 from toolkit.interfaces import Degradation, Generator, Loss
+from toolkit.registry import GENERATORS
 
 
 class Fuse(Generator):
@@ -73,6 +74,11 @@ class OfPan(Loss):
 class OfBlur(Loss):
     def forward(self, hrms_reblurred: Tensor, lrms_up: Tensor) -> Tensor:
         return (hrms_reblurred - lrms_up).abs().mean()
+
+
+class OfAgain(Loss):
+    def forward(self, hrms_again: Tensor) -> Tensor:
+        return hrms_again.square().mean()
 
 
 class OfNothingKnown(Loss):
@@ -228,12 +234,15 @@ def test_reference_is_the_images_own() -> None:
 
 
 def test_tensor_gives_what_the_parts_allow() -> None:
-    assert set(system()(batch(reference=True))) == set(OUTPUTS)
+    again = system(losses={'again': OfAgain})
+    assert set(again(batch(reference=True))) == set(OUTPUTS)
+    assert set(system()(batch(reference=True))) == set(OUTPUTS) - {'hrms_again'}
     assert set(system(gray=None)(batch())) == {
-        'lrms', 'pan', 'lrms_up', 'hrms', 'hrms_reblurred', 'pan_reblurred',
+        'lrms', 'pan', 'lrms_up', 'hrms', 'hrms_reblurred', 'pan_reblurred', 'hrms_low',
     }  # fmt: skip
     shapes = {name: tuple(value.shape) for name, value in system()(batch()).items()}
     assert shapes['hrms'] == shapes['hrms_reblurred'] == shapes['pan_reblurred'] == (2, 4, 32, 32)
+    assert shapes['hrms_low'] == shapes['lrms']
     assert shapes['hrms_gray'] == shapes['lrms_up_gray'] == (2, 1, 32, 32)
 
 
@@ -333,3 +342,40 @@ def test_predict_files_needs_a_scene_or_a_sensor() -> None:
         system().predict_files([], Path('out.tif'))
     with pytest.raises(ToolkitError, match='the sensor of the inputs is not known'):
         system().predict_files(['a.mat'], Path('out.tif'))
+
+
+# -- ranges ----------------------------------------------------------------------------------------
+
+
+def test_symmetric_parts_see_from_minus_one_to_one() -> None:
+    """Inside, all is as in another system that is given such images; outside nothing shows it."""
+    losses = {'to_pan': ToPan, 'blurred': OfBlur, 'reference': ToReference}
+    model, plain = system(losses=losses, symmetric=True), system(losses=losses)
+    given = batch(reference=True)
+    shifted = {k: 2 * v - 1 if k != 'meta' else v for k, v in given.items()}
+    # The interpolation's weights add up to one but for some 1e-10.
+    torch.testing.assert_close(model.loss(given), plain.loss(shifted), rtol=1e-5, atol=1e-6)
+    expected = (plain.predict(shifted)['hrms'] + 1) / 2
+    torch.testing.assert_close(model.predict(given)['hrms'], expected)
+    torch.testing.assert_close(model.sharpen(given['lrms'], given['pan']), expected)
+    torch.testing.assert_close(model.predict(given)['lrms_up'], model.upsampled(given['lrms']))
+
+
+def test_symmetric_refuses_methods_of_plain_images() -> None:
+    with pytest.raises(ValueError, match=r'works on images in \[0, 1\]: leave out model.symmetric'):
+        system(generator=Part(GENERATORS.get('Brovey'), {}), symmetric=True)
+
+
+def test_fused_again_is_of_both_degradations() -> None:
+    """Where the degradations give the input back, so does the second run of the generator."""
+    model = system(losses={'again': OfAgain})
+    given = batch(low=24)
+    outputs = model.tensor(given)
+    assert model.generator.calls == 2
+    assert outputs['hrms_again'].shape == outputs['hrms'].shape
+    up = model.upsampled(outputs['hrms_low'])
+    expected = model.generator(up, outputs['hrms_gray'])
+    inner = slice(28, -28)  # what the border of a patch does not reach
+    torch.testing.assert_close(
+        outputs['hrms_again'][..., inner, inner], expected[..., inner, inner], rtol=0, atol=1e-4
+    )

@@ -1,0 +1,205 @@
+"""Losses without a reference: what a sharpened image must share with the two images that are given.
+
+F is the sharpened image, LR the given multispectral image, UP the same upsampled.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from plugins.pansharpening.precision import full, without_autocast
+from toolkit.interfaces import Loss
+from toolkit.registry import LOSSES
+
+Norm = Literal['l1', 'l2']
+
+# Variance below which a window is flat, 0.1 digital numbers of 11 bits squared: its correlation
+# goes to zero with it, in place of that of rounding errors.
+FLAT = (0.1 / 2047) ** 2
+
+
+@LOSSES.register
+class Consistency(Loss):
+    """F, reblurred and decimated, is LR: where its samples lie, so that no upsampling has a part.
+
+    Args:
+        weight: factor that the system applies.
+        norm: 'l1' mean absolute or 'l2' mean squared difference.
+    Shape: hrms_low (B, C, h, w), lrms (B, C, h, w) -> scalar.
+    Raises:
+        ValueError: an unknown norm.
+    """
+
+    def __init__(self, weight: float = 1.0, norm: Norm = 'l1') -> None:
+        super().__init__(weight)
+        self.norm = _checked(norm)
+
+    def forward(self, hrms_low: Tensor, lrms: Tensor) -> Tensor:
+        return _difference(hrms_low, lrms, self.norm)
+
+
+@LOSSES.register
+class Cycle(Loss):
+    """F, degraded both ways and sharpened again, is F.
+
+    Args:
+        weight: factor that the system applies.
+        norm: 'l1' mean absolute or 'l2' mean squared difference.
+    Shape: hrms_again (B, C, H, W), hrms (B, C, H, W) -> scalar.
+    Raises:
+        ValueError: an unknown norm.
+    """
+
+    def __init__(self, weight: float = 1.0, norm: Norm = 'l1') -> None:
+        super().__init__(weight)
+        self.norm = _checked(norm)
+
+    def forward(self, hrms_again: Tensor, hrms: Tensor) -> Tensor:
+        return _difference(hrms_again, hrms, self.norm)
+
+
+@LOSSES.register
+class PanGradient(Loss):
+    """The differences between neighbouring pixels of gray(F) are those of the PAN.
+
+    Args:
+        weight: factor that the system applies.
+        norm: 'l1' mean absolute or 'l2' mean squared difference.
+    Shape: hrms_gray (B, 1, H, W), pan (B, 1, H, W) -> scalar.
+    Raises:
+        ValueError: an unknown norm.
+    """
+
+    def __init__(self, weight: float = 1.0, norm: Norm = 'l1') -> None:
+        super().__init__(weight)
+        self.norm = _checked(norm)
+
+    def forward(self, hrms_gray: Tensor, pan: Tensor) -> Tensor:
+        beyond = hrms_gray - pan  # (B, 1, H, W); differences are linear
+        measure = torch.abs if self.norm == 'l1' else torch.square
+        down, along = beyond.diff(dim=-2), beyond.diff(dim=-1)
+        # A sum over a number, not means: of an image of one row there are no differences downwards.
+        total = measure(down).sum() + measure(along).sum()
+        return total / max(down.numel() + along.numel(), 1)
+
+
+class _Windowed(Loss):
+    def __init__(self, weight: float = 1.0, size: int = 5) -> None:
+        super().__init__(weight)
+        if size < 3 or size % 2 == 0:
+            raise ValueError(f'size must be odd and at least 3, found {size}')
+        self.size = size
+
+
+@LOSSES.register
+class GrayCorrelation(_Windowed):
+    """1 - mean local correlation of gray(F) with the PAN.
+
+    Args:
+        weight: factor that the system applies.
+        size: side of the window around each pixel, odd, at least 3.
+    Shape: hrms_gray (B, 1, H, W), pan (B, 1, H, W) -> scalar from 0 to 2.
+    Raises:
+        ValueError: an even or too small size.
+    """
+
+    def forward(self, hrms_gray: Tensor, pan: Tensor) -> Tensor:
+        return 1 - _local_correlation(hrms_gray, pan, self.size).mean()
+
+
+@LOSSES.register
+class BandCorrelation(_Windowed):
+    """1 - mean local correlation of each band of F with the PAN.
+
+    Correlation does not change with gain and offset: it is that with the PAN matched to each band.
+    D_rho measures much the same; where this trains, read the other indices.
+
+    Args:
+        weight: factor that the system applies.
+        size: side of the window around each pixel, odd, at least 3.
+    Shape: hrms (B, C, H, W), pan (B, 1, H, W) -> scalar from 0 to 2.
+    Raises:
+        ValueError: an even or too small size.
+    Source: Scarpa and Ciotola, "Full-resolution quality assessment for pansharpening", Remote
+        Sensing 14(8), 2022 (the index).
+    """
+
+    def forward(self, hrms: Tensor, pan: Tensor) -> Tensor:
+        return 1 - _local_correlation(hrms, pan, self.size).mean()
+
+
+@LOSSES.register
+class BlockQuality(Loss):
+    """1 - mean Q index, on blocks, of each band of F and the PAN matched to that band of UP.
+
+    Q is the product of correlation, equality of means and equality of contrasts. The PAN takes mean
+    and standard deviation of UP's band over the patch.
+
+    Args:
+        weight: factor that the system applies.
+        size: side of the blocks, which do not overlap; what is left at the lower and right borders
+            is not looked at. Images smaller than a block are one.
+    Shape: hrms (B, C, H, W), pan (B, 1, H, W), lrms_up (B, C, H, W) -> scalar from 0 to 2.
+    Raises:
+        ValueError: a size below 2.
+    Source: Wang and Bovik, "A universal image quality index", IEEE Signal Processing Letters 9(3),
+        2002.
+    """
+
+    def __init__(self, weight: float = 1.0, size: int = 32) -> None:
+        super().__init__(weight)
+        if size < 2:
+            raise ValueError(f'size must be at least 2, found {size}')
+        self.size = size
+
+    def forward(self, hrms: Tensor, pan: Tensor, lrms_up: Tensor) -> Tensor:
+        with without_autocast(hrms):
+            images = (full(hrms), _matched(full(pan), full(lrms_up)))
+            x, y = (self._blocks(image) for image in images)  # (B, C, N, n)
+            mean_x, mean_y = x.mean(-1), y.mean(-1)  # (B, C, N)
+            x, y = x - mean_x[..., None], y - mean_y[..., None]
+            contrast = x.square().mean(-1) + y.square().mean(-1)
+            level = mean_x.square() + mean_y.square()
+            quality = 4 * (x * y).mean(-1) * mean_x * mean_y
+            return 1 - (quality / (contrast * level + FLAT**2)).mean()
+
+    def _blocks(self, image: Tensor) -> Tensor:
+        rows, cols = (min(self.size, extent) for extent in image.shape[-2:])
+        return image.unfold(-2, rows, rows).unfold(-2, cols, cols).flatten(4).flatten(2, 3)
+
+
+def _checked(norm: Norm) -> Norm:
+    if norm not in ('l1', 'l2'):
+        raise ValueError(f'norm must be l1 or l2, found {norm!r}')
+    return norm
+
+
+def _difference(image: Tensor, other: Tensor, norm: Norm) -> Tensor:
+    return F.l1_loss(image, other) if norm == 'l1' else F.mse_loss(image, other)
+
+
+def _local_correlation(image: Tensor, other: Tensor, size: int) -> Tensor:
+    """(B, C, H, W) and (B, 1, H, W) -> (B, C, H, W), of square windows cut at the border."""
+    with without_autocast(image):
+        # Less the windows' own means: squares of the images themselves would leave few digits.
+        x, y = (i - _window_means(i, size) for i in (full(image), full(other)))
+        energy = (_window_means(x.square(), size) + FLAT) * (_window_means(y.square(), size) + FLAT)
+        return _window_means(x * y, size) * energy.rsqrt()
+
+
+def _window_means(image: Tensor, size: int) -> Tensor:
+    # Along one axis at a time; the number of pixels in a window at the border is a product too.
+    half = size // 2
+    image = F.avg_pool2d(image, (size, 1), 1, (half, 0), count_include_pad=False)
+    return F.avg_pool2d(image, (1, size), 1, (0, half), count_include_pad=False)
+
+
+def _matched(pan: Tensor, lrms_up: Tensor) -> Tensor:
+    """The PAN with each band's mean and standard deviation, (B, 1, H, W) -> (B, C, H, W)."""
+    variance, of_pan = (i.var((-2, -1), correction=0, keepdim=True) for i in (lrms_up, pan))
+    gain = (variance / (of_pan + FLAT)).sqrt()  # (B, C, 1, 1)
+    return gain * (pan - pan.mean((-2, -1), keepdim=True)) + lrms_up.mean((-2, -1), keepdim=True)
