@@ -70,6 +70,10 @@ class Identities:
         self._open_data = open_data
         self._fingerprints: dict[str, str | ToolkitError] = {}
         self._fitting: dict[str, ToolkitError | None] = {}
+        self._system: tuple[str, Any] = (
+            '',
+            None,
+        )  # of the run before: its folds and seeds share it
         self.problems: dict[str, Problem] = {}
 
     def of(self, config: Config, run: RunConfig, code: str) -> Identity:
@@ -108,15 +112,17 @@ class Identities:
 
         section, _, key = path.partition('.')
         text = plain_text(config.tree[section][key])
-        fitting = f'{text} in {plain_text(config.tree["model"])}'
+        model = plain_text(config.tree['model'])
+        fitting = f'{text} in {model}'
         try:
             if text not in self._fingerprints or fitting not in self._fitting:
                 seeding.seed_all(0)
                 opened = dataset()
                 self._fingerprints[text] = opened.fingerprint()
-                with torch.device('meta'):
-                    system = run.model()
-                system.check_data(opened)
+                if self._system[0] != model:
+                    with torch.device('meta'):
+                        self._system = (model, run.model())
+                self._system[1].check_data(opened)
                 self._fitting[fitting] = None
         except ToolkitError as error:
             message = error.message if isinstance(error, PartError) else str(error)
