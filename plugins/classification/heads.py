@@ -32,7 +32,9 @@ class LinearHead(Head):
         super().__init__()
         if not 0 <= dropout < 1:
             raise ValueError(f'dropout must be in [0, 1), found {dropout}')
-        self.norm = nn.BatchNorm1d(in_channels, momentum=None, affine=False) if standardize else nn.Identity()
+        # Plain averages over training, since the features do not change.
+        norm = nn.BatchNorm1d(in_channels, momentum=None, affine=False)
+        self.norm = norm if standardize else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(in_channels, num_classes)
 
