@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugins.classification.embedded import embedded_images
 from tests.plugins.pansharpening.manifests import write_manifest, write_scene
 from toolkit.cli import main
 from toolkit.config import load
@@ -18,11 +19,21 @@ from toolkit.study.studyfile import read_study
 
 CONFIGS = named_configs()
 STUDIES = named_studies()
+LONG = [f'csasn/studies/{name}' for name in ('ablation', 'modules', 'tasks')]
+PATCHES = ['train_dataloader.dataset.size=64', 'train_dataloader.dataset.length=4']
+
+
+def timed(names, *slow):
+    """Parameters, those that take long marked so."""
+    assert set(slow) <= set(names)
+    return [pytest.param(n, marks=pytest.mark.slow) if n in slow else n for n in names]
 
 
 def embedded(name, folder):
-    """Overrides that put small synthetic scenes of the same bands under a config."""
+    """Overrides that put small synthetic scenes of the same bands, or images, under a config."""
     tree = load(name).tree
+    if tree['model']['type'] == 'Classifier':
+        return embedded_images(tree, folder)
     bands = tree['model']['bands']
     if tree['test_dataloader']['dataset']['type'] == 'ManifestScenes':
         rows = [
@@ -45,27 +56,26 @@ def test_is_right(name):
     assert [str(problem) for problem in check(load(name))] == []
 
 
-@pytest.mark.parametrize('name', STUDIES)
+@pytest.mark.parametrize('name', timed(STUDIES, *LONG))
 def test_a_study_is_right(name):
     plan = make_plan(read_study(name), open_data=False)
     assert plan.warnings == []
     assert len(plan.runs) >= 6
 
 
-@pytest.mark.parametrize('name', CONFIGS)
-def test_runs(name, tmp_path, capsys):
+@pytest.mark.parametrize('name', timed(CONFIGS, 'csasn/csasn', 'ldpnet/ldpnet_2021'))
+def test_runs(name, tmp_path, capsys, monkeypatch):
     """Two iterations with a validation where there is training, then a test."""
+    monkeypatch.setenv('TOOLKIT_CACHE', str(tmp_path / 'cache'))
     overrides, run = embedded(name, tmp_path), str(tmp_path / 'run')
     if load(name).tree.get('train_dataloader') is None:
         assert main(['test', name, *overrides, '--work-dir', run]) == 0
     else:
-        small = [
-            'train_dataloader.batch_size=2',
-            'train_dataloader.dataset.size=64',
-            'train_dataloader.dataset.length=4',
-            'train_cfg={max_epochs: 1}',
-            'default_hooks.log.interval=1',
-        ]
+        small = ['train_cfg={max_epochs: 1}', 'default_hooks.log.interval=1']
+        if load(name).tree['model']['type'] == 'Classifier':
+            small += ['train_dataloader.batch_size=4', 'param_scheduler={}']
+        else:
+            small += ['train_dataloader.batch_size=2', *PATCHES]
         assert main(['train', name, *overrides, *small, '--work-dir', run]) == 0
         lines = [json.loads(line) for line in Path(run, 'metrics.jsonl').read_text().splitlines()]
         assert [line['iter'] for line in lines] == [1, 2, 2]
