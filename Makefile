@@ -41,6 +41,20 @@ demo: $(SETUP)
 	$(BIN)/toolkit study ldpnet/studies/demo --work-dir work/demo-study
 	@echo
 	@echo 'report   work/demo-study/report.html'
+	@$(MAKE) -s demo-images
+
+# A minute of CSASN with small branches and random weights on drawn ultrasound images: all of it works,
+# and it learns little.
+.PHONY: demo-images
+demo-images: $(SETUP)
+	@rm -rf work/demo-images
+	$(BIN)/toolkit train csasn/csasn_small model.size=96 train_cfg.max_epochs=4 \
+	  runtime.precision=bf16 runtime.channels_last=true --work-dir work/demo-images
+	$(BIN)/toolkit test --run work/demo-images
+	@echo
+	@echo 'tables   work/demo-images/clinical.md'
+	@echo 'figures  work/demo-images/figures'
+	@echo 'pictures work/demo-images/pictures'
 
 # The same on the IKONOS scene of TOOLKIT_DATA.
 demo-real: $(SETUP)
