@@ -39,7 +39,8 @@ def attentions() -> list[Case]:
     special = {
         'TimmAttention': [
             {'name': name, 'options': OPTIONS.get(name)} for name in typing.get_args(Name)
-        ]
+        ],
+        'CascadedAttention': [{'channel': {'type': 'SE'}}],
     }
     return [(name, given) for name in names(ATTENTIONS) for given in special.get(name, [{}])]
 

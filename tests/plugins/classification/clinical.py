@@ -103,8 +103,8 @@ class BrightPatients(LabelledImages):
     def __len__(self) -> int:
         return len(self.records)
 
-    def image(self, index: int, view: int | None = None) -> Tensor:
-        return self._values[index][:, None, None].expand(3, 8, 8).contiguous()
+    def pool_image(self, position: int, view: int | None = None) -> Tensor:
+        return self._values[position][:, None, None].expand(3, 8, 8).contiguous()
 
     def view_key(self) -> str:
         return 'bright'
@@ -112,7 +112,7 @@ class BrightPatients(LabelledImages):
     def __getitem__(self, index: int) -> dict[str, Any]:
         record = self.records[index]
         return {
-            'image': self.image(index),
+            'image': self.pool_image(index),
             'labels': {
                 name: torch.tensor(record.index(name, task.classes))
                 for name, task in self.tasks.items()

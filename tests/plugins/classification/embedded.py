@@ -16,7 +16,7 @@ EACH = {'train': 8, 'val': 6, 'test': 6}
 
 
 def write_images(folder: Path, tasks: Mapping[str, Any]) -> Path:
-    """A manifest of noise in which every part has every class; one label is missing."""
+    """A manifest of noise. Every part has every class; of several tasks one label is missing."""
     random = np.random.default_rng(0)
     rows = []
     for part, count in EACH.items():
@@ -26,7 +26,8 @@ def write_images(folder: Path, tasks: Mapping[str, Any]) -> Path:
             Image.fromarray(pixels).save(folder / f'{name}.png')
             labels = {t: spec['classes'][i % len(spec['classes'])] for t, spec in tasks.items()}
             rows.append({'image': f'{name}.png', 'patient': name, 'part': part, **labels})
-    rows[EACH['train'] - 1][next(iter(tasks))] = ''
+    if len(tasks) > 1:
+        rows[EACH['train'] - 1][next(iter(tasks))] = ''
     with (folder / 'images.csv').open('w', newline='') as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
