@@ -41,8 +41,8 @@ class ClassifierBench(Verb):
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         add = parser.add_argument
-        add('config', nargs='?', default='csasn/csasn', help='of the classifier (csasn/csasn)')
-        add('overrides', nargs='*', metavar='KEY=VALUE', help='changes of the config')
+        add('name', nargs='?', default='csasn/csasn', metavar='CONFIG', help='(csasn/csasn)')
+        add('changes', nargs='*', metavar='KEY=VALUE', help='changes of the config')
         add('--batch-size', type=int, default=8, help='images a step (8)')
         add('--repeats', type=int, default=5, help='steps of each that count (5)')
         add('--device', default='auto', choices=('auto', 'cpu', 'cuda'), help="('auto')")
@@ -72,8 +72,8 @@ class FeaturesBench(Verb):
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         add = parser.add_argument
-        add('config', help='of a classifier with frozen branches')
-        add('overrides', nargs='*', metavar='KEY=VALUE', help='changes of the config')
+        add('name', metavar='CONFIG', help='of a classifier with frozen branches')
+        add('changes', nargs='*', metavar='KEY=VALUE', help='changes of the config')
         add('--repeats', type=int, default=3, help='epochs of each (3)')
         add('--device', default='auto', choices=('auto', 'cpu', 'cuda'), help="('auto')")
 
@@ -81,7 +81,7 @@ class FeaturesBench(Verb):
         run = _run(arguments)
         device = precision.choose_device(Runtime(device=arguments.device))
         if run.train_dataloader is None:
-            raise ToolkitError(f'{arguments.config} has no train_dataloader to read images from')
+            raise ToolkitError(f'{arguments.name} has no train_dataloader to read images from')
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
             kept = _epoch(run, device, FeatureCache(folder))
@@ -98,11 +98,11 @@ Step = Callable[[], None]
 def _run(arguments: argparse.Namespace) -> RunConfig:
     if arguments.repeats < 1:
         raise ToolkitError('--repeats is at least 1')
-    run = checked(load(arguments.config, arguments.overrides))
+    run = checked(load(arguments.name, arguments.changes))
     if not issubclass(run.model.cls, Classifier):  # type: ignore[attr-defined]
-        raise ToolkitError(f'{arguments.config} is no config of a Classifier')
+        raise ToolkitError(f'{arguments.name} is no config of a Classifier')
     if run.optim_wrapper is None:
-        raise ToolkitError(f'{arguments.config} has no training: it needs optim_wrapper')
+        raise ToolkitError(f'{arguments.name} has no training: it needs optim_wrapper')
     return run
 
 
@@ -145,7 +145,7 @@ def _ours(run: RunConfig, runtime: Runtime, device: torch.device, batch_size: in
     system.train().requires_grad_(True)
     wrapper = build_optim_wrapper(system, run.optim_wrapper, runtime, device)
     for name, losses in system.losses.items():
-        counts = torch.full((len(system.tasks[name].classes),), 100, device=device)
+        counts = dict.fromkeys(system.tasks[name].classes, 100)
         for loss in losses.values():
             loss.use_counts(counts)
     batch = precision.to_device(_batch(system, batch_size), runtime, device)

@@ -117,7 +117,21 @@ def rerun(folder: Path, work_dir: Path | None) -> int:
 
 
 def table(metrics: dict[str, float | None], directions: dict[str, bool]) -> str:
-    """Metrics as aligned text; `SAM/upsampled` stands beside `SAM` in a column of its own."""
+    """Metrics as aligned text; `SAM/upsampled` stands beside `SAM` in a column of its own.
+
+    Metrics of several values (`key.value`) that have other columns have tables of their own.
+    """
+    groups: dict[str, dict[str, float | None]] = {}
+    for name, value in metrics.items():
+        key, dot, _ = name.partition('/')[0].partition('.')
+        groups.setdefault(key if dot else '', {})[name] = value
+    columns = [{name.partition('/')[2] for name in group} for group in groups.values()]
+    if all(found == columns[0] for found in columns):
+        return _table(metrics, directions)
+    return '\n\n'.join(_table(group, directions) for group in groups.values())
+
+
+def _table(metrics: dict[str, float | None], directions: dict[str, bool]) -> str:
     columns = list(dict.fromkeys(name.partition('/')[2] for name in metrics))
     rows: dict[str, dict[str, str]] = {}
     for name, value in metrics.items():
