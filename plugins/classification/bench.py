@@ -112,7 +112,12 @@ class _Plain(nn.Module):
     def __init__(self, system: Classifier) -> None:
         super().__init__()
         self.models = nn.ModuleList(
-            timm.create_model(branch.name, num_classes=0, in_chans=system.in_channels)
+            timm.create_model(
+                branch.name,
+                num_classes=0,
+                in_chans=system.in_channels,
+                **({'img_size': system.size} if branch.fixed else {}),
+            )
             for branch in system.branches.values()
         )
         width = sum(model.num_features for model in self.models)
