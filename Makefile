@@ -72,8 +72,9 @@ sharpened:
 	@echo 'image    $(OUT)/sharpened.tif'
 	@echo 'table    $(OUT)/metrics.json (printed above)'
 
+# A file of tests is one process's, and each process has a core.
 test: $(SETUP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(SETUP)
 	$(BIN)/python -m pytest -m 'not gpu'
