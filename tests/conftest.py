@@ -1,13 +1,17 @@
-"""Fixtures for all tests: one thread, and real data where it can be reached."""
+"""Fixtures for all tests: one thread, real data where it can be reached, a browser."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch is imported, and for child processes
 
 import pytest
+
+from tests.browser import started
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,3 +33,10 @@ def data_root() -> Path:
     if found is None:
         pytest.skip('needs real data: set TOOLKIT_DATA')
     return found
+
+
+@pytest.fixture(scope='module')
+def browser() -> Iterator[Any]:
+    """A real browser; tests that ask for it are skipped where there is none."""
+    with started() as found:
+        yield found

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from toolkit.errors import MissingDataError
 
@@ -79,3 +82,9 @@ def _hash_of(path: Path, modified: int, size: int) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def record_digest(record: Mapping[str, Any]) -> str:
+    """A hash of a record but for its own `digest`, so that a file which was edited is known."""
+    told = {key: value for key, value in record.items() if key != 'digest'}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

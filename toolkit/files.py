@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from toolkit.errors import RunError
@@ -27,6 +28,26 @@ def write(path: Path, content: str | bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise RunError(f'cannot write {path}: {error.strerror}') from error
+
+
+def clear(folder: Path, suffixes: Collection[str], what: str) -> None:
+    """Remove the files of a folder, where there is one, that end in these suffixes.
+
+    Args:
+        folder: where they are.
+        suffixes: with the dot.
+        what: they are, for the message: 'pictures'.
+    Raises:
+        RunError: one cannot be removed.
+    """
+    if not folder.is_dir():
+        return
+    try:
+        for path in folder.iterdir():
+            if path.suffix in suffixes and path.is_file():
+                path.unlink()
+    except OSError as error:
+        raise RunError(f'cannot remove the {what} in {folder}: {error.strerror}') from error
 
 
 def no_room(error: BaseException | None) -> bool:

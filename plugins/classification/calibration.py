@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +35,24 @@ class Calibration(nn.Module):
     def threshold(self, task: str) -> Tensor | None:
         """The threshold on the positive class's probability; None where there is no such class."""
         return getattr(self, f'threshold_{task}', None)
+
+    def chosen(self, task: str) -> tuple[float, float | None]:
+        """Temperature and threshold of a task as numbers."""
+        threshold = self.threshold(task)
+        return float(self.temperature(task)), None if threshold is None else float(threshold)
+
+    def record(self) -> dict[str, dict[str, Any]]:
+        """What exported files say of each task: its classes, and how they are decided."""
+        told = {}
+        for name, task in self._tasks.items():
+            temperature, threshold = self.chosen(name)
+            told[name] = {
+                'classes': list(task.classes),
+                'positive': task.positive,
+                'threshold': threshold,
+                'temperature': temperature,
+            }
+        return told
 
     def choose(self, task: str, temperature: float, threshold: float | None) -> None:
         """Take what validation data say.

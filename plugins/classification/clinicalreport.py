@@ -102,9 +102,7 @@ def _operating_point(runner: Runner, task: str) -> dict[str, Any]:
     calibration = getattr(runner.system, 'calibration', None)
     if calibration is None:
         return {'temperature': None, 'threshold': None, 'chosen': 'the system stores none'}
-    temperature = float(calibration.temperature(task))
-    cut = calibration.threshold(task)
-    threshold = None if cut is None else float(cut)
+    temperature, threshold = calibration.chosen(task)
     chosen = 'the defaults; nothing was chosen on validation data'
     if temperature != 1 or threshold not in (None, HALF):
         rule = next((h for h in _hooks(runner) if h.cls is Calibrate), None)

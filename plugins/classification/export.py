@@ -178,20 +178,9 @@ def _describe(path: Path, system: Classifier, more: dict[str, str]) -> None:
 
     import toolkit
 
-    tasks = {
-        name: {
-            'classes': list(task.classes),
-            'positive': task.positive,
-            'threshold': None
-            if (threshold := system.calibration.threshold(name)) is None
-            else float(threshold),
-            'temperature': float(system.calibration.temperature(name)),
-        }
-        for name, task in system.tasks.items()
-    }
     about = {
         'note': NOTE,
-        'tasks': tasks,
+        'tasks': system.calibration.record(),
         'input': f'image: (batch, {system.in_channels}, {system.size}, {system.size}), float32 in '
         '[0, 1]; mean and standard deviation are taken off inside',
         'normalisation': {

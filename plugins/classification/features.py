@@ -225,13 +225,7 @@ def _store(
     with torch.no_grad(), context():
         shape = tuple(branch(image).shape[1:])
     views, images = dataset.views or 1, len(dataset.pool)
-    made: BranchFeatures | None = None
-    for rank in range(distributed.world_size()):  # one makes the files, the others open them
-        if rank == distributed.rank():
-            made = BranchFeatures(folder, views, images, shape, cache.dtype)
-        distributed.broadcast(None)
-    assert made is not None
-    return made
+    return BranchFeatures(folder, views, images, shape, cache.dtype)
 
 
 def _fill(

@@ -17,7 +17,7 @@ from plugins.classification.pictures import pixels, png
 from plugins.classification.system import Classifier
 from toolkit import files
 from toolkit.engine import distributed
-from toolkit.errors import RunError, ToolkitError
+from toolkit.errors import ToolkitError
 from toolkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class ClassificationFigures(Hook):
                 f'{type(runner.system).__name__}; take the hook out'
             )
         self._items = {}
-        distributed.on_main(lambda: _clear(Path(runner.work_dir) / FOLDER))
+        distributed.on_main(lambda: files.clear(Path(runner.work_dir) / FOLDER, WRITTEN, 'figures'))
 
     def after_test_iter(
         self,
@@ -127,12 +127,12 @@ class ClassificationFigures(Hook):
                 say(f'figures: no test image has a label for the task {name}; it is left out')
                 continue
             scored = _scored(known, name)
-            threshold = system.calibration.threshold(name)
+            temperature, threshold = system.calibration.chosen(name)
             found = curves.numbers(
                 scored,
                 task,
-                None if threshold is None else float(threshold),
-                float(system.calibration.temperature(name)),
+                threshold,
+                temperature,
                 self.resamples,
             )
             drawn = {
@@ -233,15 +233,3 @@ def _numpy(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _numpy(item) for name, item in value.items()}
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
-
-
-def _clear(folder: Path) -> None:
-    """Remove what an earlier test has written."""
-    if not folder.is_dir():
-        return
-    try:
-        for path in folder.iterdir():
-            if path.suffix in WRITTEN and path.is_file():
-                path.unlink()
-    except OSError as error:
-        raise RunError(f'cannot remove the figures in {folder}: {error.strerror}') from error

@@ -198,12 +198,12 @@ def _told(
         decided = int(outputs['decision'][name][index])
         label = int(batch['labels'][name][index]) if name in batch.get('labels', {}) else -1
         shown = decided if task.positive_index is None else task.positive_index
-        threshold = system.calibration.threshold(name)
+        _, threshold = system.calibration.chosen(name)
         told[name] = {
             'label': task.classes[label] if label >= 0 else None,
             'prediction': task.classes[decided],
             'probabilities': {k: round(p, 4) for k, p in zip(task.classes, probabilities)},
-            'threshold': None if threshold is None else round(float(threshold), 4),
+            'threshold': None if threshold is None else round(threshold, 4),
             'shown': shown,
             'class': task.classes[shown],
         }

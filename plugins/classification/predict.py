@@ -131,11 +131,11 @@ def _said(system: Classifier, probabilities: Mapping[str, np.ndarray]) -> dict[s
     for name, task in system.tasks.items():
         values = torch.from_numpy(probabilities[name])[None]
         values = values.to(system.calibration.temperature(name).device)
-        threshold = system.calibration.threshold(name)
+        _, threshold = system.calibration.chosen(name)
         decided = int(system.calibration.decide(name, values)[0])
         cells[name] = task.classes[decided]
         if threshold is not None:
-            cells[f'{name}_threshold'] = f'{float(threshold):.6g}'
+            cells[f'{name}_threshold'] = f'{threshold:.6g}'
         for label, value in zip(task.classes, probabilities[name]):
             cells[f'{name}_probability_{label}'] = float(f'{value:.6g}')
     return cells
@@ -160,20 +160,9 @@ def _patients(system: Classifier, rows: Rows) -> Rows:
 
 
 def _about(system: Classifier, rows: Rows, patients: Rows, skipped: Mapping[str, str]) -> str:
-    tasks = {
-        name: {
-            'classes': list(task.classes),
-            'positive': task.positive,
-            'threshold': None
-            if (threshold := system.calibration.threshold(name)) is None
-            else float(threshold),
-            'temperature': float(system.calibration.temperature(name)),
-        }
-        for name, task in system.tasks.items()
-    }
     record = {
         'note': NOTE,
-        'tasks': tasks,
+        'tasks': system.calibration.record(),
         'patients_by': 'mean of the probabilities of their images',
         'images': len(rows),
         'patients': len(patients),

@@ -10,7 +10,7 @@ from typing import Any
 
 from plugins.classification.records import Record
 from toolkit import files
-from toolkit.datafiles import data_path
+from toolkit.datafiles import data_path, record_digest
 from toolkit.errors import DataError, ToolkitError
 
 FORMAT = 1
@@ -45,7 +45,7 @@ def save_split(
         'made': dict(how),
         'folds': [{part: list(ids) for part, ids in fold.items()} for fold in folds],
     }
-    record['digest'] = _digest(record)
+    record['digest'] = record_digest(record)
     files.write(path, json.dumps(record, indent=1, ensure_ascii=False) + '\n')
     return record['digest']
 
@@ -111,13 +111,8 @@ def _parsed(file: Path) -> tuple[list[dict[str, list[str]]], tuple[str, str], st
         )
         if not whole or not folds:
             raise ValueError
-        return folds, (record['digest'], _digest(record)), made_of
+        return folds, (record['digest'], record_digest(record)), made_of
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ToolkitError(
             f'{file} is no file of splits, as `toolkit folds` writes them'
         ) from error
-
-
-def _digest(record: Mapping[str, Any]) -> str:
-    told = {key: value for key, value in record.items() if key != 'digest'}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import math
 from collections import Counter
@@ -18,7 +17,7 @@ from rich.table import Table
 from plugins.pansharpening.manifest import Manifest, SceneRow, chosen
 from plugins.pansharpening.manifestfile import read_manifest
 from plugins.pansharpening.raster import replacing
-from toolkit.datafiles import data_path
+from toolkit.datafiles import data_path, record_digest
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.registry import VERBS
 from toolkit.verb import Verb
@@ -102,7 +101,7 @@ def save_splits(
         'made': dict(how),
         'splits': {name: list(scenes) for name, scenes in splits.items()},
     }
-    record['digest'] = _digest(record)
+    record['digest'] = record_digest(record)
     with replacing(path) as partial:
         partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + '\n', 'utf-8')
     return record['digest']
@@ -131,7 +130,7 @@ def load_splits(path: str | Path, manifest: Manifest) -> tuple[dict[str, str], s
     twice = sorted(name for name, count in Counter(n for n, _ in scenes).items() if count > 1)
     if twice:
         raise ToolkitError(f'{file}: {", ".join(twice)} stand in two places; {again}')
-    if digest != _digest(record):
+    if digest != record_digest(record):
         raise ToolkitError(f'{file} was changed after it was made; restore it, or {again}')
     if made_of != manifest.digest:
         raise ToolkitError(
@@ -254,11 +253,6 @@ def _units(rows: Sequence[SceneRow], group: str | None) -> list[list[SceneRow]]:
 
 def _stratum(unit: Sequence[SceneRow]) -> tuple[str, ...]:
     return tuple(sorted({row.sensor for row in unit}))
-
-
-def _digest(record: Mapping[str, Any]) -> str:
-    told = {key: value for key, value in record.items() if key != 'digest'}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _changes(splits: Mapping[str, str], manifest: Manifest) -> str:

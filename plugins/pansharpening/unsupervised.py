@@ -22,8 +22,16 @@ Norm = Literal['l1', 'l2']
 FLAT = (0.1 / 2047) ** 2
 
 
+class _Normed(Loss):
+    def __init__(self, weight: float = 1.0, norm: Norm = 'l1') -> None:
+        super().__init__(weight)
+        if norm not in ('l1', 'l2'):
+            raise ValueError(f'norm must be l1 or l2, found {norm!r}')
+        self.norm = norm
+
+
 @LOSSES.register
-class Consistency(Loss):
+class Consistency(_Normed):
     """F, reblurred and decimated, is LR: where its samples lie, so that no upsampling has a part.
 
     Args:
@@ -34,16 +42,12 @@ class Consistency(Loss):
         ValueError: an unknown norm.
     """
 
-    def __init__(self, weight: float = 1.0, norm: Norm = 'l1') -> None:
-        super().__init__(weight)
-        self.norm = _checked(norm)
-
     def forward(self, hrms_low: Tensor, lrms: Tensor) -> Tensor:
         return _difference(hrms_low, lrms, self.norm)
 
 
 @LOSSES.register
-class Cycle(Loss):
+class Cycle(_Normed):
     """F, degraded both ways and sharpened again, is F.
 
     Args:
@@ -54,16 +58,12 @@ class Cycle(Loss):
         ValueError: an unknown norm.
     """
 
-    def __init__(self, weight: float = 1.0, norm: Norm = 'l1') -> None:
-        super().__init__(weight)
-        self.norm = _checked(norm)
-
     def forward(self, hrms_again: Tensor, hrms: Tensor) -> Tensor:
         return _difference(hrms_again, hrms, self.norm)
 
 
 @LOSSES.register
-class PanGradient(Loss):
+class PanGradient(_Normed):
     """The differences between neighbouring pixels of gray(F) are those of the PAN.
 
     Args:
@@ -73,10 +73,6 @@ class PanGradient(Loss):
     Raises:
         ValueError: an unknown norm.
     """
-
-    def __init__(self, weight: float = 1.0, norm: Norm = 'l1') -> None:
-        super().__init__(weight)
-        self.norm = _checked(norm)
 
     def forward(self, hrms_gray: Tensor, pan: Tensor) -> Tensor:
         beyond = hrms_gray - pan  # (B, 1, H, W); differences are linear
@@ -170,12 +166,6 @@ class BlockQuality(Loss):
     def _blocks(self, image: Tensor) -> Tensor:
         rows, cols = (min(self.size, extent) for extent in image.shape[-2:])
         return image.unfold(-2, rows, rows).unfold(-2, cols, cols).flatten(4).flatten(2, 3)
-
-
-def _checked(norm: Norm) -> Norm:
-    if norm not in ('l1', 'l2'):
-        raise ValueError(f'norm must be l1 or l2, found {norm!r}')
-    return norm
 
 
 def _difference(image: Tensor, other: Tensor, norm: Norm) -> Tensor:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 import toolkit
@@ -15,6 +14,7 @@ from toolkit import files
 from toolkit.engine import workdir
 from toolkit.errors import RunError, ToolkitError
 from toolkit.report import chartlib
+from toolkit.report.page import TEMPLATES, environment, style
 from toolkit.report.panel import Panel, panels
 from toolkit.report.runs import holds_run, of_runs
 from toolkit.report.section import Section, Shown, panel_runs, sections
@@ -24,7 +24,6 @@ from toolkit.study.results import PLAN, holds_study, load
 LIMIT = 8_000_000  # bytes of the whole file
 NAME = 'report.html'
 _MARGIN = 20_000  # for headings and notes of panels
-_TEMPLATES = Path(__file__).with_name('templates')
 
 
 def write(folders: Sequence[Path | str], output: Path) -> list[str]:
@@ -110,21 +109,14 @@ def _shown(
 def _page(
     content: Sequence[Section], kinds: Sequence[tuple[str, type[Panel]]], notes: Sequence[str]
 ) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters['script'] = _script
-    environment.policies['json.dumps_kwargs'] = {'sort_keys': False}
-    return environment.get_template('report.html.j2').render(
+    filled = environment()
+    filled.filters['script'] = _script
+    filled.policies['json.dumps_kwargs'] = {'sort_keys': False}
+    return filled.get_template('report.html.j2').render(
         title=', '.join(part.title for part in content),
         sections=content,
-        styles=[(_TEMPLATES / 'report.css').read_text(encoding='utf-8')]
-        + [kind.style for _, kind in kinds],
-        scripts=[(_TEMPLATES / f'{name}.js').read_text(encoding='utf-8') for name in _SCRIPTS]
+        styles=[style()] + [kind.style for _, kind in kinds],
+        scripts=[(TEMPLATES / f'{name}.js').read_text(encoding='utf-8') for name in _SCRIPTS]
         + [kind.script for _, kind in kinds],
         library=chartlib.packed(),
         licence=chartlib.licence(),

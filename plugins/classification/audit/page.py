@@ -9,21 +9,19 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
-import jinja2
 import numpy as np
 from PIL import Image
 
 import toolkit
-import toolkit.report
 from plugins.classification.audit.examine import Audit, Cluster
 from plugins.classification.audit.sheets import Sheet, sheets
 from plugins.classification.audit.source import grey
 from toolkit import files
+from toolkit.report.page import environment, style
 
 SIDE = 220  # pixels of a thumbnail's longer side
 MOST = 900  # images that are shown; some 8 kB each
 _HERE = Path(__file__).parent
-_STYLE = Path(toolkit.report.__file__).parent / 'templates' / 'report.css'
 
 
 class Shown(NamedTuple):
@@ -52,21 +50,18 @@ def write_page(audit: Audit, read: Callable[[int], np.ndarray], output: Path) ->
         RunError: it cannot be written.
     """
     groups, left = _groups(audit, read)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template('page.html.j2').render(
-        name=audit.name,
-        sheets=[(sheet, _numeric(sheet)) for sheet in sheets(audit)],
-        groups=groups,
-        left=left,
-        style=_STYLE.read_text(encoding='utf-8'),
-        made=datetime.now(timezone.utc),
-        version=toolkit.__version__,
+    page = (
+        environment(_HERE)
+        .get_template('page.html.j2')
+        .render(
+            name=audit.name,
+            sheets=[(sheet, _numeric(sheet)) for sheet in sheets(audit)],
+            groups=groups,
+            left=left,
+            style=style(),
+            made=datetime.now(timezone.utc),
+            version=toolkit.__version__,
+        )
     )
     files.write(output, page)
 

@@ -48,13 +48,11 @@ class Labelled(LabelledImages):
         record = self.records[index]
         labels = {n: torch.tensor(record.index(n, t.classes)) for n, t in self.tasks.items()}
         meta = {'item': record.id, 'id': record.id, 'patient': record.id}
-        return {'image': self.image(index), 'labels': labels, 'meta': meta}
+        return {'image': self.pool_image(index), 'labels': labels, 'meta': meta}
 
-    def image(self, index: int, view: int | None = None) -> Tensor:
-        generator = torch.Generator().manual_seed(index)
+    def pool_image(self, position: int, view: int | None = None) -> Tensor:
+        generator = torch.Generator().manual_seed(position)
         return torch.rand(self.channels, self.size, self.size, generator=generator)
-
-    pool_image = image
 
     def view_key(self) -> str:
         return 'noise'

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser import DESKTOP, PHONE, opened, started
+from tests.browser import DESKTOP, PHONE, opened
 from tests.plugins.classification import drawn
 from toolkit.report import html
 
 pytestmark = pytest.mark.slow
 
 CHART = '[data-chart=classifier]'
-
-
-@pytest.fixture(scope='module')
-def browser():
-    with started() as found:
-        yield found
 
 
 @pytest.fixture(scope='module')

@@ -6,17 +6,11 @@ import re
 
 import pytest
 
-from tests.browser import DESKTOP, PHONE, opened, started
+from tests.browser import DESKTOP, PHONE, opened
 from tests.plugins.pansharpening.drawn import draw, two_variants
 from toolkit.report import html
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope='module')
-def browser():
-    with started() as found:
-        yield found
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.browser import DESKTOP, PHONE, opened, started
+from tests.browser import DESKTOP, PHONE, opened
 from tests.toolkit.study.folders import fail, finish, study_of, write_run
 from toolkit.report import html
 
@@ -20,12 +20,6 @@ SCORES = {
     'gone': [None, None, None],
 }
 HOSTILE = '<img src=x onerror=alert(1)><script>alert(2)</script>'
-
-
-@pytest.fixture(scope='module')
-def browser():
-    with started() as found:
-        yield found
 
 
 @pytest.fixture(scope='module')

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import Hook
 
+from toolkit import files
 from toolkit.engine import distributed
 from toolkit.engine.evaluator import item_names
-from toolkit.errors import RunError
 from toolkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Pictures(Hook):
         self.count = count
 
     def before_test(self, runner: Runner) -> None:
-        distributed.on_main(lambda: _clear(Path(runner.work_dir) / NAME))
+        distributed.on_main(lambda: files.clear(Path(runner.work_dir) / NAME, WRITTEN, 'pictures'))
 
     def after_test_iter(
         self,
@@ -64,15 +64,3 @@ def file_stem(name: str) -> str:
     if plain == name:
         return name
     return f'{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}'
-
-
-def _clear(folder: Path) -> None:
-    """Remove what an earlier test has written."""
-    if not folder.is_dir():
-        return
-    try:
-        for path in folder.iterdir():
-            if path.suffix in WRITTEN and path.is_file():
-                path.unlink()
-    except OSError as error:
-        raise RunError(f'cannot remove the pictures in {folder}: {error.strerror}') from error
