@@ -108,6 +108,16 @@ def simulated(node, size):
     return {key: simulated(value, size) for key, value in node.items()}
 
 
+def under_test(tree, folder):
+    """A run's config, and the overrides that make it small and put embedded data under it."""
+    if tree['model']['type'] == 'Classifier':
+        small = ['train_dataloader.batch_size=4', 'param_scheduler={}']
+        return tree, [*embedded_images(tree, folder), *small]
+    crop = tree['test_dataloader']['dataset'].get('crop')
+    small = ['train_dataloader.batch_size=2', *PATCHES] if tree.get('train_cfg') else []
+    return simulated(tree, crop or 256), small
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('name', STUDIES)
 def test_every_variant_of_a_study_runs(name, tmp_path):
@@ -117,16 +127,13 @@ def test_every_variant_of_a_study_runs(name, tmp_path):
         first = run.variant == next(iter(runs.values())).variant if runs else True
         runs.setdefault((run.variant, run.data if first else None), run)
     for run in runs.values():
-        crop = run.config.tree['test_dataloader']['dataset'].get('crop')
-        tree = simulated(run.config.tree, crop or 256)
+        tree, overrides = under_test(run.config.tree, tmp_path)
         folder = tmp_path / run.id
         (tmp_path / f'{run.id}.yaml').write_text(dump(tree))
         argv = [str(tmp_path / f'{run.id}.yaml'), '--work-dir', str(folder)]
         if tree.get('train_cfg') is None:
-            assert main(['test', *argv]) == 0
+            assert main(['test', *argv, *overrides]) == 0
         else:
-            small = ['batch_size=2', 'dataset.size=64', 'dataset.length=4']
-            overrides = [f'train_dataloader.{text}' for text in small]
             assert main(['train', *argv, *overrides, 'train_cfg={max_iters: 2}']) == 0
             assert main(['test', '--run', str(folder)]) == 0
         assert json.loads((folder / 'metrics.json').read_text())['metrics']

@@ -47,6 +47,8 @@ def embedded_images(tree: Mapping[str, Any], folder: Path) -> list[str]:
     }
     overrides = ['model.size=64']
     for name, branch in model['branches'].items():
+        if branch is None:
+            continue
         if 'resize' in branch:
             # DINOv2's patches have 14 pixels.
             overrides += [f'model.branches.{name}.{k}' for k in ('resize=56', 'grid=null')]

@@ -189,4 +189,4 @@ def test_a_report_of_many_pictures_stays_below_its_limit(study):
             draw(run, 'i' * (item + 1), seed=place, size=(768, 768), noise=4)
     output = study / 'report.html'
     html.write([study], output)
-    assert 3_000_000 < output.stat().st_size <= html.LIMIT
+    assert html.LIMIT / 4 < output.stat().st_size <= html.LIMIT
