@@ -50,8 +50,8 @@ def embedded_images(tree: Mapping[str, Any], folder: Path) -> list[str]:
         if branch is None:
             continue
         if 'resize' in branch:
-            # DINOv2's patches have 14 pixels.
-            overrides += [f'model.branches.{name}.{k}' for k in ('resize=56', 'grid=null')]
+            size = 56 if 'patch14' in branch['model'] else 64
+            overrides += [f'model.branches.{name}.{k}' for k in (f'resize={size}', 'grid=null')]
         overrides.append(f'model.branches.{name}.weights=null')
     for part in EACH:
         views = {'views': 2, 'transforms': {'flip': {'type': 'RandomFlip'}}}
