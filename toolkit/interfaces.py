@@ -164,10 +164,12 @@ class Generator(nn.Module, ABC):
     Attributes:
         halo: radius in PAN pixels of what an output pixel depends on, or 'global'.
         stride: windows start at multiples of this many PAN pixels.
+        unit_range: whether images must come in [0, 1], since their ratios are taken.
     """
 
     halo: int | Literal['global']
     stride: int = 1
+    unit_range: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor: ...

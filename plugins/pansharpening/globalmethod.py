@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +60,7 @@ class GlobalMethod(Generator):
     """
 
     halo: Literal['global'] = 'global'
+    unit_range: ClassVar[bool] = True
     percentile: float | None = None
     margin: int = 0
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from plugins.pansharpening.fitted import Fitted, pixels
-from plugins.pansharpening.globalmethod import GlobalMethod
 from plugins.pansharpening.outputs import OUTPUTS, Outputs
 from plugins.pansharpening.resample import Method, upsample
 from toolkit.errors import DataError, ToolkitError
@@ -83,7 +82,7 @@ class Pansharpener(System):
         self.gray = gray(bands=bands, ratio=ratio) if gray else None
         _check_degradation('reblur', self.reblur, 'same')
         _check_degradation('gray', self.gray, 1)
-        if symmetric and isinstance(self.generator, GlobalMethod):
+        if symmetric and self.generator.unit_range:
             raise ValueError(
                 f'{type(self.generator).__name__} works on images in [0, 1]: leave out '
                 'model.symmetric'

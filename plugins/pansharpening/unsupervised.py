@@ -128,8 +128,29 @@ class BandCorrelation(_Windowed):
         return 1 - _local_correlation(hrms, pan, self.size).mean()
 
 
+class _Blockwise(Loss):
+    def __init__(self, weight: float = 1.0, size: int = 32) -> None:
+        super().__init__(weight)
+        if size < 2:
+            raise ValueError(f'size must be at least 2, found {size}')
+        self.size = size
+
+    def _quality(self, image: Tensor, other: Tensor) -> Tensor:
+        """Q of blocks that do not overlap, (B, C, H, W) twice -> (B, C, N), in fp32."""
+        x, y = (self._blocks(full(i)) for i in (image, other))  # (B, C, N, n)
+        mean_x, mean_y = x.mean(-1), y.mean(-1)  # (B, C, N)
+        x, y = x - mean_x[..., None], y - mean_y[..., None]
+        contrast = x.square().mean(-1) + y.square().mean(-1)
+        level = mean_x.square() + mean_y.square()
+        return 4 * (x * y).mean(-1) * mean_x * mean_y / (contrast * level + FLAT**2)
+
+    def _blocks(self, image: Tensor) -> Tensor:
+        rows, cols = (min(self.size, extent) for extent in image.shape[-2:])
+        return image.unfold(-2, rows, rows).unfold(-2, cols, cols).flatten(4).flatten(2, 3)
+
+
 @LOSSES.register
-class BlockQuality(Loss):
+class BlockQuality(_Blockwise):
     """1 - mean Q index, on blocks, of each band of F and the PAN matched to that band of UP.
 
     Q is the product of correlation, equality of means and equality of contrasts. The PAN takes mean
@@ -146,26 +167,36 @@ class BlockQuality(Loss):
         2002.
     """
 
-    def __init__(self, weight: float = 1.0, size: int = 32) -> None:
-        super().__init__(weight)
-        if size < 2:
-            raise ValueError(f'size must be at least 2, found {size}')
-        self.size = size
-
     def forward(self, hrms: Tensor, pan: Tensor, lrms_up: Tensor) -> Tensor:
         with without_autocast(hrms):
-            images = (full(hrms), _matched(full(pan), full(lrms_up)))
-            x, y = (self._blocks(image) for image in images)  # (B, C, N, n)
-            mean_x, mean_y = x.mean(-1), y.mean(-1)  # (B, C, N)
-            x, y = x - mean_x[..., None], y - mean_y[..., None]
-            contrast = x.square().mean(-1) + y.square().mean(-1)
-            level = mean_x.square() + mean_y.square()
-            quality = 4 * (x * y).mean(-1) * mean_x * mean_y
-            return 1 - (quality / (contrast * level + FLAT**2)).mean()
+            return 1 - self._quality(hrms, _matched(full(pan), full(lrms_up))).mean()
 
-    def _blocks(self, image: Tensor) -> Tensor:
-        rows, cols = (min(self.size, extent) for extent in image.shape[-2:])
-        return image.unfold(-2, rows, rows).unfold(-2, cols, cols).flatten(4).flatten(2, 3)
+
+@LOSSES.register
+class QualityTransfer(_Blockwise):
+    """How each band of F relates to the PAN is how that band of UP relates to the reblurred PAN.
+
+    The mean difference of the two Q indices, block by block: a band that shares little with the PAN
+    at the coarse scale is not to share more at the fine one. D_s compares the means over the whole
+    image of much the same; where this trains, read the other indices. The reblur learns nothing
+    from it.
+
+    Args:
+        weight: factor that the system applies.
+        size: as of `BlockQuality`.
+    Shape: hrms (B, C, H, W), pan (B, 1, H, W), lrms_up (B, C, H, W), pan_reblurred (B, C, H, W) ->
+        scalar from 0 to 2.
+    Raises:
+        ValueError: a size below 2.
+    Source: Alparone et al., "Multispectral and panchromatic data fusion assessment without
+        reference", PE&RS 74(2), 2008 (the index D_s).
+    """
+
+    def forward(self, hrms: Tensor, pan: Tensor, lrms_up: Tensor, pan_reblurred: Tensor) -> Tensor:
+        with without_autocast(hrms):
+            fine = self._quality(hrms, pan.expand_as(hrms))
+            coarse = self._quality(lrms_up, pan_reblurred.detach())
+            return (fine - coarse).abs().mean()
 
 
 def _difference(image: Tensor, other: Tensor, norm: Norm) -> Tensor:

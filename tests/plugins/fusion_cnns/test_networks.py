@@ -5,8 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+from plugins.classical.component_substitution import GSA
+from plugins.fusion_cnns.modulated import Modulated
 from plugins.fusion_cnns.pnn import PNN
 from plugins.fusion_cnns.residual import FusionNet, PanNet, high_pass
+from plugins.ldpnet.generator import LDPNet
+from plugins.pansharpening.resample import low_pass
+from plugins.pansharpening.system import Pansharpener
+from toolkit.build import Part
 
 
 def count(module):
@@ -53,3 +59,45 @@ def test_high_pass_of_a_constant_is_zero_up_to_the_border():
 def test_arguments_that_cannot_be(cls, arguments):
     with pytest.raises(ValueError, match='found'):
         cls(bands=4, **arguments)
+
+
+def test_modulation_by_hand():
+    """Where the PAN is its own low-pass nothing is injected; elsewhere by the ratio, up to a limit."""
+    lrms_up = torch.full((1, 2, 16, 16), 0.25)
+    pan = torch.full((1, 1, 16, 16), 0.5)
+    part = Modulated(2, 4, limit=1.5)
+    assert torch.allclose(part(lrms_up, pan), lrms_up, atol=1e-6)
+    pan[..., 8, 8] = 1.0
+    low = low_pass(pan, 4)
+    expected = 0.25 * (pan / low)
+    expected[..., 8, 8] = 0.25 * 1.5
+    assert 1.0 / low[0, 0, 8, 8] > 1.5
+    assert torch.allclose(part(lrms_up, pan), expected.expand_as(lrms_up), atol=1e-6)
+    torch.nn.init.constant_(
+        part.haze, 0.25
+    )  # all of it is haze, which the ground does not modulate
+    assert torch.allclose(part(lrms_up, pan), lrms_up, atol=1e-6)
+
+
+def test_a_residual_network_starts_from_the_modulation():
+    lrms_up, pan = torch.rand(1, 4, 32, 32), torch.rand(1, 1, 32, 32)
+    network = Part(LDPNet, {'residual': True}, 'LDPNet')
+    whole = Modulated(4, 4, network=network)
+    assert torch.equal(whole(lrms_up, pan), Modulated(4, 4)(lrms_up, pan))
+    assert whole.halo == LDPNet.halo + 7
+
+
+def test_modulation_of_a_black_pan_is_finite():
+    lrms_up = torch.rand(1, 4, 16, 16)
+    assert torch.equal(
+        Modulated(4, 4)(lrms_up, torch.zeros(1, 1, 16, 16)), torch.zeros(1, 4, 16, 16)
+    )
+
+
+def test_modulation_refuses():
+    with pytest.raises(ValueError, match='limit must be above 1, found 1'):
+        Modulated(4, 4, limit=1)
+    with pytest.raises(ValueError, match='GSA looks at the whole image'):
+        Modulated(4, 4, network=Part(GSA, {}, 'GSA'))
+    with pytest.raises(ValueError, match=r'works on images in \[0, 1\]'):
+        Pansharpener(4, 4, generator=Part(Modulated, {}, 'Modulated'), symmetric=True)

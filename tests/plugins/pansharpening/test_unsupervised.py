@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugins.pansharpening.indices.full import d_rho
+from plugins.pansharpening.indices.quality import q
 from plugins.pansharpening.unsupervised import (
     BandCorrelation,
     BlockQuality,
@@ -14,6 +15,7 @@ from plugins.pansharpening.unsupervised import (
     Cycle,
     GrayCorrelation,
     PanGradient,
+    QualityTransfer,
 )
 
 
@@ -111,12 +113,44 @@ def test_quality_refuses_size() -> None:
         BlockQuality(size=1)
 
 
+def test_transfer_by_hand() -> None:
+    """One block: the index of the fine pair against that of the coarse one."""
+    torch.manual_seed(0)
+    hrms, pan, up = (torch.rand(1, bands, 8, 8) for bands in (2, 1, 2))
+    pan_low = torch.rand(1, 2, 8, 8)
+    fine, coarse = (
+        [q(x[0, k : k + 1], y[0, k : k + 1], block=8).item() for k in range(2)]
+        for x, y in ((hrms, pan.expand(-1, 2, -1, -1)), (up, pan_low))
+    )
+    expected = sum(abs(a - b) for a, b in zip(fine, coarse)) / 2
+    found = QualityTransfer(size=8)(hrms, pan, up, pan_low)
+    assert found.item() == pytest.approx(expected, abs=1e-3)
+
+
+def test_transfer_is_zero_where_the_relation_is_kept() -> None:
+    up, pan = images(height=64, width=64)
+    loss = QualityTransfer(size=16)
+    assert loss(up, pan, up, pan.expand(-1, 3, -1, -1)) == pytest.approx(0, abs=1e-6)
+    assert loss(pan.expand(-1, 3, -1, -1), pan, up, pan.expand(-1, 3, -1, -1)) > 0.5
+
+
+def test_transfer_does_not_train_the_reblur() -> None:
+    up, pan = images(height=32, width=32)
+    pan_low = torch.rand(2, 3, 32, 32).requires_grad_()
+    hrms = torch.rand(2, 3, 32, 32).requires_grad_()
+    QualityTransfer()(hrms, pan, up, pan_low).backward()
+    assert hrms.grad.abs().max() > 0
+    assert pan_low.grad is None
+
+
 FLAT = {'constant': 0.4, 'empty': 0.0, 'saturated': 1.0}
 
 
 @pytest.mark.parametrize('kind', FLAT)
 @pytest.mark.parametrize('size', [(1, 1), (3, 2), (40, 36)], ids=str)
-@pytest.mark.parametrize('loss', [GrayCorrelation, BandCorrelation, BlockQuality, PanGradient])
+@pytest.mark.parametrize(
+    'loss', [GrayCorrelation, BandCorrelation, BlockQuality, QualityTransfer, PanGradient]
+)
 def test_flat_images_give_finite_terms_and_gradients(
     loss: type, size: tuple[int, int], kind: str
 ) -> None:
@@ -124,8 +158,8 @@ def test_flat_images_give_finite_terms_and_gradients(
     bands = 1 if loss in (GrayCorrelation, PanGradient) else 3
     hrms = torch.full((1, bands, *size), FLAT[kind]).requires_grad_()
     inputs = [hrms, torch.full((1, 1, *size), FLAT[kind])]
-    if loss is BlockQuality:
-        inputs.append(torch.full((1, bands, *size), FLAT[kind]))
+    more = {BlockQuality: 1, QualityTransfer: 2}.get(loss, 0)
+    inputs += [torch.full((1, bands, *size), FLAT[kind])] * more
     value = loss()(*inputs)
     value.backward()
     assert torch.isfinite(value)
@@ -139,6 +173,7 @@ def test_nothing_is_lost_under_autocast() -> None:
     for loss, inputs in (
         (BandCorrelation(), (hrms, pan)),
         (BlockQuality(), (hrms, pan, hrms)),
+        (QualityTransfer(), (hrms, pan, hrms, hrms + 0.1 * pan)),
     ):
         expected = loss(*inputs)
         with torch.autocast('cpu', torch.bfloat16):
