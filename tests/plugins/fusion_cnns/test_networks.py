@@ -62,7 +62,7 @@ def test_arguments_that_cannot_be(cls, arguments):
 
 
 def test_modulation_by_hand():
-    """Where the PAN is its own low-pass nothing is injected; elsewhere by the ratio, up to a limit."""
+    """Nothing where the PAN is its own low-pass; elsewhere by their ratio, up to a limit."""
     lrms_up = torch.full((1, 2, 16, 16), 0.25)
     pan = torch.full((1, 1, 16, 16), 0.5)
     part = Modulated(2, 4, limit=1.5)
