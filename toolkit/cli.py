@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import toolkit
+from toolkit import cliverbs
 from toolkit.errors import ToolkitError
 
 _EPILOG = """\
@@ -73,17 +74,17 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
             )
         return sub
 
-    sub = verb('train', _train, 'train a config, validating on the way')
+    sub = verb('train', cliverbs.train, 'train a config, validating on the way')
     _config(sub)
     sub.add_argument('--work-dir', type=Path, required=True, help='folder of this run')
     sub.add_argument('--resume', action='store_true', help='go on where the run in D stopped')
 
-    sub = verb('test', _test, 'test a trained run and print its metrics')
+    sub = verb('test', cliverbs.test, 'test a trained run and print its metrics')
     _config(sub, required=False)
     _run_folder(sub)
     sub.add_argument('--work-dir', type=Path, help='where metrics.json goes (default: the run)')
 
-    sub = verb('predict', _predict, 'predict for files with a trained run')
+    sub = verb('predict', cliverbs.predict, 'predict for files with a trained run')
     _config(sub, required=False)
     _run_folder(sub)
     sub.add_argument(
@@ -101,26 +102,26 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     sub.add_argument('--compress', choices=('none', 'deflate', 'zstd', 'lzw'), help='of the output')
     sub.add_argument('--cog', action='store_true', help='write a cloud-optimized GeoTIFF')
 
-    sub = verb('check', _check, 'check a whole config without running it')
+    sub = verb('check', cliverbs.check, 'check a whole config without running it')
     _config(sub)
     sub.add_argument('--shapes', action='store_true', help='table of parts, parameters and MACs')
     sub.add_argument('--size', type=int, help='input height and width in pixels for --shapes')
 
-    sub = verb('show', _show, 'print a config with its bases and overrides resolved')
+    sub = verb('show', cliverbs.show, 'print a config with its bases and overrides resolved')
     _config(sub)
     sub.add_argument('--origins', action='store_true', help='say where each value was written')
 
-    sub = verb('diff', _diff, 'tell what really differs between two configs')
+    sub = verb('diff', cliverbs.diff, 'tell what really differs between two configs')
     sub.add_argument('a', metavar='A', help='config')
     sub.add_argument('b', metavar='B', help='config')
     _overrides(sub, 'applied to B, so that `toolkit diff X X key=value` shows what it does')
     sub.add_argument('--cost', action='store_true', help='parameters and MACs before and after')
 
-    sub = verb('list', _list, 'list kinds and their parts, and the shipped configs')
+    sub = verb('list', cliverbs.list_, 'list kinds and their parts, and the shipped configs')
     sub.add_argument('kind', nargs='?', help='only this kind, with what each part is')
     sub.add_argument('--markdown', action='store_true', help='the reference of all parts')
 
-    sub = verb('report', _report, 'write an HTML report of studies and runs')
+    sub = verb('report', cliverbs.report, 'write an HTML report of studies and runs')
     sub.add_argument('folders', nargs='+', type=Path, metavar='DIR', help='of a study, or of a run')
     sub.add_argument(
         '--output',
@@ -128,11 +129,11 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         help='the HTML file (default: report.html in DIR, if there is one DIR)',
     )
 
-    sub = verb('rerun', _rerun, 'repeat a run from what it left behind, and compare')
+    sub = verb('rerun', cliverbs.rerun, 'repeat a run from what it left behind, and compare')
     sub.add_argument('folder', type=Path, metavar='DIR', help='folder of the run to repeat')
     sub.add_argument('--work-dir', type=Path, help='folder of the repetition (default: DIR-rerun)')
 
-    sub = verb('study', _study, 'run a study: variants x seeds, from a file to a table')
+    sub = verb('study', cliverbs.study, 'run a study: variants x seeds, from a file to a table')
     sub.add_argument('file', metavar='FILE', help='study file, or the name of a shipped one')
     sub.add_argument('--work-dir', type=Path, help='folder of the study (default: work/NAME)')
     sub.add_argument('--plan', action='store_true', help='check and show the runs; start none')
@@ -154,7 +155,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     sub.add_argument('--jobs', type=int, help='runs at a time, instead of what the file says')
     words = [word for word in argv if not word.startswith('-')]
 
-    sub = verb('bench', _unnamed_bench, 'measure speed and memory, side by side')
+    sub = verb('bench', cliverbs.unnamed_bench, 'measure speed and memory, side by side')
     benches = sub.add_subparsers(title='what is measured', metavar='NAME')
     if words[:1] == ['bench']:
         from toolkit.verb import add_plugin_verbs
@@ -210,148 +211,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     elif late:
         arguments.overrides = [*arguments.overrides, *late]
     return arguments
-
-
-# -- verbs that need no torch ---------------------------------------------------------------------
-
-
-def _show(arguments: argparse.Namespace) -> None:
-    from toolkit.config import load
-    from toolkit.config.dump import dump
-
-    config = load(arguments.config, arguments.overrides)
-    print(dump(config.tree, config.origins if arguments.origins else None), end='')
-
-
-def _diff(arguments: argparse.Namespace) -> None:
-    from toolkit.config import load
-    from toolkit.config.diff import diff, report
-
-    before, after = load(arguments.a), load(arguments.b, arguments.overrides)
-    print(report(diff(before.tree, after.tree)))
-    if arguments.cost:
-        from toolkit.bench.cost import compare
-        from toolkit.config.check import checked
-
-        first, second = checked(before).model, checked(after).model
-        with after.placing():
-            print(compare(first, second))
-
-
-def _list(arguments: argparse.Namespace) -> None:
-    from toolkit import plugins
-    from toolkit.listing import listing, reference
-
-    for plugin in arguments.plugin:
-        plugins.add(plugin)
-    print(reference() if arguments.markdown else listing(arguments.kind))
-
-
-# -- verbs that do --------------------------------------------------------------------------------
-
-
-def _check(arguments: argparse.Namespace) -> None:
-    from toolkit.config import load
-    from toolkit.config.check import checked
-
-    config = load(arguments.config, arguments.overrides)
-    config.use_plugins(arguments.plugin)
-    run = checked(config)
-    if arguments.shapes:
-        from toolkit.bench.cost import cost, table
-
-        with config.placing():
-            print(table(cost(run.model, arguments.size)))
-    else:
-        print(f'{arguments.config}: no problem found')
-
-
-def _train(arguments: argparse.Namespace) -> int:
-    from toolkit.engine import commands
-
-    return commands.train(
-        arguments.config,
-        arguments.overrides,
-        arguments.work_dir,
-        resume=arguments.resume,
-        plugins=arguments.plugin,
-    )
-
-
-def _test(arguments: argparse.Namespace) -> int:
-    from toolkit.engine import commands
-
-    return commands.test(
-        arguments.config,
-        arguments.overrides,
-        run_dir=arguments.run_dir,
-        checkpoint_name=arguments.checkpoint,
-        work_dir=arguments.work_dir,
-        plugins=arguments.plugin,
-    )
-
-
-def _predict(arguments: argparse.Namespace) -> int:
-    from toolkit.engine import commands
-
-    return commands.predict(
-        arguments.config,
-        arguments.overrides,
-        run_dir=arguments.run_dir,
-        checkpoint_name=arguments.checkpoint,
-        inputs=arguments.input,
-        output=arguments.output,
-        plugins=arguments.plugin,
-        sensor=arguments.sensor,
-        tile=arguments.tile,
-        workers=arguments.workers,
-        shard=arguments.shard,
-        compress=arguments.compress,
-        cog=arguments.cog or None,
-    )
-
-
-def _unnamed_bench(arguments: argparse.Namespace) -> NoReturn:
-    raise ToolkitError('what is to be measured? `toolkit bench --help` lists it')
-
-
-def _report(arguments: argparse.Namespace) -> None:
-    from toolkit import plugins
-    from toolkit.report import html
-
-    for plugin in arguments.plugin:
-        plugins.add(plugin)
-    folders = arguments.folders
-    output = arguments.output or (folders[0] if len(folders) == 1 else Path()) / html.NAME
-    for note in html.write(folders, output):
-        print(note)
-    print(f'wrote {output}')
-
-
-def _rerun(arguments: argparse.Namespace) -> int:
-    from toolkit.engine import commands
-
-    return commands.rerun(arguments.folder, arguments.work_dir)
-
-
-def _study(arguments: argparse.Namespace) -> int:
-    from toolkit.study import command
-
-    if arguments.style is not None and not arguments.table:
-        raise ToolkitError('--style is of --table')
-    if arguments.table:
-        return command.show_table(arguments.file, arguments.work_dir, arguments.style or 'text')
-    if arguments.plan:
-        return command.show_plan(arguments.file, arguments.work_dir, arguments.plugin)
-    return command.run(
-        arguments.file,
-        arguments.work_dir,
-        only=arguments.only,
-        seeds=arguments.seeds,
-        rerun=arguments.rerun,
-        jobs=arguments.jobs,
-        plugins=arguments.plugin,
-    )
 
 
 if __name__ == '__main__':

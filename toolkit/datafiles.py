@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from toolkit.errors import MissingDataError
 
@@ -21,13 +21,7 @@ def data_path(path: str | Path) -> Path:
     Raises:
         MissingDataError: it is in none of them; says where it was looked for.
     """
-    candidates = _candidates(path)
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    if any(candidate.is_dir() for candidate in candidates):
-        raise MissingDataError(f'{path} is a folder; name the file in it')
-    raise _missing('file', path, candidates)
+    return _found(path, 'file')
 
 
 def data_folder(path: str | Path) -> Path:
@@ -36,13 +30,20 @@ def data_folder(path: str | Path) -> Path:
     Raises:
         MissingDataError: there is none; says where it was looked for.
     """
+    return _found(path, 'folder')
+
+
+def _found(path: str | Path, what: Literal['file', 'folder']) -> Path:
     candidates = _candidates(path)
-    for candidate in candidates:
-        if candidate.is_dir():
-            return candidate
-    if any(candidate.is_file() for candidate in candidates):
+    files = [candidate for candidate in candidates if candidate.is_file()]
+    folders = [candidate for candidate in candidates if candidate.is_dir()]
+    if right := files if what == 'file' else folders:
+        return right[0]
+    if folders:
+        raise MissingDataError(f'{path} is a folder; name the file in it')
+    if files:
         raise MissingDataError(f'{path} is a file; name the folder that it is in')
-    raise _missing('folder', path, candidates)
+    raise _missing(what, path, candidates)
 
 
 def _candidates(path: str | Path) -> list[Path]:

@@ -216,6 +216,9 @@ class Dataset(torch.utils.data.Dataset, ABC):
         """A short hash of the data that it reads, for the run capsule; '' where there is none."""
         return ''
 
+    def release(self) -> None:
+        """Give back the memory of what it can read again; by default it keeps nothing."""
+
 
 class Transform(ABC):
     """Sample -> sample."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import timm
@@ -17,6 +15,7 @@ from torch import Tensor, nn
 from plugins.classification.features import FeatureCache
 from plugins.classification.interfaces import LabelledImages
 from plugins.classification.system import Classifier
+from toolkit.bench.turns import Taken, device_name, in_turns
 from toolkit.config import load
 from toolkit.config.check import checked
 from toolkit.config.schema import RunConfig, Runtime
@@ -57,8 +56,10 @@ class ClassifierBench(Verb):
                 run, Runtime(precision='bf16', channels_last=True), device, arguments.batch_size
             ),
         }
-        print(_table(_in_turns(steps, arguments.repeats, device)))
-        print(f'batch {arguments.batch_size}, medians of {arguments.repeats}, {_name(device)}')
+        print(_table(in_turns(steps, arguments.repeats, device, warm_up=True)))
+        print(
+            f'batch {arguments.batch_size}, medians of {arguments.repeats}, {device_name(device)}'
+        )
         return 0
 
 
@@ -87,8 +88,8 @@ class FeaturesBench(Verb):
             kept = _epoch(run, device, FeatureCache(folder))
             computing = time.perf_counter() - start
             epochs = {'without': _epoch(run, device, None), 'with kept features': kept}
-            print(_table(_in_turns(epochs, arguments.repeats, device)))
-        print(f'computing the features once took {computing:.1f} s; {_name(device)}')
+            print(_table(in_turns(epochs, arguments.repeats, device, warm_up=True)))
+        print(f'computing the features once took {computing:.1f} s; {device_name(device)}')
         return 0
 
 
@@ -200,27 +201,10 @@ def _epoch(run: RunConfig, device: torch.device, cache: FeatureCache | None) -> 
     return step
 
 
-def _in_turns(steps: dict[str, Step], repeats: int, device: torch.device) -> dict[str, float]:
-    """Medians in seconds; a first round warms up and does not count."""
-    wait = torch.cuda.synchronize if device.type == 'cuda' else nullcontext
-    taken: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(repeats + 1):
-        for name, step in steps.items():
-            wait()
-            start = time.perf_counter()
-            step()
-            wait()
-            taken[name].append(time.perf_counter() - start)
-    return {name: statistics.median(times[1:]) for name, times in taken.items()}
-
-
-def _table(seconds: dict[str, float]) -> str:
-    first = next(iter(seconds.values()))
-    width = max(map(len, seconds))
+def _table(taken: Mapping[str, Taken]) -> str:
+    first = next(iter(taken.values())).seconds
+    width = max(map(len, taken))
     lines = [f'{"":{width}}  seconds  times as fast']
-    lines += [f'{n:{width}}  {s:7.3f}  {first / s:13.2f}' for n, s in seconds.items()]
+    for name, (seconds, _) in taken.items():
+        lines.append(f'{name:{width}}  {seconds:7.3f}  {first / seconds:13.2f}')
     return '\n'.join(lines)
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == 'cuda' else 'CPU'

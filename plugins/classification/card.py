@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from plugins.classification.cardlimits import limits
 from plugins.classification.clinicalreport import NOTE
 from plugins.classification.clinicaltext import markdown
 from toolkit import files
@@ -21,7 +22,6 @@ NAME = 'MODEL_CARD.md'
 # Of what a data set is given, what says which images it holds and how they are made.
 TOLD = ('type', 'manifest', 'folder', 'file', 'part', 'split', 'size', 'channels', 'fit')
 PACKAGES = ('torch', 'torchvision', 'timm', 'mmengine', 'numpy', 'scikit-learn')
-FEW_PATIENTS = 100
 
 Tree = Mapping[str, Any]
 
@@ -73,7 +73,7 @@ def card(run: Path) -> str:
         'Training': _training(run, config, record),
         'Results': _results(tested, clinical),
         'Calibration and threshold': _calibration(clinical),
-        'Limits': _limits(config, record, tested, clinical),
+        'Limits': limits(config, record, _items(tested), clinical),
         'Files': _files(run),
     }
     lines = [f'# Model card: {run.absolute().name}', '', f'**{NOTE}**']
@@ -220,50 +220,6 @@ def _calibration(clinical: Tree | None) -> Iterator[str]:
         )
     head = ['task', 'temperature', 'threshold', 'chosen', 'ECE before', 'ECE after']
     yield from _table(head, rows)
-
-
-def _limits(
-    config: Tree, record: Tree, tested: Tree | None, clinical: Tree | None
-) -> Iterator[str]:
-    """What the run's files show to be weak; each line is a fact of theirs."""
-    found = []
-    if (status := record.get('status')) != 'finished':
-        found.append(f'The run is not finished: its status is {status}.')
-    data = {k: v for k, v in (record.get('data') or {}).items() if v}
-    for one, other in (('train', 'test'), ('val', 'test'), ('train', 'val')):
-        if data.get(one) is not None and data.get(one) == data.get(other):
-            found.append(f'**Leak**: the {one} and the {other} data are the same ({data[one]}).')
-    if items := _items(tested):
-        patients = {row.get('patient') or row['id'] for row in items.values()}
-        if all((row.get('patient') or row['id']) == row['id'] for row in items.values()):
-            found.append(
-                'Patients are not known: images of one patient may lie in several parts of the '
-                'split, and intervals take each image for a patient.'
-            )
-        if len(patients) < FEW_PATIENTS:
-            found.append(f'The test has {len(patients)} patients, so that intervals are wide.')
-        centres = {row.get('centre') or '' for row in items.values()}
-        if len(centres) == 1:
-            found.append('The test images are of one centre, or of none that is known.')
-    for name, task in ((clinical or {}).get('tasks') or {}).items():
-        counts = task['counts']
-        if counts['missing_labels']:
-            found.append(f'{name}: {counts["missing_labels"]} test images have no label.')
-        for label, number in counts['by_class'].items():
-            if number['images'] < 10:
-                found.append(f'{name}: the test has {number["images"]} images of {label}.')
-        if task['threshold'] is not None and str(task['chosen']).startswith('the defaults'):
-            found.append(f'{name}: threshold and temperature were not chosen on validation data.')
-    if config.get('val_dataloader') is None:
-        found.append('There was no validation data.')
-    found += [
-        'One run of one seed: what another seed would give is not known from it.',
-        'Tested on data of the same source as the training unless the data above say otherwise; '
-        'other scanners, centres and populations may give other results.',
-        "Duplicates and leaks between the parts of the split: no audit is among the run's files "
-        '(`toolkit audit MANIFEST` makes one).',
-    ]
-    yield from (f'- {line}' for line in found)
 
 
 def _files(run: Path) -> Iterator[str]:

@@ -84,7 +84,7 @@ class ImageSet(LabelledImages):
         self.steps = Views(size, fit, transforms or {})
         self.views = views if self.steps.drawn else 1
         self.skipped: dict[str, str] = {}
-        self._room = cache * 2**20
+        self._cache = self._room = cache * 2**20
         self._kept: dict[int, tuple[Tensor, tuple[Box, ...]]] = {}
 
     # -- what a source gives -------------------------------------------------------------------
@@ -249,6 +249,10 @@ class ImageSet(LabelledImages):
         if size <= self._room:
             self._room -= size
             self._kept[position] = image, boxes
+
+    def release(self) -> None:
+        self._kept.clear()
+        self._room = self._cache
 
     # -- identity ------------------------------------------------------------------------------
 

@@ -16,24 +16,15 @@ from PIL import Image, UnidentifiedImageError
 from plugins.classification.curvespanel import FILE
 from plugins.classification.pictures import KIND
 from toolkit.registry import PANELS
+from toolkit.report.drawn import Drawn, read_drawn
 from toolkit.report.panel import Panel, PanelRun, Rendered
 
-FOLDER = 'pictures'
 IMAGE = 'image'
 QUALITY = 82  # of WebP
 _HERE = Path(__file__).parent
 _VIEWER = (_HERE / 'lookpanel.html').read_text(encoding='utf-8')
 
 Record = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What a variant's first run with pictures has drawn of an item."""
-
-    label: str
-    folder: Path
-    record: Record
 
 
 @dataclass(frozen=True)
@@ -85,31 +76,19 @@ class WhereItLooks(Panel):
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def _items(runs: Sequence[PanelRun]) -> tuple[dict[str, list[Drawn]], list[str]]:
-    """By item what each variant has drawn of it."""
-    found: dict[str, list[Drawn]] = {}
-    shown: dict[str, Path] = {}
-    notes = []
+def _items(runs: Sequence[PanelRun]) -> tuple[dict[str, list[tuple[str, Drawn]]], list[str]]:
+    """By item what each variant's first run with pictures has drawn of it, with its label."""
+    found: dict[str, list[tuple[str, Drawn]]] = {}
+    shown: set[str] = set()
+    notes: list[str] = []
     for run in runs:
-        folder = run.result.folder / FOLDER
-        if shown.setdefault(run.label, folder) != folder:
+        if run.label in shown:
             continue  # another seed of the same variant
-        records = []
-        for path in sorted(folder.glob('*.json')):
-            try:
-                record = json.loads(path.read_text(encoding='utf-8'))
-                if record.get('kind') != KIND:
-                    continue
-                for layer in record['layers']:
-                    with Image.open(folder / Path(layer['file']).name):
-                        pass
-                records.append((str(record['item']), record))
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                notes.append(f'{run.label}: {path.name} cannot be used: {_reason(error)}')
-        if not records:
-            del shown[run.label]  # its next run may have some
-        for item, record in records:
-            found.setdefault(item, []).append(Drawn(run.label, folder, record))
+        drawn_items, unusable = read_drawn(run, KIND)
+        notes += unusable
+        for drawn in drawn_items:
+            shown.add(run.label)
+            found.setdefault(drawn.item, []).append((run.label, drawn))
     return found, notes
 
 
@@ -131,14 +110,10 @@ def _mistakes(runs: Sequence[PanelRun]) -> Iterator[tuple[str, str, Path, list[R
                 yield run.label, task, path.parent, failures
 
 
-def _reason(error: Exception) -> str:
-    return 'a file is no picture' if isinstance(error, UnidentifiedImageError) else str(error)
-
-
 # -- showing ---------------------------------------------------------------------------------------
 
 
-def _viewer(items: Mapping[str, Sequence[Drawn]], choice: Choice) -> str:
+def _viewer(items: Mapping[str, Sequence[tuple[str, Drawn]]], choice: Choice) -> str:
     if not items:
         return ''
     images: list[str] = []
@@ -146,15 +121,10 @@ def _viewer(items: Mapping[str, Sequence[Drawn]], choice: Choice) -> str:
     told = []
     for item, drawn in list(items.items())[: choice.items]:
         variants = []
-        for one in drawn:
-            layers = {
-                str(layer['name']): _place(
-                    one.folder / Path(layer['file']).name, choice.side, images, places
-                )
-                for layer in one.record['layers']
-            }
+        for label, one in drawn:
+            layers = {x.name: _place(x.file, choice.side, images, places) for x in one.layers}
             variants.append(
-                {'label': one.label, 'layers': layers, 'tasks': one.record.get('tasks', {})}
+                {'label': label, 'layers': layers, 'tasks': one.record.get('tasks', {})}
             )
         told.append({'item': item, 'variants': variants})
     names = dict.fromkeys(n for t in told for v in t['variants'] for n in v['layers'])

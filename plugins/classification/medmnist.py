@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import zipfile
 from collections.abc import Mapping
@@ -43,11 +44,19 @@ class MedMNIST(ImageSet):
         super().__init__(tasks, split=split or official, **options)
         self.path = data_path(file)
         arrays = read_arrays(self.path)
-        self._images = np.concatenate([arrays[f'{part}_images'] for part in PARTS])
+        self._images = _joined(arrays)
         records: list[Record] = []
         for part in PARTS:
             records += _records(self.path, part, arrays[f'{part}_labels'], tasks)
         self.use(records)
+
+    @functools.cached_property
+    def _images(self) -> np.ndarray:
+        return _joined(read_arrays(self.path))
+
+    def release(self) -> None:
+        super().release()
+        self.__dict__.pop('_images', None)
 
     def read(self, position: int) -> tuple[np.ndarray, tuple[Box, ...]]:
         return self._images[position].astype(np.float32) / np.float32(255), ()
@@ -96,6 +105,10 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             )
         arrays[f'{part}_labels'] = labels.reshape(len(images), -1).astype(np.int64)
     return arrays
+
+
+def _joined(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.concatenate([arrays[f'{part}_images'] for part in PARTS])
 
 
 def _records(path: Path, part: str, labels: np.ndarray, tasks: Mapping[str, Task]) -> list[Record]:

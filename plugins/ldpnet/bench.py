@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from plugins.ldpnet.published import published_state
 from plugins.pansharpening.system import Pansharpener
+from toolkit.bench.turns import Taken, device_name, in_turns
 from toolkit.build import build
 from toolkit.config import load
 from toolkit.errors import ToolkitError
@@ -64,7 +63,8 @@ class LDPNetBench(Verb):
             system = _system(device)
             print(_inference(system, arguments, device))
             print(_training(system, arguments, device))
-            print(f'{torch.get_num_threads()} threads, torch {torch.__version__}, {_name(device)}')
+            threads_now, name = torch.get_num_threads(), device_name(device)
+            print(f'{threads_now} threads, torch {torch.__version__}, {name}')
         finally:
             torch.set_num_threads(threads)
         return 0
@@ -181,7 +181,7 @@ def _inference(system: Pansharpener, arguments: argparse.Namespace, device: torc
     with torch.inference_mode():
         expected = runs['published']()
         found = {name: run().float() for name, run in runs.items()}
-        times = _times(runs, arguments.repeats, device)
+        times = in_turns(runs, arguments.repeats, device)
     span = (expected.max() - expected.min()).item()
     notes = {}
     for name, image in found.items():
@@ -214,7 +214,7 @@ def _training(system: Pansharpener, arguments: argparse.Namespace, device: torch
         worst = max(_relative(own, true) for own, true in zip(gradients, expected))
         notes[name] = f'a gradient differs from that in float64 by at most {worst:.1e} of it'
     title = f'training step, batch {arguments.batch} of {arguments.patch} x {arguments.patch} x 4'
-    return _table(title, _times(runs, arguments.repeats, device), notes)
+    return _table(title, in_turns(runs, arguments.repeats, device), notes)
 
 
 def _published_gradients(system: Pansharpener, batch: Mapping[str, Tensor]) -> Sequence[Tensor]:
@@ -237,32 +237,10 @@ def _relative(found: Tensor, expected: Tensor) -> float:
     return ((found - expected).abs().max() / expected.abs().max()).item()
 
 
-def _times(
-    runs: Mapping[str, Run], repeats: int, device: torch.device
-) -> dict[str, tuple[float, float]]:
-    """Medians of seconds and of the processor's seconds, by name; the runs take turns."""
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
-            started = time.perf_counter(), time.process_time()
-            run()
-            if device.type == 'cuda':
-                torch.cuda.synchronize()
-            taken[name].append((time.perf_counter() - started[0], time.process_time() - started[1]))
-    return {
-        name: (statistics.median(t[0] for t in all_of), statistics.median(t[1] for t in all_of))
-        for name, all_of in taken.items()
-    }
-
-
-def _table(title: str, times: Mapping[str, tuple[float, float]], notes: Mapping[str, str]) -> str:
+def _table(title: str, times: Mapping[str, Taken], notes: Mapping[str, str]) -> str:
     lines = [f'{title}\n{"":14}  seconds  times faster  by CPU time']
     seconds, processor = times['published']
     for name, (wall, cpu) in times.items():
         line = f'{name:14}  {wall:7.4f}  {seconds / wall:12.2f}  {processor / cpu:11.2f}'
         lines.append(f'{line}  {notes[name]}'.rstrip())
     return '\n'.join(lines) + '\n'
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == 'cuda' else 'CPU'

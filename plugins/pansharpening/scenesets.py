@@ -66,6 +66,10 @@ class SceneSet(Sequence[Scene]):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_open': OrderedDict()}  # loaders' processes open their own
 
+    def release(self) -> None:
+        """Give back the scenes that it keeps open."""
+        self._open.clear()
+
     def fingerprint(self) -> str:
         """A short hash of the manifest or the splits, and of all files."""
         digest = hashlib.sha256(self.digest.encode())
@@ -125,6 +129,9 @@ class ManifestData(SceneDataset):
     def fingerprint(self) -> str:
         """A hash of the manifest or its splits, and of all files."""
         return self.scenes.fingerprint()
+
+    def release(self) -> None:
+        self.scenes.release()
 
 
 @DATASETS.register

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import escape
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from toolkit.registry import PANELS
+from toolkit.report.drawn import Drawn, read_drawn
 from toolkit.report.panel import Panel, PanelRun, Rendered
 
-FOLDER = 'pictures'
 RESULT, ERROR = 'sharpened', 'error'
 # Layers that are a variant's own; the others belong to the scene.
 OWN = (RESULT, ERROR)
@@ -98,14 +98,9 @@ def _items(runs: Sequence[PanelRun]) -> tuple[list[Item], list[str]]:
     notes: list[str] = []
     shown: set[tuple[str, str]] = set()
     for run in runs:
-        for path in sorted((run.result.folder / FOLDER).glob('*.json')):
-            try:
-                drawn = _read(path)
-                if drawn is None:
-                    continue
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                notes.append(f'{run.label}: {path.name} cannot be used: {error}')
-                continue
+        drawn_items, unusable = read_drawn(run, None)
+        notes += unusable
+        for drawn in map(_item, drawn_items):
             name = drawn.name
             if (run.label, name) in shown:
                 continue  # another seed of the same variant
@@ -119,28 +114,18 @@ def _items(runs: Sequence[PanelRun]) -> tuple[list[Item], list[str]]:
     return list(found.values()), notes
 
 
-def _read(path: Path) -> Item | None:
-    """What was drawn of an item; None of another task's, whose pictures say their kind."""
-    record = json.loads(path.read_text(encoding='utf-8'))
-    if 'kind' in record:
-        return None
-    error = record.get('error') or {}
+def _item(drawn: Drawn) -> Item:
+    """An item with the layers of one run."""
+    error = drawn.record.get('error')
+    told = error if isinstance(error, dict) else {}
+    low, high = told.get('low', 0), told.get('high')
     layers = []
-    for layer in record['layers']:
-        kind = name = str(layer['name'])
-        if kind == ERROR and 'high' in error:  # each variant's has a scale of its own
-            name = f'{kind} ({error.get("low", 0):g} to {error["high"]:g})'
-        layers.append(Layer(name, path.parent / Path(layer['file']).name, kind))
-    sizes = set()
-    for layer in layers:
-        try:
-            with Image.open(layer.file) as picture:
-                sizes.add(picture.size)
-        except UnidentifiedImageError as error:
-            raise ValueError(f'{layer.file.name} is no picture') from error
-    if len(sizes) != 1:
-        raise ValueError(f'its pictures are of the sizes {sorted(sizes)}, expected one')
-    return Item(str(record['item']), sizes.pop(), tuple(layers), str(error.get('what', '')))
+    for layer in drawn.layers:
+        name = layer.name
+        if name == ERROR and isinstance(low, (int, float)) and isinstance(high, (int, float)):
+            name = f'{name} ({low:g} to {high:g})'  # each variant's has a scale of its own
+        layers.append(Layer(name, layer.file, layer.name))
+    return Item(drawn.item, drawn.size, tuple(layers), str(told.get('what', '')))
 
 
 def _merged(known: tuple[Layer, ...], layers: Sequence[Layer], label: str) -> tuple[Layer, ...]:

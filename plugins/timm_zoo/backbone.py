@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Literal
 
 import timm
@@ -93,7 +93,7 @@ class TimmBackbone(Backbone):
         self.model = create(model, in_channels, self.seen, weights, drop_rate, drop_path)
         _check_patches(self.model, model, self.seen)
         image = (1, in_channels, self.seen, self.seen)
-        output, unused = self._probe(image)
+        output, unused = self._probe(image, like=(model, weights, features, image))
         without_unused(self.model, unused)
         self._layers = _layers(self.model)
         self._freeze()
@@ -132,9 +132,11 @@ class TimmBackbone(Backbone):
             features = model.forward_head(features, pre_logits=True)
         return features
 
-    def _probe(self, image: tuple[int, ...], gradients: bool = True) -> tuple[object, set[str]]:
+    def _probe(
+        self, image: tuple[int, ...], gradients: bool = True, like: Hashable = None
+    ) -> tuple[object, set[str]]:
         try:
-            return run_on_meta(self.model, self._run, image, gradients)
+            return run_on_meta(self.model, self._run, image, gradients, like)
         except Exception as error:  # whatever timm's models say of a size that does not fit them
             text = ' '.join(str(error).split())[:300] or type(error).__name__
             raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -85,6 +85,7 @@ def run_on_meta(
     forward: Callable[[nn.Module, Tensor], object],
     image: tuple[int, ...],
     gradients: bool = True,
+    like: Hashable = None,
 ) -> tuple[object, set[str]]:
     """What a forward gives, as shapes, and the parameters that it does not depend on.
 
@@ -97,7 +98,29 @@ def run_on_meta(
         image: its shape (1, C, H, W).
         gradients: whether unused parameters are looked for; a model that recomputes its forward in
             the backward pass would find its own parameters again there.
+        like: equal for models whose outcome is the same alone, which is then found once; None to
+            find it anew.
     """
+    if like is None:
+        return _run_on_meta(model, forward, image, gradients)
+    if like not in _FOUND:
+        output, unused = _run_on_meta(model, forward, image, gradients)
+        # Without its graph, which holds the model's parameters.
+        _FOUND[like] = output.detach() if isinstance(output, Tensor) else output, unused
+    output, unused = _FOUND[like]
+    return output, set(unused)
+
+
+# A study builds the same few models for each of its variants.
+_FOUND: dict[Hashable, tuple[object, set[str]]] = {}
+
+
+def _run_on_meta(
+    model: nn.Module,
+    forward: Callable[[nn.Module, Tensor], object],
+    image: tuple[int, ...],
+    gradients: bool,
+) -> tuple[object, set[str]]:
     state: dict[str, Tensor] = {
         name: torch.empty_like(p, device='meta').requires_grad_()
         for name, p in model.named_parameters()

@@ -46,17 +46,14 @@ def cost(model: Part, size: int | None = None) -> list[Row]:
             module.register_forward_hook(_recorder(shapes, name)) for name, module in parts.items()
         ]
         try:
-            with FlopCounterMode(display=False) as counter, torch.no_grad():
-                system(system.example(1, size), mode='tensor')
+            flops = _flops(system, size)
         finally:
             for handle in handles:
                 handle.remove()
-    flops = counter.get_flop_counts()
     with torch.device('meta'), torch.no_grad():
         output = system(system.example(1, size), mode='predict')
     root = type(system).__name__
-    total = sum(flops.get('Global', {}).values())
-    rows = [Row('', root, _shape(output), _parameters(system), total // 2)]
+    rows = [Row('', root, _shape(output), _parameters(system), _total(flops))]
     for name, module in parts.items():
         if name not in shapes and not _parameters(module):
             continue  # a loss term that only training calls
@@ -64,6 +61,14 @@ def cost(model: Part, size: int | None = None) -> list[Row]:
         shape = shapes.get(name, 'not used in a forward')
         rows.append(Row(name, type(module).__name__, shape, _parameters(module), macs))
     return rows
+
+
+def count(system: System) -> tuple[int, int]:
+    """Parameters and MACs of a system on the meta device, as the first row of `cost` has them."""
+    system.eval()
+    with torch.device('meta'):
+        flops = _flops(system, None)
+    return _parameters(system), _total(flops)
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -86,6 +91,17 @@ def table(rows: Iterable[Row]) -> str:
         ).rstrip()
         for row in cells
     )
+
+
+def _flops(system: System, size: int | None) -> dict[str, dict[Any, int]]:
+    """By the names of modules, 'Global' for all, and by operation."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        system(system.example(1, size), mode='tensor')
+    return counter.get_flop_counts()
+
+
+def _total(flops: dict[str, dict[Any, int]]) -> int:
+    return sum(flops.get('Global', {}).values()) // 2
 
 
 def _parts(system: nn.Module) -> Iterable[tuple[str, nn.Module]]:

@@ -22,6 +22,8 @@ from toolkit.config import Config, Problem
 from toolkit.config.check import part_classes
 from toolkit.config.schema import RunConfig
 from toolkit.errors import PartError, ToolkitError
+from toolkit.interfaces import Dataset
+from toolkit.study.systems import Systems
 
 # What names or annotates a run; its plugins count by their code.
 NOTES = ('extra', 'plugins')
@@ -61,19 +63,19 @@ class Identities:
     """Tells runs' identities; data and code are looked at once each.
 
     Args:
+        systems: of the plan, which fit the data or not.
         open_data: whether data may be opened; without, fingerprints are not known.
     """
 
-    def __init__(self, open_data: bool) -> None:
+    def __init__(self, systems: Systems, open_data: bool) -> None:
         for cached in (_code_hash, _source, _imports):
             cached.cache_clear()  # a plugin may have been edited since the last study
+        self._systems = systems
         self._open_data = open_data
-        self._fingerprints: dict[str, str | ToolkitError] = {}
-        self._fitting: dict[str, ToolkitError | None] = {}
-        self._system: tuple[str, Any] = (
-            '',
-            None,
-        )  # of the run before: its folds and seeds share it
+        self._opened: dict[str, tuple[Dataset, str] | ToolkitError] = {}
+        # By the texts of data and model: what does not fit, None where all does.
+        self._fitting: dict[tuple[str, str], ToolkitError | None] = {}
+        self._files: dict[Path, str | OSError] = {}
         self.problems: dict[str, Problem] = {}
 
     def of(self, config: Config, run: RunConfig, code: str) -> Identity:
@@ -106,38 +108,60 @@ class Identities:
 
     def _fingerprint(self, config: Config, path: str, dataset: Any, run: RunConfig) -> str:
         """A data set's fingerprint, once it is seen to fit the system."""
-        import torch
-
-        from toolkit.engine import seeding
-
         section, _, key = path.partition('.')
-        text = plain_text(config.tree[section][key])
-        model = plain_text(config.tree['model'])
-        fitting = f'{text} in {model}'
+        text, model = plain_text(config.tree[section][key]), plain_text(config.tree['model'])
+        if text not in self._opened:
+            self._opened[text] = _open(dataset)
+        opened = self._opened[text]
+        if isinstance(opened, ToolkitError):
+            self._fails(config, path, opened)
+            return ''
+        if (text, model) not in self._fitting:
+            self._fitting[text, model] = self._misfit(opened[0], model, run)
+        misfit = self._fitting[text, model]
+        if misfit is not None:
+            self._fails(config, path, misfit)
+        return '' if misfit is not None else opened[1]
+
+    def _misfit(self, dataset: Dataset, model: str, run: RunConfig) -> ToolkitError | None:
         try:
-            if text not in self._fingerprints or fitting not in self._fitting:
-                seeding.seed_all(0)
-                opened = dataset()
-                self._fingerprints[text] = opened.fingerprint()
-                if self._system[0] != model:
-                    with torch.device('meta'):
-                        self._system = (model, run.model())
-                self._system[1].check_data(opened)
-                self._fitting[fitting] = None
+            self._systems.of(model, run.model).check_data(dataset)
         except ToolkitError as error:
-            message = error.message if isinstance(error, PartError) else str(error)
-            # Several roles, and many runs, read the same file.
-            self.problems.setdefault(message, config.problem(path, message.split('\n')[0]))
-            self._fingerprints[text], self._fitting[fitting] = '', None
-        return str(self._fingerprints[text])
+            return error
+        return None
+
+    def _fails(self, config: Config, path: str, error: ToolkitError) -> None:
+        message = error.message if isinstance(error, PartError) else str(error)
+        # Several roles, and many runs, read the same file.
+        self.problems.setdefault(message, config.problem(path, message.split('\n')[0]))
 
     def _file(self, config: Config, path: Path) -> str:
-        try:
-            return hashlib.sha256(path.read_bytes()).hexdigest()
-        except OSError as error:
-            message = f'{path} cannot be read: {error.strerror}'
-            self.problems.setdefault(message, config.problem('load_from', message))
-            return ''
+        if path not in self._files:
+            try:
+                self._files[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError as error:
+                self._files[path] = error
+        found = self._files[path]
+        if isinstance(found, str):
+            return found
+        message = f'{path} cannot be read: {found.strerror}'
+        self.problems.setdefault(message, config.problem('load_from', message))
+        return ''
+
+
+def _open(dataset: Any) -> tuple[Dataset, str] | ToolkitError:
+    """A data set and its fingerprint; what is wrong with it where it cannot be opened."""
+    from toolkit.engine import seeding
+
+    try:
+        seeding.seed_all(0)
+        opened = dataset()
+        fingerprint = opened.fingerprint()
+    except ToolkitError as error:
+        return error
+    # It is kept as long as the plan is made, and those of a large study are many.
+    opened.release()
+    return opened, fingerprint
 
 
 def code_hash(config: Config) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit.bench.cost import cost
 from toolkit.build import fill
 from toolkit.config import Config, ConfigError, Problem
 from toolkit.config.check import check
@@ -21,6 +20,7 @@ from toolkit.study.compose import Composer
 from toolkit.study.identity import NOTES, Identities, Identity, code_hash, plain_text
 from toolkit.study.naming import Names, fold_number, short
 from toolkit.study.spec import CHANGES, DIRECTIONS, Study
+from toolkit.study.systems import Systems
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ class _Planner:
         self.study = study
         self.extra_plugins = extra_plugins
         self.composer = Composer(study)
-        self.identities = Identities(open_data)
+        self.systems = Systems()
+        self.identities = Identities(self.systems, open_data)
         self.problems: dict[Problem, list[str]] = {}
         self.uncounted: list[str] = []
         self._costs: dict[str, tuple[int | None, int | None]] = {}
@@ -269,8 +270,7 @@ class _Planner:
             model = fill(RunConfig, config.tree).model
             try:
                 with config.placing():
-                    whole = cost(model)[0]
-                self._costs[text] = whole.parameters, whole.macs
+                    self._costs[text] = self.systems.cost(text, model)
             except ToolkitError:
                 raise
             except Exception as error:  # a part may need values, which the meta device has not

@@ -207,6 +207,20 @@ def test_images_without_room_are_the_same_as_kept_ones(manifest):
 # -- boxes -----------------------------------------------------------------------------------------
 
 
+def test_images_that_are_given_back_are_read_again(manifest):
+    data, room = dataset(manifest), dataset(manifest, cache=1)._room
+    before = data[3]['image']
+    data.release()
+    assert not data._kept
+    assert torch.equal(data[3]['image'], before)
+    assert list(data._kept) == [data.positions[3]]
+    small = dataset(manifest, cache=1)
+    small.release()
+    small._fixed(0)
+    assert len(small._kept) == 1
+    assert small._room > room
+
+
 def test_boxes_are_cropped_to_before_fitting(tmp_path):
     path = write_set(tmp_path, count=6, boxes=True)
     values = write_image(tmp_path / 'images/0.png', 0) / 255

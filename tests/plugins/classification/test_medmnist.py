@@ -81,3 +81,12 @@ def test_cut_files(tmp_path):
     np.save(tmp_path / 'b.npy', np.zeros(3))
     with pytest.raises(DataError, match='b.npy is no .npz'):
         MedMNIST(str(tmp_path / 'b.npy'), TASKS)
+
+
+def test_images_that_are_given_back_are_read_again(tmp_path):
+    data = MedMNIST(written(tmp_path, **arrays()), TASKS, part='test', size=28)
+    before, fingerprint = data[2]['image'], data.fingerprint()
+    data.release()
+    assert '_images' not in vars(data)
+    assert torch.equal(data[2]['image'], before)
+    assert data.fingerprint() == fingerprint

@@ -109,6 +109,10 @@ def test_few_scenes_are_open(manifest, monkeypatch):
         assert data[0]['pan'].shape == (1, 32, 32)
         assert len(data.scenes._open) <= 2
     assert len(pickle.loads(pickle.dumps(data)).scenes._open) == 0
+    fingerprint = data.fingerprint()
+    data.release()
+    assert len(data.scenes._open) == 0
+    assert data.fingerprint() == fingerprint
     scenes = list(data.scenes)
     assert [scene.name for scene in scenes[-2:]] == ['s1', 's2']
     assert [scene.name for scene in data.scenes[:2]] == ['s0', 's1']

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from plugins.classification.heads import LinearHead
 from plugins.classification.system import Classifier
 from plugins.classification.tasks import Task
+from plugins.timm_zoo import layout as layouts
 from plugins.timm_zoo.attentions import SE, SimAM
 from plugins.timm_zoo.backbone import TimmBackbone
 from plugins.timm_zoo.layout import Layout, layout_of
@@ -121,6 +122,22 @@ def test_heads_that_the_features_do_not_use_are_taken_out() -> None:
     counts = [sum(p.numel() for p in part.parameters()) for part in (mapped, vector)]
     assert counts[1] - counts[0] == 288 * 1024 + 1024
     assert (mapped.out_channels, vector.out_channels) == (288, 1024)
+
+
+def test_a_second_backbone_is_like_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[object] = []
+    run = layouts._run_on_meta
+    monkeypatch.setattr(layouts, '_FOUND', {})
+    monkeypatch.setattr(layouts, '_run_on_meta', lambda *a: found.append(a) or run(*a))
+    wide = {'model': 'mobilenetv3_small_050', 'size': 64}
+    kinds: list[dict[str, Any]] = [{}, {'features': 'vector'}, {'size': 64}, wide]
+    kinds.append({**wide, 'features': 'vector'})
+    first, second = ([backbone(**given) for given in kinds] for _ in range(2))
+    assert len(found) == len(kinds)
+    for one, other in zip(first, second, strict=True):
+        assert (one.out_channels, one.stride) == (other.out_channels, other.stride)
+        assert one.state_dict().keys() == other.state_dict().keys()
+        assert trained(one) == trained(other)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,14 @@ import time
 import pytest
 import yaml
 
+from plugins.pansharpening.patches import Patches
 from tests.toolkit.study import studies
+from toolkit.bench.cost import cost
 from toolkit.cli import main
 from toolkit.config import ConfigError, load
+from toolkit.config.check import checked
 from toolkit.config.diff import diff
+from toolkit.study import identity
 from toolkit.study.plan import make_plan
 from toolkit.study.studyfile import read_study
 
@@ -243,6 +247,40 @@ def test_data_that_does_not_fit_the_system(here):
         },
     )
     assert 'bands' in str(found.data_problems[0])
+
+
+def test_data_are_opened_once_and_other_data_are_seen(here, monkeypatch):
+    opened, released = [], []
+
+    def counted(dataset):
+        opened.append(dataset)
+        return open_(dataset)
+
+    open_ = identity._open
+    monkeypatch.setattr(identity, '_open', counted)
+    monkeypatch.setattr(Patches, 'release', lambda self: released.append(self))
+    other = {'test_dataloader.dataset.scene.seed': 5}
+    found = plan(
+        here,
+        open_data=True,
+        common={'val_dataloader': None, 'val_evaluator': None},
+        variants={'full': {}, 'no_kl': {'model.losses.kl': None}, 'other': other},
+        seeds=[0, 1],
+    )
+    assert found.data_problems == []
+    # Training and test, of two scenes.
+    assert len(opened) == 4
+    assert len(released) == 2
+    data = {run.id: run.identity.data for run in found.runs}
+    assert data['full-s0'] == data['full-s1'] == data['no_kl-s0']
+    assert data['other-s0'] == data['other-s1'] != data['full-s0']
+
+
+def test_a_plans_costs_are_those_of_the_bench(here):
+    (run,) = plan(here, open_data=True, seeds=[0]).runs
+    whole = cost(checked(run.config).model)[0]
+    assert (run.parameters, run.macs) == (whole.parameters, whole.macs)
+    assert run.macs > 0
 
 
 def test_keys_know_config_code_and_data(here):
