@@ -65,7 +65,7 @@ def rerun(work_dir: Path | str, new_dir: Path | str) -> RerunReport:
         evaluate.test(run, new, path, capsule_input=given)
         difference = _compare_tests(old, new)
     else:
-        result = train(run, new, capsule_input=given)
+        result = train(run, new, capsule_input=given, stop_at=record.get('stopped_at'))
         if result.exit_status:
             return RerunReport(False, 'stopped before its end', new, [], result.exit_status)
         difference = _compare_training(old, new)
