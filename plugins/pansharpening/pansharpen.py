@@ -127,17 +127,24 @@ def _scene(arguments: argparse.Namespace) -> tuple[Scene, dict[str, Any]]:
     config = scene_config(ms, pan, sensor, *options)
     scene = made_scene(config)
     scene.sensor.gains(scene.bands)  # says it where it is one of other bands
+    height, width = scene.pan_shape
+    print(
+        f'{scene.name}: {scene.bands} bands, {height} x {width} PAN pixels, ratio {scene.ratio}',
+        flush=True,
+    )
     found = survey(scene)
     if scene.sensor.name == UNKNOWN and arguments.bit_depth is None:
         config['bit_depth'] = found.bit_depth
         scene = made_scene(config)
-    height, width = scene.pan_shape
-    print(f'{scene.name}: {scene.bands} bands, {height} x {width} PAN pixels, ratio {scene.ratio}')
     depth = f'bit depth {scene.bits}'
     if config['bit_depth'] == found.bit_depth != arguments.bit_depth:
         depth += f' by the largest digital number, {found.largest:.0f}'
-    said = '' if arguments.sensor else ', as no --sensor is given: MTF gains that are common'
-    print(f'sensor: {scene.sensor.title} ({scene.sensor.name}){said}; {depth}')
+    said = scene.sensor.title
+    if arguments.sensor is None:
+        said += (
+            f', as no --sensor is given: an MTF gain of {scene.sensor.ms_gains[0]:g} in all bands'
+        )
+    print(f'sensor: {scene.sensor.name} ({said}); {depth}')
     if getattr(scene, 'warped', False):
         print('the MS is interpolated to a grid of whole PAN pixels')
     if found.valid < 1:

@@ -239,6 +239,31 @@ def test_time_ends_a_run_with_a_validation(
     assert (longer.iterations, longer.time_over) == (result.iterations + 3, False)
 
 
+def test_a_repetition_is_not_bounded_by_the_time(config: Any, tree: Any, tmp_path: Path) -> None:
+    changes = {'train_cfg': {'max_iters': 10, 'max_minutes': 5}}
+    given = CapsuleInput(tree(**changes), 'a: 1\n')
+    train(config(**changes), tmp_path / 'run', capsule_input=given)
+    path = tmp_path / 'run' / 'capsule.json'
+    record = json.loads(path.read_text())
+    record['config']['train_cfg']['max_minutes'] = 1e-9  # as if this machine were slower
+    path.write_text(json.dumps(record))
+    assert rerun(tmp_path / 'run', tmp_path / 'again').equal
+
+
+def test_a_run_is_cleared_and_nothing_else(config: Any, tmp_path: Path) -> None:
+    folder = tmp_path / 'run'
+    workdir.clear(folder)  # none is there
+    train(config(), folder)
+    (folder / 'notes.txt').write_text('mine')
+    workdir.clear(folder)
+    assert not workdir.holds_run(folder)
+    assert files(folder) == {'notes.txt', '.lock'}
+    other = tmp_path / 'other'
+    (other / 'checkpoints').mkdir(parents=True)
+    workdir.clear(other)  # a folder of another kind, whatever the names in it
+    assert (other / 'checkpoints').is_dir()
+
+
 def test_a_time_that_is_none(config: Any) -> None:
     with pytest.raises(PartError, match='max_minutes must be above 0, found -1'):
         config(train_cfg={'max_iters': 4, 'max_minutes': -1})
