@@ -30,9 +30,10 @@ from plugins.pansharpening.streaming.output import Compression
 from plugins.pansharpening.survey import central, check, patch_size, survey
 from toolkit.config import Config
 from toolkit.config.check import checked
+from toolkit.config.schema import RunConfig
 from toolkit.datafiles import data_path
 from toolkit.engine import checkpoint, precision, workdir
-from toolkit.engine.assembly import build_system
+from toolkit.engine.assembly import build_system, for_training
 from toolkit.engine.commands import capsule_input
 from toolkit.engine.train import train
 from toolkit.errors import RunError
@@ -104,6 +105,8 @@ class Pansharpen(Verb):
         config = _planned(asked, turn, arguments.iterations)
         run = checked(config)
         if arguments.overwrite:
+            with config.placing():
+                _check_buildable(run)
             workdir.clear(work_dir)
         with _going_on(arguments, work_dir):
             with config.placing():
@@ -203,6 +206,13 @@ def _planned(asked: Chosen, turn: OneScene, iterations: int | None) -> Config:
     return turned(asked.draft, turn._replace(minutes=left), fitting, validations)
 
 
+def _check_buildable(run: RunConfig) -> None:
+    """What cannot be trained is said before an earlier run is removed."""
+    parts = for_training(run, precision.choose_device(run.runtime))
+    if run.load_from is not None:
+        checkpoint.load_weights(parts.system, Path(run.load_from))
+
+
 # -- after the training ---------------------------------------------------------------------------
 
 
@@ -258,6 +268,7 @@ def _finish(
         cog=arguments.cog,
         say=print,
     )
+    print('scoring it', flush=True)
     model = config.tree['model']
     result = compared.compared(
         scene,

@@ -118,6 +118,13 @@ def test_what_is_there_is_not_overwritten(files, tmp_path, capsys) -> None:
     assert pansharpen(*files, *words) == 2
     assert 'already holds a run; give --overwrite' in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*')} == before
+    # What cannot be trained costs nothing that is there.
+    pansharpen(*files, '--output', tmp_path / 'wide.tif', *FAST[:-1], 'model.generator.width=8')
+    words = ['--output', output, '--overwrite', '--start', tmp_path / 'wide.run']
+    config = ['--config', 'ldpnet/ldpnet_plus', *FAST]
+    assert pansharpen(*files, *words, *config) == 2
+    assert 'is not one of this Pansharpener' in capsys.readouterr().err
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items() if path.is_file())
     (tmp_path / 'sharp.run' / 'mine.txt').write_text('kept')
     assert pansharpen(*files, '--output', output, '--seed=1', '--overwrite', *FAST) == 0
     assert (tmp_path / 'sharp.run' / 'mine.txt').read_text() == 'kept'
@@ -207,6 +214,29 @@ def test_the_time_bounds_it(files, tmp_path, capsys) -> None:
     assert 1 <= iterations < 600
     assert tree['param_scheduler']['decay']['T_max'] == iterations
     assert tree['train_cfg']['max_minutes'] <= 0.05
+
+
+def test_without_a_gain_it_ends(files, tmp_path, capsys) -> None:
+    words = ['--output', tmp_path / 'out.tif', '--iterations=24', *FAST[1:]]
+    assert pansharpen(*files, *words, 'optim_wrapper.optimizer.lr=1e-9') == 0
+    printed = capsys.readouterr().out
+    assert 'stopped early at iteration 14 of 24' in printed  # the first and six more, by twos
+    assert 'weights of iteration ' in printed
+
+
+def test_a_score_that_is_not_defined(tmp_path, capsys) -> None:
+    """No block of 32 is filled with data on the finer side of a filter: the last weights serve."""
+    scene = SyntheticScene(4, 128)
+    ms, pan = (np.round(i * 2047).astype(np.uint16) for i in (scene.read_ms(), scene.read_pan()))
+    ms[:, 9:], ms[:, :, 9:], pan[:, 36:], pan[:, :, 36:] = 0, 0, 0, 0
+    write_geotiff(tmp_path / 'ms.tif', ms, nodata=0)
+    write_geotiff(tmp_path / 'pan.tif', pan, nodata=0)
+    words = ['--ms', tmp_path / 'ms.tif', '--pan', tmp_path / 'pan.tif']
+    assert pansharpen(*words, '--output', tmp_path / 'out.tif', *FAST) == 0
+    printed = capsys.readouterr().out
+    assert 'save_best: HQNR_rho is not defined' in printed
+    assert 'weights of iteration 4\n' in printed
+    assert json.loads((tmp_path / 'out.json').read_text())['scores']['out.tif']['HQNR'] is None
 
 
 def test_a_slow_machine_trains_on_smaller_patches(tmp_path, monkeypatch, capsys) -> None:
