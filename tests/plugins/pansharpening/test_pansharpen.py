@@ -17,20 +17,12 @@ import rasterio
 import scipy.io
 import torch
 
-from plugins.pansharpening.compared import INDICES, METHODS, TRAINED, trained_on
-from plugins.pansharpening.onescene import OneScene, turned
+from plugins.pansharpening.compared import INDICES, METHODS
 from plugins.pansharpening.pace import Pace
-from plugins.pansharpening.raster import RasterScene
-from plugins.pansharpening.scene import Window
-from plugins.pansharpening.survey import central
 from plugins.pansharpening.synthetic import SyntheticScene
 from tests.plugins.pansharpening.manifests import write_scene
 from tests.plugins.pansharpening.rasters import write_geotiff
 from toolkit.cli import main
-from toolkit.config.find import find
-from toolkit.config.load import draft
-from toolkit.config.override import override
-from toolkit.registry import LOSSES
 
 FAST = [
     '--iterations=4',
@@ -260,45 +252,6 @@ def test_a_slow_machine_trains_on_smaller_patches(tmp_path, monkeypatch, capsys)
     assert tree['train_dataloader']['dataset']['size'] == 128
 
 
-def test_what_fits_into_a_time() -> None:
-    found = Pace(iteration=0.5, validation=1.0, measuring=9.0)
-    iterations, validations = found.iterations(1.0, 1000, 12)
-    assert (iterations, validations) == (95, 8)
-    assert iterations * 0.5 + validations * 1.0 < 60
-    assert found.iterations(1.0, 50, 12) == (50, 8)
-    assert found.iterations(1e-6, 50, 12) == (1, 1)  # never none
-
-
-def test_which_indices_are_trained_on() -> None:
-    losses = {
-        'a': {'type': 'BandCorrelation', 'weight': 1},
-        'b': {'type': 'BandCorrelation', 'weight': 2},
-        'c': {'type': 'Consistency'},
-        'd': {'type': 'Cycle'},
-        'e': None,
-    }
-    assert trained_on(losses) == {
-        'D_rho': ['BandCorrelation'],
-        'D_lambda_K': ['Consistency'],
-        'HQNR': ['Consistency'],
-    }
-    assert trained_on({'d': {'type': 'Cycle'}}) == {}
-    assert set(TRAINED) <= set(LOSSES.names())
-    assert set(TRAINED.values()) <= set(INDICES)
-
-
-def test_the_piece_is_in_the_middle_or_where_data_are(tmp_path) -> None:
-    scene = SyntheticScene(4, 128)
-    assert central(scene, 64) == Window(32, 32, 64, 64)
-    assert central(scene, 500) == Window(0, 0, 128, 128)
-    pan = np.round(scene.read_pan() * 2047).astype(np.uint16)
-    pan[:, :, 40:] = 0
-    write_geotiff(tmp_path / 'pan.tif', pan, nodata=0)
-    write_geotiff(tmp_path / 'ms.tif', np.round(scene.read_ms() * 2047).astype(np.uint16))
-    holed = RasterScene(str(tmp_path / 'ms.tif'), str(tmp_path / 'pan.tif'), 'IKONOS')
-    assert central(holed, 32) == Window(0, 0, 32, 32)
-
-
 def test_of_a_large_scene_a_stated_piece_is_scored(files, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setattr('plugins.pansharpening.compared.LARGEST', 4 * 64**2)
     assert pansharpen(*files, '--output', tmp_path / 'out.tif', *FAST) == 0
@@ -306,29 +259,6 @@ def test_of_a_large_scene_a_stated_piece_is_scored(files, tmp_path, monkeypatch,
     assert 'a piece of the scene, rows 32:96, columns 32:96, sensor generic' in printed
     record = json.loads((tmp_path / 'out.json').read_text())
     assert (record['whole'], record['window']) == (False, [32, 32, 64, 64])
-
-
-def test_schedules_keep_their_shape() -> None:
-    changed = draft(find('ldpnet/ldpnet_plus'))
-    override(changed.tree, changed.origins, 'train_cfg.max_iters=1000')
-    schedules = {
-        'warm': {'type': 'LinearLR', 'by_epoch': False, 'begin': 0, 'end': 100},
-        'steps': {'type': 'MultiStepLR', 'by_epoch': False, 'milestones': [500, 900], 'gamma': 0.1},
-        'epochs': {'type': 'StepLR', 'step_size': 3},
-    }
-    changed.tree['param_scheduler'] = schedules
-    scene = SyntheticScene(4, 128)
-    as_config = {'type': 'SyntheticScene', 'size': 128}
-    to = OneScene(scene, as_config, 64, Window(0, 0, 128, 128), 3, None, None, 5.0)
-    tree = turned(changed, to, 50).tree
-    assert tree['param_scheduler']['warm'] == {**schedules['warm'], 'end': 5}
-    assert tree['param_scheduler']['steps']['milestones'] == [25, 45]
-    assert tree['param_scheduler']['epochs'] == schedules['epochs']
-    # 1000 iterations were 2.5 epochs of 400, and are so still.
-    assert tree['train_dataloader']['dataset']['length'] == 4 * 20
-    assert tree['train_cfg'] == {'max_iters': 50, 'val_interval': 5, 'max_minutes': 5.0}
-    assert (tree['model']['bands'], tree['model']['ratio'], tree['randomness']['seed']) == (4, 4, 3)
-    assert tree['runtime']['device'] == 'auto'
 
 
 @pytest.mark.slow

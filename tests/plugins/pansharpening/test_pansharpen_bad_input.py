@@ -7,7 +7,6 @@ import pytest
 from rasterio.transform import from_origin
 
 from plugins.pansharpening.scene import Georeference
-from plugins.pansharpening.survey import patch_size, survey
 from plugins.pansharpening.synthetic import SyntheticScene
 from tests.plugins.pansharpening.rasters import write_geotiff
 from tests.plugins.pansharpening.test_pansharpen import FAST, pansharpen
@@ -154,14 +153,3 @@ def test_places_that_cannot_be_written(tmp_path, capsys) -> None:
     )
     assert 'needs a name such as out.tif' in refused(tmp_path, capsys, *words, tmp_path / 'out.png')
     assert 'no file ' in refused(tmp_path, capsys, '--ms', tmp_path / 'x.tif', *words[2:], 'o.tif')
-
-
-def test_what_a_survey_finds() -> None:
-    found = survey(SCENE)
-    pan = np.round(SCENE.read_pan() * 2047)
-    assert found.pan == pytest.approx((pan.min(), pan.max()), abs=1e-3)
-    assert found.largest == pytest.approx(max(pan.max(), SCENE.read_ms().max() * 2047), abs=1e-3)
-    assert found.saturated == (pan == pan.max()).mean()
-    assert (found.valid, found.bit_depth) == (1.0, 11)
-    assert [patch_size(SCENE, size) for size in (256, 128, 100, 64)] == [128, 128, 100, 64]
-    assert patch_size(SyntheticScene(4, 96, ratio=3), 100) == 96
