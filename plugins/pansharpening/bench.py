@@ -21,13 +21,11 @@ import torch
 from rasterio.transform import from_origin
 from rasterio.windows import Window as RasterWindow
 
+from plugins.pansharpening.methods import sharpener
 from plugins.pansharpening.raster import RasterScene
-from plugins.pansharpening.scene import Scene
 from plugins.pansharpening.streaming.output import Compression
 from plugins.pansharpening.streaming.stream import Settings, peak_memory, stream
 from plugins.pansharpening.synthetic import SyntheticScene
-from plugins.pansharpening.system import Pansharpener
-from toolkit.build import Part, takes
 from toolkit.errors import ToolkitError
 from toolkit.registry import BENCHES, GENERATORS
 from toolkit.verb import Verb
@@ -133,14 +131,6 @@ def write_scene(folder: Path, size: int) -> None:
                     height, width = min(step, side - row), min(step, side - col)
                     place = RasterWindow(col, row, width, height)
                     raster.write(numbers[:, :height, :width], window=place)
-
-
-def sharpener(name: str, scene: Scene) -> Pansharpener:
-    """A system around a generator with its defaults; networks have random weights."""
-    cls = GENERATORS.get(name)
-    arguments = {'sensor': scene.sensor.name} if takes(cls, 'sensor') else {}
-    torch.manual_seed(0)
-    return Pansharpener(scene.bands, scene.ratio, Part(cls, arguments, name))
 
 
 def _apart(name: str, folder: Path, *options: Any) -> Taken:

@@ -57,16 +57,29 @@ class WholeScene(SceneDataset):
             Wald's: the MS through the sensor's MTF and decimated is `lrms`, the PAN brought down
             by bicubic resizing is `pan`, the MS itself is `hrms`.
         crop: use only the upper left corner, so many PAN pixels high and wide.
+        window: use only this part: row, column, height and width in PAN pixels, multiples of the
+            ratio; not together with `crop`.
     Raises:
-        ValueError: a crop that is no multiple of the ratio or larger than the scene.
+        ValueError: a crop or a window that is no multiple of the ratio or not inside the scene.
 
     Source: Wald, Ranchin and Mangolini, PE&RS 63(6), 1997; the details are the DLPan toolbox's.
     """
 
-    def __init__(self, scene: Scene, protocol: Protocol = 'full', crop: int | None = None) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        protocol: Protocol = 'full',
+        crop: int | None = None,
+        window: tuple[int, int, int, int] | None = None,
+    ) -> None:
         self.scene, self.protocol = scene, protocol
         self.bands, self.ratio = scene.bands, scene.ratio
+        if window is not None and crop is not None:
+            raise ValueError('give either crop or window')
         self.window = whole(scene, protocol, crop)
+        if window is not None:
+            part = _inside(scene, Window(*window))
+            self.window = reducible(scene, part) if protocol == 'reduced' else part
 
     def __len__(self) -> int:
         return 1
@@ -103,6 +116,18 @@ def whole(scene: Scene, protocol: Protocol, crop: int | None) -> Window:
         )
     window = Window(0, 0, crop or height, crop or width)
     return reducible(scene, window) if protocol == 'reduced' else window
+
+
+def _inside(scene: Scene, window: Window) -> Window:
+    bottom, right = window.row + window.height, window.col + window.width
+    height, width = scene.pan_shape
+    inside = 0 <= window.row < bottom <= height and 0 <= window.col < right <= width
+    if not inside or any(value % scene.ratio for value in window):
+        raise ValueError(
+            f'window must be multiples of the ratio {scene.ratio} inside the {height} x {width} '
+            f'PAN pixels of {scene.name}, found {list(window)}'
+        )
+    return window
 
 
 def scene_sample(scene: Scene, window: Window, protocol: Protocol, item: str) -> Sample:

@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -114,32 +115,17 @@ def evaluate(scene: Scene, fused: str, reference: str | None = None) -> dict[str
         raise DataError(f'{fused}: found no pixel where all files hold data')
     if valid is not None and valid.all():
         valid = None
-    ms = scene.read_ms(window.reduced(scene.ratio))
-    batch = {
-        'lrms': torch.from_numpy(ms)[None],
-        'pan': torch.from_numpy(scene.read_pan(window))[None],
-        'meta': [{'sensor': scene.sensor.name, 'scale': scene.scale, 'ratio': scene.ratio}],
-    }
-    if valid is not None:
-        batch['mask'] = torch.from_numpy(valid)[None, None]
+    batch = scored_batch(scene, window, valid)
     if 'reference' in cut:
         batch['hrms'] = torch.from_numpy(cut['reference'])[None]
-    outputs = {'hrms': torch.from_numpy(cut['fused'])[None]}
-    scores: dict[str, float] = {}
-    better: dict[str, str] = {}
+    ms = batch['lrms'][0].numpy()
     warnings = _other_units(cut['fused'], ms, valid, fused, scene.scale)
-    for name in (*(REFERENCE if reference is not None else ()), *FULL, *REPROJECTION):
-        metric = METRICS.get(name)()
-        better |= {key: 'higher' if up else 'lower' for key, up in metric.directions.items()}
-        try:
-            (row,) = metric.measure(outputs, batch)
-            scores |= {key: float(row[key]) for key in metric.directions}
-        except DataError as error:  # an image too small for its windows, say
-            scores |= dict.fromkeys(metric.directions, math.nan)
-            warnings.append(str(error))
+    names = (*(REFERENCE if reference is not None else ()), *FULL, *REPROJECTION)
+    scores, missing = measured(names, cut['fused'], batch)
+    warnings += missing
     return {
         'scores': scores,
-        'better': better,
+        'better': directions(names),
         'fused': fused,
         'reference': reference,
         'scene': scene.name,
@@ -153,15 +139,70 @@ def evaluate(scene: Scene, fused: str, reference: str | None = None) -> dict[str
     }
 
 
-def write_json(path: Path, result: dict[str, Any]) -> None:
-    """Write what `evaluate` gives; NaN and infinite scores, which JSON has not, become null.
+def scored_batch(scene: Scene, window: Window, valid: np.ndarray | None) -> dict[str, Any]:
+    """What an image of a window is scored by, as metrics take it.
+
+    Args:
+        scene: gives MS and PAN.
+        window: in PAN pixels, on whole MS pixels.
+        valid: (H, W), where there is data; None for everywhere.
+    """
+    batch = {
+        'lrms': torch.from_numpy(scene.read_ms(window.reduced(scene.ratio)))[None],
+        'pan': torch.from_numpy(scene.read_pan(window))[None],
+        'meta': [{'sensor': scene.sensor.name, 'scale': scene.scale, 'ratio': scene.ratio}],
+    }
+    return batch if valid is None else {**batch, 'mask': torch.from_numpy(valid)[None, None]}
+
+
+def measured(
+    names: Iterable[str], fused: np.ndarray, batch: dict[str, Any]
+) -> tuple[dict[str, float], list[str]]:
+    """The registered metrics of these names of one image.
+
+    Args:
+        names: of the metrics.
+        fused: (C, H, W), scaled as the batch is.
+        batch: see `scored_batch`.
+    Returns:
+        Scores by name, NaN where an index is not defined, and why those are missing that are.
+    """
+    outputs = {'hrms': torch.from_numpy(fused)[None]}
+    scores: dict[str, float] = {}
+    missing = []
+    for name in names:
+        metric = METRICS.get(name)()
+        try:
+            (row,) = metric.measure(outputs, batch)
+            scores |= {key: float(row[key]) for key in metric.directions}
+        except DataError as error:  # an image too small for its windows, say
+            scores |= dict.fromkeys(metric.directions, math.nan)
+            missing.append(str(error))
+    return scores, missing
+
+
+def directions(names: Iterable[str]) -> dict[str, str]:
+    """Which way each score is better, 'higher' or 'lower'."""
+    found = [item for name in names for item in METRICS.get(name)().directions.items()]
+    return {key: 'higher' if up else 'lower' for key, up in found}
+
+
+def write_json(path: Path, result: Mapping[str, Any]) -> None:
+    """Write a result; numbers that are NaN or infinite, which JSON has not, become null.
 
     Raises:
         RunError: it cannot be written.
     """
-    scores = {k: v if math.isfinite(v) else None for k, v in result['scores'].items()}
     with replacing(path) as partial:
-        partial.write_text(json.dumps({**result, 'scores': scores}, indent=2) + '\n')
+        partial.write_text(json.dumps(_plain(result), indent=2) + '\n')
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _place(image: ImageFile, scene: Scene, name: str) -> tuple[Window, tuple[int, int]]:

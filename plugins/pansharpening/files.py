@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.io
 from rasterio.transform import Affine
 
 from plugins.pansharpening.align import Grid
-from plugins.pansharpening.arrays import ArrayScene
 from plugins.pansharpening.bandfiles import BandFiles
 from plugins.pansharpening.hdf5 import matlab_variables
-from plugins.pansharpening.mat import MatScene
-from plugins.pansharpening.raster import RasterScene
-from plugins.pansharpening.scene import Scene, Window
+from plugins.pansharpening.scene import SCENES, Scene, Window
 from toolkit.datafiles import data_path
 from toolkit.errors import DataError, ToolkitError
 
@@ -42,21 +39,50 @@ def open_scene(
         ToolkitError: other files than these, or arguments that the scene refuses.
         DataError: no such file, or one that cannot be used.
     """
+    return made_scene(scene_config(ms, pan, sensor, bit_depth, ratio, samples))
+
+
+def scene_config(
+    ms: Sequence[str],
+    pan: str | None,
+    sensor: str,
+    bit_depth: int | None = None,
+    ratio: int | None = None,
+    samples: str = 'centre',
+) -> dict[str, Any]:
+    """The scene of `open_scene` as a config names it: a `type` with its arguments.
+
+    Raises:
+        ToolkitError: other files than `open_scene` knows.
+    """
     suffixes = [Path(path).suffix.lower() for path in (*ms, *([] if pan is None else [pan]))]
-    try:
-        if suffixes == ['.mat']:
-            return MatScene(ms[0], sensor, bit_depth)
-        if suffixes in (['.npz'], ['.npy', '.npy']):
-            return ArrayScene(ms[0], pan, sensor, bit_depth)
-        if ms and pan is not None and not {'.mat', '.npz', '.npy'} & set(suffixes):
-            paths = ms[0] if len(ms) == 1 else list(ms)
-            return RasterScene(paths, pan, sensor, bit_depth, ratio, samples=samples)
-    except ValueError as error:
-        raise ToolkitError(str(error)) from error
+    of_both: dict[str, Any] = {'sensor': sensor, 'bit_depth': bit_depth}
+    if suffixes == ['.mat']:
+        return {'type': 'MatScene', 'path': ms[0], **of_both}
+    if suffixes in (['.npz'], ['.npy', '.npy']):
+        return {'type': 'ArrayScene', 'ms': ms[0], 'pan': pan, **of_both}
+    if ms and pan is not None and not {'.mat', '.npz', '.npy'} & set(suffixes):
+        paths = ms[0] if len(ms) == 1 else list(ms)
+        of_rasters = {'ratio': ratio, 'samples': samples}
+        return {'type': 'RasterScene', 'ms': paths, 'pan': pan, **of_both, **of_rasters}
     raise ToolkitError(
         f'found the MS {" ".join(ms) or "(none)"} and the PAN {pan or "(none)"}; expected one .mat '
         'or .npz that holds both, two .npy, or rasters'
     )
+
+
+def made_scene(config: dict[str, Any]) -> Scene:
+    """The scene that `scene_config` has named.
+
+    Raises:
+        ToolkitError: arguments that the scene refuses.
+        DataError: no such file, or one that cannot be used.
+    """
+    arguments = dict(config)
+    try:
+        return SCENES.get(arguments.pop('type'))(**arguments)
+    except ValueError as error:
+        raise ToolkitError(str(error)) from error
 
 
 class ImageFile(NamedTuple):

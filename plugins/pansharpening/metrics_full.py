@@ -194,3 +194,22 @@ class DRho(_FullMetric):
 
     def score(self, image: ScoredImage) -> Tensor:
         return image.d_rho()
+
+
+@METRICS.register(name='HQNR_rho')
+class HQNRRho(SensorMetric):
+    """(1 - D_lambda_K)(1 - D_s)(1 - D_rho), to choose weights by; 1 is best.
+
+    HQNR alone likes blurred images, and D_rho alone those that are the PAN in every band.
+
+    Args:
+        image: output that is scored, 'hrms' or 'lrms_up'.
+        variant: of the MTF kernels, 'toolbox' where None; the other is part of the value's name.
+        gains: MTF at Nyquist, one per band; those of the data's sensor where None.
+    """
+
+    directions: Mapping[str, bool] = {'HQNR_rho': True}
+
+    def score(self, image: ScoredImage) -> Tensor:
+        hqnr = (1 - image.d_lambda_k(*self._mtf(image))) * (1 - image.d_s())
+        return hqnr * (1 - image.d_rho())

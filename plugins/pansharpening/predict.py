@@ -78,7 +78,7 @@ def predict_scene(
             f'built for {system.bands} bands at ratio {system.ratio}; give it a scene of that kind'
         )
     output = Path(output)
-    _check_output(output, cog)
+    check_output(output, cog)
     shard = shard or _of_rank()
     settings = Settings(tile, shard, workers, torch.device(device), context, compress, progress)
     outcome = stream(system, scene, part_file(output, shard), settings)
@@ -140,7 +140,12 @@ def scene_from_inputs(inputs: Sequence[str], sensor: str) -> Scene:
     )
 
 
-def _check_output(output: Path, cog: bool) -> None:
+def check_output(output: Path, cog: bool) -> None:
+    """Refuse a name that the sharpened image cannot have.
+
+    Raises:
+        ToolkitError: a PNG's, that of a folder, or a VRT's for a cloud-optimized GeoTIFF.
+    """
     suffix = output.suffix.lower()
     if suffix == '.png':
         raise ToolkitError(

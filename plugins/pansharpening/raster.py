@@ -134,6 +134,11 @@ class RasterScene(Scene):
         return self._layout.masked
 
     @property
+    def warped(self) -> bool:
+        """Whether the MS had to be interpolated to a grid that fits the PAN's."""
+        return self._layout.warped is not None
+
+    @property
     def mask(self) -> np.ndarray | None:
         return self.read_mask()
 

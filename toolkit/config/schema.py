@@ -66,13 +66,15 @@ class TrainCfg:
     """How long to train (`max_epochs` or `max_iters`) and how often to validate, in that unit.
 
     `val_interval` is 1 with `max_epochs`; with `max_iters`, where it is left out, the validation
-    comes at the end alone.
+    comes at the end alone. After `max_minutes`, validations among them, a run ends before that: it
+    is validated and saved as at its end, with the learning rate wherever the schedule has it.
     """
 
     max_epochs: int | None = None
     max_iters: int | None = None
     val_interval: int | None = None
     val_begin: int = 1
+    max_minutes: float | None = None
 
     def __post_init__(self) -> None:
         if (self.max_epochs is None) == (self.max_iters is None):
@@ -81,6 +83,8 @@ class TrainCfg:
         if self.val_interval is None:
             self.val_interval = 1 if self.max_iters is None else self.max_iters
         _at_least('val_interval', self.val_interval, 1)
+        if self.max_minutes is not None and not self.max_minutes > 0:
+            raise ValueError(f'max_minutes must be above 0, found {self.max_minutes:g}')
 
     @property
     def by_epoch(self) -> bool:

@@ -32,7 +32,7 @@ from toolkit.errors import RunError, ToolkitError
 GIT_SECONDS = 5
 PLUGINS = 'plugins'
 # What may differ between a run and its resumption: how it is computed, and how long.
-FREE = ('runtime', 'extra', 'train_cfg.max_epochs', 'train_cfg.max_iters')
+FREE = ('runtime', 'extra', *(f'train_cfg.max_{unit}' for unit in ('epochs', 'iters', 'minutes')))
 FREE_LOADER = ('num_workers', 'pin_memory', 'persistent_workers', 'prefetch_factor')
 
 
@@ -134,10 +134,10 @@ def with_kept_plugins(work_dir: Path, tree: Mapping[str, Any]) -> dict[str, Any]
     return {**tree, 'plugins': kept} if named else dict(tree)
 
 
-def end(work_dir: Path, status: str) -> None:
+def end(work_dir: Path, status: str, **extra: Any) -> None:
     """Note how the run went: 'finished', 'interrupted' or 'failed: why'."""
     record = read(work_dir)
-    record.update(status=status, ended=_now())
+    record.update(status=status, ended=_now(), **extra)
     files.write(work_dir / workdir.CAPSULE, _json(record))
 
 

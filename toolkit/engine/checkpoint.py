@@ -42,6 +42,22 @@ def best_or_last(work_dir: Path) -> Path | None:
     return found[0] if found else None
 
 
+def check_finite(system: nn.Module, iteration: int) -> None:
+    """Refuse to save weights that are lost.
+
+    A loss that is finite may have a gradient that is not, which only the next loss would show.
+
+    Raises:
+        RunError: a weight is NaN or infinite; names the first.
+    """
+    for name, parameter in system.named_parameters():
+        if not bool(parameter.isfinite().all()):
+            raise RunError(
+                f'the weights {name} are not finite after iteration {iteration}; lower the '
+                'learning rate, clip gradients (optim_wrapper.clip_grad) or check the data'
+            )
+
+
 def plain(value: Any, path: str = '') -> Any:
     """The value as CPU tensors and plain Python values, which load without running any code.
 

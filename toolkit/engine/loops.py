@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class TrainLoop(BaseLoop):
-    """Trains until `max_iters`, which `max_epochs` is turned into.
+    """Trains until `max_iters`, which `max_epochs` is turned into, or until the time is over.
 
     After every iteration comes, in this order: the end of the epoch, the validation if it is due,
     the hooks' `after_step` (checkpoints), and a stop if a signal asks for it. So whatever a
@@ -33,11 +33,24 @@ class TrainLoop(BaseLoop):
     Hooks see data epochs in both modes: `before_train_epoch` and `after_train_epoch` are called
     where the data starts and ends, and where a resumed run takes up an epoch.
 
+    Args:
+        runner: whose loop it is.
+        dataloader: of the training data.
+        config: how long.
+        stop_at: end after this iteration as if the time were over then; None for `config`'s time.
+
     Attributes:
         waited: seconds in which this process waited for data.
+        time_over: whether the time ended the training.
     """
 
-    def __init__(self, runner: Runner, dataloader: DataLoader[Any], config: TrainCfg) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader[Any],
+        config: TrainCfg,
+        stop_at: int | None = None,
+    ) -> None:
         super().__init__(runner, dataloader)
         self._draws: Draws = dataloader.batch_sampler  # type: ignore[assignment]
         self._config = config
@@ -48,6 +61,11 @@ class TrainLoop(BaseLoop):
         self.stop_training = False
         self.finished = False
         self.waited = 0.0
+        self.time_over = False
+        self._stop_at = stop_at
+        self._limit = None if config.max_minutes is None else 60 * config.max_minutes
+        self._spent = 0.0  # seconds, before this process took up the run
+        self._began = 0.0
 
     @property
     def iter(self) -> int:
@@ -77,11 +95,13 @@ class TrainLoop(BaseLoop):
         return self._config.val_begin
 
     def state_dict(self) -> dict[str, Any]:
-        return {
+        state = {
             'iter': self._iter,
             'epoch_length': self.epoch_length,
             'stop_training': self.stop_training,
         }
+        # Only where it is counted: otherwise equal runs leave equal checkpoints.
+        return state if self._limit is None else {**state, 'spent': self._seconds()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a run.
@@ -97,14 +117,16 @@ class TrainLoop(BaseLoop):
         self._iter = state['iter']
         self._epoch = self._iter // self.epoch_length
         self.stop_training = state['stop_training']
+        self._spent = state.get('spent', 0.0)
 
     def run(self) -> None:
         runner = self.runner
         runner.call_hook('before_train')
         runner.model.train()
-        if self._iter < self._max_iters and not self.stop_training:
+        self._began = time.perf_counter()
+        if self._iter < self._max_iters and not self.stop_training and not self._out_of_time():
             self._run()
-        self.finished = self.stop_training or self._iter >= self._max_iters
+        self.finished = self.stop_training or self.time_over or self._iter >= self._max_iters
         if self.finished:
             runner.signal = 0  # it came too late to stop anything
         distributed.sync_buffers(runner.system)
@@ -135,6 +157,7 @@ class TrainLoop(BaseLoop):
         runner = self.runner
         self._train_iter(self._iter % self.epoch_length, batch)
         self._iter += 1
+        self._out_of_time()
         epoch_ended = self._iter % self.epoch_length == 0
         if epoch_ended:
             runner.call_hook('after_train_epoch')
@@ -144,6 +167,8 @@ class TrainLoop(BaseLoop):
             runner.model.train()
         runner.call_hook('after_step')
         if runner.interrupted() or self.stop_training or self._iter >= self._max_iters:
+            return True
+        if self.time_over:
             return True
         if epoch_ended:
             self._start_epoch()
@@ -176,6 +201,8 @@ class TrainLoop(BaseLoop):
     def _validation_due(self, epoch_ended: bool) -> bool:
         if self.runner.val_loop is None:
             return False
+        if self.time_over:
+            return True
         if self._config.by_epoch:
             done, last = self._epoch, self.max_epochs
             if not epoch_ended:
@@ -183,6 +210,17 @@ class TrainLoop(BaseLoop):
         else:
             done, last = self._iter, self._max_iters
         return done >= self.val_begin and (done % self.val_interval == 0 or done == last)
+
+    def _seconds(self) -> float:
+        return self._spent + (time.perf_counter() - self._began if self._began else 0.0)
+
+    def _out_of_time(self) -> bool:
+        """Whether the time is over; the same answer on all processes."""
+        if self._stop_at is not None:
+            self.time_over = self._iter >= self._stop_at
+        elif self._limit is not None:
+            self.time_over = distributed.largest(int(self._seconds() >= self._limit)) == 1
+        return self.time_over
 
 
 def _total(losses: Any) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,9 @@ def rerun(work_dir: Path | str, new_dir: Path | str) -> RerunReport:
         evaluate.test(run, new, path, capsule_input=given)
         difference = _compare_tests(old, new)
     else:
-        result = train(run, new, capsule_input=given)
+        # Where the first one ended by the time, and not by the time that this one takes.
+        stop_at = record.get('stopped_at', sys.maxsize)
+        result = train(run, new, capsule_input=given, stop_at=stop_at)
         if result.exit_status:
             return RerunReport(False, 'stopped before its end', new, [], result.exit_status)
         difference = _compare_training(old, new)

@@ -32,6 +32,7 @@ class Runner(compat.QuietRunner):
         work_dir: where the run writes.
         interrupt: number of the signal that asked the run to stop, 0 while none did.
         config_text: the resolved config, kept in checkpoints.
+        stop_at: see `TrainLoop`.
 
     Attributes:
         system: the system itself, `model` being what wraps it for several processes.
@@ -45,6 +46,7 @@ class Runner(compat.QuietRunner):
         work_dir: Path,
         interrupt: Callable[[], int] = lambda: 0,
         config_text: str = '',
+        stop_at: int | None = None,
     ) -> None:
         self.assembly = assembly
         self.run_config: RunConfig = assembly.run
@@ -70,7 +72,7 @@ class Runner(compat.QuietRunner):
         self._distributed = distributed.world_size() > 1
         train_cfg, val, test = assembly.run.train_cfg, assembly.val, assembly.test
         if assembly.train is not None and train_cfg is not None:
-            self._train_loop = TrainLoop(self, assembly.train, train_cfg)
+            self._train_loop = TrainLoop(self, assembly.train, train_cfg, stop_at)
             self.optim_wrapper = assembly.optim_wrapper
             self.param_schedulers = list(assembly.schedulers.values())
         if val is not None:
@@ -167,8 +169,13 @@ class Runner(compat.QuietRunner):
     # -- state -----------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """All that a resumed run needs. Every process must ask for it at the same time."""
-        self.losses.read()  # raises before anything that is not finite is saved
+        """All that a resumed run needs. Every process must ask for it at the same time.
+
+        Raises:
+            RunError: a loss or a weight is not finite; nothing of that is to be saved.
+        """
+        self.losses.read()
+        checkpoint.check_finite(self.system, self.iter)
         loop, wrapper = self.train_loop, self.optim_wrapper
         content: dict[str, Any] = {
             'state_dict': dict(self.system.state_dict()),

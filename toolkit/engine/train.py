@@ -27,6 +27,7 @@ class TrainResult:
         status: 'finished', or 'interrupted' by a signal.
         exit_status: what the process should return: 0, or 130 (SIGINT) and 143 (SIGTERM).
         iterations: done in all, those before a resumption included.
+        time_over: `train_cfg.max_minutes` ended it.
         max_iters: to be done.
         checkpoint: from which it can be resumed.
         best: of `save_best`: its `metric`, `value` and `iter`; None where nothing was kept.
@@ -39,6 +40,7 @@ class TrainResult:
     iterations: int
     max_iters: int
     checkpoint: Path
+    time_over: bool = False
     best: dict[str, Any] | None = None
     metrics: dict[str, float] = field(default_factory=dict)
 
@@ -49,6 +51,7 @@ def train(
     *,
     resume: bool = False,
     capsule_input: CapsuleInput | None = None,
+    stop_at: int | None = None,
 ) -> TrainResult:
     """Train, writing checkpoints, logs and the run capsule into a folder.
 
@@ -60,6 +63,7 @@ def train(
         resume: go on from the folder's `checkpoints/last.pth`, bit for bit as if nothing had been
             in between; from the beginning where the run did not come to its first checkpoint.
         capsule_input: the config as written, kept for `rerun`.
+        stop_at: end after this iteration, as a run did whose time was over then.
 
     Raises:
         ToolkitError: something in the config, the folder or the data does not fit; nothing was
@@ -78,7 +82,7 @@ def train(
             parts.prepare(_say)
         with workdir.claimed(work_dir):
             distributed.on_main(lambda: _check_folder(work_dir, resume, capsule_input))
-            return _train(run, work_dir, parts, resume, capsule_input)
+            return _train(run, work_dir, parts, resume, capsule_input, stop_at)
 
 
 def _check_folder(work_dir: Path, resume: bool, given: CapsuleInput | None) -> None:
@@ -93,6 +97,7 @@ def _train(
     parts: assembly.Assembly,
     resume: bool,
     given: CapsuleInput | None,
+    stop_at: int | None,
 ) -> TrainResult:
     last = checkpoint.folder(work_dir) / checkpoint.LAST
     resume_from = last if resume and distributed.broadcast(last.exists()) else None
@@ -100,13 +105,22 @@ def _train(
         checkpoint.load(resume_from)  # a damaged one is said before the capsule is touched
     distributed.on_main(lambda: capsule.begin(work_dir, given, parts, 'train'))
     with signals.Interruption(_announce) as interruption:
-        runner = Runner(parts, work_dir, lambda: interruption.received, given.text if given else '')
+        text = given.text if given else ''
+        runner = Runner(parts, work_dir, lambda: interruption.received, text, stop_at)
         try:
             if resume and resume_from is None:
                 runner.say('no checkpoint had been written yet: starting from the beginning')
             runner.train(resume_from, Path(run.load_from) if run.load_from else None)
             result = _result(runner, work_dir, last)
-            distributed.on_main(lambda: capsule.end(work_dir, result.status))
+            # So that a repetition, faster or slower, ends there too.
+            ended = {'stopped_at': result.iterations} if result.time_over else {}
+            distributed.on_main(lambda: capsule.end(work_dir, result.status, **ended))
+            if result.time_over:
+                runner.say(
+                    f'the time was over at iteration {runner.iter:,} of {runner.max_iters:,}'
+                )
+            elif runner.train_loop.stop_training and runner.iter < runner.max_iters:
+                runner.say(f'stopped early at iteration {runner.iter:,} of {runner.max_iters:,}')
             if runner.signal:
                 runner.say(
                     f'stopped by {Signals(runner.signal).name} at iteration {runner.iter:,} of '
@@ -145,6 +159,7 @@ def _result(runner: Runner, work_dir: Path, last: Path) -> TrainResult:
         iterations=runner.iter,
         max_iters=runner.max_iters,
         checkpoint=last,
+        time_over=runner.train_loop.time_over,
         best=best[0] if best else None,
         metrics=dict(validated.metrics) if validated is not None else {},
     )

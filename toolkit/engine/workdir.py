@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,22 @@ LOCK = '.lock'
 CAPSULE = 'capsule.json'
 # By any of these a folder is known to hold a run.
 TRACES = (CAPSULE, 'metrics.jsonl', f'checkpoints/{checkpoint.LAST}')
+
+# What a run leaves (docs/runs.md).
+LEFT = (
+    CAPSULE,
+    'config.yaml',
+    'origins.json',
+    'diff.patch',
+    'metrics.jsonl',
+    'metrics.json',
+    'train.log',
+    'test.log',
+    'checkpoints',
+    'pictures',
+    'plugins',
+    'tensorboard',
+)
 
 
 def holds_run(work_dir: Path) -> bool:
@@ -40,6 +57,29 @@ def check(work_dir: Path, resume: bool) -> None:
     existing = next(p for p in (work_dir, *work_dir.parents) if p.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise RunError(f'cannot write to the work folder {work_dir}: {existing} is not writable')
+
+
+def clear(work_dir: Path) -> None:
+    """Remove what a run has left; other files in the folder stay.
+
+    Raises:
+        BusyError: another process is working there.
+        RunError: something cannot be removed.
+    """
+    if not holds_run(work_dir):
+        return
+    with claimed(work_dir):
+        try:
+            for name in LEFT:
+                path = work_dir / name
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise RunError(
+                f'cannot remove the run in {work_dir}: {error.strerror or error}'
+            ) from error
 
 
 @contextmanager

@@ -148,6 +148,15 @@ def test_whole_scene():
         WholeScene(source, 'reduced', crop=12)
     with pytest.raises(ValueError, match="'full' or 'reduced'"):
         WholeScene(source, 'half')
+    part = WholeScene(source, window=(8, 16, 32, 40))[0]
+    assert part['meta']['window'] == (8, 16, 32, 40)
+    np.testing.assert_array_equal(part['pan'], source.read_pan()[:, 8:40, 16:56])
+    np.testing.assert_array_equal(part['lrms'], source.read_ms()[:, 2:10, 4:14])
+    for window in ((8, 16, 30, 40), (8, 16, 32, 4000), (-4, 0, 8, 8), (0, 0, 0, 8)):
+        with pytest.raises(ValueError, match='window must be multiples of the ratio 4 inside'):
+            WholeScene(source, window=window)
+    with pytest.raises(ValueError, match='either crop or window'):
+        WholeScene(source, crop=32, window=(0, 0, 8, 8))
 
 
 def test_nan_in_a_window_is_an_error(tmp_path):

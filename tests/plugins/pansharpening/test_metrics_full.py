@@ -73,11 +73,13 @@ def test_products_are_made_of_the_columns():
     batch = _batch()
     outputs = {'hrms': _fused(batch)}
     value = {
-        name: _metric(name).measure(outputs, batch)[0][name] for name in (*FULL, 'D_sR', 'RQNR')
+        name: _metric(name).measure(outputs, batch)[0][name]
+        for name in (*FULL, 'D_sR', 'RQNR', 'D_rho', 'HQNR_rho')
     }
     assert value['QNR'] == pytest.approx((1 - value['D_lambda']) * (1 - value['D_s']))
     assert value['HQNR'] == pytest.approx((1 - value['D_lambda_K']) * (1 - value['D_s']))
     assert value['RQNR'] == pytest.approx((1 - value['D_lambda_K']) * (1 - value['D_sR']))
+    assert value['HQNR_rho'] == pytest.approx(value['HQNR'] * (1 - value['D_rho']))
 
 
 def test_what_metrics_share_is_computed_once_and_forgotten(monkeypatch):

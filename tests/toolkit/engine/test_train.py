@@ -16,6 +16,7 @@ from mmengine.hooks import Hook
 
 from toolkit.engine import checkpoint, workdir
 from toolkit.engine.capsule import CapsuleInput
+from toolkit.engine.rerun import rerun
 from toolkit.engine.train import train
 from toolkit.errors import PartError, RunError, ToolkitError
 
@@ -194,6 +195,78 @@ def test_a_loss_that_is_not_finite_stops_the_run(config: Any, tmp_path: Path) ->
     assert content['meta']['iter'] == 5
     assert all(t.isfinite().all() for t in content['state_dict'].values())
     assert json.loads((tmp_path / 'run/capsule.json').read_text())['status'].startswith('failed: ')
+
+
+def test_weights_that_are_not_finite_are_not_saved(config: Any, tmp_path: Path) -> None:
+    class Breaking(Hook):
+        """As a gradient that is not finite does, while the loss still was."""
+
+        def after_train_iter(self, runner: Any, batch_idx: int, **rest: Any) -> None:
+            if runner.iter == 9:
+                runner.system.head.bias.data.fill_(float('inf'))
+
+    run = config(train_cfg={'max_iters': 40, 'val_interval': 5})
+    run.custom_hooks = {'break': Breaking}
+    with pytest.raises(RunError, match=r'the weights head.bias are not finite after iteration 10;'):
+        train(run, tmp_path / 'run')
+    content = torch.load(tmp_path / 'run' / 'checkpoints' / 'last.pth', weights_only=True)
+    assert content['meta']['iter'] == 5
+
+
+def test_time_ends_a_run_with_a_validation(
+    config: Any, tree: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = {
+        'train_dataloader__dataset__slow': 0.01,
+        'train_cfg': {'max_iters': 10**6, 'max_minutes': 0.02},
+    }
+    given = CapsuleInput(tree(**changes), 'a: 1\n')
+    result = train(config(**changes), tmp_path / 'run', capsule_input=given)
+    assert (result.status, result.exit_status, result.time_over) == ('finished', 0, True)
+    assert 1 <= result.iterations < 100
+    validated = [line['iter'] for line in records(tmp_path / 'run') if 'val' in line]
+    assert validated == [result.iterations] == [torch.load(result.checkpoint)['meta']['iter']]
+    printed = capsys.readouterr().out
+    assert '1,000,000 iterations or 1.2 s' in printed
+    assert f'the time was over at iteration {result.iterations} of 1,000,000' in printed
+    again = rerun(tmp_path / 'run', tmp_path / 'again')  # ends where it ended, not by the time
+    assert (again.equal, again.difference) == (True, None)
+    # What was spent before counts; more may be given.
+    changes['train_cfg'] = {'max_iters': 10**6, 'max_minutes': 0.02}
+    assert train(config(**changes), tmp_path / 'run', resume=True).iterations == result.iterations
+    changes['train_cfg'] = {'max_iters': result.iterations + 3, 'max_minutes': 1}
+    longer = train(config(**changes), tmp_path / 'run', resume=True)
+    assert (longer.iterations, longer.time_over) == (result.iterations + 3, False)
+
+
+def test_a_repetition_is_not_bounded_by_the_time(config: Any, tree: Any, tmp_path: Path) -> None:
+    changes = {'train_cfg': {'max_iters': 10, 'max_minutes': 5}}
+    given = CapsuleInput(tree(**changes), 'a: 1\n')
+    train(config(**changes), tmp_path / 'run', capsule_input=given)
+    path = tmp_path / 'run' / 'capsule.json'
+    record = json.loads(path.read_text())
+    record['config']['train_cfg']['max_minutes'] = 1e-9  # as if this machine were slower
+    path.write_text(json.dumps(record))
+    assert rerun(tmp_path / 'run', tmp_path / 'again').equal
+
+
+def test_a_run_is_cleared_and_nothing_else(config: Any, tmp_path: Path) -> None:
+    folder = tmp_path / 'run'
+    workdir.clear(folder)  # none is there
+    train(config(), folder)
+    (folder / 'notes.txt').write_text('mine')
+    workdir.clear(folder)
+    assert not workdir.holds_run(folder)
+    assert files(folder) == {'notes.txt', '.lock'}
+    other = tmp_path / 'other'
+    (other / 'checkpoints').mkdir(parents=True)
+    workdir.clear(other)  # a folder of another kind, whatever the names in it
+    assert (other / 'checkpoints').is_dir()
+
+
+def test_a_time_that_is_none(config: Any) -> None:
+    with pytest.raises(PartError, match='max_minutes must be above 0, found -1'):
+        config(train_cfg={'max_iters': 4, 'max_minutes': -1})
 
 
 def test_data_that_cannot_be_read_is_one_line(config: Any, tmp_path: Path) -> None:

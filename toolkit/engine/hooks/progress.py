@@ -172,6 +172,8 @@ def _header(runner: Runner) -> str:
     length = f'{loop.max_iters:,} iterations'
     if loop.iter:
         length = f'iterations {loop.iter + 1:,} to {loop.max_iters:,}'
+    if runner.run_config.train_cfg.max_minutes is not None:
+        length += f' or {duration(60 * runner.run_config.train_cfg.max_minutes)}'
     return ' · '.join(
         [
             type(runner.system).__name__,
