@@ -31,6 +31,7 @@ LARGEST = 2**24
 TRAINED = {
     'BandCorrelation': 'D_rho',
     'BlockQuality': 'D_s',
+    'QualityTransfer': 'D_s',
     'Consistency': 'D_lambda_K',
     'LDPSpectralLow': 'D_lambda_K',
     'LDPSpectralHigh': 'D_lambda_K',
