@@ -110,7 +110,7 @@ def signature(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 def _parameters(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     target = cls.__init__ if isinstance(cls, type) else cls  # type: ignore[misc]
-    if getattr(target, '__module__', '') == 'torch.nn.modules.module':
+    if target is object.__init__ or getattr(target, '__module__', '') == 'torch.nn.modules.module':
         return {}  # a module without a constructor: torch's own says (*args, **kwargs), takes none
     parameters = dict(inspect.signature(target).parameters)
     if isinstance(cls, type):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
+import torch
 
 from toolkit.build import Part, convert, fill, signature, takes
 from toolkit.errors import DataError, PartError
@@ -107,3 +108,13 @@ def test_plain_values_stay_as_they_are():
     assert convert(dict[str, int], {'a': None, 'b': 1}, '') == {'a': None, 'b': 1}
     assert convert(int | str, 'x', '') == 'x'
     assert convert(Slot[Head] | None, None, '') is None
+
+
+def test_a_class_without_a_constructor_takes_nothing():
+    class Plain:
+        pass
+
+    class Module(torch.nn.Module):
+        pass
+
+    assert signature(Plain) == signature(Module) == {}
