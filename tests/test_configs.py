@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,7 @@ def test_every_variant_of_a_study_runs(name, tmp_path):
             assert main(['train', *argv, *overrides, 'train_cfg={max_iters: 2}']) == 0
             assert main(['test', '--run', str(folder)]) == 0
         assert json.loads((folder / 'metrics.json').read_text())['metrics']
+        shutil.rmtree(folder)  # the checkpoints of all variants would fill a disk
 
 
 @pytest.mark.slow
