@@ -137,7 +137,7 @@ def test_values_that_are_not_finite(tmp_path, capsys) -> None:
         (['--config', 'baselines/pannet'], 'takes a reference, which the scene has not'),
         (['--config', 'csasn/csasn_busi'], 'expected a Pansharpener'),
         (['--config', 'ldpnet/ldpnet_pls'], "did you mean 'ldpnet/ldpnet_plus'"),
-        (['model.generator.widht=4'], "did you mean 'model.generator.width'"),
+        (['model.generator.network.widht=4'], "did you mean 'model.generator.network.width'"),
         (['--device', 'cuda'], 'torch finds no GPU'),
     ],
 )
