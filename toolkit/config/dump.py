@@ -40,4 +40,13 @@ def _mapping(node: Mapping[str, Any], path: Path_, indent: int) -> Iterator[tupl
             yield lead, here
             yield from _mapping(value, here, indent + 2)
         else:
-            yield f'{lead} {flow(value).replace("${", "$${")}', here
+            yield f'{lead} {flow(_escaped(value))}', here
+
+
+def _escaped(value: Any) -> Any:
+    """The value with each literal `${` as `$${`, which interpolation takes back; keys stay."""
+    if isinstance(value, Mapping):
+        return {k: _escaped(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_escaped(v) for v in value]
+    return value.replace('${', '$${') if isinstance(value, str) else value

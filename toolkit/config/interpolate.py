@@ -10,7 +10,9 @@ from typing import Any
 from toolkit.config.yamlfile import ConfigError, Origins, Path_, Problem, near_path, place, split
 from toolkit.errors import did_you_mean
 
-_REFERENCE = re.compile(r'(?<!\$)\$\{([^{}]*)\}')
+_REFERENCE = re.compile(r'\$\{([^{}]*)\}')
+_LITERAL = '$${'
+_EITHER = re.compile(rf'{re.escape(_LITERAL)}|{_REFERENCE.pattern}')
 
 
 def interpolate(
@@ -51,8 +53,13 @@ class _Resolver:
         whole = _REFERENCE.fullmatch(value)
         if whole:
             return self.reference(whole[1], path, chain)
-        resolved = _REFERENCE.sub(lambda m: str(self.reference(m[1], path, chain)), value)
-        return resolved.replace('$${', '${')
+
+        def replaced(match: re.Match[str]) -> str:
+            if match[0] == _LITERAL:
+                return '${'
+            return str(self.reference(match[1], path, chain))
+
+        return _EITHER.sub(replaced, value)
 
     def reference(self, target: str, path: Path_, chain: tuple[str, ...]) -> Any:
         target = target.strip()

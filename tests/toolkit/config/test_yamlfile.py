@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.config.dump import dump, flow
+from toolkit.config.interpolate import interpolate
 from toolkit.config.yamlfile import ConfigError, parse
 
 
@@ -119,9 +120,14 @@ _scalars = (
     | st.integers()
     | st.floats(allow_nan=False)
     | st.text(max_size=20)
+    | st.text('${}a.', max_size=8)
     | st.sampled_from(['1e-3', 'on', 'null', '~', '0x10', '.5', '${a.b}', 'a ${b}', '- x', '#', ''])
 )
-_keys = st.text(max_size=8) | st.sampled_from(['on', '1', 'null', 'a.b', 'SAM/upsampled', '1e3'])
+_keys = (
+    st.text(max_size=8)
+    | st.text('${}a.', max_size=4)
+    | st.sampled_from(['on', '1', 'null', 'a.b', 'SAM/upsampled', '1e3'])
+)
 _values = st.recursive(
     _scalars,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_keys, inner, max_size=3),
@@ -132,18 +138,9 @@ _values = st.recursive(
 @given(st.dictionaries(_keys, _values, max_size=4))
 def test_what_is_dumped_loads_the_same(tree):
     assert value(flow(tree)) == tree
-    found = value(dump(tree)) or {}
-    assert _unescaped(found) == tree
-    assert _types(_unescaped(found)) == _types(tree)
-
-
-def _unescaped(tree):
-    """`dump` writes `$${` for a literal `${`; interpolation takes it back."""
-    if isinstance(tree, dict):
-        return {k.replace('$${', '${'): _unescaped(v) for k, v in tree.items()}
-    if isinstance(tree, list):
-        return [_unescaped(v) for v in tree]
-    return tree.replace('$${', '${') if isinstance(tree, str) else tree
+    found = interpolate(value(dump(tree)) or {}, {})[0]
+    assert found == tree
+    assert _types(found) == _types(tree)
 
 
 def _types(tree):
