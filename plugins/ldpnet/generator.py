@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plugins.ldpnet.convolution import Convolution, as_computed, channels_last, convolve_3x3
+from plugins.ldpnet.inplace import joined, rectified
 from plugins.pansharpening.precision import without_autocast
 from toolkit.interfaces import Generator
 from toolkit.registry import GENERATORS
@@ -91,7 +92,7 @@ class LDPNet(Generator):
         x, pan = as_computed(x), as_computed(pan)
         ms_half, ms = self.extractor1(x)  # (B, m, H/2, W/2), (B, m/2, H, W)
         pan_half, pan = self.extractor2(pan)  # (B, m, H/2, W/2), (B, m/2, H, W)
-        content = self.content(torch.cat([ms_half, pan_half], 1))  # (B, m/2, H, W)
+        content = self.content(ms_half, pan_half)  # (B, m/2, H, W)
         hrms = self.rec(content, ms, pan)[..., :height, :width]  # (B, C, H, W)
         return lrms_up + hrms if self.residual else hrms
 
@@ -128,12 +129,12 @@ class Extractor(nn.Module):
             own, shared = second.split([self.conv1.out_channels, self.bands], 1)
             second = torch.cat([own, shared.sum(1, keepdim=True)], 1)  # (m/2, m/4 + 1, 3, 3)
         x1 = convolve_3x3(repeated, self.conv1.weight, self.conv1.bias)
-        x1 = self.relu1(x1)  # (B, m/4, H, W)
-        x2 = torch.cat([x1, x], 1)
-        x2 = self.relu2(convolve_3x3(x2, second, self.conv2.bias))  # (B, m/2, H, W)
-        x3 = torch.cat([x2, x1], 1)
-        x3 = self.relu3(convolve_3x3(x3, self.conv3.weight, self.conv3.bias))  # (B, m/2, H, W)
-        x4 = self.relu4(self.conv4(torch.cat([x3, x2], 1)))  # (B, m, H/2, W/2)
+        x1 = rectified(x1, self.relu1)  # (B, m/4, H, W)
+        x2 = convolve_3x3(joined([x1, x]), second, self.conv2.bias)
+        x2 = rectified(x2, self.relu2)  # (B, m/2, H, W)
+        x3 = convolve_3x3(joined([x2, x1]), self.conv3.weight, self.conv3.bias)
+        x3 = rectified(x3, self.relu3)  # (B, m/2, H, W)
+        x4 = rectified(self.conv4(joined([x3, x2])), self.relu4)  # (B, m, H/2, W/2)
         return x4, x3
 
 
@@ -142,7 +143,7 @@ class ContentBlock(nn.Module):
 
     Args:
         width: m.
-    Shape: (B, 2m, H/2, W/2) -> (B, m/2, H, W).
+    Shape: two of (B, m, H/2, W/2) -> (B, m/2, H, W).
     """
 
     def __init__(self, width: int) -> None:
@@ -154,12 +155,12 @@ class ContentBlock(nn.Module):
         self.conv4 = _convolution(4 * wide, wide)
         self.up = nn.Sequential(nn.ConvTranspose2d(wide, width // 2, 2, stride=2), nn.PReLU())
 
-    def forward(self, x: Tensor) -> Tensor:
-        x1 = self.conv1(x)  # (B, 2m, H/2, W/2)
-        x2 = self.conv2(torch.cat([x, x1], 1))  # (B, 2m, H/2, W/2)
-        x3 = self.conv3(torch.cat([x, x1, x2], 1))  # (B, 2m, H/2, W/2)
-        x4 = self.conv4(torch.cat([x, x1, x2, x3], 1))  # (B, 2m, H/2, W/2)
-        return self.up(x4)  # (B, m/2, H, W)
+    def forward(self, ms: Tensor, pan: Tensor) -> Tensor:
+        features = [ms, pan]  # (B, m, H/2, W/2) each
+        for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
+            x = rectified(layer[0](joined(features)), layer[1])  # (B, 2m, H/2, W/2)
+            features.append(x)
+        return rectified(self.up[0](x), self.up[1])  # (B, m/2, H, W)
 
 
 class Reconstruction(nn.Module):
@@ -183,7 +184,7 @@ class Reconstruction(nn.Module):
         # Two linear layers are one. Of the first one's bias the second sees zeros beyond the
         # border, so that it becomes the weights of a channel of ones, which is padded alike.
         one = torch.ones_like(content[:, :1])  # (B, 1, H, W)
-        x = torch.cat([content, ms, pan, one], 1)  # (B, 3m/2 + 1, H, W)
+        x = joined([content, ms, pan, one])  # (B, 3m/2 + 1, H, W)
         first = torch.cat([self.conv1.weight[..., 0, 0], self.conv1.bias[:, None]], 1)
         with without_autocast(x):
             weight = torch.einsum('ofyx,fi->oiyx', self.final_conv.weight, first)
