@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +19,7 @@ UNITS = {16: torch.complex128, 8: torch.int64}
 _kept = threading.local()
 
 
-def joined(images: Sequence[Tensor]) -> Tensor:
+def joined(images: list[Tensor]) -> Tensor:
     """The images' channels as one image, to be used up at once: on CPU without gradients it lies in
     memory that the thread's next call writes over. Fresh memory of that size, which the system must
     clear page by page, takes several times as long as the joining itself.
@@ -36,14 +35,15 @@ def joined(images: Sequence[Tensor]) -> Tensor:
     size = math.prod(shape) * first.element_size()
     alike = all(image.dtype == first.dtype for image in images)
     if not alike or not _unseen(first) or size > MOST_KEPT:
-        return torch.cat(list(images), 1)
+        return torch.cat(images, 1)
     room: Tensor | None = getattr(_kept, 'room', None)
     if room is None or len(room) < size:
         with torch.inference_mode(False):
             room = _kept.room = torch.empty(size, dtype=torch.uint8)
     pixels = room[:size].view(first.dtype).view(shape)
-    if not _in_units(images, pixels):
-        torch.cat([image.permute(0, 2, 3, 1) for image in images], 3, out=pixels)
+    parts = [image.permute(0, 2, 3, 1) for image in images]
+    if not _in_units(parts, pixels):
+        torch.cat(parts, 3, out=pixels)
     return pixels.permute(0, 3, 1, 2)
 
 
@@ -61,18 +61,15 @@ def _unseen(image: Tensor) -> bool:
     return image.device.type == 'cpu' and not torch.is_grad_enabled() and not traced
 
 
-def _in_units(images: Sequence[Tensor], pixels: Tensor) -> bool:
-    """Copy images of few channels into (B, H, W, C) if they consist of units; whether they do."""
+def _in_units(parts: list[Tensor], pixels: Tensor) -> bool:
+    """Copy parts of few channels, all (B, H, W, C), if they consist of units; whether they do."""
     if pixels.shape[-1] * pixels.element_size() > SMALL_PIXEL:
         return False
-    common = math.gcd(*(image.shape[1] * image.element_size() for image in images))
+    common = math.gcd(*(part.shape[-1] * part.element_size() for part in parts))
     unit = next((dtype for size, dtype in UNITS.items() if common % size == 0), None)
-    if unit is None or any(image.stride(1) != 1 for image in images):
+    if unit is None or any(part.stride(-1) != 1 for part in parts):
         return False
-    units, at = pixels.view(unit), 0  # (B, H, W, units)
-    for image in images:
-        own = image.permute(0, 2, 3, 1).view(unit)
-        for number in range(own.shape[-1]):
-            units[..., at].copy_(own[..., number])
-            at += 1
+    own = [column for part in parts for column in part.view(unit).unbind(-1)]  # (B, H, W) each
+    for column, source in zip(pixels.view(unit).unbind(-1), own, strict=True):
+        column.copy_(source)
     return True
