@@ -11,7 +11,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch is imported, and f
 
 import pytest
 
-from tests.browser import started
+from tests.support.browser import started
 
 ROOT = Path(__file__).parents[1]
 

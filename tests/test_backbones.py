@@ -14,10 +14,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from plugins.timm_zoo.attentions import Name
-from toolkit import plugins
-from toolkit.build import Part
-from toolkit.registry import ATTENTIONS, BACKBONES, Kind
+from plugins.timm_zoo.attention import Name
+from toolkit.registry import ATTENTIONS, BACKBONES, Kind, plugin_index
+from toolkit.registry.build import Part
 
 CHANNELS = 32
 # Sizes of maps: those of a network at 224 px, where blocks of 7 fit.
@@ -29,7 +28,7 @@ Case = tuple[str, dict[str, Any]]
 
 def names(kind: Kind) -> list[str]:
     """The kind's parts in the project's own plugins."""
-    entries = plugins.index().entries
+    entries = plugin_index.index().entries
     return sorted(
         {e.name for e in entries if e.kind == kind.name and e.module.startswith('plugins.')}
     )

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from plugins.classification.interfaces import ClassLoss
 from plugins.classification.kinds import TASK_WEIGHTINGS
 from tests.test_parts import names
-from toolkit.build import Part, mapping_values, signature, slot_kind, without_none
 from toolkit.registry import ATTENTIONS, HEADS, LOSSES, NECKS, Kind
+from toolkit.registry.build import Part, mapping_values, signature, slot_kind, without_none
 
 WIDTH, CLASSES = 32, 3
 COUNTS = {'a': 90, 'b': 9, 'c': 1}

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugins.classification.embedded import embedded_images
-from tests.plugins.pansharpening.manifests import write_manifest, write_scene
+from tests.support.embedded_images import embedded_images
+from tests.support.manifests import write_manifest, write_scene
 from toolkit.cli import main
 from toolkit.config import load
 from toolkit.config.check import check
 from toolkit.config.dump import dump
 from toolkit.config.find import named_configs, named_studies
 from toolkit.study.plan import make_plan
-from toolkit.study.studyfile import read_study
+from toolkit.study.study_file import read_study
 
 CONFIGS = named_configs()
 STUDIES = named_studies()

@@ -14,11 +14,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from toolkit import plugins
-from toolkit.build import Part
 from toolkit.errors import PartError
 from toolkit.interfaces import Loss
-from toolkit.registry import DEGRADATIONS, GENERATORS, LOSSES, Kind
+from toolkit.registry import DEGRADATIONS, GENERATORS, LOSSES, Kind, plugin_index
+from toolkit.registry.build import Part
 
 RATIO = 4
 BANDS = (4, 8)
@@ -27,7 +26,7 @@ SIZES = ((64, 64), (37, 50))  # (H, W); the second one odd and not square
 
 def names(kind: Kind) -> list[str]:
     """The kind's parts in the project's own plugins."""
-    entries = plugins.index().entries
+    entries = plugin_index.index().entries
     return sorted(
         {e.name for e in entries if e.kind == kind.name and e.module.startswith('plugins.')}
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import toolkit
-from toolkit import cliverbs
+from toolkit.commands import builtin
 from toolkit.errors import ToolkitError
 
 _EPILOG = """\
@@ -74,17 +74,17 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
             )
         return sub
 
-    sub = verb('train', cliverbs.train, 'train a config, validating on the way')
+    sub = verb('train', builtin.train, 'train a config, validating on the way')
     _config(sub)
     sub.add_argument('--work-dir', type=Path, required=True, help='folder of this run')
     sub.add_argument('--resume', action='store_true', help='go on where the run in D stopped')
 
-    sub = verb('test', cliverbs.test, 'test a trained run and print its metrics')
+    sub = verb('test', builtin.test, 'test a trained run and print its metrics')
     _config(sub, required=False)
     _run_folder(sub)
     sub.add_argument('--work-dir', type=Path, help='where metrics.json goes (default: the run)')
 
-    sub = verb('predict', cliverbs.predict, 'predict for files with a trained run')
+    sub = verb('predict', builtin.predict, 'predict for files with a trained run')
     _config(sub, required=False)
     _run_folder(sub)
     sub.add_argument(
@@ -102,26 +102,26 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     sub.add_argument('--compress', choices=('none', 'deflate', 'zstd', 'lzw'), help='of the output')
     sub.add_argument('--cog', action='store_true', help='write a cloud-optimized GeoTIFF')
 
-    sub = verb('check', cliverbs.check, 'check a whole config without running it')
+    sub = verb('check', builtin.check, 'check a whole config without running it')
     _config(sub)
     sub.add_argument('--shapes', action='store_true', help='table of parts, parameters and MACs')
     sub.add_argument('--size', type=int, help='input height and width in pixels for --shapes')
 
-    sub = verb('show', cliverbs.show, 'print a config with its bases and overrides resolved')
+    sub = verb('show', builtin.show, 'print a config with its bases and overrides resolved')
     _config(sub)
     sub.add_argument('--origins', action='store_true', help='say where each value was written')
 
-    sub = verb('diff', cliverbs.diff, 'tell what really differs between two configs')
+    sub = verb('diff', builtin.diff, 'tell what really differs between two configs')
     sub.add_argument('a', metavar='A', help='config')
     sub.add_argument('b', metavar='B', help='config')
     _overrides(sub, 'applied to B, so that `toolkit diff X X key=value` shows what it does')
     sub.add_argument('--cost', action='store_true', help='parameters and MACs before and after')
 
-    sub = verb('list', cliverbs.list_, 'list kinds and their parts, and the shipped configs')
+    sub = verb('list', builtin.list_, 'list kinds and their parts, and the shipped configs')
     sub.add_argument('kind', nargs='?', help='only this kind, with what each part is')
     sub.add_argument('--markdown', action='store_true', help='the reference of all parts')
 
-    sub = verb('report', cliverbs.report, 'write an HTML report of studies and runs')
+    sub = verb('report', builtin.report, 'write an HTML report of studies and runs')
     sub.add_argument('folders', nargs='+', type=Path, metavar='DIR', help='of a study, or of a run')
     sub.add_argument(
         '--output',
@@ -129,11 +129,11 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         help='the HTML file (default: report.html in DIR, if there is one DIR)',
     )
 
-    sub = verb('rerun', cliverbs.rerun, 'repeat a run from what it left behind, and compare')
+    sub = verb('rerun', builtin.rerun, 'repeat a run from what it left behind, and compare')
     sub.add_argument('folder', type=Path, metavar='DIR', help='folder of the run to repeat')
     sub.add_argument('--work-dir', type=Path, help='folder of the repetition (default: DIR-rerun)')
 
-    sub = verb('study', cliverbs.study, 'run a study: variants x seeds, from a file to a table')
+    sub = verb('study', builtin.study, 'run a study: variants x seeds, from a file to a table')
     sub.add_argument('file', metavar='FILE', help='study file, or the name of a shipped one')
     sub.add_argument('--work-dir', type=Path, help='folder of the study (default: work/NAME)')
     sub.add_argument('--plan', action='store_true', help='check and show the runs; start none')
@@ -155,15 +155,15 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     sub.add_argument('--jobs', type=int, help='runs at a time, instead of what the file says')
     words = [word for word in argv if not word.startswith('-')]
 
-    sub = verb('bench', cliverbs.unnamed_bench, 'measure speed and memory, side by side')
+    sub = verb('bench', builtin.unnamed_bench, 'measure speed and memory, side by side')
     benches = sub.add_subparsers(title='what is measured', metavar='NAME')
     if words[:1] == ['bench']:
-        from toolkit.verb import add_plugin_verbs
+        from toolkit.registry.command import add_plugin_verbs
 
         add_plugin_verbs(benches, words[1] if len(words) > 1 else '', 'bench')
     if not words or words[0] not in verbs.choices:
         # Plugins' sources are looked at only where one of their verbs may be meant, or listed.
-        from toolkit.verb import add_plugin_verbs
+        from toolkit.registry.command import add_plugin_verbs
 
         add_plugin_verbs(verbs, words[0] if words else '')
     return parser

@@ -10,13 +10,13 @@ from torch import Tensor
 from plugins.classical.filters import mtf_decimated, mtf_filtered
 from plugins.classical.method import Measured
 from plugins.classical.statistics import combine, regress, regress_signed
-from plugins.pansharpening.fields import Field
-from plugins.pansharpening.globalmethod import GlobalMethod
-from plugins.pansharpening.moments import Moments
-from plugins.pansharpening.mtf import KERNEL_SIZE
-from plugins.pansharpening.resample import imresized_by
-from plugins.pansharpening.scene import Window
-from plugins.pansharpening.sensors import sensor as sensor_by_name
+from plugins.pansharpening.imaging.lazy_image import Field
+from plugins.pansharpening.imaging.mtf import KERNEL_SIZE
+from plugins.pansharpening.imaging.resample import imresized_by
+from plugins.pansharpening.imaging.streaming_statistics import Moments
+from plugins.pansharpening.imaging.two_pass_generator import GlobalMethod
+from plugins.pansharpening.scenes.scene import Window
+from plugins.pansharpening.scenes.sensors import sensor as sensor_by_name
 from toolkit.registry import GENERATORS
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from plugins.pansharpening.fields import Field, FourierFilter, SeparableFilter
-from plugins.pansharpening.mtf import KERNEL_SIZE, mtf_kernel
-from plugins.pansharpening.scene import Window
+from plugins.pansharpening.imaging.lazy_image import Field, FourierFilter, SeparableFilter
+from plugins.pansharpening.imaging.mtf import KERNEL_SIZE, mtf_kernel
+from plugins.pansharpening.scenes.scene import Window
 
 # A gain of 0.3 at Nyquist where the deviation of the Gaussian is laid out over 41 samples and not
 # over the 40 steps between them, as the toolbox has it for its sensor-less filter.

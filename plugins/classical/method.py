@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from plugins.classical.statistics import regress_with_constant
-from plugins.pansharpening.moments import Moments
+from plugins.pansharpening.imaging.streaming_statistics import Moments
 
 
 class Measured:

@@ -21,13 +21,13 @@ from plugins.classical.component_substitution import haze, haze_percentile
 from plugins.classical.filters import lowpass, mtf_decimated
 from plugins.classical.method import Measured
 from plugins.classical.statistics import combine, divide
-from plugins.pansharpening.fields import Field
-from plugins.pansharpening.globalmethod import GlobalMethod
-from plugins.pansharpening.moments import Moments
-from plugins.pansharpening.mtf import mtf_kernel
-from plugins.pansharpening.resample import polyphase, upsampled
-from plugins.pansharpening.scene import Window
-from plugins.pansharpening.sensors import sensor as sensor_by_name
+from plugins.pansharpening.imaging.lazy_image import Field
+from plugins.pansharpening.imaging.mtf import mtf_kernel
+from plugins.pansharpening.imaging.resample import polyphase, upsampled
+from plugins.pansharpening.imaging.streaming_statistics import Moments
+from plugins.pansharpening.imaging.two_pass_generator import GlobalMethod
+from plugins.pansharpening.scenes.scene import Window
+from plugins.pansharpening.scenes.sensors import sensor as sensor_by_name
 from toolkit.registry import GENERATORS
 
 

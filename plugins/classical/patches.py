@@ -9,7 +9,7 @@ from types import EllipsisType
 import torch
 from torch import Tensor
 
-from plugins.pansharpening.scene import Window
+from plugins.pansharpening.scenes.scene import Window
 
 
 @dataclass(frozen=True)

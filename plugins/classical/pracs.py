@@ -10,11 +10,11 @@ from torch import Tensor
 
 from plugins.classical.method import Measured
 from plugins.classical.statistics import combine, divide, regress_with_constant
-from plugins.pansharpening.fields import Field
-from plugins.pansharpening.globalmethod import GlobalMethod, Scan
-from plugins.pansharpening.moments import Moments
-from plugins.pansharpening.resample import imresized_by, imresized_to
-from plugins.pansharpening.scene import Window
+from plugins.pansharpening.imaging.lazy_image import Field
+from plugins.pansharpening.imaging.resample import imresized_by, imresized_to
+from plugins.pansharpening.imaging.streaming_statistics import Moments
+from plugins.pansharpening.imaging.two_pass_generator import GlobalMethod, Scan
+from plugins.pansharpening.scenes.scene import Window
 from toolkit.registry import GENERATORS
 
 

@@ -13,13 +13,13 @@ from plugins.classical.method import Measured
 from plugins.classical.patches import Grid
 from plugins.classical.pursuit import Atoms, pursue
 from plugins.classical.statistics import divide
-from plugins.pansharpening.fields import Field
-from plugins.pansharpening.globalmethod import GlobalMethod, Scan
-from plugins.pansharpening.moments import Moments
-from plugins.pansharpening.mtf import mtf_kernel
-from plugins.pansharpening.resample import imresized_to
-from plugins.pansharpening.scene import Window
-from plugins.pansharpening.sensors import sensor as sensor_by_name
+from plugins.pansharpening.imaging.lazy_image import Field
+from plugins.pansharpening.imaging.mtf import mtf_kernel
+from plugins.pansharpening.imaging.resample import imresized_to
+from plugins.pansharpening.imaging.streaming_statistics import Moments
+from plugins.pansharpening.imaging.two_pass_generator import GlobalMethod, Scan
+from plugins.pansharpening.scenes.scene import Window
+from plugins.pansharpening.scenes.sensors import sensor as sensor_by_name
 from toolkit.registry import GENERATORS
 
 # Patches coded at a time: what fits a processor's cache.

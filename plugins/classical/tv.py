@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from plugins.classical.filters import decimated, to_multiple
-from plugins.pansharpening.precision import without_autocast
-from plugins.pansharpening.sensors import sensor as sensor_by_name
+from plugins.pansharpening.imaging.autocast import without_autocast
+from plugins.pansharpening.scenes.sensors import sensor as sensor_by_name
 from toolkit.errors import DataError
 from toolkit.interfaces import Generator
 from toolkit.registry import GENERATORS

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plugins.classification.records import Record
+from plugins.classification.image_record import Record
 from plugins.classification.tasks import Task
 from toolkit.interfaces import Dataset, Loss
 
@@ -30,8 +30,8 @@ class LabelledImages(Dataset):
         positions: of the samples in `pool`, by index.
         views: how many different augmented views an image has; 1 where nothing is drawn at random,
             None where every draw is new.
-        features: a `plugins.classification.features.KeptFeatures`, or None; where it is complete,
-            no image is read.
+        features: a `plugins.classification.data.feature_cache.KeptFeatures`, or None;
+            where it is complete, no image is read.
     """
 
     tasks: Mapping[str, Task]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from plugins.classification.calibration import Calibration
-from plugins.classification.features import FeatureCache, keep
+from plugins.classification.data.feature_cache import FeatureCache, keep
 from plugins.classification.interfaces import ClassLoss, LabelledImages, TaskWeighting
 from plugins.classification.tasks import Task
 from toolkit.errors import ToolkitError
@@ -251,7 +251,7 @@ class Classifier(System):
         Raises:
             RunError: a file cannot be written.
         """
-        from plugins.classification.pictures import item_pictures
+        from plugins.classification.inference.item_images import item_pictures
 
         item_pictures(self, outputs, batch, index, folder, stem)
 
@@ -259,8 +259,8 @@ class Classifier(System):
         """Classify images and write a table of them, and one of their patients.
 
         Args:
-            inputs: as of `plugins.classification.given.records_of`; empty for the run's own test
-                data.
+            inputs: as of `plugins.classification.inference.input_images.records_of`; empty for
+                the run's own test data.
             output: the CSV to write.
             **options: see `predict_images`; `dataset`, a slot of the run's test data, says how
                 images are prepared.
@@ -269,7 +269,7 @@ class Classifier(System):
         Raises:
             ToolkitError: inputs that cannot be used.
         """
-        from plugins.classification.predict import predict_images
+        from plugins.classification.inference.predictor import predict_images
 
         return predict_images(self, inputs, Path(output), **options)
 

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from plugins.csasn.layout import as_before, as_map
+from plugins.csasn.feature_layout import as_before, as_map
 from toolkit.interfaces import Attention
 from toolkit.registry import ATTENTIONS, Slot
 

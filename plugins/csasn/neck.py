@@ -9,8 +9,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from plugins.csasn.feature_layout import as_map
 from plugins.csasn.fusion import CrossAttention, Gated, Join, Sum
-from plugins.csasn.layout import as_map
 from toolkit.interfaces import Neck
 from toolkit.registry import NECKS
 

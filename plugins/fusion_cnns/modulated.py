@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from plugins.pansharpening.resample import low_pass
+from plugins.pansharpening.imaging.resample import low_pass
 from toolkit.interfaces import Generator
 from toolkit.registry import GENERATORS, Slot
 

@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plugins.ldpnet.published import published_state
+from plugins.ldpnet.published_weights import published_state
 from plugins.pansharpening.system import Pansharpener
 from toolkit.bench.turns import Taken, device_name, in_turns
-from toolkit.build import build
 from toolkit.config import load
 from toolkit.errors import ToolkitError
 from toolkit.registry import BENCHES, SYSTEMS
-from toolkit.verb import Verb
+from toolkit.registry.build import build
+from toolkit.registry.command import Verb
 
 CONFIG = 'ldpnet/ldpnet_2022'
 Run = Callable[[], object]

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
-from plugins.pansharpening.precision import without_autocast
+from plugins.pansharpening.imaging.autocast import without_autocast
 
 Method = Literal['auto', 'direct', 'fft']
 Border = Literal['zeros', 'replicate']

@@ -1,6 +1,7 @@
 """LDP-Net's fusion network: two feature extractors, a dense content block, a reconstruction.
 
-Module names are those of the authors' code, whose weights load by `plugins.ldpnet.published`.
+Module names are those of the authors' code, whose weights load by
+`plugins.ldpnet.published_weights`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plugins.ldpnet.convolution import Convolution, as_computed, channels_last, convolve_3x3
-from plugins.ldpnet.inplace import joined, rectified
-from plugins.pansharpening.precision import without_autocast
+from plugins.ldpnet.scratch_memory import joined, rectified
+from plugins.pansharpening.imaging.autocast import without_autocast
 from toolkit.interfaces import Generator
 from toolkit.registry import GENERATORS
 

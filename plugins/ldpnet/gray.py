@@ -9,8 +9,8 @@ import torch
 from scipy.optimize import lsq_linear
 from torch import Tensor, nn
 
-from plugins.pansharpening.fitted import Fitted
-from plugins.pansharpening.precision import without_autocast
+from plugins.pansharpening.data_init import Fitted
+from plugins.pansharpening.imaging.autocast import without_autocast
 from toolkit.interfaces import Degradation
 from toolkit.registry import DEGRADATIONS
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plugins.pansharpening.resample import imresize
+from plugins.pansharpening.imaging.resample import imresize
 from toolkit.interfaces import Loss
 from toolkit.registry import LOSSES
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from plugins.ldpnet.convolution import Method, convolve
-from plugins.pansharpening.mtf import KERNEL_SIZE, mtf_kernel
-from plugins.pansharpening.resample import low_pass
-from plugins.pansharpening.sensors import sensor as sensor_named
+from plugins.pansharpening.imaging.mtf import KERNEL_SIZE, mtf_kernel
+from plugins.pansharpening.imaging.resample import low_pass
+from plugins.pansharpening.scenes.sensors import sensor as sensor_named
 from toolkit.interfaces import Degradation
 from toolkit.registry import DEGRADATIONS
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor
 
-from plugins.pansharpening.resample import decimate
+from plugins.pansharpening.imaging.resample import decimate
 from toolkit.errors import DataError
 from toolkit.interfaces import Batch
 

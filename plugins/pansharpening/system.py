@@ -10,9 +10,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from plugins.pansharpening.fitted import Fitted, pixels
+from plugins.pansharpening.data_init import Fitted, pixels
+from plugins.pansharpening.imaging.resample import Method, upsample
 from plugins.pansharpening.outputs import OUTPUTS, Outputs
-from plugins.pansharpening.resample import Method, upsample
 from toolkit.errors import DataError, ToolkitError
 from toolkit.interfaces import Batch, Dataset, Degradation, Generator, Loss, System
 from toolkit.registry import SYSTEMS, Slot
@@ -181,8 +181,8 @@ class Pansharpener(System):
             ToolkitError: neither inputs nor a scene, inputs without a known sensor, or data that
                 cannot be used.
         """
-        from plugins.pansharpening.predict import predict_scene, scene_from_inputs
-        from plugins.pansharpening.streaming.tiles import Shard
+        from plugins.pansharpening.inference.predictor import predict_scene, scene_from_inputs
+        from plugins.pansharpening.inference.tiles import Shard
 
         if options.get('shard') is not None:
             options['shard'] = Shard.parse(options['shard'])
@@ -213,11 +213,12 @@ class Pansharpener(System):
             batch: what it was given.
             index: of the item.
             folder: where to.
-            stem: of the files' names; see `plugins.pansharpening.pictures.batch_pictures`.
+            stem: of the files' names; see
+                `plugins.pansharpening.visualization.contact_sheet.batch_pictures`.
         Raises:
             RunError: a file cannot be written.
         """
-        from plugins.pansharpening.pictures import batch_pictures
+        from plugins.pansharpening.visualization.contact_sheet import batch_pictures
 
         batch_pictures(outputs, batch, index, folder, stem)
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plugins.pansharpening.precision import full, without_autocast
+from plugins.pansharpening.imaging.autocast import full, without_autocast
 from toolkit.interfaces import Loss
 from toolkit.registry import LOSSES
 

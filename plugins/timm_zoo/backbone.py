@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from timm.models import group_parameters
 from torch import Tensor, nn
 
-from plugins.timm_zoo.layout import layout_of, run_on_meta, without_unused
+from plugins.timm_zoo.feature_layout import layout_of, run_on_meta, without_unused
 from plugins.timm_zoo.models import create, pretrained_config
-from plugins.timm_zoo.stages import Attended, insert
+from plugins.timm_zoo.stage_attention import Attended, insert
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Attention, Backbone
 from toolkit.registry import BACKBONES, Slot

@@ -11,7 +11,7 @@ from timm.models import PretrainedCfg
 from timm.models import load_state_dict as read_file
 from torch import Tensor
 
-from plugins.timm_zoo import wheels
+from plugins.timm_zoo import package_weights
 from toolkit.errors import did_you_mean
 
 SUFFIXES = ('.safetensors', '.pth', '.pt', '.bin')
@@ -36,7 +36,7 @@ class Source:
         if self.kind == 'hub':
             return {'pretrained': True}
         if self.kind == 'wheel':
-            state = wheels.state_dict(name, size)
+            state = package_weights.state_dict(name, size)
         else:
             state = _read(self.path)
         classifiers = config.classifier or ()
@@ -73,7 +73,7 @@ def source(weights: str | None, name: str, config: PretrainedCfg) -> Source | No
             )
         return Source('hub')
     if weights == 'wheel':
-        wheels.package(name)
+        package_weights.package(name)
         return Source('wheel')
     path = Path(weights)
     if path.suffix not in SUFFIXES:

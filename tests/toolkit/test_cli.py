@@ -7,9 +7,8 @@ import sys
 
 import pytest
 
-from toolkit import plugins
 from toolkit.cli import main
-from toolkit.registry import VERBS
+from toolkit.registry import VERBS, plugin_index
 
 CONFIG = 'ldpnet/ldpnet_2022_synthetic'
 
@@ -112,7 +111,7 @@ def test_overrides_may_stand_anywhere(capsys):
 def test_plugins_add_verbs(tmp_path, monkeypatch, capsys):
     (tmp_path / 'my_verbs.py').write_text(
         'from toolkit.registry import VERBS\n'
-        'from toolkit.verb import Verb\n\n\n'
+        'from toolkit.registry.command import Verb\n\n\n'
         "@VERBS.register(name='greet')\n"
         'class Greet(Verb):\n'
         '    """Say hello.\n\n    Args: none.\n    """\n\n'
@@ -124,11 +123,11 @@ def test_plugins_add_verbs(tmp_path, monkeypatch, capsys):
         '        return 3\n'
     )
     for attribute in ('_roots', '_failures'):
-        monkeypatch.setattr(plugins, attribute, dict(getattr(plugins, attribute)))
-    monkeypatch.setattr(plugins, '_path_roots', set(plugins._path_roots))
-    monkeypatch.setattr(plugins, '_index', None)
+        monkeypatch.setattr(plugin_index, attribute, dict(getattr(plugin_index, attribute)))
+    monkeypatch.setattr(plugin_index, '_path_roots', set(plugin_index._path_roots))
+    monkeypatch.setattr(plugin_index, '_index', None)
     monkeypatch.setattr(VERBS, '_module_dict', dict(VERBS._module_dict))
-    plugins.add(str(tmp_path / 'my_verbs.py'))
+    plugin_index.add(str(tmp_path / 'my_verbs.py'))
     assert status('greet', '--name', 'you') == 3
     assert capsys.readouterr().out == 'hello you\n'
     assert status('greet') == 2

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from toolkit.build import Part
 from toolkit.interfaces import System
 from toolkit.registry import kinds
+from toolkit.registry.build import Part
 
 
 @dataclass(frozen=True)

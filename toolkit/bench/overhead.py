@@ -22,11 +22,11 @@ from torch.utils.data import DataLoader
 
 from toolkit.config import schema
 from toolkit.engine.hooks import Checkpoint, MetricsLog, Progress
-from toolkit.engine.train import train
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Batch, Dataset, System
 from toolkit.registry import BENCHES
-from toolkit.verb import Verb
+from toolkit.registry.command import Verb
+from toolkit.run.train import train
 
 BATCH = 4
 SIDE = 8

@@ -14,18 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from toolkit.build import (
-    fill,
-    is_union,
-    mapping_values,
-    object_kind,
-    signature,
-    slot_kind,
-    without_none,
-)
 from toolkit.config.load import Config
 from toolkit.config.schema import RunConfig
-from toolkit.config.yamlfile import (
+from toolkit.config.yaml_file import (
     COMMAND_LINE,
     ConfigError,
     Path_,
@@ -36,6 +27,15 @@ from toolkit.config.yamlfile import (
 )
 from toolkit.errors import PartError, RegistryError, ToolkitError, did_you_mean, nearest
 from toolkit.registry import Kind
+from toolkit.registry.build import (
+    fill,
+    is_union,
+    mapping_values,
+    object_kind,
+    signature,
+    slot_kind,
+    without_none,
+)
 
 _UNSAID = inspect.Parameter.empty
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from toolkit.config.yamlfile import Dumper, Origins, Path_
+from toolkit.config.yaml_file import Dumper, Origins, Path_
 
 
 def dump(tree: Mapping[str, Any], origins: Origins | None = None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from toolkit.config.yamlfile import ConfigError, Problem
+from toolkit.config.yaml_file import ConfigError, Problem
 from toolkit.errors import did_you_mean
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from toolkit.config.yamlfile import ConfigError, Origins, Path_, Problem, near_path, place, split
+from toolkit.config.yaml_file import ConfigError, Origins, Path_, Problem, near_path, place, split
 from toolkit.errors import did_you_mean
 
 _REFERENCE = re.compile(r'\$\{([^{}]*)\}')

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toolkit import plugins
 from toolkit.config.find import find
 from toolkit.config.interpolate import interpolate
 from toolkit.config.override import override
-from toolkit.config.yamlfile import (
+from toolkit.config.yaml_file import (
     COMMAND_LINE,
     ConfigError,
     Origins,
@@ -26,6 +25,7 @@ from toolkit.config.yamlfile import (
     split,
 )
 from toolkit.errors import PartError, RegistryError, did_you_mean
+from toolkit.registry import plugin_index
 
 
 @dataclass
@@ -79,12 +79,12 @@ class Config:
             origin = self.origins.get(path, self.origins.get(path[:1], COMMAND_LINE))
             base = Path(origin.file).resolve().parent if origin.line else Path.cwd()
             try:
-                found.append(plugins.add(str(plugin), base))
+                found.append(plugin_index.add(str(plugin), base))
             except RegistryError as error:
                 problems.append(self.problem(path, str(error)))
         if problems:
             raise ConfigError(*problems)
-        found += [plugins.add(plugin) for plugin in extra]
+        found += [plugin_index.add(plugin) for plugin in extra]
         if found:
             self.tree['plugins'] = list(dict.fromkeys(found))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from toolkit.config.yamlfile import (
+from toolkit.config.yaml_file import (
     COMMAND_LINE,
     ConfigError,
     Origins,

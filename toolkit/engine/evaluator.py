@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolkit.engine import distributed
-from toolkit.engine.data import Draw
+from toolkit.engine.dataloader import Draw
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Metric
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from toolkit.config.schema import TrainCfg
 from toolkit.engine import distributed, precision, seeding
-from toolkit.engine.data import Draw, Draws, unwrap
+from toolkit.engine.dataloader import Draw, Draws, unwrap
 from toolkit.engine.evaluator import Evaluation, Evaluator
 from toolkit.errors import ToolkitError
 

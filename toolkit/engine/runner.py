@@ -10,18 +10,17 @@ import torch
 from mmengine.hooks import Hook, ParamSchedulerHook
 from torch import nn
 
-from toolkit import compat
 from toolkit.config.schema import RunConfig
-from toolkit.engine import checkpoint, distributed, seeding
-from toolkit.engine.assembly import Assembly
+from toolkit.engine import checkpoint, distributed, mmengine_compat, seeding
+from toolkit.engine.components import Assembly
 from toolkit.engine.loops import EvalLoop, TrainLoop
-from toolkit.engine.meter import LossMeter
+from toolkit.engine.loss_meter import LossMeter
 from toolkit.errors import ToolkitError
 
 FORMAT = 1
 
 
-class Runner(compat.QuietRunner):
+class Runner(mmengine_compat.QuietRunner):
     """A run whose parts are already built.
 
     mmengine's hooks work unchanged. Ours may add `after_step(runner)`, called after an iteration
@@ -67,7 +66,7 @@ class Runner(compat.QuietRunner):
             custom_hooks=list(assembly.hooks.values()),
             default_scope=None,
             randomness={'seed': assembly.run.randomness.seed},
-            experiment_name=compat.unique_name(),
+            experiment_name=mmengine_compat.unique_name(),
         )
         self._distributed = distributed.world_size() > 1
         train_cfg, val, test = assembly.run.train_cfg, assembly.val, assembly.test
@@ -114,7 +113,7 @@ class Runner(compat.QuietRunner):
         for hook in self.hooks:
             if hasattr(hook, 'close'):
                 hook.close()
-        compat.release(self)
+        mmengine_compat.release(self)
 
     def interrupted(self) -> bool:
         """Whether any process was told to stop; the same answer on each of them."""
@@ -188,7 +187,7 @@ class Runner(compat.QuietRunner):
             'hooks': {
                 name: state
                 for name, hook in self.hooks_by_name.items()
-                if (state := compat.hook_state(hook)) is not None
+                if (state := mmengine_compat.hook_state(hook)) is not None
             },
             'randomness': distributed.gather(seeding.state()),
             'gradients': distributed.gather(self._pending_gradients()),
@@ -279,7 +278,7 @@ class Runner(compat.QuietRunner):
             state.load(content['param_schedulers'].get(name, {}))
         for name, hook in self.hooks_by_name.items():
             if name in content['hooks']:
-                compat.load_hook_state(hook, content['hooks'][name])
+                mmengine_compat.load_hook_state(hook, content['hooks'][name])
         self.losses.load_state_dict(content['losses'])
         gradients = content['gradients'][self.rank]
         for name, parameter in self.system.named_parameters():

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from toolkit.analysis import formatting
+from toolkit.analysis.results import RunResult
 from toolkit.config.dump import flow
-from toolkit.engine import capsule, workdir
 from toolkit.errors import ToolkitError
-from toolkit.report import numbers
-from toolkit.study.results import RunResult
+from toolkit.run import capsule
+from toolkit.run import work_dir as work_dirs
 
 LEADING = ('torch', 'mmengine', 'numpy', 'timm')
 
@@ -54,7 +55,7 @@ def environment(runs: Sequence[RunResult]) -> Environment:
     damaged = []
     for run in runs:
         folder = run.trained_in  # what the training was made with says more than the test's
-        if (folder / workdir.CAPSULE).exists():
+        if (folder / work_dirs.CAPSULE).exists():
             try:
                 record = capsule.read(folder)
                 described[run.id] = _facts(record)
@@ -100,7 +101,7 @@ def _by_value(described: Mapping[str, Mapping[str, str]]) -> list[Fact]:
     for name in names:
         values: dict[str, list[str]] = {}
         for id_, facts in described.items():
-            values.setdefault(str(facts.get(name, numbers.MISSING)), []).append(id_)
+            values.setdefault(str(facts.get(name, formatting.MISSING)), []).append(id_)
         if name == 'started' and len(values) > 1:
             values = {f'{min(values)} to {max(values)}': list(described)}
         found.append(Fact(name, list(values.items())))

@@ -1,25 +1,134 @@
-"""What the pages that stand alone have in common: how templates are filled, and the look."""
+"""The report: one HTML file that stands alone and makes no request to anywhere."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 
-import jinja2
+from markupsafe import Markup
 
-TEMPLATES = Path(__file__).with_name('templates')
+import toolkit
+from toolkit.analysis.aggregate import Analysis, analyse
+from toolkit.analysis.results import PLAN, holds_study, load
+from toolkit.errors import RunError, ToolkitError
+from toolkit.io import atomic_write
+from toolkit.report import plotly_bundle
+from toolkit.report.jinja_environment import TEMPLATES, environment, style
+from toolkit.report.panel import Panel, panels
+from toolkit.report.section import Section, Shown, panel_runs, sections
+from toolkit.report.single_runs import holds_run, of_runs
+from toolkit.run import work_dir as work_dirs
+
+LIMIT = 8_000_000  # bytes of the whole file
+NAME = 'report.html'
+_MARGIN = 20_000  # for headings and notes of panels
 
 
-def environment(folder: Path = TEMPLATES) -> jinja2.Environment:
-    """Fills templates of a folder: values are escaped, one that is not given is an error."""
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def write(folders: Sequence[Path | str], output: Path) -> list[str]:
+    """Write the report of studies and single runs.
+
+    Args:
+        folders: of studies and runs; the runs make a section together.
+        output: the HTML file.
+    Returns:
+        What had to be left out, in sentences.
+    Raises:
+        ToolkitError: a folder holds neither, is given twice, or is damaged.
+        RunError: the file cannot be written.
+    """
+    if output.is_dir():
+        raise RunError(f'cannot write {output}: it is a folder; give the file: {output / NAME}')
+    if output.exists() and not output.is_file():
+        raise RunError(f'cannot write {output}: it is no regular file')  # a device, a pipe
+    analyses = _analyses([Path(folder) for folder in folders])
+    content = sections(analyses)
+    kinds, notes = panels([analysis.results for analysis, _ in analyses])
+    # What the page takes without pictures is known only when it is there.
+    bare = len(_page(content, kinds, notes).encode()) + _MARGIN
+    budget = max(0, LIMIT - bare) // max(1, len(content) * len(kinds))
+    for part, (analysis, _) in zip(content, analyses):
+        part.panels = _shown(kinds, analysis, budget)
+    page = _page(content, kinds, notes)
+    atomic_write.write(output, page)
+    notes += [note for part in content for shown in part.panels for note in shown.notes]
+    if len(page.encode()) > LIMIT:
+        notes.append(f'the report takes {len(page.encode()) / 1e6:.1f} MB; report fewer studies')
+    return notes
+
+
+def _analyses(folders: Sequence[Path]) -> list[tuple[Analysis, bool]]:
+    """The studies in the order given, then the single runs together."""
+    if not folders:
+        raise ToolkitError('which DIR? give folders of studies or runs')
+    seen: set[Path] = set()
+    studies, runs = [], []
+    for folder in folders:
+        if folder.resolve() in seen:
+            raise ToolkitError(f'{folder} is given twice')
+        seen.add(folder.resolve())
+        if holds_study(folder):
+            studies.append(folder)
+        elif holds_run(folder):
+            runs.append(folder)
+        elif not folder.is_dir():
+            raise ToolkitError(f'no folder {folder}; give folders of studies or runs')
+        else:
+            raise ToolkitError(
+                f'{folder} holds neither a study ({PLAN}) nor a run ({work_dirs.CAPSULE})'
+            )
+    found = [(analyse(load(folder)), True) for folder in studies]
+    return found + ([(analyse(of_runs(runs)), False)] if runs else [])
+
+
+def _shown(
+    kinds: Sequence[tuple[str, type[Panel]]], analysis: Analysis, budget: int
+) -> list[Shown]:
+    """The panels that have something to show of a study; one that fails says so in its place."""
+    shown = []
+    for name, kind in kinds:
+        title = getattr(kind, 'title', name)
+        try:
+            rendered = kind().render(panel_runs(analysis), budget)
+        except Exception as error:  # whatever a plugin raises must not cost the rest of the report
+            note = f'the panel {name} failed: {type(error).__name__}: {error}'
+            shown.append(Shown(title, '', (note,)))
+            continue
+        if rendered is None:
+            continue
+        size = len(rendered.html.encode())
+        if size > budget:
+            note = f'{title} left out: {size / 1e6:.1f} MB, and {budget / 1e6:.1f} MB are left'
+            shown.append(Shown(title, '', (*rendered.notes, note)))
+        else:
+            shown.append(Shown(title, Markup(rendered.html), rendered.notes))
+    return shown
+
+
+def _page(
+    content: Sequence[Section], kinds: Sequence[tuple[str, type[Panel]]], notes: Sequence[str]
+) -> str:
+    filled = environment()
+    filled.filters['script'] = _script
+    filled.policies['json.dumps_kwargs'] = {'sort_keys': False}
+    return filled.get_template('report.html.j2').render(
+        title=', '.join(part.title for part in content),
+        sections=content,
+        styles=[style()] + [kind.style for _, kind in kinds],
+        scripts=[(TEMPLATES / f'{name}.js').read_text(encoding='utf-8') for name in _SCRIPTS]
+        + [kind.script for _, kind in kinds],
+        library=plotly_bundle.packed(),
+        licence=plotly_bundle.licence(),
+        made=datetime.now(timezone.utc),
+        version=toolkit.__version__,
+        notes=notes,
     )
 
 
-def style() -> str:
-    """The report's style sheet."""
-    return (TEMPLATES / 'report.css').read_text(encoding='utf-8')
+_SCRIPTS = ('page', 'charts')
+
+
+def _script(text: str) -> Markup:
+    """Source of a script or style as it may stand inside its element."""
+    return Markup(re.sub(r'</(?=script|style)', r'<\\/', text, flags=re.IGNORECASE))

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from toolkit import plugins
-from toolkit.engine import capsule
+from toolkit.analysis.results import RunResult, StudyResults
 from toolkit.errors import ToolkitError
-from toolkit.registry import PANELS
-from toolkit.study.results import RunResult, StudyResults
+from toolkit.registry import PANELS, plugin_index
+from toolkit.run import capsule
 
 
 @dataclass(frozen=True)
@@ -83,14 +82,16 @@ def panels(studies: Sequence[StudyResults]) -> tuple[list[tuple[str, type[Panel]
         The panels, and why others cannot be used.
     """
     notes = []
-    known = {module.split('.')[0].removeprefix('plugin_') for module in plugins.index().modules}
+    known = {
+        module.split('.')[0].removeprefix('plugin_') for module in plugin_index.index().modules
+    }
     for folder in (run.trained_in for study in studies for run in study.runs):
         for plugin in _plugins_of(folder):
             # Each run keeps a copy of the same plugin.
             if Path(plugin).stem not in known:
                 known.add(Path(plugin).stem)
                 try:
-                    plugins.add(plugin)
+                    plugin_index.add(plugin)
                 except ToolkitError as error:
                     notes.append(f'{error} (of {folder.name}): panels of it are not shown')
     found = []

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit.report import chartlib, grid
-from toolkit.report.changes import Change, changes
-from toolkit.report.curves import curves
+from toolkit.analysis import formatting
+from toolkit.analysis import tables as result_tables
+from toolkit.analysis.aggregate import Analysis, cost
+from toolkit.analysis.results import STUDY, StudyResults
+from toolkit.analysis.tables import Grid
+from toolkit.report import plotly_bundle
+from toolkit.report.config_diff import Change, changes
 from toolkit.report.environment import Environment, environment
-from toolkit.report.grid import Grid
 from toolkit.report.panel import PanelRun
-from toolkit.study.analysis import Analysis, cost
-from toolkit.study.results import STUDY, StudyResults
+from toolkit.report.training_curves import curves
 
 COSTS = {
     'parameters': 'parameters',
@@ -75,11 +77,11 @@ def section(id_: str, analysis: Analysis, study: bool) -> Section:
     """Gather what the page says of a study, panels apart."""
     results = analysis.results
     tables = {
-        'results': grid.results(analysis),
-        'differences': grid.comparisons(analysis),
-        'missing': grid.missing(analysis),
+        'results': result_tables.results(analysis),
+        'differences': result_tables.comparisons(analysis),
+        'missing': result_tables.missing(analysis),
     }
-    looks = [chartlib.look(place) for place in range(len(analysis.cells))]
+    looks = [plotly_bundle.look(place) for place in range(len(analysis.cells))]
     return Section(
         id=id_,
         title=results.name if study else 'Single runs',
@@ -122,7 +124,7 @@ def _asked(analysis: Analysis, study: bool) -> list[tuple[str, str]]:
         ),
         ('data', _values(cell.data for cell in analysis.cells) if analysis.has_data else ''),
         ('compared with', results.compare_to or ''),
-        ('metrics', ', '.join(grid.heading(*item) for item in results.metrics.items())),
+        ('metrics', ', '.join(result_tables.heading(*item) for item in results.metrics.items())),
         ('seeds', _values(seeds)),
         ('folds', _values(folds)),
     ]
@@ -130,7 +132,9 @@ def _asked(analysis: Analysis, study: bool) -> list[tuple[str, str]]:
 
 
 def _values(values: Any) -> str:
-    return ', '.join(dict.fromkeys(grid.words(value) for value in values if value is not None))
+    return ', '.join(
+        dict.fromkeys(result_tables.words(value) for value in values if value is not None)
+    )
 
 
 def _summary(analysis: Analysis) -> list[str]:
@@ -145,7 +149,7 @@ def _summary(analysis: Analysis) -> list[str]:
         sentences = [text + (f', {failed} failed.' if failed else '.')]
     tests = analysis.family()[0]
     if tests:
-        found = [c for c in analysis.comparisons.values() if grid.numbers.mark(c.runs_holm)]
+        found = [c for c in analysis.comparisons.values() if formatting.mark(c.runs_holm)]
         better, worse = (sum(c.better is b for c in found) for b in (True, False))
         sentences.append(
             f'{len(found) or "None"} of {tests} paired test{"s" if tests > 1 else ""} against '

@@ -10,7 +10,7 @@ from typing import Any
 from toolkit.config import Config, ConfigError, Problem
 from toolkit.config.load import Draft, draft, find_base, merge
 from toolkit.config.override import assign
-from toolkit.config.yamlfile import Origins, Path_, split
+from toolkit.config.yaml_file import Origins, Path_, split
 from toolkit.study.spec import BASE, Study
 
 

@@ -16,8 +16,8 @@ from rich.text import Text
 from toolkit.engine.hooks.progress import duration
 from toolkit.errors import ToolkitError
 from toolkit.study import progress
-from toolkit.study.job import Status, read_status
-from toolkit.study.place import Placed
+from toolkit.study.launchers.job import Status, read_status
+from toolkit.study.reconcile import Placed
 
 # Statuses are read from disk, perhaps a shared one.
 LOOK_SECONDS = 1.0

@@ -9,10 +9,10 @@ from typing import Any
 
 from toolkit.config.dump import dump
 from toolkit.errors import ToolkitError
-from toolkit.files import write
-from toolkit.study.job import PLAN, STUDY, Job, JobRun, Status, read_status
-from toolkit.study.place import Placed
+from toolkit.io.atomic_write import write
+from toolkit.study.launchers.job import PLAN, STUDY, Job, JobRun, Status, read_status
 from toolkit.study.plan import Plan
+from toolkit.study.reconcile import Placed
 from toolkit.study.spec import Study
 
 

@@ -7,20 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit.build import fill
 from toolkit.config import Config, ConfigError, Problem
 from toolkit.config.check import check
 from toolkit.config.diff import Change, diff
 from toolkit.config.dump import flow
 from toolkit.config.schema import RunConfig
-from toolkit.config.yamlfile import split
+from toolkit.config.yaml_file import split
 from toolkit.engine.evaluator import metric_names
 from toolkit.errors import ToolkitError, did_you_mean
+from toolkit.registry.build import fill
 from toolkit.study.compose import Composer
-from toolkit.study.identity import NOTES, Identities, Identity, code_hash, plain_text
+from toolkit.study.fingerprint import NOTES, Identities, Identity, code_hash, plain_text
+from toolkit.study.model_costs import Systems
 from toolkit.study.naming import Names, fold_number, short
 from toolkit.study.spec import CHANGES, DIRECTIONS, Study
-from toolkit.study.systems import Systems
 
 
 @dataclass(frozen=True)

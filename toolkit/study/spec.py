@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit.build import Part
 from toolkit.config import Config, Problem
-from toolkit.config.yamlfile import Path_
+from toolkit.config.yaml_file import Path_
+from toolkit.registry.build import Part
 from toolkit.study.launchers import Launcher, launcher_class
 
 # What a variant or a data set says beside the paths that it changes.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from plugins.classification.audit.source import Source, grey, unreadable
+from plugins.classification.audit.sources import Source, grey, unreadable
 from toolkit.errors import DataError
 
 SMALL, FINE = 32, 64  # sides of the copies

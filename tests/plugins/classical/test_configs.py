@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from toolkit.build import fill
 from toolkit.config import load
 from toolkit.config.schema import RunConfig
+from toolkit.registry.build import fill
 
 # SAM, ERGAS and Q2n on IKONOS, 320 x 320 pixels.
 FIGURES = {

@@ -7,9 +7,9 @@ import torch
 
 from plugins.classical.exp import EXP
 from plugins.pansharpening.system import Pansharpener
-from toolkit.build import Part, fill
 from toolkit.config import load
 from toolkit.config.schema import RunConfig
+from toolkit.registry.build import Part, fill
 
 
 def test_returns_the_upsampled_image() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from plugins.pansharpening.indices import ergas, q2n, sam
-from plugins.pansharpening.mtf import sensor_degrade
-from plugins.pansharpening.resample import imresize_by, interp23tap
-from plugins.pansharpening.sensors import sensor
-from tests.plugins.classical.golden import IN_THE_REFERENCE, METHODS, SENSORS, images, method
-from tests.plugins.pansharpening.reference import scene
+from plugins.pansharpening.imaging.mtf import sensor_degrade
+from plugins.pansharpening.imaging.resample import imresize_by, interp23tap
+from plugins.pansharpening.metrics.functional import ergas, q2n, sam
+from plugins.pansharpening.scenes.sensors import sensor
+from tests.support.classical_golden import IN_THE_REFERENCE, METHODS, SENSORS, images, method
+from tests.support.reference_images import scene
 
 # The stored float32 rounds at 1.2e-4 of 2047; asked for are 0.01.
 TOLERANCE = 2e-3

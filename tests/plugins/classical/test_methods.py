@@ -18,13 +18,13 @@ from plugins.classical.filters import (
 )
 from plugins.classical.method import Measured
 from plugins.classical.statistics import regress, regress_signed
-from plugins.pansharpening.fields import Field
-from plugins.pansharpening.globalmethod import Look, blocks, in_memory, prepared
-from plugins.pansharpening.moments import Moments
-from plugins.pansharpening.mtf import mtf_filter
-from plugins.pansharpening.resample import interp23tap, upsampled
-from plugins.pansharpening.scene import Window
-from tests.plugins.classical.golden import METHODS, method
+from plugins.pansharpening.imaging.lazy_image import Field
+from plugins.pansharpening.imaging.mtf import mtf_filter
+from plugins.pansharpening.imaging.resample import interp23tap, upsampled
+from plugins.pansharpening.imaging.streaming_statistics import Moments
+from plugins.pansharpening.imaging.two_pass_generator import Look, blocks, in_memory, prepared
+from plugins.pansharpening.scenes.scene import Window
+from tests.support.classical_golden import METHODS, method
 from toolkit.errors import DataError
 
 

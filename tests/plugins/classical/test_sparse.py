@@ -10,12 +10,12 @@ from torch import Tensor
 
 from plugins.classical.patches import Grid
 from plugins.classical.sparse import SRD
-from plugins.pansharpening.fields import Field
-from plugins.pansharpening.globalmethod import Look, blocks
-from plugins.pansharpening.mtf import mtf_filter
-from plugins.pansharpening.resample import imresize
-from plugins.pansharpening.scene import Window
-from plugins.pansharpening.sensors import sensor
+from plugins.pansharpening.imaging.lazy_image import Field
+from plugins.pansharpening.imaging.mtf import mtf_filter
+from plugins.pansharpening.imaging.resample import imresize
+from plugins.pansharpening.imaging.two_pass_generator import Look, blocks
+from plugins.pansharpening.scenes.scene import Window
+from plugins.pansharpening.scenes.sensors import sensor
 from tests.plugins.classical.test_methods import scene
 from toolkit.errors import DataError
 

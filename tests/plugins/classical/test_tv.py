@@ -12,9 +12,9 @@ from torch import Tensor
 
 from plugins.classical import tv
 from plugins.classical.tv import TV
-from plugins.pansharpening.resample import imresize, interp23tap
-from tests.plugins.classical.golden import images
+from plugins.pansharpening.imaging.resample import imresize, interp23tap
 from tests.plugins.classical.test_methods import scene
+from tests.support.classical_golden import images
 from toolkit.errors import DataError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugins.classical.values import EVERY, SCALES, expected, found
+from tests.support.classical_values import EVERY, SCALES, expected, found
 
 TOLERANCE = 1e-4
 # Where it is larger: a quotient by almost nothing, which magnifies the last digits of a filter.

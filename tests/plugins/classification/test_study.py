@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from plugins.classification.metrics import ClinicalMetrics
+from plugins.classification.metrics.clinical_metrics import ClinicalMetrics
 from plugins.classification.tasks import Task
-from tests.toolkit.study.folders import finish, planned, write_plan
-from toolkit.study.analysis import Comparison, analyse
-from toolkit.study.results import load
+from tests.support.study_folders import finish, planned, write_plan
+from toolkit.analysis.aggregate import Comparison, analyse
+from toolkit.analysis.results import load
 
 TASKS = {'t': Task(('a', 'b', 'c'))}
 LABELS = np.tile([0, 1, 2, 2], 10)

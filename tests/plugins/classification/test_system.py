@@ -11,9 +11,9 @@ from torch import nn
 from plugins.classification.heads import LinearHead
 from plugins.classification.losses.cross_entropy import CrossEntropy
 from plugins.classification.system import Classifier
+from plugins.classification.task_weighting import DynamicWeightAverage, UncertaintyWeights
 from plugins.classification.tasks import MISSING, Task
-from plugins.classification.weighting import DynamicWeightAverage, UncertaintyWeights
-from tests.plugins.classification.labelled import TASKS, Branch, Labelled
+from tests.support.labelled_images import TASKS, Branch, Labelled
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Attention, Dataset, Loss, Neck
 

@@ -12,10 +12,10 @@ import torch
 
 from plugins.classification.heads import LinearHead
 from plugins.classification.system import Classifier
+from plugins.classification.task_weighting import DynamicWeightAverage
 from plugins.classification.tasks import MISSING
-from plugins.classification.weighting import DynamicWeightAverage
 from plugins.csasn.losses import DynamicClassWeights
-from tests.plugins.classification.labelled import TASKS, Branch, Labelled
+from tests.support.labelled_images import TASKS, Branch, Labelled
 from toolkit.engine import distributed
 
 # Of two processes with two samples each; the second one's batches may have no label of `shape`.

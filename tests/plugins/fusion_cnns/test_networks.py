@@ -10,9 +10,9 @@ from plugins.fusion_cnns.modulated import Modulated
 from plugins.fusion_cnns.pnn import PNN
 from plugins.fusion_cnns.residual import FusionNet, PanNet, high_pass
 from plugins.ldpnet.generator import LDPNet
-from plugins.pansharpening.resample import low_pass
+from plugins.pansharpening.imaging.resample import low_pass
 from plugins.pansharpening.system import Pansharpener
-from toolkit.build import Part
+from toolkit.registry.build import Part
 
 
 def count(module):

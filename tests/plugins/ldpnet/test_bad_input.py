@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from plugins.pansharpening.fitted import Fitted
-from toolkit.build import build
+from plugins.pansharpening.data_init import Fitted
 from toolkit.cli import main
 from toolkit.config import load
 from toolkit.registry import SYSTEMS
+from toolkit.registry.build import build
 
 
 def batch(kind: str, bands: int) -> dict[str, Any]:

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from plugins.pansharpening.system import Pansharpener
-from tests.plugins.ldpnet import golden
-from toolkit.build import build
+from tests.support import ldpnet_golden
 from toolkit.config import load
 from toolkit.config.check import check
 from toolkit.registry import SYSTEMS
+from toolkit.registry.build import build
 
 LDPNET = ('ldpnet/ldpnet_2022', 'ldpnet/ldpnet_2022_wv2', 'ldpnet/ldpnet_2022_synthetic')
 EXP = ('baselines/exp', 'baselines/exp_wv2', 'baselines/exp_synthetic')
@@ -28,18 +28,18 @@ def test_model_is_the_published_one(name: str) -> None:
         system: Pansharpener = build(load(name).tree['model'], SYSTEMS, 'model')
     assert sum(p.numel() for p in system.parameters()) == PARAMETERS[system.bands]
     terms = {key: (type(loss), loss.weight) for key, loss in system.losses.items()}
-    assert terms == golden.TERMS
+    assert terms == ldpnet_golden.TERMS
     assert system.losses['kl'].reduction == 'sum'
     assert all(p.requires_grad for p in system.parameters())
 
 
 def test_golden_weights_load_into_the_config() -> None:
-    from plugins.ldpnet.published import load_published
+    from plugins.ldpnet.published_weights import load_published
 
     torch.manual_seed(0)
     system = build(load('ldpnet/ldpnet_2022').tree['model'], SYSTEMS, 'model')
-    load_published(system, golden.published_weights())
-    recorded = golden.recorded()
+    load_published(system, ldpnet_golden.published_weights())
+    recorded = ldpnet_golden.recorded()
     with torch.no_grad():
         hrms = system.generator(recorded['in_lrms_up'], recorded['in_pan'])
     torch.testing.assert_close(hrms, recorded['out_hrms'], rtol=1e-5, atol=1e-5)

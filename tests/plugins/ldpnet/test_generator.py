@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from plugins.ldpnet.bench import published_loss, published_outputs
 from plugins.ldpnet.generator import LDPNet
-from plugins.ldpnet.published import published_state
-from tests.plugins.ldpnet import golden
+from plugins.ldpnet.published_weights import published_state
+from tests.support import ldpnet_golden
 
 
 @given(height=st.integers(1, 33), width=st.integers(1, 33))
@@ -97,7 +97,7 @@ def test_repeating_the_pan_only_adds_weights_up() -> None:
 def test_outputs_and_gradients_are_the_published_ones(bands: int) -> None:
     """In double precision, against all branches written plainly."""
     torch.manual_seed(0)
-    system = golden.system(bands).double()
+    system = ldpnet_golden.system(bands).double()
     for name, parameter in system.named_parameters():
         if name.endswith('bias'):
             torch.nn.init.normal_(parameter, std=0.1)

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from plugins.ldpnet.published import published_state
+from plugins.ldpnet.published_weights import published_state
 from plugins.pansharpening import system as system_module
-from plugins.pansharpening.resample import upsample
+from plugins.pansharpening.imaging.resample import upsample
 from plugins.pansharpening.system import Pansharpener
-from tests.plugins.ldpnet import golden
+from tests.support import ldpnet_golden
 
 OUTPUTS = ('hrms', 'hrms_reblurred', 'hrms_gray', 'pan_reblurred', 'lrms_up_gray')
 RECORDED_TERMS = {
@@ -23,20 +23,20 @@ RECORDED_TERMS = {
 
 
 def batch() -> dict[str, Tensor]:
-    recorded = golden.recorded()
+    recorded = ldpnet_golden.recorded()
     return {'lrms': recorded['in_lrms'], 'pan': recorded['in_pan']}
 
 
 @pytest.fixture(params=['direct', 'fft'])
 def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Pansharpener:
     """With the recorded upsampled image, since the record's upsampling is not the system's."""
-    lrms, lrms_up = golden.recorded()['in_lrms'], golden.recorded()['in_lrms_up']
+    lrms, lrms_up = ldpnet_golden.recorded()['in_lrms'], ldpnet_golden.recorded()['in_lrms_up']
     monkeypatch.setattr(
         system_module,
         'upsample',
         lambda image, *rest: lrms_up if image is lrms else upsample(image, *rest),
     )
-    return golden.published_system(method=request.param)
+    return ldpnet_golden.published_system(method=request.param)
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
@@ -47,7 +47,7 @@ def relative_error(found: Tensor, expected: Tensor) -> float:
 def test_outputs(system: Pansharpener, name: str) -> None:
     with torch.no_grad():
         found = system.tensor(batch())[name]
-    expected = golden.recorded()[f'out_{name}']
+    expected = ldpnet_golden.recorded()[f'out_{name}']
     assert found.shape == expected.shape
     assert relative_error(found, expected) < 1e-5
 
@@ -56,20 +56,20 @@ def test_outputs(system: Pansharpener, name: str) -> None:
 def test_loss_terms(system: Pansharpener, key: str) -> None:
     with torch.no_grad():
         value = system.loss(batch())[key]
-    expected = golden.recorded()[RECORDED_TERMS[key]] * golden.TERMS[key][1]
+    expected = ldpnet_golden.recorded()[RECORDED_TERMS[key]] * ldpnet_golden.TERMS[key][1]
     assert value.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_total(system: Pansharpener) -> None:
     with torch.no_grad():
         total = sum(system.loss(batch()).values())
-    assert total.item() == pytest.approx(golden.recorded()['loss_total'].item(), rel=1e-5)
+    assert total.item() == pytest.approx(ldpnet_golden.recorded()['loss_total'].item(), rel=1e-5)
 
 
 def test_gradients(system: Pansharpener) -> None:
     sum(system.loss(batch()).values()).backward()
     own = dict(zip(published_state(system), system.parameters()))
-    recorded = golden.recorded()
+    recorded = ldpnet_golden.recorded()
     expected = {k.split('/')[1]: v for k, v in recorded.items() if k.startswith('grad/')}
     assert set(own) == set(expected)
     for name, gradient in expected.items():
@@ -81,5 +81,5 @@ def test_gradients(system: Pansharpener) -> None:
 )
 def test_parameter_counts(bands: int, width: int, count: int) -> None:
     with torch.device('meta'):
-        system = golden.system(bands, width)
+        system = ldpnet_golden.system(bands, width)
     assert sum(p.numel() for p in system.parameters()) == count

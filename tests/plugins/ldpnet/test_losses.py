@@ -12,7 +12,7 @@ from plugins.ldpnet.losses import (
     LDPSpectralHigh,
     LDPSpectralLow,
 )
-from plugins.pansharpening.resample import imresize_by
+from plugins.pansharpening.imaging.resample import imresize_by
 
 
 def test_terms_vanish_where_the_paper_wants_them_to() -> None:

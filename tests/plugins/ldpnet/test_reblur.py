@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugins.ldpnet.reblur import BicubicReblur, ConvReblur, MTFReblur
-from plugins.pansharpening.mtf import mtf_filter
-from plugins.pansharpening.sensors import sensor
+from plugins.pansharpening.imaging.mtf import mtf_filter
+from plugins.pansharpening.scenes.sensors import sensor
 from toolkit.errors import DataError
 
 

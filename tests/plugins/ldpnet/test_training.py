@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from plugins.pansharpening.patches import ScenePatches
-from plugins.pansharpening.synthetic import SyntheticScene
-from toolkit.build import build
+from plugins.pansharpening.data.patches import ScenePatches
+from plugins.pansharpening.synthetic.scene import SyntheticScene
 from toolkit.config import load
 from toolkit.registry import SYSTEMS
+from toolkit.registry.build import build
 
 
 def test_losses_fall() -> None:

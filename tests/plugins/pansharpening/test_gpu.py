@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from plugins.pansharpening.bench import sharpener
-from plugins.pansharpening.bench_indices import images
-from plugins.pansharpening.evaluate import FULL, REFERENCE, REPROJECTION
-from plugins.pansharpening.streaming.stream import Settings, stream
-from plugins.pansharpening.synthetic import SyntheticScene
-from tests.plugins.pansharpening.test_streaming import opened, read, write_scene
+from plugins.pansharpening.commands.bench_metrics import images
+from plugins.pansharpening.commands.bench_scene import sharpener
+from plugins.pansharpening.commands.evaluate import FULL, REFERENCE, REPROJECTION
+from plugins.pansharpening.inference.scene_inference import Settings, stream
+from plugins.pansharpening.synthetic.scene import SyntheticScene
+from tests.plugins.pansharpening.inference.test_scene_inference import opened, read, write_scene
 from tests.test_parts import names
 from toolkit.registry import GENERATORS, METRICS
 

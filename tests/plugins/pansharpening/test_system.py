@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from plugins.pansharpening.system import OUTPUTS, Pansharpener
-from toolkit.build import Part
 from toolkit.errors import DataError, ToolkitError
 from toolkit.interfaces import Degradation, Generator, Loss
 from toolkit.registry import GENERATORS
+from toolkit.registry.build import Part
 
 
 class Fuse(Generator):
@@ -317,7 +317,7 @@ def test_check_data() -> None:
 
 
 def test_predict_files_finds_scene_and_sensor(monkeypatch: pytest.MonkeyPatch) -> None:
-    predict = pytest.importorskip('plugins.pansharpening.predict')
+    predict = pytest.importorskip('plugins.pansharpening.inference.predictor')
     calls: list[tuple[Any, ...]] = []
     monkeypatch.setattr(predict, 'scene_from_inputs', lambda inputs, sensor: (inputs, sensor))
     monkeypatch.setattr(
@@ -337,7 +337,7 @@ def test_predict_files_finds_scene_and_sensor(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_predict_files_needs_a_scene_or_a_sensor() -> None:
-    pytest.importorskip('plugins.pansharpening.predict')
+    pytest.importorskip('plugins.pansharpening.inference.predictor')
     with pytest.raises(ToolkitError, match='nothing to pansharpen'):
         system().predict_files([], Path('out.tif'))
     with pytest.raises(ToolkitError, match='the sensor of the inputs is not known'):

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from plugins.classification.heads import LinearHead
 from plugins.classification.system import Classifier
 from plugins.classification.tasks import Task
-from plugins.timm_zoo import layout as layouts
-from plugins.timm_zoo.attentions import SE, SimAM
+from plugins.timm_zoo import feature_layout as layouts
+from plugins.timm_zoo.attention import SE, SimAM
 from plugins.timm_zoo.backbone import TimmBackbone
-from plugins.timm_zoo.layout import Layout, layout_of
-from plugins.timm_zoo.stages import Attended
+from plugins.timm_zoo.feature_layout import Layout, layout_of
+from plugins.timm_zoo.stage_attention import Attended
 from toolkit.bench.cost import cost
-from toolkit.build import Part
 from toolkit.engine.optim import param_groups
 from toolkit.errors import ToolkitError
+from toolkit.registry.build import Part
 
 CNN, VIT = 'test_resnet', 'test_vit'  # timm's own small ones, of 0.4 and 0.3 million parameters
 

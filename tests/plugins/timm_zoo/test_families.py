@@ -7,7 +7,7 @@ import timm
 import torch
 from timm.models import get_pretrained_cfg, list_modules
 
-from plugins.timm_zoo.attentions import SE
+from plugins.timm_zoo.attention import SE
 from plugins.timm_zoo.backbone import TimmBackbone
 
 # Their recurrent or giant layers take minutes to follow even without memory.

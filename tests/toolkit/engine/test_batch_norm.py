@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from toolkit.engine.train import train
 from toolkit.errors import ToolkitError
+from toolkit.run.train import train
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import child
 import pytest
 import torch
+
+from tests.support import subprocesses
 
 
 def finish(processes: list[Any], work_dir: Path, expected: int = 0) -> None:
@@ -29,7 +30,7 @@ def hashes(work_dir: Path) -> set[str]:
 
 def test_both_end_with_equal_weights_and_only_one_writes(tree: Any, tmp_path: Path) -> None:
     config = tree(train_dataloader__dataset__length=18, custom_hooks={'ema': {'type': 'EMAHook'}})
-    finish(child.start_joined('train', config, tmp_path / 'run', 2), tmp_path / 'run')
+    finish(subprocesses.start_joined('train', config, tmp_path / 'run', 2), tmp_path / 'run')
     assert len(hashes(tmp_path / 'run')) == 1
     assert (tmp_path / 'run.out1').read_text() == ''
     assert 'cpu x 2' in (tmp_path / 'run.out0').read_text()
@@ -41,9 +42,9 @@ def test_two_with_four_are_one_with_eight(tree: Any, tmp_path: Path) -> None:
     # Without what depends on how a batch is shared: BatchNorm's statistics, dropout's masks.
     plain = {'model__norm': False, 'model__dropout': 0.0, 'train_dataloader__dataset__length': 16}
     config = tree(**plain, optim_wrapper__optimizer={'type': 'SGD', 'lr': 0.05})
-    finish(child.start_joined('train', config, tmp_path / 'two', 2), tmp_path / 'two')
+    finish(subprocesses.start_joined('train', config, tmp_path / 'two', 2), tmp_path / 'two')
     config['train_dataloader']['batch_size'] = 8
-    assert child.start(config, tmp_path / 'one').join() is None
+    assert subprocesses.start(config, tmp_path / 'one').join() is None
     two, one = (
         torch.load(tmp_path / name / 'checkpoints' / 'last.pth', weights_only=True)['state_dict']
         for name in ('two', 'one')
@@ -54,12 +55,12 @@ def test_two_with_four_are_one_with_eight(tree: Any, tmp_path: Path) -> None:
 
 def test_metrics_are_those_of_one_process(tree: Any, tmp_path: Path) -> None:
     config = tree()
-    child.start(config, tmp_path / 'run').join()
+    subprocesses.start(config, tmp_path / 'run').join()
     last = str(tmp_path / 'run' / 'checkpoints' / 'last.pth')
     # Seven samples in batches of 3: the second process's last batch is filled up.
     for world in (1, 2):
         folder = tmp_path / f'test{world}'
-        finish(child.start_joined('test', config, folder, world, checkpoint=last), folder)
+        finish(subprocesses.start_joined('test', config, folder, world, checkpoint=last), folder)
     one, two = (json.loads((tmp_path / f'test{w}' / 'metrics.json').read_text()) for w in (1, 2))
     assert [row['id'] for row in two['rows']['mse']] == [f'item{i}' for i in range(7)]
     assert one['metrics'] == pytest.approx(two['metrics'], rel=1e-6)
@@ -75,8 +76,8 @@ def test_one_process_told_to_stop_stops_both_and_they_resume(tree: Any, tmp_path
         default_hooks={'logger': {'type': 'MetricsLog', 'interval': 3}},
     )
     calm, stopped = tmp_path / 'calm', tmp_path / 'stopped'
-    finish(child.start_joined('train', config, calm, 2), calm)
-    processes = child.start_joined('train', config, stopped, 2)
+    finish(subprocesses.start_joined('train', config, calm, 2), calm)
+    processes = subprocesses.start_joined('train', config, stopped, 2)
     while not (stopped / 'metrics.jsonl').exists():
         assert processes[0].is_alive()
         time.sleep(0.01)
@@ -84,26 +85,26 @@ def test_one_process_told_to_stop_stops_both_and_they_resume(tree: Any, tmp_path
     os.kill(processes[1].pid, signal.SIGTERM)
     finish(processes, stopped, 143)
     assert 'SIGTERM at iteration' in (tmp_path / 'stopped.out0').read_text()
-    finish(child.start_joined('train', config, stopped, 2, resume=True), stopped)
+    finish(subprocesses.start_joined('train', config, stopped, 2, resume=True), stopped)
     contents = [torch.load(d / 'checkpoints/last.pth', weights_only=True) for d in (calm, stopped)]
-    assert child.first_difference(*contents) is None
-    assert child.lines(calm) == child.lines(stopped)
+    assert subprocesses.first_difference(*contents) is None
+    assert subprocesses.lines(calm) == subprocesses.lines(stopped)
     # One process cannot go on where two stopped.
-    single = child.start(config, stopped, resume=True)
+    single = subprocesses.start(config, stopped, resume=True)
     single.join()
     assert single.exitcode == 2
-    assert 'on 2 processes' in child.output(stopped)
+    assert 'on 2 processes' in subprocesses.output(stopped)
 
 
 def test_an_error_of_the_main_process_is_everyones(tree: Any, tmp_path: Path) -> None:
     config = tree(train_cfg={'max_iters': 1})
     (tmp_path / 'run').write_text('a file')
-    finish(child.start_joined('train', config, tmp_path / 'run', 2), tmp_path / 'run', 1)
+    finish(subprocesses.start_joined('train', config, tmp_path / 'run', 2), tmp_path / 'run', 1)
 
 
 @pytest.mark.slow
 def test_torchrun(tree: Any, tmp_path: Path) -> None:
-    command = ['-m', 'torch.distributed.run', '--nproc_per_node', '2', child.__file__]
+    command = ['-m', 'torch.distributed.run', '--nproc_per_node', '2', subprocesses.__file__]
     done = subprocess.run(
         [sys.executable, *command, json.dumps(tree()), str(tmp_path / 'run')],
         capture_output=True,

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import child
 import pytest
 import torch
+
+from tests.support import subprocesses
 
 
 def whole(tree: Any, mode: str, workers: int, slow: float = 0.0) -> dict[str, Any]:
@@ -55,15 +56,15 @@ def test_killed_and_resumed_equals_undisturbed(
     tree: Any, tmp_path: Path, mode: str, workers: int
 ) -> None:
     calm, killed = tmp_path / 'calm', tmp_path / 'killed'
-    undisturbed = child.start(whole(tree, mode, workers), calm)
+    undisturbed = subprocesses.start(whole(tree, mode, workers), calm)
     undisturbed.join()
-    assert undisturbed.exitcode == 0, child.output(calm)
+    assert undisturbed.exitcode == 0, subprocesses.output(calm)
 
     moments = random.Random(f'{mode}{workers}')
     slow = whole(tree, mode, workers, slow=0.003)
     deaths = 0
     for attempt in range(6):
-        process = child.start(slow, killed, resume=attempt > 0)
+        process = subprocesses.start(slow, killed, resume=attempt > 0)
         begun = time.monotonic()
         while process.is_alive() and not (killed / 'metrics.jsonl').exists():
             time.sleep(0.01)
@@ -72,14 +73,14 @@ def test_killed_and_resumed_equals_undisturbed(
             os.kill(process.pid, signal.SIGKILL)
             deaths += 1
         process.join()
-        assert process.exitcode in (0, -signal.SIGKILL), child.output(killed)
+        assert process.exitcode in (0, -signal.SIGKILL), subprocesses.output(killed)
         assert time.monotonic() - begun < 30
         if process.exitcode == 0:
             break
     if process.exitcode != 0:
-        process = child.start(slow, killed, resume=True)
+        process = subprocesses.start(slow, killed, resume=True)
         process.join()
-        assert process.exitcode == 0, child.output(killed)
+        assert process.exitcode == 0, subprocesses.output(killed)
     assert deaths >= 1
     # The two differ in `slow` alone, which their checkpoints' config says.
     for folder in (calm, killed):
@@ -88,5 +89,5 @@ def test_killed_and_resumed_equals_undisturbed(
             content = torch.load(path, weights_only=True)
             content['meta'].pop('config')
             torch.save(content, path)
-    child.assert_same_run(calm, killed)
+    subprocesses.assert_same_run(calm, killed)
     assert json.loads((killed / 'capsule.json').read_text())['status'] == 'finished'

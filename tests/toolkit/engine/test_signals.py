@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import child
 import pytest
 import torch
+
+from tests.support import subprocesses
 
 
 def started(tree: Any, folder: Path, **changes: Any) -> tuple[Any, dict[str, Any]]:
@@ -24,9 +25,9 @@ def started(tree: Any, folder: Path, **changes: Any) -> tuple[Any, dict[str, Any
         },
         **changes,
     )
-    process = child.start(config, folder)
-    while not (folder / 'metrics.jsonl').exists() or not child.lines(folder):
-        assert process.is_alive(), child.output(folder)
+    process = subprocesses.start(config, folder)
+    while not (folder / 'metrics.jsonl').exists() or not subprocesses.lines(folder):
+        assert process.is_alive(), subprocesses.output(folder)
         time.sleep(0.01)
     return process, config
 
@@ -43,7 +44,7 @@ def test_a_signal_saves_and_the_run_goes_on_as_if_nothing_had_been(
     for pid in [*children(process.pid), process.pid]:
         os.kill(pid, number)
     process.join(20)
-    printed = child.output(stopped)
+    printed = subprocesses.output(stopped)
     assert process.exitcode == status, printed
     assert f'{number.name}: stopping after this iteration; once more to quit now' in printed
     content = torch.load(stopped / 'checkpoints' / 'last.pth', weights_only=True)
@@ -53,19 +54,19 @@ def test_a_signal_saves_and_the_run_goes_on_as_if_nothing_had_been(
     assert f'--resume --work-dir {stopped}' in printed
     assert json.loads((stopped / 'capsule.json').read_text())['status'] == 'interrupted'
     for folder, resume in ((stopped, True), (calm, False)):
-        again = child.start(config, folder, resume=resume)
+        again = subprocesses.start(config, folder, resume=resume)
         again.join()
-        assert again.exitcode == 0, child.output(folder)
+        assert again.exitcode == 0, subprocesses.output(folder)
     contents = [torch.load(d / 'checkpoints/last.pth', weights_only=True) for d in (calm, stopped)]
-    assert child.first_difference(*contents) is None
-    assert child.lines(calm) == child.lines(stopped)
+    assert subprocesses.first_difference(*contents) is None
+    assert subprocesses.lines(calm) == subprocesses.lines(stopped)
 
 
 def test_a_second_signal_quits_at_once(tree: Any, tmp_path: Path) -> None:
     folder = tmp_path / 'run'
     # One iteration of four samples takes two seconds.
     config = tree(train_dataloader__dataset__slow=0.5)
-    process = child.start(config, folder)
+    process = subprocesses.start(config, folder)
     while not (folder / 'metrics.jsonl').exists():
         assert process.is_alive()
         time.sleep(0.01)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from toolkit.engine.evaluate import test as run_test
-from toolkit.engine.train import train
 from toolkit.errors import ToolkitError
 from toolkit.registry import SYSTEMS
+from toolkit.run.test import test as run_test
+from toolkit.run.train import train
 
 
 @pytest.fixture

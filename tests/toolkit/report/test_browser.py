@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from tests.browser import DESKTOP, PHONE, opened
-from tests.toolkit.study.folders import fail, finish, study_of, write_run
-from toolkit.report import html
+from tests.support.browser import DESKTOP, PHONE, opened
+from tests.support.study_folders import fail, finish, study_of, write_run
+from toolkit.report import page as report_page
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ def report(tmp_path_factory):
     second = study_of(folder / 'second', {'full': [0.1, 0.2], HOSTILE: [0.3, 0.5]}, study=HOSTILE)
     finish(second / 'runs/full-s0', {'score': 0.1}, seconds=30.0)
     write_run(folder / 'single')
-    html.write([first, second, folder / 'single'], folder / 'report.html')
+    report_page.write([first, second, folder / 'single'], folder / 'report.html')
     return folder / 'report.html'
 
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.toolkit.study import studies
+from tests.support import studies
 from toolkit.cli import main
 from toolkit.errors import ToolkitError
+from toolkit.study.execute import run_study
 from toolkit.study.folder import check_folder, prepare, write_plan
-from toolkit.study.job import Ended, Status, read_status
 from toolkit.study.launchers import Launcher
-from toolkit.study.place import Choice, place_runs
+from toolkit.study.launchers.job import Ended, Status, read_status
 from toolkit.study.plan import make_plan
-from toolkit.study.run import run_study
-from toolkit.study.studyfile import read_study
+from toolkit.study.reconcile import Choice, place_runs
+from toolkit.study.study_file import read_study
 
 
 class Pretender(Launcher):
@@ -150,7 +150,9 @@ def test_runs_that_differ_in_their_test_alone_are_one_job(here):
 
 def test_a_training_with_other_code_serves_no_new_test(here, monkeypatch):
     """One of the same code does; `trained` stands for a checkpoint and a capsule."""
-    monkeypatch.setattr('toolkit.study.place.trained', lambda folder: (folder / 'trained').exists())
+    monkeypatch.setattr(
+        'toolkit.study.reconcile.trained', lambda folder: (folder / 'trained').exists()
+    )
     one = {'variants': {'full': {}}, 'seeds': [0], 'data': {'short': {}}}
     two = {**one, 'data': {'short': {}, 'long': {'test_dataloader.dataset.length': 9}}}
     go(here, **one)
@@ -235,9 +237,9 @@ def test_folders_that_are_not_this_studys(here, capsys):
 
 
 def hold(folder):
-    from toolkit.engine import workdir
+    from toolkit.run import work_dir as work_dirs
 
-    with workdir.claimed(Path(folder), 'study'):
+    with work_dirs.claimed(Path(folder), 'study'):
         (Path(folder) / '.held').touch()
         multiprocessing.Event().wait(60)
 

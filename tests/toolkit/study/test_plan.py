@@ -8,16 +8,16 @@ import time
 import pytest
 import yaml
 
-from plugins.pansharpening.patches import Patches
-from tests.toolkit.study import studies
+from plugins.pansharpening.data.patches import Patches
+from tests.support import studies
 from toolkit.bench.cost import cost
 from toolkit.cli import main
 from toolkit.config import ConfigError, load
 from toolkit.config.check import checked
 from toolkit.config.diff import diff
-from toolkit.study import identity
+from toolkit.study import fingerprint
 from toolkit.study.plan import make_plan
-from toolkit.study.studyfile import read_study
+from toolkit.study.study_file import read_study
 
 SYNTHETIC = {'study': 's', 'base': 'ldpnet/ldpnet_2022_synthetic', 'variants': {'full': {}}}
 
@@ -256,8 +256,8 @@ def test_data_are_opened_once_and_other_data_are_seen(here, monkeypatch):
         opened.append(dataset)
         return open_(dataset)
 
-    open_ = identity._open
-    monkeypatch.setattr(identity, '_open', counted)
+    open_ = fingerprint._open
+    monkeypatch.setattr(fingerprint, '_open', counted)
     monkeypatch.setattr(Patches, 'release', lambda self: released.append(self))
     other = {'test_dataloader.dataset.scene.seed': 5}
     found = plan(

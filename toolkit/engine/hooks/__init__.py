@@ -7,8 +7,8 @@ from collections.abc import Callable
 from mmengine.hooks import Hook
 
 from toolkit.engine.hooks.checkpoint import Checkpoint
+from toolkit.engine.hooks.images import Pictures
 from toolkit.engine.hooks.metrics_log import MetricsLog
-from toolkit.engine.hooks.pictures import Pictures
 from toolkit.engine.hooks.progress import Progress
 
 # What a run has when its config names no default hooks.

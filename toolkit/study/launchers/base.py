@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from toolkit.study.job import Ended, Job
+from toolkit.study.launchers.job import Ended, Job
 
 
 class Launcher(ABC):
-    """Runs jobs somewhere, so many at a time, each by `toolkit.study.supervise.supervise`.
+    """Runs jobs somewhere, so many at a time, each by
+    `toolkit.study.launchers.supervisor.supervise`.
 
     Args:
         jobs: at a time; None for as many as there is room for.

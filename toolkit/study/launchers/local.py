@@ -7,9 +7,9 @@ import queue
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from toolkit.study.job import Ended, Job
 from toolkit.study.launchers.base import Launcher
-from toolkit.study.supervise import supervise
+from toolkit.study.launchers.job import Ended, Job
+from toolkit.study.launchers.supervisor import supervise
 
 
 class LocalLauncher(Launcher):

@@ -10,7 +10,7 @@ from typing import Any
 
 import toolkit
 from toolkit.errors import ToolkitError
-from toolkit.study.job import Ended, Job
+from toolkit.study.launchers.job import Ended, Job
 from toolkit.study.launchers.remote import RemoteLauncher, environment, remote
 
 CONNECT_SECONDS = 5.0

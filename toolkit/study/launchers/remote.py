@@ -9,9 +9,9 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from toolkit.study.job import Ended, Job
 from toolkit.study.launchers.base import Launcher
-from toolkit.study.supervise import supervise
+from toolkit.study.launchers.job import Ended, Job
+from toolkit.study.launchers.supervisor import supervise
 
 # In the study's folder while its runs are asked to stop: 1 to save and end, 2 to end at once.
 STOP = '.stop'
@@ -47,11 +47,11 @@ class RemoteLauncher(Launcher):
 
     def _end_what_is_left(self, jobs: Sequence[Job]) -> None:
         """Stop runs that a study which was killed has left running elsewhere; they save first."""
-        from toolkit.engine import workdir
+        from toolkit.run import work_dir as work_dirs
 
         deadline = time.monotonic() + LEFT_SECONDS
         folders = [Path(job.trained_in) for job in jobs if job.trained_in is not None]
-        while any(workdir.is_busy(folder) for folder in folders) and time.monotonic() < deadline:
+        while any(work_dirs.is_busy(folder) for folder in folders) and time.monotonic() < deadline:
             self.stop()
             time.sleep(1)
 

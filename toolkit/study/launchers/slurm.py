@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.errors import ToolkitError
-from toolkit.study.job import Ended, Job
+from toolkit.study.launchers.job import Ended, Job
 from toolkit.study.launchers.remote import RemoteLauncher, environment, remote
 
 # What submitit keeps of its jobs: scripts and output, in the study's folder.

@@ -1,0 +1,1 @@
+"""Commands of classification: audit, folds, comparison and benchmark."""

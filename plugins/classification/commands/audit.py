@@ -1,0 +1,159 @@
+"""`toolkit audit`: what is wrong with a set of images, before anything is trained on it."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from plugins.classification.audit.annotations import damaged
+from plugins.classification.audit.findings import Audit, examine
+from plugins.classification.audit.html_page import write_page
+from plugins.classification.audit.scan import scan
+from plugins.classification.audit.sources import Source, open_source
+from plugins.classification.audit.tables import Sheet, plain, sheets
+from plugins.classification.commands.manifest_options import (
+    add_manifest_options,
+    named_columns,
+    named_tasks,
+)
+from plugins.classification.data.split_file import read_split
+from toolkit.errors import ToolkitError, did_you_mean
+from toolkit.io import atomic_write
+from toolkit.registry import VERBS
+from toolkit.registry.command import Verb
+
+SHOWN = 12  # rows of a list of images on the terminal
+
+
+@VERBS.register(name='audit')
+class AuditVerb(Verb):
+    """Look through labelled images for duplicates, label conflicts, leaks and damaged files.
+
+    MANIFEST is a table of images or a MedMNIST archive. Nothing is changed. Images are duplicates
+    where their files or their pixels are equal, and nearly the same where small copies of them
+    correlate by more than --threshold, or by more than .9 and their details by more than --detail.
+    """
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        add = parser.add_argument
+        add('manifest', metavar='MANIFEST', help='CSV, Parquet or MedMNIST .npz file')
+        add_manifest_options(parser)
+        split = parser.add_mutually_exclusive_group()
+        split.add_argument('--split', metavar='FILE', help='splits that `toolkit folds` saved')
+        split.add_argument('--split-column', metavar='NAME', help='column that names the part')
+        add('--fold', type=int, default=0, metavar='N', help='of --split, from 0 (default: 0)')
+        add('--threshold', type=float, default=0.98, metavar='R', help='default: %(default)s')
+        add('--detail', type=float, default=0.65, metavar='R', help='default: %(default)s')
+        add('--annotations', type=Path, metavar='FOLDER', help='of XML and JSON files to look at')
+        add('--json', type=Path, metavar='FILE', help='write everything that was found')
+        add('--html', type=Path, metavar='FILE', help='write a page, duplicates side by side')
+        add(
+            '--groups',
+            type=Path,
+            metavar='FILE',
+            help='write a CSV with id and group of each image: patients, joined where images are '
+            'nearly the same; as the patient column of a manifest it keeps them together',
+        )
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        for name in ('threshold', 'detail'):
+            if not 0 < getattr(arguments, name) <= 1:
+                raise ToolkitError(
+                    f'--{name} is a correlation above 0 and up to 1, found '
+                    f'{getattr(arguments, name):g}'
+                )
+        if arguments.fold < 0:
+            raise ToolkitError(f'--fold must be 0 or more, found {arguments.fold}')
+        for path in (arguments.json, arguments.html, arguments.groups):
+            if path and path.is_dir():
+                raise ToolkitError(f'cannot write {path}: it is a folder; name the file')
+        annotations, annotated = (
+            damaged(arguments.annotations) if arguments.annotations else ({}, 0)
+        )
+        source = open_source(
+            arguments.manifest,
+            named_columns(arguments.columns),
+            named_tasks(arguments.task),
+            arguments.outside,
+        )
+        split, part_of = _split(source, arguments)
+        audit = examine(
+            source.name,
+            source.records,
+            scan(source),
+            source.tasks,
+            arguments.threshold,
+            arguments.detail,
+            part_of=part_of,
+            split=split,
+            annotations=annotations,
+            annotated=annotated,
+        )
+        _print(audit)
+        if arguments.json:
+            text = json.dumps(plain(audit), indent=1, ensure_ascii=False)
+            atomic_write.write(arguments.json, f'{text}\n')
+        if arguments.groups:
+            atomic_write.write(arguments.groups, _groups(audit))
+        if arguments.html:
+            write_page(audit, source.read, arguments.html)
+        for path in (arguments.json, arguments.groups, arguments.html):
+            if path:
+                print(f'wrote {path}')
+        return 0
+
+
+def _split(source: Source, arguments: argparse.Namespace) -> tuple[str, dict[int, str]]:
+    """What the split is called, and the part of each image that is in it."""
+    if arguments.split:
+        by_id = read_split(arguments.split, source.records, arguments.fold)
+        name = f'{Path(arguments.split).name}, fold {arguments.fold}'
+        return name, {i: by_id[r.id] for i, r in enumerate(source.records) if r.id in by_id}
+    column = arguments.split_column or source.split_column
+    if not column:
+        return '', {}
+    known = {name for record in source.records for name in record.attributes}
+    if column not in known:
+        raise ToolkitError(
+            f'--split-column: {source.name} has no column {column!r}{did_you_mean(column, known)}; '
+            f'it has: {", ".join(sorted(known))}'
+        )
+    values = {i: record.attributes.get(column, '') for i, record in enumerate(source.records)}
+    return column, {i: value for i, value in values.items() if value}
+
+
+def _groups(audit: Audit) -> str:
+    held = io.StringIO()
+    writer = csv.writer(held, lineterminator='\n')
+    writer.writerow(('id', 'group'))
+    writer.writerows(zip((record.id for record in audit.records), audit.groups()))
+    return held.getvalue()
+
+
+def _print(audit: Audit) -> None:
+    console = Console()
+    for sheet in sheets(audit):
+        shown = SHOWN if sheet.listing else len(sheet.rows)
+        console.print(_table(sheet, shown))
+        if len(sheet.rows) > shown:
+            print(f'{len(sheet.rows) - shown} more are in --json and --html')
+        if sheet.note:
+            print(sheet.note)
+        print()
+
+
+def _table(sheet: Sheet, shown: int) -> Table:
+    table = Table(title=sheet.title, title_justify='left', title_style='bold')
+    for place, column in enumerate(sheet.columns):
+        number = all(isinstance(row[place], int) for row in sheet.rows)
+        table.add_column(column, justify='right' if number else 'left', overflow='fold')
+    for row in sheet.rows[:shown]:
+        table.add_row(*(str(cell) for cell in row))
+    return table

@@ -1,0 +1,125 @@
+"""`toolkit compare`: whether one tested run is better than another on the same items."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from plugins.classification.metrics.clinical_metrics import Level
+from plugins.classification.metrics.functional.bootstrap import RESAMPLES
+from plugins.classification.metrics.functional.patients import Aggregation
+from plugins.classification.reporting.comparison import compare, read
+from toolkit.errors import ToolkitError
+from toolkit.io import atomic_write
+from toolkit.registry import VERBS
+from toolkit.registry.command import Verb
+
+
+@VERBS.register(name='compare')
+class Compare(Verb):
+    """Compare two tested runs of a classifier on the same items.
+
+    Each value's difference has a 95 % interval and a p by a paired bootstrap over patients, an AUC
+    has DeLong's too. Several runs of a side (seeds) are averaged. p is not corrected for the number
+    of values that are looked at, nor does it say what other seeds would give: that is a study's.
+    """
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        add = parser.add_argument
+        add(
+            'runs',
+            nargs='+',
+            type=Path,
+            metavar='RUN',
+            help='RUN_A RUN_B; with --against all of A',
+        )
+        add('--against', nargs='+', type=Path, metavar='RUN', help='the runs of B')
+        add('--task', metavar='T', help='whose predictions; needed where there are several')
+        add('--value', action='append', metavar='NAME', help='only this one; may be repeated')
+        add('--level', choices=get_args(Level), default='image', help='what counts as an item')
+        add(
+            '--aggregate',
+            choices=get_args(Aggregation),
+            default='mean',
+            help="how a patient's images are joined",
+        )
+        add('--resamples', type=int, default=RESAMPLES, metavar='N')
+        add('--seed', type=int, default=0, metavar='N', help='of the resampling')
+        add('--json', type=Path, metavar='FILE', help='write the comparison here too')
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        a, b = arguments.runs, arguments.against
+        if b is None:
+            if len(a) != 2:
+                raise ToolkitError(
+                    f'expected RUN_A RUN_B, found {len(a)} folders; several of a side are '
+                    'RUN_A1 RUN_A2 --against RUN_B1 RUN_B2'
+                )
+            a, b = a[:1], a[1:]
+        if arguments.resamples < 100:
+            raise ToolkitError(f'--resamples must be at least 100, found {arguments.resamples}')
+        task = arguments.task
+        sides = [[read(folder, task) for folder in side] for side in (a, b)]
+        found = compare(
+            *sides,
+            chosen=arguments.value,
+            level=arguments.level,
+            aggregate=arguments.aggregate,
+            resamples=arguments.resamples,
+            seed=arguments.seed,
+        )
+        if arguments.json is not None:
+            atomic_write.write(arguments.json, json.dumps(found, indent=1, allow_nan=False) + '\n')
+        print(text(found))
+        return 0
+
+
+def text(found: Mapping[str, Any]) -> str:
+    """A comparison as aligned text."""
+    of = f'{found["patients"]} patients'
+    if found['level'] == 'image':
+        of = f'{found["items"]} images of {of}'
+    lines = []
+    for side in ('a', 'b'):
+        runs = found[side]
+        mean = f' (mean of {len(runs)} runs)' if len(runs) > 1 else ''
+        lines.append(f'{side.upper()}: {", ".join(runs)}{mean}')
+    lines.append(f'task {found["task"]}, {of}; differences are A less B')
+    cells = [['value', 'better', 'A', 'B', 'difference', '95 % interval', 'p', "p of DeLong's"]]
+    for name, value in found['values'].items():
+        low, high = value['low'], value['high']
+        cells.append(
+            [
+                name,
+                value['better'],
+                _shown(value['a']),
+                _shown(value['b']),
+                _shown(value['difference'], '+.4f'),
+                '-' if low is None else f'[{low:+.4f}, {high:+.4f}]',
+                _shown(value['p'], '.3g'),
+                _shown((value['delong'] or {}).get('p'), '.3g') if 'delong' in value else '',
+            ]
+        )
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines += [
+        '  '.join(
+            c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in cells
+    ]
+    for name, value in found['values'].items():
+        if value.get('why'):
+            lines.append(f'{name} is not defined: {value["why"]}')
+    lines.append(
+        f'interval and p: paired bootstrap by patient, {found["resamples"]} resamples; p is not '
+        'corrected for the number of values. Research use only.'
+    )
+    return '\n'.join(lines)
+
+
+def _shown(value: float | None, form: str = '.4f') -> str:
+    return '-' if value is None else format(value, form)

@@ -1,0 +1,1 @@
+"""Datasets of classification: images, manifests, DICOM, splits, samplers, cached features."""

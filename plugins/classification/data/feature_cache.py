@@ -1,0 +1,278 @@
+"""Features of frozen branches, computed once per image and view and kept on disk.
+
+A frozen backbone gives the same features for the same pixels in every epoch, seed, fold and variant
+of a study. They are kept in one file per branch and way of making images, a row for each image of
+the whole data set and each of its views, so that all of those share them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from plugins.classification.interfaces import LabelledImages
+from toolkit.engine import distributed
+from toolkit.errors import RunError, ToolkitError
+from toolkit.io import atomic_write
+
+VARIABLE = 'TOOLKIT_CACHE'
+# Images that go through a branch together, always the same ones: rounding may differ between
+# batches, and what a file holds is not to depend on which run asked first.
+BLOCK = 32
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Where features of frozen branches are kept, and how precisely.
+
+    Args:
+        folder: None for $TOOLKIT_CACHE, or .cache/ablakit in the home folder.
+        dtype: float16 halves the space and rounds to about three digits.
+    """
+
+    folder: str | None = None
+    dtype: Literal['float32', 'float16'] = 'float32'
+
+    def path(self) -> Path:
+        """The folder that holds the features."""
+        chosen = self.folder or os.environ.get(VARIABLE)
+        root = Path(chosen).expanduser() if chosen else Path.home() / '.cache' / 'ablakit'
+        return root / 'features'
+
+
+class BranchFeatures:
+    """The file of one branch: (views, images of the pool, *shape of the features).
+
+    Args:
+        folder: of this branch and way of making images.
+        views: V.
+        images: how many the pool has.
+        shape: of an image's features.
+        dtype: of the file.
+    Raises:
+        RunError: the folder cannot be written, or holds something else.
+    """
+
+    def __init__(
+        self, folder: Path, views: int, images: int, shape: tuple[int, ...], dtype: str
+    ) -> None:
+        self.folder = folder
+        self.shape = (views, images, *shape)
+        self._dtype = np.dtype(dtype)
+        self._blocks = -(-images // BLOCK)
+        about = {'shape': list(self.shape), 'dtype': dtype, 'block': BLOCK}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with self.locked():
+                self._begin(about)
+        except OSError as error:
+            raise RunError(
+                f'cannot keep features in {folder}: {error.strerror}; set model.cache.folder or '
+                f'{VARIABLE} to a folder that can be written, or model.cache to null'
+            ) from error
+
+    def _begin(self, about: dict[str, Any]) -> None:
+        note = self.folder / 'about.json'
+        known = None
+        with contextlib.suppress(OSError, ValueError):
+            known = json.loads(note.read_text(encoding='utf-8'))
+        done = (self.shape[0], self._blocks)
+        if known != about:
+            for name, shape in (('done.bin', done), ('features.bin', self.shape)):
+                size = math.prod(shape) * (1 if name == 'done.bin' else self._dtype.itemsize)
+                with open(self.folder / name, 'wb') as file:
+                    file.truncate(size)  # takes no room before something is written
+            atomic_write.write(note, json.dumps(about))
+        self.values = np.memmap(self.folder / 'features.bin', self._dtype, 'r', shape=self.shape)
+        self.done = np.memmap(self.folder / 'done.bin', np.uint8, 'r', shape=done)
+
+    @contextlib.contextmanager
+    def locked(self, say: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Be the only process that writes into the folder inside."""
+        with open(self.folder / '.lock', 'w') as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if say is not None:
+                    say(f'waiting for another run that writes features into {self.folder}')
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def missing(self, positions: set[int], views: range) -> list[tuple[int, int]]:
+        """(view, block) of what these images still need."""
+        blocks = sorted({position // BLOCK for position in positions})
+        return [(view, block) for view in views for block in blocks if not self.done[view, block]]
+
+    def put(self, view: int, block: int, features: Tensor) -> None:
+        """Keep a block's features.
+
+        Raises:
+            OSError: they cannot be written. (A full disk would kill who writes to a mapped file.)
+            RunError: they do not fit into the file's type.
+        """
+        with np.errstate(over='ignore'):
+            values = features.float().cpu().numpy().astype(self._dtype)
+        if not np.isfinite(values).all():
+            raise RunError(
+                f'the features of block {block} are not finite as {self._dtype}: set '
+                'model.cache.dtype to float32, or look at the images'
+            )
+        row = math.prod(self.shape[2:]) * self._dtype.itemsize
+        place = (view * self.shape[1] + block * BLOCK) * row
+        _write_at(self.folder / 'features.bin', place, values.tobytes())
+        _write_at(self.folder / 'done.bin', view * self._blocks + block, b'\x01')
+
+    def get(self, position: int, view: int) -> Tensor:
+        """The features of an image, float32."""
+        return torch.from_numpy(self.values[view, position].astype(np.float32))
+
+
+class KeptFeatures:
+    """What a dataset gives instead of images: the features of branches by name.
+
+    Args:
+        branches: by name.
+        complete: every branch of the system is among them, so that no image is needed.
+    """
+
+    def __init__(self, branches: Mapping[str, BranchFeatures], complete: bool) -> None:
+        self.branches = dict(branches)
+        self.complete = complete
+
+    def __call__(self, position: int, view: int) -> dict[str, Tensor]:
+        """Features by branch of the image at a position of the pool."""
+        return {name: kept.get(position, view) for name, kept in self.branches.items()}
+
+
+def _write_at(path: Path, place: int, content: bytes) -> None:
+    with open(path, 'r+b') as file:
+        file.seek(place)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def keep(
+    branches: nn.ModuleDict,
+    dataset: LabelledImages,
+    cache: FeatureCache,
+    *,
+    role: str,
+    device: torch.device,
+    context: Callable[[], AbstractContextManager[Any]],
+    say: Callable[[str], None],
+) -> None:
+    """Let a dataset give features of the frozen branches; compute those that are not kept yet.
+
+    Args:
+        branches: of the system, on the device; those with `frozen` true are kept.
+        dataset: whose `features` is set.
+        cache: where to.
+        role: 'train', 'val' or 'test', for messages.
+        device: where the branches are.
+        context: made around each computation.
+        say: told how much there is to compute.
+    Raises:
+        ToolkitError: no branch is frozen, or the images have views without number.
+        RunError: features cannot be written.
+    """
+    frozen = {name: branch for name, branch in branches.items() if getattr(branch, 'frozen', False)}
+    if not frozen:
+        raise ToolkitError(
+            'model.cache keeps the features of frozen branches, and none is frozen: freeze one '
+            '(model.branches.NAME.trained=none), or set model.cache to null'
+        )
+    if dataset.views is None:
+        raise ToolkitError(
+            f'{role}_dataloader.dataset draws a new view of an image each time, and features are '
+            f'kept of a known number of them: set {role}_dataloader.dataset.views to such as 8, or '
+            'model.cache to null'
+        )
+    kept = {}
+    for name, branch in frozen.items():
+        kept[name] = _store(branch, dataset, cache, context, device)
+        _fill(kept[name], branch, name, dataset, role, device, context, say)
+    dataset.features = KeptFeatures(kept, complete=len(kept) == len(branches))
+
+
+def _store(
+    branch: Any,
+    dataset: LabelledImages,
+    cache: FeatureCache,
+    context: Callable[[], AbstractContextManager[Any]],
+    device: torch.device,
+) -> BranchFeatures:
+    with context():
+        autocast = torch.is_autocast_enabled(device.type)
+        precision = str(torch.get_autocast_dtype(device.type)) if autocast else 'float32'
+    view = (dataset.view_key(), dataset.views, dataset.channels, dataset.size)
+    told = repr((branch.cache_key(), view, cache.dtype, precision, device.type))
+    folder = cache.path() / hashlib.sha256(told.encode()).hexdigest()[:24]
+    image = torch.zeros(1, dataset.channels, dataset.size, dataset.size, device=device)
+    with torch.no_grad(), context():
+        shape = tuple(branch(image).shape[1:])
+    views, images = dataset.views or 1, len(dataset.pool)
+    return BranchFeatures(folder, views, images, shape, cache.dtype)
+
+
+def _fill(
+    kept: BranchFeatures,
+    branch: nn.Module,
+    name: str,
+    dataset: LabelledImages,
+    role: str,
+    device: torch.device,
+    context: Callable[[], AbstractContextManager[Any]],
+    say: Callable[[str], None],
+) -> None:
+    positions, views = set(dataset.positions), range(dataset.views or 1)
+    lock = kept.locked(say) if distributed.is_main() else contextlib.nullcontext()
+    with lock:
+        missing = distributed.broadcast(kept.missing(positions, views))
+        if missing:
+            count = (
+                f'{len(missing) * BLOCK:,} images'
+                if len(views) == 1
+                else (f'{len(missing) * BLOCK:,} views of images')
+            )
+            say(f'computing features of {name} for {role}: at most {count}, kept in {kept.folder}')
+        own = missing[distributed.rank() :: distributed.world_size()]
+        _compute(kept, own, branch, dataset, device, context)
+        distributed.gather(None)
+        # A process of another machine does not see what this one wrote, unless they share a disk.
+        _compute(kept, kept.missing(positions, views), branch, dataset, device, context)
+
+
+def _compute(
+    kept: BranchFeatures,
+    blocks: list[tuple[int, int]],
+    branch: nn.Module,
+    dataset: LabelledImages,
+    device: torch.device,
+    context: Callable[[], AbstractContextManager[Any]],
+) -> None:
+    images = len(dataset.pool)
+    for view, block in blocks:
+        positions = range(block * BLOCK, min((block + 1) * BLOCK, images))
+        batch = torch.stack([dataset.pool_image(p, view) for p in positions])
+        with torch.no_grad(), context():
+            features = branch(batch.to(device))
+        try:
+            kept.put(view, block, features)
+        except OSError as error:
+            raise RunError(
+                f'cannot keep features in {kept.folder}: {error.strerror}; set model.cache to null'
+            ) from error

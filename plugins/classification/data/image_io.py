@@ -1,0 +1,232 @@
+"""Reading images of any common kind as float32 in [0, 1]."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from plugins.classification.data import dicom
+from plugins.classification.image_record import Box
+from toolkit.errors import DataError, MissingDataError, ToolkitError
+
+# Names of files that a folder is searched for.
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp', '.webp', '.npy', '.dcm')
+
+# What luminance is of red, green and blue: ITU-R BT.601, as in Pillow's own conversion.
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+
+def read_image(path: str | Path, frame: int = 0) -> np.ndarray:
+    """One image, upright as its EXIF tag says.
+
+    PNG, JPEG, TIFF, BMP, WebP and what else Pillow reads; `.npy` of (H, W) or (H, W, 1 | 3 | 4);
+    DICOM with the extra `dicom`. Grey of 1, 8 and 16 bits, RGB, RGBA, palettes and CMYK; what is
+    transparent is black.
+
+    Args:
+        path: of the file.
+        frame: of a file with several, from 0.
+    Returns:
+        (H, W) or (H, W, 3) float32 in [0, 1].
+    Raises:
+        DataError: it is missing, empty, cut, no image, or of a kind whose range is not known; the
+            message names the file.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    with _reading(path):
+        if kind == 'dicom':
+            return dicom.read(path, frame)
+        if kind == 'npy':
+            return _array(np.load(path, allow_pickle=False), path, frame)
+        with _opened(path, frame) as image:
+            # Of 8 bits, Pillow itself turns over a TIFF in which 0 is white.
+            inverted = image.mode.startswith('I;16') and _photometric(image) == 0
+            pixels = _pixels(ImageOps.exif_transpose(image), path)
+            return 1 - pixels if inverted else pixels
+
+
+def image_size(path: str | Path, frame: int = 0) -> tuple[int, int]:
+    """Height and width of an image as `read_image` gives it, found without decoding it.
+
+    Raises:
+        DataError: as of `read_image`, as far as the header tells.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    with _reading(path):
+        if kind == 'dicom':
+            return dicom.size(path, frame)
+        if kind == 'npy':
+            values = np.load(path, mmap_mode='r', allow_pickle=False)
+            return _array(values, path, frame, check=False).shape[:2]
+        with _opened(path, frame) as image:
+            width, height = image.size
+            # The class's own: that of PNG decodes the image. Orientations 5 to 8 lie on their side.
+            turned = Image.Image.getexif(image).get(0x0112, 1) >= 5
+            return (width, height) if turned else (height, width)
+
+
+def picture_region(path: str | Path) -> Box | None:
+    """Of DICOM, the largest region that an ultrasound scanner has marked as picture, (x0, y0, x1,
+    y1) in pixels; None where none is marked, and for other kinds of files.
+
+    Raises:
+        DataError: as of `image_size`.
+    """
+    path = Path(path)
+    if _kind(path) != 'dicom':
+        return None
+    with _reading(path):
+        return dicom.region(path)
+
+
+def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """An image with as many channels as a network wants.
+
+    Args:
+        image: (H, W) or (H, W, 3).
+        channels: 1, by luminance, or 3.
+    Returns:
+        (channels, H, W), contiguous only where nothing had to be repeated.
+    Raises:
+        ValueError: another number of channels.
+    """
+    if channels not in (1, 3):
+        raise ValueError(f'channels must be 1 or 3, found {channels}')
+    if image.ndim == 2:
+        return np.broadcast_to(image, (channels, *image.shape))
+    if channels == 3:
+        return np.ascontiguousarray(image.transpose(2, 0, 1))
+    return (image @ LUMA)[None]
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM, by its mark or its name."""
+    return _kind(path) == 'dicom'
+
+
+def _kind(path: Path) -> str:
+    """What reads a file: 'dicom', 'npy' or 'pillow'."""
+    try:
+        if not path.is_file():
+            raise MissingDataError(f'no file {path}')
+        with path.open('rb') as file:
+            start = file.read(132)
+    except OSError as error:
+        raise DataError(f'{path} cannot be read: {error.strerror}') from error
+    if not start:
+        raise DataError(f'{path} is empty (0 bytes); copy it again or leave it out')
+    if start[128:] == b'DICM' or path.suffix.lower() in ('.dcm', '.dicom'):
+        return 'dicom'
+    return 'npy' if start.startswith(b'\x93NUMPY') or path.suffix == '.npy' else 'pillow'
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Name the file in what goes wrong inside."""
+    try:
+        yield
+    except ToolkitError:
+        raise
+    except UnidentifiedImageError as error:
+        raise DataError(
+            f'{path} is no image that can be read, or is cut; expected PNG, JPEG, TIFF, BMP, WebP, '
+            '.npy or DICOM'
+        ) from error
+    except (Image.DecompressionBombError, MemoryError) as error:
+        raise DataError(f'{path} is too large to be read: {error}') from error
+    except Exception as error:  # decoders raise whatever they stumble over in a damaged file
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f'{path} cannot be read: {cause}; it may be cut: copy it again or leave it out'
+        ) from error
+
+
+# -- Pillow --------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _opened(path: Path, frame: int) -> Iterator[Image.Image]:
+    with Image.open(path) as image:
+        frames = getattr(image, 'n_frames', 1)
+        if not 0 <= frame < frames:
+            raise no_frame(path, frame, frames)
+        if frame:
+            image.seek(frame)
+        yield image
+
+
+def _photometric(image: Image.Image) -> int | None:
+    """TIFF's tag that is 0 where 0 is white."""
+    return getattr(image, 'tag_v2', {}).get(262)
+
+
+def _pixels(image: Image.Image, path: Path) -> np.ndarray:
+    mode = image.mode
+    if mode in ('1', 'L') and 'transparency' not in image.info:
+        return np.asarray(image, dtype=np.float32) / np.float32(255 if mode == 'L' else 1)
+    if mode.startswith('I;16'):
+        return np.asarray(image).astype(np.float32) / np.float32(65535)
+    if mode in ('I', 'F'):
+        return _unit(np.asarray(image), path)
+    if 'transparency' in image.info or mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La'):
+        return _on_black(np.asarray(image.convert('RGBA'), dtype=np.float32) / np.float32(255))
+    return np.asarray(image.convert('RGB'), dtype=np.float32) / np.float32(255)
+
+
+def _on_black(colour: np.ndarray) -> np.ndarray:
+    """(H, W, 4) -> (H, W, 3)."""
+    return colour[..., :3] * colour[..., 3:]
+
+
+# -- arrays --------------------------------------------------------------------------------------
+
+
+def _array(values: np.ndarray, path: Path, frame: int, check: bool = True) -> np.ndarray:
+    colour = values.ndim == 3 and values.shape[2] in (1, 3, 4)
+    if not (values.ndim == 2 or colour) or 0 in values.shape:
+        shape = ' x '.join(map(str, values.shape))
+        raise DataError(f'{path}: found an array {shape}, expected H x W or H x W x 1, 3 or 4')
+    if frame:
+        raise no_frame(path, frame, 1)
+    pixels = _unit(values, path) if check else values
+    if colour and pixels.shape[2] == 4:
+        return _on_black(pixels)
+    return pixels[..., 0] if colour and pixels.shape[2] == 1 else pixels
+
+
+def _unit(values: np.ndarray, path: Path) -> np.ndarray:
+    """Numbers as float32 in [0, 1], by what their type can hold."""
+    kind = values.dtype
+    if kind.kind == 'b':
+        return values.astype(np.float32)
+    if kind in (np.uint8, np.uint16):
+        return values.astype(np.float32) / np.float32(np.iinfo(kind).max)
+    if kind.kind not in 'fiu':
+        raise DataError(f'{path}: found values of type {kind}, expected numbers')
+    low, high = float(values.min()), float(values.max())
+    if kind.kind == 'f':
+        if not 0 <= low <= high <= 1:  # NaN fails it too
+            raise DataError(
+                f'{path}: found values from {low:g} to {high:g}; expected [0, 1] for {kind}, so '
+                'scale them or save them as 8 or 16 bits'
+            )
+        return values.astype(np.float32)
+    if not 0 <= low <= high <= 65535:
+        raise DataError(
+            f'{path}: found {kind} values from {low:g} to {high:g}, whose full scale is not known; '
+            'save them as 8 or 16 bits without sign'
+        )
+    # Pillow gives 16 bits so in some formats.
+    return values.astype(np.float32) / np.float32(65535)
+
+
+def no_frame(path: Path, frame: int, frames: Any) -> DataError:
+    """What to raise for a frame that is not there."""
+    return DataError(f'{path} has no frame {frame}; it has {frames}, counted from 0')

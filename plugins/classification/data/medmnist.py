@@ -1,0 +1,135 @@
+"""MedMNIST's archives of small images with their official split."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plugins.classification.data.image_dataset import ImageSet
+from plugins.classification.data.split import PARTS, SplitSpec
+from plugins.classification.image_record import Box, Record
+from plugins.classification.tasks import Task
+from toolkit.errors import DataError, ToolkitError
+from toolkit.io.data_paths import data_path
+from toolkit.registry import DATASETS
+
+
+@DATASETS.register
+class MedMNIST(ImageSet):
+    """The images of a two-dimensional MedMNIST file (`breastmnist.npz`, `breastmnist_128.npz`).
+
+    Args:
+        file: absolute, or below $TOOLKIT_DATA, or from here.
+        tasks: a task for each column of the labels, which are (n,) or (n, tasks); classes in the
+            order of their numbers. Of BreastMNIST, 0 is malignant and 1 is normal or benign.
+        split: how the images are split; the file's own, official split where it is left out.
+        **options: see `ImageSet`.
+    Raises:
+        ToolkitError: no such file, images of three dimensions, other numbers of classes or tasks.
+        ValueError: arguments out of range.
+
+    Source: Yang et al., Scientific Data 10:41, 2023.
+    """
+
+    def __init__(
+        self, file: str, tasks: dict[str, Task], split: SplitSpec | None = None, **options: Any
+    ) -> None:
+        official = SplitSpec(by='column', column='part', val=0)
+        super().__init__(tasks, split=split or official, **options)
+        self.path = data_path(file)
+        arrays = read_arrays(self.path)
+        self._images = _joined(arrays)
+        records: list[Record] = []
+        for part in PARTS:
+            records += _records(self.path, part, arrays[f'{part}_labels'], tasks)
+        self.use(records)
+
+    @functools.cached_property
+    def _images(self) -> np.ndarray:
+        return _joined(read_arrays(self.path))
+
+    def release(self) -> None:
+        super().release()
+        self.__dict__.pop('_images', None)
+
+    def read(self, position: int) -> tuple[np.ndarray, tuple[Box, ...]]:
+        return self._images[position].astype(np.float32) / np.float32(255), ()
+
+    def look(self, position: int) -> None:
+        """They are all in memory."""
+
+    def contents(self, position: int) -> str:
+        return hashlib.sha256(self._images[position].tobytes()).hexdigest()[:16]
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """`PART_images` (n, H, W) or (n, H, W, 3), uint8, and `PART_labels` (n, tasks), int64.
+
+    Raises:
+        DataError: the file is no such archive.
+    """
+    names = [f'{part}_{what}' for part in PARTS for what in ('images', 'labels')]
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f'{path} is no .npz')
+        with archive:
+            lacking = [name for name in names if name not in archive]
+            if lacking:
+                raise DataError(
+                    f'{path} has no {lacking[0]}; found {", ".join(archive)}, expected '
+                    f'{", ".join(names)}'
+                )
+            arrays = {name: archive[name] for name in names}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f'{path} cannot be read: {error}; it may be cut or no .npz') from error
+    for part in PARTS:
+        images, labels = arrays[f'{part}_images'], arrays[f'{part}_labels']
+        if images.dtype != np.uint8 or not (
+            images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3)
+        ):
+            raise DataError(
+                f'{path}: {part}_images are {images.dtype} {images.shape}; expected uint8 of '
+                '(n, H, W) or (n, H, W, 3)'
+            )
+        if len(labels) != len(images) or labels.ndim > 2 or labels.dtype.kind not in 'iub':
+            raise DataError(
+                f'{path}: {part}_labels are {labels.dtype} {labels.shape}; expected whole numbers, '
+                f'({len(images)},) or ({len(images)}, tasks)'
+            )
+        arrays[f'{part}_labels'] = labels.reshape(len(images), -1).astype(np.int64)
+    return arrays
+
+
+def _joined(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.concatenate([arrays[f'{part}_images'] for part in PARTS])
+
+
+def _records(path: Path, part: str, labels: np.ndarray, tasks: Mapping[str, Task]) -> list[Record]:
+    if labels.shape[1] != len(tasks):
+        raise ToolkitError(
+            f'{path} has labels for {labels.shape[1]} tasks, and {len(tasks)} are named: '
+            f'{", ".join(tasks)}'
+        )
+    for column, (name, task) in zip(labels.T, tasks.items()):
+        classes = len(task.classes)
+        if column.size and not 0 <= column.min() <= column.max() < classes:
+            raise DataError(
+                f'{path}: {part}_labels of {name} are from {column.min()} to {column.max()}, but '
+                f'its {classes} classes are numbered from 0: {", ".join(task.classes)}'
+            )
+    return [
+        Record(
+            id=f'{part}-{number}',
+            patient=f'{part}-{number}',
+            labels={name: tasks[name].classes[row[i]] for i, name in enumerate(tasks)},
+            attributes={'part': part},
+        )
+        for number, row in enumerate(labels)
+    ]

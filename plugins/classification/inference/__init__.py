@@ -1,0 +1,1 @@
+"""Prediction, export, Grad-CAM and embeddings of trained classifiers."""

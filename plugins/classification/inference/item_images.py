@@ -1,0 +1,256 @@
+"""Pictures of an image that was classified: what was said of it, and where the system looked."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from torch import Tensor
+from torch.nn import functional
+
+from plugins.classification.inference.grad_cam import JOINT, attention_maps, grad_cam
+from toolkit.interfaces import Batch
+from toolkit.io import atomic_write
+
+if TYPE_CHECKING:
+    from plugins.classification.system import Classifier
+
+SIDE = 320  # of a picture in pixels, at least
+GAP, LABEL = 10, 22
+COLUMNS = 4  # of the sheet
+OPACITY = 0.75  # of the strongest place of a map over the image
+COLOURS = 'inferno'  # rises in lightness, so that it is read without telling hues apart
+OUTLINE = 5  # pixels that a box's frame is looked for in: it is 2 wide
+FRAME = (0, 190, 255)
+KIND = 'classification'  # by which the report knows these pictures
+
+
+def item_pictures(
+    system: Classifier,
+    outputs: Mapping[str, Any],
+    batch: Batch,
+    index: int,
+    folder: Path,
+    stem: str,
+) -> None:
+    """Write the image, Grad-CAM and attention of one item of a test.
+
+    `STEM.png` has all of them side by side; `STEM.json` names the layers, pictures of one size, and
+    what was said for each task. Grad-CAM is of the positive class, or of the class decided for
+    where none is named. Each map is shown up to its own highest value. Of images that were replaced
+    by cached features the pixels are read anew from the test data.
+
+    Args:
+        system: in evaluation mode.
+        outputs: of its `predict`.
+        batch: what it was given.
+        index: of the item in the batch.
+        folder: where to.
+        stem: of the files' names.
+    Raises:
+        RunError: a file cannot be written.
+    """
+    meta = batch['meta'][index]
+    one = {key: _one(batch[key], index) for key in ('image', 'features') if key in batch}
+    with torch.no_grad():
+        features = system.branch_features(one)
+    told = _told(system, outputs, batch, index)
+    position = _position(system, meta)
+    image = pixels(_image(system, one, position))
+    layers: dict[str, tuple[Image.Image, dict[str, Any]]] = {
+        'image': (_boxed(system, image, position), {})
+    }
+    for task, said in told.items():
+        shown = torch.tensor([said['shown']], device=outputs['logits'][task].device)
+        for where, cam in grad_cam(system, features, task, shown).items():
+            if where != JOINT and len(features) == 1:
+                continue  # what the only branch shows is seen on the joint map
+            of = f'Grad-CAM {task}' + ('' if where == JOINT else f', {where}')
+            layers[of] = overlaid(image, cam[0, 0]), {}
+    for name, weights in attention_maps(system, features).items():
+        limits = {'low': float(weights[0].min()), 'high': float(weights[0].max())}
+        if weights.ndim == 4:
+            span = max(limits['high'] - limits['low'], torch.finfo().eps)
+            scaled = (weights[0, 0] - limits['low']) / span
+            layers[f'attention {name}'] = overlaid(image, scaled), limits
+        else:
+            layers[f'attention {name}'] = _histogram(weights[0], image.size), limits
+    name = str(meta.get('item', stem))
+    record = {
+        'item': name,
+        'kind': KIND,
+        'id': str(meta.get('id', name)),
+        'tasks': told,
+        'layers': [
+            {'name': layer, 'file': f'{stem}-{_plain(layer)}.png', **more}
+            for layer, (_, more) in layers.items()
+        ],
+    }
+    for layer in record['layers']:
+        atomic_write.write(folder / layer['file'], png(layers[layer['name']][0]))
+    atomic_write.write(folder / f'{stem}.png', png(_sheet(record, layers)))
+    text = json.dumps(record, indent=1, ensure_ascii=False) + '\n'
+    atomic_write.write(folder / f'{stem}.json', text)
+
+
+# -- pixels ----------------------------------------------------------------------------------------
+
+
+def pixels(image: Tensor, side: int = SIDE) -> Image.Image:
+    """An image (C, H, W) in [0, 1] as a picture, enlarged to a side of at least `side` pixels.
+
+    Two channels, or more than three, are shown by their mean.
+    """
+    values = image.detach().float().cpu().clamp(0, 1)
+    if len(values) not in (1, 3):
+        values = values.mean(0, keepdim=True)
+    shown = (values * 255).round().byte().expand(3, -1, -1).permute(1, 2, 0).numpy()
+    picture = Image.fromarray(np.ascontiguousarray(shown))
+    factor = max(1.0, side / min(picture.size))
+    size = tuple(round(factor * x) for x in picture.size)
+    return picture.resize(size, Image.Resampling.LANCZOS) if factor > 1 else picture  # type: ignore[arg-type]
+
+
+def overlaid(image: Image.Image, values: Tensor) -> Image.Image:
+    """A map (h, w) from 0 to 1 over an image: the higher, the brighter and the less transparent."""
+    size = image.size[::-1]
+    spread = functional.interpolate(values[None, None].float().cpu(), size, mode='bicubic')
+    weight = spread[0, 0].clamp(0, 1).numpy()[..., None]  # (H, W, 1)
+    colours = matplotlib.colormaps[COLOURS](weight[..., 0])[..., :3] * 255
+    opacity = OPACITY * weight
+    mixed = (1 - opacity) * np.asarray(image, dtype=float) + opacity * colours
+    return Image.fromarray((mixed + 0.5).astype(np.uint8))
+
+
+def png(picture: Image.Image) -> bytes:
+    """A picture as a PNG file's content."""
+    buffer = io.BytesIO()
+    picture.save(buffer, 'png', compress_level=6)
+    return buffer.getvalue()
+
+
+def _position(system: Classifier, meta: Mapping[str, Any]) -> int | None:
+    """Where the test data have an item, among all of theirs; None where they are not known."""
+    if system.tested is not None:
+        for position, record in zip(system.tested.positions, system.tested.records, strict=True):
+            if record.id == meta.get('id'):
+                return position
+    return None
+
+
+def _image(system: Classifier, one: Batch, position: int | None) -> Tensor:
+    """The image (C, H, W) of a batch of one; grey where it cannot be had."""
+    if 'image' in one:
+        return one['image'][0]
+    if system.tested is None or position is None:
+        return torch.full((1, system.size, system.size), 0.5)
+    return system.tested.pool_image(position, 0)
+
+
+def _boxed(system: Classifier, image: Image.Image, position: int | None) -> Image.Image:
+    """The image with the outline of its boxes."""
+    marked = None
+    if system.tested is not None and position is not None:
+        marked = system.tested.marked(position)
+    if marked is None:
+        return image
+    mask = Image.fromarray((marked.numpy() >= 0.5).astype(np.uint8) * 255)
+    mask = mask.resize(image.size, Image.Resampling.NEAREST)
+    outer = np.asarray(mask.filter(ImageFilter.MaxFilter(OUTLINE)))
+    framed = np.asarray(image).copy()
+    framed[outer != np.asarray(mask)] = FRAME
+    return Image.fromarray(framed)
+
+
+def _histogram(weights: Tensor, size: tuple[int, int]) -> Image.Image:
+    """How many channels have which weight (C,), as bars from the lowest to the highest weight."""
+    bins = min(max(len(weights) // 8, 4), 40)
+    counts = np.histogram(weights.cpu().numpy(), bins)[0]
+    canvas = Image.new('RGB', size, 'black')
+    draw = ImageDraw.Draw(canvas)
+    width, height = size
+    for place, count in enumerate(counts):
+        left, right = (round((place + x) * width / bins) for x in (0.1, 0.9))
+        top = round(height * (1 - 0.95 * count / max(counts.max(), 1)))
+        if count:
+            draw.rectangle((left, top, max(right - 1, left), height - 1), fill=(240, 180, 60))
+    return canvas
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+def _told(
+    system: Classifier, outputs: Mapping[str, Any], batch: Batch, index: int
+) -> dict[str, dict[str, Any]]:
+    """What was said of an item, by task; `shown` is the class whose evidence is shown."""
+    told = {}
+    for name, task in system.tasks.items():
+        probabilities = outputs['probabilities'][name][index].tolist()
+        decided = int(outputs['decision'][name][index])
+        label = int(batch['labels'][name][index]) if name in batch.get('labels', {}) else -1
+        shown = decided if task.positive_index is None else task.positive_index
+        _, threshold = system.calibration.chosen(name)
+        told[name] = {
+            'label': task.classes[label] if label >= 0 else None,
+            'prediction': task.classes[decided],
+            'probabilities': {k: round(p, 4) for k, p in zip(task.classes, probabilities)},
+            'threshold': None if threshold is None else round(threshold, 4),
+            'shown': shown,
+            'class': task.classes[shown],
+        }
+    return told
+
+
+def _words(task: str, said: Mapping[str, Any]) -> str:
+    mark = '' if said['label'] in (None, said['prediction']) else '  (wrong)'
+    bound = '' if said['threshold'] is None else f', threshold {said["threshold"]:.2f}'
+    return (
+        f'{task}: label {said["label"] or "missing"}, said {said["prediction"]}{mark}; '
+        f'p({said["class"]}) = {said["probabilities"][said["class"]]:.2f}{bound}'
+    )
+
+
+def _sheet(
+    record: Mapping[str, Any], layers: Mapping[str, tuple[Image.Image, dict[str, Any]]]
+) -> Image.Image:
+    """All layers in rows, under what was said."""
+    font, small = ImageFont.load_default(18), ImageFont.load_default(14)
+    lines = [_words(task, said) for task, said in record['tasks'].items()]
+    width, height = layers['image'][0].size
+    columns = min(COLUMNS, len(layers))
+    rows = -(-len(layers) // columns)
+    head = GAP + 26 + LABEL * len(lines) + GAP
+    span = max(
+        GAP + columns * (width + GAP), 2 * GAP + round(max(small.getlength(x) for x in lines))
+    )
+    canvas = Image.new('RGB', (span, head + rows * (height + LABEL + GAP)), 'white')
+    draw = ImageDraw.Draw(canvas)
+    draw.text((GAP, GAP), record['item'], fill='black', font=font)
+    for place, line in enumerate(lines):
+        draw.text((GAP, GAP + 26 + place * LABEL), line, fill='black', font=small)
+    for place, (name, (picture, more)) in enumerate(layers.items()):
+        row, column = divmod(place, columns)
+        left, top = GAP + column * (width + GAP), head + row * (height + LABEL + GAP)
+        scale = f'  {more["low"]:.2f} to {more["high"]:.2f}' if more else ''
+        draw.text((left, top), name + scale, fill='black', font=small)
+        canvas.paste(picture, (left, top + LABEL))
+    return canvas
+
+
+def _one(values: Any, index: int) -> Any:
+    if isinstance(values, Mapping):
+        return {name: _one(value, index) for name, value in values.items()}
+    return values[index : index + 1]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-').lower()

@@ -1,0 +1,1 @@
+"""Metrics of classification and the hook that calibrates probabilities."""

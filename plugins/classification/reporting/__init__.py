@@ -1,0 +1,1 @@
+"""Clinical summaries, figures, panels of the report, comparison and model card."""

@@ -1,0 +1,1 @@
+"""Synthetic ultrasound images: dataset, phantom and scanner."""

@@ -1,0 +1,1 @@
+"""Image transforms: the pipeline, general and ultrasound augmentation."""

@@ -1,0 +1,1 @@
+"""Commands of pansharpening: evaluation, splits and benchmarks."""

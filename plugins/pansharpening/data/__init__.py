@@ -1,0 +1,1 @@
+"""Datasets of pansharpening: whole scenes, patches, sets of scenes, splits, transforms."""

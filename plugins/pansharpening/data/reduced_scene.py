@@ -1,0 +1,165 @@
+"""A scene reduced by Wald's protocol, whose own multispectral image is then the reference."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from plugins.pansharpening.data.whole_scenes import reduce, reduced_mask, reducible
+from plugins.pansharpening.imaging.mtf import KERNEL_SIZE
+from plugins.pansharpening.scenes.scene import SCENES, Scene, Window
+
+# Side of the blocks that are reduced at a time, in pixels of the reduced MS.
+BLOCK = 64
+# What a scene keeps of them: all of it, up to some 12,000 x 12,000 PAN pixels of 8 bands.
+KEPT_BYTES = 64 << 20
+
+
+@SCENES.register
+class ReducedScene(Scene):
+    """Another scene brought down by its ratio: what supervised networks are trained on.
+
+    The MS through the sensor's MTF and decimated becomes the MS, the PAN brought down by bicubic
+    resizing the PAN, the MS itself the reference. Trimmed to multiples of ratio^2 PAN pixels.
+    Reduced in blocks at fixed places, as windows of them are read.
+
+    Args:
+        scene: which.
+    Raises:
+        ValueError: the scene is too small to be reduced.
+    Source: Wald, Ranchin and Mangolini, PE&RS 63(6), 1997.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self.original = scene
+        self.name = f'{scene.name}_reduced'
+        self.sensor, self.bits = scene.sensor, scene.bits
+        self._window = reducible(scene, Window(0, 0, *scene.pan_shape))
+        self._blocks: dict[tuple[int, int], _Block] = {}
+        self._bytes = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_blocks': {}, '_bytes': 0}  # loaders' processes make their own
+
+    @property
+    def bands(self) -> int:
+        return self.original.bands
+
+    @property
+    def ratio(self) -> int:
+        return self.original.ratio
+
+    @property
+    def ms_shape(self) -> tuple[int, int]:
+        return (
+            self._window.height // self.ratio**2,
+            self._window.width // self.ratio**2,
+        )
+
+    @property
+    def pan_shape(self) -> tuple[int, int]:
+        return self._window.height // self.ratio, self._window.width // self.ratio
+
+    @property
+    def has_reference(self) -> bool:
+        return True
+
+    @property
+    def reference(self) -> np.ndarray:
+        return self.read_reference(Window(0, 0, *self.pan_shape))
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        return self.read_mask()
+
+    def read_ms(self, window: Window | None = None) -> np.ndarray:
+        return self._read('lrms', window or Window(0, 0, *self.ms_shape), 1)
+
+    def read_pan(self, window: Window | None = None) -> np.ndarray:
+        return self._read('pan', window or Window(0, 0, *self.pan_shape), self.ratio)
+
+    def read_reference(self, window: Window) -> np.ndarray:
+        return self.original.read_ms(window)
+
+    def read_mask(self, window: Window | None = None) -> np.ndarray | None:
+        """True where no pixel without data had a part in the reduced one."""
+        first = Window(0, 0, self.ratio, self.ratio)
+        if self.original.read_mask(first) is None:
+            return None
+        return self._read('mask', window or Window(0, 0, *self.pan_shape), self.ratio)[0]
+
+    def fingerprint(self) -> str:
+        return self.original.fingerprint()
+
+    def _read(self, name: str, window: Window, scale: int) -> np.ndarray:
+        """An image in a window, put together from blocks of BLOCK * scale of its pixels."""
+        side = BLOCK * scale
+        bottom, right = window.row + window.height, window.col + window.width
+        result: np.ndarray | None = None
+        for top in range(window.row // side, -(-bottom // side)):
+            for left in range(window.col // side, -(-right // side)):
+                image = getattr(self._block(top, left), name)
+                if result is None:
+                    result = np.empty((len(image), *window[2:]), image.dtype)
+                rows = slice(max(top * side, window.row), min((top + 1) * side, bottom))
+                cols = slice(max(left * side, window.col), min((left + 1) * side, right))
+                result[
+                    :,
+                    rows.start - window.row : rows.stop - window.row,
+                    cols.start - window.col : cols.stop - window.col,
+                ] = image[
+                    :,
+                    rows.start - top * side : rows.stop - top * side,
+                    cols.start - left * side : cols.stop - left * side,
+                ]
+        assert result is not None
+        return result
+
+    def _block(self, top: int, left: int) -> _Block:
+        block = self._blocks.get((top, left))
+        if block is None:
+            block = self._reduce(top, left)
+            size = sum(image.nbytes for image in block if image is not None)
+            if self._bytes + size > KEPT_BYTES:
+                self._blocks.clear()
+                self._bytes = 0
+            self._blocks[top, left] = block
+            self._bytes += size
+        return block
+
+    def _reduce(self, top: int, left: int) -> _Block:
+        """One block, from what lies around it as far as the MTF's filter reaches."""
+        ratio = self.ratio
+        reach = -(-(KERNEL_SIZE // 2) // ratio)  # in pixels of the reduced MS
+        spans = []
+        for number, extent in zip((top, left), self.ms_shape, strict=True):
+            start, stop = number * BLOCK, min((number + 1) * BLOCK, extent)
+            first, last = max(start - reach, 0), min(stop + reach, extent)
+            spans.append((first, last - first, start - first, stop - start))
+        (row, height, above, rows), (col, width, before, cols) = spans
+        around = Window(row, col, height, width).enlarged(ratio)  # in MS pixels
+        fine = around.enlarged(ratio)
+        ms, pan = (
+            torch.from_numpy(image)
+            for image in (self.original.read_ms(around), self.original.read_pan(fine))
+        )
+        valid = self.original.read_mask(fine)
+        images = {name: image.numpy() for name, image in reduce(ms, pan, self.original).items()}
+        inside = Window(above, before, rows, cols)
+        place = (slice(None), *inside.enlarged(ratio).slices)
+        mask = None
+        if valid is not None:
+            mask = reduced_mask(torch.from_numpy(valid)[None], ratio).numpy()[place].copy()
+        return _Block(
+            images['lrms'][(slice(None), *inside.slices)].copy(), images['pan'][place].copy(), mask
+        )
+
+
+class _Block(NamedTuple):
+    """Images of a block at their own scales, (C, h, w), (1, H, W) and (1, H, W) bool."""
+
+    lrms: np.ndarray
+    pan: np.ndarray
+    mask: np.ndarray | None

@@ -1,0 +1,1 @@
+"""Image operations: resampling, MTF filters, masks, lazy images, streaming statistics."""

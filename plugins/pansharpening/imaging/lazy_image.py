@@ -1,0 +1,290 @@
+"""Fields: images that are computed where they are looked at, and filters in blocks at fixed places.
+
+A filter cuts its result into blocks that begin at multiples of their size, and computes each block
+whole, by the same operations on the same numbers. So a window of any size at any place holds the
+same bits as the whole image, and a scene too large for memory is filtered window by window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy.fft import next_fast_len
+from torch import Tensor
+
+from plugins.pansharpening.imaging.autocast import without_autocast
+from plugins.pansharpening.scenes.scene import Window
+
+# How an image goes on beyond its border: by its opposite side, by its outermost pixels, or mirrored
+# with the outermost pixels twice.
+Border = Literal['wrap', 'replicate', 'mirror']
+
+# Products of matrices with less than some ten columns are made in another order of additions.
+NARROW = 64
+
+
+class Field:
+    """An image of which any window can be had.
+
+    Args:
+        shape: H and W.
+        read: window inside the image -> (B, C, height, width).
+        area: the window that is worked on; the whole where None.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        read: Callable[[Window], Tensor],
+        area: Window | None = None,
+    ) -> None:
+        self.shape = shape
+        self.read = read
+        self.area = area or self.whole
+        self._derived: dict[Hashable, Field] = {}
+
+    def derived(self, name: Hashable, make: Callable[[Field], Field]) -> Field:
+        """A field made of this one, the same each time: what it keeps is not computed again."""
+        if name not in self._derived:
+            self._derived[name] = make(self)
+        return self._derived[name]
+
+    def kept(self, window: Window, margin: int) -> Field:
+        """The field with a window and what lies around it read now, and only once."""
+        image, inside = self.around(window, margin)
+        top, left = window.row - inside[0].start, window.col - inside[1].start
+        height, width = image.shape[-2:]
+
+        def read(part: Window) -> Tensor:
+            row, col = part.row - top, part.col - left
+            if row < 0 or col < 0 or row + part.height > height or col + part.width > width:
+                return self.read(part)
+            return image[..., row : row + part.height, col : col + part.width]
+
+        return Field(self.shape, read, window)
+
+    @classmethod
+    def of(cls, image: Tensor) -> Field:
+        """An image (B, C, H, W) that is there."""
+        return cls((image.shape[-2], image.shape[-1]), lambda window: image[(..., *window.slices)])
+
+    @property
+    def whole(self) -> Window:
+        """The window that is all of it."""
+        return Window(0, 0, *self.shape)
+
+    def continued(self, rows: range, cols: range, border: Border) -> Tensor:
+        """Pixels at places that may lie outside, (B, C, len(rows), len(cols))."""
+        (row_runs, row_index), (col_runs, col_index) = (
+            _runs(places, extent, border) for places, extent in zip((rows, cols), self.shape)
+        )
+        pieces = [
+            [self.read(Window(r.start, c.start, len(r), len(c))) for c in col_runs]
+            for r in row_runs
+        ]
+        joined = [line[0] if len(line) == 1 else torch.cat(line, -1) for line in pieces]
+        image = joined[0] if len(joined) == 1 else torch.cat(joined, -2)
+        for dim, index in ((-2, row_index), (-1, col_index)):
+            if index is not None:
+                image = image.index_select(dim, torch.from_numpy(index).to(image.device))
+        return image
+
+    def around(self, window: Window, margin: int) -> tuple[Tensor, tuple[slice, slice]]:
+        """A window with `margin` pixels on each side as far as there are any, and where in that
+        the window lies: for filters that continue an image beyond its border by themselves."""
+        top, left = max(window.row - margin, 0), max(window.col - margin, 0)
+        bottom = min(window.row + window.height + margin, self.shape[0])
+        right = min(window.col + window.width + margin, self.shape[1])
+        inside = window._replace(row=window.row - top, col=window.col - left)
+        return self.read(Window(top, left, bottom - top, right - left)), inside.slices
+
+
+def _runs(places: range, extent: int, border: Border) -> tuple[list[range], np.ndarray | None]:
+    """The runs of neighbouring places of an axis that are needed, and the index into them joined;
+    None where that index would change nothing."""
+    if places.start >= 0 and places.stop <= extent:
+        return [places], None
+    index = np.arange(places.start, places.stop)
+    if border == 'replicate':
+        index = index.clip(0, extent - 1)
+    elif border == 'wrap':
+        index = index % extent
+    else:
+        index = index % (2 * extent)
+        index = np.where(index < extent, index, 2 * extent - 1 - index)
+    unique = np.unique(index)
+    parts = np.split(unique, np.nonzero(np.diff(unique) > 1)[0] + 1)
+    return [range(part[0], part[-1] + 1) for part in parts], np.searchsorted(unique, index)
+
+
+class Blocks:
+    """Cutting the input of a filter into overlapping blocks, and joining those of its result.
+
+    Args:
+        size: side of a block of the result.
+        taken: side of the block of the input that it is made of.
+        step: input pixels from one block to the next.
+        first: where, relative to `step` times its number, a block of the input begins.
+        border: how the input goes on beyond its border.
+    """
+
+    def __init__(self, size: int, taken: int, step: int, first: int, border: Border) -> None:
+        self.size, self.taken, self.step, self.first = size, taken, step, first
+        self.border: Border = border
+
+    @property
+    def sides(self) -> tuple[int, int, int]:
+        """`size`, `taken` and `step`."""
+        return self.size, self.taken, self.step
+
+    def needed(self, window: Window) -> tuple[range, range]:
+        """Rows and columns of the input of all blocks that a window of the result touches."""
+        return self._needed(window.row, window.height), self._needed(window.col, window.width)
+
+    def cut(self, field: Field, window: Window) -> Tensor:
+        """That input, block by block.
+
+        Returns:
+            (B, C, rows of blocks, columns of blocks, taken, taken), a view.
+        """
+        image = field.continued(*self.needed(window), self.border)
+        return image.unfold(-2, self.taken, self.step).unfold(-2, self.taken, self.step)
+
+    def join(self, blocks: Tensor, window: Window) -> Tensor:
+        """(B, C, rows, columns, size, size) -> (B, C, height, width) of the window."""
+        b, c, rows, cols = blocks.shape[:4]
+        image = blocks.transpose(3, 4).reshape(b, c, rows * self.size, cols * self.size)
+        row, col = window.row % self.size, window.col % self.size
+        return image[..., row : row + window.height, col : col + window.width]
+
+    def _needed(self, start: int, length: int) -> range:
+        block, last = start // self.size, (start + length - 1) // self.size
+        begin = block * self.step + self.first
+        return range(begin, begin + (last - block) * self.step + self.taken)
+
+
+class SeparableFilter:
+    """A linear filter that is a sum of products of one along the rows and one along the columns.
+
+    Result pixel `phases * k + p` of an axis is the sum over t of `kernel[p, t]` times the input
+    pixel `stride * k + first + t`: `phases` enlarges, `stride` reduces.
+
+    Args:
+        vertical: (terms, phases, taps), down the rows.
+        horizontal: (terms, phases, taps), along the columns.
+        stride: input pixels per step.
+        first: place of the first tap.
+        border: how the input goes on beyond its border.
+        steps: k of a block; larger ones multiply by more zeros, smaller ones are more calls.
+    """
+
+    def __init__(
+        self,
+        vertical: np.ndarray,
+        horizontal: np.ndarray,
+        stride: int,
+        first: int,
+        border: Border,
+        steps: int = 16,
+    ) -> None:
+        terms, phases, taps = vertical.shape
+        taken = stride * (steps - 1) + taps
+        self.stride, self.phases, self.terms = stride, phases, terms
+        self.blocks = Blocks(phases * steps, taken, stride * steps, first, border)
+        down, along = np.zeros((2, terms, phases * steps, taken))
+        for matrix, kernel in ((down, vertical), (along, horizontal)):
+            for k in range(steps):
+                matrix[:, phases * k : phases * (k + 1), stride * k : stride * k + taps] = kernel
+        # One product with all terms side by side, then one that sums over them.
+        self._along = _Placed(along.transpose(2, 0, 1).reshape(taken, -1))  # (taken, terms size)
+        self._down = _Placed(down.transpose(1, 2, 0).reshape(phases * steps, -1))
+
+    def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Of the result for an input of a shape that is a multiple of `stride`."""
+        return shape[0] // self.stride * self.phases, shape[1] // self.stride * self.phases
+
+    def of(self, field: Field) -> Field:
+        """The filtered field."""
+        return Field(self.shape(field.shape), lambda window: self(field, window))
+
+    def __call__(self, field: Field, window: Window) -> Tensor:
+        """A window of the result, (B, C, height, width)."""
+        blocks = self.blocks
+        wide = window._replace(width=max(window.width, NARROW))
+        image = field.continued(*blocks.needed(wide), blocks.border)
+        # Half precision would cost 11-bit images their last bits.
+        with without_autocast(image):
+            image = self._product(image)
+        row, col = window.row % blocks.size, window.col % blocks.size
+        return image[..., row : row + window.height, col : col + window.width]
+
+    def _product(self, image: Tensor) -> Tensor:
+        """The input of whole blocks -> those blocks, (B, C, m, n) -> (B, C, H, W)."""
+        b, c, m, _ = image.shape
+        size, taken, step, terms = *self.blocks.sides, self.terms
+        down, along = self._down.like(image), self._along.like(image)
+        rows = image.unfold(-1, taken, step)  # (B, C, m, blocks, taken)
+        across = rows.shape[3]
+        rows = rows.reshape(-1, taken) @ along  # (B C m blocks, terms size)
+        rows = rows.view(b * c, m, across, terms, size).transpose(2, 3)
+        rows = rows.reshape(b * c, m * terms, across * size)
+        # Blocks of rows overlap; each is a matrix as it lies in memory.
+        cut = rows.unfold(1, taken * terms, step * terms).transpose(-1, -2)
+        factor = down.expand(cut.shape[1], -1, -1)  # (blocks, size, taken terms)
+        if rows.requires_grad:
+            result = torch.stack([torch.bmm(factor, part) for part in cut])
+        else:
+            result = image.new_empty(b * c, len(factor), size, across * size)
+            for part, place in zip(cut, result):
+                torch.bmm(factor, part, out=place)
+        return result.view(b, c, -1, across * size)
+
+
+class FourierFilter:
+    """Convolution with a large symmetric kernel by spectra of blocks; the border is replicated.
+
+    Args:
+        kernel: (taps, taps), taps odd, symmetric in both axes.
+        size: side of a block of the result.
+    """
+
+    def __init__(self, kernel: np.ndarray, size: int = 256) -> None:
+        reach = kernel.shape[-1] // 2
+        self.reach = reach
+        # Results that wrap around land in the margin that is cut off.
+        taken = next_fast_len(size + 2 * reach, real=True)
+        self.blocks = Blocks(size, taken, size, -reach, 'replicate')
+        self._response = _Placed(np.fft.rfft2(kernel, s=(taken, taken)))
+
+    def of(self, field: Field) -> Field:
+        """The filtered field."""
+        return Field(field.shape, lambda window: self(field, window))
+
+    def __call__(self, field: Field, window: Window) -> Tensor:
+        """A window of the result, (B, C, height, width)."""
+        blocks = self.blocks.cut(field, window)
+        with without_autocast(blocks):
+            spectrum = torch.fft.rfft2(blocks)
+            spectrum = spectrum * self._response.like(spectrum)
+            result = torch.fft.irfft2(spectrum, s=(self.blocks.taken,) * 2)
+        inside = slice(2 * self.reach, 2 * self.reach + self.blocks.size)
+        return self.blocks.join(result[..., inside, inside], window)
+
+
+class _Placed:
+    """An array as a tensor of any dtype and device, made once for each."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+        self._tensors: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+
+    def like(self, tensor: Tensor) -> Tensor:
+        key = (tensor.dtype, tensor.device)
+        if key not in self._tensors:
+            with torch.inference_mode(False):  # what is kept may have to let gradients through
+                made = torch.from_numpy(np.ascontiguousarray(self._array))
+                self._tensors[key] = made.to(device=tensor.device, dtype=tensor.dtype)
+        return self._tensors[key]

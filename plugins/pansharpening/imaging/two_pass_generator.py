@@ -1,0 +1,201 @@
+"""Generators that look at the whole scene before they fuse any of it, without holding it."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from plugins.pansharpening.imaging.autocast import without_autocast
+from plugins.pansharpening.imaging.lazy_image import Field
+from plugins.pansharpening.imaging.streaming_statistics import (
+    Counter,
+    Moments,
+    Percentile,
+    lower_bits,
+    upper_bits,
+)
+from plugins.pansharpening.scenes.scene import Window
+from toolkit.interfaces import Generator
+
+# Side in PAN pixels of the blocks that a scene is measured in: what they hold stays in the cache.
+BLOCK = 256
+# Side of the areas that are read at a time; multiples of both with a ratio are too.
+AREA = 1024
+# What is done to a block: lrms_up, pan, its window, where it holds data (None: everywhere).
+Look = Callable[[Field, Field, Window, 'Tensor | None'], Any]
+# Does it to all blocks of a scene and gives the results in the order of `blocks`.
+Scan = Callable[[Look], Iterable[Any]]
+
+
+class GlobalMethod(Generator):
+    """A method in three steps, so that a scene can be fused window by window.
+
+    `measure` names images in a block whose moments over the whole scene are wanted, `solve` makes
+    statistics of these, and `fuse` needs them and what the fields hold around a window. Blocks lie
+    at fixed places and filters are those of `fields`, so that any window holds the bits of the
+    whole. `forward` does the same to images in memory; to autograd statistics are constants, and
+    gradients reach the inputs through `fuse` alone.
+
+    Statistics are float64, images are computed in their own dtype, from float32 up. Where the PAN
+    is constant over a scene there is no detail to inject, and the result is the upsampled image.
+
+    Args:
+        bands: C.  Wired by the parent.
+        ratio: PAN pixels per multispectral pixel.  Wired by the parent.
+    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W). Heights and widths that are no
+        multiple of the ratio are continued by their last row and column and cut again.
+    Raises:
+        ValueError: bands or ratio below 1.
+
+    Attributes:
+        percentile: which percentile of the bands of `lrms_up` `solve` needs; None for none.
+        margin: PAN pixels around a window that its computation looks at, interpolation aside; what
+            it looks at beyond is found too, only slower.
+    """
+
+    halo: Literal['global'] = 'global'
+    unit_range: ClassVar[bool] = True
+    percentile: float | None = None
+    margin: int = 0
+
+    def __init__(self, bands: int, ratio: int) -> None:
+        super().__init__()
+        if bands < 1 or ratio < 1:
+            raise ValueError(f'bands and ratio must be at least 1, found {bands} and {ratio}')
+        self.bands = bands
+        self.ratio = ratio
+
+    @abstractmethod
+    def measure(self, lrms_up: Field, pan: Field, window: Window) -> dict[str, Tensor]:
+        """Images (B, K, h, w) by name whose means and co-moments over the scene are wanted; all at
+        PAN's scale or all `ratio` times coarser.
+
+        Args:
+            lrms_up: (B, C, H, W), the whole.
+            pan: (B, 1, H, W), the whole.
+            window: the block of PAN pixels that is looked at.
+        """
+
+    @abstractmethod
+    def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
+        """What `fuse` needs to know of the whole scene.
+
+        Args:
+            moments: of the images of `measure`.
+            percentile: (B, C) of the bands, where `percentile` asks for one.
+        Returns:
+            float64 tensors by name, small, their first axis B.
+        """
+
+    @abstractmethod
+    def fuse(
+        self, lrms_up: Field, pan: Field, window: Window, statistics: Mapping[str, Tensor]
+    ) -> Tensor:
+        """A window of the result, (B, C, height, width).
+
+        Args:
+            lrms_up: (B, C, H, W), the whole.
+            pan: (B, 1, H, W), the whole.
+            window: of PAN pixels.
+            statistics: in the dtype and on the device of the images.
+        """
+
+    # -- for whoever runs it -------------------------------------------------------------------
+
+    def statistics(self, scan: Scan) -> dict[str, Tensor]:
+        """`solve` of what a scan over all blocks of a scene finds, whether its PAN is flat, and how
+        many pixels counted."""
+        moments: dict[str, Moments] = {}
+        upper = None if self.percentile is None else Counter()
+
+        def look(e: Field, p: Field, window: Window, valid: Tensor | None) -> dict[str, Moments]:
+            images = {'pan': p.read(window), **self.measure(e, p, window)}
+            if upper is not None:
+                upper.add(upper_bits(e.read(window), valid))
+            return {
+                name: Moments.of(image, _valid_at(valid, window, image))
+                for name, image in images.items()
+            }
+
+        for found in scan(look):
+            for name, part in found.items():
+                moments[name] = moments[name].joined(part) if name in moments else part
+        value = None
+        if upper is not None:
+            batch = moments['pan'].mean.shape[0]
+            counts = upper.total().view(batch, self.bands, -1)
+            percentile, lower = Percentile(float(self.percentile or 0), counts), Counter()
+            for _ in scan(lambda e, _, w, v: lower.add(lower_bits(e.read(w), percentile.upper, v))):
+                pass
+            value = percentile.value(lower.total().view(batch, self.bands, 2, -1))
+        pan = moments.pop('pan')
+        flat = pan.variance(slice(None)) == 0  # (B, 1)
+        return {'flat': flat[..., None, None], 'count': pan.count, **self.solve(moments, value)}
+
+    def window(
+        self, lrms_up: Field, pan: Field, window: Window, statistics: Mapping[str, Tensor]
+    ) -> Tensor:
+        """`fuse`, or the upsampled image where the PAN is flat; statistics as `prepared`."""
+        fused = self.fuse(lrms_up, pan, window, statistics)
+        flat = statistics['flat']
+        if not flat.is_meta and not flat.any():
+            return fused
+        return torch.where(flat, lrms_up.read(window), fused)
+
+    def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
+        height, width = lrms_up.shape[-2:]
+        dtype = lrms_up.dtype
+        odd = (0, -width % self.ratio, 0, -height % self.ratio)
+        if any(odd):
+            lrms_up, pan = (F.pad(image, odd, mode='replicate') for image in (lrms_up, pan))
+        with without_autocast(pan):
+            wide = torch.promote_types(dtype, torch.float32)
+            e, p = (Field.of(image.to(wide)) for image in (lrms_up, pan))
+            with torch.no_grad():
+                statistics = prepared(self.statistics(in_memory(e, p, self.ratio)), lrms_up, wide)
+            result = self.window(e, p, e.whole, statistics)
+        return result[..., :height, :width].to(dtype)
+
+
+def prepared(
+    statistics: Mapping[str, Tensor], like: Tensor, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """Statistics on a tensor's device, numbers as `dtype`."""
+    return {
+        name: value.to(like.device, value.dtype if value.dtype == torch.bool else dtype)
+        for name, value in statistics.items()
+    }
+
+
+def squares(shape: tuple[int, int], side: int, within: Window | None = None) -> Iterator[Window]:
+    """Squares of a side that cover an image, or a window of it from its corner on."""
+    top, left, height, width = within or Window(0, 0, *shape)
+    for row in range(top, top + height, side):
+        for col in range(left, left + width, side):
+            yield Window(row, col, min(side, top + height - row), min(side, left + width - col))
+
+
+def blocks(shape: tuple[int, int], ratio: int) -> Iterator[Window]:
+    """The blocks of PAN pixels that a scene is measured in: area by area, row by row in each."""
+    for area in squares(shape, math.lcm(AREA, ratio)):
+        yield from squares(shape, math.lcm(BLOCK, ratio), area)
+
+
+def in_memory(lrms_up: Field, pan: Field, ratio: int) -> Scan:
+    """A scan over images that are all there."""
+
+    return lambda look: (look(lrms_up, pan, window, None) for window in blocks(pan.shape, ratio))
+
+
+def _valid_at(valid: Tensor | None, window: Window, image: Tensor) -> Tensor | None:
+    """The mask of a block at the scale of an image of it: a coarse pixel counts if all do."""
+    if valid is None or valid.shape[-2:] == image.shape[-2:]:
+        return valid
+    ratio = window.height // image.shape[-2]
+    return valid.unflatten(-2, (-1, ratio)).unflatten(-1, (-1, ratio)).all(-1).all(-2)

@@ -1,0 +1,251 @@
+"""A GeoTIFF that is written window by window, and goes on where a killed process stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as RasterWindow
+
+from plugins.pansharpening.scenes.alignment import Grid
+from plugins.pansharpening.scenes.raster import quiet
+from plugins.pansharpening.scenes.scene import Georeference, Window
+from toolkit.errors import RunError, ToolkitError
+
+Compression = Literal['none', 'deflate', 'zstd', 'lzw']
+
+BLOCK = 256
+# Seconds of work that a kill may cost.
+CHECKPOINT = 10.0
+# Fast levels: the others take several times as long for some 3 % less.
+LEVELS = {'deflate': {'zlevel': 1}, 'zstd': {'zstd_level': 1}}
+
+
+@dataclass(frozen=True)
+class Format:
+    """What a file of a scene's pixels says of itself.
+
+    Args:
+        bands: C.
+        dtype: of the digital numbers.
+        georeference: of the scene's whole PAN grid.
+        names: descriptions of the bands.
+        nodata: value that means no data.
+        compress: how.
+    """
+
+    bands: int
+    dtype: np.dtype[Any]
+    georeference: Georeference | None = None
+    names: Sequence[str] = ()
+    nodata: float | None = None
+    compress: Compression = 'deflate'
+
+    def __post_init__(self) -> None:
+        if self.compress not in get_args(Compression):
+            raise ToolkitError(
+                f'compression is one of {", ".join(get_args(Compression))}; found {self.compress!r}'
+            )
+
+    def profile(self, extent: Window) -> dict[str, Any]:
+        """rasterio's profile of a file that covers a part of the scene."""
+        profile: dict[str, Any] = {
+            'driver': 'GTiff',
+            'dtype': self.dtype,
+            'count': self.bands,
+            'height': extent.height,
+            'width': extent.width,
+            'tiled': True,
+            'blockxsize': BLOCK,
+            'blockysize': BLOCK,
+            'interleave': 'pixel',
+            'bigtiff': 'if_safer',
+            'nodata': self.nodata,
+            # Any 4-band image would otherwise be taken for one with transparency.
+            'photometric': 'minisblack',
+        }
+        if self.compress != 'none':
+            predictor = 3 if self.dtype.kind == 'f' else 2
+            profile |= {'compress': self.compress, 'predictor': predictor} | self.levels
+        if self.georeference is not None:
+            grid = Grid(0, 0, *self.georeference).part(*extent)
+            profile |= {'crs': grid.crs, 'transform': grid.transform}
+        return profile
+
+    @property
+    def levels(self) -> dict[str, int]:
+        """The compression level, which a file does not keep."""
+        return LEVELS.get(self.compress, {})
+
+
+class UnwrittenError(RunError):
+    """An output could not be written; what is finished of it is kept."""
+
+
+class GrowingFile:
+    """A GeoTIFF under a temporary name, beside a list of the windows that are in it.
+
+    The list is written after the file, so that what it names is there whatever happens next.
+    Another process that opens the same output is refused.
+
+    Args:
+        path: of the finished file.
+        extent: the part of the scene that it covers.
+        layout: what it holds.
+        identity: of everything that its pixels depend on; what another identity left is dropped.
+    Raises:
+        ToolkitError: another process writes it.
+        RunError: it cannot be written.
+
+    Attributes:
+        done: windows of the scene that are in the file and the list.
+    """
+
+    def __init__(self, path: Path, extent: Window, layout: Format, identity: str) -> None:
+        self.path, self.extent, self.layout = path, extent, layout
+        self.partial = path.with_name(f'.{path.stem}.partial{path.suffix}')
+        self.list = path.with_name(f'.{path.stem}.partial.json')
+        self._dataset: Any = None
+        self._fresh: list[Window] = []
+        self._since = time.monotonic()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.list, 'a+', encoding='utf-8')  # noqa: SIM115 (see close)
+        except OSError as error:
+            raise RunError(f'cannot write {path}: {error.strerror}') from error
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise ToolkitError(
+                f'another process is writing {path}; wait for it, or choose another output'
+            ) from error
+        try:
+            self.done = self._previous(identity)
+            self._open(new=not self.done)
+            if not self.done:
+                self._begin(identity)
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, window: Window, values: np.ndarray) -> None:
+        """A window of the scene, (C, height, width); not from several threads at once.
+
+        Raises:
+            RunError: the disk is full, or the file cannot be written.
+        """
+        row, col, height, width = _inside(window, self.extent)
+        place = RasterWindow(col, row, width, height)
+        with self._said():
+            self._dataset.write(values, window=place)
+        self._fresh.append(window)
+        if time.monotonic() - self._since > CHECKPOINT:
+            self.checkpoint()
+            self._open()
+
+    def checkpoint(self) -> None:
+        """Bring what was written to the file, see that it is there, and add it to the list."""
+        dataset, self._dataset = self._dataset, None
+        with self._said():
+            dataset.close()
+            for window in self._fresh:
+                check_blocks(self.partial, _inside(window, self.extent))
+            lines = ''.join(f'{json.dumps(list(window))}\n' for window in self._fresh)
+            self._file.write(lines)
+            self._file.flush()
+        self.done.update(self._fresh)
+        self._fresh.clear()
+        self._since = time.monotonic()
+
+    def finish(self) -> Path:
+        """Give the file its name; returns it."""
+        self.checkpoint()
+        with self._said():
+            self.partial.replace(self.path)
+            self.list.unlink()
+        self.close()
+        return self.path
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        self.close()
+        for file in (self.partial, self.list):
+            file.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of the files; what is in the list stays for another time."""
+        if self._dataset is not None:
+            with contextlib.suppress(RasterioError):
+                self._dataset.close()
+            self._dataset = None
+        self._file.close()
+
+    def _previous(self, identity: str) -> set[Window]:
+        self._file.seek(0)
+        # A kill in the middle of a line leaves it without an end.
+        first, *lines = self._file.read().split('\n')[:-1] or ['']
+        if first != json.dumps({'identity': identity}) or not self.partial.is_file():
+            return set()
+        return {Window(*json.loads(line)) for line in lines}
+
+    def _begin(self, identity: str) -> None:
+        self._file.truncate(0)
+        self._file.write(json.dumps({'identity': identity}) + '\n')
+        self._file.flush()
+
+    def _open(self, new: bool = False) -> None:
+        with self._said():
+            if new:
+                profile = self.layout.profile(self.extent)
+                self._dataset = rasterio.open(self.partial, 'w', **profile)
+                for i, name in enumerate(self.layout.names, 1):
+                    self._dataset.set_band_description(i, name)
+            else:
+                self._dataset = rasterio.open(self.partial, 'r+', **self.layout.levels)
+
+    @contextlib.contextmanager
+    def _said(self) -> Any:
+        try:
+            with quiet():
+                yield
+        except (OSError, RasterioError) as error:
+            cause = getattr(error, 'strerror', None) or error.__cause__ or error
+            raise UnwrittenError(
+                f'cannot write {self.path}: {cause}. What is finished is kept; make room and give '
+                'the same command again to go on'
+            ) from error
+
+
+def check_blocks(path: Path, window: Window) -> None:
+    """See that a file holds the blocks of a window of its pixels.
+
+    GDAL says nothing of blocks that it could not write as a file is closed.
+
+    Raises:
+        OSError: it does not.
+    """
+    size = path.stat().st_size
+    with rasterio.open(path) as raster:
+        for row in range(window.row // BLOCK, math.ceil((window.row + window.height) / BLOCK)):
+            for col in range(window.col // BLOCK, math.ceil((window.col + window.width) / BLOCK)):
+                offset, length = (
+                    raster.get_tag_item(f'BLOCK_{what}_{col}_{row}', 'TIFF', 1)
+                    for what in ('OFFSET', 'SIZE')
+                )
+                if offset is None or int(offset) + int(length) > size:
+                    raise OSError('what was written is not in the file; is the disk full?')
+
+
+def _inside(window: Window, extent: Window) -> Window:
+    return window._replace(row=window.row - extent.row, col=window.col - extent.col)

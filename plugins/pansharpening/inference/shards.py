@@ -1,0 +1,137 @@
+"""The parts of an output that several processes write, joined by whichever is done last."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from xml.etree import ElementTree
+
+import rasterio
+import rasterio.shutil
+import rasterio.windows
+
+from plugins.pansharpening.inference.resumable_geotiff import BLOCK, Format, check_blocks
+from plugins.pansharpening.inference.scene_inference import PART, Outcome, statistics_file
+from plugins.pansharpening.inference.tiles import Shard, extent, tiles
+from plugins.pansharpening.scenes.raster import quiet, replacing
+from plugins.pansharpening.scenes.scene import Scene, Window
+
+# GDAL's names of the types that a digital number may have.
+TYPES = {'uint8': 'Byte', 'uint16': 'UInt16', 'int16': 'Int16', 'uint32': 'UInt32'}
+TYPES |= {'int32': 'Int32', 'float32': 'Float32', 'float64': 'Float64'}
+
+
+def part_file(output: Path, shard: Shard) -> Path:
+    """The file of a share: beside the output, which is its only one where there are no others."""
+    suffix = '.tif' if output.suffix.lower() == '.vrt' else output.suffix
+    if shard.count == 1 and suffix == output.suffix:
+        return output
+    return output.with_name(f'{output.stem}{PART}{shard.index}-of-{shard.count}{suffix}')
+
+
+def join(output: Path, scene: Scene, shards: int, outcome: Outcome) -> list[Path] | None:
+    """Make one image of the parts, if all are there: a VRT that names them, or one GeoTIFF.
+
+    Args:
+        output: its suffix .vrt asks for a VRT.
+        scene: that was sharpened.
+        shards: how many parts there are.
+        outcome: of one of them.
+    Returns:
+        The files that are left, None where a part is not finished or another process joins them.
+    Raises:
+        RunError: the output cannot be written.
+    """
+    parts = [part_file(output, Shard(i + 1, shards)) for i in range(shards)]
+    if not all(part.is_file() for part in parts):
+        return None
+    with open(statistics_file(output).with_suffix('.lock'), 'w') as lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return None
+        try:
+            places = [
+                extent(tiles(scene.pan_shape, outcome.side, Shard(i + 1, shards)))
+                for i in range(shards)
+            ]
+            layout = outcome.layout
+            xml = _vrt(scene, layout, list(zip(parts, places)))
+            if output.suffix.lower() == '.vrt':
+                with replacing(output) as partial:
+                    partial.write_text(xml, encoding='utf-8')
+                left = [output, *parts]
+            else:
+                _merge(output, xml, layout, scene)
+                for part in parts:
+                    part.unlink()
+                left = [output]
+            statistics_file(output).unlink(missing_ok=True)
+            return left
+        finally:
+            os.unlink(lock.name)
+
+
+def to_cog(path: Path, layout: Format) -> None:
+    """Rewrite a GeoTIFF as a cloud-optimized one, with overviews.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    options = {'driver': 'COG', 'compress': layout.compress.upper(), 'bigtiff': 'IF_SAFER'}
+    if layout.compress != 'none':
+        options |= {'predictor': 'YES', 'level': 1} if layout.levels else {'predictor': 'YES'}
+    with replacing(path) as partial, quiet():
+        rasterio.shutil.copy(path, partial, **options)
+
+
+def _merge(output: Path, xml: str, layout: Format, scene: Scene) -> None:
+    whole = Window(0, 0, *scene.pan_shape)
+    vrt = output.with_name(f'.{output.stem}.parts.vrt')
+    try:
+        with replacing(vrt) as partial:
+            partial.write_text(xml, encoding='utf-8')
+        with replacing(output) as partial, quiet(), rasterio.open(vrt) as source:
+            with rasterio.open(partial, 'w', **layout.profile(whole)) as target:
+                for i, name in enumerate(layout.names, 1):
+                    target.set_band_description(i, name)
+                for row in range(0, whole.height, 4 * BLOCK):
+                    for col in range(0, whole.width, 4 * BLOCK):
+                        height, width = whole.height - row, whole.width - col
+                        place = rasterio.windows.Window(
+                            col, row, min(4 * BLOCK, width), min(4 * BLOCK, height)
+                        )
+                        target.write(source.read(window=place), window=place)
+            check_blocks(partial, whole)
+    finally:
+        vrt.unlink(missing_ok=True)
+
+
+def _vrt(scene: Scene, layout: Format, parts: list[tuple[Path, Window]]) -> str:
+    height, width = scene.pan_shape
+    root = ElementTree.Element('VRTDataset', rasterXSize=str(width), rasterYSize=str(height))
+    if layout.georeference is not None:
+        crs, transform = layout.georeference
+        if crs is not None:
+            ElementTree.SubElement(root, 'SRS').text = crs.to_wkt()
+        numbers = (getattr(transform, name) for name in 'cabfde')
+        ElementTree.SubElement(root, 'GeoTransform').text = ', '.join(f'{n:.17g}' for n in numbers)
+    for band in range(1, layout.bands + 1):
+        element = ElementTree.SubElement(
+            root, 'VRTRasterBand', dataType=TYPES[layout.dtype.name], band=str(band)
+        )
+        if len(layout.names) >= band:
+            ElementTree.SubElement(element, 'Description').text = layout.names[band - 1]
+        if layout.nodata is not None:
+            ElementTree.SubElement(element, 'NoDataValue').text = f'{layout.nodata:g}'
+        for path, place in parts:
+            source = ElementTree.SubElement(element, 'SimpleSource')
+            name = ElementTree.SubElement(source, 'SourceFilename', relativeToVRT='1')
+            name.text = path.name
+            ElementTree.SubElement(source, 'SourceBand').text = str(band)
+            size = {'xSize': str(place.width), 'ySize': str(place.height)}
+            ElementTree.SubElement(source, 'SrcRect', xOff='0', yOff='0', **size)
+            at = {'xOff': str(place.col), 'yOff': str(place.row)}
+            ElementTree.SubElement(source, 'DstRect', **at, **size)
+    return ElementTree.tostring(root, encoding='unicode')

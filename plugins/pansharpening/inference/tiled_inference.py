@@ -1,0 +1,234 @@
+"""A window of a scene sharpened, so that it holds the bits of the scene sharpened whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plugins.pansharpening.imaging.resample import Method
+from plugins.pansharpening.imaging.two_pass_generator import (
+    AREA,
+    BLOCK,
+    GlobalMethod,
+    Look,
+    prepared,
+    squares,
+)
+from plugins.pansharpening.inference.source import Source
+from plugins.pansharpening.inference.thread_pool import Workers
+from plugins.pansharpening.inference.tiles import around
+from plugins.pansharpening.scenes.scene import Scene, Window
+from toolkit.errors import DataError, RunError
+
+# PAN pixels up to which a network that looks at the whole image at once may be run.
+LARGEST_WHOLE = 4096 * 4096
+# Sides of windows, in PAN pixels: large enough to be read and written fast, small enough that a
+# network's features of several of them fit into memory.
+TILE_OF_METHOD, TILE_OF_NETWORK = AREA, 512
+# Images of up to 20,480 values torch convolves by other algorithms, with other rounding.
+LEAST_SIDE = 144
+
+
+class Sharpener(Protocol):
+    """What streaming needs of a system; `Pansharpener` has it."""
+
+    bands: int
+    ratio: int
+    generator: Any
+    upsampling: Method
+
+    def fuse(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
+        """What the generator makes of images in [0, 1]."""
+        ...
+
+
+class Streamed:
+    """A scene and what sharpens it, window by window.
+
+    Args:
+        system: in evaluation mode, on `device`.
+        scene: what to sharpen.
+        device: to compute on.
+        context: made around each computation, for autocast, which is a thread's own.
+    Raises:
+        DataError: a network that looks at the whole scene at once, and a scene too large for that.
+    """
+
+    def __init__(
+        self,
+        system: Sharpener,
+        scene: Scene,
+        device: torch.device,
+        context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        self.system, self.scene, self.device, self.context = system, scene, device, context
+        generator = system.generator
+        height, width = scene.pan_shape
+        self.method = generator if isinstance(generator, GlobalMethod) else None
+        self.statistics: Mapping[str, Tensor] | None = None
+        self.stride = 1 if self.method else int(getattr(generator, 'stride', 1))
+        if self.method is not None or generator.halo == 0:
+            self.tile = TILE_OF_METHOD
+        elif generator.halo == 'global':
+            if height * width > LARGEST_WHOLE:
+                raise DataError(
+                    f'{scene.name} has {height} x {width} PAN pixels, and '
+                    f'{type(generator).__name__} looks at a whole image at once, for which '
+                    f'{LARGEST_WHOLE:,} pixels are the limit; crop the scene, or use another method'
+                )
+            self.tile = max(height, width)
+        else:
+            self.tile = TILE_OF_NETWORK
+
+    def measure(self, workers: Workers, advance: Callable[[int], None]) -> None:
+        """Look at the whole scene first, where the method does.
+
+        Args:
+            workers: to compute with.
+            advance: called with the number of PAN pixels that were looked at.
+        """
+        if self.method is None or self.statistics is not None:
+            return
+        with torch.inference_mode(), self.context():
+            found = self.method.statistics(lambda look: self._scan(look, workers, advance, True))
+            if not bool((found.pop('count') > 0).all()):
+                # All that is valid lies near what is not.
+                found = self.method.statistics(
+                    lambda look: self._scan(look, workers, advance, False)
+                )
+                found.pop('count')
+        self.statistics = found
+
+    def window(self, core: Window) -> np.ndarray:
+        """A window's digital numbers (C, height, width), 0 where there are no data.
+
+        Raises:
+            RunError: the network gives values that are not finite.
+            DataError: the scene cannot be read.
+        """
+        scene = self.scene
+        mask = scene.read_mask(core)
+        if mask is not None and not mask.any():
+            return np.zeros((scene.bands, core.height, core.width), scene.dtype)
+        with torch.inference_mode(), self.context():
+            numbers = self._global(core) if self.method else self._local(core)
+        if mask is not None:
+            numbers[:, ~mask] = 0
+        return numbers
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _global(self, core: Window) -> np.ndarray:
+        assert self.method is not None and self.statistics is not None
+        source = self._source(core, self.method.margin)
+        statistics = prepared(self.statistics, torch.empty(0, device=self.device), torch.float32)
+        method = self.method
+        return self._pieces(
+            core, lambda w: method.window(source.lrms_up, source.pan, w, statistics)
+        )
+
+    def _local(self, core: Window) -> np.ndarray:
+        shape = self.scene.pan_shape
+        align = math.lcm(self.scene.ratio, self.stride)
+        halo = self.system.generator.halo
+        if halo == 0:
+            return self._pointwise(core)
+        window = Window(0, 0, *shape)
+        if halo != 'global':
+            window = around(core, shape, int(halo), align, LEAST_SIDE)
+        source = self._source(window, 0)
+        hrms = self.system.fuse(source.lrms_up.read(window), source.pan.read(window))
+        inside = core._replace(row=core.row - window.row, col=core.col - window.col)
+        return self._digital(hrms[(0, slice(None), *inside.slices)], core)
+
+    def _pointwise(self, core: Window) -> np.ndarray:
+        source = self._source(core, 0)
+        return self._pieces(
+            core,
+            lambda w: self.system.fuse(source.lrms_up.read(w), source.pan.read(w)),
+        )
+
+    def _pieces(self, core: Window, sharpen: Callable[[Window], Tensor]) -> np.ndarray:
+        """A window made of pieces that stay in the cache from one operation to the next."""
+        result = np.empty((self.scene.bands, core.height, core.width), self.scene.dtype)
+        for place in squares(self.scene.pan_shape, math.lcm(BLOCK, self.scene.ratio), core):
+            piece = place._replace(row=place.row - core.row, col=place.col - core.col)
+            result[(slice(None), *piece.slices)] = self._digital(sharpen(place)[0], place)
+        return result
+
+    def _source(self, window: Window, margin: int) -> Source:
+        return Source(self.scene, window, margin, self.system.upsampling, self.device)
+
+    def _digital(self, image: Tensor, window: Window) -> np.ndarray:
+        """Values in [0, 1] as digital numbers; integers are rounded and cut to the bit depth."""
+        scene = self.scene
+        if not bool(
+            torch.isfinite(image.sum())
+        ):  # one look, where a sum of spoilt values is spoilt
+            raise RunError(
+                f'the network gives NaN or infinite values for {scene.name}, {window}; its weights '
+                'are spoilt, so choose another checkpoint'
+            )
+        # float32 holds 24 bits.
+        numbers = image.to(torch.float64 if scene.bits > 20 else torch.float32) * scene.scale
+        if scene.dtype.kind != 'f':
+            numbers = numbers.round_().clamp_(0, scene.scale)
+        return numbers.cpu().numpy().astype(scene.dtype)
+
+    def _scan(
+        self, look: Look, workers: Workers, advance: Callable[[int], None], inner: bool
+    ) -> Iterable[Any]:
+        """`look` at all blocks, several of which are read together; results in their order."""
+        scene = self.scene
+        assert self.method is not None
+        margin = self.method.margin
+        areas = squares(scene.pan_shape, math.lcm(AREA, scene.ratio))
+
+        def work(area: Window) -> list[Any]:
+            with torch.inference_mode(), self.context():
+                source = self._source(area, margin)
+                valid = self._valid(area, margin if inner else 0)
+                return [
+                    look(
+                        source.lrms_up,
+                        source.pan,
+                        block,
+                        None if valid is None else _cut(valid, block, area),
+                    )
+                    for block in squares(scene.pan_shape, math.lcm(BLOCK, scene.ratio), area)
+                ]
+
+        for area, results in workers.map(lambda area: (area, work(area)), areas):
+            advance(area.height * area.width)
+            yield from results
+
+    def _valid(self, area: Window, margin: int) -> Tensor | None:
+        """Pixels with data in an area, (1, 1, H, W); none within `margin` of one without."""
+        scene = self.scene
+        height, width = scene.pan_shape
+        top, left = max(area.row - margin, 0), max(area.col - margin, 0)
+        bottom = min(area.row + area.height + margin, height)
+        right = min(area.col + area.width + margin, width)
+        mask = scene.read_mask(Window(top, left, bottom - top, right - left))
+        if mask is None:
+            return None
+        valid = torch.from_numpy(mask)[None, None].to(self.device)
+        if margin and not bool(valid.all()):
+            missing = (~valid).float()
+            for size in ((2 * margin + 1, 1), (1, 2 * margin + 1)):
+                padding = (size[0] // 2, size[1] // 2)
+                missing = torch.nn.functional.max_pool2d(missing, size, 1, padding)
+            valid = missing == 0
+        inside = area._replace(row=area.row - top, col=area.col - left)
+        return valid[(..., *inside.slices)]
+
+
+def _cut(image: Tensor, window: Window, area: Window) -> Tensor:
+    inside = window._replace(row=window.row - area.row, col=window.col - area.col)
+    return image[(..., *inside.slices)]

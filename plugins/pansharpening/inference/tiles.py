@@ -1,0 +1,97 @@
+"""The windows that a scene is sharpened in, and the share of them that one process takes."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from plugins.pansharpening.scenes.scene import Window
+from toolkit.errors import ToolkitError
+
+
+class Shard(NamedTuple):
+    """Which share of a scene a process takes: number `index` of `count`, from 1."""
+
+    index: int = 1
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """`i/n`, as on the command line.
+
+        Raises:
+            ToolkitError: it is not of this form, or i is not between 1 and n.
+        """
+        first, slash, second = text.partition('/')
+        if not (slash and first.isdecimal() and second.isdecimal()):
+            raise ToolkitError(f'a shard is i/n such as 2/8, found {text!r}')
+        shard = cls(int(first), int(second))
+        if not 1 <= shard.index <= shard.count:
+            raise ToolkitError(f'a shard i/n has i between 1 and n, found {text}')
+        return shard
+
+    def __str__(self) -> str:
+        return f'{self.index}/{self.count}'
+
+
+ALL = Shard()
+
+
+def tiles(shape: tuple[int, int], side: int, shard: Shard = ALL) -> list[Window]:
+    """The windows of a shard, row by row: whole rows of windows, so that its result is one file.
+
+    Args:
+        shape: height and width of the scene in PAN pixels.
+        side: of a window.
+        shard: the share that is asked for.
+    Raises:
+        ToolkitError: more shards than rows of windows.
+    """
+    height, width = shape
+    rows = list(range(0, height, side))
+    if shard.count > len(rows):
+        raise ToolkitError(
+            f'the scene has {len(rows)} rows of windows of {side} pixels, which cannot be shared '
+            f'by {shard.count}; use at most {len(rows)} shards, or a smaller tile'
+        )
+    first, last = (len(rows) * i // shard.count for i in (shard.index - 1, shard.index))
+    return [
+        Window(row, col, min(side, height - row), min(side, width - col))
+        for row in rows[first:last]
+        for col in range(0, width, side)
+    ]
+
+
+def extent(windows: list[Window]) -> Window:
+    """The rectangle that windows of whole rows cover."""
+    top, right = windows[0].row, max(w.col + w.width for w in windows)
+    bottom = max(w.row + w.height for w in windows)
+    return Window(top, 0, bottom - top, right)
+
+
+def around(core: Window, shape: tuple[int, int], halo: int, align: int, least: int) -> Window:
+    """A window with what its result depends on, cut at the scene's borders.
+
+    Args:
+        core: the window.
+        shape: height and width of the scene.
+        halo: radius in pixels of what a pixel depends on, rounded up to a multiple of `align`.
+        align: what corners inside the scene are multiples of.
+        least: side that it has at least, as far as the scene allows: torch convolves small images
+            by other algorithms than large ones, with other rounding.
+    """
+    halo = align * math.ceil(halo / align)
+    spans = []
+    for start, length, limit in (
+        (core.row, core.height, shape[0]),
+        (core.col, core.width, shape[1]),
+    ):
+        low, high = max(start - halo, 0), min(start + length + halo, limit)
+        missing = least - (high - low)
+        if missing > 0:
+            low = max(low - align * math.ceil(missing / 2 / align), 0)
+            high = min(max(high, low + least), limit)
+            low = max(min(low, high - least), 0) // align * align
+        spans.append((low, high - low))
+    (row, height), (col, width) = spans
+    return Window(row, col, height, width)

@@ -1,0 +1,1 @@
+"""Registered metrics of pansharpening, with and without a reference."""

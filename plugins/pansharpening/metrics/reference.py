@@ -1,0 +1,244 @@
+"""Metrics against a reference, by the toolbox's definitions, and the base of all of them.
+
+A batch may hold a `mask` (B, 1, H, W) at the PAN's scale, True where data are; what it leaves out
+does not count.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, get_args
+
+from torch import Tensor
+
+from plugins.pansharpening.metrics import functional
+from plugins.pansharpening.metrics.functional.reference import Border
+from toolkit.errors import DataError
+from toolkit.interfaces import Batch, Metric
+from toolkit.registry import METRICS
+
+
+class ImageMetric(Metric):
+    """Scores one of the system's images.
+
+    Args:
+        image: which of the system's outputs: 'hrms', the sharpened image, or 'lrms_up', the plain
+            upsampling that it is to be better than.
+    """
+
+    def __init__(self, image: str = 'hrms') -> None:
+        self.image = image
+
+    @property
+    def column(self) -> str:
+        """The name of the value in the rows."""
+        return next(iter(self.directions))
+
+    def _scored(self, outputs: Mapping[str, Any]) -> Tensor:
+        if self.image not in outputs:
+            raise DataError(
+                f'{self.column} scores {self.image!r}, which the system does not give; '
+                f'it gives: {", ".join(outputs)}'
+            )
+        return outputs[self.image]
+
+    @staticmethod
+    def _mask(batch: Batch, item: int) -> Tensor | None:
+        """Valid pixels of one image, (1, H, W) or (H, W), or None for all."""
+        mask = batch.get('mask')
+        return None if mask is None else mask[item]
+
+
+class _ReferenceMetric(ImageMetric):
+    """Compares with the batch's `hrms`, image by image."""
+
+    def measure(self, outputs: Mapping[str, Any], batch: Batch) -> list[dict[str, Any]]:
+        """One row per image.
+
+        Raises:
+            DataError: the system does not give the image, or the batch has no reference.
+        """
+        name = self.column
+        images = self._scored(outputs).detach()  # (B, C, H, W)
+        if 'hrms' not in batch:
+            raise DataError(
+                f'{name} compares with a reference, which these data have not; test with '
+                "WholeScene(protocol='reduced'), or on a simulated scene"
+            )
+        references = batch['hrms']
+        if references.shape != images.shape:
+            raise DataError(
+                f'{name}: found {self.image} of shape {tuple(images.shape)} and a reference of '
+                f'shape {tuple(references.shape)}; expected the same'
+            )
+        rows = []
+        for i, (image, reference, meta) in enumerate(zip(images, references, batch['meta'])):
+            try:
+                value = self.score(image, reference, meta, self._mask(batch, i))
+            except ValueError as error:  # a mask or an image of a size that the index cannot take
+                raise DataError(f'{name}: {error}') from error
+            rows.append({self.column: float(value)})
+        return rows
+
+    @abstractmethod
+    def score(
+        self, image: Tensor, reference: Tensor, meta: Mapping[str, Any], mask: Tensor | None
+    ) -> Tensor:
+        """The value of one image (C, H, W), scaled as the reference is."""
+
+
+@METRICS.register
+class SAM(_ReferenceMetric):
+    """Spectral angle mapper in degrees; 0 is best.
+
+    Args:
+        image: output that is scored, 'hrms' or 'lrms_up'.
+    """
+
+    directions: ClassVar[Mapping[str, bool]] = {'SAM': False}
+
+    def score(
+        self, image: Tensor, reference: Tensor, meta: Mapping[str, Any], mask: Tensor | None
+    ) -> Tensor:
+        return functional.sam(image, reference, mask)
+
+
+@METRICS.register
+class ERGAS(_ReferenceMetric):
+    """Relative dimensionless global error of synthesis; 0 is best.
+
+    Args:
+        image: output that is scored, 'hrms' or 'lrms_up'.
+    """
+
+    directions: ClassVar[Mapping[str, bool]] = {'ERGAS': False}
+
+    def score(
+        self, image: Tensor, reference: Tensor, meta: Mapping[str, Any], mask: Tensor | None
+    ) -> Tensor:
+        return functional.ergas(image, reference, int(meta['ratio']), mask)
+
+
+@METRICS.register
+class Q2n(_ReferenceMetric):
+    """Q4 or Q8, the hypercomplex quality index on blocks of 32, in digital numbers; 1 is best.
+
+    Args:
+        image: output that is scored, 'hrms' or 'lrms_up'.
+    """
+
+    directions: ClassVar[Mapping[str, bool]] = {'Q2n': True}
+
+    def score(
+        self, image: Tensor, reference: Tensor, meta: Mapping[str, Any], mask: Tensor | None
+    ) -> Tensor:
+        scale = float(meta['scale'])
+        return functional.q2n(image.double() * scale, reference.double() * scale, mask=mask)
+
+
+@METRICS.register
+class Q(_ReferenceMetric):
+    """Universal quality index of Wang and Bovik, windows of 32 pixels, mean over bands; 1 is best.
+
+    Args:
+        image: output that is scored, 'hrms' or 'lrms_up'.
+    """
+
+    directions: ClassVar[Mapping[str, bool]] = {'Q': True}
+
+    def score(
+        self, image: Tensor, reference: Tensor, meta: Mapping[str, Any], mask: Tensor | None
+    ) -> Tensor:
+        return functional.q(image, reference, mask=mask)
+
+
+@METRICS.register
+class PSNR(_ReferenceMetric):
+    """Peak signal-to-noise ratio in decibels, peak at full scale; higher is better.
+
+    Args:
+        image: output that is scored, 'hrms' or 'lrms_up'.
+    """
+
+    directions: ClassVar[Mapping[str, bool]] = {'PSNR': True}
+
+    def score(
+        self, image: Tensor, reference: Tensor, meta: Mapping[str, Any], mask: Tensor | None
+    ) -> Tensor:
+        return functional.psnr(image, reference, 1.0, mask)
+
+
+@METRICS.register
+class SSIM(_ReferenceMetric):
+    """Structural similarity, Gaussian windows, mean over bands, full scale as range; 1 is best.
+
+    Args:
+        image: output that is scored, 'hrms' or 'lrms_up'.
+    """
+
+    directions: ClassVar[Mapping[str, bool]] = {'SSIM': True}
+
+    def score(
+        self, image: Tensor, reference: Tensor, meta: Mapping[str, Any], mask: Tensor | None
+    ) -> Tensor:
+        return functional.ssim(image, reference, 1.0, mask)
+
+
+@METRICS.register
+class RMSE(_ReferenceMetric):
+    """Root mean squared error over pixels and bands, in digital numbers; 0 is best.
+
+    Args:
+        image: output that is scored, 'hrms' or 'lrms_up'.
+    """
+
+    directions: ClassVar[Mapping[str, bool]] = {'RMSE': False}
+
+    def score(
+        self, image: Tensor, reference: Tensor, meta: Mapping[str, Any], mask: Tensor | None
+    ) -> Tensor:
+        return float(meta['scale']) * functional.rmse(image, reference, mask)
+
+
+@METRICS.register
+class SCC(_ReferenceMetric):
+    """Spatial correlation of Sobel gradients; 1 is best.
+
+    Args:
+        image: output that is scored, 'hrms' or 'lrms_up'.
+        border: 'zero' as the toolbox, or 'interior', which leaves its biased border out and names
+            the value `SCC_interior`.
+    """
+
+    directions: Mapping[str, bool] = {'SCC': True}
+
+    def __init__(self, image: str = 'hrms', border: Border = 'zero') -> None:
+        super().__init__(image)
+        if border not in get_args(Border):
+            raise ValueError(f"border must be 'zero' or 'interior', found {border!r}")
+        self.border: Border = border
+        self.directions = {'SCC' if border == 'zero' else 'SCC_interior': True}
+
+    def score(
+        self, image: Tensor, reference: Tensor, meta: Mapping[str, Any], mask: Tensor | None
+    ) -> Tensor:
+        return functional.scc(image, reference, self.border, mask)
+
+
+@METRICS.register
+class ZeroFraction(ImageMetric):
+    """Share of values that are exactly zero: a network that ends in a ReLU may collapse to them.
+
+    Needs no reference.
+
+    Args:
+        image: output that is scored, 'hrms' or 'lrms_up'.
+    """
+
+    directions: ClassVar[Mapping[str, bool]] = {'ZeroFraction': False}
+
+    def measure(self, outputs: Mapping[str, Any], batch: Batch) -> list[dict[str, Any]]:
+        """One row per image."""
+        images = self._scored(outputs)  # (B, C, H, W)
+        return [{'ZeroFraction': float((image == 0).double().mean())} for image in images]

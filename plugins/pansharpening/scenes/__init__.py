@@ -1,0 +1,1 @@
+"""Scenes of satellite images: sensors, rasters, arrays, alignment, manifests."""

@@ -1,0 +1,338 @@
+"""Reading the bands of an image from raster files by windows, on their own grid or warped."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import rasterio
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.warp import reproject
+from rasterio.windows import Window as RasterWindow
+
+from plugins.pansharpening.scenes.alignment import Grid, outline, to_pixels
+from plugins.pansharpening.scenes.scene import Window, scaled
+from toolkit.errors import DataError
+
+Interpolation = Literal['nearest', 'bilinear', 'cubic', 'cubic_spline', 'lanczos']
+
+# GDAL would take 5 % of the memory for the blocks that it keeps, whatever they are good for.
+os.environ.setdefault('GDAL_CACHEMAX', '64')
+
+# Side of the blocks that are warped at a time, in pixels of the result.
+BLOCK = 128
+# Blocks that are kept for the next window; 16 MB for 8 bands.
+KEPT = 32
+# Source pixels around a block that its interpolation looks at: Lanczos takes three.
+REACH = 5
+
+
+class Header(NamedTuple):
+    """What files say of themselves.
+
+    Attributes:
+        grid: their pixels, the same in all files.
+        bands: file number and band number of each band that is read.
+        masked: whether some pixels may hold no data.
+        names: descriptions of the bands, '' where a file gives none.
+        dtype: that holds the values of all files.
+    """
+
+    grid: Grid
+    bands: tuple[tuple[int, int], ...]
+    masked: bool
+    names: tuple[str, ...]
+    dtype: np.dtype[Any]
+
+
+class BandFiles:
+    """One image whose bands are in one raster or in several of the same grid.
+
+    A pixel without data in one of the bands (by nodata value, mask or alpha band) is without data
+    in all of them; but where the nodata value is 0, which is a digital number too, it is so only
+    if all of its bands are 0.
+
+    Args:
+        paths: of the rasters; their bands follow each other.
+        order: numbers of the bands that are read, from 1 over all files, in the order in which
+            they are wanted; None for all.
+    """
+
+    def __init__(self, paths: Sequence[Path], order: Sequence[int] | None = None) -> None:
+        self.paths, self.order = tuple(paths), order
+
+    def __str__(self) -> str:
+        first = str(self.paths[0])
+        return first if len(self.paths) == 1 else f'{first} and {len(self.paths) - 1} more'
+
+    @functools.cached_property
+    def header(self) -> Header:
+        """Read on first use.
+
+        Raises:
+            DataError: a file that cannot be read, files of different grids, no such band.
+        """
+        bands, names, dtypes, masked, grid = [], [], [], False, None
+        for number, path in enumerate(self.paths):
+            with opened(path) as raster:
+                here = Grid(raster.height, raster.width, raster.crs, raster.transform)
+                for i, colour in enumerate(raster.colorinterp):
+                    if colour != ColorInterp.alpha:
+                        bands.append((number, i + 1))
+                        names.append(raster.descriptions[i] or '')
+                        dtypes.append(raster.dtypes[i])
+                        masked |= MaskFlags.all_valid not in raster.mask_flag_enums[i]
+            grid = grid or here
+            if not _same(grid, here):
+                raise DataError(
+                    f'{path}: found {here.height} x {here.width} pixels of {here.pixel()}, but '
+                    f'{self.paths[0]} has {grid.height} x {grid.width} of {grid.pixel()} or lies '
+                    'elsewhere; expected band files of one grid, so resample them to one'
+                )
+        chosen = range(len(bands)) if self.order is None else [i - 1 for i in self.order]
+        if any(not 0 <= i < len(bands) for i in chosen):
+            raise DataError(
+                f'{self}: found {len(bands)} bands, but bands {list(self.order or ())} are asked '
+                'for; they are numbered from 1'
+            )
+        assert grid is not None
+        return Header(
+            grid,
+            tuple(bands[i] for i in chosen),
+            masked,
+            tuple(names[i] for i in chosen),
+            np.result_type(*(dtypes[i] for i in chosen)),
+        )
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
+        """Digital numbers (C, h, w), 0 where there are none, and where there are some (h, w).
+
+        The second is None where the files declare no nodata.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        header = self.header
+        place = RasterWindow(window.col, window.row, window.width, window.height)
+        pieces, found, zero = [], [], True
+        for number, path in enumerate(self.paths):
+            # Runs of bands of one file are read at once.
+            indexes = [band for file, band in header.bands if file == number]
+            if not indexes:
+                continue
+            with opened(path) as raster:
+                values = raster.read(indexes, window=place)
+                if header.masked:
+                    found.append(_valid(raster, values, indexes, place))
+                    zero &= all(raster.nodatavals[i - 1] == 0 for i in indexes)
+            pieces.append(values)
+        valid = None
+        if header.masked:
+            join = np.logical_or if zero else np.logical_and
+            valid = join.reduce([join.reduce(bands, axis=0) for bands in found])
+        values = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        if len(pieces) > 1:
+            read = [pair for n in range(len(self.paths)) for pair in header.bands if pair[0] == n]
+            values = values[[read.index(pair) for pair in header.bands]]
+        if valid is not None:
+            values[:, ~valid] = 0
+        return values, valid
+
+    def files(self) -> list[Path]:
+        """All files that are read: those that a VRT names too."""
+        found = []
+        for path in self.paths:
+            found.append(path)
+            if path.suffix.lower() == '.vrt':
+                with opened(path) as raster:
+                    others = sorted({Path(name).resolve() for name in raster.files[1:]})
+                found += [other for other in others if other.is_file() and other != path.resolve()]
+        return found
+
+
+class WarpedBands:
+    """The bands of files on another grid, interpolated by GDAL's warp.
+
+    Done in blocks at fixed places, so that a window holds the same bits as the whole image.
+
+    Args:
+        files: the source.
+        target: the grid.
+        resampling: GDAL's method.
+        bits: bit depth of the digital numbers.
+    """
+
+    def __init__(
+        self, files: BandFiles, target: Grid, resampling: Interpolation, bits: int
+    ) -> None:
+        self.files, self.target, self.bits = files, target, bits
+        self.resampling = Resampling[resampling]
+        self._blocks: dict[tuple[int, int], np.ndarray] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_blocks': {}}  # loaders' processes make their own
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Values in [0, 1] (C, h, w) float32, 0 where there are none; where there are some (h, w).
+
+        Raises:
+            DataError: the files cannot be read, or hold what `scaled` refuses.
+        """
+        bands = len(self.files.header.bands)
+        result = np.empty((bands, window.height, window.width), np.float32)
+        bottom, right = window.row + window.height, window.col + window.width
+        for top in range(window.row // BLOCK * BLOCK, bottom, BLOCK):
+            for left in range(window.col // BLOCK * BLOCK, right, BLOCK):
+                block = self._block(top, left)
+                rows = slice(max(top, window.row), min(top + BLOCK, bottom))
+                cols = slice(max(left, window.col), min(left + BLOCK, right))
+                result[
+                    :,
+                    rows.start - window.row : rows.stop - window.row,
+                    cols.start - window.col : cols.stop - window.col,
+                ] = block[
+                    :, rows.start - top : rows.stop - top, cols.start - left : cols.stop - left
+                ]
+        valid = np.isfinite(result).all(0)
+        result[:, ~valid] = 0
+        return result, valid
+
+    def _block(self, top: int, left: int) -> np.ndarray:
+        block = self._blocks.get((top, left))
+        if block is None:
+            if len(self._blocks) >= KEPT:
+                self._blocks.clear()
+            block = self._blocks[top, left] = self._warp(top, left)
+        return block
+
+    def _warp(self, top: int, left: int) -> np.ndarray:
+        """One block (C, BLOCK, BLOCK), NaN where there is no data."""
+        header = self.files.header
+        source, block = header.grid, self.target.part(top, left, BLOCK, BLOCK)
+        result = np.full((len(header.bands), BLOCK, BLOCK), np.nan, np.float32)
+        x, y = to_pixels(block, source, *outline(BLOCK, BLOCK))
+        if not (np.isfinite(x).all() and np.isfinite(y).all()):
+            return result
+        # A warp to coarser pixels takes in proportionally more of the finer ones.
+        reach = math.ceil(REACH * max(1, np.ptp(x) / BLOCK, np.ptp(y) / BLOCK))
+        row, col = (max(math.floor(v.min()) - reach, 0) for v in (y, x))
+        bottom = min(math.ceil(y.max()) + reach, source.height)
+        right = min(math.ceil(x.max()) + reach, source.width)
+        if bottom <= row or right <= col:
+            return result
+        around = Window(row, col, bottom - row, right - col)
+        values, valid = self.files.read(around)
+        values = scaled(values, self.bits, f'{self.files}: {around}')
+        low, high = min(values.min(), 0), max(values.max(), 1)
+        if valid is not None:
+            values[:, ~valid] = np.nan
+        # Grids without a coordinate system share one, whichever it is.
+        anywhere = CRS.from_epsg(3857)
+        reproject(
+            values,
+            result,
+            src_transform=source.part(*around).transform,
+            src_crs=source.crs or anywhere,
+            src_nodata=np.nan,
+            dst_transform=block.transform,
+            dst_crs=block.crs or anywhere,
+            dst_nodata=np.nan,
+            resampling=self.resampling,
+            tolerance=0,  # exact coordinates for each pixel
+            num_threads=1,
+        )
+        # Cubic weights overshoot at edges; digital numbers do not.
+        return np.clip(result, low, high)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A raster opened for reading; one thread at a time has it.
+
+    Files stay open for the next window, a few of them, until they change.
+
+    Raises:
+        DataError: it cannot be opened, or what is done with it fails.
+    """
+    try:
+        with _HANDLES.lent(path) as raster:
+            yield raster
+    except (OSError, RasterioError) as error:
+        cause = f'{error.__cause__ or error}'.splitlines()[0]
+        raise DataError(f'{path} cannot be read: {cause}; it may be cut or no raster') from error
+
+
+class _Handles:
+    """Open rasters of this process. A GDAL handle serves one thread at a time, and must not cross
+    into a data loader's process."""
+
+    MOST = 32
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._guard = threading.Lock()
+        self._open: OrderedDict[Path, tuple[tuple[int, ...], Any, threading.RLock]] = OrderedDict()
+
+    @contextmanager
+    def lent(self, path: Path) -> Iterator[Any]:
+        raster, lock = self._found(path)
+        with lock:
+            yield raster
+
+    def _found(self, path: Path) -> tuple[Any, threading.RLock]:
+        status = path.stat()
+        state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        if self._process != os.getpid():
+            # The parent's handles are its own: forgotten here, not closed.
+            _FORGOTTEN.append(self._open)
+            self.__init__()
+        with self._guard:
+            known = self._open.pop(path, None)
+            if known is None or known[0] != state:
+                with warnings.catch_warnings():
+                    warnings.simplefilter('ignore', NotGeoreferencedWarning)
+                    known = (state, rasterio.open(path), threading.RLock())
+            self._open[path] = known
+            while len(self._open) > self.MOST:
+                # Closed once nobody reads from it any more.
+                self._open.popitem(last=False)
+            return known[1], known[2]
+
+
+_FORGOTTEN: list[Any] = []
+_HANDLES = _Handles()
+
+
+def _valid(
+    raster: Any, values: np.ndarray, indexes: Sequence[int], place: RasterWindow
+) -> np.ndarray:
+    """Where each band has data: (C, h, w) bool."""
+    flags = [raster.mask_flag_enums[i - 1] for i in indexes]
+    if any(set(f) - {MaskFlags.nodata, MaskFlags.all_valid} for f in flags):
+        return raster.read_masks(list(indexes), window=place) > 0
+    # From the values at hand, where reading masks would decode the file once more.
+    valid = np.ones(values.shape, bool)
+    for band, here, i in zip(values, valid, indexes):
+        nodata = raster.nodatavals[i - 1]
+        if nodata is not None:
+            here[:] = ~np.isnan(band) if np.isnan(nodata) else band != nodata
+    return valid
+
+
+def _same(first: Grid, second: Grid) -> bool:
+    return (
+        first[:2] == second[:2]
+        and first.crs == second.crs
+        and first.transform.almost_equals(second.transform, precision=1e-6)
+    )

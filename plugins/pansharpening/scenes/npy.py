@@ -1,0 +1,137 @@
+"""Scenes in numpy files."""
+
+from __future__ import annotations
+
+import functools
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from plugins.pansharpening.scenes.scene import (
+    SCENES,
+    Scene,
+    Window,
+    check_bit_depth,
+    check_pair,
+    scaled,
+)
+from plugins.pansharpening.scenes.sensors import sensor as sensor_named
+from toolkit.errors import DataError, did_you_mean
+from toolkit.io.data_paths import data_path, file_hash
+
+
+@SCENES.register
+class ArrayScene(Scene):
+    """An MS (C, h, w) and a PAN (H, W) or (1, H, W) in two .npy files or in one .npz.
+
+    .npy files are read by windows, whatever their size; an .npz is held in memory.
+
+    Args:
+        ms: path of the .npy with the MS, or of the .npz with both; absolute, or below
+            $TOOLKIT_DATA, or from here.
+        pan: path of the .npy with PAN; None for an .npz.
+        sensor: name of the sensor.
+        bit_depth: of the digital numbers; None for the sensor's.
+        ms_key: name of the MS in an .npz.
+        pan_key: name of PAN in an .npz.
+        channels_last: the MS is (h, w, C).
+    Raises:
+        ValueError: no such sensor, or other kinds of files.
+        DataError: no such file, unreadable, arrays that are missing or of other shapes.
+    """
+
+    def __init__(
+        self,
+        ms: str,
+        pan: str | None = None,
+        sensor: str = 'generic',
+        bit_depth: int | None = None,
+        ms_key: str = 'ms',
+        pan_key: str = 'pan',
+        channels_last: bool = False,
+    ) -> None:
+        suffixes = [Path(path).suffix.lower() for path in (ms, pan) if path is not None]
+        if suffixes not in (['.npz'], ['.npy', '.npy']):
+            raise ValueError(
+                f'found {" and ".join(str(p) for p in (ms, pan) if p is not None)}; expected one '
+                '.npz, or two .npy files: the MS and the PAN'
+            )
+        self.paths = [data_path(path) for path in (ms, pan) if path is not None]
+        self.name = self.paths[0].stem
+        self.sensor = sensor_named(sensor)
+        self.bits = check_bit_depth(self.sensor.bits if bit_depth is None else bit_depth)
+        self._keys, self._channels_last = (ms_key, pan_key), channels_last
+        where = ' and '.join(str(path) for path in self.paths)
+        images = self._arrays()
+        shape, fine = images[0].shape, images[1].shape
+        if len(shape) != 3 or len(fine) not in (2, 3) or fine[:-2] not in ((), (1,)):
+            raise DataError(
+                f'{where}: found an MS of shape {shape} and a PAN of shape {fine}; expected '
+                '(bands, height, width) and (height, width)'
+            )
+        bands, height, width = (shape[2], *shape[:2]) if channels_last else shape
+        self._bands, self._ms_shape, self._pan_shape = bands, (height, width), fine[-2:]
+        check_pair(self.sensor, (bands, height, width), self._pan_shape, where)
+
+    @property
+    def bands(self) -> int:
+        return self._bands
+
+    @property
+    def ms_shape(self) -> tuple[int, int]:
+        return self._ms_shape
+
+    @property
+    def pan_shape(self) -> tuple[int, int]:
+        return self._pan_shape
+
+    def read_ms(self, window: Window | None = None) -> np.ndarray:
+        window = window or Window(0, 0, *self.ms_shape)
+        image = self._arrays()[0]
+        image = image.transpose(2, 0, 1) if self._channels_last else image
+        values = np.ascontiguousarray(image[(slice(None), *window.slices)])
+        return scaled(values, self.bits, f'{self.paths[0]}: MS, {window}')
+
+    def read_pan(self, window: Window | None = None) -> np.ndarray:
+        window = window or Window(0, 0, *self.pan_shape)
+        image = self._arrays()[1].reshape(1, *self.pan_shape)
+        values = np.ascontiguousarray(image[(slice(None), *window.slices)])
+        return scaled(values, self.bits, f'{self.paths[-1]}: PAN, {window}')
+
+    def fingerprint(self) -> str:
+        return file_hash(*self.paths)
+
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        if len(self.paths) == 1:
+            path = self.paths[0]
+            return _load_pair(path, path.stat().st_mtime_ns, *self._keys)
+        # Mapped anew for each read: a loader's process would be sent a copy of the whole array.
+        ms, pan = (_load(path) for path in self.paths)
+        return ms, pan
+
+
+def _load(path: Path) -> np.ndarray:
+    """An array on disk, of which only what is used is read."""
+    try:
+        return np.load(path, mmap_mode='r', allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f'{path} cannot be read as an .npy file: {error}') from error
+
+
+@functools.lru_cache(maxsize=4)
+def _load_pair(
+    path: Path, modified: int, ms_key: str, pan_key: str
+) -> tuple[np.ndarray, np.ndarray]:
+    # The datasets of a run share one scene's memory; `modified` only keys the cache.
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            for key in (ms_key, pan_key):
+                if key not in file:
+                    raise DataError(
+                        f'{path} has no array {key!r}{did_you_mean(key, file.files)}; there are: '
+                        f'{", ".join(file.files) or "none"}; set ms_key and pan_key'
+                    )
+            return file[ms_key], file[pan_key]
+    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise DataError(f'{path} cannot be read as an .npz file: {error}') from error

@@ -1,0 +1,148 @@
+"""From paths to scenes and images, whichever of the known formats they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.io
+from rasterio.transform import Affine
+
+from plugins.pansharpening.scenes.alignment import Grid
+from plugins.pansharpening.scenes.band_files import BandFiles
+from plugins.pansharpening.scenes.hdf5 import matlab_variables
+from plugins.pansharpening.scenes.scene import SCENES, Scene, Window
+from toolkit.errors import DataError, ToolkitError
+from toolkit.io.data_paths import data_path
+
+
+def open_scene(
+    ms: Sequence[str],
+    pan: str | None,
+    sensor: str,
+    bit_depth: int | None = None,
+    ratio: int | None = None,
+    samples: str = 'centre',
+) -> Scene:
+    """The scene in files: one .mat or .npz with both images, two .npy, or rasters.
+
+    Args:
+        ms: path of the MS, or of the rasters that hold its bands.
+        pan: path of PAN; None where one file holds both.
+        sensor: name of the sensor.
+        bit_depth: of the digital numbers; None for the sensor's.
+        ratio: for rasters, see `RasterScene`.
+        samples: for rasters, see `RasterScene`.
+    Raises:
+        ToolkitError: other files than these, or arguments that the scene refuses.
+        DataError: no such file, or one that cannot be used.
+    """
+    return made_scene(scene_config(ms, pan, sensor, bit_depth, ratio, samples))
+
+
+def scene_config(
+    ms: Sequence[str],
+    pan: str | None,
+    sensor: str,
+    bit_depth: int | None = None,
+    ratio: int | None = None,
+    samples: str = 'centre',
+) -> dict[str, Any]:
+    """The scene of `open_scene` as a config names it: a `type` with its arguments.
+
+    Raises:
+        ToolkitError: other files than `open_scene` knows.
+    """
+    suffixes = [Path(path).suffix.lower() for path in (*ms, *([] if pan is None else [pan]))]
+    of_both: dict[str, Any] = {'sensor': sensor, 'bit_depth': bit_depth}
+    if suffixes == ['.mat']:
+        return {'type': 'MatScene', 'path': ms[0], **of_both}
+    if suffixes in (['.npz'], ['.npy', '.npy']):
+        return {'type': 'ArrayScene', 'ms': ms[0], 'pan': pan, **of_both}
+    if ms and pan is not None and not {'.mat', '.npz', '.npy'} & set(suffixes):
+        paths = ms[0] if len(ms) == 1 else list(ms)
+        of_rasters = {'ratio': ratio, 'samples': samples}
+        return {'type': 'RasterScene', 'ms': paths, 'pan': pan, **of_both, **of_rasters}
+    raise ToolkitError(
+        f'found the MS {" ".join(ms) or "(none)"} and the PAN {pan or "(none)"}; expected one .mat '
+        'or .npz that holds both, two .npy, or rasters'
+    )
+
+
+def made_scene(config: dict[str, Any]) -> Scene:
+    """The scene that `scene_config` has named.
+
+    Raises:
+        ToolkitError: arguments that the scene refuses.
+        DataError: no such file, or one that cannot be used.
+    """
+    arguments = dict(config)
+    try:
+        return SCENES.get(arguments.pop('type'))(**arguments)
+    except ValueError as error:
+        raise ToolkitError(str(error)) from error
+
+
+class ImageFile(NamedTuple):
+    """An image that a tool has written.
+
+    Attributes:
+        values: (C, H, W) digital numbers.
+        valid: (H, W) bool; None where the file declares no nodata.
+        grid: where it lies; not located for arrays.
+    """
+
+    values: np.ndarray
+    valid: np.ndarray | None
+    grid: Grid
+
+
+def read_image(path: str, bands: int) -> ImageFile:
+    """An image of so many bands from a raster, an .npy, or a .mat that holds one such array.
+
+    Args:
+        path: absolute, or below $TOOLKIT_DATA, or from here.
+        bands: how many it must have; also tells (H, W, C) arrays from (C, H, W).
+    Raises:
+        DataError: no such file, unreadable, or no image of so many bands in it.
+    """
+    file = data_path(path)
+    suffix = file.suffix.lower()
+    if suffix not in ('.npy', '.mat'):
+        source = BandFiles([file])
+        grid = source.header.grid
+        if len(source.header.bands) != bands:
+            raise DataError(
+                f'{file}: found {len(source.header.bands)} bands, expected {bands} as in the MS'
+            )
+        return ImageFile(*source.read(Window(0, 0, grid.height, grid.width)), grid)
+    arrays = _arrays(file)
+    fitting = {name: image for name, a in arrays.items() if (image := _image(a, bands)) is not None}
+    if len(fitting) != 1:
+        found = ', '.join(f'{name} {a.shape}' for name, a in arrays.items()) or 'nothing'
+        raise DataError(f'{file}: found {found}; expected one image of {bands} bands')
+    (values,) = fitting.values()
+    return ImageFile(values, None, Grid(*values.shape[1:], None, Affine.identity()))
+
+
+def _arrays(file: Path) -> dict[str, np.ndarray]:
+    try:
+        if file.suffix.lower() == '.npy':
+            return {'an array': np.load(file, allow_pickle=False)}
+        variables = scipy.io.loadmat(file)
+    except NotImplementedError:
+        return matlab_variables(file)[0]
+    except Exception as error:  # both raise many kinds for files that are cut or another format
+        raise DataError(f'{file} cannot be read: {error}') from error
+    return {n: a for n, a in variables.items() if isinstance(a, np.ndarray)}
+
+
+def _image(array: np.ndarray, bands: int) -> np.ndarray | None:
+    """As (C, H, W), or None where it is no image of that many bands."""
+    if array.ndim != 3 or array.dtype.kind not in 'uif':
+        return None
+    if array.shape[0] == bands:
+        return array
+    return array.transpose(2, 0, 1) if array.shape[2] == bands else None

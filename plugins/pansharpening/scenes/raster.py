@@ -1,0 +1,275 @@
+"""Scenes in georeferenced rasters, and writing such rasters."""
+
+from __future__ import annotations
+
+import functools
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from plugins.pansharpening.scenes.alignment import Alignment, align
+from plugins.pansharpening.scenes.band_files import BLOCK, BandFiles, Interpolation, WarpedBands
+from plugins.pansharpening.scenes.scene import (
+    SCENES,
+    Georeference,
+    Scene,
+    Window,
+    check_bit_depth,
+    check_order,
+    check_pair,
+    scaled,
+)
+from plugins.pansharpening.scenes.sensors import sensor as sensor_named
+from toolkit.errors import DataError, RunError
+from toolkit.io.data_paths import data_path, file_hash
+
+Samples = Literal['centre', 'interp23tap']
+
+
+@SCENES.register
+class RasterScene(Scene):
+    """MS and PAN rasters: GeoTIFF, VRT, or whatever else GDAL reads, laid on each other.
+
+    By georeference where both have one: the scene is what both images cover, cropped to whole MS
+    pixels, each of `ratio` x `ratio` PAN pixels. An MS whose pixels do not fall on whole PAN
+    pixels (to a tenth of one), or that has another coordinate system or a ratio that is no
+    integer, is warped to such a grid as it is read; PAN is never resampled. Without georeference
+    both begin at the same corner, and PAN must be an integer multiple of the MS.
+
+    Args:
+        ms: path of the multispectral raster, or of several that hold its bands in this order;
+            absolute, or below $TOOLKIT_DATA, or from here. Alpha bands are left out.
+        pan: path of the PAN raster, one band.
+        sensor: name of the sensor.
+        bit_depth: of the digital numbers; None for the sensor's.
+        ratio: PAN pixels per MS pixel; None for the integer nearest to what the files say.
+        bands: numbers of the bands that are used, from 1, in the order of the sensor; None for
+            all as they come.
+        resampling: GDAL's interpolation where the MS is warped.
+        samples: where the MS samples of a georeferenced pair are put: at the 'centre' of their PAN
+            pixels, as for bicubic upsampling, or half a PAN pixel below and right of it, where
+            'interp23tap' takes them to be. Landsat's lie so by themselves.
+    Raises:
+        ValueError: no such sensor, or arguments out of range.
+        DataError: no such file; on first use: unreadable, no overlap, a coordinate system in only
+            one of the two, a PAN coarser than the MS, sizes that do not fit, bands in an order
+            that is not the sensor's, no pixel with data in both.
+    """
+
+    def __init__(
+        self,
+        ms: str | list[str],
+        pan: str,
+        sensor: str,
+        bit_depth: int | None = None,
+        ratio: int | None = None,
+        bands: list[int] | None = None,
+        resampling: Interpolation = 'lanczos',
+        samples: Samples = 'centre',
+    ) -> None:
+        paths = [ms] if isinstance(ms, str | Path) else list(ms)
+        if not paths:
+            raise ValueError('ms is one path or several, found an empty list')
+        if ratio is not None and ratio < 1:
+            raise ValueError(f'ratio must be at least 1, found {ratio}')
+        if bands is not None and (not bands or min(bands) < 1):
+            raise ValueError(f'bands are numbers from 1, found {bands}')
+        for name, value, known in (
+            ('resampling', resampling, get_args(Interpolation)),
+            ('samples', samples, get_args(Samples)),
+        ):
+            if value not in known:
+                raise ValueError(f'{name} must be one of {", ".join(known)}; found {value!r}')
+        self.ms_files = BandFiles([data_path(path) for path in paths], bands)
+        self.pan_files = BandFiles([data_path(pan)])
+        self.ms_path, self.pan_path = self.ms_files.paths[0], self.pan_files.paths[0]
+        self.name = self.ms_path.stem
+        self.sensor = sensor_named(sensor)
+        self.bits = check_bit_depth(self.sensor.bits if bit_depth is None else bit_depth)
+        self.stated_ratio, self.resampling = ratio, resampling
+        self.shift = 0.5 if samples == 'interp23tap' else 0.0
+
+    @property
+    def bands(self) -> int:
+        return self._layout.bands
+
+    @property
+    def ratio(self) -> int:
+        return self._layout.alignment.ratio
+
+    @property
+    def ms_shape(self) -> tuple[int, int]:
+        return self._layout.alignment.shape
+
+    @property
+    def pan_shape(self) -> tuple[int, int]:
+        (height, width), ratio = self.ms_shape, self.ratio
+        return height * ratio, width * ratio
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        found = self.ms_files.header.dtype
+        if found.kind == 'f':
+            return np.dtype(np.float32)
+        holds = found.kind in 'ui' and np.iinfo(found).max >= self.scale
+        return found if holds else super().dtype
+
+    @property
+    def georeference(self) -> Georeference | None:
+        grid = self.pan_files.header.grid
+        if not grid.located:
+            return None
+        row, col = self._layout.alignment.pan_origin
+        return Georeference(grid.crs, grid.part(row, col, *self.pan_shape).transform)
+
+    @property
+    def masked(self) -> bool:
+        return self._layout.masked
+
+    @property
+    def warped(self) -> bool:
+        """Whether the MS had to be interpolated to a grid that fits the PAN's."""
+        return self._layout.warped is not None
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        return self.read_mask()
+
+    def read_ms(self, window: Window | None = None) -> np.ndarray:
+        return self._ms(self._layout, window or Window(0, 0, *self.ms_shape))[0]
+
+    def read_pan(self, window: Window | None = None) -> np.ndarray:
+        values, _, where = self._pan(self._layout, window or Window(0, 0, *self.pan_shape))
+        return scaled(values, self.bits, where)
+
+    def read_mask(self, window: Window | None = None) -> np.ndarray | None:
+        if not self._layout.masked:
+            return None
+        return self._mask(self._layout, window or Window(0, 0, *self.pan_shape))
+
+    def fingerprint(self) -> str:
+        return file_hash(*self.ms_files.files(), *self.pan_files.files())
+
+    def version(self) -> str:
+        files = [*self.ms_files.files(), *self.pan_files.files()]
+        states = [(str(file.resolve()), file.stat()) for file in files]
+        marks = [(name, state.st_size, state.st_mtime_ns) for name, state in states]
+        settings = (self.bits, self._layout.alignment, self.ms_files.order, self.resampling)
+        return f'{marks} {settings}'
+
+    @functools.cached_property
+    def _layout(self) -> _Layout:
+        ms, pan = self.ms_files.header, self.pan_files.header
+        where = f'{self.ms_files} and {self.pan_path}'
+        if len(pan.bands) != 1:
+            raise DataError(f'{self.pan_path}: found {len(pan.bands)} bands, expected a PAN of one')
+        check_order(self.sensor, ms.names, str(self.ms_files), self.ms_files.order)
+        found = align(ms.grid, pan.grid, self.stated_ratio, where, self.shift)
+        ratio, (height, width) = found.ratio, found.shape
+        fine = (height * ratio, width * ratio) if pan.grid.located else pan.grid[:2]
+        check_pair(self.sensor, (len(ms.bands), height, width), fine, where)
+        warped = None
+        if found.ms_origin is None:
+            row, col = (corner + self.shift for corner in found.pan_origin)
+            grid = pan.grid.part(row, col, height, width, step=ratio)
+            warped = WarpedBands(self.ms_files, grid, self.resampling, self.bits)
+        masked = warped is not None or ms.masked or pan.masked
+        layout = _Layout(len(ms.bands), found, warped, masked)
+        if masked and self._empty(layout):
+            raise DataError(
+                f'{where}: found nodata in the one or the other everywhere; expected pixels where '
+                'both hold data, so check their nodata values and masks'
+            )
+        return layout
+
+    def _empty(self, layout: _Layout) -> bool:
+        # From the middle outwards, where most scenes hold data in the first rows that are read.
+        height, width = layout.alignment.shape
+        rows = sorted(range(0, height, BLOCK), key=lambda row: abs(row + BLOCK / 2 - height / 2))
+        pieces = (Window(row, 0, min(BLOCK, height - row), width) for row in rows)
+        return not any(
+            self._mask(layout, piece.enlarged(layout.alignment.ratio)).any() for piece in pieces
+        )
+
+    def _ms(self, layout: _Layout, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
+        """The MS in a window, and where it holds data."""
+        if layout.warped is not None:
+            return layout.warped.read(window)
+        window = _moved(window, layout.alignment.ms_origin or (0, 0))
+        values, valid = self.ms_files.read(window)
+        return scaled(values, self.bits, f'{self.ms_files}: {window}'), valid
+
+    def _pan(self, layout: _Layout, window: Window) -> tuple[np.ndarray, np.ndarray | None, str]:
+        """PAN's digital numbers in a window, where it holds data, and a name for messages."""
+        window = _moved(window, layout.alignment.pan_origin)
+        return *self.pan_files.read(window), f'{self.pan_path}: {window}'
+
+    def _mask(self, layout: _Layout, window: Window) -> np.ndarray:
+        ratio = layout.alignment.ratio
+        row, col = window.row // ratio, window.col // ratio
+        bottom = -(-(window.row + window.height) // ratio)
+        right = -(-(window.col + window.width) // ratio)
+        ms = self._ms(layout, Window(row, col, bottom - row, right - col))[1]
+        pan = self._pan(layout, window)[1]
+        mask = np.ones(window[2:], bool) if pan is None else pan
+        if ms is not None:
+            inside = _moved(window, (-row * ratio, -col * ratio))
+            mask = mask & ms.repeat(ratio, 0).repeat(ratio, 1)[inside.slices]
+        return mask
+
+
+class _Layout(NamedTuple):
+    """How the two rasters of a scene are read: found once, on first use."""
+
+    bands: int
+    alignment: Alignment
+    warped: WarpedBands | None
+    masked: bool
+
+
+def _moved(window: Window, by: tuple[int, int]) -> Window:
+    return window._replace(row=window.row + by[0], col=window.col + by[1])
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, rasterio does not warn of images that lie nowhere."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', NotGeoreferencedWarning)
+        yield
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that replaces it when all went well and is removed if not.
+
+    Raises:
+        RunError: the folder cannot be written or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f'.{path.stem}-', suffix=path.suffix
+        )
+        os.close(handle)
+    except OSError as error:
+        raise RunError(f'cannot write {path}: {error.strerror or error}') from error
+    partial = Path(name)
+    try:
+        yield partial
+        # mkstemp makes private files; results have the permissions of any new file.
+        mask = os.umask(0)
+        os.umask(mask)
+        partial.chmod(0o666 & ~mask)
+        partial.replace(path)
+    except (OSError, RasterioError) as error:
+        raise RunError(f'cannot write {path}: {error}') from error
+    finally:
+        partial.unlink(missing_ok=True)

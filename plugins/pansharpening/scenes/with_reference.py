@@ -1,0 +1,142 @@
+"""A scene whose true image at PAN's resolution is in a file of its own."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plugins.pansharpening.scenes.alignment import Grid, align
+from plugins.pansharpening.scenes.band_files import BandFiles
+from plugins.pansharpening.scenes.scene import SCENES, Georeference, Scene, Window, scaled
+from toolkit.errors import DataError
+from toolkit.io.data_paths import data_path, file_hash
+
+
+@SCENES.register
+class ReferencedScene(Scene):
+    """Another scene with the image that sharpening it should give, from an airborne camera, say.
+
+    Args:
+        scene: which.
+        reference: path of the image, a raster or an .npy (C, H, W): the bands of the MS in the same
+            digital numbers, on the PAN's pixels and wherever the scene is; absolute, or below
+            $TOOLKIT_DATA, or from here. Where it has no data, the scene has none.
+    Raises:
+        DataError: no such file; on first use: unreadable, other bands, or pixels that are not the
+            PAN's.
+    """
+
+    def __init__(self, scene: Scene, reference: str) -> None:
+        self.original, self.path = scene, data_path(reference)
+        self.name, self.sensor, self.bits = scene.name, scene.sensor, scene.bits
+
+    @property
+    def bands(self) -> int:
+        return self.original.bands
+
+    @property
+    def ratio(self) -> int:
+        return self.original.ratio
+
+    @property
+    def ms_shape(self) -> tuple[int, int]:
+        return self.original.ms_shape
+
+    @property
+    def pan_shape(self) -> tuple[int, int]:
+        return self.original.pan_shape
+
+    @property
+    def georeference(self) -> Georeference | None:
+        return self.original.georeference
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.original.dtype
+
+    @property
+    def has_reference(self) -> bool:
+        return True
+
+    @property
+    def reference(self) -> np.ndarray:
+        return self.read_reference(Window(0, 0, *self.pan_shape))
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        return self.read_mask()
+
+    def read_ms(self, window: Window | None = None) -> np.ndarray:
+        return self.original.read_ms(window)
+
+    def read_pan(self, window: Window | None = None) -> np.ndarray:
+        return self.original.read_pan(window)
+
+    def read_mask(self, window: Window | None = None) -> np.ndarray | None:
+        window = window or Window(0, 0, *self.pan_shape)
+        other = self.original.read_mask(window)
+        masked = self._files is not None and self._files.header.masked
+        own = self._read(window)[1] if masked else None
+        return own if other is None else other if own is None else own & other
+
+    def read_reference(self, window: Window) -> np.ndarray:
+        return scaled(self._read(window)[0], self.bits, f'{self.path}: {window}')
+
+    def fingerprint(self) -> str:
+        return f'{self.original.fingerprint()}{file_hash(self.path)}'
+
+    def version(self) -> str:
+        return f'{self.original.version()}{file_hash(self.path)}'
+
+    def _read(self, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
+        """Digital numbers, and where there are some."""
+        row, col = self._origin
+        if self._files is None:
+            return np.ascontiguousarray(_mapped(self.path)[(slice(None), *window.slices)]), None
+        return self._files.read(window._replace(row=window.row + row, col=window.col + col))
+
+    @functools.cached_property
+    def _files(self) -> BandFiles | None:
+        return None if self.path.suffix.lower() == '.npy' else BandFiles([self.path])
+
+    @functools.cached_property
+    def _origin(self) -> tuple[int, int]:
+        """Where in the image the scene begins, after checking that they fit."""
+        if self._files is None:
+            shape = _mapped(self.path).shape
+            grid: Any = None
+        else:
+            header = self._files.header
+            shape, grid = (len(header.bands), *header.grid[:2]), header.grid
+        if len(shape) != 3 or shape[0] != self.bands:
+            raise DataError(
+                f'{self.path}: found an image of shape {tuple(shape)}, expected {self.bands} bands '
+                f'as in the MS of {self.name}: (bands, height, width)'
+            )
+        place = self.georeference
+        if place is not None and grid is not None and grid.located:
+            pan = Grid(*self.pan_shape, *place)
+            found = align(grid, pan, 1, f'{self.path} and the PAN of {self.name}')
+            if found.ms_origin and (found.pan_origin, found.shape) == ((0, 0), self.pan_shape):
+                return found.ms_origin
+            raise DataError(
+                f'{self.path}: found pixels of {grid.pixel()} that do not lie on all those of the '
+                f"PAN of {self.name}, {pan.pixel()}; expected an image on PAN's grid that covers "
+                'the scene'
+            )
+        if tuple(shape[1:]) != self.pan_shape:
+            raise DataError(
+                f'{self.path}: found {shape[1]} x {shape[2]} pixels, expected those of the PAN of '
+                f'{self.name}, {self.pan_shape[0]} x {self.pan_shape[1]}'
+            )
+        return 0, 0
+
+
+def _mapped(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode='r', allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f'{path} cannot be read as an .npy file: {error}') from error

@@ -1,0 +1,1 @@
+"""`toolkit pansharpen`: trains on one scene and sharpens it."""

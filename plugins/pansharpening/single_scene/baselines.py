@@ -1,0 +1,151 @@
+"""A sharpened scene beside what needs no training, by the indices at full resolution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from plugins.pansharpening.commands.evaluate import directions, measured, scored_batch
+from plugins.pansharpening.imaging.resample import Method
+from plugins.pansharpening.inference.thread_pool import working
+from plugins.pansharpening.inference.tiled_inference import Streamed
+from plugins.pansharpening.scenes.band_files import BandFiles
+from plugins.pansharpening.scenes.scene import Scene, Window
+from plugins.pansharpening.single_scene.scene_check import central
+from plugins.pansharpening.untrained_method import sharpener
+from toolkit.errors import ToolkitError
+
+INDICES = ('D_lambda_K', 'D_s', 'HQNR', 'D_rho', 'D_sR')
+METHODS = ('EXP', 'GSA', 'MTF-GLP-HPM')
+# Values up to which an image is scored whole: the indices hold several copies in float64.
+LARGEST = 2**24
+
+# What a loss trains on that an index measures, in much the same way or in another one.
+TRAINED = {
+    'BandCorrelation': 'D_rho',
+    'BlockQuality': 'D_s',
+    'QualityTransfer': 'D_s',
+    'Consistency': 'D_lambda_K',
+    'LDPSpectralLow': 'D_lambda_K',
+    'LDPSpectralHigh': 'D_lambda_K',
+    'GrayCorrelation': 'D_sR',
+    'PanGradient': 'D_sR',
+    'LDPSpatialHigh': 'D_sR',
+}
+# An index that is a product of others.
+PRODUCTS = {'HQNR': ('D_lambda_K', 'D_s')}
+
+
+def compared(
+    scene: Scene,
+    fused: Path,
+    name: str,
+    losses: Mapping[str, Any],
+    upsample: Method,
+    workers: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Score a sharpened scene, and what EXP, GSA and MTF-GLP-HPM make of it.
+
+    Args:
+        scene: that was sharpened.
+        fused: the file, on the scene's PAN pixels.
+        name: what to call it.
+        losses: the losses that were trained on, as a config names them.
+        upsample: of the methods.
+        workers: threads; None for one a core.
+        say: is told what is left out.
+    Returns:
+        `scores` by image and index (NaN where one is not defined), `better` by index,
+        `trained_on` (by index the losses that train on what it measures), `window` (row, column,
+        height and width in the scene's PAN pixels, the whole where it is small enough) and `whole`.
+    """
+    side = math.isqrt(LARGEST // scene.bands)
+    window = central(scene, side) if math.prod(scene.pan_shape) > side**2 else _all(scene)
+    valid = scene.read_mask(window)
+    batch = scored_batch(scene, window, None if valid is None or valid.all() else valid)
+    scores, missing = {}, []
+    for image, numbers in (
+        *(
+            (method, lambda m=method: _made(m, scene, window, upsample, workers))
+            for method in METHODS
+        ),
+        (name, lambda: BandFiles([fused]).read(window)[0]),
+    ):
+        try:
+            values = numbers().astype(np.float64) / scene.scale
+        except ToolkitError as error:
+            say(f'{image} is left out: {error}')
+            continue
+        scores[image], why = measured(INDICES, values, batch)
+        missing += why
+    for line in dict.fromkeys(missing):
+        say(line)
+    return {
+        'scores': scores,
+        'better': directions(INDICES),
+        'trained_on': trained_on(losses),
+        'window': list(window),
+        'whole': window == _all(scene),
+    }
+
+
+def trained_on(losses: Mapping[str, Any]) -> dict[str, list[str]]:
+    """By index the names of the losses that train on what it measures.
+
+    Args:
+        losses: as a config has them.
+    """
+    found: dict[str, list[str]] = {}
+    for loss in losses.values():
+        index = TRAINED.get(loss['type']) if loss else None
+        if index is not None and loss['type'] not in found.setdefault(index, []):
+            found[index].append(loss['type'])
+    for product, factors in PRODUCTS.items():
+        names = [name for factor in factors for name in found.get(factor, [])]
+        if names:
+            found[product] = names
+    return found
+
+
+def show(result: Mapping[str, Any], where: str) -> None:
+    """Print what `compared` gives as a table.
+
+    Args:
+        result: of it.
+        where: what was scored.
+    """
+    trained = result['trained_on']
+    table = Table(title=where, title_justify='left')
+    table.add_column('')
+    for index in INDICES:
+        mark = ' *' if index in trained else ''
+        table.add_column(f'{index}{mark}\n{result["better"][index]}', justify='right')
+    for image, scores in result['scores'].items():
+        table.add_row(image, *(f'{scores[index]:.4f}' for index in INDICES))
+    Console().print(table)
+    if trained:
+        named = '; '.join(f'{index} by {", ".join(losses)}' for index, losses in trained.items())
+        print(f'* trained on, so no proof of quality: {named}')
+
+
+def _all(scene: Scene) -> Window:
+    return Window(0, 0, *scene.pan_shape)
+
+
+def _made(
+    method: str, scene: Scene, window: Window, upsample: Method, workers: int | None
+) -> np.ndarray:
+    """A window's digital numbers by a method that has looked at the whole scene."""
+    system = sharpener(method, scene, upsample).eval()
+    streamed = Streamed(system, scene, torch.device('cpu'))
+    with working(workers) as pool:
+        streamed.measure(pool, lambda pixels: None)
+        return streamed.window(window)

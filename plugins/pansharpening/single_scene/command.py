@@ -1,0 +1,309 @@
+"""One scene and no data set: train on the scene itself, sharpen it, and say how good it is."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, get_args
+
+from plugins.pansharpening.commands.evaluate import write_json
+from plugins.pansharpening.inference.predictor import predict_scene
+from plugins.pansharpening.inference.resumable_geotiff import Compression
+from plugins.pansharpening.scenes.open_scene import made_scene, scene_config
+from plugins.pansharpening.scenes.raster import Samples
+from plugins.pansharpening.scenes.scene import Scene, Window
+from plugins.pansharpening.scenes.sensors import SENSORS
+from plugins.pansharpening.single_scene import baselines, time_budget
+from plugins.pansharpening.single_scene.adapt_config import (
+    SCORE,
+    VALIDATIONS,
+    OneScene,
+    length,
+    turned,
+    upsampling,
+    wanted_patch,
+)
+from plugins.pansharpening.single_scene.arguments import (
+    CONFIG,
+    Chosen,
+    check_numbers,
+    check_places,
+    chosen,
+)
+from plugins.pansharpening.single_scene.scene_check import central, check, patch_size, survey
+from toolkit.commands.run import capsule_input
+from toolkit.config import Config
+from toolkit.config.check import checked
+from toolkit.config.schema import RunConfig
+from toolkit.engine import checkpoint, precision
+from toolkit.engine.components import build_system, for_training
+from toolkit.errors import RunError
+from toolkit.io.data_paths import data_path
+from toolkit.registry import VERBS
+from toolkit.registry.command import Verb
+from toolkit.run import work_dir as work_dirs
+from toolkit.run.train import train
+
+UNKNOWN = 'generic'  # the sensor of which only what is common is known
+# PAN pixels: side of the piece on which the score is watched.
+WATCHED = 512
+# PAN pixels: patches do not become smaller than this for the sake of time.
+LEAST_TIMED = 128
+
+
+@VERBS.register(name='pansharpen')
+class Pansharpen(Verb):
+    """Sharpen one scene with a network trained on it alone.
+
+    Opens the MS and the PAN, trains a config that needs no reference on them for a few minutes,
+    sharpens the whole scene, and prints the indices at full resolution beside those of EXP, GSA and
+    MTF-GLP-HPM.
+    """
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        add = parser.add_argument
+        add('overrides', nargs='*', metavar='key.path=value', help='changes to the config')
+        add('--ms', required=True, nargs='+', metavar='M', help='MS, or the files of its bands')
+        add('--pan', metavar='P', help='PAN; not where M is a .mat or .npz that holds both')
+        add('--output', required=True, type=Path, metavar='F', help='the GeoTIFF to write')
+        add('--sensor', metavar='S', help=f"{', '.join(SENSORS)} (default: '{UNKNOWN}')")
+        add('--bit-depth', type=int, metavar='N', help="of the digital numbers; the sensor's")
+        add('--ratio', type=int, metavar='N', help='PAN pixels per MS pixel; found in the files')
+        add(
+            '--samples',
+            default='centre',
+            choices=get_args(Samples),
+            help="of georeferenced files; see `toolkit evaluate` ('centre')",
+        )
+        add('--config', dest='base', metavar='CONFIG', help=f'what is trained ({CONFIG})')
+        add('--start', type=Path, metavar='RUN', help='begin with the weights of a run: its folder')
+        add('--minutes', type=float, default=5.0, help='of training, at most (5)')
+        add('--iterations', type=int, help="of training, at most (the config's, or what fits)")
+        add('--seed', type=int, default=0, help='of everything that is drawn (0)')
+        add('--device', choices=('auto', 'cpu', 'cuda'), help="to compute on; the config's")
+        add('--work-dir', type=Path, help='folder of the run (default: F with .run at its end)')
+        add('--overwrite', action='store_true', help='replace what is at F and in the folder')
+        add('--tile', type=int, help='side of the windows in pixels')
+        add('--workers', type=int, help='threads that sharpen (default: one a core)')
+        add('--compress', choices=get_args(Compression), default='deflate', help='of the output')
+        add('--cog', action='store_true', help='write a cloud-optimized GeoTIFF')
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        output: Path = arguments.output
+        work_dir: Path = arguments.work_dir or output.with_suffix('.run')
+        check_numbers(arguments)
+        check_places(output, work_dir, arguments.cog, arguments.overwrite)
+        asked = chosen(arguments, work_dir)
+        scene, as_config = _scene(arguments)
+        turn = OneScene(
+            scene=scene,
+            config=as_config,
+            patch=_patch(scene, wanted_patch(asked.draft)),
+            window=central(scene, WATCHED),
+            seed=arguments.seed,
+            device=arguments.device,
+            start=asked.start,
+            minutes=arguments.minutes,
+        )
+        config = _planned(asked, turn, arguments.iterations)
+        run = checked(config)
+        if arguments.overwrite:
+            with config.placing():
+                _check_buildable(run)
+            work_dirs.clear(work_dir)
+        with _going_on(arguments, work_dir):
+            with config.placing():
+                result = train(run, work_dir, capsule_input=capsule_input(config))
+            if result.exit_status:
+                print(_how_to_go_on(arguments, work_dir))
+                return result.exit_status
+            _finish(arguments, scene, config, work_dir, asked.name)
+        return 0
+
+
+# -- before the training --------------------------------------------------------------------------
+
+
+def _scene(arguments: argparse.Namespace) -> tuple[Scene, dict[str, Any]]:
+    """The scene, looked at whole, and the same as a config names it."""
+    ms = [str(data_path(path).absolute()) for path in arguments.ms]
+    pan = arguments.pan and str(data_path(arguments.pan).absolute())
+    sensor = arguments.sensor or UNKNOWN
+    options = (arguments.bit_depth, arguments.ratio, arguments.samples)
+    config = scene_config(ms, pan, sensor, *options)
+    scene = made_scene(config)
+    scene.sensor.gains(scene.bands)  # says it where it is one of other bands
+    height, width = scene.pan_shape
+    print(
+        f'{scene.name}: {scene.bands} bands, {height} x {width} PAN pixels, ratio {scene.ratio}',
+        flush=True,
+    )
+    found = survey(scene)
+    if scene.sensor.name == UNKNOWN and arguments.bit_depth is None:
+        config['bit_depth'] = found.bit_depth
+        scene = made_scene(config)
+    depth = f'bit depth {scene.bits}'
+    if config['bit_depth'] == found.bit_depth != arguments.bit_depth:
+        depth += f' by the largest digital number, {found.largest:.0f}'
+    said = scene.sensor.title
+    if arguments.sensor is None:
+        said += (
+            f', as no --sensor is given: an MTF gain of {scene.sensor.ms_gains[0]:g} in all bands'
+        )
+    print(f'sensor: {scene.sensor.name} ({said}); {depth}')
+    if getattr(scene, 'warped', False):
+        print('the MS is interpolated to a grid of whole PAN pixels')
+    if found.valid < 1:
+        print(f'{found.valid:.1%} of the scene hold data')
+    if (warning := check(scene, found)) is not None:
+        print(f'warning: {warning}', file=sys.stderr)
+    return scene, config
+
+
+def _patch(scene: Scene, wanted: int) -> int:
+    size = patch_size(scene, wanted)
+    if size < wanted - wanted % (2 * scene.ratio):
+        print(f'patches of {size} x {size} PAN pixels, not {wanted}: what the scene has room for')
+    return size
+
+
+def _planned(asked: Chosen, turn: OneScene, iterations: int | None) -> Config:
+    """The run's config: as long as the user says, or as its own and the time allow.
+
+    Where less than half of its own length fits, patches become smaller: more steps on less of the
+    scene each are worth more.
+    """
+    method = str(asked.draft.resolved().tree['model'].get('upsample', 'interp23tap'))
+    used = upsampling(method, turn.scene.ratio)
+    if used != method:
+        print(f'upsampling: {used}, as {method} cannot enlarge by {turn.scene.ratio}')
+    wanted = length(asked.draft) if iterations is None else iterations
+    config = turned(asked.draft, turn, wanted)
+    run = checked(config)
+    precision.choose_device(run.runtime)
+    if iterations is not None:
+        return config
+    print('timing a few iterations', flush=True)
+    spent = 0.0
+    while True:
+        with config.placing():
+            found = time_budget.measure(checked(config))
+        spent += found.measuring / 60
+        left = max(turn.minutes - spent, turn.minutes / 2)
+        fitting, validations = found.iterations(left, wanted, VALIDATIONS)
+        smaller = patch_size(turn.scene, turn.patch // 2) if turn.patch >= 2 * LEAST_TIMED else 0
+        if fitting >= wanted / 2 or smaller < LEAST_TIMED:
+            break
+        print(
+            f'patches of {smaller} x {smaller} PAN pixels: with {turn.patch} x {turn.patch}, only '
+            f'{fitting:,} of {wanted:,} iterations would fit into {turn.minutes:g} minutes'
+        )
+        turn = turn._replace(patch=smaller)
+        config = turned(asked.draft, turn, wanted)
+    print(
+        f'{fitting:,} of the {wanted:,} iterations of {asked.name} fit into {turn.minutes:g} '
+        f'minutes, at {found.iteration:.3g} s each'
+        if fitting < wanted
+        else f'{wanted:,} iterations, the length of {asked.name}, at {found.iteration:.3g} s each'
+    )
+    return turned(asked.draft, turn._replace(minutes=left), fitting, validations)
+
+
+def _check_buildable(run: RunConfig) -> None:
+    """What cannot be trained is said before an earlier run is removed."""
+    parts = for_training(run, precision.choose_device(run.runtime))
+    if run.load_from is not None:
+        checkpoint.load_weights(parts.system, Path(run.load_from))
+
+
+# -- after the training ---------------------------------------------------------------------------
+
+
+@contextmanager
+def _going_on(arguments: argparse.Namespace, work_dir: Path) -> Iterator[None]:
+    """Says what can be done with a run whose result was not written."""
+    try:
+        yield
+    except RunError as error:
+        if checkpoint.best_or_last(work_dir) is None:
+            raise
+        raise RunError(f'{error}\n{_how_to_go_on(arguments, work_dir)}') from error
+    except KeyboardInterrupt:
+        print(_how_to_go_on(arguments, work_dir), flush=True)
+        raise
+
+
+def _how_to_go_on(arguments: argparse.Namespace, work_dir: Path) -> str:
+    words = list(arguments.ms)
+    if arguments.pan is not None:
+        words = [*(f'ms={path}' for path in words), f'pan={arguments.pan}']
+    return (
+        f'no image was written, but the weights so far are in {work_dir}; sharpen with them: '
+        f'toolkit predict --run {work_dir} --input {" ".join(words)} --output {arguments.output}'
+    )
+
+
+def _finish(
+    arguments: argparse.Namespace, scene: Scene, config: Config, work_dir: Path, name: str
+) -> None:
+    """Sharpen with the best weights, score, and write."""
+    run = checked(config)
+    system = build_system(run)
+    weights = checkpoint.best_or_last(work_dir)
+    assert weights is not None
+    content = checkpoint.load_weights(system, weights)
+    best = content['meta'].get('best')
+    print(
+        f'weights of iteration {content["meta"]["iter"]:,}'
+        + (f', whose {SCORE} is the best: {best["value"]:.4f}' if best else '')
+    )
+    device = precision.choose_device(run.runtime)
+    precision.place(system, run.runtime, device)
+    written = predict_scene(
+        system,
+        scene,
+        arguments.output,
+        tile=arguments.tile,
+        workers=arguments.workers,
+        device=device,
+        context=lambda: precision.autocast(run.runtime, device),
+        compress=arguments.compress,
+        cog=arguments.cog,
+        say=print,
+    )
+    print('scoring it', flush=True)
+    model = config.tree['model']
+    result = baselines.compared(
+        scene,
+        arguments.output,
+        arguments.output.name,
+        model['losses'],
+        model['upsample'],
+        arguments.workers,
+        lambda line: print(f'warning: {line}', file=sys.stderr),
+    )
+    scores = arguments.output.with_suffix('.json')
+    window = Window(*result['window'])
+    where = 'the whole scene' if result['whole'] else f'a piece of the scene, {window}'
+    record = {
+        **result,
+        'output': str(arguments.output),
+        'run': str(work_dir),
+        'config': name,
+        'scene': scene.name,
+        'sensor': scene.sensor.name,
+        'bit_depth': scene.bits,
+        'ratio': scene.ratio,
+        'bands': scene.bands,
+        'iteration': content['meta']['iter'],
+        'chosen_by': best,
+    }
+    write_json(scores, record)
+    baselines.show(result, f'{where}, sensor {scene.sensor.name}')
+    for path in [*written, scores]:
+        print(f'wrote {path}')
+    print(f'run in {work_dir}; sharpen another scene with: toolkit predict --run {work_dir}')

@@ -1,0 +1,1 @@
+"""Synthetic scenes: landscape, spectra and noise."""

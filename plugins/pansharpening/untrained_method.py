@@ -1,0 +1,27 @@
+"""A registered generator as a system of its own."""
+
+from __future__ import annotations
+
+import torch
+
+from plugins.pansharpening.imaging.resample import Method
+from plugins.pansharpening.scenes.scene import Scene
+from plugins.pansharpening.system import Pansharpener
+from toolkit.registry import GENERATORS
+from toolkit.registry.build import Part, takes
+
+
+def sharpener(name: str, scene: Scene, upsample: Method = 'interp23tap') -> Pansharpener:
+    """A system around a generator with its defaults; networks have random weights.
+
+    Args:
+        name: of the generator.
+        scene: gives bands, ratio and, to generators that take one, the sensor.
+        upsample: how the MS is brought to the PAN's size.
+    Raises:
+        ToolkitError: the generator cannot do these bands or this ratio.
+    """
+    cls = GENERATORS.get(name)
+    arguments = {'sensor': scene.sensor.name} if takes(cls, 'sensor') else {}
+    torch.manual_seed(0)
+    return Pansharpener(scene.bands, scene.ratio, Part(cls, arguments, name), upsample=upsample)

@@ -1,0 +1,1 @@
+"""Images of results: contact sheets, error maps, the swipe panel."""

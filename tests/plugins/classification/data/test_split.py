@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plugins.classification.data.split import PARTS, SplitSpec, divide, positions
+from plugins.classification.data.split_file import digest_of, read_split, save_split
+from plugins.classification.data.stratify import share_out
+from plugins.classification.image_record import Record
+from plugins.classification.tasks import Task
+from toolkit.errors import DataError, MissingDataError, ToolkitError
+
+KIND = Task(('benign', 'papillary', 'medullary'))
+MARGIN = Task(('smooth', 'spiculated'))
+TASKS = {'kind': KIND, 'margin': MARGIN}
+
+
+def record(number, patient='', kind=None, margin=None, centre='', **attributes):
+    labels = {'kind': kind, 'margin': margin}
+    return Record(
+        f'i{number}',
+        patient=patient or f'i{number}',
+        centre=centre,
+        labels={task: name for task, name in labels.items() if name},
+        attributes=attributes,
+    )
+
+
+def drawn(seed, patients=120, per_patient=4):
+    """Records with a rare class, missing labels and patients of several images."""
+    rng = np.random.default_rng(seed)
+    records = []
+    for patient in range(patients):
+        kind = KIND.classes[rng.choice(3, p=(0.7, 0.22, 0.08))]
+        for _ in range(rng.integers(1, per_patient + 1)):
+            margin = MARGIN.classes[rng.integers(2)] if rng.random() < 0.7 else None
+            records.append(record(len(records), f'p{patient}', kind, margin, f'c{patient % 3}'))
+    return records
+
+
+rows = st.lists(
+    st.tuples(
+        st.integers(0, 14),
+        st.sampled_from([None, *KIND.classes]),
+        st.sampled_from([None, *MARGIN.classes]),
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows, st.integers(2, 5), st.integers(0, 50), st.sampled_from([0.0, 0.15, 0.5]))
+def test_every_image_is_tested_once_and_no_patient_is_in_two_parts(made, folds, seed, val):
+    records = [record(i, f'p{patient}', *labels) for i, (patient, *labels) in enumerate(made)]
+    patients = {r.patient for r in records}
+    if len(patients) < folds:
+        with pytest.raises(ToolkitError, match=f'{folds} folds need .* found {len(patients)}'):
+            divide(records, SplitSpec(folds=folds, seed=seed), TASKS)
+        return
+    tested = Counter()
+    for fold in range(folds):
+        spec = SplitSpec(folds=folds, fold=fold, seed=seed, val=val)
+        parts = divide(records, spec, TASKS)
+        assert parts == divide(records, spec, TASKS)
+        assert sorted(parts.train + parts.val + parts.test) == list(range(len(records)))
+        seen = [{records[i].patient for i in parts[name]} for name in PARTS]
+        assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
+        assert parts.test
+        assert val or not parts.val
+        tested.update(parts.test)
+    assert tested == Counter(range(len(records)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows, st.integers(0, 9))
+def test_a_class_with_groups_enough_is_in_every_part(made, seed):
+    """For the rarest class alone: what another class wants comes after it."""
+    groups = [patient for patient, *_ in made]
+    rare = [[('kind', 'rare')] if patient < 4 else [] for patient in groups]
+    parts = share_out(groups, rare, {'a': 0.8, 'b': 0.1, 'c': 0.1}, seed)
+    holders = len({g for g in groups if g < 4})
+    assert len({p for p, label in zip(parts, rare) if label}) == min(3, holders)
+
+
+def deviation(fold_of, records, folds):
+    """Mean over classes of how far a fold's share of them is from an equal one."""
+    off = []
+    for task, kind in TASKS.items():
+        for name in kind.classes:
+            held = [f for f, r in zip(fold_of, records) if r.labels.get(task) == name]
+            off += [abs(held.count(f) / len(held) - 1 / folds) for f in range(folds)]
+    return float(np.mean(off))
+
+
+def test_shares_of_classes_are_close_and_closer_than_scikit_learns():
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    own, theirs = [], []
+    for seed in range(5):
+        records = drawn(seed)
+        fold_of = [0] * len(records)
+        for fold in range(5):
+            for i in divide(records, SplitSpec(fold=fold, seed=seed), TASKS).test:
+                fold_of[i] = fold
+        own.append(deviation(fold_of, records, 5))
+        kinds = [r.labels['kind'] for r in records]
+        other = [0] * len(records)
+        splitter = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
+        found = splitter.split(kinds, kinds, [r.patient for r in records])
+        for fold, (_, tested) in enumerate(found):
+            for i in tested:
+                other[i] = fold
+        theirs.append(deviation(other, records, 5))
+    assert max(own) < 0.03
+    assert np.mean(own) < np.mean(theirs)
+
+
+def test_shares_of_hold_out_and_validation():
+    records = drawn(0, patients=300)
+    parts = divide(records, SplitSpec(by='holdout', test=0.25, val=0.2), TASKS)
+    count = len(records)
+    assert abs(len(parts.test) / count - 0.25) < 0.02
+    assert abs(len(parts.val) / count - 0.15) < 0.02
+    for name in PARTS:
+        kinds = [records[i].labels['kind'] for i in parts[name]]
+        everywhere = [r.labels['kind'] for r in records]
+        for label in KIND.classes:
+            share = kinds.count(label) / len(kinds)
+            assert abs(share - everywhere.count(label) / count) < 0.02
+    assert divide(records, SplitSpec(by='holdout', seed=1), TASKS) != parts
+
+
+def test_small_parts_get_large_groups_too():
+    records = drawn(2, patients=300)
+    parts = divide(records, SplitSpec(by='holdout', test=0.2, val=0.15), TASKS)
+    sizes = [len(parts[name]) / len({records[i].patient for i in parts[name]}) for name in PARTS]
+    assert max(sizes) / min(sizes) < 1.25
+
+
+def test_one_task_can_be_stratified_alone():
+    records = drawn(3)
+    spec = SplitSpec(stratify=('margin',))
+    assert divide(records, spec, TASKS).test != divide(records, SplitSpec(), TASKS).test
+    with pytest.raises(ToolkitError, match=r"no task 'margn'; did you mean 'margin'\?"):
+        divide(records, SplitSpec(stratify=('margn',)), TASKS)
+
+
+def test_a_class_without_a_sample_is_named():
+    records = [record(i, kind=KIND.classes[i % 2], margin=MARGIN.classes[i % 2]) for i in range(40)]
+    records.append(record(40, kind='medullary'))
+    tested = [f for f in range(5) if 40 in divide(records, SplitSpec(fold=f), TASKS).test]
+    fold = (tested[0] + 1) % 5
+    message = f"task 'kind' has no sample of class 'medullary' in test of fold {fold}"
+    with pytest.raises(ToolkitError, match=message):
+        positions(records, SplitSpec(fold=fold), 'test', TASKS)
+    assert positions(records, SplitSpec(fold=fold, empty='allow'), 'test', TASKS)
+    assert positions(records, None, 'all', TASKS) == list(range(41))
+    with pytest.raises(ToolkitError, match="the part 'test' is asked for, and no split is given"):
+        positions(records, None, 'test', TASKS)
+
+
+def test_leave_one_centre_out():
+    records = drawn(1)
+    for fold, centre in enumerate(('c0', 'c1', 'c2')):
+        by_fold = divide(records, SplitSpec(by='centre', fold=fold), TASKS)
+        assert by_fold == divide(records, SplitSpec(by='centre', centre=centre), TASKS)
+        assert {records[i].centre for i in by_fold.test} == {centre}
+        assert centre not in {records[i].centre for i in by_fold.train + by_fold.val}
+        assert len(by_fold.train + by_fold.val + by_fold.test) == len(records)
+    with pytest.raises(ToolkitError, match=r'split.fold is 3, and there are 3 centres: c0, c1'):
+        divide(records, SplitSpec(by='centre', fold=3), TASKS)
+    with pytest.raises(ToolkitError, match="no centre 'c9'; there are: c0, c1, c2"):
+        divide(records, SplitSpec(by='centre', centre='c9'), TASKS)
+    with pytest.raises(ToolkitError, match='2 images have no centre, such as i8'):
+        divide([*records, record(8), record(9)], SplitSpec(by='centre'), TASKS)
+    travelled = [record(900, 'p0', centre='c0'), record(901, 'p0', centre='c2')]
+    with pytest.raises(DataError, match='patient p0 is in two parts of the split by centre'):
+        divide([*records, *travelled], SplitSpec(by='centre', centre='c2'), TASKS)
+
+
+def official():
+    rows = [('train', 'a'), ('train', 'b'), ('val', 'c'), ('test', 'd'), ('', 'e'), ('train', 'f')]
+    return [record(i, patient, 'benign', official=part) for i, (part, patient) in enumerate(rows)]
+
+
+def test_a_column_says_which_and_what_has_no_value_is_left_out_and_counted():
+    spec = SplitSpec(by='column', column='official')
+    parts = divide(official(), spec, TASKS)
+    assert (parts.train, parts.val, parts.test) == ((0, 1, 5), (2,), (3,))
+    assert parts.left_out == {'no value in official': 1}
+    names = {'train': 'train', 'test': 'val'}
+    with pytest.raises(ToolkitError, match=r"i3: official is 'test', expected one of train, val"):
+        divide(official(), SplitSpec(by='column', column='official', names=names), TASKS)
+    with pytest.raises(ToolkitError, match=r"no column 'oficial'; did you mean 'official'\?"):
+        divide(official(), SplitSpec(by='column', column='oficial'), TASKS)
+
+
+def test_a_patient_in_two_parts_of_a_column_is_named_or_dropped():
+    records = [*official(), record(6, 'd', 'benign', official='train')]
+    spec = SplitSpec(by='column', column='official')
+    message = 'patient d is in two parts of the split by column: i3 in test, i6 in train'
+    with pytest.raises(DataError, match=message):
+        divide(records, spec, TASKS)
+    spec = SplitSpec(by='column', column='official', shared='drop')
+    parts = divide(records, spec, TASKS)
+    assert (parts.train, parts.test) == ((0, 1, 5), (3,))
+    assert parts.left_out['patient in test too'] == 1
+
+
+def test_validation_is_drawn_where_the_column_names_none():
+    records = [r for r in official() if r.attributes['official'] != 'val']
+    parts = divide(records, SplitSpec(by='column', column='official', val=0.34), TASKS)
+    assert len(parts.val) == 1
+    with pytest.raises(ToolkitError, match=r'nothing for val; split.val is 0'):
+        positions(records, SplitSpec(by='column', column='official', val=0), 'val', TASKS)
+
+
+def saved(tmp_path, records, folds=3):
+    specs = [SplitSpec(folds=folds, fold=f) for f in range(folds)]
+    made = [divide(records, spec, TASKS) for spec in specs]
+    ids = [{p: [records[i].id for i in parts[p]] for p in PARTS} for parts in made]
+    path = tmp_path / 'm.split.json'
+    save_split(path, records, ids, {'folds': folds})
+    return path, made
+
+
+def test_a_saved_split_gives_the_same_parts(tmp_path):
+    records = drawn(5)
+    path, made = saved(tmp_path, records)
+    for fold, parts in enumerate(made):
+        spec = SplitSpec(by='file', file=str(path), fold=fold)
+        assert divide(records, spec, TASKS) == parts
+        assert divide(records[::-1], spec, TASKS).test == tuple(
+            sorted(len(records) - 1 - i for i in parts.test)
+        )
+    with pytest.raises(ToolkitError, match='has 3 folds, and fold 3'):
+        read_split(path, records, 3)
+
+
+def edit(path, change):
+    held = json.loads(path.read_text())
+    change(held)
+    path.write_text(json.dumps(held))
+
+
+def test_a_saved_split_is_checked(tmp_path, monkeypatch):
+    records = drawn(5, patients=12)
+    path, made = saved(tmp_path, records)
+    other = [*records, record(len(records), 'p0')]
+    assert digest_of(other) != digest_of(records) == digest_of(records[::-1])
+    # One whose patient is another, though no two parts share it.
+    tested = [i for i in made[0].test if records[i].patient == records[made[0].test[0]].patient]
+    moved = list(records)
+    for i in tested:
+        moved[i] = record(i, 'somebody else', 'benign', 'smooth')
+    with pytest.raises(DataError, match='made of other images or patients than these; name ids'):
+        read_split(path, moved, 0)
+    with pytest.raises(DataError, match=r'\(new: new\)'):
+        read_split(path, [*records, Record('new', patient='new')], 0)
+    with pytest.raises(DataError, match=f"the data have no image '{records[0].id}'"):
+        read_split(path, records[1:], 0)
+
+    patient = next(p for p, n in Counter(r.patient for r in records).items() if n > 1)
+    first, second = [r.id for r in records if r.patient == patient][:2]
+
+    def move(held):
+        fold = held['folds'][0]
+        part = next(p for p in PARTS if second in fold[p])
+        fold[part].remove(second)
+        fold['test' if part != 'test' else 'train'].append(second)
+
+    edit(path, move)
+    message = rf'patient {patient} is in two parts of fold 0: \w+ in \w+, \w+ in \w+'
+    with pytest.raises(DataError, match=message):
+        read_split(path, records, 0)
+    path, _ = saved(tmp_path, records)
+    edit(path, lambda held: held['folds'][0]['train'].append(held['folds'][0]['test'][0]))
+    with pytest.raises(DataError, match=r'i\d+ is in train and in test of fold 0|is in two parts'):
+        read_split(path, records, 0)
+    path, _ = saved(tmp_path, records)
+    edit(path, lambda held: held['folds'][1]['train'].pop())
+    with pytest.raises(DataError, match='was changed after it was made'):
+        read_split(path, records, 1)
+    for text in ('', '{}', '[1]', '{"folds": [], "records": {"digest": ""}, "digest": ""}'):
+        path.write_text(text)
+        with pytest.raises(ToolkitError, match='is no file of splits'):
+            read_split(path, records, 0)
+    with pytest.raises(MissingDataError, match='no file nowhere.json'):
+        read_split('nowhere.json', records, 0)
+    saved(tmp_path, records)
+    monkeypatch.setenv('TOOLKIT_DATA', str(tmp_path))
+    assert read_split(path.name, records, 0)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'folds': 1}, 'folds must be at least 2, found 1'),
+        ({'fold': 5}, 'fold must be from 0 to 4 with by: folds, found 5'),
+        ({'by': 'holdout', 'fold': 1}, 'fold must be 0 with by: holdout, found 1'),
+        ({'test': 1.0}, 'test must be a share between 0 and 1, found 1.0'),
+        ({'val': -0.1}, 'val must be a share in [0, 1), found -0.1'),
+        ({'seed': -1}, 'seed must be 0 or more'),
+        ({'by': 'column'}, 'by: column needs column'),
+        ({'file': 'x.json'}, 'file: x.json is of by: file, found by: folds'),
+        ({'names': {'testing': 'x'}}, "names: 'testing' is no part"),
+        ({'names': {'val': 'x', 'test': 'x'}}, 'two parts go by the same value'),
+    ],
+)
+def test_what_cannot_be_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        SplitSpec(**arguments)

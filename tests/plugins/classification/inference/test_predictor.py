@@ -1,0 +1,193 @@
+"""`toolkit predict` for images: what may be given, what is written, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from plugins.classification.data.image_files import ManifestImages
+from plugins.classification.inference.input_images import records_of
+from tests.support.patch_classifier import (
+    SIDE,
+    TASKS,
+    classifier,
+    manifest_data,
+    run_of,
+    save,
+)
+from toolkit import cli
+from toolkit.errors import ToolkitError
+
+NO_PICTURES = {'pictures': {'type': 'Pictures', 'count': 0}}
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    """A run whose own data are gone, as on another machine."""
+    folder = tmp_path_factory.mktemp('run')
+    data = manifest_data(save(folder / 'data'))
+    run = run_of(folder, data=data, default_hooks=NO_PICTURES)
+    shutil.rmtree(folder / 'data')
+    return run
+
+
+@pytest.fixture
+def images(tmp_path):
+    return save(tmp_path / 'new', 8).parent
+
+
+def predict(run, output, *inputs):
+    given = ['--input', *map(str, inputs)] if inputs else []
+    return cli.main(['predict', '--run', str(run), *given, '--output', str(output)])
+
+
+def table(path):
+    return list(csv.DictReader(path.open()))
+
+
+def test_a_table_of_images_and_one_of_patients(run, images, tmp_path, capsys):
+    output = tmp_path / 'said.csv'
+    assert predict(run, output, images / 'manifest.csv') == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith('Research use only')
+    assert 'classified 8 images of 4 patients' in shown
+    rows = table(output)
+    assert list(rows[0]) == [
+        *('id', 'file', 'frame', 'patient', 'pathology', 'pathology_threshold'),
+        *('pathology_probability_benign', 'pathology_probability_malignant', 'shape'),
+        *(f'shape_probability_{name}' for name in ('round', 'oval', 'irregular')),
+    ]
+    assert [row['id'] for row in rows] == [f'image{i:02}.png' for i in range(8)]
+    assert [row['patient'] for row in rows] == [f'patient{i // 2:02}' for i in range(8)]
+    assert [row['shape'] for row in rows] == ['round', 'oval', 'irregular'] * 2 + ['round', 'oval']
+    # What the system says of the images as a data set gives them.
+    data = ManifestImages(str(images / 'manifest.csv'), TASKS, size=SIDE)
+    with torch.no_grad():
+        batch = {'image': torch.stack([data.pool_image(i) for i in range(8)])}
+        expected = classifier().predict(batch)['probabilities']['pathology'][:, 1]
+    found = np.array([float(row['pathology_probability_malignant']) for row in rows])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    for row in rows:
+        malignant = float(row['pathology_probability_malignant'])
+        assert row['pathology'] == ('malignant' if malignant >= 0.4 else 'benign')
+        assert float(row['pathology_threshold']) == pytest.approx(0.4)
+    people = table(tmp_path / 'said-patients.csv')
+    assert [row['patient'] for row in people] == [f'patient{i:02}' for i in range(4)]
+    means = found.reshape(4, 2).mean(1)
+    for row, mean in zip(people, means):
+        assert row['images'] == '2'
+        assert float(row['pathology_probability_malignant']) == pytest.approx(mean, abs=1e-5)
+        assert row['pathology'] == ('malignant' if mean >= 0.4 else 'benign')
+    about = json.loads((tmp_path / 'said.json').read_text())
+    assert about['note'].startswith('Research use only')
+    assert about['tasks']['pathology']['temperature'] == 2.0
+
+
+def test_files_folders_and_patterns_say_the_same(run, images, tmp_path, monkeypatch):
+    monkeypatch.chdir(images)
+    outputs = []
+    for place, given in enumerate(
+        (
+            ['.'],
+            ['image*.png', 'image00.png'],
+            [f'image{i:02}.png' for i in range(8)],
+            ['image0?.png', 'batch_size=3', r'patient=image(\d)'],
+        )
+    ):
+        outputs.append(tmp_path / f'{place}.csv')
+        assert predict(run, outputs[-1], *given) == 0
+    first, *others = ([row['shape_probability_oval'] for row in table(o)] for o in outputs)
+    assert len(first) == 8
+    for other in others:
+        np.testing.assert_allclose(np.float64(other), np.float64(first), atol=1e-5)
+    assert not (tmp_path / '0-patients.csv').exists()
+    assert [row['patient'] for row in table(tmp_path / '3-patients.csv')] == ['0']
+
+
+def test_what_cannot_be_read_is_named_and_skipped_when_told_to(run, images, tmp_path, capsys):
+    (images / 'image03.png').write_bytes(b'')
+    whole = (images / 'image04.png').read_bytes()
+    (images / 'cut.png').write_bytes(whole[: len(whole) // 2])
+    output = tmp_path / 'said.csv'
+    assert predict(run, output, images) == 2
+    shown = capsys.readouterr()
+    assert '2 of 9 images' in shown.err and 'image03.png is empty' in shown.err
+    assert not output.exists()
+    assert predict(run, output, images, 'on_error=skip') == 0
+    shown = capsys.readouterr().out
+    assert 'classified 7 images, skipped 2' in shown
+    assert sum(line.startswith('skipped ') and 'png' in line for line in shown.splitlines()) == 2
+    assert len(table(output)) == 7
+    assert len(json.loads((tmp_path / 'said.json').read_text())['skipped']) == 2
+
+
+def test_any_kind_of_image(run, tmp_path):
+    folder = tmp_path / 'kinds'
+    folder.mkdir()
+    grey = Image.fromarray(np.arange(3600, dtype=np.uint16).reshape(60, 60) * 18)
+    grey.save(folder / 'sixteen.png')
+    Image.new('RGBA', (50, 20), (200, 0, 0, 100)).save(folder / 'rgba.png')
+    Image.new('P', (9, 70)).save(folder / 'palette.png')
+    np.save(folder / 'array.npy', np.full((33, 33), 0.5, np.float32))
+    assert predict(run, tmp_path / 'said.csv', folder) == 0
+    assert len(table(tmp_path / 'said.csv')) == 4
+
+
+def test_the_runs_own_test_data(tmp_path):
+    run = run_of(tmp_path, default_hooks=NO_PICTURES)
+    assert predict(run, tmp_path / 'own.csv') == 0
+    rows = table(tmp_path / 'own.csv')
+    assert len(rows) == 24 and len(table(tmp_path / 'own-patients.csv')) == 12
+
+
+@pytest.mark.parametrize(
+    ('given', 'said'),
+    [
+        (['gone.png'], 'no file or folder gone.png'),
+        (['*.tiff'], r'no file matches \*.tiff'),
+        (['empty'], 'empty holds no image'),
+        (['image00.png', 'patien=x'], "did you mean 'patient'|patient"),
+        (['image00.png', 'patient=x'], 'has no group'),
+        (['image00.png', 'patient=('], 'no regular expression'),
+        (['image00.png', 'patient=(zzz)'], 'has no patient by'),
+        (['image00.png', 'on_error=ignore'], 'on_error is stop or skip'),
+        (['image00.png', 'batch_size=0'], 'batch_size is a whole number'),
+        (['image00.png', 'columns.patient=x'], 'is of a manifest'),
+        (['manifest.csv', 'patient=(x)'], 'columns.patient=COLUMN'),
+        (['patient=(x)'], 'no image'),
+        (['manifest.csv', 'columns.patient=nobody'], "no column 'nobody'"),
+    ],
+)
+def test_bad_inputs(run, images, tmp_path, monkeypatch, capsys, given, said):
+    import re
+
+    monkeypatch.chdir(images)
+    (images / 'empty').mkdir()
+    assert predict(run, tmp_path / 'said.csv', *given) == 2
+    error = capsys.readouterr().err
+    assert re.search(said, error), error
+    assert 'Traceback' not in error
+    assert not (tmp_path / 'said.csv').exists()
+
+
+def test_bad_outputs(run, images, tmp_path, capsys):
+    for output, said in ((tmp_path / 'said.tif', 'said.csv'), (tmp_path / 'said', 'said.csv')):
+        assert predict(run, output, images) == 2
+        assert said in capsys.readouterr().err
+    given = ['--input', str(images), '--output', str(tmp_path / 'x.csv'), '--tile', '4']
+    assert cli.main(['predict', '--run', str(run), *given]) == 2
+    assert '--tile has no meaning' in capsys.readouterr().err
+
+
+def test_a_file_whose_name_has_an_equals_sign(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'a=b.png').write_bytes(b'x')
+    assert [record.id for record in records_of(['a=b.png'], {})] == ['a=b.png']
+    with pytest.raises(ToolkitError):
+        records_of(['c=d.png'], {})

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plugins.pansharpening.imaging.streaming_statistics import (
+    Counter,
+    Moments,
+    Percentile,
+    lower_bits,
+    upper_bits,
+)
+
+
+def pieces(image: torch.Tensor, rows: int, cols: int) -> list[torch.Tensor]:
+    return [
+        image[..., r : r + rows, c : c + cols]
+        for r in range(0, image.shape[2], rows)
+        for c in range(0, image.shape[3], cols)
+    ]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    rows=st.integers(1, 20), cols=st.integers(1, 20), seed=st.integers(0, 99), masked=st.booleans()
+)
+def test_moments_of_blocks_are_those_of_the_whole(rows, cols, seed, masked):
+    generator = torch.Generator().manual_seed(seed)
+    image = 1000 + torch.rand(2, 3, 20, 17, generator=generator, dtype=torch.float64)
+    valid = torch.rand(2, 1, 20, 17, generator=generator) > (0.5 if masked else -1)
+    valid[..., 0, 0] = True
+    total = None
+    for part, mask in zip(pieces(image, rows, cols), pieces(valid, rows, cols), strict=True):
+        found = Moments.of(part, mask if masked else None)
+        total = found if total is None else total.joined(found)
+    for b in range(2):
+        chosen = image[b][:, valid[b, 0]].numpy()
+        np.testing.assert_allclose(total.mean[b], chosen.mean(1), rtol=1e-14)
+        expected = np.cov(chosen, ddof=0) if chosen.shape[1] > 1 else np.zeros((3, 3))
+        np.testing.assert_allclose(
+            total.covariance(slice(None), slice(None))[b], expected, atol=1e-12
+        )
+
+
+def test_a_constant_has_no_variance_at_all():
+    image = torch.full((1, 2, 50, 40), 0.1)
+    total = Moments.of(image[..., :7, :])
+    for part in (image[..., 7:9, :], image[..., 9:, :]):
+        total = total.joined(Moments.of(part))
+    assert (total.comoment == 0).all()
+    assert (total.mean == np.float32(0.1).astype(float)).all()
+
+
+def test_blocks_without_data_change_nothing():
+    image = torch.rand(1, 2, 8, 8)
+    nothing = Moments.of(image, torch.zeros(1, 1, 8, 8, dtype=torch.bool))
+    some = Moments.of(image + 1)
+    for joined in (nothing.joined(some), some.joined(nothing)):
+        for found, expected in zip(joined, some, strict=True):
+            torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert torch.isfinite(nothing.joined(nothing).mean).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    values=st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=60),
+    percent=st.sampled_from([0.0, 1.0, 25.0, 50.0, 99.9, 100.0]),
+    cut=st.integers(1, 59),
+)
+def test_percentiles_are_those_of_matlab(values, percent, cut):
+    image = torch.tensor(values, dtype=torch.float32).view(1, 1, 1, -1)
+    parts = [part for part in (image[..., :cut], image[..., cut:]) if part.numel()]
+    upper, lower = Counter(), Counter()
+    for part in parts:
+        upper.add(upper_bits(part))
+    percentile = Percentile(percent, upper.total().view(1, 1, -1))
+    for part in parts:
+        lower.add(lower_bits(part, percentile.upper))
+    found = percentile.value(lower.total().view(1, 1, 2, -1))
+    # MATLAB's prctile: sorted value i of n is the percentile 100 (i - 1/2) / n.
+    expected = np.percentile(np.array(values, np.float32).astype(float), percent, method='hazen')
+    np.testing.assert_allclose(float(found), expected, rtol=1e-12, atol=1e-30)

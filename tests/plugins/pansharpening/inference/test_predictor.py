@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import rasterio
+import scipy.io
+import torch
+from rasterio.transform import from_origin
+from torch import Tensor, nn
+
+from plugins.pansharpening.imaging.resample import upsample
+from plugins.pansharpening.inference.predictor import predict_scene, scene_from_inputs
+from plugins.pansharpening.scenes.matlab import MatScene
+from plugins.pansharpening.scenes.raster import RasterScene
+from plugins.pansharpening.scenes.scene import Georeference
+from plugins.pansharpening.synthetic.scene import SyntheticScene
+from tests.support.synthetic_rasters import write_geotiff
+from toolkit.errors import DataError, RunError, ToolkitError
+from toolkit.interfaces import Generator
+
+
+class Blur(Generator):
+    """A convolution over all inputs, so that what is missing around a window shows."""
+
+    def __init__(self, bands: int, halo: int | str = 5) -> None:
+        super().__init__()
+        self.halo, self.stride = halo, 2
+        self.conv = nn.Conv2d(bands + 1, bands, 11, padding=5)
+        self.drop = nn.Dropout(0.9)
+
+    def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
+        change = self.conv(torch.cat([lrms_up, pan], 1))
+        return lrms_up + self.drop(change)
+
+
+class Simple(nn.Module):
+    """What `predict_scene` needs of a system."""
+
+    def __init__(self, bands=4, ratio=4, upsampling='interp23tap', halo=5) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.bands, self.ratio, self.upsampling = bands, ratio, upsampling
+        self.generator = Blur(bands, halo)
+
+    def sharpen(self, lrms: Tensor, pan: Tensor) -> Tensor:
+        return self.fuse(upsample(lrms, self.ratio, self.upsampling), pan)
+
+    def fuse(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
+        return self.generator(lrms_up, pan)
+
+
+def _read(path):
+    with rasterio.open(path) as raster:
+        return raster.read(), raster.profile, raster.descriptions
+
+
+@pytest.mark.parametrize('upsampling', ['interp23tap', 'bicubic', 'nearest'])
+def test_windows_give_the_whole_image(tmp_path, upsampling):
+    scene, system = SyntheticScene(4, 256), Simple(upsampling=upsampling)
+    written = predict_scene(system, scene, tmp_path / 'whole.tif', progress=False)
+    files = ['whole.tif', 'whole.png', 'whole-errors.png', 'whole-histograms.png']
+    assert [path.name for path in written] == files
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files)
+    assert system.training  # as it was found
+    whole, profile, names = _read(tmp_path / 'whole.tif')
+    assert whole.dtype == np.uint16
+    assert (profile['blockxsize'], profile['blockysize']) == (256, 256)
+    assert profile['compress'] == 'deflate'
+    assert names == ('blue', 'green', 'red', 'nir')
+    system.eval()
+    with torch.no_grad():
+        lrms, pan = (torch.from_numpy(x)[None] for x in (scene.read_ms(), scene.read_pan()))
+        expected = (system.sharpen(lrms, pan)[0] * 2047).round().clamp(0, 2047)
+    np.testing.assert_array_equal(whole, expected.numpy())
+    for tile in (64, 100):
+        path = tmp_path / f'{tile}.tif'
+        predict_scene(system, scene, path, tile=tile, progress=False, picture=False)
+        np.testing.assert_array_equal(_read(path)[0], whole)
+
+
+def test_a_global_network_is_run_on_the_whole_whatever_the_tile(tmp_path):
+    scene, system = SyntheticScene(4, 128), Simple(halo='global')
+    for tile in (None, 32):
+        predict_scene(system, scene, tmp_path / f'{tile}.tif', tile=tile, picture=False)
+    np.testing.assert_array_equal(*(_read(tmp_path / f'{t}.tif')[0] for t in (None, 32)))
+
+
+def test_grid_nodata_and_clipping(tmp_path):
+    rng = np.random.default_rng(0)
+    transform = from_origin(300000, 5000000, 0.5, 0.5)
+    ms = rng.integers(1500, 2048, (4, 16, 16)).astype(np.uint16)
+    pan = rng.integers(1500, 2048, (1, 64, 64)).astype(np.uint16)
+    pan[0, :8] = 0
+    for name, image, at in (
+        ('ms', ms, from_origin(300000, 5000000, 2, 2)),
+        ('pan', pan, transform),
+    ):
+        place = Georeference('EPSG:32633', at)
+        write_geotiff(tmp_path / f'{name}.tif', image, place, nodata=0)
+    scene = scene_from_inputs([f'pan={tmp_path}/pan.tif', f'ms={tmp_path}/ms.tif'], 'IKONOS')
+    predict_scene(Simple(), scene, tmp_path / 'out' / 'sharp.tif', progress=False)
+    image, profile, _ = _read(tmp_path / 'out' / 'sharp.tif')
+    assert profile['transform'] == transform
+    assert profile['crs'].to_epsg() == 32633
+    assert profile['nodata'] == 0
+    assert not image[:, :8].any()
+    assert image[:, 8:].any()
+    assert image.max() == 2047
+
+
+def test_refusals_leave_nothing_behind(tmp_path):
+    scene = SyntheticScene(4, 128)
+    with pytest.raises(DataError, match='4 bands at ratio 4, but the network .* 8 bands'):
+        predict_scene(Simple(bands=8), scene, tmp_path / 'x.tif')
+    with pytest.raises(ToolkitError, match='needs a name such as x.tif'):
+        predict_scene(Simple(), scene, tmp_path / 'x.png')
+    with pytest.raises(ToolkitError, match='is a folder'):
+        predict_scene(Simple(), scene, tmp_path)
+    with pytest.raises(ToolkitError, match='tile must be at least 1'):
+        predict_scene(Simple(), scene, tmp_path / 'x.tif', tile=0)
+    broken = Simple()
+    broken.generator.conv.weight.data[0] = float('nan')
+    with pytest.raises(RunError, match='network gives NaN'):
+        predict_scene(broken, scene, tmp_path / 'x.tif')
+    assert not list(tmp_path.iterdir())
+
+
+def test_inputs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv('TOOLKIT_DATA', raising=False)
+    images = {'I_MS': np.ones((4, 4, 4)), 'I_PAN': np.ones((16, 16))}
+    scipy.io.savemat(tmp_path / 'a.mat', images)
+    for name in ('m.tif', 'p.tif'):
+        (tmp_path / name).touch()
+    assert isinstance(scene_from_inputs(['a.mat'], 'IKONOS'), MatScene)
+    for inputs in (['m.tif', 'p.tif'], ['pan=p.tif', 'ms=m.tif']):
+        scene = scene_from_inputs([*inputs, 'bit_depth=12'], 'IKONOS')
+        assert isinstance(scene, RasterScene)
+        assert (scene.ms_path.name, scene.pan_path.name, scene.bits) == ('m.tif', 'p.tif', 12)
+    for inputs in ([], ['m.tif'], ['ms=m.tif'], ['m.tif', 'pan=p.tif'], ['a', 'b', 'c']):
+        with pytest.raises(ToolkitError, match='expected one .mat file, or two rasters'):
+            scene_from_inputs(inputs, 'IKONOS')
+    scene = scene_from_inputs(
+        ['ms=m.tif', 'ms=p.tif', 'pan=p.tif', 'ratio=4', 'samples=interp23tap'], 'generic'
+    )
+    assert (len(scene.ms_files.paths), scene.stated_ratio, scene.shift) == (2, 4, 0.5)
+    with pytest.raises(ToolkitError, match="found the input bit_deph=12; did you mean 'bit_depth'"):
+        scene_from_inputs(['m.tif', 'p.tif', 'bit_deph=12'], 'IKONOS')
+    with pytest.raises(ToolkitError, match='found ratio=four, expected a whole number'):
+        scene_from_inputs(['m.tif', 'p.tif', 'ratio=four'], 'IKONOS')
+    with pytest.raises(ToolkitError, match='samples must be one of centre, interp23tap'):
+        scene_from_inputs(['m.tif', 'p.tif', 'samples=middle'], 'IKONOS')
+    with pytest.raises(ToolkitError, match="did you mean 'IKONOS'"):
+        scene_from_inputs(['a.mat'], 'IKONO')
+    with pytest.raises(DataError, match='no file b.mat'):
+        scene_from_inputs(['b.mat'], 'IKONOS')

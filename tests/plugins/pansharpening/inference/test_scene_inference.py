@@ -1,0 +1,525 @@
+"""Scenes through generators window by window: exact, resumable, in shares, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import uniform_filter
+
+from plugins.pansharpening.commands.bench_scene import sharpener
+from plugins.pansharpening.inference.predictor import predict_scene
+from plugins.pansharpening.inference.resumable_geotiff import Format, GrowingFile
+from plugins.pansharpening.inference.scene_inference import Settings, identity, stream
+from plugins.pansharpening.inference.thread_pool import working
+from plugins.pansharpening.inference.tiled_inference import Streamed
+from plugins.pansharpening.inference.tiles import Shard, around, extent, tiles
+from plugins.pansharpening.scenes.raster import RasterScene, quiet
+from plugins.pansharpening.scenes.scene import Georeference, Window
+from plugins.pansharpening.system import Pansharpener
+from tests.support.synthetic_rasters import write_geotiff
+from tests.test_parts import names
+from toolkit.errors import DataError, RunError, ToolkitError
+from toolkit.registry import GENERATORS
+from toolkit.registry.build import Part
+
+# Pursuit of sparse codes is slow; its windows are tested beside it.
+GENERATOR_NAMES = [name for name in names(GENERATORS) if name != 'SR-D']
+
+
+def write_scene(folder: Path, low: tuple[int, int] = (88, 75), nodata: int | None = None) -> None:
+    """An IKONOS-like pair of GeoTIFFs at ratio 4, smooth enough to be sharpened."""
+    rng = np.random.default_rng(0)
+    ms = rng.integers(200, 1800, (4, *low)).astype(np.uint16)
+    pan = ms.mean(0).repeat(4, 0).repeat(4, 1)[None]
+    pan = pan + rng.integers(-150, 150, pan.shape)
+    for name, image, pixel in (('ms', ms, 2.0), ('pan', pan, 0.5)):
+        write_geotiff(folder / f'{name}.tif', image.astype(np.uint16), place(pixel), nodata=nodata)
+
+
+def place(pixel: float) -> Georeference:
+    return Georeference('EPSG:32633', rasterio.transform.from_origin(3e5, 5e6, pixel, pixel))
+
+
+def opened(folder: Path) -> RasterScene:
+    return RasterScene(str(folder / 'ms.tif'), str(folder / 'pan.tif'), 'IKONOS')
+
+
+@pytest.fixture(scope='module')
+def scene(tmp_path_factory: pytest.TempPathFactory) -> RasterScene:
+    folder = tmp_path_factory.mktemp('scene')
+    write_scene(folder, low=(60, 52))
+    return opened(folder)
+
+
+def whole(system, scene: RasterScene) -> np.ndarray:
+    """What the system makes of the scene in memory, in one piece."""
+    with torch.inference_mode():
+        images = (torch.from_numpy(x)[None] for x in (scene.read_ms(), scene.read_pan()))
+        hrms = system.eval().sharpen(*images)[0]
+    return (hrms * scene.scale).round().clamp(0, scene.scale).numpy()
+
+
+def read(path: Path) -> np.ndarray:
+    with quiet(), rasterio.open(path) as raster:
+        return raster.read()
+
+
+# -- exact ---------------------------------------------------------------------------------------
+
+
+@settings(max_examples=3, deadline=None)
+@given(tile=st.integers(1, 260), workers=st.integers(1, 3))
+@pytest.mark.parametrize('name', GENERATOR_NAMES)
+def test_any_tile_gives_the_whole_to_the_bit(
+    name: str, tile: int, workers: int, scene: RasterScene, tmp_path_factory
+) -> None:
+    tile = max(tile, 40)  # smaller ones only take longer
+    system = sharpener(name, scene)
+    path = tmp_path_factory.mktemp('out') / 'out.tif'
+    stream(system, scene, path, Settings(tile=tile, workers=workers, compress='none'))
+    np.testing.assert_array_equal(read(path), whole(system, scene))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('tile', [64, 100])
+def test_sparse_codes_too(tile: int, tmp_path: Path) -> None:
+    write_scene(tmp_path, low=(36, 30))
+    scene = opened(tmp_path)
+    system = sharpener('SR-D', scene)
+    stream(system, scene, tmp_path / 'out.tif', Settings(tile=tile))
+    np.testing.assert_array_equal(read(tmp_path / 'out.tif'), whole(system, scene))
+
+
+@pytest.mark.parametrize('name', GENERATOR_NAMES)
+def test_float_images_hold_the_bits_of_the_network(name: str, tmp_path: Path) -> None:
+    """Before rounding too, where a digital number would hide a last bit."""
+    write_scene(tmp_path)
+    write_geotiff(tmp_path / 'ms.tif', read(tmp_path / 'ms.tif').astype(np.float32), place(2.0))
+    scene = opened(tmp_path)
+    assert scene.dtype == np.float32
+    system = sharpener(name, scene)
+    stream(system, scene, tmp_path / 'out.tif', Settings(tile=100))
+    with torch.inference_mode():
+        images = (torch.from_numpy(x)[None] for x in (scene.read_ms(), scene.read_pan()))
+        expected = system.eval().sharpen(*images)[0] * scene.scale
+    np.testing.assert_array_equal(read(tmp_path / 'out.tif'), expected.numpy())
+
+
+@pytest.mark.parametrize('name', ['PNN', 'EXP'])
+def test_images_in_minus_one_to_one(name: str, scene: RasterScene, tmp_path: Path) -> None:
+    """Networks with and without a halo see that range here as elsewhere."""
+    torch.manual_seed(0)
+    system = Pansharpener(4, 4, Part(GENERATORS.get(name), {}, name), symmetric=True)
+    outcome = stream(system, scene, tmp_path / 'out.tif', Settings(tile=160))
+    assert np.array_equal(read(outcome.path), whole(system, scene))
+
+
+def test_windows_around_a_window() -> None:
+    assert around(Window(0, 0, 64, 64), (640, 640), 10, 4, 0) == Window(0, 0, 76, 76)
+    assert around(Window(64, 128, 64, 64), (640, 640), 10, 4, 0) == Window(52, 116, 88, 88)
+    found = around(Window(600, 320, 8, 8), (640, 640), 2, 4, 128)
+    assert found.height >= 128
+    assert found.width >= 128
+    assert found.row + found.height <= 640
+    assert found.row % 4 == found.col % 4 == 0
+    assert around(Window(8, 8, 8, 8), (40, 36), 2, 4, 128) == Window(0, 0, 40, 36)
+
+
+@given(height=st.integers(1, 90), width=st.integers(1, 90), side=st.integers(1, 40), data=st.data())
+@settings(max_examples=50, deadline=None)
+def test_shards_cover_a_scene_once(height: int, width: int, side: int, data) -> None:
+    rows = -(-height // side)
+    count = data.draw(st.integers(1, rows))
+    seen = np.zeros((height, width), int)
+    for i in range(count):
+        windows = tiles((height, width), side, Shard(i + 1, count))
+        part = np.zeros_like(seen)
+        for window in windows:
+            part[window.slices] += 1
+        seen += part
+        assert part[extent(windows).slices].all()
+        assert part.sum() == part[extent(windows).slices].size
+    assert (seen == 1).all()
+    with pytest.raises(ToolkitError, match='use at most'):
+        tiles((height, width), side, Shard(1, rows + 1))
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+def test_the_file_says_what_it_is(scene: RasterScene, tmp_path: Path) -> None:
+    system = sharpener('GSA', scene)
+    for compress in ('none', 'deflate', 'zstd', 'lzw'):
+        path = tmp_path / f'{compress}.tif'
+        predict_scene(system, scene, path, compress=compress, progress=False, picture=False)
+        with rasterio.open(path) as raster:
+            assert raster.crs.to_epsg() == 32633
+            assert raster.transform == scene.georeference.transform
+            assert raster.descriptions == ('blue', 'green', 'red', 'nir')
+            assert raster.dtypes == ('uint16',) * 4
+            assert (
+                raster.compression is None
+                if compress == 'none'
+                else (raster.compression.value.lower() == compress)
+            )
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith('.')]
+
+
+@pytest.mark.parametrize('folder', ['wv3_georef', 'landsat_georef'])
+def test_results_lie_on_the_ground_of_the_pan(folder: str, data_root: Path, tmp_path: Path) -> None:
+    """Pixels on PAN's to a tenth of one, by the transform and by what they show."""
+    files = {'wv3_georef': ('mul.tif', 'WV3'), 'landsat_georef': ('ms.tif', 'generic')}
+    ms, sensor = files[folder]
+    pan_path = data_root / folder / 'pan.tif'
+    scene = RasterScene(str(data_root / folder / ms), str(pan_path), sensor)
+    predict_scene(sharpener('GSA', scene), scene, tmp_path / 'out.tif', picture=False)
+    with rasterio.open(tmp_path / 'out.tif') as result, rasterio.open(pan_path) as pan:
+        assert result.crs == pan.crs
+        corners = [(0, 0), (result.height, 0), (0, result.width), (result.height, result.width)]
+        places = []
+        for row, col in corners:
+            x, y = rasterio.transform.xy(result.transform, row, col, offset='ul')
+            r, c = rasterio.transform.rowcol(pan.transform, x, y, op=float)
+            assert abs(r - round(r)) < 0.1
+            assert abs(c - round(c)) < 0.1
+            places.append((round(r), round(c)))
+        top, left = places[0]
+        shown = result.read().astype(float).mean(0)
+        part = pan.read(1)[top : top + result.height, left : left + result.width].astype(float)
+    # Details are the PAN's; what is coarse lies where the MS samples are taken to be.
+    shown, part = (image - uniform_filter(image, 5) for image in (shown, part))
+    inside = (slice(8, -8), slice(8, -8))
+
+    def alike(row: int, col: int) -> float:
+        moved = np.roll(shown, (row, col), (0, 1))[inside]
+        return np.corrcoef(moved.ravel(), part[inside].ravel())[0, 1]
+
+    # The parabola through the correlations one pixel to each side peaks within a tenth.
+    for row, col in ((1, 0), (0, 1)):
+        before, here, after = alike(-row, -col), alike(0, 0), alike(row, col)
+        assert abs((before - after) / (2 * (before - 2 * here + after))) < 0.1
+
+
+def test_cloud_optimized(scene: RasterScene, tmp_path: Path) -> None:
+    system = sharpener('Brovey', scene)
+    predict_scene(system, scene, tmp_path / 'a.tif', progress=False, picture=False)
+    predict_scene(system, scene, tmp_path / 'b.tif', cog=True, progress=False, picture=False)
+    with rasterio.open(tmp_path / 'b.tif') as raster:
+        assert raster.tags(ns='IMAGE_STRUCTURE')['LAYOUT'] == 'COG'
+        assert raster.descriptions == ('blue', 'green', 'red', 'nir')
+    np.testing.assert_array_equal(read(tmp_path / 'a.tif'), read(tmp_path / 'b.tif'))
+    with pytest.raises(ToolkitError, match='name it c.tif|cannot be a cloud-optimized'):
+        predict_scene(system, scene, tmp_path / 'c.vrt', cog=True)
+
+
+@pytest.mark.parametrize('name', ['a.vrt', 'a.tif'])
+def test_shards_become_one_image(name: str, scene: RasterScene, tmp_path: Path) -> None:
+    system = sharpener('MTF-GLP-HPM-H', scene)
+    predict_scene(system, scene, tmp_path / 'whole.tif', progress=False, picture=False)
+    said: list[str] = []
+    for i in (2, 1, 3):
+        written = predict_scene(
+            system,
+            scene,
+            tmp_path / 'shards' / name,
+            tile=64,
+            shard=Shard(i, 3),
+            progress=False,
+            picture=False,
+            say=said.append,
+        )
+    assert said[1].startswith('share 2/3 is done')
+    np.testing.assert_array_equal(read(tmp_path / 'shards' / name), read(tmp_path / 'whole.tif'))
+    left = sorted(p.name for p in (tmp_path / 'shards').iterdir())
+    parts = [f'a.shard-{i}-of-3.tif' for i in (1, 2, 3)] if name == 'a.vrt' else []
+    assert left == sorted([name, *parts])
+    assert sorted(p.name for p in written) == left
+    with rasterio.open(tmp_path / 'shards' / name) as raster:
+        assert raster.descriptions == ('blue', 'green', 'red', 'nir')
+        assert raster.transform == scene.georeference.transform
+
+
+def test_nodata_is_left_out_and_kept(tmp_path: Path) -> None:
+    write_scene(tmp_path, nodata=0)
+    with rasterio.open(tmp_path / 'pan.tif', 'r+') as raster:
+        pan = raster.read()
+        pan[:, 200:, :] = 0  # whole windows of it
+        raster.write(pan)
+    scene, clean = opened(tmp_path), tmp_path / 'clean'
+    clean.mkdir()
+    for name in ('GSA', 'LDPNet'):
+        system = sharpener(name, scene)
+        stream(system, scene, tmp_path / 'out.tif', Settings(tile=64))
+        image = read(tmp_path / 'out.tif')
+        assert not image[:, 200:].any()
+        assert image[:, :200].any(0).mean() > 0.9
+        with rasterio.open(tmp_path / 'out.tif') as raster:
+            assert raster.nodata == 0
+    # What is not there does not count in the statistics.
+    write_geotiff(clean / 'pan.tif', pan[:, :200], place(0.5))
+    write_geotiff(clean / 'ms.tif', read(tmp_path / 'ms.tif')[:, :50], place(2.0))
+    found = []
+    for part in (scene, opened(clean)):
+        streamed = Streamed(sharpener('GSA', part), part, torch.device('cpu'))
+        with working(2) as pool:
+            streamed.measure(pool, lambda pixels: None)
+        found.append(streamed.statistics)
+    for key, value in found[1].items():
+        # All but a margin of 64 pixels along the border of what is not there.
+        torch.testing.assert_close(found[0][key], value, rtol=0.1, atol=0.05)
+
+
+def test_only_pixels_near_nodata_are_measured_all_the_same(tmp_path: Path) -> None:
+    write_scene(tmp_path, low=(32, 24), nodata=0)
+    with rasterio.open(tmp_path / 'pan.tif', 'r+') as raster:
+        pan = raster.read()
+        pan[:, :, ::40] = 0
+        raster.write(pan)
+    scene = opened(tmp_path)
+    stream(sharpener('GSA', scene), scene, tmp_path / 'out.tif', Settings())
+    assert np.isfinite(read(tmp_path / 'out.tif')).all()
+    assert read(tmp_path / 'out.tif')[:, pan[0] > 0].any(0).mean() > 0.9
+
+
+# -- interruptions -------------------------------------------------------------------------------
+
+CHILD = """
+import sys, time
+from pathlib import Path
+import plugins.pansharpening.inference.resumable_geotiff as output
+from plugins.pansharpening.commands.bench_scene import sharpener
+from plugins.pansharpening.inference.predictor import predict_scene
+from plugins.pansharpening.scenes.raster import RasterScene
+from plugins.pansharpening.inference.tiled_inference import Streamed
+
+folder, name, pause = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+output.CHECKPOINT = 0.0
+window = Streamed.window
+Streamed.window = lambda self, core: (time.sleep(pause), window(self, core))[1]
+scene = RasterScene(str(folder / 'ms.tif'), str(folder / 'pan.tif'), 'IKONOS')
+predict_scene(sharpener(name, scene), scene, folder / 'out.tif', tile=64, workers=2,
+              progress=False, picture=False, say=print)
+"""
+
+
+def start(folder: Path, name: str, pause: float = 0.0) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, '-c', CHILD, str(folder), name, str(pause)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'OMP_NUM_THREADS': '2', 'CUDA_VISIBLE_DEVICES': ''},
+    )
+
+
+def done(folder: Path) -> int:
+    path = folder / '.out.partial.json'
+    return max(path.read_text().count('\n') - 1, 0) if path.is_file() else 0
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['GSA', 'LDPNet'])
+def test_killed_runs_go_on_and_end_the_same(name: str, tmp_path: Path) -> None:
+    write_scene(tmp_path)
+    scene = opened(tmp_path)
+    expected = whole(sharpener(name, scene), scene)
+    before = 0
+    for _ in range(4):
+        process = start(tmp_path, name, 0.2)
+        wait_for(lambda before=before: done(tmp_path) > before + 2, process)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not (tmp_path / 'out.tif').exists()
+        before = done(tmp_path)
+    # What a kill between two writes leaves: half a line in the list.
+    with open(tmp_path / '.out.partial.json', 'a') as file:
+        file.write('[0, 64, 6')
+    process = start(tmp_path, name)
+    said, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert f'{before} of 30 windows were there' in said
+    np.testing.assert_array_equal(read(tmp_path / 'out.tif'), expected)
+    left = sorted(p.name for p in tmp_path.iterdir())
+    assert left == ['ms.tif', 'out.tif', 'pan.tif']
+
+
+@pytest.mark.slow
+def test_another_scene_or_method_begins_anew_and_two_at_once_are_refused(tmp_path: Path) -> None:
+    write_scene(tmp_path)
+    process = start(tmp_path, 'Brovey', 0.3)
+    wait_for(lambda: done(tmp_path) > 2, process)
+    scene = opened(tmp_path)
+    with pytest.raises(ToolkitError, match='another process is writing'):
+        predict_scene(sharpener('Brovey', scene), scene, tmp_path / 'out.tif', tile=64)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    said: list[str] = []
+    system = sharpener('GIHS', scene)
+    predict_scene(system, scene, tmp_path / 'out.tif', tile=64, picture=False, say=said.append)
+    assert 'were there' not in said[0]
+    np.testing.assert_array_equal(read(tmp_path / 'out.tif'), whole(system, scene))
+
+
+@pytest.mark.slow
+def test_interrupted_by_hand_what_is_there_is_kept(tmp_path: Path) -> None:
+    write_scene(tmp_path)
+    process = start(tmp_path, 'GIHS', 0.3)
+    wait_for(lambda: done(tmp_path) > 2, process)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert done(tmp_path) > 2
+    assert not (tmp_path / 'out.tif').exists()
+
+
+def test_identity_follows_what_decides_the_pixels(tmp_path: Path) -> None:
+    write_scene(tmp_path)
+    scene = opened(tmp_path)
+    system = sharpener('LDPNet', scene)
+    first = identity(system, scene)
+    assert identity(sharpener('LDPNet', scene), opened(tmp_path)) == first
+    with torch.no_grad():
+        next(system.parameters()).add_(1e-7)
+    assert identity(system, scene) != first
+    assert identity(sharpener('BDSD', scene), scene) != identity(sharpener('BDSD-PC', scene), scene)
+    os.utime(tmp_path / 'pan.tif', ns=(1, 1))
+    assert identity(sharpener('LDPNet', scene), opened(tmp_path)) != first
+
+
+@pytest.mark.slow
+def test_processes_of_torchrun_share_a_scene(tmp_path: Path) -> None:
+    write_scene(tmp_path)
+    scene = opened(tmp_path)
+    command = [
+        sys.executable,
+        '-m',
+        'torch.distributed.run',
+        '--nproc_per_node',
+        '2',
+        '--master-port',
+    ]
+    command += ['29533', 'tools/predict.py', 'baselines/gsa', '--sensor', 'IKONOS', '--tile', '64']
+    command += ['--input', f'ms={tmp_path}/ms.tif', f'pan={tmp_path}/pan.tif']
+    command += ['--output', str(tmp_path / 'out.vrt')]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'}
+    )
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(read(tmp_path / 'out.vrt'), whole(sharpener('GSA', scene), scene))
+    assert (tmp_path / 'out.shard-2-of-2.tif').is_file()
+
+
+# -- bad input -----------------------------------------------------------------------------------
+
+
+def test_a_file_that_does_not_hold_what_was_written_is_noticed(tmp_path: Path, monkeypatch) -> None:
+    layout = Format(4, np.dtype(np.uint16), compress='none')
+    file = GrowingFile(tmp_path / 'a.tif', Window(0, 0, 512, 512), layout, 'x')
+    file.write(Window(0, 0, 512, 512), np.ones((4, 512, 512), np.uint16))
+    real = Path.stat
+
+    class Short:
+        def __init__(self, status) -> None:
+            self.st_size = status.st_size // 2
+
+    monkeypatch.setattr(
+        Path,
+        'stat',
+        lambda self, **kw: Short(real(self)) if 'partial.tif' in self.name else real(self, **kw),
+    )
+    with pytest.raises(
+        RunError, match=r'cannot write .*a.tif: what was written is not in the file'
+    ):
+        file.finish()
+    assert not (tmp_path / 'a.tif').exists()
+    assert json.loads((tmp_path / '.a.partial.json').read_text()) == {'identity': 'x'}
+    file.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('compress', ['none', 'deflate'])
+def test_a_disk_that_fills_midway(compress: str, tmp_path: Path) -> None:
+    """A file size limit stands for the disk: writes fail in the same places."""
+    write_scene(tmp_path, low=(256, 256))
+    limit = 2_000_000
+    code = f"""
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+from pathlib import Path
+from plugins.pansharpening.commands.bench_scene import sharpener
+from plugins.pansharpening.inference.predictor import predict_scene
+from plugins.pansharpening.scenes.raster import RasterScene
+from toolkit.errors import ToolkitError
+folder = Path(sys.argv[1])
+scene = RasterScene(str(folder / 'ms.tif'), str(folder / 'pan.tif'), 'IKONOS')
+try:
+    predict_scene(sharpener('Brovey', scene), scene, folder / 'out.tif', tile=256,
+                  compress='{compress}', progress=False, picture=False)
+except ToolkitError as error:
+    print('said:', error)
+    sys.exit(error.exit_status)
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', code, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 1, done.stderr
+    assert 'said: cannot write' in done.stdout
+    assert 'make room and give the same command again' in done.stdout
+    assert not (tmp_path / 'out.tif').exists()
+    # With room it ends well, from whatever is there.
+    scene = opened(tmp_path)
+    system = sharpener('Brovey', scene)
+    predict_scene(system, scene, tmp_path / 'out.tif', tile=256, compress=compress, picture=False)
+    np.testing.assert_array_equal(read(tmp_path / 'out.tif'), whole(system, scene))
+
+
+def test_a_truncated_raster_stops_the_run_and_leaves_nothing(tmp_path: Path) -> None:
+    write_scene(tmp_path, low=(128, 128))
+    path = tmp_path / 'pan.tif'
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    scene = opened(tmp_path)
+    with pytest.raises(DataError, match=r'pan.tif cannot be read: .*it may be cut'):
+        stream(sharpener('GIHS', scene), scene, tmp_path / 'out.tif', Settings(tile=64))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['ms.tif', 'pan.tif']
+
+
+def test_networks_that_want_the_whole_of_a_large_scene(scene: RasterScene, monkeypatch) -> None:
+    system = sharpener('PNN', scene)
+    system.generator.halo = 'global'
+    monkeypatch.setattr('plugins.pansharpening.inference.tiled_inference.LARGEST_WHOLE', 1000)
+    with pytest.raises(DataError, match='PNN looks at a whole image at once'):
+        Streamed(system, scene, torch.device('cpu'))
+
+
+@pytest.mark.parametrize('text', ['3', '0/2', '3/2', 'a/b', '-1/2', '1/0'])
+def test_shards_that_are_none(text: str) -> None:
+    with pytest.raises(ToolkitError, match='shard'):
+        Shard.parse(text)
+
+
+@pytest.mark.parametrize('name', GENERATOR_NAMES)
+def test_a_scene_of_one_pixel(name: str, tmp_path: Path) -> None:
+    write_scene(tmp_path, low=(1, 1))
+    scene = opened(tmp_path)
+    stream(sharpener(name, scene), scene, tmp_path / 'out.tif', Settings())
+    assert read(tmp_path / 'out.tif').shape == (4, 4, 4)

@@ -1,0 +1,25 @@
+"""The plugins that a study names are known while its test runs, and to no other test."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from toolkit.registry import kinds, plugin_index
+
+
+@pytest.fixture(autouse=True)
+def plugins_of_this_test() -> Iterator[None]:
+    before = set(plugin_index._roots)
+    yield
+    added = set(plugin_index._roots) - before
+    for name in added:
+        plugin_index._roots.pop(name)
+        sys.modules.pop(name, None)
+    plugin_index._clear()
+    for kind in kinds().values():
+        for name, part in list(kind._module_dict.items()):
+            if part.__module__ in added:
+                del kind._module_dict[name]

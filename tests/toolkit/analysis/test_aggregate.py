@@ -1,0 +1,174 @@
+"""Cells, pairs that lack a partner, families, items."""
+
+from __future__ import annotations
+
+import pytest
+from scipy import stats
+
+from tests.support.study_folders import finish, planned, study_of, write_plan
+from toolkit.analysis.aggregate import analyse, cost
+from toolkit.analysis.results import load
+
+FULL = [0.70, 0.72, 0.69, 0.71]
+BETTER = [0.80, 0.83, 0.78, 0.82]
+SAME = [0.71, 0.71, 0.70, 0.70]
+
+
+def analysis_of(folder):
+    return analyse(load(folder))
+
+
+def comparison(analysis, variant, metric='score'):
+    (place,) = [i for i, cell in enumerate(analysis.cells) if cell.variant == variant]
+    return analysis.comparisons[place, metric]
+
+
+def test_scores_and_tests(tmp_path):
+    folder = study_of(tmp_path, {'full': FULL, 'better': BETTER, 'same': SAME})
+    analysis = analysis_of(folder)
+    score = analysis.score(analysis.cells[1], 'score')
+    assert (score.n, score.planned) == (4, 4)
+    assert score.mean == pytest.approx(0.8075)
+    assert score.sd == pytest.approx(0.0221736, rel=1e-5)
+    better, same = comparison(analysis, 'better'), comparison(analysis, 'same')
+    p = [stats.ttest_rel(values, FULL).pvalue for values in (BETTER, SAME)]
+    assert (better.runs.p, same.runs.p) == pytest.approx(p)
+    assert (better.runs_holm, same.runs_holm) == pytest.approx((2 * p[0], p[1]))
+    assert (better.better, better.unpaired) == (True, 0)
+    assert analysis.family() == (2, 0)
+    assert [cell.variant for cell in analysis.best('score')] == ['better']
+    assert analysis.reference(analysis.cells[0]) is None
+
+
+def test_pairs_without_a_partner_are_counted(tmp_path):
+    folder = study_of(tmp_path, {'full': [*FULL[:3], None], 'better': [None, *BETTER[1:]]})
+    found = comparison(analysis_of(folder), 'better')
+    assert (found.runs.n, found.unpaired) == (2, 2)
+    assert found.runs.difference == pytest.approx(0.1)
+    folder = study_of(tmp_path / 'b', {'full': FULL, 'better': [None] * 4})
+    found = comparison(analysis_of(folder), 'better')
+    assert (found.runs.n, found.unpaired, found.runs.p, found.runs.why) == (0, 4, None, 'no pairs')
+    assert found.runs_holm is None
+
+
+def test_a_value_that_is_not_finite_is_missing(tmp_path):
+    folder = study_of(tmp_path, {'full': FULL, 'better': BETTER})
+    finish(folder / 'runs/better-s0', {'score': None})
+    analysis = analysis_of(folder)
+    assert analysis.score(analysis.cells[1], 'score').n == 3
+    assert comparison(analysis, 'better').unpaired == 1
+
+
+def test_cells_are_compared_under_the_same_setting_and_data(tmp_path):
+    runs = [
+        planned(variant, id=f'{variant}-{width}-{data}', settings={'model.width': width}, data=data)
+        for variant in ('full', 'other')
+        for width in (8, 16)
+        for data in ('a', 'b')
+    ]
+    folder = write_plan(tmp_path, runs)
+    for i, run in enumerate(runs):
+        finish(folder / run['folder'], {'score': float(i)})
+    analysis = analysis_of(folder)
+    assert len(analysis.cells) == 8
+    assert analysis.axes == ['model.width']
+    assert analysis.has_data
+    assert analysis.cells[5].label == 'other, width=8, b'
+    assert analysis.reference(analysis.cells[5]) is analysis.cells[1]
+    assert {c.runs.difference for c in analysis.comparisons.values()} == {4.0}
+    # The best of each data set.
+    assert [cell.label for cell in analysis.best('score')] == [
+        'other, width=16, a',
+        'other, width=16, b',
+    ]
+
+
+def test_folds_are_pairs_too_and_widen_the_interval(tmp_path):
+    runs = [
+        planned(variant, seed, id=f'{variant}-{seed}-{fold}', fold=fold)
+        for variant in ('full', 'better')
+        for seed in (0, 1)
+        for fold in (0, 1)
+    ]
+    folder = write_plan(tmp_path, runs)
+    for i, run in enumerate(runs):
+        finish(folder / run['folder'], {'score': float(i**2)})
+    found = comparison(analysis_of(folder), 'better').runs
+    d = [(i + 4) ** 2 - i**2 for i in range(4)]
+    assert found.n == 4
+    assert found.p > stats.ttest_1samp(d, 0).pvalue
+
+
+def test_costs(tmp_path):
+    folder = study_of(tmp_path, {'full': [*FULL[:2], None]})
+    finish(folder / 'runs/full-s1', {'score': 0.5}, seconds=20.0, memory=700_000_000)
+    found = cost(analysis_of(folder).cells[0])
+    assert (found.parameters, found.macs) == (1000, 2_000_000)
+    assert (found.seconds, found.memory) == (15.0, 700_000_000)
+
+
+# -- test items ------------------------------------------------------------------------------------
+
+
+def with_rows(folder, variant, seed, column, name='score', **more):
+    rows = [{'value': value, **({'id': f'i{i}'} if more.get('ids') else {})} for i, value in column]
+    value = more.get('reported', sum(v for _, v in column) / len(column))
+    finish(folder / 'runs' / f'{variant}-s{seed}', {name: value}, {name: rows})
+
+
+def two_variants(folder, shift=0.3, **more):
+    write_plan(folder, [planned(v, s) for v in ('full', 'other') for s in (0, 1)])
+    for seed in (0, 1):
+        base = [(i, 0.1 * (i % 7) + 0.01 * seed) for i in range(30)]
+        with_rows(folder, 'full', seed, base, **more)
+        moved = [(i, v + shift + 0.02 * (i % 5)) for i, v in base]
+        with_rows(folder, 'other', seed, moved, **more)
+    return folder
+
+
+@pytest.mark.parametrize('ids', [False, True])
+def test_items_are_resampled_in_pairs(tmp_path, ids):
+    found = comparison(analysis_of(two_variants(tmp_path, ids=ids)), 'other').items
+    assert found.n == 30
+    assert found.difference == pytest.approx(0.34)
+    # Only the differences vary (0 to 0.08), not the items (0 to 0.6).
+    assert 0.32 < found.low < 0.34 < found.high < 0.36
+    assert found.p < 0.001
+
+
+def test_items_are_matched_by_name_where_they_have_one(tmp_path):
+    folder = two_variants(tmp_path, ids=True)
+    for seed in (0, 1):
+        with_rows(folder, 'other', seed, [(i, 0.1 * (i % 7)) for i in range(5, 25)], ids=True)
+    found = comparison(analysis_of(folder), 'other').items
+    assert found.n == 20
+    assert found.difference == pytest.approx(-0.005)
+
+
+def test_items_without_names_are_not_matched_in_data_of_another_length(tmp_path):
+    folder = two_variants(tmp_path)
+    for seed in (0, 1):
+        with_rows(folder, 'other', seed, [(i, 0.1 * (i % 7)) for i in range(25)])
+    assert comparison(analysis_of(folder), 'other').items.why == 'no items'
+
+
+def test_a_metric_that_is_no_mean_is_not_resampled(tmp_path):
+    found = comparison(analysis_of(two_variants(tmp_path, reported=0.123)), 'other').items
+    assert (found.n, found.p, found.why) == (0, None, 'not the mean of test items')
+
+
+def test_metrics_of_several_values_have_columns(tmp_path):
+    folder = write_plan(
+        tmp_path,
+        [planned(v) for v in ('full', 'other')],
+        metrics={'err.worst': False, 'err.mean': False},
+    )
+    for variant, step in (('full', 0.0), ('other', 1.0)):
+        rows = [{'worst': float(i), 'mean': i * step + i % 3} for i in range(20)]
+        mean = sum(row['mean'] for row in rows) / 20
+        finish(folder / f'runs/{variant}-s0', {'err.worst': 19.0, 'err.mean': mean}, {'err': rows})
+    analysis = analysis_of(folder)
+    assert comparison(analysis, 'other', 'err.worst').items.why == 'not the mean of test items'
+    assert comparison(analysis, 'other', 'err.mean').items.difference == pytest.approx(9.5)
+    assert comparison(analysis, 'other', 'err.mean').better is False
+    assert analysis.family() == (0, 1)

@@ -1,0 +1,263 @@
+"""The table in every style: what is in it, and that nothing in a name can break it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.study_folders import fail, finish, planned, study_of, write_plan
+from toolkit.analysis import formatting
+from toolkit.analysis.results import load
+from toolkit.analysis.table_files import study_table
+from toolkit.analysis.table_files import write as write_tables
+from toolkit.errors import RunError
+
+SCORES = {
+    'full': [0.70, 0.72, 0.69, 0.71, 0.70],
+    'better': [0.80, 0.83, 0.78, 0.82, 0.81],
+    'no_kl': [0.71, None, 0.70, 0.70, 0.69],
+}
+HOSTILE = 'a_b & 50% #1 {x} | <b>$y^2~\\z'
+
+
+@pytest.fixture
+def results(tmp_path):
+    return load(study_of(tmp_path / 'study', SCORES))
+
+
+def test_text(results):
+    out = study_table(results).split('\n')
+    head, _, full, better, no_kl = out[2:7]
+    assert head.split() == ['variant', 'n', 'score', '↑', 'parameters', 'MACs', 'time', 'memory']
+    assert re.match(r'full \(reference\) +5 +0\.7040 ± 0\.0114 ', full)
+    assert '>0.8080 ± 0.0192***' in better
+    assert '4/5 (1 failed)' in no_kl and '0.7000 ± 0.0082' in no_kl
+    assert full.endswith('1 k   2 M  10 s  500 MB')
+    text = '\n'.join(out)
+    assert '> best of its column.' in text
+    assert '*** p < 0.001: differs from full (paired t-test over seeds' in text
+    assert 'corrected over all 2 tests' in text
+    assert '14 of 15 runs have finished.' in text
+    (row,) = [line for line in out if re.match('no_kl +score', line)]
+    assert ' 4 of 5 ' in row
+    (row,) = [line for line in out if line.startswith('no_kl-s1')]
+    assert row.split(maxsplit=3) == ['no_kl-s1', 'failed', '2', 'loss is not finite']
+    assert all(len(line) < 160 for line in out)
+
+
+def test_columns_stand_below_each_other(results):
+    lines = study_table(results).split('\n')[2:7]
+    rule = lines[1]
+    gaps = [match.start() for match in re.finditer('  ', rule)]
+    assert len(gaps) == 6
+    assert all(
+        line[gap : gap + 2].strip() == '' for line in lines for gap in gaps if gap < len(line)
+    )
+
+
+def test_markdown(results):
+    lines = study_table(results, 'markdown').split('\n')
+    table = [line for line in lines if line.startswith('|')][:5]
+    assert table[1] == '| --- | ---: | ---: | ---: | ---: | ---: | ---: |'
+    assert '| **0.8080 ± 0.0192**\\*\\*\\* |' in table[3]
+    assert table[4].startswith('| no\\_kl | 4/5 (1 failed) |')
+    assert len({line.count('|') for line in table}) == 1
+
+
+def test_csv_is_a_row_per_cell_and_metric(results):
+    rows = list(csv.DictReader(io.StringIO(study_table(results, 'csv'))))
+    assert [row['variant'] for row in rows] == ['full', 'better', 'no_kl']
+    assert float(rows[1]['mean']) == pytest.approx(0.808)
+    assert (rows[2]['runs_planned'], rows[2]['runs_failed'], rows[2]['runs_measured']) == tuple(
+        '514'
+    )
+    assert (rows[2]['n'], rows[2]['unpaired']) == ('4', '1')
+    assert float(rows[1]['p_holm']) < 0.001
+    assert rows[1]['improves'] == 'True'
+    assert rows[0]['p_holm'] == ''
+
+
+def test_json_holds_the_values_and_what_is_missing(results):
+    record = json.loads(study_table(results, 'json'))
+    assert (record['study'], record['compare_to']) == ('tiny', 'full')
+    assert record['tests'] == {'over_runs': 2, 'over_items': 0}
+    assert len(record['cells']) == 3
+    cell = record['cells'][2]
+    assert cell['values'] == {f'no_kl-s{i}': v for i, v in enumerate(SCORES['no_kl'])}
+    assert cell['missing'] == {'no_kl-s1': {'status': 'failed', 'message': 'loss is not finite'}}
+    assert cell['runs']['n'] == 4
+
+
+def test_axes_and_data_are_columns(tmp_path):
+    runs = [
+        planned('full', s, id=f'{w}-{d}-{s}', settings={'model.a.width': w, 'b.width': 1}, data=d)
+        for w in (8, 16)
+        for d in ('x', 'y')
+        for s in (0, 1)
+    ]
+    folder = write_plan(tmp_path, runs)
+    for i, run in enumerate(runs):
+        finish(folder / run['folder'], {'score': i / 10})
+    text = study_table(load(folder))
+    head = text.split('\n')[2]
+    assert re.split(r'  +', head)[:5] == ['variant', 'model.a.width', 'b.width', 'data', 'n']
+    assert text.count('>') == 3  # the best of each data set, and the legend
+    assert 'differences' not in text  # there is nothing but the reference
+    assert 'b.width' in study_table(load(folder), 'csv').split('\n')[0]
+
+
+# -- studies that have hardly begun ----------------------------------------------------------------
+
+
+def test_a_study_of_which_nothing_has_run(tmp_path):
+    folder = write_plan(tmp_path, [planned('full'), planned('other')], metrics={})
+    results = load(folder)
+    text = study_table(results)
+    assert '0 of 2 runs have finished.' in text
+    assert text.count('waiting') == 2
+    assert len(study_table(results, 'csv').split('\n')) == 4
+    assert len(json.loads(study_table(results, 'json'))['cells']) == 2
+    for style in ('markdown', 'latex'):
+        assert 'waiting' in study_table(results, style)
+
+
+def test_a_run_that_lacks_a_metric_is_listed(tmp_path):
+    folder = study_of(tmp_path, {'full': [0.5, 0.6]}, metrics={'score': True, 'error': False})
+    finish(folder / 'runs/full-s0', {'score': 0.5, 'error': 1.0})
+    finish(folder / 'runs/full-s1', {'score': 0.6, 'error': None}, message='done')
+    text = study_table(load(folder))
+    assert re.search(r'full-s1 +finished +1 +without error; done', text)
+    assert '1.000 (n = 1)' in text
+
+
+def test_messages_of_several_lines_stay_in_their_row(tmp_path):
+    folder = study_of(tmp_path, {'full': [0.5]})
+    fail(folder / 'runs/full-s0', 'one | two\nthree')
+    assert 'one | two three' in study_table(load(folder))
+    assert 'one \\| two three |' in study_table(load(folder), 'markdown')
+
+
+# -- LaTeX -----------------------------------------------------------------------------------------
+
+
+def bodies(latex):
+    return re.findall(r'\\begin\{tabular\}\{([lr]+)\}\n(.*?)\\end\{tabular\}', latex, re.S)
+
+
+@settings(max_examples=25)
+@given(st.text(st.sampled_from(HOSTILE + 'é "[]\n'), min_size=1, max_size=12).filter(str.strip))
+def test_latex_survives_any_name(tmp_path_factory, name):
+    folder = tmp_path_factory.mktemp('study')
+    runs = [planned('full', 0), planned(name, 0, id='other')]
+    write_plan(folder, runs, study=name)
+    finish(folder / 'runs/full-s0', {'score': 0.5})
+    fail(folder / 'runs/other', name)
+    assert_latex(study_table(load(folder), 'latex'))
+
+
+def assert_latex(latex):
+    plain = latex.replace('\\\\', '')  # row ends
+    plain = re.sub(r'\\[&%$#_{}]', '', plain)
+    assert plain.count('{') == plain.count('}')
+    assert plain.count('$') % 2 == 0
+    body = '\n'.join(plain.split('\n')[1:])  # after the comment
+    assert not set('%#_~') & set(body)
+    assert '^' not in re.sub(r'\$\^\{\*+\}\$', '', body)
+    commands = set(re.findall(r'\\[a-zA-Z]+', plain))
+    assert commands <= {
+        *('\\begin', '\\end', '\\centering', '\\caption', '\\toprule', '\\midrule', '\\bottomrule'),
+        *('\\textbf', '\\boldmath', '\\ensuremath', '\\pm', '\\uparrow', '\\downarrow'),
+        *(
+            '\\textbackslash',
+            '\\textasciitilde',
+            '\\textasciicircum',
+            '\\usepackage',
+            '\\resizebox',
+        ),
+    }
+    tables = bodies(latex)
+    assert len(tables) == latex.count('\\begin{table}') == latex.count('\\end{table}')
+    for layout, text in tables:
+        rows = [line for line in text.split('\n') if line.rstrip().endswith('\\\\')]
+        assert len(rows) > 1
+        for row in rows:
+            assert len(re.findall(r'(?<!\\)&', row)) == len(layout) - 1
+        rules = re.findall(r'\\(\w+rule)', text)
+        assert rules == ['toprule', 'midrule', 'bottomrule']
+
+
+def test_latex(results):
+    latex = study_table(results, 'latex')
+    assert_latex(latex)
+    assert r'better & 5 & {\boldmath\textbf{0.8080 \ensuremath{\pm} 0.0192}}$^{***}$ & 1 k' in latex
+    assert r'no\_kl & 4/5 (1 failed) &' in latex
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def test_write(results):
+    paths = write_tables(results)
+    assert [path.name for path in paths] == [
+        'results.md',
+        'results.csv',
+        'results.tex',
+        'results.json',
+    ]
+    assert paths[0].read_text() == study_table(results, 'markdown')
+    assert json.loads(paths[3].read_text())['study'] == 'tiny'
+
+
+def test_write_where_nothing_can_be_written(results):
+    (results.folder / '.results.md.tmp').mkdir()
+    with pytest.raises(RunError, match=r'cannot write .*results\.md'):
+        write_tables(results)
+
+
+# -- numbers ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('means', 'deviations', 'digits'),
+    [
+        ([0.812, 0.9], [0.0123, 0.02], 3),
+        ([0.812, 0.9], [0.00012, 0.02, 0.03], 4),  # one that hardly varies adds one digit
+        ([0.8123, 0.9], [], 4),
+        ([812.3, 9.0], [], 1),
+        ([81234.0], [], 0),
+        ([5.0, 17.0], [900.0], 0),
+        ([1e-12, 2e-12], [1e-13], None),
+        ([0.0], [], 1),
+        ([], [], 1),
+    ],
+)
+def test_decimals(means, deviations, digits):
+    assert formatting.decimals(means, deviations) == digits
+
+
+def test_numbers_as_people_read_them():
+    assert formatting.number(-0.25, 3) == '\N{MINUS SIGN}0.250'
+    assert formatting.number(1.5e-12, None) == '1.5e\N{MINUS SIGN}12'
+    assert [formatting.count(n) for n in (0, 999, 999_999, 107_445, 4.4e8, 2.5e12)] == [
+        *('0', '999', '1 M', '107 k', '440 M', '2.5 T'),
+    ]
+    assert [formatting.duration(s) for s in (0.0123, 99, 125, 5969, 7620)] == [
+        *('0.0123 s', '99 s', '2 min 05 s', '99 min 29 s', '2 h 07 min'),
+    ]
+    assert [formatting.memory(b) for b in (5e8, 1.234e9)] == ['500 MB', '1.23 GB']
+    assert [formatting.probability(p) for p in (0.0004, 0.0312, 0.31, None)] == [
+        *('<0.001', '0.031', '0.31', '-'),
+    ]
+    assert [formatting.mark(p) for p in (None, 0.0001, 0.005, 0.03, 0.05)] == [
+        '',
+        '***',
+        '**',
+        '*',
+        '',
+    ]

@@ -1,0 +1,101 @@
+"""The verb `toolkit study`: what it runs, writes and prints, in this order."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from tests.support import studies
+from tests.toolkit.study.test_folder import ALL, Pretender
+from toolkit.cli import main
+from toolkit.commands import study as study_command
+from toolkit.study.spec import Study
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What the tables and the report are asked for."""
+    made = []
+
+    def study_table(results, style):
+        made.append(('table', results, style))
+        return f'table in {style}'
+
+    tables = SimpleNamespace(
+        study_table=study_table, write=lambda results: made.append(('write', results))
+    )
+    html = SimpleNamespace(write=lambda folders, output: made.append(('html', folders, output)))
+    results = SimpleNamespace(load=lambda folder: f'results of {folder}')
+    report = SimpleNamespace(page=html)
+    for name, module in (
+        ('toolkit.report', report),
+        ('toolkit.analysis', SimpleNamespace(table_files=tables)),
+        ('toolkit.analysis.table_files', tables),
+        ('toolkit.report.page', html),
+        ('toolkit.analysis.results', results),
+    ):
+        monkeypatch.setitem(sys.modules, name, module)
+    return made
+
+
+def pretend(monkeypatch, **options):
+    launcher = Pretender(**options)
+    monkeypatch.setattr(Study, 'launcher', lambda study, limit: launcher)
+    return launcher
+
+
+@pytest.mark.parametrize('fails', [(), ('full-s0',)])
+def test_ends_with_tables_and_report_though_runs_failed(fails, here, calls, capsys, monkeypatch):
+    launcher = pretend(monkeypatch, fails=fails)
+    studies.write(here)
+    assert main(['study', 'study.yaml']) == len(fails)
+    assert launcher.started == ALL
+    folder = here / 'work' / 'tiny'
+    results = f'results of {folder}'
+    assert calls == [
+        ('write', results),
+        ('html', [folder], folder / 'report.html'),
+        ('table', results, 'text'),
+    ]
+    out = capsys.readouterr().out
+    assert out.endswith(f'table in text\nreport in {folder / "report.html"}\n')
+    for name in fails:
+        assert f'{name}: failed: no luck' in out
+
+
+def test_a_study_that_was_stopped_has_no_report(here, calls, monkeypatch):
+    monkeypatch.setattr('toolkit.study.execute.run_study', lambda *arguments: 130)
+    studies.write(here)
+    assert main(['study', 'study.yaml']) == 130
+    assert calls == []
+
+
+def test_warnings_are_said_and_the_study_runs(here, calls, capsys, monkeypatch):
+    pretend(monkeypatch)
+    studies.write(here, variants={'full': {}, 'same': {'model.width': 8}})
+    assert main(['study', 'study.yaml']) == 0
+    assert 'warning: study.yaml:' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('style', ['text', 'latex'])
+def test_the_table_at_any_time(style, here, calls, capsys):
+    studies.write(here)
+    options = [] if style == 'text' else ['--style', style]
+    assert main(['study', 'study.yaml', '--table', *options, '--work-dir', 'there']) == 0
+    assert calls == [('table', f'results of {here / "there"}', style)]
+    assert capsys.readouterr().out == f'table in {style}\n'
+
+
+def test_the_folder_is_named_after_the_study(here):
+    from toolkit.study.study_file import read_study
+
+    study = read_study(studies.write(here, study='named'))
+    assert study_command._folder(study, None) == here / 'work' / 'named'

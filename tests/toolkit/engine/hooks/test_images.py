@@ -1,0 +1,70 @@
+"""Pictures that a system writes of the items of a test."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import subprocesses
+from tests.toolkit.engine.test_distributed import finish
+from toolkit.engine.hooks.images import file_stem
+from toolkit.run.test import test as run_test
+
+MODEL = {'type': 'Constant', 'pictures': True}
+
+
+def written(folder: Path) -> dict[str, Any]:
+    return {p.stem: json.loads(p.read_text()) for p in sorted((folder / 'pictures').glob('*.json'))}
+
+
+def hooks(count: int) -> dict[str, Any]:
+    return {'pictures': {'type': 'Pictures', 'count': count}}
+
+
+@pytest.mark.parametrize(('count', 'items'), [(4, 4), (0, 0), (99, 7)])
+def test_the_first_items(config: Any, tmp_path: Path, count: int, items: int) -> None:
+    run_test(config(model=MODEL, default_hooks=hooks(count)), tmp_path / 'run')
+    found = written(tmp_path / 'run')
+    assert [record['item'] for record in found.values()] == [f'item{i}' for i in range(items)]
+    assert list(found) == [f'item{i}' for i in range(items)]
+
+
+def test_those_of_an_earlier_test_are_gone(config: Any, tmp_path: Path) -> None:
+    run_test(config(model=MODEL, default_hooks=hooks(5)), tmp_path / 'run')
+    (tmp_path / 'run' / 'pictures' / 'notes.txt').write_text('mine')
+    run_test(config(model=MODEL, default_hooks=hooks(2)), tmp_path / 'run')
+    assert list(written(tmp_path / 'run')) == ['item0', 'item1']
+    assert (tmp_path / 'run' / 'pictures' / 'notes.txt').read_text() == 'mine'
+
+
+def test_they_are_written_where_nothing_is_configured(config: Any, tmp_path: Path) -> None:
+    run_test(config(model=MODEL), tmp_path / 'run')
+    assert len(written(tmp_path / 'run')) == 7
+
+
+def test_a_system_without_pictures_writes_none(config: Any, tmp_path: Path) -> None:
+    run_test(config(model={'type': 'Constant'}), tmp_path / 'run')
+    assert not (tmp_path / 'run' / 'pictures').exists()
+
+
+def test_each_process_writes_those_of_its_items(tree: Any, tmp_path: Path) -> None:
+    config = tree(model=MODEL, default_hooks=hooks(5))
+    finish(subprocesses.start_joined('test', config, tmp_path / 'two', 2), tmp_path / 'two')
+    finish(subprocesses.start_joined('test', config, tmp_path / 'one', 1), tmp_path / 'one')
+    assert written(tmp_path / 'two') == written(tmp_path / 'one')
+    assert len(written(tmp_path / 'two')) == 5
+
+
+def test_names_of_files() -> None:
+    assert file_stem('scene_1.tif') == 'scene_1.tif'
+    odd = ['a/b', 'a b', '../a_b', 'ä', '.a', 'x' * 200, 'x' * 201]
+    stems = [file_stem(name) for name in odd]
+    assert len(set(stems)) == len(odd)
+    assert all('/' not in stem and not stem.startswith('.') and len(stem) < 100 for stem in stems)
+    with pytest.raises(ValueError, match='count must be 0 or more, found -1'):
+        from toolkit.engine.hooks import Pictures
+
+        Pictures(-1)

@@ -1,0 +1,50 @@
+import os
+
+import pytest
+
+from toolkit.errors import MissingDataError
+from toolkit.io.data_paths import data_folder, data_path, file_hash
+
+
+def test_files_are_looked_for_in_the_data_folder_then_here(tmp_path, monkeypatch):
+    data, here = tmp_path / 'data', tmp_path / 'here'
+    for folder in (data, here):
+        folder.mkdir()
+        (folder / 'both.mat').touch()
+    (here / 'only.mat').touch()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv('TOOLKIT_DATA', str(data))
+    assert data_path('both.mat') == data / 'both.mat'
+    assert data_path('only.mat') == here / 'only.mat'
+    assert data_path(data / 'both.mat') == data / 'both.mat'
+    missing = f'no file none.mat in {data} nor in {here}.*TOOLKIT_DATA'
+    with pytest.raises(MissingDataError, match=missing):
+        data_path('none.mat')
+    with pytest.raises(MissingDataError, match='is a folder'):
+        data_path(data)
+    with pytest.raises(MissingDataError, match=f'no file {data}/none.mat$'):
+        data_path(data / 'none.mat')
+    monkeypatch.setenv('TOOLKIT_DATA', str(tmp_path / 'gone'))
+    with pytest.raises(MissingDataError, match='gone, which is no folder'):
+        data_path('none.mat')
+
+
+def test_folders_are_looked_for_as_files_are(tmp_path, monkeypatch):
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'images.zip').touch()
+    monkeypatch.setenv('TOOLKIT_DATA', str(tmp_path))
+    assert data_folder('images') == tmp_path / 'images'
+    with pytest.raises(MissingDataError, match='no folder none in'):
+        data_folder('none')
+    with pytest.raises(MissingDataError, match='is a file; name the folder'):
+        data_folder('images.zip')
+
+
+def test_a_file_that_changed_has_another_hash(tmp_path):
+    path = tmp_path / 'a'
+    path.write_bytes(b'one')
+    before = file_hash(path)
+    assert file_hash(path) == before
+    path.write_bytes(b'two')
+    os.utime(path, ns=(1, 1))
+    assert file_hash(path) != before

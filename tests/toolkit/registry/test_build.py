@@ -1,0 +1,120 @@
+"""From a config's mappings to objects, along annotations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+
+from toolkit.errors import DataError, PartError
+from toolkit.interfaces import Head
+from toolkit.registry import HEADS, Slot
+from toolkit.registry.build import Part, convert, fill, signature, takes
+
+
+class Leaf(Head):
+    def __init__(self, in_channels: int, num_classes: int = 2, scale: float = 1.0) -> None:
+        super().__init__()
+        self.got = (in_channels, num_classes, scale)
+
+
+class Parent:
+    def __init__(
+        self, one: Slot[Head], many: dict[str, Slot[Head]], pair: tuple[int, int] = (0, 0)
+    ) -> None:
+        self.one = one(in_channels=3, stride=2)
+        self.many = {name: slot(in_channels=4, num_classes=5) for name, slot in many.items()}
+        self.pair = pair
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    monkeypatch.setattr(HEADS, '_module_dict', {**HEADS._module_dict, 'Leaf': Leaf})
+
+
+def test_slots_wait_for_what_the_parent_knows_and_drop_what_a_part_does_not_take():
+    node = {
+        'one': {'type': 'Leaf', 'scale': 2.0},
+        'many': {'a': {'type': 'Leaf'}, 'gone': None},
+        'pair': [1, 2],
+    }
+    parent = Part(Parent, node)()
+    assert parent.one.got == (3, 2, 2.0)
+    assert {name: head.got for name, head in parent.many.items()} == {'a': (4, 5, 1.0)}
+    assert parent.pair == (1, 2)
+
+
+def test_a_part_of_another_name_is_said_with_its_path():
+    with pytest.raises(PartError, match=r'^one: expected a mapping with a `type`, found 3'):
+        Part(Parent, {'one': 3, 'many': {}})()
+
+
+@dataclass
+class Inner:
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError('count must be positive')
+
+
+@dataclass
+class Outer:
+    inner: Inner = field(default_factory=Inner)
+    head: Slot[Head] | None = None
+
+
+def test_sections_are_filled_and_their_own_checks_speak():
+    outer = fill(Outer, {'inner': {'count': 3}, 'head': {'type': 'Leaf'}})
+    assert outer.inner == Inner(3)
+    assert isinstance(outer.head, Part)
+    with pytest.raises(PartError, match=r'^inner: count must be positive$'):
+        fill(Outer, {'inner': {'count': 0}})
+
+
+def test_what_data_says_in_a_constructor_gets_the_path():
+    def opened() -> None:
+        raise DataError('no file x')
+
+    with pytest.raises(PartError, match=r'^a\.b: no file x$') as caught:
+        Part(opened, {}, 'a.b')()
+    assert caught.value.exit_status == 2
+
+
+class Base:
+    def __init__(self, needed: int, optional: str = 'x') -> None: ...
+
+
+class Handing(Base):
+    def __init__(self, own: float, **kwargs: object) -> None: ...
+
+
+class Closed(Handing):
+    def __init__(self) -> None: ...
+
+
+def test_a_constructor_that_hands_arguments_on_takes_those_of_its_bases():
+    found = signature(Handing)
+    assert list(found) == ['own', 'needed', 'optional']
+    assert found['own'].default is found['own'].empty
+    assert found['needed'].default is ...
+    assert found['needed'].annotation is int
+    assert not takes(Handing, 'other')
+    assert list(signature(Closed)) == []
+
+
+def test_plain_values_stay_as_they_are():
+    assert convert(dict[str, int], {'a': None, 'b': 1}, '') == {'a': None, 'b': 1}
+    assert convert(int | str, 'x', '') == 'x'
+    assert convert(Slot[Head] | None, None, '') is None
+
+
+def test_a_class_without_a_constructor_takes_nothing():
+    class Plain:
+        pass
+
+    class Module(torch.nn.Module):
+        pass
+
+    assert signature(Plain) == signature(Module) == {}

@@ -1,0 +1,239 @@
+"""Kinds, names, plugins: what is found without importing, and what each mistake says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from toolkit.errors import PartError, RegistryError
+from toolkit.interfaces import Head
+from toolkit.registry import HEADS, NECKS, OPTIMIZERS, Kind, kind_of, kinds, plugin_index
+from toolkit.registry import kind as kind_module
+from toolkit.registry.build import Part, build
+
+
+@pytest.fixture
+def clean(monkeypatch):
+    """A registry whose plugins and parts are forgotten after the test."""
+    plugin_index.import_all()  # what is imported only within the test would be forgotten for good
+    for name in ('_roots', '_failures'):
+        monkeypatch.setattr(plugin_index, name, dict(getattr(plugin_index, name)))
+    monkeypatch.setattr(plugin_index, '_path_roots', set(plugin_index._path_roots))
+    monkeypatch.setattr(kind_module, '_KINDS', dict(kind_module._KINDS))
+    monkeypatch.setattr(plugin_index, '_index', None)
+    for kind in kinds().values():
+        monkeypatch.setattr(kind, '_module_dict', dict(kind._module_dict))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith(('my_', 'plugin_my_')):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def plugin(tmp_path, clean):
+    """Writes a plugin file and makes it known."""
+
+    def writer(name, text):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+        plugin_index.add(str(path))
+        return path
+
+    return writer
+
+
+HEAD = """
+    from torch import nn
+    from toolkit.interfaces import Head
+    from toolkit.registry import HEADS
+
+    @HEADS.register{how}
+    class {cls}(Head):
+        '''One layer.'''
+
+        def __init__(self, in_channels: int, num_classes: int, dropout: float = 0.0) -> None:
+            super().__init__()
+            if not 0 <= dropout < 1:
+                raise ValueError(f'dropout must be in [0, 1), found {{dropout}}')
+            self.layer = nn.Linear(in_channels, num_classes)
+"""
+
+
+def test_a_part_is_known_before_its_plugin_is_imported(plugin):
+    plugin('my_heads.py', HEAD.format(cls='MyHead', how=''))
+    assert 'MyHead' in HEADS.names()
+    assert 'my_heads' not in sys.modules
+    head = build({'type': 'MyHead', 'dropout': 0.5}, HEADS, in_channels=3, num_classes=2)
+    assert 'my_heads' in sys.modules
+    assert isinstance(head, Head)
+    assert (head.layer.in_features, head.layer.out_features) == (3, 2)
+
+
+def test_a_name_may_be_given(plugin):
+    plugin('my_heads.py', HEAD.format(cls='MyHead', how="(name='my-head')"))
+    assert HEADS.get('my-head').__name__ == 'MyHead'
+    assert 'MyHead' not in HEADS
+
+
+def test_a_package_is_a_plugin(plugin, tmp_path):
+    (tmp_path / 'my_package').mkdir()
+    (tmp_path / 'my_package' / '__init__.py').write_text('')
+    (tmp_path / 'my_package' / 'heads.py').write_text(
+        textwrap.dedent(HEAD.format(cls='PackagedHead', how=''))
+    )
+    plugin_index.add(str(tmp_path / 'my_package'))
+    assert HEADS.get('PackagedHead').__module__ == 'my_package.heads'
+
+
+def test_parts_registered_in_ways_that_sources_do_not_show_are_found(plugin):
+    plugin(
+        'my_loop.py',
+        HEAD.format(cls='Base', how='')
+        + """
+    for width in (1, 2):
+        HEADS.register(name=f'Head{width}')(type(f'Head{width}', (Base,), {}))
+    """,
+    )
+    assert issubclass(HEADS.get('Head2'), Head)
+
+
+def test_missing_names_say_what_is_near_and_which_kind_has_it(plugin):
+    plugin('my_heads.py', HEAD.format(cls='LinearHead', how=''))
+    with pytest.raises(RegistryError, match=r"no head is named 'LinearHed'; did you mean 'LinearH"):
+        HEADS.get('LinearHed')
+    with pytest.raises(RegistryError, match=r"no neck is named 'LinearHead'; 'LinearHead' is a he"):
+        NECKS.get('LinearHead')
+    with pytest.raises(RegistryError, match=r"no neck is named 'linearhed'; 'LinearHead' is a hea"):
+        NECKS.get('linearhed')
+    with pytest.raises(RegistryError, match=r"no optimizer is named 'adam'; did you mean 'Adam'"):
+        OPTIMIZERS.get('adam')
+
+
+def test_a_duplicate_shows_both_places(plugin):
+    first = plugin('my_one.py', HEAD.format(cls='TwiceHead', how=''))
+    second = plugin('my_two.py', HEAD.format(cls='TwiceHead', how=''))
+    with pytest.raises(RegistryError) as caught:
+        HEADS.get('TwiceHead')
+    assert str(first) + ':7' in str(caught.value)
+    assert str(second) + ':7' in str(caught.value)
+
+
+def test_a_duplicate_made_while_running_shows_both_places(clean):
+    def one():
+        class Again(Head):
+            pass
+
+        return Again
+
+    def two():
+        class Again(Head):
+            pass
+
+        return Again
+
+    HEADS.register(one())
+    with pytest.raises(RegistryError, match=r"the head 'Again' is registered twice: .*:\d+ and .*"):
+        HEADS.register(two())
+
+
+def test_a_part_must_implement_its_interface(clean):
+    with pytest.raises(RegistryError, match='is no subclass of toolkit.interfaces.Head'):
+
+        @HEADS.register
+        class NoHead:
+            pass
+
+
+@pytest.mark.parametrize(
+    ('text', 'error'),
+    [
+        ('import not_installed_anywhere\n', "ModuleNotFoundError: No module named 'not_ins"),
+        ('1 / 0\n', 'ZeroDivisionError: division by zero'),
+    ],
+)
+def test_a_broken_plugin_stops_only_those_who_need_it(plugin, text, error):
+    plugin('my_good.py', HEAD.format(cls='GoodHead', how=''))
+    plugin('my_bad.py', text + textwrap.dedent(HEAD.format(cls='BadHead', how='')))
+    assert HEADS.get('GoodHead').__name__ == 'GoodHead'
+    with pytest.raises(RegistryError, match=f'the plugin my_bad failed to import: {error}'):
+        HEADS.get('BadHead')
+    with pytest.raises(RegistryError, match=f'plugin that failed to import: my_bad .{error}'):
+        HEADS.get('Nowhere')
+
+
+def test_a_plugin_that_is_no_python_is_named_where_a_part_is_missing(plugin):
+    plugin('my_bad.py', '@HEADS.register\nclass X(:\n')
+    with pytest.raises(RegistryError, match=r'my_bad \(SyntaxError at .*my_bad.py:2: invalid synt'):
+        HEADS.get('X')
+
+
+def test_no_such_plugin(clean, tmp_path):
+    with pytest.raises(RegistryError, match='no plugin file '):
+        plugin_index.add(str(tmp_path / 'nothing.py'))
+    with pytest.raises(RegistryError, match="no plugin module 'not_a_module' can be imported"):
+        plugin_index.add('not_a_module')
+    (tmp_path / 'folder').mkdir()
+    with pytest.raises(RegistryError, match='has no __init__.py'):
+        plugin_index.add(str(tmp_path / 'folder'))
+
+
+def test_plugins_declare_kinds(plugin):
+    plugin(
+        'my_kind.py',
+        """
+        from toolkit.registry import Kind
+
+        class Shape:
+            pass
+
+        SHAPES = Kind('shape', 'my_kind.Shape', wired=('size',))
+
+        @SHAPES.register
+        class Square(Shape):
+            def __init__(self, size: int) -> None:
+                self.size = size
+        """,
+    )
+    shapes = kinds()['shape']
+    assert build({'type': 'Square'}, shapes, size=3).size == 3
+    assert kind_of(sys.modules['my_kind'].Shape) is shapes
+
+
+def test_a_kind_is_declared_once(clean):
+    with pytest.raises(RegistryError, match="the kind 'head' is declared twice"):
+        Kind('head', 'toolkit.interfaces.Head')
+
+
+def test_entry_points_are_plugins(tmp_path, clean, monkeypatch):
+    (tmp_path / 'my_installed.py').write_text(textwrap.dedent(HEAD.format(cls='FarHead', how='')))
+    info = tmp_path / 'my_installed-1.0.dist-info'
+    info.mkdir()
+    (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: my-installed\nVersion: 1.0\n')
+    (info / 'entry_points.txt').write_text('[ablakit.plugins]\nmine = my_installed\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(plugin_index, '_index', None)
+    assert HEADS.get('FarHead').__module__ == 'my_installed'
+
+
+def test_errors_of_a_constructor_carry_the_path(plugin):
+    plugin('my_heads.py', HEAD.format(cls='MyHead', how=''))
+    part = Part(HEADS.get('MyHead'), {'dropout': 2.0}, 'model.heads.a')
+    with pytest.raises(PartError) as caught:
+        part(in_channels=3, num_classes=2, not_taken=1)
+    expected = 'model.heads.a: MyHead: dropout must be in [0, 1), found 2.0'
+    assert str(caught.value) == expected
+
+
+def test_listing_parts_needs_no_torch():
+    code = (
+        'import sys; from toolkit.cli import main; main(["list"]); main(["list", "hook"]); '
+        'sys.exit("torch" in sys.modules)'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 'optimizer' in done.stdout

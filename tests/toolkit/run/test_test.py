@@ -1,0 +1,137 @@
+"""Testing: metrics.json, names of metrics, systems without weights, what is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from toolkit.commands.run import table
+from toolkit.engine import checkpoint
+from toolkit.engine.dataloader import Draw
+from toolkit.engine.evaluator import Evaluator, metric_names
+from toolkit.errors import ToolkitError
+from toolkit.interfaces import Metric
+from toolkit.registry import METRICS
+from toolkit.run.test import test as run_test
+from toolkit.run.train import train
+
+
+class Given(Metric):
+    """Says what it was made with."""
+
+    def __init__(self, rows: Any, values: Any, directions: Any) -> None:
+        self.rows, self.values, self.directions = rows, values, directions
+
+    def measure(self, outputs: Any, batch: Any) -> list[dict[str, Any]]:
+        return self.rows
+
+    def summarize(self, rows: Any) -> dict[str, float]:
+        return self.values
+
+
+def test_metrics_json(config: Any, tmp_path: Path) -> None:
+    result = train(config(), tmp_path / 'run')
+    metrics = run_test(config(), tmp_path / 'run', result.checkpoint)
+    record = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
+    assert record['metrics'] == metrics
+    assert record['directions'] == {'mse': False, 'err.worst': False, 'err.close': True}
+    assert record['checkpoint'] == str(result.checkpoint)
+    assert record['iter'] == 10
+    assert [row['id'] for row in record['rows']['mse']] == [f'item{i}' for i in range(7)]
+    mean = sum(row['value'] for row in record['rows']['mse']) / 7
+    assert metrics['mse'] == pytest.approx(mean)
+    # The validation's data and metrics are the same here, and so is the answer.
+    assert metrics == pytest.approx(result.metrics, rel=1e-6)
+    assert run_test(config(), tmp_path / 'other', result.checkpoint) == metrics
+
+
+def test_the_average_of_weights_is_tested(config: Any, tmp_path: Path) -> None:
+    ema = {'custom_hooks': {'ema': {'type': 'EMAHook', 'momentum': 0.3}}}
+    result = train(config(**ema), tmp_path / 'run')
+    with_hook = run_test(config(**ema), tmp_path / 'a', result.checkpoint)
+    without = run_test(config(), tmp_path / 'b', result.checkpoint)
+    assert with_hook == without
+    assert with_hook == pytest.approx(result.metrics, rel=1e-6)
+
+
+def test_a_system_without_weights_needs_no_checkpoint(config: Any, tmp_path: Path) -> None:
+    run = config(model={'type': 'Constant'})
+    metrics = run_test(run, tmp_path / 'run')
+    assert metrics['mse'] > 0
+    record = json.loads((tmp_path / 'run' / 'capsule.json').read_text())
+    assert (record['kind'], record['status']) == ('test', 'finished')
+
+
+def test_what_is_refused(config: Any, tmp_path: Path) -> None:
+    with pytest.raises(ToolkitError, match='TinySystem has weights; give --checkpoint'):
+        run_test(config(), tmp_path / 'run')
+    with pytest.raises(ToolkitError, match='has no test'):
+        run_test(config(test_dataloader=None, test_evaluator=None), tmp_path / 'run')
+    checkpoint.save({'state_dict': {'a': torch.zeros(1)}}, tmp_path / 'a.pth')
+    with pytest.raises(ToolkitError, match='not one of this TinySystem'):
+        run_test(config(), tmp_path / 'run', tmp_path / 'a.pth')
+    assert not (tmp_path / 'run').exists()
+
+
+def test_early_stopping_stays_away_from_tests(config: Any, tmp_path: Path) -> None:
+    stop = {'type': 'EarlyStoppingHook', 'monitor': 'mse', 'rule': 'less'}
+    run = config(model={'type': 'Constant'}, custom_hooks={'stop': stop})
+    assert run_test(run, tmp_path / 'run')
+
+
+def test_numbers_that_are_not_finite_are_null(config: Any, tmp_path: Path) -> None:
+    run = config(model={'type': 'Constant'})
+    row = {'value': math.inf, 'id': 'a'}
+    run.test_dataloader.batch_size = 1
+    run.test_evaluator.metrics = {
+        'x': lambda: Given([row], {'value': math.nan}, {'value': True}),
+    }
+    assert math.isnan(run_test(run, tmp_path / 'run')['x'])
+    text = (tmp_path / 'run' / 'metrics.json').read_text()
+    assert 'NaN' not in text and 'Infinity' not in text
+    assert json.loads(text)['metrics'] == {'x': None}
+
+
+def test_names(tiny_plugin: None) -> None:
+    metrics = {'SAM/upsampled': METRICS.get('SquaredError')(), 'err': METRICS.get('Errors')()}
+    assert metric_names(metrics) == {
+        'SAM/upsampled': False,
+        'err.worst': False,
+        'err.close': True,
+    }
+
+
+def test_repetitions_are_left_out_and_rows_are_in_order() -> None:
+    metric = Given([{'v': 1}, {'v': 2}], {'value': 3.0}, {'value': True})
+    evaluator = Evaluator({'m': metric}, 3)
+    evaluator.add([Draw(2, 2, 0), Draw(0, 3, 0)], {}, {})
+    evaluator.add([Draw(0, 0, 0), Draw(1, 1, 0)], {}, {})
+    assert evaluator.finish().rows == {'m': [{'v': 1}, {'v': 2}, {'v': 1}]}
+
+
+def test_metrics_that_break_their_promise() -> None:
+    short = Evaluator({'m': Given([{}], {}, {'value': True})}, 2)
+    with pytest.raises(ToolkitError, match="'m' .Given. measured 1 rows for 2 items"):
+        short.add([Draw(0, 0, 0), Draw(1, 1, 0)], {}, {})
+    unnamed = Evaluator({'m': Given([{}], {'other': 1.0}, {'value': True})}, 1)
+    unnamed.add([Draw(0, 0, 0)], {}, {})
+    with pytest.raises(ToolkitError, match="returned 'other', which its directions"):
+        unnamed.finish()
+
+
+def test_metrics_with_columns_of_their_own_have_tables_of_their_own() -> None:
+    metrics = {'a.AUC': 0.5, 'a.F1/x': 0.2, 'a.F1/y': 0.3, 'b.AUC': 0.1, 'b.F1/z': 0.7}
+    first, second = table(metrics, dict.fromkeys(metrics, True)).split('\n\n')
+    assert first.splitlines()[0].split() == ['metric', 'better', 'value', 'x', 'y']
+    assert second.splitlines()[0].split() == ['metric', 'better', 'value', 'z']
+    assert [line.split() for line in second.splitlines()[1:]] == [
+        ['b.AUC', 'higher', '0.1'],
+        ['b.F1', 'higher', '0.7'],
+    ]
+    alike = {'SAM': 1.0, 'SAM/up': 2.0, 'err.worst': 3.0, 'err.worst/up': 4.0}
+    assert '\n\n' not in table(alike, dict.fromkeys(alike, False))

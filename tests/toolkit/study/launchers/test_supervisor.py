@@ -1,0 +1,105 @@
+"""Processes that do not end as they should: deaf, killed, silent; and how far a run is."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from toolkit.study import progress
+from toolkit.study.launchers import supervisor
+from toolkit.study.launchers.job import Job, JobRun, Status, read_status
+
+
+def job(folder, **arguments):
+    return Job((JobRun('x', str(folder / 'x'), {'config': 'c'}),), **arguments)
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Has a job's process run a program of the test's."""
+    return lambda code: monkeypatch.setattr(supervisor, 'COMMAND', ['-c', code])
+
+
+def test_a_process_that_hangs_is_killed(tmp_path, command, monkeypatch):
+    monkeypatch.setattr(supervisor, 'GRACE_SECONDS', 0.5)
+    code = (
+        'import signal, sys, time; signal.signal(15, signal.SIG_IGN); '
+        'print("deaf", file=sys.stderr, flush=True); time.sleep(60)'
+    )
+    command(code)
+    deaf = job(tmp_path, time=1.0)
+    begun = time.monotonic()
+    ended = supervisor.supervise(deaf)
+    assert time.monotonic() - begun < 20
+    assert ended.statuses['x'].status == 'failed'
+    assert 'time budget of 1 s' in ended.statuses['x'].message
+    assert deaf.log.read_text() == 'deaf\n'
+
+
+@pytest.mark.parametrize(
+    ('code', 'expected'),
+    [
+        ('import os; os.kill(os.getpid(), 9)', 'killed by SIGKILL (by the system, for want of mem'),
+        ('import os; os.kill(os.getpid(), 11)', 'killed by SIGSEGV'),
+        ('import sys; sys.exit("no such thing")', 'no such thing'),
+        ('import sys; sys.exit(7)', 'ended with status 7 and said nothing'),
+        ('1 / 0', 'ZeroDivisionError: division by zero'),
+    ],
+)
+def test_why_a_process_died(code, expected, tmp_path, command):
+    command(code)
+    ended = supervisor.supervise(job(tmp_path, retries=0))
+    assert ended.statuses['x'].status == 'failed'
+    assert ended.statuses['x'].message.startswith(expected)
+    assert read_status(tmp_path / 'x') == ended.statuses['x']
+    assert ended.statuses['x'].identity == {'config': 'c'}
+
+
+@pytest.mark.parametrize('retries', [0, 2])
+def test_so_many_attempts(retries, tmp_path, command):
+    command('import sys; print("once", file=sys.stderr); sys.exit(1)')
+    tried = job(tmp_path, retries=retries)
+    supervisor.supervise(tried)
+    assert tried.log.read_text() == 'once\n' * (retries + 1)
+
+
+def test_a_process_gets_its_job_threads_and_gpus(tmp_path, command):
+    command(
+        'import json, os, sys; job = sys.stdin.readline(); '
+        'print(job, os.environ["OMP_NUM_THREADS"], os.environ["CUDA_VISIBLE_DEVICES"], '
+        'file=sys.stderr); '
+        'print(json.dumps({"full": False, "statuses": {"x": {"status": "finished"}}}))'
+    )
+    given = job(tmp_path)
+    ended = supervisor.supervise(given, threads=3, devices='5')
+    assert ended.statuses == {'x': Status('finished')}
+    text, rest = given.log.read_text().split('\n', 1)
+    assert Job.from_json(text) == given
+    assert rest == ' 3 5\n'
+
+
+def test_a_study_that_stops_is_no_failure(tmp_path, command):
+    command('import time; time.sleep(60)')
+    begun = time.monotonic()
+    ended = supervisor.supervise(job(tmp_path), stopped=lambda: int(time.monotonic() - begun > 0.5))
+    assert time.monotonic() - begun < 20
+    assert ended.statuses['x'].status == 'waiting'
+
+
+def test_time_that_was_spent_before_counts(tmp_path, command):
+    command('raise SystemExit("started")')
+    Status('waiting', 1, 12.0).write(tmp_path / 'x')
+    ended = supervisor.supervise(job(tmp_path, time=10.0))
+    assert 'longer than its time budget of 10 s' in ended.statuses['x'].message
+
+
+def test_how_far_a_run_is(tmp_path):
+    assert progress.iteration(tmp_path) is None
+    assert progress.loss(tmp_path) is None
+    lines = [{'iter': n, 'loss': n / 2, 'note': 'x' * 90} for n in range(1, 200)]
+    text = ''.join(json.dumps(line) + '\n' for line in [*lines, {'iter': 199, 'val': {}}])
+    (tmp_path / 'metrics.jsonl').write_text(text + '{"iter": 20')
+    assert progress.iteration(tmp_path) == 199
+    assert progress.loss(tmp_path) == 99.5

@@ -1,0 +1,1 @@
+"""Results of a study: aggregation, paired tests, tables and number formats."""

@@ -1,0 +1,114 @@
+"""What `toolkit list` prints: kinds, parts and shipped configs, from sources alone (no torch)."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+import typing
+from typing import Any
+
+from toolkit.config.find import named_configs, named_studies
+from toolkit.errors import ToolkitError, did_you_mean
+from toolkit.registry import Kind, kinds, plugin_index
+
+
+def listing(kind: str | None = None) -> str:
+    """All kinds with the names of their parts, or one kind with a line for each part.
+
+    Raises:
+        ToolkitError: no such kind.
+    """
+    known = kinds()
+    if kind is None:
+        width = max(map(len, known))
+        lines = [_names(k, width) for k in known.values()]
+        for title, names in (('configs', named_configs()), ('studies', named_studies())):
+            text = textwrap.fill(
+                '  '.join(names), 98, break_long_words=False, break_on_hyphens=False
+            )
+            lines += ['', title, textwrap.indent(text, '  ')]
+    elif kind in known:
+        lines = _parts(known[kind])
+    else:
+        hint = did_you_mean(kind, known) or '; there are: ' + ', '.join(known)
+        raise ToolkitError(f'no kind is named {kind!r}{hint}')
+    for module, error in plugin_index.failures().items():
+        lines.append(f'\nthe plugin {module} cannot be used: {error}')
+    return '\n'.join(lines)
+
+
+def _names(kind: Kind, width: int) -> str:
+    names = kind.names() + ([f'all of {kind.library}'] if kind.library else [])
+    text = ', '.join(names) or '-'
+    return textwrap.fill(
+        f'{kind.name:<{width}}  {text}',
+        98,
+        subsequent_indent=' ' * (width + 2),
+        break_long_words=False,
+    )
+
+
+def _parts(kind: Kind) -> list[str]:
+    wired = ', '.join(kind.wired) or 'nothing'
+    lines = [f'{kind.name}: implements {kind.interface_path}; its parent supplies {wired}']
+    entries = [e for e in plugin_index.index().entries if e.kind == kind.name]
+    width = max((len(e.name) for e in entries), default=0)
+    lines += [f'  {e.name:<{width}}  {e.summary}  [{e.module}]' for e in sorted(entries, key=_name)]
+    if kind.library:
+        lines.append(f'  and all of {kind.library}')
+    return lines
+
+
+def _name(entry: plugin_index.Entry) -> str:
+    return entry.name
+
+
+def reference() -> str:
+    """The registry reference in Markdown: every part of every plugin with its arguments.
+
+    Imports the plugins, since arguments come from signatures.
+    """
+    lines = [
+        '# Parts',
+        '',
+        'Every registered part with its arguments; those that a parent supplies are in italics. ',
+        'Made by `toolkit list --markdown`.',
+    ]
+    for kind in sorted(kinds().values(), key=lambda k: k.name):
+        names = kind.names()
+        if not names:
+            continue
+        wired = ', '.join(f'`{name}`' for name in kind.wired) or 'nothing'
+        lines += ['', f'## {kind.name}', '', f'Interface `{kind.interface_path}`; wired: {wired}.']
+        if kind.library:
+            lines.append(f'Every class of `{kind.library}` may be named too.')
+        for name in names:
+            lines += _part_reference(kind, name)
+    return '\n'.join(lines)
+
+
+def _part_reference(kind: Kind, name: str) -> list[str]:
+    from toolkit.registry.build import signature
+
+    cls = kind.get(name)
+    summary = (cls.__doc__ or '').strip().split('\n')[0]
+    lines = ['', f'### {name}', '', f'{summary} (`{cls.__module__}`)', '']
+    for argument, parameter in signature(cls).items():
+        default = parameter.default
+        given = '' if default in (parameter.empty, ...) else f' = {default!r}'
+        text = f'{argument}: {_words(parameter.annotation)}{given}'
+        lines.append(f'- *`{text}`*' if argument in kind.wired else f'- `{text}`')
+    return lines
+
+
+def _words(annotation: Any) -> str:
+    """An annotation as sources write it, the same on every Python."""
+    from toolkit.registry.build import is_union
+
+    if is_union(annotation):
+        return ' | '.join(_words(choice) for choice in typing.get_args(annotation))
+    if annotation is type(None):
+        return 'None'
+    text = inspect.formatannotation(annotation)
+    return re.sub(r'\b(?:[a-z_]\w*\.)+(?=[A-Za-z_])', '', text)  # names without their modules

@@ -1,0 +1,1 @@
+"""Reading and writing files: atomic writes, paths of data, tables."""

@@ -1,0 +1,72 @@
+"""Kinds of components, the index of plugins, and how components are built from configs.
+
+Importing this package imports nothing: `toolkit list` and `toolkit show` read the index alone, and
+mmengine, on whose Registry a kind is built, costs a third of a second.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from toolkit.registry.kind import (
+        ATTENTIONS,
+        BACKBONES,
+        BENCHES,
+        DATASETS,
+        DEGRADATIONS,
+        GENERATORS,
+        HEADS,
+        HOOKS,
+        LOSSES,
+        METRICS,
+        NECKS,
+        OPTIMIZERS,
+        PANELS,
+        SAMPLERS,
+        SCHEDULERS,
+        SYSTEMS,
+        TRANSFORMS,
+        VERBS,
+        Kind,
+        Slot,
+        a,
+        kind_of,
+        kinds,
+        where,
+    )
+
+__all__ = [
+    'ATTENTIONS',
+    'BACKBONES',
+    'BENCHES',
+    'DATASETS',
+    'DEGRADATIONS',
+    'GENERATORS',
+    'HEADS',
+    'HOOKS',
+    'LOSSES',
+    'METRICS',
+    'NECKS',
+    'OPTIMIZERS',
+    'PANELS',
+    'SAMPLERS',
+    'SCHEDULERS',
+    'SYSTEMS',
+    'TRANSFORMS',
+    'VERBS',
+    'Kind',
+    'Slot',
+    'a',
+    'kind_of',
+    'kinds',
+    'where',
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from toolkit.registry import kind
+
+    return getattr(kind, name)

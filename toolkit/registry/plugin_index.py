@@ -1,0 +1,287 @@
+"""Finding plugins, and knowing what they register, without importing them.
+
+Plugins are the built-in `plugins` package, packages named by the entry-point group
+`ablakit.plugins`, and modules or paths named in a config (`plugins:`) or by `--plugin`. Their
+sources are parsed, not run, for `@KIND.register` and `KIND = Kind('name', ...)`; a module is
+imported when one of its parts is used. So listing parts needs no torch, a run imports only what
+it names, and a broken plugin stops only the runs that need it.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from toolkit.errors import RegistryError
+
+ENTRY_POINTS = 'ablakit.plugins'
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A part as its plugin's source shows it."""
+
+    kind: str
+    name: str
+    module: str
+    file: str
+    line: int
+    summary: str
+
+    @property
+    def place(self) -> str:
+        return f'{self.file}:{self.line}'
+
+
+@dataclass
+class Index:
+    """What the sources of all plugins register."""
+
+    entries: list[Entry] = field(default_factory=list)
+    modules: list[str] = field(default_factory=list)
+    kind_modules: list[str] = field(default_factory=list)
+
+    def find(self, kind: str, name: str) -> list[Entry]:
+        return [e for e in self.entries if e.kind == kind and e.name == name]
+
+    def names(self, kind: str) -> list[str]:
+        return sorted({e.name for e in self.entries if e.kind == kind})
+
+
+def add(plugin: str, base: Path | None = None) -> str:
+    """Make a plugin known: a module's name, or the path of a .py file or of a package's folder.
+
+    Args:
+        plugin: as written by the user.
+        base: folder that a relative path starts from (the config's); the working folder if None.
+    Returns:
+        The module's name, or the absolute path: what names the plugin from anywhere.
+    Raises:
+        RegistryError: no such module or path.
+    """
+    path = (base or Path.cwd()) / plugin
+    by_path = plugin.endswith('.py') or '/' in plugin or path.is_dir()
+    if by_path:
+        name, root = _module_of_path(path.resolve())
+    else:
+        name, root = plugin, _source_of(plugin)
+        if root is None:
+            raise RegistryError(
+                f'no plugin module {plugin!r} can be imported and no file or folder has that path; '
+                'give a module name, or a path ending in .py'
+            )
+    if name not in _roots:
+        _roots[name] = root
+        _clear()
+    return str(root) if by_path else plugin
+
+
+def index() -> Index:
+    """The index over all plugins known so far; parsed once, again after `add`."""
+    global _index
+    if _index is None:
+        _index = Index()
+        sources = [source for name, root in _all_roots().items() for source in _walk(name, root)]
+        parsed = [(module, file, _parse(module, file)) for module, file in sources]
+        kind_names = {
+            target: kind
+            for module, _, tree in parsed
+            if tree is not None
+            for target, kind in _declared_kinds(tree)
+        }
+        for module, file, tree in parsed:
+            if tree is None:
+                continue
+            entries = list(_registered(tree, kind_names, module, file))
+            _index.entries += entries
+            if entries:
+                _index.modules.append(module)
+            if any(True for _ in _declared_kinds(tree)):
+                _index.kind_modules.append(module)
+    return _index
+
+
+def import_module(name: str) -> None:
+    """Import a plugin's module once; a failure is remembered and raised again, not retried."""
+    if name in _failures:
+        raise RegistryError(f'the plugin {name} failed to import: {_failures[name]}')
+    if name in sys.modules:
+        return
+    try:
+        root = name.split('.')[0]
+        if root in _roots and root in _path_roots:
+            _load_path(root, _roots[root])
+        importlib.import_module(name)
+    except Exception as error:  # whatever a plugin raises is that plugin's failure
+        _failures[name] = _explain(error)
+        raise RegistryError(f'the plugin {name} failed to import: {_failures[name]}') from error
+
+
+def import_all() -> None:
+    """Import every plugin module that registers something; failures are kept, not raised."""
+    for module in [*_roots, *index().modules]:
+        try:
+            import_module(module)
+        except RegistryError:
+            continue  # kept in failures(), which errors about missing names quote
+
+
+def failures() -> dict[str, str]:
+    """Plugins that could not be parsed or imported -> why."""
+    index()
+    return dict(_failures)
+
+
+_roots: dict[str, Path | None] = {}
+_path_roots: set[str] = set()
+_failures: dict[str, str] = {}
+_index: Index | None = None
+
+
+def _clear() -> None:
+    global _index
+    _index = None
+
+
+def _all_roots() -> dict[str, Path | None]:
+    roots: dict[str, Path | None] = {'toolkit': Path(__file__).parents[1]}
+    roots['plugins'] = _source_of('plugins')
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        roots[point.value.split(':')[0]] = _source_of(point.value.split(':')[0])
+    roots.update(_roots)
+    return roots
+
+
+def _source_of(module: str) -> Path | None:
+    """The file or folder of a module, without importing it (its parents may be)."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except Exception as error:  # importing a parent package ran its code
+        _failures[module] = _explain(error)
+        return None
+    if spec is None:
+        return None
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations)))
+    return Path(spec.origin) if spec.origin else None
+
+
+def _module_of_path(path: Path) -> tuple[str, Path]:
+    if path.is_dir() and not (path / '__init__.py').is_file():
+        raise RegistryError(f'the plugin folder {path} has no __init__.py')
+    if not path.exists():
+        raise RegistryError(f'no plugin file {path}')
+    for known, root in _roots.items():
+        if root is not None and (root == path or _is_copy(root, path)):
+            return known, root
+    name = path.stem if path.is_file() else path.name
+    # Not to be mistaken for an installed module of the same name.
+    name = f'plugin_{name}' if _roots.get(name, path) != path or _is_installed(name) else name
+    _path_roots.add(name)
+    return name, path
+
+
+def _is_copy(root: Path, path: Path) -> bool:
+    """Whether two plugins have the same name and sources, as a run's copy and its original."""
+    return root.name == path.name and _texts(root) == _texts(path)
+
+
+def _texts(root: Path) -> dict[str, bytes]:
+    return {name: file.read_bytes() for name, file in _walk('', root)}
+
+
+def _is_installed(name: str) -> bool:
+    return name in sys.modules or importlib.util.find_spec(name) is not None
+
+
+def _load_path(name: str, path: Path | None) -> None:
+    if name in sys.modules or path is None:
+        return
+    file = path / '__init__.py' if path.is_dir() else path
+    locations = [str(path)] if path.is_dir() else None
+    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=locations)
+    if spec is None or spec.loader is None:
+        raise ImportError(f'{file} is no Python source')
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+
+
+def _walk(name: str, root: Path | None) -> Iterator[tuple[str, Path]]:
+    if root is None:
+        return
+    if root.is_file():
+        yield name, root
+        return
+    for file in sorted(root.rglob('*.py')):
+        parts = file.relative_to(root).with_suffix('').parts
+        if parts[-1] == '__init__':
+            parts = parts[:-1]
+        yield '.'.join((name, *parts)), file
+
+
+def _parse(module: str, file: Path) -> ast.Module | None:
+    try:
+        text = file.read_text(encoding='utf-8')
+        if '.register' not in text and 'Kind(' not in text:
+            return None
+        return ast.parse(text, filename=str(file))
+    except (OSError, SyntaxError, ValueError) as error:
+        _failures[module] = _explain(error)
+        return None
+
+
+def _declared_kinds(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """`HEADS = Kind('head', ...)` at the top of a module -> ('HEADS', 'head')."""
+    for node in tree.body:
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Call)
+            and isinstance(node.value.func, ast.Name)
+            and node.value.func.id == 'Kind'
+            and node.value.args
+            and isinstance(node.value.args[0], ast.Constant)
+        ):
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    yield target.id, str(node.value.args[0].value)
+
+
+def _registered(
+    tree: ast.Module, kind_names: dict[str, str], module: str, file: Path
+) -> Iterator[Entry]:
+    """Classes decorated with `@HEADS.register` or `@HEADS.register(name='x')`."""
+    for node in tree.body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for decorator in node.decorator_list:
+            call = decorator if isinstance(decorator, ast.Call) else None
+            target = call.func if call else decorator
+            if not (
+                isinstance(target, ast.Attribute)
+                and target.attr == 'register'
+                and isinstance(target.value, ast.Name)
+                and target.value.id in kind_names
+            ):
+                continue
+            given = [k.value for k in call.keywords if k.arg == 'name'] if call else []
+            name = given[0].value if given and isinstance(given[0], ast.Constant) else node.name
+            summary = (ast.get_docstring(node) or '').split('\n')[0]
+            kind = kind_names[target.value.id]
+            yield Entry(kind, str(name), module, str(file), node.lineno, summary)
+
+
+def _explain(error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        return f'{type(error).__name__} at {error.filename}:{error.lineno}: {error.msg}'
+    return f'{type(error).__name__}: {error}'

@@ -1,0 +1,258 @@
+"""The run capsule: what a run leaves behind so that it can be understood and repeated.
+
+`config.yaml` (resolved), `origins.json`, `capsule.json` (the command, seeds, versions, hardware,
+the code, the data, how it went), copies of the user's plugins and, where the checkout was changed,
+`diff.patch`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import toolkit
+from toolkit.engine import distributed
+from toolkit.engine.components import Assembly
+from toolkit.errors import RunError, ToolkitError
+from toolkit.io import atomic_write
+from toolkit.registry import plugin_index
+from toolkit.run import work_dir as work_dirs
+
+# A git that takes longer (a huge tree, a slow disk) is not worth waiting for.
+GIT_SECONDS = 5
+PLUGINS = 'plugins'
+# What may differ between a run and its resumption: how it is computed, and how long.
+FREE = ('runtime', 'extra', *(f'train_cfg.max_{unit}' for unit in ('epochs', 'iters', 'minutes')))
+FREE_LOADER = ('num_workers', 'pin_memory', 'persistent_workers', 'prefetch_factor')
+
+
+@dataclass
+class CapsuleInput:
+    """What the command line knows of a run.
+
+    Args:
+        tree: the resolved config as plain values.
+        text: the same as YAML.
+        origins: dotted path -> `FILE:LINE` that it came from.
+        command: the command line.
+    """
+
+    tree: dict[str, Any]
+    text: str = ''
+    origins: Mapping[str, Any] = field(default_factory=dict)
+    command: list[str] = field(default_factory=lambda: list(sys.argv))
+
+
+def read(work_dir: Path) -> dict[str, Any]:
+    """The record of the run in a folder.
+
+    Raises:
+        ToolkitError: there is none, or it is damaged.
+    """
+    path = work_dir / work_dirs.CAPSULE
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except OSError as error:
+        raise ToolkitError(f'{work_dir} holds no run: no {work_dirs.CAPSULE} in it') from error
+    except ValueError as error:
+        raise ToolkitError(f'{path} is damaged: {error}') from error
+
+
+def begin(
+    work_dir: Path, given: CapsuleInput | None, assembly: Assembly, kind: str, **extra: Any
+) -> None:
+    """Write the capsule as a run starts, or note in it that the run is resumed."""
+    previous = read(work_dir) if (work_dir / work_dirs.CAPSULE).exists() else None
+    code = _code()
+    patch = code.pop('patch', '')
+    record: dict[str, Any] = {
+        'toolkit': toolkit.__version__,
+        'kind': kind,
+        'status': 'running',
+        'started': _now(),
+        'ended': None,
+        'command': given.command if given else list(sys.argv),
+        'seed': assembly.run.randomness.seed,
+        'processes': distributed.world_size(),
+        'device': str(assembly.device),
+        'threads': torch.get_num_threads(),
+        'git': code,
+        'sources': _sources(),
+        'data': assembly.fingerprints(),
+        'python': platform.python_version(),
+        'packages': _packages(),
+        'hardware': _hardware(),
+        'config': given.tree if given else None,
+        'resumed': [],
+        **extra,
+    }
+    if previous is not None and kind == 'train':
+        changes = differences(previous.get('config'), record['config'])
+        record['started'] = previous['started']
+        record['resumed'] = [*previous['resumed'], {'at': _now(), 'changed': changes}]
+    atomic_write.write(work_dir / work_dirs.CAPSULE, _json(record))
+    if given is not None:
+        atomic_write.write(work_dir / 'config.yaml', given.text)
+        atomic_write.write(work_dir / 'origins.json', _json(dict(given.origins)))
+        _keep_plugins(work_dir, given.tree)
+    if patch:
+        atomic_write.write(work_dir / 'diff.patch', patch)
+
+
+def _keep_plugins(work_dir: Path, tree: Mapping[str, Any]) -> None:
+    """Copy the plugins that are files or folders of the user's, so that the run can be repeated
+    after they have changed."""
+    for plugin in tree.get('plugins') or []:
+        source, copy = Path(plugin), work_dir / PLUGINS / Path(plugin).name
+        if not source.is_absolute() or copy.exists():
+            continue
+        try:
+            copy.parent.mkdir(exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, copy, ignore=shutil.ignore_patterns('__pycache__'))
+            else:
+                shutil.copyfile(source, copy)
+        except OSError as error:
+            raise RunError(f'cannot keep the plugin {source}: {error.strerror}') from error
+
+
+def with_kept_plugins(work_dir: Path, tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with the copies that the run kept in place of the user's plugins."""
+    named = tree.get('plugins') or []
+    copies = [work_dir / PLUGINS / Path(plugin).name for plugin in named]
+    kept = [str(c) if c.exists() else p for p, c in zip(named, copies, strict=True)]
+    return {**tree, 'plugins': kept} if named else dict(tree)
+
+
+def end(work_dir: Path, status: str, **extra: Any) -> None:
+    """Note how the run went: 'finished', 'interrupted' or 'failed: why'."""
+    record = read(work_dir)
+    record.update(status=status, ended=_now(), **extra)
+    atomic_write.write(work_dir / work_dirs.CAPSULE, _json(record))
+
+
+def check_resumable(work_dir: Path, given: CapsuleInput | None) -> None:
+    """Refuse to go on with another config than a run was started with.
+
+    Raises:
+        ToolkitError: names the keys that differ, beyond how and how long it is computed.
+    """
+    if given is None or not (work_dir / work_dirs.CAPSULE).exists():
+        return
+    previous = read(work_dir).get('config')
+    if previous is None:
+        return
+    changed = [key for key in differences(previous, given.tree) if not _free(key)]
+    if changed:
+        few = ', '.join(changed[:5]) + (f' and {len(changed) - 5} more' if len(changed) > 5 else '')
+        raise ToolkitError(
+            f'cannot resume {work_dir}: the config differs in {few}; resume with the config that '
+            f'the run was started with ({work_dir / "config.yaml"}), or choose another --work-dir'
+        )
+
+
+def differences(a: Any, b: Any, path: str = '') -> list[str]:
+    """Dotted paths whose values differ."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return [
+            found
+            for key in dict.fromkeys([*a, *b])
+            for found in differences(a.get(key), b.get(key), f'{path}.{key}' if path else str(key))
+        ]
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return [] if list(a) == list(b) else [path]
+    return [] if a == b and type(a) is type(b) else [path]
+
+
+def _free(key: str) -> bool:
+    if any(key == free or key.startswith(f'{free}.') for free in FREE):
+        return True
+    section, _, name = key.partition('.')
+    return section.endswith('_dataloader') and name in FREE_LOADER
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec='seconds')
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, default=str) + '\n'
+
+
+def _packages() -> dict[str, str]:
+    """Installed distributions -> versions, from the names of their folders (reading each one's
+    metadata would take as long as many a run's first hundred iterations)."""
+    found = {}
+    for folder in sys.path:
+        if folder.endswith('packages') and os.path.isdir(folder):
+            for entry in Path(folder).glob('*.dist-info'):
+                name, _, version = entry.name.removesuffix('.dist-info').rpartition('-')
+                found.setdefault(name, version)  # the first one on the path is the one imported
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def _sources() -> dict[str, str]:
+    """A hash of every module of the toolkit and of plugins that this process has imported."""
+    roots = {'toolkit', 'plugins', *(name.split('.')[0] for name in plugin_index.index().modules)}
+    hashes = {}
+    for name, module in sorted(sys.modules.items()):
+        file = getattr(module, '__file__', None)
+        if name.split('.')[0] in roots and file and file.endswith('.py'):
+            try:
+                content = Path(file).read_bytes()
+            except OSError:
+                continue  # gone since it was imported: the run does not depend on it any more
+            hashes[name] = hashlib.sha256(content).hexdigest()[:16]
+    return hashes
+
+
+def _code() -> dict[str, Any]:
+    """Commit and state of the checkout that the toolkit runs from; empty where it is installed."""
+    package = Path(toolkit.__file__).parent
+    root = next((p for p in package.parents if (p / '.git').exists()), None)
+    if (
+        root is None
+        or _git(root, 'ls-files', '--error-unmatch', str(package / '__init__.py')) is None
+    ):
+        return {}
+    commit = _git(root, 'rev-parse', 'HEAD')
+    patch = _git(root, 'diff', 'HEAD')
+    if commit is None or patch is None:
+        return {}
+    return {'commit': commit.strip(), 'dirty': bool(patch), 'patch': patch}
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ['git', '-C', str(root), *arguments],
+            capture_output=True,
+            timeout=GIT_SECONDS,
+            env={**os.environ, 'GIT_OPTIONAL_LOCKS': '0'},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode('utf-8', 'replace') if done.returncode == 0 else None
+
+
+def _hardware() -> dict[str, Any]:
+    cpu = platform.processor()
+    try:
+        lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
+        cpu = next((x.split(':', 1)[1].strip() for x in lines if x.startswith('model name')), cpu)
+    except OSError:
+        pass  # no Linux: platform's answer stays
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {'system': platform.platform(), 'cpu': cpu, 'cores': os.cpu_count(), 'gpus': gpus}

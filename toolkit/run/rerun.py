@@ -1,0 +1,144 @@
+"""Repeat a run from what it left behind, and say whether the result is the same to the last bit."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from toolkit.config.schema import RunConfig
+from toolkit.engine import checkpoint
+from toolkit.engine.hooks import metrics_log
+from toolkit.errors import ToolkitError
+from toolkit.registry import build, plugin_index
+from toolkit.run import capsule
+from toolkit.run import test as run_test
+from toolkit.run.capsule import CapsuleInput
+from toolkit.run.train import train
+
+
+@dataclass
+class RerunReport:
+    """What came of a repetition.
+
+    Attributes:
+        equal: weights and metrics are the same, bit for bit.
+        difference: the first difference, None where there is none.
+        warnings: what changed since the first run: code, packages, data, hardware.
+        work_dir: the repetition's folder.
+        exit_status: 0, 1 for a different result, 130 or 143 where it was stopped.
+    """
+
+    equal: bool
+    difference: str | None
+    work_dir: Path
+    warnings: list[str] = field(default_factory=list)
+    exit_status: int = 0
+
+
+def rerun(work_dir: Path | str, new_dir: Path | str) -> RerunReport:
+    """Repeat the run in `work_dir` into `new_dir` and compare.
+
+    Raises:
+        ToolkitError: no run there, one that did not finish, or one whose config was not kept.
+        RunError: the repetition failed.
+    """
+    old, new = Path(work_dir).absolute(), Path(new_dir).absolute()
+    record = capsule.read(old)
+    tree = record.get('config')
+    if tree is None:
+        raise ToolkitError(f'{old} does not hold its config, so it cannot be repeated')
+    if record['status'] != 'finished':
+        raise ToolkitError(
+            f'the run in {old} did not finish ({record["status"]}); finish it with --resume first'
+        )
+    tree = capsule.with_kept_plugins(old, tree)
+    for plugin in tree.get('plugins') or []:
+        plugin_index.add(plugin)
+    run = build.fill(RunConfig, tree)
+    text = (old / 'config.yaml').read_text(encoding='utf-8')
+    origins = json.loads((old / 'origins.json').read_text(encoding='utf-8'))
+    given = CapsuleInput(tree, text, origins)
+    if record['kind'] == 'test':
+        path = record.get('checkpoint')
+        run_test.test(run, new, path, capsule_input=given)
+        difference = _compare_tests(old, new)
+    else:
+        # Where the first one ended by the time, and not by the time that this one takes.
+        stop_at = record.get('stopped_at', sys.maxsize)
+        result = train(run, new, capsule_input=given, stop_at=stop_at)
+        if result.exit_status:
+            return RerunReport(False, 'stopped before its end', new, [], result.exit_status)
+        difference = _compare_training(old, new)
+    warnings = changes(record, capsule.read(new))
+    return RerunReport(difference is None, difference, new, warnings, int(difference is not None))
+
+
+def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What differs in the circumstances of two runs, a line each."""
+    found = []
+    old, new = before['git'], after['git']
+    if old.get('commit') != new.get('commit'):
+        found.append(f'the code was at commit {old.get("commit")} and is at {new.get("commit")}')
+    for key, what in (('sources', 'changed source'), ('packages', 'changed package')):
+        # A module that only one of them imported says nothing about what ran.
+        names = [n for n in before[key] if after[key].get(n, before[key][n]) != before[key][n]]
+        if names:
+            more = f' and {len(names) - 5} more' if len(names) > 5 else ''
+            found.append(f'{what}: {", ".join(names[:5])}{more}')
+    for role in before['data']:
+        if before['data'][role] != after['data'].get(role):
+            found.append(f'the {role} data is not the same (its fingerprint changed)')
+    for key in ('python', 'threads', 'processes', 'device', 'hardware'):
+        if before[key] != after[key]:
+            found.append(f'{key} was {before[key]} and is {after[key]}')
+    if before['resumed'] and any(r['changed'] for r in before['resumed']):
+        found.append('the first run was resumed with another config than it was started with')
+    return found
+
+
+def _compare_training(old: Path, new: Path) -> str | None:
+    paths = [checkpoint.folder(folder) / checkpoint.LAST for folder in (old, new)]
+    a, b = (checkpoint.weights(checkpoint.load(path), path) for path in paths)
+    for name in dict.fromkeys([*a, *b]):
+        if name not in a or name not in b:
+            return f'the weights {name} are in one run only'
+        if a[name].shape != b[name].shape or not torch.equal(a[name], b[name]):
+            gap = ''
+            if a[name].shape == b[name].shape:
+                gap = f' (by up to {(a[name].double() - b[name].double()).abs().max():.3g})'
+            return f'the weights {name} differ{gap}'
+    return _compare_lines(old / metrics_log.NAME, new / metrics_log.NAME)
+
+
+def _compare_lines(old: Path, new: Path) -> str | None:
+    a, b = (_lines(path) for path in (old, new))
+    for first, second in zip(a, b, strict=False):
+        for key in dict.fromkeys([*first, *second]):
+            if key not in ('time', 'data_time') and first.get(key) != second.get(key):
+                return (
+                    f'{metrics_log.NAME}: {key} at iteration {first["iter"]} was '
+                    f'{first.get(key)} and is {second.get(key)}'
+                )
+    if len(a) != len(b):
+        return f'{metrics_log.NAME} had {len(a)} lines and has {len(b)}'
+    return None
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+
+
+def _compare_tests(old: Path, new: Path) -> str | None:
+    a, b = (json.loads((p / run_test.NAME).read_text(encoding='utf-8')) for p in (old, new))
+    for part in ('metrics', 'rows'):
+        found = capsule.differences(a[part], b[part])
+        if found:
+            return f'{run_test.NAME}: {part}.{found[0]} differs'
+    return None

@@ -1,0 +1,110 @@
+"""Test a run's system on its test data."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from toolkit.config.schema import RunConfig
+from toolkit.engine import checkpoint, components, distributed, mmengine_compat, precision
+from toolkit.engine.evaluator import Evaluation
+from toolkit.engine.runner import Runner
+from toolkit.errors import ToolkitError
+from toolkit.io import atomic_write
+from toolkit.run import capsule
+from toolkit.run import work_dir as work_dirs
+from toolkit.run.capsule import CapsuleInput
+
+NAME = 'metrics.json'
+
+
+def test(
+    run: RunConfig,
+    work_dir: Path | str,
+    checkpoint_path: Path | str | None = None,
+    *,
+    capsule_input: CapsuleInput | None = None,
+) -> dict[str, float]:
+    """Test, and write `metrics.json` into a folder: the values, for each metric whether higher is
+    better, the checkpoint, and each metric's rows, one per item.
+
+    Under torchrun every process calls this and shares the work.
+
+    Args:
+        run: the config, from `toolkit.registry.build.fill`.
+        work_dir: where to write; may be the folder of the training.
+        checkpoint_path: whose weights to test; None for a system that has none.
+        capsule_input: the config as written; kept where the folder does not hold a run yet.
+
+    Returns:
+        The metrics by name.
+    Raises:
+        ToolkitError: something does not fit, or weights are needed and none are given.
+        RunError: a failure while testing.
+    """
+    work_dir = Path(work_dir).absolute()
+    weights = None if checkpoint_path is None else Path(checkpoint_path)
+    mmengine_compat.silence()
+    device = precision.choose_device(run.runtime)
+    with distributed.joined(device):
+        parts = components.for_testing(run, device)
+        if weights is None and _has_weights(parts.system):
+            raise ToolkitError(
+                f'{type(parts.system).__name__} has weights; give --checkpoint best, last or a path'
+            )
+        content = checkpoint.load_weights(parts.system, weights) if weights is not None else {}
+        alone = not work_dirs.holds_run(work_dir)
+        if distributed.broadcast(alone):
+            extra = {'checkpoint': None if weights is None else str(weights.absolute())}
+            distributed.on_main(
+                lambda: capsule.begin(work_dir, capsule_input, parts, 'test', **extra)
+            )
+        runner = Runner(parts, work_dir)
+        try:
+            metrics = runner.test(weights)
+        finally:
+            runner.close()
+        result = runner.test_loop.result
+        distributed.on_main(lambda: _write(work_dir, result, weights, content))
+        if distributed.broadcast(alone):
+            distributed.on_main(lambda: capsule.end(work_dir, 'finished'))
+        return metrics
+
+
+test.__test__ = False  # type: ignore[attr-defined]  # a name that pytest would collect
+
+
+def _has_weights(system: nn.Module) -> bool:
+    return any(True for _ in system.parameters())
+
+
+def _write(
+    work_dir: Path, result: Evaluation, weights: Path | None, content: dict[str, Any]
+) -> None:
+    meta = content.get('meta') if isinstance(content.get('meta'), dict) else None
+    record = {
+        'checkpoint': None if weights is None else str(weights),
+        'iter': meta.get('iter') if meta else None,
+        'metrics': result.metrics,
+        'directions': result.directions,
+        'rows': result.rows,
+    }
+    atomic_write.write(work_dir / NAME, json.dumps(_json_ready(record), indent=1) + '\n')
+
+
+def _json_ready(value: Any) -> Any:
+    """Plain values; a number that is not finite is null, as JSON has none."""
+    value = checkpoint.plain(value)
+    if isinstance(value, dict):
+        return {str(key): _json_ready(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_ready(item) for item in value]
+    if hasattr(value, 'tolist'):
+        return _json_ready(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,166 @@
+"""Train a run, or go on with one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from signal import Signals
+from typing import Any, Literal
+
+from toolkit.config.schema import RunConfig
+from toolkit.engine import checkpoint, components, distributed, mmengine_compat, precision, signals
+from toolkit.engine.hooks import Checkpoint
+from toolkit.engine.runner import Runner
+from toolkit.errors import ToolkitError
+from toolkit.run import capsule
+from toolkit.run import work_dir as work_dirs
+from toolkit.run.capsule import CapsuleInput
+
+
+@dataclass
+class TrainResult:
+    """How a training went.
+
+    Attributes:
+        work_dir: where it is.
+        status: 'finished', or 'interrupted' by a signal.
+        exit_status: what the process should return: 0, or 130 (SIGINT) and 143 (SIGTERM).
+        iterations: done in all, those before a resumption included.
+        time_over: `train_cfg.max_minutes` ended it.
+        max_iters: to be done.
+        checkpoint: from which it can be resumed.
+        best: of `save_best`: its `metric`, `value` and `iter`; None where nothing was kept.
+        metrics: of the last validation in this process.
+    """
+
+    work_dir: Path
+    status: Literal['finished', 'interrupted']
+    exit_status: int
+    iterations: int
+    max_iters: int
+    checkpoint: Path
+    time_over: bool = False
+    best: dict[str, Any] | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def train(
+    run: RunConfig,
+    work_dir: Path | str,
+    *,
+    resume: bool = False,
+    capsule_input: CapsuleInput | None = None,
+    stop_at: int | None = None,
+) -> TrainResult:
+    """Train, writing checkpoints, logs and the run capsule into a folder.
+
+    Under torchrun every process calls this; the main one writes.
+
+    Args:
+        run: the config, from `toolkit.registry.build.fill`.
+        work_dir: a folder that is new, empty of runs, or, with `resume`, holds this run.
+        resume: go on from the folder's `checkpoints/last.pth`, bit for bit as if nothing had been
+            in between; from the beginning where the run did not come to its first checkpoint.
+        capsule_input: the config as written, kept for `rerun`.
+        stop_at: end after this iteration, as a run did whose time was over then.
+
+    Raises:
+        ToolkitError: something in the config, the folder or the data does not fit; nothing was
+            written then.
+        RunError: a failure during training; the last checkpoint is intact.
+    """
+    work_dir = Path(work_dir).absolute()
+    mmengine_compat.silence()
+    device = precision.choose_device(run.runtime)
+    with distributed.joined(device):
+        distributed.on_main(lambda: _check_folder(work_dir, resume, capsule_input))
+        parts = components.for_training(run, device)
+        if not resume and run.load_from is not None:
+            checkpoint.load_weights(parts.system, Path(run.load_from))  # before anything is written
+        if not resume:
+            parts.prepare(_say)
+        with work_dirs.claimed(work_dir):
+            distributed.on_main(lambda: _check_folder(work_dir, resume, capsule_input))
+            return _train(run, work_dir, parts, resume, capsule_input, stop_at)
+
+
+def _check_folder(work_dir: Path, resume: bool, given: CapsuleInput | None) -> None:
+    work_dirs.check(work_dir, resume)
+    if resume:
+        capsule.check_resumable(work_dir, given)
+
+
+def _train(
+    run: RunConfig,
+    work_dir: Path,
+    parts: components.Assembly,
+    resume: bool,
+    given: CapsuleInput | None,
+    stop_at: int | None,
+) -> TrainResult:
+    last = checkpoint.folder(work_dir) / checkpoint.LAST
+    resume_from = last if resume and distributed.broadcast(last.exists()) else None
+    if resume_from is not None:
+        checkpoint.load(resume_from)  # a damaged one is said before the capsule is touched
+    distributed.on_main(lambda: capsule.begin(work_dir, given, parts, 'train'))
+    with signals.Interruption(_announce) as interruption:
+        text = given.text if given else ''
+        runner = Runner(parts, work_dir, lambda: interruption.received, text, stop_at)
+        try:
+            if resume and resume_from is None:
+                runner.say('no checkpoint had been written yet: starting from the beginning')
+            runner.train(resume_from, Path(run.load_from) if run.load_from else None)
+            result = _result(runner, work_dir, last)
+            # So that a repetition, faster or slower, ends there too.
+            ended = {'stopped_at': result.iterations} if result.time_over else {}
+            distributed.on_main(lambda: capsule.end(work_dir, result.status, **ended))
+            if result.time_over:
+                runner.say(
+                    f'the time was over at iteration {runner.iter:,} of {runner.max_iters:,}'
+                )
+            elif runner.train_loop.stop_training and runner.iter < runner.max_iters:
+                runner.say(f'stopped early at iteration {runner.iter:,} of {runner.max_iters:,}')
+            if runner.signal:
+                runner.say(
+                    f'stopped by {Signals(runner.signal).name} at iteration {runner.iter:,} of '
+                    f'{runner.max_iters:,}, saved; go on with: --resume --work-dir {work_dir}'
+                )
+            return result
+        except Exception as error:
+            runner.logger.info(f'failed: {error}')
+            if distributed.is_main():
+                with contextlib.suppress(ToolkitError):  # a full disk may be what failed
+                    capsule.end(work_dir, f'failed: {error}')
+            raise
+        finally:
+            runner.close()
+
+
+def _say(line: str) -> None:
+    if distributed.is_main():
+        print(line, flush=True)
+
+
+def _announce(line: str) -> None:
+    if distributed.is_main():
+        # Not print: the signal may have come in the middle of one.
+        with contextlib.suppress(OSError):
+            os.write(1, f'\n{line}\n'.encode())
+
+
+def _result(runner: Runner, work_dir: Path, last: Path) -> TrainResult:
+    validated = runner.val_loop.result if runner.val_loop is not None else None
+    best = [h.best for h in runner.hooks if isinstance(h, Checkpoint) and h.best is not None]
+    return TrainResult(
+        work_dir=work_dir,
+        status='interrupted' if runner.signal else 'finished',
+        exit_status=signals.exit_status(runner.signal) if runner.signal else 0,
+        iterations=runner.iter,
+        max_iters=runner.max_iters,
+        checkpoint=last,
+        time_over=runner.train_loop.time_over,
+        best=best[0] if best else None,
+        metrics=dict(validated.metrics) if validated is not None else {},
+    )

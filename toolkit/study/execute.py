@@ -1,0 +1,129 @@
+"""Running a study: its jobs are given to a launcher and watched until they have ended."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+
+from toolkit.config.yaml_file import ConfigError
+from toolkit.engine.signals import SIGNALS, exit_status
+from toolkit.run import work_dir as work_dirs
+from toolkit.study.display import Display
+from toolkit.study.folder import check_folder, prepare, write_plan
+from toolkit.study.launchers import Launcher
+from toolkit.study.launchers.job import Ended, Job
+from toolkit.study.plan import Plan
+from toolkit.study.reconcile import Choice, Placed, changed_code, place_runs
+
+TICK_SECONDS = 0.1
+# So often is a job started elsewhere whose machine is gone.
+LOSSES = 10
+
+
+def run_study(plan: Plan, folder: Path, launcher: Launcher, choice: Choice) -> int:
+    """Run what is to be run of a study; returns the exit status: 0, 1 where runs have failed, 130
+    or 143 where a signal stopped it.
+
+    Args:
+        folder: of the study; goes on with what it holds.
+        launcher: starts the runs.
+        choice: which runs.
+    Raises:
+        ToolkitError: the folder is another study's, another process is working in it, a run in it
+            is of another config, or data cannot be used; nothing was started then.
+        RunError: the folder cannot be written.
+    """
+    folder = folder.absolute()
+    check_folder(folder, plan.study)
+    if plan.data_problems:
+        raise ConfigError(*plan.data_problems)
+    with work_dirs.claimed(folder, 'study'):
+        check_folder(folder, plan.study)  # again, now that no other process changes it
+        placed = place_runs(plan, folder, choice)
+        write_plan(plan, placed, folder)
+        jobs = prepare(plan, placed)
+        _say_what_is_kept(placed)
+        return _Watch(placed, launcher).run(jobs)
+
+
+def _say_what_is_kept(placed: list[Placed]) -> None:
+    changed = changed_code(placed)
+    if changed:
+        few = ', '.join(changed[:3]) + (f' and {len(changed) - 3} more' if changed[3:] else '')
+        print(
+            f'kept, though made with other code or data than there are now: {few}; '
+            'run them anew by --rerun changed'
+        )
+    failed = [e.run.id for e in placed if e.status.status == 'failed' and not e.todo]
+    if failed:
+        print(f'{len(failed)} failed before; run them again by --rerun failed')
+
+
+class _Watch:
+    """Watches over the jobs of a study until all have ended, or a signal has."""
+
+    def __init__(self, placed: list[Placed], launcher: Launcher) -> None:
+        self.placed = placed
+        self.launcher = launcher
+        self.signals: list[int] = []
+        self.full = False
+        self.failed = any(e.status.status == 'failed' and not e.todo for e in placed)
+        self.losses: Counter[str] = Counter()
+
+    def run(self, jobs: list[Job]) -> int:
+        previous = {number: signal.signal(number, self._received) for number in SIGNALS}
+        try:
+            with Display(self.placed) as display:
+                if jobs:
+                    self._watch(jobs, display)
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        if self.full:
+            print('the disk is full: make room, then start the study again; nothing is lost')
+        if self.signals:
+            return exit_status(self.signals[0])
+        return 1 if self.failed or self.full else 0
+
+    def _watch(self, jobs: list[Job], display: Display) -> None:
+        handled = 0
+        try:
+            self.launcher.start(jobs)
+            while True:
+                over = self.launcher.done()
+                for ended in self.launcher.poll():
+                    self._ended(ended, display)
+                if over and self.launcher.done():
+                    break
+                if len(self.signals) > handled:
+                    handled = len(self.signals)
+                    display.say(
+                        'stopping: the runs are saved; once more to quit now'
+                        if handled == 1
+                        else 'quitting'
+                    )
+                    self.launcher.stop(now=handled > 1)
+                display.tick()
+                time.sleep(TICK_SECONDS)
+        finally:
+            self.launcher.close()
+
+    def _ended(self, ended: Ended, display: Display) -> None:
+        statuses = ended.statuses
+        if ended.lost and not self.signals:
+            self.losses[ended.job.name] += 1
+            if self.losses[ended.job.name] <= LOSSES:
+                display.say(f'{ended.job.name}: its machine is gone; it is started on another')
+                self.launcher.start([ended.job])
+                return
+        if ended.full and not self.full:
+            self.full = True
+            self.launcher.stop()
+        self.failed = self.failed or any(s.status == 'failed' for s in statuses.values())
+        display.ended(statuses)
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        self.signals.append(number)

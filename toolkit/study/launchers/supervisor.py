@@ -1,0 +1,193 @@
+"""Starting a job's process and watching over it: time budget, retries, a study that is stopped.
+
+Imports nothing heavy, as it also runs on other machines, beside the runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from signal import Signals
+from typing import IO, Any
+
+import toolkit
+from toolkit.io.atomic_write import no_room
+from toolkit.study.launchers.job import Ended, Job, State, Status, note, now, read_status
+
+COMMAND = ['-m', 'toolkit.study.launchers.worker']
+POLL_SECONDS = 0.05
+# For a process that was asked to save and end.
+GRACE_SECONDS = 30.0
+
+
+def supervise(
+    job: Job,
+    threads: int | None = None,
+    devices: str | None = None,
+    stopped: Callable[[], int] = lambda: 0,
+) -> Ended:
+    """Run a job to its end, again as often as its retries allow.
+
+    Args:
+        job: what to do.
+        threads: CPU threads of its process, None to leave the number to it.
+        devices: the GPUs that it sees, as in CUDA_VISIBLE_DEVICES; None to leave them to it.
+        stopped: 0 to go on, 1 to save and end, 2 to end at once.
+    """
+    for attempt in range(job.retries + 1):
+        ended, again = _attempt(job, threads, devices, stopped)
+        failed = any(status.status == 'failed' for status in ended.statuses.values())
+        if not failed or not again or ended.full or stopped() or attempt == job.retries:
+            break
+    return ended
+
+
+def _attempt(
+    job: Job, threads: int | None, devices: str | None, stopped: Callable[[], int]
+) -> tuple[Ended, bool]:
+    """Start the process once; returns how it ended and whether another attempt makes sense."""
+    spent = max(read_status(run.path).seconds or 0.0 for run in job.runs)
+    limit = None if job.time is None else job.time - spent
+    if limit is not None and limit <= 0:
+        return _closed(job, 'failed', _over_budget(job)), False
+    try:
+        process = _start(job, threads, devices)
+    except OSError as error:
+        full = no_room(error)
+        message = f'cannot be started: {error.strerror} ({error.filename})'
+        return _closed(job, 'waiting' if full else 'failed', message, full=full), True
+    over = _watch(process, limit, stopped)
+    answer = _answer(process)
+    for pipe in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):
+            pipe.close()  # type: ignore[union-attr]
+    if over:
+        return _closed(job, 'failed', _over_budget(job)), False
+    if answer is None:
+        if stopped():
+            return _closed(job, 'waiting', ''), False
+        return _closed(job, 'failed', _cause(process.returncode, job)), True
+    statuses = {name: Status(**record) for name, record in answer['statuses'].items()}
+    done = {run.id: read_status(run.path) for run in job.runs if run.id not in statuses}
+    return Ended(job, {**done, **statuses}, full=answer['full']), True
+
+
+def _start(job: Job, threads: int | None, devices: str | None) -> subprocess.Popen[bytes]:
+    environment = dict(os.environ)
+    root = str(Path(toolkit.__file__).resolve().parents[1])
+    environment['PYTHONPATH'] = os.pathsep.join(
+        filter(None, [root, environment.get('PYTHONPATH', '')])
+    )
+    if threads is not None:
+        environment.update(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+    if devices is not None:
+        environment['CUDA_VISIBLE_DEVICES'] = devices
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with open(job.log, 'ab') as log:
+        process = subprocess.Popen(
+            [sys.executable, *COMMAND],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is the study's, which passes it on
+        )
+    with contextlib.suppress(BrokenPipeError):  # how it ended says why
+        _pipe(process.stdin).write(job.to_json().encode() + b'\n')
+        _pipe(process.stdin).flush()
+    return process
+
+
+def _watch(
+    process: subprocess.Popen[bytes], limit: float | None, stopped: Callable[[], int]
+) -> bool:
+    """Wait for the end; returns whether the time budget ended it."""
+    begun = time.monotonic()
+    asked: float | None = None
+    over = False
+    while process.poll() is None:
+        time.sleep(POLL_SECONDS)
+        passed = time.monotonic() - begun
+        over = over or (limit is not None and passed > limit and not stopped())
+        if (over or stopped()) and asked is None:
+            asked = passed
+            _signal(process, signal.SIGTERM)
+        if asked is not None and (passed - asked > GRACE_SECONDS or stopped() > 1):
+            _signal(process, signal.SIGKILL)
+    return over
+
+
+def _signal(process: subprocess.Popen[bytes], number: Signals) -> None:
+    """To the process; SIGKILL also to those that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        if number == signal.SIGKILL:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+
+
+def _answer(process: subprocess.Popen[bytes]) -> dict[str, Any] | None:
+    """What the process said of its runs, None where it died before."""
+    output = _pipe(process.stdout)
+    os.set_blocking(output.fileno(), False)  # a process of its own may hold the other end
+    text = output.read() or b''
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None
+    return pipe
+
+
+def _closed(job: Job, state: State, message: str, full: bool = False) -> Ended:
+    """The job's open runs, ended from outside."""
+    statuses = {}
+    for run in job.runs:
+        status = read_status(run.path)
+        if status.status != 'finished':
+            status = status.replaced(
+                status=state, ended=now(), message=message, identity=dict(run.identity)
+            )
+            note(run.path, status)
+        statuses[run.id] = status
+    return Ended(job, statuses, full=full)
+
+
+def _over_budget(job: Job) -> str:
+    return f'stopped: it took longer than its time budget of {job.time:g} s{_progress(job)}'
+
+
+def _progress(job: Job) -> str:
+    from toolkit.study.progress import iteration
+
+    done = iteration(Path(job.trained_in)) if job.trained_in is not None else None
+    return '' if done is None else f', at iteration {done}'
+
+
+def _cause(code: int, job: Job) -> str:
+    """Why a process that said nothing has ended."""
+    if code < 0:
+        hint = ' (by the system, for want of memory?)' if code == -signal.SIGKILL else ''
+        return f'killed by {Signals(-code).name}{hint}'
+    return last_line(job.log) or f'ended with status {code} and said nothing'
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that says something, '' where there is none."""
+    try:
+        with open(log, 'rb') as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+            lines = file.read().decode('utf-8', 'replace').split('\n')
+    except OSError:
+        return ''
+    return next((line.strip() for line in reversed(lines) if line.strip()), '')

@@ -1,0 +1,296 @@
+"""The process of a job: `python -m toolkit.study.launchers.worker`, started by `supervise`.
+
+Its first line of input is the job. The input then stays open for as long as the process that
+started it lives, so that none is left behind, whatever that one died of. What it prints goes to the
+run's log; the last line of its output is how the runs ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import BusyError, ToolkitError
+from toolkit.io.atomic_write import no_room
+from toolkit.study.launchers.job import Job, JobRun, Status, note, now, read_status
+
+# How often a status says how long a run has been running.
+BEAT_SECONDS = 5.0
+# For saving, once the process that started this one is gone.
+ORPHAN_SECONDS = 20.0
+# For a process that a killed study left behind to save and leave the folder.
+BUSY_SECONDS = 60.0
+
+
+class Interrupted(Exception):
+    """Training was told to stop, and has saved."""
+
+
+class Record:
+    """The statuses of a job's runs, on disk while they run.
+
+    Args:
+        job: whose.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._lock = threading.Lock()
+        self._folders = {run.id: run.path for run in job.runs}
+        self._begun = time.monotonic()
+        self._before: dict[str, float] = {}
+        self.statuses: dict[str, Status] = {}
+        for run in job.runs:
+            status = read_status(run.path)
+            if status.status == 'finished':
+                continue
+            self._before[run.id] = status.seconds or 0.0
+            self._put(
+                run.id,
+                status.replaced(
+                    status='running',
+                    attempts=status.attempts + 1,
+                    started=status.started or now(),
+                    ended=None,
+                    message='',
+                    identity=dict(run.identity),
+                ),
+            )
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    @property
+    def open(self) -> list[str]:
+        """Names of the runs that have not ended."""
+        return [name for name, status in self.statuses.items() if status.status == 'running']
+
+    def restart_clock(self, keep: bool) -> None:
+        """Count from now on; what has passed is time of all open runs, or with `keep` false of
+        none of them."""
+        with self._lock:
+            passed = time.monotonic() - self._begun
+            self._begun += passed
+            for name in self.open if keep else ():
+                self._before[name] += passed
+
+    def add(self, name: str, seconds: float) -> None:
+        """Count what a run owes to an earlier process: a training that another run has paid."""
+        self._before[name] += seconds
+
+    def end(self, name: str, **changes: Any) -> None:
+        """A run has ended."""
+        with self._lock:
+            status = self._timed(name)
+            self._put(name, status.replaced(ended=now(), memory=peak_memory(), **changes))
+
+    def leave(self, message: str) -> None:
+        """Another process has the runs; what it writes of them stays."""
+        with self._lock:
+            for name in self.open:
+                self.statuses[name] = self.statuses[name].replaced(status='failed', message=message)
+
+    def note_training(self, name: str, seconds: float) -> None:
+        """The training in this run's folder is over and took so long in all."""
+        with self._lock:
+            self._put(name, self.statuses[name].replaced(train_seconds=seconds))
+
+    def seconds(self, name: str) -> float:
+        return self._before[name]
+
+    def _timed(self, name: str) -> Status:
+        seconds = self._before[name] + time.monotonic() - self._begun
+        return self.statuses[name].replaced(seconds=round(seconds, 3))
+
+    def _put(self, name: str, status: Status) -> None:
+        self.statuses[name] = status
+        note(self._folders[name], status)
+
+    def _beat(self) -> None:
+        while True:
+            time.sleep(BEAT_SECONDS)
+            with self._lock:
+                for name in self.open:
+                    self._put(name, self._timed(name))
+
+
+def peak_memory() -> int | None:
+    """The most resident memory that this process has had, in bytes."""
+    try:
+        text = Path('/proc/self/status').read_text(encoding='utf-8')
+        # ru_maxrss would also count what the process that forked this one held.
+        return 1024 * next(int(x.split()[1]) for x in text.splitlines() if x.startswith('VmHWM'))
+    except (OSError, StopIteration):  # no Linux
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == 'darwin' else 1024 * peak
+
+
+def work(job: Job) -> tuple[dict[str, Status], bool]:
+    """Do a job; returns the runs' statuses, and whether the disk is full."""
+    with contextlib.suppress(Exception):  # what is wrong is said where it is used
+        _config(job.runs[0].path)  # imports everything, which is no part of what a run takes
+    record = Record(job)
+    todo = [run for run in job.runs if run.id in record.open]
+    full = False
+    try:
+        weights = None
+        if job.trained_in is not None and todo:
+            _train(Path(job.trained_in), record)
+            weights = Path(job.trained_in)
+        for run in todo:
+            full = _tested(run, weights, record) or full
+    except Interrupted:
+        for name in record.open:
+            record.end(name, status='waiting')
+    except BusyError as error:
+        record.leave(str(error))
+    except Exception as error:
+        full = no_room(error)
+        for name in record.open:
+            # A full disk is no fault of the run's: it goes on when there is room.
+            record.end(name, status='waiting' if full else 'failed', message=_explain(error))
+    return record.statuses, full
+
+
+def _tested(run: JobRun, trained_in: Path | None, record: Record) -> bool:
+    """Test a run; returns whether the disk is full."""
+    record.restart_clock(keep=False)  # the test before this one was another run's
+    try:
+        _test(run, trained_in)
+    except Exception as error:
+        full = no_room(error)
+        record.end(run.id, status='waiting' if full else 'failed', message=_explain(error))
+        return full
+    record.end(run.id, status='finished')
+    return False
+
+
+def _explain(error: Exception) -> str:
+    """The error in one line; what is no mistake that a message explains is traced in the log."""
+    if isinstance(error, ToolkitError):
+        with contextlib.suppress(OSError):
+            print(error, flush=True)
+        return str(error).split('\n')[0]
+    with contextlib.suppress(OSError):
+        traceback.print_exc()
+    return f'{type(error).__name__}: {error}'.split('\n')[0].removesuffix(': ')
+
+
+def _config(folder: Path) -> tuple[Any, Any, Any]:
+    """The config in a run's folder, the run that it describes, and what the capsule keeps of it."""
+    from toolkit.commands.run import capsule_input
+    from toolkit.config import load
+    from toolkit.config.schema import RunConfig
+    from toolkit.registry.build import fill
+
+    config = load(folder / 'config.yaml')
+    config.use_plugins()
+    given = capsule_input(config)
+    given.command = ['toolkit', 'train', str(folder / 'config.yaml')]
+    origins = folder / 'origins.json'
+    if origins.exists():
+        given.origins = json.loads(origins.read_text(encoding='utf-8'))
+    return config, fill(RunConfig, config.tree), given
+
+
+def _train(folder: Path, record: Record) -> None:
+    """Train in a folder, or go on, or find it done."""
+    from toolkit.run import work_dir as work_dirs
+    from toolkit.run.train import train
+
+    own = next((run for run in record.open if record._folders[run] == folder), None)
+    if trained(folder):
+        paid = read_status(folder).train_seconds or 0.0
+        for name in record.open:
+            if name != own:
+                record.add(name, paid)
+        return
+    config, run, given = _config(folder)
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            with config.placing():
+                result = train(run, folder, resume=work_dirs.holds_run(folder), capsule_input=given)
+            break
+        except BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+    record.restart_clock(keep=True)
+    if result.exit_status:
+        raise Interrupted
+    if own is not None:
+        record.note_training(own, record.seconds(own))
+
+
+def trained(folder: Path) -> bool:
+    """Whether a folder holds a whole training."""
+    from toolkit.engine import checkpoint
+    from toolkit.run import capsule
+    from toolkit.run import work_dir as work_dirs
+
+    if not (folder / work_dirs.CAPSULE).exists() or checkpoint.best_or_last(folder) is None:
+        return False
+    held = capsule.read(folder)
+    return held['kind'] == 'train' and held['status'] == 'finished'
+
+
+def _test(run: JobRun, trained_in: Path | None) -> None:
+    from toolkit.engine import checkpoint
+    from toolkit.run import work_dir as work_dirs
+    from toolkit.run.test import test
+
+    config, parts, given = _config(run.path)
+    if trained_in is not None:
+        weights = checkpoint.best_or_last(trained_in)
+    else:
+        weights = Path(parts.load_from) if parts.load_from is not None else None
+    if run.path != trained_in:
+        # Of a test that was killed; it would be taken for a run to be tested.
+        (run.path / work_dirs.CAPSULE).unlink(missing_ok=True)
+    with config.placing():
+        test(parts, run.path, weights, capsule_input=given)
+
+
+def _read_line() -> str:
+    line = b''
+    while not line.endswith(b'\n'):
+        more = os.read(0, 1 << 16)
+        if not more:
+            sys.exit('the job is expected on the standard input; `toolkit study` sends it')
+        line += more
+    return line.decode()
+
+
+def _leave_with_parent() -> None:
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(ORPHAN_SECONDS)
+    os._exit(143)
+
+
+def main() -> int:
+    """Read the job, do it, say how its runs ended."""
+    job = Job.from_json(_read_line())
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    statuses, full = work(job)
+    text = json.dumps(
+        {'full': full, 'statuses': {n: dataclasses.asdict(s) for n, s in statuses.items()}}
+    )
+    os.write(answer, text.encode() + b'\n')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
