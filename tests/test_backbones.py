@@ -78,9 +78,11 @@ def backbones() -> list[Any]:
     return listed
 
 
-def build(kind: Kind, name: str, given: dict[str, Any], seed: int = 0, **wired: Any) -> nn.Module:
+def build(
+    kind: Kind, name: str, given: dict[str, Any], seed: int = 0, **injected: Any
+) -> nn.Module:
     torch.manual_seed(seed)
-    return Part(kind.get(name), given, name)(**wired)
+    return Part(kind.get(name), given, name)(**injected)
 
 
 def noise(*shape: int, seed: int = 1) -> Tensor:

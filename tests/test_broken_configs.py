@@ -196,7 +196,7 @@ CASES = {
         ["2: train_dataloader.dataset: ScenePatches needs the argument 'scene' .a scene."],
     ),
     'missing_model': ('model: null\n', ['2: model: found null, expected .*']),
-    'wired': (
+    'injected': (
         'model:\n  generator: {bands: 4}\n',
         ["3: model.generator.bands: 'bands' is supplied by the parent; remove it"],
     ),

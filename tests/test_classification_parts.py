@@ -31,14 +31,14 @@ def part(kind: Kind, name: str) -> Part:
     for argument, parameter in signature(cls).items():
         if slot := slot_kind(without_none(parameter.annotation)):
             given[argument] = {'type': SIMPLEST[slot.name]}
-        elif parameter.default is parameter.empty and argument not in kind.wired:
+        elif parameter.default is parameter.empty and argument not in kind.injected:
             given[argument] = typing.get_args(parameter.annotation)[0]
     return Part(cls, given, name)
 
 
-def build(kind: Kind, name: str, seed: int = 0, **wired: Any) -> nn.Module:
+def build(kind: Kind, name: str, seed: int = 0, **injected: Any) -> nn.Module:
     torch.manual_seed(seed)
-    return part(kind, name)(**wired)
+    return part(kind, name)(**injected)
 
 
 def joins(name: str) -> bool:
@@ -88,12 +88,12 @@ def test_there_are_parts_of_each_kind() -> None:
 @pytest.mark.parametrize('batch', [2, 5])
 @pytest.mark.parametrize('name', names(HEADS))
 def test_head(name: str, batch: int) -> None:
-    wired = {'in_channels': WIDTH, 'num_classes': CLASSES}
-    head, x = build(HEADS, name, **wired), features(batch, WIDTH)
+    injected = {'in_channels': WIDTH, 'num_classes': CLASSES}
+    head, x = build(HEADS, name, **injected), features(batch, WIDTH)
     logits = head(x)
     assert logits.shape == (batch, CLASSES)
     assert_trains(head, [x], logits)
-    assert_round_trip(head, build(HEADS, name, seed=1, **wired), x)
+    assert_round_trip(head, build(HEADS, name, seed=1, **injected), x)
 
 
 @pytest.mark.parametrize('batch', [2, 5])
@@ -123,16 +123,16 @@ def test_attention(name: str, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize('strides', [{'a': 16}, {'a': 16, 'b': 32}, {'x': 32, 'a': 16, 'b': 64}])
 @pytest.mark.parametrize('name', JOINING)
 def test_neck(name: str, strides: dict[str, int], size: tuple[int, int]) -> None:
-    wired = {'in_channels': dict(zip(strides, (WIDTH, 24, 40))), 'strides': strides}
-    neck = build(NECKS, name, **wired)
+    injected = {'in_channels': dict(zip(strides, (WIDTH, 24, 40))), 'strides': strides}
+    neck = build(NECKS, name, **injected)
     given = {
         branch: features(2, width, *(-(-side * 16 // strides[branch]) for side in size))
-        for branch, width in wired['in_channels'].items()
+        for branch, width in injected['in_channels'].items()
     }
     joint = neck(given)
     assert joint.shape[:2] == (2, neck.out_channels)
     assert_trains(neck, list(given.values()), joint)
-    assert_round_trip(neck, build(NECKS, name, seed=1, **wired), given)
+    assert_round_trip(neck, build(NECKS, name, seed=1, **injected), given)
 
 
 # -- losses ------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from toolkit.errors import PartError
+from toolkit.errors import ComponentError
 from toolkit.interfaces import Loss
 from toolkit.registry import DEGRADATIONS, GENERATORS, LOSSES, Kind, plugin_index
 from toolkit.registry.build import Part
@@ -255,7 +255,7 @@ def test_loss_forward_and_backward(name: str, bands: int, size: tuple[int, int])
 
 @pytest.mark.parametrize('name', names(LOSSES))
 def test_loss_refuses_weights_that_are_not_finite(name: str) -> None:
-    with pytest.raises(PartError, match='weight must be a finite number'):
+    with pytest.raises(ComponentError, match='weight must be a finite number'):
         build_loss(name, weight=float('nan'))
 
 

@@ -1,4 +1,4 @@
-"""`toolkit VERB ...`: one command; `tools/VERB.py` are the same verbs as scripts.
+"""`toolkit COMMAND ...`: one command; `tools/COMMAND.py` are the same commands as scripts.
 
 Nothing heavy is imported before it is needed: help, show, diff and list run without torch.
 """
@@ -19,13 +19,15 @@ from toolkit.errors import ToolkitError
 _EPILOG = """\
 a config is a path, or the name of a shipped one:  toolkit train ldpnet/ldpnet_2022_synthetic ...
 key.path=value changes a key, +key.path=value adds one, key.path=null removes a part
-`toolkit VERB --help` explains a verb
+`toolkit COMMAND --help` explains a command
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb; returns the exit status (0 fine, 1 failed during a run, 2 a mistake in what was
-    asked, 130 or 143 interrupted)."""
+    """Run a command; returns the exit status.
+
+    0 is fine, 1 failed during a run, 2 a mistake in what was asked, 130 or 143 interrupted.
+    """
     if 'RANK' in os.environ:
         # Each process would print torch's warning that looking for parts that no loss reaches (a
         # variant may have some) costs time.
@@ -44,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-class _Verb(argparse.ArgumentParser):
+class _CommandParser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
@@ -52,17 +54,19 @@ class _Verb(argparse.ArgumentParser):
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
-    parser = _Verb(
+    parser = _CommandParser(
         'toolkit',
         description='Compose image networks from parts by config; train, test and compare them.',
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--version', action='version', version=f'ablakit {toolkit.__version__}')
-    verbs = parser.add_subparsers(title='verbs', metavar='VERB', required=True)
+    commands = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
 
-    def verb(name: str, run: Callable[[argparse.Namespace], int | None], help_: str) -> _Verb:
-        sub = verbs.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + '.')
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int | None], help_: str
+    ) -> _CommandParser:
+        sub = commands.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + '.')
         sub.set_defaults(run=run)
         if name not in ('show', 'diff', 'rerun', 'bench'):
             sub.add_argument(
@@ -74,17 +78,17 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
             )
         return sub
 
-    sub = verb('train', builtin.train, 'train a config, validating on the way')
+    sub = command('train', builtin.train, 'train a config, validating on the way')
     _config(sub)
     sub.add_argument('--work-dir', type=Path, required=True, help='folder of this run')
     sub.add_argument('--resume', action='store_true', help='go on where the run in D stopped')
 
-    sub = verb('test', builtin.test, 'test a trained run and print its metrics')
+    sub = command('test', builtin.test, 'test a trained run and print its metrics')
     _config(sub, required=False)
     _run_folder(sub)
     sub.add_argument('--work-dir', type=Path, help='where metrics.json goes (default: the run)')
 
-    sub = verb('predict', builtin.predict, 'predict for files with a trained run')
+    sub = command('predict', builtin.predict, 'predict for files with a trained run')
     _config(sub, required=False)
     _run_folder(sub)
     sub.add_argument(
@@ -102,26 +106,26 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     sub.add_argument('--compress', choices=('none', 'deflate', 'zstd', 'lzw'), help='of the output')
     sub.add_argument('--cog', action='store_true', help='write a cloud-optimized GeoTIFF')
 
-    sub = verb('check', builtin.check, 'check a whole config without running it')
+    sub = command('check', builtin.check, 'check a whole config without running it')
     _config(sub)
     sub.add_argument('--shapes', action='store_true', help='table of parts, parameters and MACs')
     sub.add_argument('--size', type=int, help='input height and width in pixels for --shapes')
 
-    sub = verb('show', builtin.show, 'print a config with its bases and overrides resolved')
+    sub = command('show', builtin.show, 'print a config with its bases and overrides resolved')
     _config(sub)
     sub.add_argument('--origins', action='store_true', help='say where each value was written')
 
-    sub = verb('diff', builtin.diff, 'tell what really differs between two configs')
+    sub = command('diff', builtin.diff, 'tell what really differs between two configs')
     sub.add_argument('a', metavar='A', help='config')
     sub.add_argument('b', metavar='B', help='config')
     _overrides(sub, 'applied to B, so that `toolkit diff X X key=value` shows what it does')
     sub.add_argument('--cost', action='store_true', help='parameters and MACs before and after')
 
-    sub = verb('list', builtin.list_, 'list kinds and their parts, and the shipped configs')
+    sub = command('list', builtin.list_, 'list kinds and their parts, and the shipped configs')
     sub.add_argument('kind', nargs='?', help='only this kind, with what each part is')
     sub.add_argument('--markdown', action='store_true', help='the reference of all parts')
 
-    sub = verb('report', builtin.report, 'write an HTML report of studies and runs')
+    sub = command('report', builtin.report, 'write an HTML report of studies and runs')
     sub.add_argument('folders', nargs='+', type=Path, metavar='DIR', help='of a study, or of a run')
     sub.add_argument(
         '--output',
@@ -129,11 +133,11 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         help='the HTML file (default: report.html in DIR, if there is one DIR)',
     )
 
-    sub = verb('rerun', builtin.rerun, 'repeat a run from what it left behind, and compare')
+    sub = command('rerun', builtin.rerun, 'repeat a run from what it left behind, and compare')
     sub.add_argument('folder', type=Path, metavar='DIR', help='folder of the run to repeat')
     sub.add_argument('--work-dir', type=Path, help='folder of the repetition (default: DIR-rerun)')
 
-    sub = verb('study', builtin.study, 'run a study: variants x seeds, from a file to a table')
+    sub = command('study', builtin.study, 'run a study: variants x seeds, from a file to a table')
     sub.add_argument('file', metavar='FILE', help='study file, or the name of a shipped one')
     sub.add_argument('--work-dir', type=Path, help='folder of the study (default: work/NAME)')
     sub.add_argument('--plan', action='store_true', help='check and show the runs; start none')
@@ -155,31 +159,31 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     sub.add_argument('--jobs', type=int, help='runs at a time, instead of what the file says')
     words = [word for word in argv if not word.startswith('-')]
 
-    sub = verb('bench', builtin.unnamed_bench, 'measure speed and memory, side by side')
+    sub = command('bench', builtin.unnamed_bench, 'measure speed and memory, side by side')
     benches = sub.add_subparsers(title='what is measured', metavar='NAME')
     if words[:1] == ['bench']:
-        from toolkit.registry.command import add_plugin_verbs
+        from toolkit.registry.command import add_plugin_commands
 
-        add_plugin_verbs(benches, words[1] if len(words) > 1 else '', 'bench')
-    if not words or words[0] not in verbs.choices:
-        # Plugins' sources are looked at only where one of their verbs may be meant, or listed.
-        from toolkit.registry.command import add_plugin_verbs
+        add_plugin_commands(benches, words[1] if len(words) > 1 else '', 'bench')
+    if not words or words[0] not in commands.choices:
+        # Plugins' sources are looked at only where one of their commands may be meant, or listed.
+        from toolkit.registry.command import add_plugin_commands
 
-        add_plugin_verbs(verbs, words[0] if words else '')
+        add_plugin_commands(commands, words[0] if words else '')
     return parser
 
 
-def _config(sub: _Verb, required: bool = True) -> None:
+def _config(sub: _CommandParser, required: bool = True) -> None:
     sub.add_argument('config', nargs='?', metavar='CONFIG', help='config')
     sub.set_defaults(config_required=required)
     _overrides(sub, 'changes to the config')
 
 
-def _overrides(sub: _Verb, help_: str) -> None:
+def _overrides(sub: _CommandParser, help_: str) -> None:
     sub.add_argument('overrides', nargs='*', metavar='key.path=value', help=help_)
 
 
-def _run_folder(sub: _Verb) -> None:
+def _run_folder(sub: _CommandParser) -> None:
     sub.add_argument('--run', dest='run_dir', type=Path, help='folder of a trained run')
     sub.add_argument(
         '--checkpoint', help="'best', 'last' or a path (default: best where there is one)"
@@ -187,7 +191,7 @@ def _run_folder(sub: _Verb) -> None:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Arguments of a verb; overrides may stand anywhere on the line.
+    """Arguments of a command; overrides may stand anywhere on the line.
 
     argparse takes positional arguments in one run only and leaves the later ones over.
     """

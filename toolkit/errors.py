@@ -40,7 +40,7 @@ class RegistryError(ToolkitError):
     """A name that is not registered, is registered twice, or whose plugin cannot be imported."""
 
 
-class PartError(ToolkitError):
+class ComponentError(ToolkitError):
     """A part that cannot be built from what the config gives it.
 
     Args:

@@ -136,7 +136,7 @@ class Backbone(nn.Module, ABC):
 class Neck(nn.Module, ABC):
     """Features -> features; `out_channels` is known after construction.
 
-    One that joins branches takes a mapping of their features by name, and is wired with the
+    One that joins branches takes a mapping of their features by name, and is injected with the
     branches' `in_channels` and `strides` by name; one that refines takes one tensor.
     """
 

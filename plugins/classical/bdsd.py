@@ -29,8 +29,8 @@ class BDSD(GlobalMethod):
     at their own resolution are `imresize` of `lrms_up`, not its samples, as in the toolbox.
 
     Args:
-        bands: C.  Wired by the parent.
-        ratio: PAN pixels per multispectral pixel.  Wired by the parent.
+        bands: C.  Injected by the parent.
+        ratio: PAN pixels per multispectral pixel.  Injected by the parent.
         sensor: name of the sensor, for the MTF gains of its bands and its PAN.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Raises:
@@ -89,8 +89,8 @@ class BDSDPC(BDSD):
     """BDSD with physical constraints: PAN weighs zero or more, the bands zero or less.
 
     Args:
-        bands: C.  Wired by the parent.
-        ratio: PAN pixels per multispectral pixel.  Wired by the parent.
+        bands: C.  Injected by the parent.
+        ratio: PAN pixels per multispectral pixel.  Injected by the parent.
         sensor: name of the sensor, for the MTF gains of its bands and its PAN.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Raises:

@@ -35,8 +35,8 @@ class Pyramid(GlobalMethod):
     """A method that takes details from P - P_k or P / P_k.
 
     Args:
-        bands: C.  Wired by the parent.
-        ratio: PAN pixels per multispectral pixel, a power of two.  Wired by the parent.
+        bands: C.  Injected by the parent.
+        ratio: PAN pixels per multispectral pixel, a power of two.  Injected by the parent.
         sensor: name of the sensor, for the MTF gains of its bands.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Raises:
@@ -145,8 +145,8 @@ class MTFGLP(AdditivePyramid):
     """E_k + P - P_k, with a PAN that is matched to each band.
 
     Args:
-        bands: C.  Wired by the parent.
-        ratio: PAN pixels per multispectral pixel, a power of two.  Wired by the parent.
+        bands: C.  Injected by the parent.
+        ratio: PAN pixels per multispectral pixel, a power of two.  Injected by the parent.
         sensor: name of the sensor, for the MTF gains of its bands.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Raises:
@@ -165,8 +165,8 @@ class MTFGLPFS(AdditivePyramid):
     """E_k + g_k (P - P_k), g_k = cov(E_k, P) / cov(P_k, P): regression at full scale.
 
     Args:
-        bands: C.  Wired by the parent.
-        ratio: PAN pixels per multispectral pixel, a power of two.  Wired by the parent.
+        bands: C.  Injected by the parent.
+        ratio: PAN pixels per multispectral pixel, a power of two.  Injected by the parent.
         sensor: name of the sensor, for the MTF gains of its bands.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Raises:
@@ -188,8 +188,8 @@ class MTFGLPCBD(AdditivePyramid):
     """E_k + g_k (P - P_k), g_k = cov(E_k, P_k) / var(P_k), over the whole image.
 
     Args:
-        bands: C.  Wired by the parent.
-        ratio: PAN pixels per multispectral pixel, a power of two.  Wired by the parent.
+        bands: C.  Injected by the parent.
+        ratio: PAN pixels per multispectral pixel, a power of two.  Injected by the parent.
         sensor: name of the sensor, for the MTF gains of its bands.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Raises:
@@ -210,8 +210,8 @@ class MTFGLPHPM(RatioPyramid):
     """E_k P / P_k, with a PAN that is matched to each band.
 
     Args:
-        bands: C.  Wired by the parent.
-        ratio: PAN pixels per multispectral pixel, a power of two.  Wired by the parent.
+        bands: C.  Injected by the parent.
+        ratio: PAN pixels per multispectral pixel, a power of two.  Injected by the parent.
         sensor: name of the sensor, for the MTF gains of its bands.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Raises:
@@ -231,8 +231,8 @@ class MTFGLPHPMR(RatioPyramid):
     """E_k (g_k P + a_k) / (g_k P_k + a_k), where that is the regression of E_k on P_k.
 
     Args:
-        bands: C.  Wired by the parent.
-        ratio: PAN pixels per multispectral pixel, a power of two.  Wired by the parent.
+        bands: C.  Injected by the parent.
+        ratio: PAN pixels per multispectral pixel, a power of two.  Injected by the parent.
         sensor: name of the sensor, for the MTF gains of its bands.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Raises:
@@ -258,8 +258,8 @@ class MTFGLPHPMH(Pyramid):
     PAN on the bands.
 
     Args:
-        bands: C.  Wired by the parent.
-        ratio: PAN pixels per multispectral pixel, a power of two.  Wired by the parent.
+        bands: C.  Injected by the parent.
+        ratio: PAN pixels per multispectral pixel, a power of two.  Injected by the parent.
         sensor: name of the sensor, for the MTF gains of its bands.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Raises:

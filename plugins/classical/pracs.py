@@ -30,8 +30,8 @@ class PRACS(GlobalMethod):
     Low-passing here is `imresize` by 1 / ratio and back. Pixels where I_k is zero are left alone.
 
     Args:
-        bands: C.  Wired by the parent.
-        ratio: PAN pixels per multispectral pixel.  Wired by the parent.
+        bands: C.  Injected by the parent.
+        ratio: PAN pixels per multispectral pixel.  Injected by the parent.
         strength: factor of all details, above 0; .95 in the paper.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Raises:

@@ -41,8 +41,8 @@ class SRD(GlobalMethod):
     The details are constants to autograd: gradients reach `lrms_up` alone.
 
     Args:
-        bands: C.  Wired by the parent.
-        ratio: PAN pixels per multispectral pixel.  Wired by the parent.
+        bands: C.  Injected by the parent.
+        ratio: PAN pixels per multispectral pixel.  Injected by the parent.
         sensor: name of the sensor, for the MTF gains of its bands.
         patch: side of a patch in multispectral pixels.
         overlap: of neighbouring patches, in multispectral pixels, less than `patch`.

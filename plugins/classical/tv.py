@@ -74,8 +74,8 @@ class TV(Generator):
     unit: the images are in [0, 1].
 
     Args:
-        bands: C.  Wired by the parent.
-        ratio: PAN pixels per multispectral pixel.  Wired by the parent.
+        bands: C.  Injected by the parent.
+        ratio: PAN pixels per multispectral pixel.  Injected by the parent.
         sensor: for the toolbox's values of all that is not stated below. It has them for IKONOS,
             GE1, WV4 and WV3, whose serve for WV2; others take those of IKONOS and equal weights.
         weights: w, one for each band.

@@ -20,7 +20,7 @@ class WeightedBrovey(Generator):
     `Brovey` matches the PAN. Where the weighted sum is zero the bands stay as they are.
 
     Args:
-        bands: C.  Wired by the parent.
+        bands: C.  Injected by the parent.
         weights: one per band, of the PAN that the bands add up to; None for 1 / C each.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Raises:

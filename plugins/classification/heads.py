@@ -15,8 +15,8 @@ class LinearHead(Head):
     """One linear layer, after dropout.
 
     Args:
-        in_channels: D. Wired by the parent.
-        num_classes: K. Wired by the parent.
+        in_channels: D. Injected by the parent.
+        num_classes: K. Injected by the parent.
         dropout: share of the features dropped in training, in [0, 1).
         standardize: bring each feature to mean 0 and variance 1 over the training data first, by a
             batch norm without parameters, as linear probes of frozen features do: features of
@@ -47,8 +47,8 @@ class MLPHead(Head):
     """A hidden layer: linear, layer norm, GELU, dropout, linear.
 
     Args:
-        in_channels: D. Wired by the parent.
-        num_classes: K. Wired by the parent.
+        in_channels: D. Injected by the parent.
+        num_classes: K. Injected by the parent.
         width: of the hidden layer.
         dropout: share of the hidden features dropped in training, in [0, 1).
     Shape: (B, D) -> (B, K).
@@ -79,8 +79,8 @@ class CosineHead(Head):
     are flat until a temperature is chosen on validation data; decisions are the same.
 
     Args:
-        in_channels: D. Wired by the parent.
-        num_classes: K. Wired by the parent.
+        in_channels: D. Injected by the parent.
+        num_classes: K. Injected by the parent.
         scale: factor of the cosines.
     Shape: (B, D) -> (B, K).
     Raises:

@@ -76,7 +76,7 @@ class ClassLoss(Loss):
     `logits.sum() * 0`, so that every process of several goes the same way.
 
     Args:
-        num_classes: K. Wired by the system.
+        num_classes: K. Injected by the system.
         weight: factor that the system applies.
     """
 
@@ -105,7 +105,7 @@ class TaskWeighting(nn.Module, ABC):
     """How the losses of several tasks are brought together.
 
     Args:
-        tasks: their names. Wired by the system.
+        tasks: their names. Injected by the system.
     """
 
     def __init__(self, tasks: Sequence[str]) -> None:

@@ -5,5 +5,5 @@ from __future__ import annotations
 from toolkit.registry import Kind
 
 TASK_WEIGHTINGS = Kind(
-    'task_weighting', 'plugins.classification.interfaces.TaskWeighting', wired=('tasks',)
+    'task_weighting', 'plugins.classification.interfaces.TaskWeighting', injected=('tasks',)
 )

@@ -18,7 +18,7 @@ class FixedWeights(TaskWeighting):
     """A factor for each task, the same throughout.
 
     Args:
-        tasks: their names. Wired by the system.
+        tasks: their names. Injected by the system.
         weights: by task; 1 for those not named.
     Raises:
         ValueError: an unknown task, a factor that is negative or not finite.
@@ -47,7 +47,7 @@ class UncertaintyWeights(TaskWeighting):
     `optim_wrapper.paramwise_cfg` keeps it out.
 
     Args:
-        tasks: their names. Wired by the system.
+        tasks: their names. Injected by the system.
     """
 
     def __init__(self, tasks: Sequence[str]) -> None:
@@ -79,7 +79,7 @@ class DynamicWeightAverage(TaskWeighting):
     state, `pace` and `factors` (K,) too, where checkpoints show them.
 
     Args:
-        tasks: their names. Wired by the system.
+        tasks: their names. Injected by the system.
         temperature: T; the larger, the more alike the factors.
     Raises:
         ValueError: a temperature that is not above 0.

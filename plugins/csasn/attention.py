@@ -22,7 +22,7 @@ class ChannelAttention(Attention):
     eq. 2). Of a vector both are the vector itself.
 
     Args:
-        in_channels: C. Wired by the parent.
+        in_channels: C. Injected by the parent.
         reduction: the hidden layer has C / reduction units, at least one.
     Shape: (B, C, h, w), (B, N, C) or (B, C) -> the same.
     Raises:
@@ -91,7 +91,7 @@ class CascadedAttention(Attention):
     """Channel and spatial attention one after the other, or side by side.
 
     Args:
-        in_channels: C. Wired by the parent.
+        in_channels: C. Injected by the parent.
         channel: the one over channels; None leaves it out.
         spatial: the one over places; None leaves it out.
         order: 'channel-first' as in the paper; 'spatial-first' the other way round; 'parallel'

@@ -29,7 +29,7 @@ class DynamicClassWeights(WeightedLoss):
     `current` weights, (K,) each.
 
     Args:
-        num_classes: K. Wired by the system.
+        num_classes: K. Injected by the system.
         class_weights: base_c, as of `WeightedLoss`; None for 1.
         gamma: 0 leaves the weights at their base.
         eps: what is left to a class that is always found.

@@ -28,9 +28,9 @@ class DualBranch(Neck):
     literally.
 
     Args:
-        in_channels: channels by branch, in the order in which they are joined. Wired by the
+        in_channels: channels by branch, in the order in which they are joined. Injected by the
             system.
-        strides: of the branches. Wired by the system.
+        strides: of the branches. Injected by the system.
         mode: 'map' or 'vector'.
         fusion: 'join' concatenates channels; 'sum' adds branches brought to one width; 'gated'
             does so with weights chosen at every place and channel; 'cross_attention' joins them

@@ -22,7 +22,7 @@ class ResidualMultiscale(Neck):
     A path is Linear-Norm-GELU-Dropout and a linear layer that brings it to the common width.
 
     Args:
-        in_channels: D. Wired by the parent.
+        in_channels: D. Injected by the parent.
         widths: of the paths, as many as there are scales.
         width: to which each path is brought.
         combine: 'sum' adds the paths; 'join' puts them side by side, `len(widths)` times as wide.

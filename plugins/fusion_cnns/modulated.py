@@ -25,8 +25,8 @@ class Modulated(Generator):
     sees and starts with none (`LDPNet` with `residual`) starts with the PAN's details in place.
 
     Args:
-        bands: C. Wired by the parent.
-        ratio: PAN pixels per multispectral pixel. Wired by the parent.
+        bands: C. Injected by the parent.
+        ratio: PAN pixels per multispectral pixel. Injected by the parent.
         network: what corrects the modulated image; null for nothing: the modulation alone.
         limit: P / P_low is at most that, for places that are dark at the coarse scale alone.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> hrms (B, C, H, W), in [0, 1].

@@ -17,7 +17,7 @@ class PNN(Generator):
     zeros, so that it keeps its size.
 
     Args:
-        bands: C. Wired by the parent.
+        bands: C. Injected by the parent.
         widths: channels after the first and the second convolution.
         kernel_sizes: sides of the three kernels in PAN pixels, odd.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> hrms (B, C, H, W).

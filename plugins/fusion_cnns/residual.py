@@ -57,8 +57,8 @@ class PanNet(Generator):
     the box covers 5 of its own, taken here on the upsampled one.
 
     Args:
-        bands: C. Wired by the parent.
-        ratio: PAN pixels per multispectral pixel. Wired by the parent.
+        bands: C. Injected by the parent.
+        ratio: PAN pixels per multispectral pixel. Injected by the parent.
         width: channels inside.
         blocks: residual blocks.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> hrms (B, C, H, W).
@@ -83,7 +83,7 @@ class FusionNet(Generator):
     """Details from the difference between the PAN and each band, added to the upsampled image.
 
     Args:
-        bands: C. Wired by the parent.
+        bands: C. Injected by the parent.
         width: channels inside.
         blocks: residual blocks.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> hrms (B, C, H, W).

@@ -18,7 +18,7 @@ from toolkit.config import load
 from toolkit.errors import ToolkitError
 from toolkit.registry import BENCHES, SYSTEMS
 from toolkit.registry.build import build
-from toolkit.registry.command import Verb
+from toolkit.registry.command import Command
 
 CONFIG = 'ldpnet/ldpnet_2022'
 Run = Callable[[], object]
@@ -26,7 +26,7 @@ Weights = Mapping[str, Tensor]
 
 
 @BENCHES.register(name='ldpnet')
-class LDPNetBench(Verb):
+class LDPNetBench(Command):
     """Speed of LDP-Net beside a plain forward of the published network, and their differences.
 
     The plain one runs all branches, operation by operation, as published: in float32, each image

@@ -35,7 +35,7 @@ class LDPNet(Generator):
     with fewer operations to the same result, up to rounding, is (`convolution.py`).
 
     Args:
-        bands: C. Wired by the parent.
+        bands: C. Injected by the parent.
         width: m, the channels of each extractor at half resolution, a multiple of 4; 16 in the
             June 2022 code, 128 in that of November 2021.
         activation: of the output; 'relu' in the June 2022 code, which can die (see README.md),

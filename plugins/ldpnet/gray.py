@@ -27,7 +27,7 @@ class ChannelGray(Degradation):
     constants within an image and move with its content.
 
     Args:
-        bands: C. Wired by the parent.
+        bands: C. Injected by the parent.
         sigmoid: whether a sigmoid comes before the softmax, as published. It bounds each weight to
             [1 / (1 + (C - 1) e), e / (e + C - 1)], .109 to .475 with 4 bands and .050 to .280
             with 8: no band can be switched off. Without it every mixture can be reached.
@@ -73,7 +73,7 @@ class MeanGray(Degradation):
     """The plain mean of the bands as PAN; nothing is learned.
 
     Args:
-        bands: C. Wired by the parent.
+        bands: C. Injected by the parent.
     Shape: (B, C, H, W) -> (B, 1, H, W).
     """
 
@@ -94,7 +94,7 @@ class RegressionGray(Degradation, Fitted):
     bands, found before a training starts; until then all are 1 / C.
 
     Args:
-        bands: C. Wired by the parent.
+        bands: C. Injected by the parent.
         learned: whether training goes on from there, or the weights stay.
         sign: 'any', or 'non-negative': weights are squares of what is learned, and can be zero.
         offset: whether there is one.

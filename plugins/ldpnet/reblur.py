@@ -27,7 +27,7 @@ class ConvReblur(Degradation):
     It may take any sign and any gain: nothing but the losses makes it a blur.
 
     Args:
-        bands: C. Wired by the parent.
+        bands: C. Injected by the parent.
         kernel_size: side of the kernel in PAN pixels, odd; 21 in the June 2022 code, 41 in that
             of November 2021. It may be larger than the image.
         bias: whether an offset per band is learned too, as published.
@@ -80,8 +80,8 @@ class MTFReblur(Degradation):
     """Each band through the sensor's MTF, as what a multispectral sensor does to a sharp image.
 
     Args:
-        bands: C. Wired by the parent.
-        ratio: PAN pixels per multispectral pixel. Wired by the parent.
+        bands: C. Injected by the parent.
+        ratio: PAN pixels per multispectral pixel. Injected by the parent.
         sensor: name of the sensor, for the bands' gains.
         learned: whether the kernels are trained from there: all taps positive, with a sum of one.
         kernel_size: side of the kernels in PAN pixels, odd, at least 3. It may be larger than the
@@ -134,8 +134,8 @@ class BicubicReblur(Degradation):
     """The low-pass of a bicubic reduction by the ratio, the same for all bands.
 
     Args:
-        bands: C. Wired by the parent.
-        ratio: PAN pixels per multispectral pixel. Wired by the parent.
+        bands: C. Injected by the parent.
+        ratio: PAN pixels per multispectral pixel. Injected by the parent.
     Shape: (B, C, H, W) -> (B, C, H, W).
     """
 

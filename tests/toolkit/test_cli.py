@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from toolkit.cli import main
-from toolkit.registry import VERBS, plugin_index
+from toolkit.registry import COMMANDS, plugin_index
 
 CONFIG = 'ldpnet/ldpnet_2022_synthetic'
 
@@ -110,10 +110,10 @@ def test_overrides_may_stand_anywhere(capsys):
 
 def test_plugins_add_verbs(tmp_path, monkeypatch, capsys):
     (tmp_path / 'my_verbs.py').write_text(
-        'from toolkit.registry import VERBS\n'
-        'from toolkit.registry.command import Verb\n\n\n'
-        "@VERBS.register(name='greet')\n"
-        'class Greet(Verb):\n'
+        'from toolkit.registry import COMMANDS\n'
+        'from toolkit.registry.command import Command\n\n\n'
+        "@COMMANDS.register(name='greet')\n"
+        'class Greet(Command):\n'
         '    """Say hello.\n\n    Args: none.\n    """\n\n'
         '    @classmethod\n'
         '    def add_arguments(cls, parser):\n'
@@ -126,7 +126,7 @@ def test_plugins_add_verbs(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(plugin_index, attribute, dict(getattr(plugin_index, attribute)))
     monkeypatch.setattr(plugin_index, '_path_roots', set(plugin_index._path_roots))
     monkeypatch.setattr(plugin_index, '_index', None)
-    monkeypatch.setattr(VERBS, '_module_dict', dict(VERBS._module_dict))
+    monkeypatch.setattr(COMMANDS, '_module_dict', dict(COMMANDS._module_dict))
     plugin_index.add(str(tmp_path / 'my_verbs.py'))
     assert status('greet', '--name', 'you') == 3
     assert capsys.readouterr().out == 'hello you\n'

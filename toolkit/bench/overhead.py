@@ -25,7 +25,7 @@ from toolkit.engine.hooks import Checkpoint, MetricsLog, Progress
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Batch, Dataset, System
 from toolkit.registry import BENCHES
-from toolkit.registry.command import Verb
+from toolkit.registry.command import Command
 from toolkit.run.train import train
 
 BATCH = 4
@@ -171,7 +171,7 @@ def _windows(times: list[float]) -> tuple[float, float]:
 
 
 @BENCHES.register(name='overhead')
-class OverheadBench(Verb):
+class OverheadBench(Command):
     """What the engine costs an iteration, beside a bare loop."""
 
     @classmethod

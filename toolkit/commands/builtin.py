@@ -1,4 +1,4 @@
-"""What each verb of `toolkit` does with its arguments.
+"""What each command of `toolkit` does with its arguments.
 
 Nothing heavy is imported before it is needed.
 """

@@ -50,8 +50,8 @@ def _names(kind: Kind, width: int) -> str:
 
 
 def _parts(kind: Kind) -> list[str]:
-    wired = ', '.join(kind.wired) or 'nothing'
-    lines = [f'{kind.name}: implements {kind.interface_path}; its parent supplies {wired}']
+    injected = ', '.join(kind.injected) or 'nothing'
+    lines = [f'{kind.name}: implements {kind.interface_path}; its parent supplies {injected}']
     entries = [e for e in plugin_index.index().entries if e.kind == kind.name]
     width = max((len(e.name) for e in entries), default=0)
     lines += [f'  {e.name:<{width}}  {e.summary}  [{e.module}]' for e in sorted(entries, key=_name)]
@@ -79,8 +79,13 @@ def reference() -> str:
         names = kind.names()
         if not names:
             continue
-        wired = ', '.join(f'`{name}`' for name in kind.wired) or 'nothing'
-        lines += ['', f'## {kind.name}', '', f'Interface `{kind.interface_path}`; wired: {wired}.']
+        injected = ', '.join(f'`{name}`' for name in kind.injected) or 'nothing'
+        lines += [
+            '',
+            f'## {kind.name}',
+            '',
+            f'Interface `{kind.interface_path}`; injected: {injected}.',
+        ]
         if kind.library:
             lines.append(f'Every class of `{kind.library}` may be named too.')
         for name in names:
@@ -98,7 +103,7 @@ def _part_reference(kind: Kind, name: str) -> list[str]:
         default = parameter.default
         given = '' if default in (parameter.empty, ...) else f' = {default!r}'
         text = f'{argument}: {_words(parameter.annotation)}{given}'
-        lines.append(f'- *`{text}`*' if argument in kind.wired else f'- `{text}`')
+        lines.append(f'- *`{text}`*' if argument in kind.injected else f'- `{text}`')
     return lines
 
 

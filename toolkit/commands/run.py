@@ -1,4 +1,4 @@
-"""The verbs that run something: from what the command line says to the engine and back."""
+"""The commands that run something: from what the command line says to the engine and back."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from toolkit.config.yaml_file import (
     shown,
     split,
 )
-from toolkit.errors import PartError, RegistryError, ToolkitError, did_you_mean, nearest
+from toolkit.errors import ComponentError, RegistryError, ToolkitError, did_you_mean, nearest
 from toolkit.registry import Kind
 from toolkit.registry.build import (
     fill,
@@ -55,14 +55,14 @@ def problems(config: Config, cls: type, path: Path_ = ()) -> list[Problem]:
     for key in path:
         node = node[key]
     checker = _Checker(config)
-    checker.call(cls, node, path, wired=())
+    checker.call(cls, node, path, injected=())
     return checker.problems
 
 
 def part_classes(config: Config) -> set[type]:
     """The classes of all parts that a run's config names, where it is right."""
     checker = _Checker(config)
-    checker.call(RunConfig, config.tree, (), wired=())
+    checker.call(RunConfig, config.tree, (), injected=())
     return checker.parts
 
 
@@ -102,7 +102,7 @@ class _Checker:
     def fail(self, path: Path_, message: str) -> None:
         self.problems.append(self.config.problem(path, message))
 
-    def call(self, cls: Any, node: Mapping[str, Any], path: Path_, wired: Sequence[str]) -> None:
+    def call(self, cls: Any, node: Mapping[str, Any], path: Path_, injected: Sequence[str]) -> None:
         """A mapping as the arguments of a class; a dataclass is a section of the config."""
         before = len(self.problems)
         parameters = signature(cls)
@@ -111,13 +111,13 @@ class _Checker:
         named = {
             n: p for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
         }
-        settable = [name for name in named if name not in wired]
+        settable = [name for name in named if name not in injected]
         misspelt: list[str] = []
         for name, value in node.items():
             if name == 'type' and not section:
                 continue
             here = (*path, name)
-            if name in wired and name in named:
+            if name in injected and name in named:
                 self.fail(here, f'{name!r} is supplied by the parent; remove it')
             elif name in named:
                 self.value(named[name].annotation, value, here)
@@ -135,7 +135,7 @@ class _Checker:
         """What a section says of its values together, in its `__post_init__`."""
         try:
             fill(cls, node, '.'.join(path))
-        except PartError as error:
+        except ComponentError as error:
             named = [key for key in node if re.search(rf'\b{key}\b', error.message)]
             # Of several keys that do not go together, the one that the config itself added.
             own = [k for k in named if self.config.place((*path, k)).startswith(self.own_places)]
@@ -178,7 +178,7 @@ class _Checker:
             self.part(slot, value, path)
         elif inspect.isclass(annotation) and dataclasses.is_dataclass(annotation):
             if isinstance(value, Mapping):
-                self.call(annotation, value, path, wired=())
+                self.call(annotation, value, path, injected=())
             else:
                 self.fail(path, f'found {_found(value)}, expected a mapping')
         elif values is not None:
@@ -223,7 +223,7 @@ class _Checker:
             self.fail((*path, 'type'), str(error))
             return
         self.parts.add(cls)
-        self.call(cls, node, path, kind_.wired)
+        self.call(cls, node, path, kind_.injected)
 
 
 # -- annotations in words, and values against them -----------------------------------------------

@@ -24,7 +24,7 @@ from toolkit.config.yaml_file import (
     shown,
     split,
 )
-from toolkit.errors import PartError, RegistryError, did_you_mean
+from toolkit.errors import ComponentError, RegistryError, did_you_mean
 from toolkit.registry import plugin_index
 
 
@@ -58,7 +58,7 @@ class Config:
         """Adds file and line to what parts that are built inside say of their arguments."""
         try:
             yield
-        except PartError as error:
+        except ComponentError as error:
             if not error.path:
                 raise
             raise ConfigError(self.problem(error.path, error.message)) from error

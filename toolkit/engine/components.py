@@ -18,7 +18,7 @@ from toolkit.engine.dataloader import Draws, build_loader
 from toolkit.engine.evaluator import Evaluator, metric_names
 from toolkit.engine.hooks import STANDARD
 from toolkit.engine.optim import OptimWrapper, build_optim_wrapper, build_schedulers
-from toolkit.errors import PartError, ToolkitError, did_you_mean
+from toolkit.errors import ComponentError, ToolkitError, did_you_mean
 from toolkit.interfaces import Dataset, System
 
 Role = Literal['train', 'val', 'test']
@@ -181,11 +181,13 @@ def _hooks(run: RunConfig) -> dict[str, Hook]:
     for section, group in (('default_hooks', factories), ('custom_hooks', run.custom_hooks)):
         for name, factory in group.items():
             if name in hooks:
-                raise PartError(f'custom_hooks.{name}', 'default_hooks has a hook of that name too')
+                raise ComponentError(
+                    f'custom_hooks.{name}', 'default_hooks has a hook of that name too'
+                )
             hook = factory()
             for cls, instead in mmengine_compat.REPLACED_HOOKS.items():
                 if isinstance(hook, cls):
-                    raise PartError(
+                    raise ComponentError(
                         f'{section}.{name}',
                         f"mmengine's {cls.__name__} is not used here: {instead}",
                     )
@@ -211,7 +213,7 @@ def _check_monitors(assembly: Assembly) -> None:
         name = getattr(part, attribute, None)
         if isinstance(name, str) and name not in known:
             there = ', '.join(known) if known else 'none, as there is no val_evaluator'
-            raise PartError(
+            raise ComponentError(
                 f'{path}.{attribute}',
                 f'no metric is named {name!r}{did_you_mean(name, known)}; '
                 f'validation measures: {there}',

@@ -28,8 +28,8 @@ class DefaultSampler(Sampler):
     """Every sample once an epoch, shuffled anew for each, or in the dataset's order.
 
     Args:
-        dataset: what is sampled.  Wired by the engine.
-        seed: the run's seed.  Wired by the engine.
+        dataset: what is sampled.  Injected by the engine.
+        seed: the run's seed.  Injected by the engine.
         shuffle: False for the dataset's order.
     """
 

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from toolkit.config import schema
 from toolkit.engine import precision
-from toolkit.errors import PartError, ToolkitError, did_you_mean
+from toolkit.errors import ComponentError, ToolkitError, did_you_mean
 
 NORMS = (
     nn.modules.batchnorm._BatchNorm,
@@ -113,7 +113,7 @@ def build_optim_wrapper(
 
     Raises:
         ToolkitError: nothing to train.
-        PartError: a `paramwise_cfg` that does not fit.
+        ComponentError: a `paramwise_cfg` that does not fit.
     """
     if not any(p.requires_grad for p in system.parameters()):
         raise ToolkitError(
@@ -140,13 +140,13 @@ def param_groups(
     of their own parameters; others keep their rate (Clark et al., "ELECTRA", ICLR 2020).
 
     Raises:
-        PartError: an unknown rule, a custom key that matches nothing, no rate or decay to multiply,
-            a decay of layers that no module tells.
+        ComponentError: an unknown rule, a custom key that matches nothing, no rate or decay to
+            multiply, a decay of layers that no module tells.
     """
     path = 'optim_wrapper.paramwise_cfg'
     for rule in config:
         if rule not in PARAMWISE:
-            raise PartError(f'{path}.{rule}', f'no such rule{did_you_mean(rule, PARAMWISE)}')
+            raise ComponentError(f'{path}.{rule}', f'no such rule{did_you_mean(rule, PARAMWISE)}')
     custom: Mapping[str, Mapping[str, Any]] = config.get('custom_keys') or {}
     keys = sorted(custom, key=lambda key: (-len(key), key))
     used: set[str] = set()
@@ -171,7 +171,7 @@ def param_groups(
         if key not in used:
             names = [name for name, *_ in _named_parameters(system)]
             tops = {'.'.join(n.split('.')[:depth]) for n in names for depth in (1, 2)}
-            raise PartError(
+            raise ComponentError(
                 f'{path}.custom_keys.{key}',
                 f'no trainable parameter has {key!r} in its name{did_you_mean(key, tops)}',
             )
@@ -212,9 +212,9 @@ def _rules(
 
 def _checked_decay(decay: Any, layered: Mapping[str, Any], path: str) -> float:
     if isinstance(decay, bool) or not isinstance(decay, (int, float)) or not 0 < decay <= 1:
-        raise PartError(f'{path}.layer_decay', f'must be a number in (0, 1], found {decay!r}')
+        raise ComponentError(f'{path}.layer_decay', f'must be a number in (0, 1], found {decay!r}')
     if not layered:
-        raise PartError(
+        raise ComponentError(
             f'{path}.layer_decay',
             'no part of this system tells its layers, as TimmBackbone does; leave it out',
         )
@@ -246,7 +246,7 @@ def _settings(
     ):
         if multiplier in options:
             if base is None:
-                raise PartError(path, f'{multiplier} needs {name} in optim_wrapper.optimizer')
+                raise ComponentError(path, f'{multiplier} needs {name} in optim_wrapper.optimizer')
             options[name] = base * options.pop(multiplier)
     return options
 
@@ -279,8 +279,8 @@ def build_schedulers(
         cls = getattr(factory, 'cls', None) or getattr(factory, 'func', factory)
         # A schedule that follows validations counts these, whatever the training counts.
         by_epoch = given.get('by_epoch', train_cfg.by_epoch or hasattr(cls, 'need_val_args'))
-        wired = {'optimizer': wrapper, 'by_epoch': by_epoch}
+        injected = {'optimizer': wrapper, 'by_epoch': by_epoch}
         if 'end' not in given:
-            wired['end'] = max(epochs if by_epoch else iterations, given.get('begin', 0) + 1)
-        schedulers[name] = factory(**wired)
+            injected['end'] = max(epochs if by_epoch else iterations, given.get('begin', 0) + 1)
+        schedulers[name] = factory(**injected)
     return schedulers

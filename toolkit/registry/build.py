@@ -1,6 +1,6 @@
 """From a checked config to objects: a signature's annotations say which arguments are parts.
 
-`Slot[Head]` becomes a `Part` that waits for its wired arguments, a plain interface (`Scene`) is
+`Slot[Head]` becomes a `Part` that waits for its injected arguments, a plain interface (`Scene`) is
 built at once, a dataclass is filled from a mapping, and collections of parts are mappings by name.
 """
 
@@ -14,14 +14,14 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from toolkit.errors import PartError, ToolkitError
+from toolkit.errors import ComponentError, ToolkitError
 from toolkit.registry import Kind, Slot, kind_of
 
 
 class Part:
-    """A part with the arguments that its config gives, to be called with the wired ones.
+    """A part with the arguments that its config gives, to be called with the injected ones.
 
-    Wired arguments that the part's signature does not name are dropped, so that a parent offers
+    Injected arguments that the part's signature does not name are dropped, so that a parent offers
     all it knows and each part takes what it needs.
 
     Args:
@@ -37,24 +37,24 @@ class Part:
         self.arguments = dict(arguments)
         self.path = path
 
-    def __call__(self, **wired: Any) -> Any:
+    def __call__(self, **injected: Any) -> Any:
         """Build the part.
 
         Raises:
-            PartError: its constructor refuses the arguments; the message has the dotted path.
+            ComponentError: its constructor refuses the arguments; the message has the dotted path.
         """
         arguments = {name: self._convert(name, value) for name, value in self.arguments.items()}
-        accepted = {name: value for name, value in wired.items() if takes(self.cls, name)}
+        accepted = {name: value for name, value in injected.items() if takes(self.cls, name)}
         try:
             return self.cls(**{**arguments, **accepted})
-        except PartError:
+        except ComponentError:
             raise
         except ToolkitError as error:
-            raise PartError(self.path, str(error)) from error
+            raise ComponentError(self.path, str(error)) from error
         except (TypeError, ValueError, ArithmeticError, OSError, AssertionError) as error:
             section = dataclasses.is_dataclass(self.cls)
             name = '' if section else f'{getattr(self.cls, "__name__", self.cls)}: '
-            raise PartError(self.path, f'{name}{error}') from error
+            raise ComponentError(self.path, f'{name}{error}') from error
 
     def __repr__(self) -> str:
         given = ', '.join(f'{k}={v!r}' for k, v in self.arguments.items())
@@ -70,13 +70,13 @@ class Part:
 def part(node: Mapping[str, Any], kind: Kind, path: str = '') -> Part:
     """The part that a config's mapping with a `type` names."""
     if not isinstance(node, Mapping) or not isinstance(node.get('type'), str):
-        raise PartError(path, f'expected a mapping with a `type`, found {node!r}')
+        raise ComponentError(path, f'expected a mapping with a `type`, found {node!r}')
     return Part(kind.get(node['type']), {k: v for k, v in node.items() if k != 'type'}, path)
 
 
-def build(node: Mapping[str, Any], kind: Kind, path: str = '', **wired: Any) -> Any:
+def build(node: Mapping[str, Any], kind: Kind, path: str = '', **injected: Any) -> Any:
     """Build the part that a config's mapping names."""
-    return part(node, kind, path)(**wired)
+    return part(node, kind, path)(**injected)
 
 
 def fill(cls: type, node: Mapping[str, Any], path: str = '') -> Any:
@@ -140,7 +140,9 @@ def slot_kind(annotation: Any) -> Kind | None:
     interface = typing.get_args(annotation)[0]
     kind = kind_of(interface)
     if kind is None:
-        raise PartError('', f'{interface.__name__} in {annotation} is the interface of no kind')
+        raise ComponentError(
+            '', f'{interface.__name__} in {annotation} is the interface of no kind'
+        )
     return kind
 
 

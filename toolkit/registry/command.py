@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 
-class Verb(ABC):
-    """A verb of the command line, registered under its name: `@VERBS.register(name='evaluate')`.
+class Command(ABC):
+    """A command, `toolkit NAME`, registered under its name: `@COMMANDS.register(name='evaluate')`.
 
     The first line of the class's docstring is its help in `toolkit --help`, read without importing
     the plugin.
@@ -17,35 +17,35 @@ class Verb(ABC):
     @classmethod
     @abstractmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Declare the verb's arguments."""
+        """Declare the command's arguments."""
 
     @abstractmethod
     def run(self, arguments: argparse.Namespace) -> int:
         """Do it; returns the exit status. Mistakes of the user are `toolkit.errors`."""
 
 
-def add_plugin_verbs(verbs: Any, wanted: str, kind: str = 'verb') -> None:
-    """Add the verbs of all plugins to argparse's subparsers; only `wanted`'s plugin is imported.
+def add_plugin_commands(commands: Any, wanted: str, kind: str = 'command') -> None:
+    """Add the commands of all plugins to argparse's subparsers; only `wanted`'s plugin is imported.
 
     Args:
-        verbs: the subparsers.
+        commands: the subparsers.
         wanted: the name that the command line has, '' for none.
-        kind: 'verb', or 'bench' for what `toolkit bench` runs.
+        kind: 'command', or 'bench' for what `toolkit bench` runs.
     """
     from toolkit.registry import plugin_index
 
     for entry in plugin_index.index().entries:
         if entry.kind == kind:
-            sub = verbs.add_parser(
+            sub = commands.add_parser(
                 entry.name, help=entry.summary[:1].lower() + entry.summary[1:].rstrip('.')
             )
             if entry.name == wanted:
-                verb = _registered(wanted, kind)
-                verb.add_arguments(sub)
-                sub.set_defaults(run=lambda arguments, verb=verb: verb().run(arguments))
+                command = _registered(wanted, kind)
+                command.add_arguments(sub)
+                sub.set_defaults(run=lambda arguments, command=command: command().run(arguments))
 
 
-def _registered(name: str, kind: str) -> type[Verb]:
+def _registered(name: str, kind: str) -> type[Command]:
     from toolkit.registry import kinds
 
     return kinds()[kind].get(name)

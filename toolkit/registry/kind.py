@@ -25,13 +25,13 @@ T_co = TypeVar('T_co', covariant=True)
 class Slot(Protocol[T_co]):
     """A factory of a part that waits for the arguments that only its parent knows.
 
-    Annotate an argument `head: Slot[Head]` and call it with the wired arguments:
+    Annotate an argument `head: Slot[Head]` and call it with the injected arguments:
     `self.head = head(in_channels=512, num_classes=3)`. From a config it is a
     `toolkit.registry.build.Part`; in a test, `functools.partial(LinearHead, dropout=0.1)` serves
     as well.
     """
 
-    def __call__(self, **wired: Any) -> T_co: ...
+    def __call__(self, **injected: Any) -> T_co: ...
 
 
 class Kind(Registry):
@@ -41,7 +41,7 @@ class Kind(Registry):
         name: singular, as users read it: 'generator'.
         interface: dotted path of the abstract class that every part of this kind implements.
             A path, not the class, so that declaring a kind imports nothing.
-        wired: names of the arguments that a parent supplies and a config must not.
+        injected: names of the arguments that a parent supplies and a config must not.
         library: dotted path of a module of another package whose subclasses of the interface are
             parts of this kind too, under their own names (`torch.optim` for optimizers).
     """
@@ -50,14 +50,14 @@ class Kind(Registry):
         self,
         name: str,
         interface: str,
-        wired: tuple[str, ...] = (),
+        injected: tuple[str, ...] = (),
         library: str | None = None,
     ) -> None:
         super().__init__(name, scope='toolkit')
         if name in _KINDS:
             raise RegistryError(f'the kind {name!r} is declared twice')
         self.interface_path = interface
-        self.wired = wired
+        self.injected = injected
         self.library = library
         _KINDS[name] = self
 
@@ -116,7 +116,7 @@ class Kind(Registry):
             plugin_index.import_module(entries[0].module)
             if name in self._module_dict:
                 return self._module_dict[name]
-        if name in (found := self.library_parts()):
+        if name in (found := self.library_components()):
             return found[name]
         plugin_index.import_all()  # a name that is registered in a way that sources do not show
         if name in self._module_dict:
@@ -124,13 +124,13 @@ class Kind(Registry):
         raise RegistryError(self._missing(name))
 
     def __contains__(self, name: object) -> bool:
-        return name in self.names() or name in self.library_parts()
+        return name in self.names() or name in self.library_components()
 
     def names(self) -> list[str]:
         """Names known so far, from plugins' sources and from what this process registered."""
         return sorted({*self._module_dict, *plugin_index.index().names(self.name)})
 
-    def library_parts(self) -> dict[str, type]:
+    def library_components(self) -> dict[str, type]:
         """The parts that `library` gives, by name; imports that library."""
         if self.library is None:
             return {}
@@ -145,7 +145,7 @@ class Kind(Registry):
         }
 
     def _missing(self, name: str) -> str:
-        candidates = [*self.names(), *self.library_parts()]
+        candidates = [*self.names(), *self.library_components()]
         message = f'no {self.name} is named {name!r}'
         others = [kind.name for kind in kinds().values() if kind is not self and name in kind]
         if others:
@@ -220,25 +220,25 @@ def _import_object(path: str) -> Any:
 _KINDS: dict[str, Kind] = {}
 
 SYSTEMS = Kind('system', 'toolkit.interfaces.System')
-BACKBONES = Kind('backbone', 'toolkit.interfaces.Backbone', wired=('in_channels', 'size'))
-NECKS = Kind('neck', 'toolkit.interfaces.Neck', wired=('in_channels', 'strides'))
-ATTENTIONS = Kind('attention', 'toolkit.interfaces.Attention', wired=('in_channels',))
-HEADS = Kind('head', 'toolkit.interfaces.Head', wired=('in_channels', 'num_classes'))
-GENERATORS = Kind('generator', 'toolkit.interfaces.Generator', wired=('bands', 'ratio'))
-DEGRADATIONS = Kind('degradation', 'toolkit.interfaces.Degradation', wired=('bands', 'ratio'))
-LOSSES = Kind('loss', 'toolkit.interfaces.Loss', wired=('num_classes',))
+BACKBONES = Kind('backbone', 'toolkit.interfaces.Backbone', injected=('in_channels', 'size'))
+NECKS = Kind('neck', 'toolkit.interfaces.Neck', injected=('in_channels', 'strides'))
+ATTENTIONS = Kind('attention', 'toolkit.interfaces.Attention', injected=('in_channels',))
+HEADS = Kind('head', 'toolkit.interfaces.Head', injected=('in_channels', 'num_classes'))
+GENERATORS = Kind('generator', 'toolkit.interfaces.Generator', injected=('bands', 'ratio'))
+DEGRADATIONS = Kind('degradation', 'toolkit.interfaces.Degradation', injected=('bands', 'ratio'))
+LOSSES = Kind('loss', 'toolkit.interfaces.Loss', injected=('num_classes',))
 DATASETS = Kind('dataset', 'toolkit.interfaces.Dataset')
 TRANSFORMS = Kind('transform', 'toolkit.interfaces.Transform')
 METRICS = Kind('metric', 'toolkit.interfaces.Metric')
-SAMPLERS = Kind('sampler', 'toolkit.interfaces.Sampler', wired=('dataset', 'seed'))
-VERBS = Kind('verb', 'toolkit.registry.command.Verb')
-BENCHES = Kind('bench', 'toolkit.registry.command.Verb')
+SAMPLERS = Kind('sampler', 'toolkit.interfaces.Sampler', injected=('dataset', 'seed'))
+COMMANDS = Kind('command', 'toolkit.registry.command.Command')
+BENCHES = Kind('bench', 'toolkit.registry.command.Command')
 PANELS = Kind('panel', 'toolkit.report.panel.Panel')
 HOOKS = Kind('hook', 'mmengine.hooks.Hook', library='mmengine.hooks')
-OPTIMIZERS = Kind('optimizer', 'torch.optim.Optimizer', wired=('params',), library='torch.optim')
+OPTIMIZERS = Kind('optimizer', 'torch.optim.Optimizer', injected=('params',), library='torch.optim')
 SCHEDULERS = Kind(
     'scheduler',
     'mmengine.optim.scheduler.param_scheduler._ParamScheduler',
-    wired=('optimizer',),
+    injected=('optimizer',),
     library='mmengine.optim.scheduler',
 )

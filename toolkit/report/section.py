@@ -142,8 +142,8 @@ def _summary(analysis: Analysis) -> list[str]:
     runs = analysis.results.runs
     done, failed = (sum(r.status == s for r in runs) for s in ('finished', 'failed'))
     if len(runs) == 1:
-        verb = 'is' if runs[0].status in ('running', 'waiting') else 'has'
-        sentences = [f'The run {verb} {runs[0].status}.']
+        command = 'is' if runs[0].status in ('running', 'waiting') else 'has'
+        sentences = [f'The run {command} {runs[0].status}.']
     else:
         text = f'{done} of {len(runs)} runs have finished'
         sentences = [text + (f', {failed} failed.' if failed else '.')]

@@ -20,7 +20,7 @@ from typing import Any
 from toolkit.config import Config, Problem
 from toolkit.config.check import part_classes
 from toolkit.config.schema import RunConfig
-from toolkit.errors import PartError, ToolkitError
+from toolkit.errors import ComponentError, ToolkitError
 from toolkit.interfaces import Dataset
 from toolkit.registry import plugin_index
 from toolkit.study.model_costs import Systems
@@ -131,7 +131,7 @@ class Identities:
         return None
 
     def _fails(self, config: Config, path: str, error: ToolkitError) -> None:
-        message = error.message if isinstance(error, PartError) else str(error)
+        message = error.message if isinstance(error, ComponentError) else str(error)
         # Several roles, and many runs, read the same file.
         self.problems.setdefault(message, config.problem(path, message.split('\n')[0]))
 

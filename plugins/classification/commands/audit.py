@@ -25,14 +25,14 @@ from plugins.classification.commands.manifest_options import (
 from plugins.classification.data.split_file import read_split
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.io import atomic_write
-from toolkit.registry import VERBS
-from toolkit.registry.command import Verb
+from toolkit.registry import COMMANDS
+from toolkit.registry.command import Command
 
 SHOWN = 12  # rows of a list of images on the terminal
 
 
-@VERBS.register(name='audit')
-class AuditVerb(Verb):
+@COMMANDS.register(name='audit')
+class AuditCommand(Command):
     """Look through labelled images for duplicates, label conflicts, leaks and damaged files.
 
     MANIFEST is a table of images or a MedMNIST archive. Nothing is changed. Images are duplicates

@@ -25,11 +25,11 @@ from toolkit.engine.dataloader import build_loader, unwrap
 from toolkit.engine.optim import build_optim_wrapper
 from toolkit.errors import ToolkitError
 from toolkit.registry import BENCHES
-from toolkit.registry.command import Verb
+from toolkit.registry.command import Command
 
 
 @BENCHES.register(name='classifier')
-class ClassifierBench(Verb):
+class ClassifierBench(Command):
     """Seconds of a classifier's training step, beside a plain loop over the same timm models.
 
     The plain loop is what a script has: the same models with random weights, pooled and joined, a
@@ -64,7 +64,7 @@ class ClassifierBench(Verb):
 
 
 @BENCHES.register(name='features')
-class FeaturesBench(Verb):
+class FeaturesBench(Command):
     """Seconds of an epoch that trains what follows frozen branches, with and without kept features.
 
     Both read the config's training data, in turns; computing the features once is told apart.

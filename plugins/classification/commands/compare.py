@@ -14,12 +14,12 @@ from plugins.classification.metrics.functional.patients import Aggregation
 from plugins.classification.reporting.comparison import compare, read
 from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
-from toolkit.registry import VERBS
-from toolkit.registry.command import Verb
+from toolkit.registry import COMMANDS
+from toolkit.registry.command import Command
 
 
-@VERBS.register(name='compare')
-class Compare(Verb):
+@COMMANDS.register(name='compare')
+class Compare(Command):
     """Compare two tested runs of a classifier on the same items.
 
     Each value's difference has a 95 % interval and a p by a paired bootstrap over patients, an AUC

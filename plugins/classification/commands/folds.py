@@ -21,14 +21,14 @@ from plugins.classification.data.split_file import save_split
 from plugins.classification.tasks import Task
 from toolkit.errors import ToolkitError
 from toolkit.io.data_paths import data_path
-from toolkit.registry import VERBS
-from toolkit.registry.command import Verb
+from toolkit.registry import COMMANDS
+from toolkit.registry.command import Command
 
 SUFFIX = '.folds.json'
 
 
-@VERBS.register(name='folds')
-class Folds(Verb):
+@COMMANDS.register(name='folds')
+class Folds(Command):
     """Split a manifest of images into folds, patients together and classes in equal shares.
 
     Writes a file that datasets take as `split: {by: file, file: FILE, fold: 0}`. It holds the ids

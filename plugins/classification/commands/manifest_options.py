@@ -1,4 +1,4 @@
-"""Options of verbs that read a manifest."""
+"""Options of commands that read a manifest."""
 
 from __future__ import annotations
 

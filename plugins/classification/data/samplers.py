@@ -24,8 +24,8 @@ class ClassBalancedSampler(Sampler):
     they keep their share, for the sake of other tasks.
 
     Args:
-        dataset: labelled images. Wired by the engine.
-        seed: the run's seed. Wired by the engine.
+        dataset: labelled images. Injected by the engine.
+        seed: the run's seed. Injected by the engine.
         task: by whose classes; may be left out where there is but one.
     Raises:
         ToolkitError: no labelled images, no such task, a class without samples.
@@ -60,8 +60,8 @@ class WeightedSampler(Sampler):
     without a label for the task keep their share.
 
     Args:
-        dataset: labelled images. Wired by the engine.
-        seed: the run's seed. Wired by the engine.
+        dataset: labelled images. Injected by the engine.
+        seed: the run's seed. Injected by the engine.
         task: by whose classes; may be left out where there is but one.
         power: 0 for the data's own frequencies, 1 for equal ones, 0.5 between.
     Raises:

@@ -22,16 +22,16 @@ from plugins.classification.reporting.clinical_report_hook import NOTE
 from plugins.classification.system import Classifier
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
-from toolkit.registry import VERBS
-from toolkit.registry.command import Verb
+from toolkit.registry import COMMANDS
+from toolkit.registry.command import Command
 
 TOLERANCE = 1e-4
 IMAGES = 8  # real ones that are compared
 NEEDED = ('onnx', 'onnxscript', 'onnxruntime')
 
 
-@VERBS.register(name='export')
-class Export(Verb):
+@COMMANDS.register(name='export')
+class Export(Command):
     """Write a trained classifier as ONNX, after comparing it with torch."""
 
     @classmethod

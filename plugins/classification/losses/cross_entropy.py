@@ -16,7 +16,7 @@ class CrossEntropy(WeightedLoss):
     """torch's cross entropy.
 
     Args:
-        num_classes: K. Wired by the system.
+        num_classes: K. Injected by the system.
         label_smoothing: share of a label that is spread over all K classes, in [0, 1)
             (Szegedy et al. 2016, arXiv 1512.00567, section 7).
         **options: class weights and averaging, as of `WeightedLoss`.

@@ -32,7 +32,7 @@ class Focal(WeightedLoss):
     weights.
 
     Args:
-        num_classes: K. Wired by the system.
+        num_classes: K. Injected by the system.
         gamma: 0 for cross entropy.
         **options: class weights and averaging, as of `WeightedLoss`.
     Shape: logits (N, K), labels (N,) -> scalar; 0 where there are no samples.

@@ -25,7 +25,7 @@ class LDAM(WeightedLoss):
     linear head are not bounded, and want `scale: 1`.
 
     Args:
-        num_classes: K. Wired by the system.
+        num_classes: K. Injected by the system.
         max_margin: of the rarest class.
         scale: s.
         **options: class weights and averaging, as of `WeightedLoss`.

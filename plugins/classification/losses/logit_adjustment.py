@@ -21,7 +21,7 @@ class LogitAdjustment(WeightedLoss):
     logits themselves come to favour no class for being frequent.
 
     Args:
-        num_classes: K. Wired by the system.
+        num_classes: K. Injected by the system.
         tau: 1 aims at the balanced error; 0 is plain cross entropy.
         **options: class weights and averaging, as of `WeightedLoss`.
     Shape: logits (N, K), labels (N,) -> scalar; 0 where there are no samples.

@@ -50,7 +50,7 @@ class WeightedLoss(ClassLoss):
     """A loss per sample, averaged with a weight for each class.
 
     Args:
-        num_classes: K. Wired by the system.
+        num_classes: K. Injected by the system.
         class_weights: 'inverse' (1 / n) or 'effective' (Cui et al. 2019), both by the training
             data's class counts and at mean 1; or K numbers, taken as they are; None for none.
         beta: of 'effective', in (0, 1).

@@ -15,8 +15,8 @@ from plugins.classification.reporting.clinical_text import markdown
 from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
-from toolkit.registry import VERBS
-from toolkit.registry.command import Verb
+from toolkit.registry import COMMANDS
+from toolkit.registry.command import Command
 from toolkit.run import capsule
 
 NAME = 'MODEL_CARD.md'
@@ -27,8 +27,8 @@ PACKAGES = ('torch', 'torchvision', 'timm', 'mmengine', 'numpy', 'scikit-learn')
 Tree = Mapping[str, Any]
 
 
-@VERBS.register(name='card')
-class Card(Verb):
+@COMMANDS.register(name='card')
+class Card(Command):
     """Write a model card of a classifier's run."""
 
     @classmethod

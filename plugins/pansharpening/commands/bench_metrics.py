@@ -17,11 +17,11 @@ from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from toolkit.errors import ToolkitError
 from toolkit.registry import BENCHES, METRICS
-from toolkit.registry.command import Verb
+from toolkit.registry.command import Command
 
 
 @BENCHES.register(name='indices')
-class IndicesBench(Verb):
+class IndicesBench(Command):
     """Seconds of each quality index on a whole scene, as `toolkit evaluate` computes them.
 
     The image that is scored is the upsampled multispectral one; as its reference stands that image

@@ -28,7 +28,7 @@ from plugins.pansharpening.synthetic.scene import SyntheticScene
 from plugins.pansharpening.untrained_method import sharpener
 from toolkit.errors import ToolkitError
 from toolkit.registry import BENCHES, GENERATORS
-from toolkit.registry.command import Verb
+from toolkit.registry.command import Command
 
 GDAL = 'gdal_pansharpen'
 METHODS = (
@@ -54,7 +54,7 @@ class Taken(NamedTuple):
 
 
 @BENCHES.register(name='scene')
-class SceneBench(Verb):
+class SceneBench(Command):
     """Megapixels a second and peak memory of generators on a large scene, beside GDAL's tool.
 
     A made-up scene of 11 bits and 4 bands is written, 4 PAN pixels per multispectral one, and each

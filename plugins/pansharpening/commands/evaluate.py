@@ -21,16 +21,16 @@ from plugins.pansharpening.scenes.raster import Samples, replacing
 from plugins.pansharpening.scenes.scene import Scene, Window, check_finite
 from plugins.pansharpening.scenes.sensors import SENSORS
 from toolkit.errors import DataError
-from toolkit.registry import METRICS, VERBS
-from toolkit.registry.command import Verb
+from toolkit.registry import COMMANDS, METRICS
+from toolkit.registry.command import Command
 
 REFERENCE = ('SAM', 'ERGAS', 'SCC', 'Q', 'Q2n', 'PSNR', 'SSIM', 'RMSE')
 FULL = ('D_lambda', 'D_s', 'QNR', 'D_lambda_K', 'HQNR', 'D_sR', 'RQNR', 'D_rho')
 REPROJECTION = ('R_SAM', 'R_ERGAS', 'R_Q2n', 'R_Q', 'D_lambda_align')
 
 
-@VERBS.register(name='evaluate')
-class Evaluate(Verb):
+@COMMANDS.register(name='evaluate')
+class Evaluate(Command):
     """Score a sharpened image made by any tool.
 
     Compares it with the MS and the PAN that it was made of and, where there is one, with a

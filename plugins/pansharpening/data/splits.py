@@ -19,8 +19,8 @@ from plugins.pansharpening.scenes.manifest_scenes import Manifest, SceneRow, cho
 from plugins.pansharpening.scenes.raster import replacing
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.io.data_paths import data_path, record_digest
-from toolkit.registry import VERBS
-from toolkit.registry.command import Verb
+from toolkit.registry import COMMANDS
+from toolkit.registry.command import Command
 
 SUFFIX = '.splits.json'
 FORMAT = 1
@@ -166,8 +166,8 @@ def rows_of(
     return chosen(manifest, split_of, split), digest
 
 
-@VERBS.register(name='split')
-class Split(Verb):
+@COMMANDS.register(name='split')
+class Split(Command):
     """Split the scenes of a manifest into training, validation and test.
 
     Shares out whole scenes, each sensor's in the same proportions where there are enough of them,

@@ -46,8 +46,8 @@ class GlobalMethod(Generator):
     is constant over a scene there is no detail to inject, and the result is the upsampled image.
 
     Args:
-        bands: C.  Wired by the parent.
-        ratio: PAN pixels per multispectral pixel.  Wired by the parent.
+        bands: C.  Injected by the parent.
+        ratio: PAN pixels per multispectral pixel.  Injected by the parent.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W). Heights and widths that are no
         multiple of the ratio are continued by their last row and column and cut again.
     Raises:

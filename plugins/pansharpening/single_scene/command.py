@@ -42,8 +42,8 @@ from toolkit.engine import checkpoint, precision
 from toolkit.engine.components import build_system, for_training
 from toolkit.errors import RunError
 from toolkit.io.data_paths import data_path
-from toolkit.registry import VERBS
-from toolkit.registry.command import Verb
+from toolkit.registry import COMMANDS
+from toolkit.registry.command import Command
 from toolkit.run import work_dir as work_dirs
 from toolkit.run.train import train
 
@@ -54,8 +54,8 @@ WATCHED = 512
 LEAST_TIMED = 128
 
 
-@VERBS.register(name='pansharpen')
-class Pansharpen(Verb):
+@COMMANDS.register(name='pansharpen')
+class Pansharpen(Command):
     """Sharpen one scene with a network trained on it alone.
 
     Opens the MS and the PAN, trains a config that needs no reference on them for a few minutes,

@@ -25,7 +25,7 @@ class Joined(Neck):
 
     def __init__(self, in_channels, strides):
         super().__init__()
-        self.wired, self.out_channels = (
+        self.injected, self.out_channels = (
             (dict(in_channels), dict(strides)),
             sum(in_channels.values()),
         )
@@ -35,7 +35,7 @@ class Joined(Neck):
 
 
 class Doubled(Attention):
-    """Twice the features; keeps what it was wired with."""
+    """Twice the features; keeps what it was injected with."""
 
     def __init__(self, in_channels):
         super().__init__()
@@ -141,7 +141,7 @@ def test_a_weighting_is_told_how_many_labels_there_are():
 def test_branches_are_joined_and_one_is_taken_out():
     branches = {'cnn': Branch, 'vit': partial(Branch, width=6)}
     both = classifier(branches=branches, neck=Joined)
-    assert both.neck.wired == ({'cnn': 8, 'vit': 6}, {'cnn': 4, 'vit': 4})
+    assert both.neck.injected == ({'cnn': 8, 'vit': 6}, {'cnn': 4, 'vit': 4})
     assert both.joint_channels == 14
     assert both.predict(both.example(2))['joint'].shape == (2, 14)
     # `null` in a config leaves the entry out; the neck stays.
@@ -280,7 +280,7 @@ def test_data_that_fit_may_have_more_tasks():
 
 
 class Distance(Loss):
-    def __init__(self, weight=1.0, **wired):
+    def __init__(self, weight=1.0, **injected):
         super().__init__(weight)
 
 

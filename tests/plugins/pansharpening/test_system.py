@@ -24,7 +24,7 @@ class Fuse(Generator):
     def __init__(self, bands: int, ratio: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(bands + 1, bands, 3, padding=1)
-        self.wired = (bands, ratio)
+        self.injected = (bands, ratio)
         self.calls = 0
 
     def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
@@ -110,8 +110,8 @@ def batch(bands: int = 4, low: int = 8, ratio: int = 4, reference: bool = False)
 
 
 def test_slots_get_bands_and_ratio() -> None:
-    assert system(bands=8, ratio=2).generator.wired == (8, 2)
-    assert system(generator=Part(Fuse, {})).generator.wired == (4, 4)
+    assert system(bands=8, ratio=2).generator.injected == (8, 2)
+    assert system(generator=Part(Fuse, {})).generator.injected == (4, 4)
 
 
 @pytest.mark.parametrize('method', ['interp23tap', 'bicubic', 'bilinear', 'nearest'])

@@ -1,4 +1,4 @@
-"""The verb `toolkit study`: what it runs, writes and prints, in this order."""
+"""The command `toolkit study`: what it runs, writes and prints, in this order."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from toolkit.config import schema
 from toolkit.engine.optim import OptimWrapper, build_optim_wrapper, build_schedulers, param_groups
-from toolkit.errors import PartError, ToolkitError
+from toolkit.errors import ComponentError, ToolkitError
 from toolkit.registry import SCHEDULERS, SYSTEMS
 
 CPU = torch.device('cpu')
@@ -165,7 +165,7 @@ def test_rates_fall_with_the_layers_above() -> None:
     ],
 )
 def test_layer_decays_that_do_not_fit(model: nn.Module, decay: Any, message: str) -> None:
-    with pytest.raises(PartError, match=message):
+    with pytest.raises(ComponentError, match=message):
         param_groups(model, {'layer_decay': decay}, 0.1, None)
 
 
@@ -178,7 +178,7 @@ def test_layer_decays_that_do_not_fit(model: nn.Module, decay: Any, message: str
     ],
 )
 def test_rules_that_do_not_fit(rules: dict[str, Any], message: str) -> None:
-    with pytest.raises(PartError, match=message):
+    with pytest.raises(ComponentError, match=message):
         param_groups(SYSTEMS.get('TinySystem')(), rules, 0.1, None)
 
 

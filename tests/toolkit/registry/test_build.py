@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from toolkit.errors import DataError, PartError
+from toolkit.errors import ComponentError, DataError
 from toolkit.interfaces import Head
 from toolkit.registry import HEADS, Slot
 from toolkit.registry.build import Part, convert, fill, signature, takes
@@ -46,7 +46,7 @@ def test_slots_wait_for_what_the_parent_knows_and_drop_what_a_part_does_not_take
 
 
 def test_a_part_of_another_name_is_said_with_its_path():
-    with pytest.raises(PartError, match=r'^one: expected a mapping with a `type`, found 3'):
+    with pytest.raises(ComponentError, match=r'^one: expected a mapping with a `type`, found 3'):
         Part(Parent, {'one': 3, 'many': {}})()
 
 
@@ -69,7 +69,7 @@ def test_sections_are_filled_and_their_own_checks_speak():
     outer = fill(Outer, {'inner': {'count': 3}, 'head': {'type': 'Leaf'}})
     assert outer.inner == Inner(3)
     assert isinstance(outer.head, Part)
-    with pytest.raises(PartError, match=r'^inner: count must be positive$'):
+    with pytest.raises(ComponentError, match=r'^inner: count must be positive$'):
         fill(Outer, {'inner': {'count': 0}})
 
 
@@ -77,7 +77,7 @@ def test_what_data_says_in_a_constructor_gets_the_path():
     def opened() -> None:
         raise DataError('no file x')
 
-    with pytest.raises(PartError, match=r'^a\.b: no file x$') as caught:
+    with pytest.raises(ComponentError, match=r'^a\.b: no file x$') as caught:
         Part(opened, {}, 'a.b')()
     assert caught.value.exit_status == 2
 

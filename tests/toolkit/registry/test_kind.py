@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from toolkit.errors import PartError, RegistryError
+from toolkit.errors import ComponentError, RegistryError
 from toolkit.interfaces import Head
 from toolkit.registry import HEADS, NECKS, OPTIMIZERS, Kind, kind_of, kinds, plugin_index
 from toolkit.registry import kind as kind_module
@@ -191,7 +191,7 @@ def test_plugins_declare_kinds(plugin):
         class Shape:
             pass
 
-        SHAPES = Kind('shape', 'my_kind.Shape', wired=('size',))
+        SHAPES = Kind('shape', 'my_kind.Shape', injected=('size',))
 
         @SHAPES.register
         class Square(Shape):
@@ -223,7 +223,7 @@ def test_entry_points_are_plugins(tmp_path, clean, monkeypatch):
 def test_errors_of_a_constructor_carry_the_path(plugin):
     plugin('my_heads.py', HEAD.format(cls='MyHead', how=''))
     part = Part(HEADS.get('MyHead'), {'dropout': 2.0}, 'model.heads.a')
-    with pytest.raises(PartError) as caught:
+    with pytest.raises(ComponentError) as caught:
         part(in_channels=3, num_classes=2, not_taken=1)
     expected = 'model.heads.a: MyHead: dropout must be in [0, 1), found 2.0'
     assert str(caught.value) == expected

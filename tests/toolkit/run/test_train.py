@@ -15,7 +15,7 @@ from mmengine.hooks import Hook
 
 from tests.support import subprocesses
 from toolkit.engine import checkpoint
-from toolkit.errors import PartError, RunError, ToolkitError
+from toolkit.errors import ComponentError, RunError, ToolkitError
 from toolkit.run import work_dir as work_dirs
 from toolkit.run.capsule import CapsuleInput
 from toolkit.run.rerun import rerun
@@ -266,7 +266,7 @@ def test_a_run_is_cleared_and_nothing_else(config: Any, tmp_path: Path) -> None:
 
 
 def test_a_time_that_is_none(config: Any) -> None:
-    with pytest.raises(PartError, match='max_minutes must be above 0, found -1'):
+    with pytest.raises(ComponentError, match='max_minutes must be above 0, found -1'):
         config(train_cfg={'max_iters': 4, 'max_minutes': -1})
 
 
@@ -358,7 +358,7 @@ def test_a_dataset_that_does_not_fit_the_system(config: Any, tmp_path: Path) -> 
     system = run.model()
 
     def check_data(dataset: Any) -> None:
-        raise PartError('train_dataloader.dataset', 'has 3 bands, the model takes 4')
+        raise ComponentError('train_dataloader.dataset', 'has 3 bands, the model takes 4')
 
     system.check_data = check_data
     run.model = lambda: system

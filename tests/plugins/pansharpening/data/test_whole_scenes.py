@@ -15,7 +15,7 @@ from plugins.pansharpening.scenes.sensors import sensor
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from plugins.pansharpening.system import Pansharpener
 from tests.support.reference_images import golden, scene
-from toolkit.errors import DataError, PartError
+from toolkit.errors import ComponentError, DataError
 from toolkit.registry import DATASETS
 from toolkit.registry.build import Part, build
 
@@ -192,7 +192,9 @@ def test_built_from_a_config_and_loaded_in_batches():
     samples = [data[i] for i in range(4)]
     batch = torch.utils.data.default_collate([s['lrms'] for s in samples])
     assert batch.shape == (4, 8, 8, 8)
-    with pytest.raises(PartError, match=r'test.dataset.scene: SyntheticScene: a synthetic scene'):
+    with pytest.raises(
+        ComponentError, match=r'test.dataset.scene: SyntheticScene: a synthetic scene'
+    ):
         build(
             {'type': 'WholeScene', 'scene': {'type': 'SyntheticScene', 'bands': 5}},
             DATASETS,
