@@ -42,11 +42,13 @@ class LDPNet(Generator):
             'tanh' in that of November 2021, 'identity' leaves the output unbounded.
         residual: whether the upsampled image is added to the output, so that only details are
             learned. The last convolution then starts at zero: training starts from `lrms_up`.
+            Needs an activation other than 'relu', whose gradient at zero is zero.
         pan: 'repeated' to C bands, as published, which only makes the first weights more; 'single'
             as it is.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> hrms (B, C, H, W), any H and W.
     Raises:
-        ValueError: a width that is no positive multiple of 4, or an unknown word.
+        ValueError: a width that is no positive multiple of 4, an unknown word, or a residual
+            behind a ReLU, which would never learn.
     Source: Ni et al., "LDP-Net: An Unsupervised Pansharpening Network Based on Learnable
         Degradation Processes", IEEE JSTARS 15, 2022, doi 10.1109/JSTARS.2022.3188181.
     """
@@ -73,6 +75,12 @@ class LDPNet(Generator):
             raise ValueError(f'activation must be one of {known}, found {activation!r}')
         if pan not in ('repeated', 'single'):
             raise ValueError(f'pan must be repeated or single, found {pan!r}')
+        if residual and activation == 'relu':
+            raise ValueError(
+                "residual: true cannot be trained with activation 'relu': the last convolution "
+                'starts at zero, where a ReLU passes no gradient; '
+                "set activation to 'identity' or 'tanh'"
+            )
         self.residual = residual
         self.extractor1 = Extractor(bands, width)
         self.extractor2 = Extractor(bands if pan == 'repeated' else 1, width)

@@ -68,6 +68,11 @@ def test_refuses_pan() -> None:
         LDPNet(bands=4, pan='twice')
 
 
+def test_refuses_a_residual_that_a_relu_would_freeze() -> None:
+    with pytest.raises(ValueError, match="residual.*'relu'.*'identity' or 'tanh'"):
+        LDPNet(bands=4, residual=True)
+
+
 def test_residual_starts_from_the_upsampled_image_and_learns() -> None:
     torch.manual_seed(0)
     generator = LDPNet(bands=3, width=4, activation='identity', residual=True)
