@@ -14,9 +14,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from plugins.pansharpening.interfaces import GENERATORS
 from toolkit.errors import ComponentError
 from toolkit.interfaces import Loss
-from toolkit.registry import DEGRADATIONS, GENERATORS, LOSSES, Kind, plugin_index
+from toolkit.registry import DEGRADATIONS, LOSSES, Kind, plugin_index
 from toolkit.registry.build import Part
 
 RATIO = 4

@@ -156,25 +156,6 @@ class Head(nn.Module, ABC):
     """Features -> logits (B, num_classes)."""
 
 
-class Generator(nn.Module, ABC):
-    """Upsampled multispectral image and PAN -> sharpened image.
-
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> hrms (B, C, H, W).
-
-    Attributes:
-        halo: radius in PAN pixels of what an output pixel depends on, or 'global'.
-        stride: windows start at multiples of this many PAN pixels.
-        unit_range: whether images must come in [0, 1], since their ratios are taken.
-    """
-
-    halo: int | Literal['global']
-    stride: int = 1
-    unit_range: ClassVar[bool] = False
-
-    @abstractmethod
-    def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor: ...
-
-
 class Degradation(nn.Module, ABC):
     """Image (B, C, H, W) -> degraded image: reblur (B, C, H, W), gray (B, 1, H, W).
 

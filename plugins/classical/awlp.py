@@ -14,8 +14,8 @@ from plugins.pansharpening.imaging.lazy_image import Field
 from plugins.pansharpening.imaging.resample import imresized_by, imresized_to
 from plugins.pansharpening.imaging.streaming_statistics import Moments
 from plugins.pansharpening.imaging.two_pass_generator import GlobalMethod
+from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.scene import Window
-from toolkit.registry import GENERATORS
 
 
 @GENERATORS.register(name='AWLP')

@@ -15,9 +15,9 @@ from plugins.pansharpening.imaging.mtf import KERNEL_SIZE
 from plugins.pansharpening.imaging.resample import imresized_by
 from plugins.pansharpening.imaging.streaming_statistics import Moments
 from plugins.pansharpening.imaging.two_pass_generator import GlobalMethod
+from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.scene import Window
 from plugins.pansharpening.scenes.sensors import sensor as sensor_by_name
-from toolkit.registry import GENERATORS
 
 
 @GENERATORS.register(name='BDSD')

@@ -17,8 +17,8 @@ from plugins.classical.statistics import combine, divide, regress
 from plugins.pansharpening.imaging.lazy_image import Field
 from plugins.pansharpening.imaging.streaming_statistics import Moments
 from plugins.pansharpening.imaging.two_pass_generator import GlobalMethod
+from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.scene import Window
-from toolkit.registry import GENERATORS
 
 
 class MatchedSubstitution(GlobalMethod):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from toolkit.interfaces import Generator
-from toolkit.registry import GENERATORS
+from plugins.pansharpening.interfaces import GENERATORS, Generator
 
 
 @GENERATORS.register

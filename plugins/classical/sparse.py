@@ -18,9 +18,9 @@ from plugins.pansharpening.imaging.mtf import mtf_kernel
 from plugins.pansharpening.imaging.resample import imresized_to
 from plugins.pansharpening.imaging.streaming_statistics import Moments
 from plugins.pansharpening.imaging.two_pass_generator import GlobalMethod, Scan
+from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.scene import Window
 from plugins.pansharpening.scenes.sensors import sensor as sensor_by_name
-from toolkit.registry import GENERATORS
 
 # Patches coded at a time: what fits a processor's cache.
 SIGNALS = 1024

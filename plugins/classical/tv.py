@@ -11,10 +11,9 @@ from torch import Tensor
 
 from plugins.classical.filters import decimated, to_multiple
 from plugins.pansharpening.imaging.autocast import without_autocast
+from plugins.pansharpening.interfaces import GENERATORS, Generator
 from plugins.pansharpening.scenes.sensors import sensor as sensor_by_name
 from toolkit.errors import DataError
-from toolkit.interfaces import Generator
-from toolkit.registry import GENERATORS
 
 Variant = Literal['toolbox', 'paper']
 

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from plugins.classical.statistics import combine, divide
-from toolkit.interfaces import Generator
-from toolkit.registry import GENERATORS
+from plugins.pansharpening.interfaces import GENERATORS, Generator
 
 
 @GENERATORS.register

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from plugins.pansharpening.imaging.resample import low_pass
-from toolkit.interfaces import Generator
-from toolkit.registry import GENERATORS, Slot
+from plugins.pansharpening.interfaces import GENERATORS, Generator
+from toolkit.registry import Slot
 
 # A low-passed PAN of half a digital number in 11 bits is taken to be no darker than that.
 DARKEST = 0.5 / 2047

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from toolkit.interfaces import Generator
-from toolkit.registry import GENERATORS
+from plugins.pansharpening.interfaces import GENERATORS, Generator
 
 
 @GENERATORS.register

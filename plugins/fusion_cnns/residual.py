@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from toolkit.interfaces import Generator
-from toolkit.registry import GENERATORS
+from plugins.pansharpening.interfaces import GENERATORS, Generator
 
 
 class DetailNet(nn.Module):

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from plugins.ldpnet.convolution import Convolution, as_computed, channels_last, convolve_3x3
 from plugins.ldpnet.scratch_memory import joined, rectified
 from plugins.pansharpening.imaging.autocast import without_autocast
-from toolkit.interfaces import Generator
-from toolkit.registry import GENERATORS
+from plugins.pansharpening.interfaces import GENERATORS, Generator
 
 Activation = Literal['relu', 'tanh', 'identity']
 ACTIVATIONS: dict[str, type[nn.Module]] = {

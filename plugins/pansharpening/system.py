@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from plugins.pansharpening.data_init import Fitted, pixels
 from plugins.pansharpening.imaging.resample import Method, upsample
+from plugins.pansharpening.interfaces import Generator
 from plugins.pansharpening.outputs import OUTPUTS, Outputs
 from toolkit.errors import DataError, ToolkitError
-from toolkit.interfaces import Batch, Dataset, Degradation, Generator, Loss, System
+from toolkit.interfaces import Batch, Dataset, Degradation, Loss, System
 from toolkit.registry import SYSTEMS, Slot
 
 # What of a batch are images.

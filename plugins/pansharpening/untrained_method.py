@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from plugins.pansharpening.imaging.resample import Method
+from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.system import Pansharpener
-from toolkit.registry import GENERATORS
 from toolkit.registry.build import Part, takes
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from plugins.pansharpening.imaging.two_pass_generator import GlobalMethod
-from toolkit.registry import GENERATORS
+from plugins.pansharpening.interfaces import GENERATORS
 from toolkit.registry.build import Part, takes
 
 SENSORS = {'ik_crop': 'IKONOS', 'wv2_crop': 'WV2'}

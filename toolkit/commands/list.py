@@ -19,7 +19,7 @@ def listing(kind: str | None = None) -> str:
     Raises:
         ToolkitError: no such kind.
     """
-    known = kinds()
+    known = {declared.name: declared for declared in plugin_index.index().kinds}
     if kind is None:
         width = max(map(len, known))
         lines = [_names(k, width) for k in known.values()]
@@ -38,8 +38,10 @@ def listing(kind: str | None = None) -> str:
     return '\n'.join(lines)
 
 
-def _names(kind: Kind, width: int) -> str:
-    names = kind.names() + ([f'all of {kind.library}'] if kind.library else [])
+def _names(kind: plugin_index.KindDeclaration, width: int) -> str:
+    names = plugin_index.index().names(kind.name) + (
+        [f'all of {kind.library}'] if kind.library else []
+    )
     text = ', '.join(names) or '-'
     return textwrap.fill(
         f'{kind.name:<{width}}  {text}',
@@ -49,19 +51,15 @@ def _names(kind: Kind, width: int) -> str:
     )
 
 
-def _parts(kind: Kind) -> list[str]:
+def _parts(kind: plugin_index.KindDeclaration) -> list[str]:
     injected = ', '.join(kind.injected) or 'nothing'
-    lines = [f'{kind.name}: implements {kind.interface_path}; its parent supplies {injected}']
-    entries = [e for e in plugin_index.index().entries if e.kind == kind.name]
+    lines = [f'{kind.name}: implements {kind.interface}; its parent supplies {injected}']
+    entries = plugin_index.index().of_kind(kind.name)
     width = max((len(e.name) for e in entries), default=0)
-    lines += [f'  {e.name:<{width}}  {e.summary}  [{e.module}]' for e in sorted(entries, key=_name)]
+    lines += [f'  {e.name:<{width}}  {e.summary}  [{e.module}]' for e in entries]
     if kind.library:
         lines.append(f'  and all of {kind.library}')
     return lines
-
-
-def _name(entry: plugin_index.Entry) -> str:
-    return entry.name
 
 
 def reference() -> str:

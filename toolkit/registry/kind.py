@@ -80,7 +80,7 @@ class Kind(Registry):
     def register(self, *, name: str) -> Callable[[type[T]], type[T]]: ...
 
     def register(self, part: type[T] | None = None, *, name: str | None = None) -> Any:
-        """Decorator: `@GENERATORS.register` or `@GENERATORS.register(name='PNN')`."""
+        """Decorator: `@HEADS.register` or `@HEADS.register(name='linear')`."""
         if part is None:
             return lambda decorated: self._add(decorated, name)
         return self._add(part, name)
@@ -224,7 +224,6 @@ BACKBONES = Kind('backbone', 'toolkit.interfaces.Backbone', injected=('in_channe
 NECKS = Kind('neck', 'toolkit.interfaces.Neck', injected=('in_channels', 'strides'))
 ATTENTIONS = Kind('attention', 'toolkit.interfaces.Attention', injected=('in_channels',))
 HEADS = Kind('head', 'toolkit.interfaces.Head', injected=('in_channels', 'num_classes'))
-GENERATORS = Kind('generator', 'toolkit.interfaces.Generator', injected=('bands', 'ratio'))
 DEGRADATIONS = Kind('degradation', 'toolkit.interfaces.Degradation', injected=('bands', 'ratio'))
 LOSSES = Kind('loss', 'toolkit.interfaces.Loss', injected=('num_classes',))
 DATASETS = Kind('dataset', 'toolkit.interfaces.Dataset')

@@ -17,10 +17,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from toolkit.errors import RegistryError
 
 ENTRY_POINTS = 'ablakit.plugins'
+# Arguments of `toolkit.registry.Kind` in their order.
+KIND_ARGUMENTS = ('name', 'interface', 'injected', 'library')
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,46 @@ class Entry:
         return f'{self.file}:{self.line}'
 
 
+@dataclass(frozen=True)
+class KindDeclaration:
+    """A kind as the source that declares it shows it: `HEADS = Kind('head', ...)`.
+
+    Args:
+        variable: 'HEADS'.
+        name: 'head'.
+        interface: dotted path of the abstract class; '' if it is not written as a string.
+        injected: arguments that parents supply.
+        library: dotted path of a module of another package, or None.
+        module: that declares it.
+    """
+
+    variable: str
+    name: str
+    interface: str
+    injected: tuple[str, ...]
+    library: str | None
+    module: str
+
+
 @dataclass
 class Index:
-    """What the sources of all plugins register."""
+    """Components and kinds that the sources of all plugins register and declare."""
 
     entries: list[Entry] = field(default_factory=list)
     modules: list[str] = field(default_factory=list)
-    kind_modules: list[str] = field(default_factory=list)
+    kinds: list[KindDeclaration] = field(default_factory=list)
+
+    @property
+    def kind_modules(self) -> list[str]:
+        """Modules that declare kinds."""
+        return list(dict.fromkeys(kind.module for kind in self.kinds))
 
     def find(self, kind: str, name: str) -> list[Entry]:
         return [e for e in self.entries if e.kind == kind and e.name == name]
+
+    def of_kind(self, kind: str) -> list[Entry]:
+        """Components of a kind, sorted by name."""
+        return sorted((e for e in self.entries if e.kind == kind), key=lambda e: e.name)
 
     def names(self, kind: str) -> list[str]:
         return sorted({e.name for e in self.entries if e.kind == kind})
@@ -89,12 +122,13 @@ def index() -> Index:
         _index = Index()
         sources = [source for name, root in _all_roots().items() for source in _walk(name, root)]
         parsed = [(module, file, _parse(module, file)) for module, file in sources]
-        kind_names = {
-            target: kind
+        _index.kinds = [
+            kind
             for module, _, tree in parsed
             if tree is not None
-            for target, kind in _declared_kinds(tree)
-        }
+            for kind in _declared_kinds(tree, module)
+        ]
+        kind_names = {kind.variable: kind.name for kind in _index.kinds}
         for module, file, tree in parsed:
             if tree is None:
                 continue
@@ -102,8 +136,6 @@ def index() -> Index:
             _index.entries += entries
             if entries:
                 _index.modules.append(module)
-            if any(True for _ in _declared_kinds(tree)):
-                _index.kind_modules.append(module)
     return _index
 
 
@@ -241,20 +273,34 @@ def _parse(module: str, file: Path) -> ast.Module | None:
         return None
 
 
-def _declared_kinds(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """`HEADS = Kind('head', ...)` at the top of a module -> ('HEADS', 'head')."""
+def _declared_kinds(tree: ast.Module, module: str) -> Iterator[KindDeclaration]:
+    """Kinds that are declared at the top of a module."""
     for node in tree.body:
         if (
             isinstance(node, ast.Assign)
             and isinstance(node.value, ast.Call)
             and isinstance(node.value.func, ast.Name)
             and node.value.func.id == 'Kind'
-            and node.value.args
-            and isinstance(node.value.args[0], ast.Constant)
         ):
+            written = {k.arg: _literal(k.value) for k in node.value.keywords if k.arg}
+            written.update(zip(KIND_ARGUMENTS, map(_literal, node.value.args)))
             for target in node.targets:
-                if isinstance(target, ast.Name):
-                    yield target.id, str(node.value.args[0].value)
+                if isinstance(target, ast.Name) and isinstance(written.get('name'), str):
+                    yield KindDeclaration(
+                        variable=target.id,
+                        name=written['name'],
+                        interface=written.get('interface') or '',
+                        injected=tuple(written.get('injected') or ()),
+                        library=written.get('library'),
+                        module=module,
+                    )
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return None  # computed: not to be known without importing
 
 
 def _registered(

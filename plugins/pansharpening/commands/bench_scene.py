@@ -23,11 +23,12 @@ from rasterio.windows import Window as RasterWindow
 
 from plugins.pansharpening.inference.resumable_geotiff import Compression
 from plugins.pansharpening.inference.scene_inference import Settings, peak_memory, stream
+from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.raster import RasterScene
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from plugins.pansharpening.untrained_method import sharpener
 from toolkit.errors import ToolkitError
-from toolkit.registry import BENCHES, GENERATORS
+from toolkit.registry import BENCHES
 from toolkit.registry.command import Command
 
 GDAL = 'gdal_pansharpen'

@@ -20,8 +20,8 @@ from plugins.pansharpening.imaging.streaming_statistics import (
     lower_bits,
     upper_bits,
 )
+from plugins.pansharpening.interfaces import Generator
 from plugins.pansharpening.scenes.scene import Window
-from toolkit.interfaces import Generator
 
 # Side in PAN pixels of the blocks that a scene is measured in: what they hold stays in the cache.
 BLOCK = 256

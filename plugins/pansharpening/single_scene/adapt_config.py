@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from plugins.pansharpening.imaging.resample import polyphase
+from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.scene import Scene, Window
 from plugins.pansharpening.system import Pansharpener
 from toolkit.config import Config
@@ -13,7 +14,7 @@ from toolkit.config.load import Draft
 from toolkit.config.override import assign
 from toolkit.config.yaml_file import COMMAND_LINE
 from toolkit.errors import ToolkitError
-from toolkit.registry import DEGRADATIONS, GENERATORS, HOOKS, LOSSES, SYSTEMS
+from toolkit.registry import DEGRADATIONS, HOOKS, LOSSES, SYSTEMS
 from toolkit.registry.build import signature, takes
 
 # The metric by which weights are chosen, and what else is measured on the way.

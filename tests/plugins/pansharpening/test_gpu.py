@@ -12,10 +12,11 @@ from plugins.pansharpening.commands.bench_metrics import images
 from plugins.pansharpening.commands.bench_scene import sharpener
 from plugins.pansharpening.commands.evaluate import FULL, REFERENCE, REPROJECTION
 from plugins.pansharpening.inference.scene_inference import Settings, stream
+from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from tests.plugins.pansharpening.inference.test_scene_inference import opened, read, write_scene
 from tests.test_parts import names
-from toolkit.registry import GENERATORS, METRICS
+from toolkit.registry import METRICS
 
 pytestmark = [
     pytest.mark.gpu,

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from plugins.pansharpening.interfaces import GENERATORS, Generator
 from plugins.pansharpening.system import OUTPUTS, Pansharpener
 from toolkit.errors import DataError, ToolkitError
-from toolkit.interfaces import Degradation, Generator, Loss
-from toolkit.registry import GENERATORS
+from toolkit.interfaces import Degradation, Loss
 from toolkit.registry.build import Part
 
 

@@ -8,8 +8,8 @@ import sys
 PLUGIN = """
 from torch import nn
 
-from toolkit.interfaces import Generator
-from toolkit.registry import GENERATORS
+from plugins.pansharpening.interfaces import GENERATORS, Generator
+
 
 
 @GENERATORS.register

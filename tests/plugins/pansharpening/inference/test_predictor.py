@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from plugins.pansharpening.imaging.resample import upsample
 from plugins.pansharpening.inference.predictor import predict_scene, scene_from_inputs
+from plugins.pansharpening.interfaces import Generator
 from plugins.pansharpening.scenes.matlab import MatScene
 from plugins.pansharpening.scenes.raster import RasterScene
 from plugins.pansharpening.scenes.scene import Georeference
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from tests.support.synthetic_rasters import write_geotiff
 from toolkit.errors import DataError, RunError, ToolkitError
-from toolkit.interfaces import Generator
 
 
 class Blur(Generator):

@@ -25,13 +25,13 @@ from plugins.pansharpening.inference.scene_inference import Settings, identity, 
 from plugins.pansharpening.inference.thread_pool import working
 from plugins.pansharpening.inference.tiled_inference import Streamed
 from plugins.pansharpening.inference.tiles import Shard, around, extent, tiles
+from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.raster import RasterScene, quiet
 from plugins.pansharpening.scenes.scene import Georeference, Window
 from plugins.pansharpening.system import Pansharpener
 from tests.support.synthetic_rasters import write_geotiff
 from tests.test_parts import names
 from toolkit.errors import DataError, RunError, ToolkitError
-from toolkit.registry import GENERATORS
 from toolkit.registry.build import Part
 
 # Pursuit of sparse codes is slow; its windows are tested beside it.
