@@ -71,5 +71,5 @@ def test_the_parts_reference_is_fresh():
         text=True,
         check=True,
     )
-    fresh = (ROOT / 'docs' / 'parts.md').read_text() == done.stdout
-    assert fresh, 'stale: run `toolkit list --markdown > docs/parts.md`'
+    fresh = (ROOT / 'docs' / 'reference' / 'components.md').read_text() == done.stdout
+    assert fresh, 'stale: run `toolkit list --markdown > docs/reference/components.md`'

@@ -77,7 +77,7 @@ class Budget:
 
 @dataclass
 class Spec:
-    """The keys of a study file; docs/studies.md says what they mean."""
+    """The keys of a study file; docs/guides/studies.md says what they mean."""
 
     study: str
     base: str

@@ -279,7 +279,7 @@ def test_a_plugin_that_cannot_be_imported_is_named(study, panel):
 
 
 def test_the_panel_that_the_docs_show(study, panel, tmp_path):
-    docs = Path(__file__).parents[3] / 'docs' / 'reports.md'
+    docs = Path(__file__).parents[3] / 'docs' / 'guides' / 'reports.md'
     (tmp_path / 'shown_plugin.py').write_text(
         re.search('```python\n(.*?)```', docs.read_text(), re.S)[1]
     )
