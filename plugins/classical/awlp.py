@@ -10,16 +10,16 @@ from torch import Tensor
 from plugins.classical.filters import smooth
 from plugins.classical.method import Measured
 from plugins.classical.statistics import divide
-from plugins.pansharpening.imaging.lazy_image import Field
+from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.resample import imresized_by, imresized_to
 from plugins.pansharpening.imaging.streaming_statistics import Moments
-from plugins.pansharpening.imaging.two_pass_generator import GlobalMethod
+from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
-from plugins.pansharpening.scenes.scene import Window
+from plugins.pansharpening.scenes.window import Window
 
 
 @GENERATORS.register(name='AWLP')
-class AWLP(GlobalMethod):
+class AWLP(TwoPassGenerator):
     """Additive wavelet luminance proportional: E_k + E_k / I a_k (P - smooth(P)).
 
     I is the mean of the bands, smooth(P) the approximation that remains of the PAN (see
@@ -35,7 +35,7 @@ class AWLP(GlobalMethod):
 
     margin = 32
 
-    def measure(self, lrms_up: Field, pan: Field, window: Window) -> dict[str, Tensor]:
+    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
         low = imresized_to(imresized_by(pan, self.ratio), self.ratio)
         return {'full': torch.cat([lrms_up.read(window), low.read(window)], 1)}
 
@@ -44,7 +44,7 @@ class AWLP(GlobalMethod):
         return {'gains': divide(found.deviation('E'), found.deviation('low'))}  # (B, C, 1, 1)
 
     def fuse(
-        self, lrms_up: Field, pan: Field, window: Window, statistics: Mapping[str, Tensor]
+        self, lrms_up: LazyImage, pan: LazyImage, window: Window, statistics: Mapping[str, Tensor]
     ) -> Tensor:
         e = lrms_up.read(window)  # (B, C, h, w)
         detail = pan.read(window) - smooth(pan, window, self.ratio)  # (B, 1, h, w)

@@ -10,18 +10,18 @@ from torch import Tensor
 from plugins.classical.filters import mtf_decimated, mtf_filtered
 from plugins.classical.method import Measured
 from plugins.classical.statistics import combine, regress, regress_signed
-from plugins.pansharpening.imaging.lazy_image import Field
+from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import KERNEL_SIZE
 from plugins.pansharpening.imaging.resample import imresized_by
 from plugins.pansharpening.imaging.streaming_statistics import Moments
-from plugins.pansharpening.imaging.two_pass_generator import GlobalMethod
+from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
-from plugins.pansharpening.scenes.scene import Window
 from plugins.pansharpening.scenes.sensors import sensor as sensor_by_name
+from plugins.pansharpening.scenes.window import Window
 
 
 @GENERATORS.register(name='BDSD')
-class BDSD(GlobalMethod):
+class BDSD(TwoPassGenerator):
     """Band-dependent spatial detail, one estimate for the whole image.
 
     E_k + sum_j g_kj E_j + g_kP P. The weights g are those that at reduced resolution restore what
@@ -47,11 +47,11 @@ class BDSD(GlobalMethod):
         taken = sensor_by_name(sensor)
         self.ms_gains, self.pan_gain = taken.gains(bands), taken.pan_gain
 
-    def measure(self, lrms_up: Field, pan: Field, window: Window) -> dict[str, Tensor]:
+    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
         coarse = lrms_up.derived(('bdsd', id(self)), lambda e: self._coarse(e, pan))
         return {'low': coarse.read(window.reduced(self.ratio))}
 
-    def _coarse(self, lrms_up: Field, pan: Field) -> Field:
+    def _coarse(self, lrms_up: LazyImage, pan: LazyImage) -> LazyImage:
         """At the multispectral scale: blurred bands and PAN, and what the blur took from the bands;
         made once for the area that is worked on."""
         area = lrms_up.area.reduced(self.ratio)
@@ -62,12 +62,12 @@ class BDSD(GlobalMethod):
             blurred = torch.empty_like(bands)
             for gain in dict.fromkeys(self.ms_gains):
                 same = [k for k, g in enumerate(self.ms_gains) if g == gain]
-                chosen = Field(low.shape, lambda part, same=same: low.read(part)[:, same])
+                chosen = LazyImage(low.shape, lambda part, same=same: low.read(part)[:, same])
                 blurred[:, same] = mtf_filtered(chosen, gain, self.ratio).read(window)
             pan_low = mtf_decimated(pan, self.pan_gain, self.ratio).read(window)
             return torch.cat([blurred, pan_low, bands - blurred], 1)  # (B, 2 C + 1, h, w)
 
-        return Field(low.shape, read).kept(area, 0)
+        return LazyImage(low.shape, read).kept(area, 0)
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
         found = Measured(moments['low'], images=self.bands + 1, detail=self.bands)
@@ -75,7 +75,7 @@ class BDSD(GlobalMethod):
         return {'weights': self._regress(gram, cross)}  # (B, C + 1, C)
 
     def fuse(
-        self, lrms_up: Field, pan: Field, window: Window, statistics: Mapping[str, Tensor]
+        self, lrms_up: LazyImage, pan: LazyImage, window: Window, statistics: Mapping[str, Tensor]
     ) -> Tensor:
         e = lrms_up.read(window)  # (B, C, h, w)
         return e + combine(torch.cat([e, pan.read(window)], 1), statistics['weights'])

@@ -14,17 +14,17 @@ from torch import Tensor
 from plugins.classical.filters import decimated, lowpass, smooth_low
 from plugins.classical.method import Measured
 from plugins.classical.statistics import combine, divide, regress
-from plugins.pansharpening.imaging.lazy_image import Field
+from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.streaming_statistics import Moments
-from plugins.pansharpening.imaging.two_pass_generator import GlobalMethod
+from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
-from plugins.pansharpening.scenes.scene import Window
+from plugins.pansharpening.scenes.window import Window
 
 
-class MatchedSubstitution(GlobalMethod):
+class MatchedSubstitution(TwoPassGenerator):
     """Substitution for an intensity w . E by a PAN brought to its mean and deviation, a P + b."""
 
-    def measure(self, lrms_up: Field, pan: Field, window: Window) -> dict[str, Tensor]:
+    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
         return {'full': torch.cat([lrms_up.read(window), pan.read(window)], 1)}
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
@@ -42,7 +42,7 @@ class MatchedSubstitution(GlobalMethod):
         }
 
     def fuse(
-        self, lrms_up: Field, pan: Field, window: Window, statistics: Mapping[str, Tensor]
+        self, lrms_up: LazyImage, pan: LazyImage, window: Window, statistics: Mapping[str, Tensor]
     ) -> Tensor:
         e = lrms_up.read(window)  # (B, C, h, w)
         intensity = combine(e, statistics['weights'])  # (B, 1, h, w)
@@ -116,7 +116,7 @@ class GS(MatchedSubstitution):
 
 
 @GENERATORS.register(name='GSA')
-class GSA(GlobalMethod):
+class GSA(TwoPassGenerator):
     """Gram-Schmidt adaptive: the intensity is the regression of the low-passed PAN on the bands.
 
     E_k + g_k (P - I), both centred, g_k = cov(E_k, I) / var(I). The regression is made on the
@@ -129,7 +129,7 @@ class GSA(GlobalMethod):
 
     margin = 64
 
-    def measure(self, lrms_up: Field, pan: Field, window: Window) -> dict[str, Tensor]:
+    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
         e = lrms_up.read(window)
         low = torch.cat([decimated(e, self.ratio), smooth_low(pan, window, self.ratio)], 1)
         return {'low': low, 'full': torch.cat([e, pan.read(window)], 1)}
@@ -147,7 +147,7 @@ class GSA(GlobalMethod):
         }
 
     def fuse(
-        self, lrms_up: Field, pan: Field, window: Window, statistics: Mapping[str, Tensor]
+        self, lrms_up: LazyImage, pan: LazyImage, window: Window, statistics: Mapping[str, Tensor]
     ) -> Tensor:
         e = lrms_up.read(window)  # (B, C, h, w)
         intensity = combine(e, statistics['weights']) + statistics['offset']  # (B, 1, h, w)
@@ -155,7 +155,7 @@ class GSA(GlobalMethod):
 
 
 @GENERATORS.register(name='BT-H')
-class BTH(GlobalMethod):
+class BTH(TwoPassGenerator):
     """Brovey's transform with haze correction.
 
     h_k + max(E_k - h_k, 0) (a P + b - H) / (I - H). The intensity I = w . E is the regression of
@@ -173,7 +173,7 @@ class BTH(GlobalMethod):
         super().__init__(bands, ratio)
         self.percentile = haze_percentile(bands)
 
-    def measure(self, lrms_up: Field, pan: Field, window: Window) -> dict[str, Tensor]:
+    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
         return {'full': torch.cat([lrms_up.read(window), lowpass(pan, window, self.ratio)], 1)}
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
@@ -193,7 +193,7 @@ class BTH(GlobalMethod):
         }
 
     def fuse(
-        self, lrms_up: Field, pan: Field, window: Window, statistics: Mapping[str, Tensor]
+        self, lrms_up: LazyImage, pan: LazyImage, window: Window, statistics: Mapping[str, Tensor]
     ) -> Tensor:
         e, dark = lrms_up.read(window), statistics['haze']
         clear = combine(e, statistics['weights']) - statistics['pan_haze']  # (B, 1, h, w)

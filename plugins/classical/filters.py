@@ -12,9 +12,9 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from plugins.pansharpening.imaging.lazy_image import Field, FourierFilter, SeparableFilter
+from plugins.pansharpening.imaging.lazy_image import FourierFilter, LazyImage, SeparableFilter
 from plugins.pansharpening.imaging.mtf import KERNEL_SIZE, mtf_kernel
-from plugins.pansharpening.scenes.scene import Window
+from plugins.pansharpening.scenes.window import Window
 
 # A gain of 0.3 at Nyquist where the deviation of the Gaussian is laid out over 41 samples and not
 # over the 40 steps between them, as the toolbox has it for its sensor-less filter.
@@ -42,7 +42,7 @@ def to_multiple(image: Tensor, ratio: int) -> Tensor:
     return F.pad(image, odd, mode='replicate') if any(odd) else image
 
 
-def lowpass(pan: Field, window: Window, ratio: int) -> Tensor:
+def lowpass(pan: LazyImage, window: Window, ratio: int) -> Tensor:
     """The PAN as a sensor with a gain of 0.3 would see it; borders are replicated.
 
     Returns:
@@ -51,7 +51,7 @@ def lowpass(pan: Field, window: Window, ratio: int) -> Tensor:
     return _lowpass(ratio)(pan, window)
 
 
-def smooth(pan: Field, window: Window, ratio: int) -> Tensor:
+def smooth(pan: LazyImage, window: Window, ratio: int) -> Tensor:
     """The approximation that an undecimated wavelet transform leaves of an image, in a window.
 
     For each octave of the ratio the B3-spline filter (1 4 6 4 1) / 16 of the analysis and again
@@ -67,17 +67,17 @@ def smooth(pan: Field, window: Window, ratio: int) -> Tensor:
     for step in range(2 * octaves):
         if step < octaves:
             places = (range(-4, extent + 4) for extent in image.shape[-2:])
-            image = Field.of(image).continued(*places, 'mirror')
+            image = LazyImage.of(image).continued(*places, 'mirror')
         image = _spline(_spline(image, -2), -1)
     return image[(..., *inside)]
 
 
-def smooth_low(pan: Field, window: Window, ratio: int) -> Tensor:
+def smooth_low(pan: LazyImage, window: Window, ratio: int) -> Tensor:
     """`smooth` at the places of `decimated`, (B, 1, h, w)."""
     return decimated(smooth(pan, window, ratio), ratio)
 
 
-def mtf_decimated(image: Field, gain: float, ratio: int) -> Field:
+def mtf_decimated(image: LazyImage, gain: float, ratio: int) -> LazyImage:
     """An image as a band with an MTF gain would see it, at the resolution of its samples.
 
     What `mtf_filter` gives at the places of `decimated`, computed there alone; the image's size is
@@ -86,7 +86,7 @@ def mtf_decimated(image: Field, gain: float, ratio: int) -> Field:
     return _mtf(gain, ratio, ratio).of(image)
 
 
-def mtf_filtered(image: Field, gain: float, ratio: int) -> Field:
+def mtf_filtered(image: LazyImage, gain: float, ratio: int) -> LazyImage:
     """`mtf_filter` of a field, all bands with one gain, as a sum of separable filters."""
     return _mtf(gain, ratio, 1).of(image)
 

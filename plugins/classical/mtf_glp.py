@@ -21,17 +21,17 @@ from plugins.classical.component_substitution import haze, haze_percentile
 from plugins.classical.filters import lowpass, mtf_decimated
 from plugins.classical.method import Measured
 from plugins.classical.statistics import combine, divide
-from plugins.pansharpening.imaging.lazy_image import Field
+from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import mtf_kernel
 from plugins.pansharpening.imaging.resample import polyphase, upsampled
 from plugins.pansharpening.imaging.streaming_statistics import Moments
-from plugins.pansharpening.imaging.two_pass_generator import GlobalMethod
+from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
-from plugins.pansharpening.scenes.scene import Window
 from plugins.pansharpening.scenes.sensors import sensor as sensor_by_name
+from plugins.pansharpening.scenes.window import Window
 
 
-class Pyramid(GlobalMethod):
+class Pyramid(TwoPassGenerator):
     """A method that takes details from P - P_k or P / P_k.
 
     Args:
@@ -59,20 +59,20 @@ class Pyramid(GlobalMethod):
         if ratio > 1:
             polyphase(ratio)  # a ratio that cannot be upsampled fails here
 
-    def pan_low(self, pan: Field, window: Window) -> list[Tensor]:
+    def pan_low(self, pan: LazyImage, window: Window) -> list[Tensor]:
         """P_k for each distinct gain, (B, 1, h, w) each."""
         return [upsampled(self._coarse(pan, gain), self.ratio).read(window) for gain in self.gains]
 
-    def _coarse(self, pan: Field, gain: float) -> Field:
+    def _coarse(self, pan: LazyImage, gain: float) -> LazyImage:
         """The PAN as a band with that gain sees it, made once for the area that is worked on."""
 
-        def made(pan: Field) -> Field:
+        def made(pan: LazyImage) -> LazyImage:
             low = mtf_decimated(pan, gain, self.ratio)
             return low.kept(pan.area.reduced(self.ratio), 8)
 
         return pan.derived(('mtf', gain, self.ratio), made)
 
-    def measure(self, lrms_up: Field, pan: Field, window: Window) -> dict[str, Tensor]:
+    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
         images = [lrms_up.read(window), pan.read(window)]
         if self.measured == 'low':
             images.append(lowpass(pan, window, self.ratio))
@@ -85,7 +85,7 @@ class Pyramid(GlobalMethod):
         return self._solve(Measured(moments['full'], E=self.bands, P=1, **extra), percentile)
 
     def fuse(
-        self, lrms_up: Field, pan: Field, window: Window, statistics: Mapping[str, Tensor]
+        self, lrms_up: LazyImage, pan: LazyImage, window: Window, statistics: Mapping[str, Tensor]
     ) -> Tensor:
         low = self.pan_low(pan, window)
         low = low[0] if len(low) == 1 else torch.cat([low[g] for g in self.gain_of_band], 1)

@@ -9,7 +9,7 @@ from types import EllipsisType
 import torch
 from torch import Tensor
 
-from plugins.pansharpening.scenes.scene import Window
+from plugins.pansharpening.scenes.window import Window
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ from torch import Tensor
 
 from plugins.classical.method import Measured
 from plugins.classical.statistics import combine, divide, regress_with_constant
-from plugins.pansharpening.imaging.lazy_image import Field
+from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.resample import imresized_by, imresized_to
 from plugins.pansharpening.imaging.streaming_statistics import Moments
-from plugins.pansharpening.imaging.two_pass_generator import GlobalMethod, Scan
+from plugins.pansharpening.imaging.two_pass_generator import Scan, TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
-from plugins.pansharpening.scenes.scene import Window
+from plugins.pansharpening.scenes.window import Window
 
 
 @GENERATORS.register(name='PRACS')
-class PRACS(GlobalMethod):
+class PRACS(TwoPassGenerator):
     """Partial replacement adaptive component substitution.
 
     E'_k is the band E_k matched to the PAN's mean and deviation, zero where that is negative. Of it
@@ -48,7 +48,7 @@ class PRACS(GlobalMethod):
             raise ValueError(f'strength must be above 0, found {strength}')
         self.strength = strength
 
-    def measure(self, lrms_up: Field, pan: Field, window: Window) -> dict[str, Tensor]:
+    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
         return {'both': torch.cat([lrms_up.read(window), pan.read(window)], 1)}
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
@@ -61,7 +61,9 @@ class PRACS(GlobalMethod):
         match = super().statistics(scan)
         name = object()  # of this scene's matched bands
 
-        def look(lrms_up: Field, pan: Field, window: Window, valid: Tensor | None) -> Moments:
+        def look(
+            lrms_up: LazyImage, pan: LazyImage, window: Window, valid: Tensor | None
+        ) -> Moments:
             matched = lrms_up.derived(name, lambda e: self._matched(e, match))
             images = [lrms_up.read(window)]
             for image in (matched, pan):
@@ -71,16 +73,16 @@ class PRACS(GlobalMethod):
         moments = functools.reduce(Moments.joined, scan(look))
         return {**match, **self._replacement(moments)}
 
-    def _matched(self, lrms_up: Field, match: Mapping[str, Tensor]) -> Field:
+    def _matched(self, lrms_up: LazyImage, match: Mapping[str, Tensor]) -> LazyImage:
         """The bands brought to the PAN's mean and deviation, not below zero."""
 
         def read(window: Window) -> Tensor:
             e = lrms_up.read(window)
             return (match['scale'].to(e) * e + match['offset'].to(e)).clamp(min=0)
 
-        return Field(lrms_up.shape, read, lrms_up.area)
+        return LazyImage(lrms_up.shape, read, lrms_up.area)
 
-    def _lowpass(self, image: Field) -> Field:
+    def _lowpass(self, image: LazyImage) -> LazyImage:
         """`imresize` by 1 / ratio, once for the area that is worked on, and back."""
         low = image.derived(
             ('imresize', self.ratio),
@@ -114,7 +116,7 @@ class PRACS(GlobalMethod):
         }
 
     def fuse(
-        self, lrms_up: Field, pan: Field, window: Window, statistics: Mapping[str, Tensor]
+        self, lrms_up: LazyImage, pan: LazyImage, window: Window, statistics: Mapping[str, Tensor]
     ) -> Tensor:
         e, share = lrms_up.read(window), statistics['share']
         matched = self._matched(lrms_up, statistics).read(window)  # (B, C, h, w)

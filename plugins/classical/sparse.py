@@ -13,21 +13,21 @@ from plugins.classical.method import Measured
 from plugins.classical.patches import Grid
 from plugins.classical.pursuit import Atoms, pursue
 from plugins.classical.statistics import divide
-from plugins.pansharpening.imaging.lazy_image import Field
+from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import mtf_kernel
 from plugins.pansharpening.imaging.resample import imresized_to
 from plugins.pansharpening.imaging.streaming_statistics import Moments
-from plugins.pansharpening.imaging.two_pass_generator import GlobalMethod, Scan
+from plugins.pansharpening.imaging.two_pass_generator import Scan, TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
-from plugins.pansharpening.scenes.scene import Window
 from plugins.pansharpening.scenes.sensors import sensor as sensor_by_name
+from plugins.pansharpening.scenes.window import Window
 
 # Patches coded at a time: what fits a processor's cache.
 SIGNALS = 1024
 
 
 @GENERATORS.register(name='SR-D')
-class SRD(GlobalMethod):
+class SRD(TwoPassGenerator):
     """Sparse representation of injected details.
 
     The PAN, matched to each band, has details d at full resolution (what the band's MTF takes away)
@@ -87,7 +87,7 @@ class SRD(GlobalMethod):
 
     # -- the whole scene -----------------------------------------------------------------------
 
-    def measure(self, lrms_up: Field, pan: Field, window: Window) -> dict[str, Tensor]:
+    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
         return {'both': torch.cat([lrms_up.read(window), pan.read(window)], 1)}
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
@@ -112,7 +112,7 @@ class SRD(GlobalMethod):
         return {**found, 'low': low, 'high': high}
 
     def _patches_of(
-        self, lrms_up: Field, pan: Field, window: Window, valid: Tensor | None
+        self, lrms_up: LazyImage, pan: LazyImage, window: Window, valid: Tensor | None
     ) -> tuple[Tensor, Tensor] | None:
         """Those patches for the dictionary whose upper left corner is in a block."""
         grid = Grid.of(pan.shape, self.ratio, self.patch, self.overlap)
@@ -131,17 +131,17 @@ class SRD(GlobalMethod):
             for image, scale in zip(images, (1, self.ratio))
         )
 
-    def _pan_details(self, pan: Field) -> tuple[Field, Field]:
+    def _pan_details(self, pan: LazyImage) -> tuple[LazyImage, LazyImage]:
         """What each filter takes from the PAN, (B, G, H, W), and that again through it, at the
         samples, (B, G, h, w)."""
 
-        def high(pan: Field) -> Field:
+        def high(pan: LazyImage) -> LazyImage:
             low = [
                 mtf_decimated(pan, gain, self.ratio).kept(pan.area.reduced(self.ratio), 32)
                 for gain in self.distinct
             ]
             up = [imresized_to(image, self.ratio) for image in low]
-            detail = Field(
+            detail = LazyImage(
                 pan.shape,
                 lambda window: torch.cat(
                     [pan.read(window) - image.read(window) for image in up], 1
@@ -153,19 +153,19 @@ class SRD(GlobalMethod):
         fine = pan.derived(('details', self.distinct, self.ratio), high)
         return fine, fine.derived('low', lambda f: self._decimated(f, range(len(self.distinct))))
 
-    def _decimated(self, image: Field, filters: Iterable[int]) -> Field:
+    def _decimated(self, image: LazyImage, filters: Iterable[int]) -> LazyImage:
         """Each band through its filter, at the samples: (B, C, H, W) -> (B, C, h, w)."""
         ratio = self.ratio
         bands = [
             mtf_decimated(_band(image, k), self.distinct[i], ratio) for k, i in enumerate(filters)
         ]
         shape = (image.shape[0] // ratio, image.shape[1] // ratio)
-        return Field(shape, lambda window: torch.cat([band.read(window) for band in bands], 1))
+        return LazyImage(shape, lambda window: torch.cat([band.read(window) for band in bands], 1))
 
     # -- a window ------------------------------------------------------------------------------
 
     def fuse(
-        self, lrms_up: Field, pan: Field, window: Window, statistics: Mapping[str, Tensor]
+        self, lrms_up: LazyImage, pan: LazyImage, window: Window, statistics: Mapping[str, Tensor]
     ) -> Tensor:
         e = lrms_up.read(window)
         if e.is_meta:  # which atoms are chosen is a matter of values, and the shape is not
@@ -231,11 +231,11 @@ class SRD(GlobalMethod):
         return total / part.counts(total)
 
 
-def _band(image: Field, k: int) -> Field:
-    return Field(image.shape, lambda window: image.read(window)[:, k : k + 1], image.area)
+def _band(image: LazyImage, k: int) -> LazyImage:
+    return LazyImage(image.shape, lambda window: image.read(window)[:, k : k + 1], image.area)
 
 
-def _samples(image: Field, window: Window, ratio: int) -> Tensor:
+def _samples(image: LazyImage, window: Window, ratio: int) -> Tensor:
     """The pixels of `filters.decimated` in a window of theirs, (B, C, h, w)."""
     fine = image.read(Window(*(ratio * n for n in window)))
     return decimated(fine, ratio)

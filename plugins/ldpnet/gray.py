@@ -9,7 +9,7 @@ import torch
 from scipy.optimize import lsq_linear
 from torch import Tensor, nn
 
-from plugins.pansharpening.data_init import Fitted
+from plugins.pansharpening.data_init import DataInitialized
 from plugins.pansharpening.imaging.autocast import without_autocast
 from toolkit.interfaces import Degradation
 from toolkit.registry import DEGRADATIONS
@@ -87,7 +87,7 @@ class MeanGray(Degradation):
 
 
 @DEGRADATIONS.register
-class RegressionGray(Degradation, Fitted):
+class RegressionGray(Degradation, DataInitialized):
     """A weighted sum of the bands and an offset as PAN, the same for all images.
 
     The weights are those of the regression of PAN, at the scale of the multispectral image, on its

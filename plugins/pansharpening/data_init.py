@@ -18,7 +18,7 @@ PATCHES = 32
 BORDER = 2  # multispectral pixels: the reach of the low-pass
 
 
-class Fitted(ABC):
+class DataInitialized(ABC):
     """A part whose start is a statistic of the scenes.
 
     Attributes:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from plugins.pansharpening.data_init import Fitted, pixels
+from plugins.pansharpening.data_init import DataInitialized, pixels
 from plugins.pansharpening.imaging.resample import Method, upsample
 from plugins.pansharpening.interfaces import Generator
 from plugins.pansharpening.outputs import OUTPUTS, Outputs
@@ -230,7 +230,9 @@ class Pansharpener(System):
             DataError: it cannot be read, or holds no data to learn from.
         """
         slots = ('generator', 'reblur', 'gray')
-        parts = {slot: part for slot in slots if isinstance(part := getattr(self, slot), Fitted)}
+        parts = {
+            slot: part for slot in slots if isinstance(part := getattr(self, slot), DataInitialized)
+        }
         parts = {slot: part for slot, part in parts.items() if not bool(part.fitted)}
         if not parts or 'train' not in datasets:
             return

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from plugins.pansharpening.imaging.two_pass_generator import GlobalMethod
+from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
 from toolkit.registry.build import Part, takes
 
@@ -40,7 +40,7 @@ METHODS = [
 IN_THE_REFERENCE = {'GIHS': 'IHS'}  # names that differ there
 
 
-def method(name: str, bands: int = 4, sensor: str = 'generic', ratio: int = 4) -> GlobalMethod:
+def method(name: str, bands: int = 4, sensor: str = 'generic', ratio: int = 4) -> TwoPassGenerator:
     cls = GENERATORS.get(name)
     arguments = {'sensor': sensor} if takes(cls, 'sensor') else {}
     return Part(cls, arguments, name)(bands=bands, ratio=ratio)

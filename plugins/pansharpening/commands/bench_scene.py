@@ -19,12 +19,12 @@ import numpy as np
 import rasterio
 import torch
 from rasterio.transform import from_origin
-from rasterio.windows import Window as RasterWindow
 
 from plugins.pansharpening.inference.resumable_geotiff import Compression
-from plugins.pansharpening.inference.scene_inference import Settings, peak_memory, stream
+from plugins.pansharpening.inference.scene_inference import InferenceSettings, peak_memory, stream
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.raster import RasterScene
+from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from plugins.pansharpening.untrained_method import sharpener
 from toolkit.errors import ToolkitError
@@ -127,11 +127,9 @@ def write_scene(folder: Path, size: int) -> None:
             'transform': from_origin(300000, 5000000, pixel, pixel),
         }
         with rasterio.open(folder / f'{name}.tif', 'w', **profile) as raster:
-            for row in range(0, side, step):
-                for col in range(0, side, step):
-                    height, width = min(step, side - row), min(step, side - col)
-                    place = RasterWindow(col, row, width, height)
-                    raster.write(numbers[:, :height, :width], window=place)
+            for tile in Window.whole((side, side)).tiles(step):
+                values = Window.whole(tile.shape).cut(numbers)
+                raster.write(values, window=tile.raster_window)
 
 
 def _apart(name: str, folder: Path, *options: Any) -> Taken:
@@ -148,7 +146,7 @@ def _streamed(
     context = nullcontext
     if precision == 'bf16':
         context = functools.partial(torch.autocast, place.type, torch.bfloat16)
-    settings = Settings(tile, device=place, context=context, compress=compress)
+    settings = InferenceSettings(tile, device=place, context=context, compress=compress)
     outcome = stream(sharpener(name, scene), scene, folder / 'out.tif', settings)
     outcome.path.unlink()
     return Taken(outcome.seconds, peak_memory())

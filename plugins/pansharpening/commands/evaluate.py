@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import sys
@@ -15,11 +16,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from plugins.pansharpening.scenes.alignment import Grid, align
+from plugins.pansharpening.scenes.alignment import RasterGrid, align
 from plugins.pansharpening.scenes.open_scene import ImageFile, open_scene, read_image
 from plugins.pansharpening.scenes.raster import Samples, replacing
-from plugins.pansharpening.scenes.scene import Scene, Window, check_finite
+from plugins.pansharpening.scenes.scene import Scene, check_finite
 from plugins.pansharpening.scenes.sensors import SENSORS
+from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
 from toolkit.registry import COMMANDS, METRICS
 from toolkit.registry.command import Command
@@ -104,13 +106,14 @@ def evaluate(scene: Scene, fused: str, reference: str | None = None) -> dict[str
     valid = scene.read_mask(window)
     cut = {}
     for name, image in images.items():
-        place, (row, col) = placed[name]
-        row, col = row + window.row - place.row, col + window.col - place.col
-        inside = (slice(row, row + window.height), slice(col, col + window.width))
-        check_finite(image.values[(slice(None), *inside)], str(paths[name]))
-        cut[name] = image.values[(slice(None), *inside)].astype(np.float64) / scene.scale
+        place, origin = placed[name]
+        inside = window.relative_to(place).shift(*origin)
+        values = inside.cut(image.values)
+        check_finite(values, str(paths[name]))
+        cut[name] = values.astype(np.float64) / scene.scale
         if image.valid is not None:
-            valid = image.valid[inside] if valid is None else valid & image.valid[inside]
+            own = inside.cut(image.valid)
+            valid = own if valid is None else valid & own
     if valid is not None and not valid.any():
         raise DataError(f'{fused}: found no pixel where all files hold data')
     if valid is not None and valid.all():
@@ -217,7 +220,7 @@ def _place(image: ImageFile, scene: Scene, name: str) -> tuple[Window, tuple[int
                 f'{height} x {width}; expected the same size, or georeference in all files'
             )
         return Window(0, 0, *size), (0, 0)
-    pan = Grid(*scene.pan_shape, *georeference)
+    pan = RasterGrid(*scene.pan_shape, *georeference)
     try:
         found = align(image.grid, pan, 1, name)
     except DataError as error:
@@ -227,7 +230,7 @@ def _place(image: ImageFile, scene: Scene, name: str) -> tuple[Window, tuple[int
     return Window(*found.pan_origin, *found.shape), found.ms_origin
 
 
-def _elsewhere(name: str, image: Grid, pan: Grid) -> DataError:
+def _elsewhere(name: str, image: RasterGrid, pan: RasterGrid) -> DataError:
     return DataError(
         f'{name}: found pixels of {image.pixel()} that do not lie on those of the PAN, '
         f'{pan.pixel()}; expected an image on the PAN grid, in its coordinate system'
@@ -237,11 +240,10 @@ def _elsewhere(name: str, image: Grid, pan: Grid) -> DataError:
 def _common(windows: list[Window], scene: Scene, name: str) -> Window:
     """What all windows share, cut to whole MS pixels."""
     ratio = scene.ratio
-    top, left = (-(-max(w[i] for w in windows) // ratio) * ratio for i in (0, 1))
-    bottom, right = (min(w[i] + w[i + 2] for w in windows) // ratio * ratio for i in (0, 1))
-    if bottom <= top or right <= left:
+    shared = functools.reduce(Window.intersect, windows).covered(ratio).enlarged(ratio)
+    if not shared.pixels:
         raise DataError(f'{name}: found no MS pixel that all files cover')
-    return Window(top, left, bottom - top, right - left)
+    return shared
 
 
 def _other_units(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from plugins.pansharpening.data.transforms import margin_of, transformed
-from plugins.pansharpening.scenes.hdf5 import opened_hdf5
+from plugins.pansharpening.scenes.matlab import open_hdf5
 from plugins.pansharpening.scenes.scene import check_bit_depth, check_pair, scaled
 from plugins.pansharpening.scenes.sensors import sensor as sensor_named
 from toolkit.errors import DataError
@@ -79,7 +79,7 @@ class PatchFile(Dataset):
         if not -len(self) <= index < len(self):
             raise IndexError(f'{self.path} has {len(self)} patches, found index {index}')
         index %= len(self)
-        with opened_hdf5(self.path) as file:
+        with open_hdf5(self.path) as file:
             found = {name: np.asarray(file[key][index]) for name, key in self._keys.items()}
         sample: Sample = {
             name: torch.from_numpy(scaled(values, self.bits, f'{self.path}: {name} {index}'))
@@ -108,7 +108,7 @@ class PatchFile(Dataset):
         return self._digest
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
-        with opened_hdf5(self.path) as file:
+        with open_hdf5(self.path) as file:
             known = {name: tuple(getattr(item, 'shape', ())) for name, item in file.items()}
         shapes = {name: known[name] for name in ('ms', 'pan', 'gt') if name in known}
         missing = {'ms', 'pan'} - set(shapes)

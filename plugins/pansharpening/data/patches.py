@@ -11,7 +11,8 @@ import torch
 from plugins.pansharpening.data.scene_set import ManifestData, read_scenes
 from plugins.pansharpening.data.transforms import margin_of, transformed
 from plugins.pansharpening.data.whole_scenes import Sample, SceneDataset, meta
-from plugins.pansharpening.scenes.scene import Read, Scene, Window, read_around
+from plugins.pansharpening.scenes.scene import Scene
+from plugins.pansharpening.scenes.window import Read, Window, read_around
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Transform
 from toolkit.registry import DATASETS, Slot

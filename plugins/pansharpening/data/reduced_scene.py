@@ -9,7 +9,8 @@ import torch
 
 from plugins.pansharpening.data.whole_scenes import reduce, reduced_mask, reducible
 from plugins.pansharpening.imaging.mtf import KERNEL_SIZE
-from plugins.pansharpening.scenes.scene import SCENES, Scene, Window
+from plugins.pansharpening.scenes.scene import SCENES, Scene
+from plugins.pansharpening.scenes.window import Window
 
 # Side of the blocks that are reduced at a time, in pixels of the reduced MS.
 BLOCK = 64
@@ -36,7 +37,7 @@ class ReducedScene(Scene):
         self.original = scene
         self.name = f'{scene.name}_reduced'
         self.sensor, self.bits = scene.sensor, scene.bits
-        self._window = reducible(scene, Window(0, 0, *scene.pan_shape))
+        self._window = reducible(scene, Window.whole(scene.pan_shape))
         self._blocks: dict[tuple[int, int], _Block] = {}
         self._bytes = 0
 
@@ -68,17 +69,17 @@ class ReducedScene(Scene):
 
     @property
     def reference(self) -> np.ndarray:
-        return self.read_reference(Window(0, 0, *self.pan_shape))
+        return self.read_reference(Window.whole(self.pan_shape))
 
     @property
     def mask(self) -> np.ndarray | None:
         return self.read_mask()
 
     def read_ms(self, window: Window | None = None) -> np.ndarray:
-        return self._read('lrms', window or Window(0, 0, *self.ms_shape), 1)
+        return self._read('lrms', window or Window.whole(self.ms_shape), 1)
 
     def read_pan(self, window: Window | None = None) -> np.ndarray:
-        return self._read('pan', window or Window(0, 0, *self.pan_shape), self.ratio)
+        return self._read('pan', window or Window.whole(self.pan_shape), self.ratio)
 
     def read_reference(self, window: Window) -> np.ndarray:
         return self.original.read_ms(window)
@@ -88,7 +89,7 @@ class ReducedScene(Scene):
         first = Window(0, 0, self.ratio, self.ratio)
         if self.original.read_mask(first) is None:
             return None
-        return self._read('mask', window or Window(0, 0, *self.pan_shape), self.ratio)[0]
+        return self._read('mask', window or Window.whole(self.pan_shape), self.ratio)[0]
 
     def fingerprint(self) -> str:
         return self.original.fingerprint()
@@ -96,24 +97,12 @@ class ReducedScene(Scene):
     def _read(self, name: str, window: Window, scale: int) -> np.ndarray:
         """An image in a window, put together from blocks of BLOCK * scale of its pixels."""
         side = BLOCK * scale
-        bottom, right = window.row + window.height, window.col + window.width
         result: np.ndarray | None = None
-        for top in range(window.row // side, -(-bottom // side)):
-            for left in range(window.col // side, -(-right // side)):
-                image = getattr(self._block(top, left), name)
-                if result is None:
-                    result = np.empty((len(image), *window[2:]), image.dtype)
-                rows = slice(max(top * side, window.row), min((top + 1) * side, bottom))
-                cols = slice(max(left * side, window.col), min((left + 1) * side, right))
-                result[
-                    :,
-                    rows.start - window.row : rows.stop - window.row,
-                    cols.start - window.col : cols.stop - window.col,
-                ] = image[
-                    :,
-                    rows.start - top * side : rows.stop - top * side,
-                    cols.start - left * side : cols.stop - left * side,
-                ]
+        for block in window.blocks(side):
+            image = getattr(self._block(block.row // side, block.col // side), name)
+            if result is None:
+                result = np.empty((len(image), *window.shape), image.dtype)
+            window.paste(result, image, block)
         assert result is not None
         return result
 
@@ -133,13 +122,9 @@ class ReducedScene(Scene):
         """One block, from what lies around it as far as the MTF's filter reaches."""
         ratio = self.ratio
         reach = -(-(KERNEL_SIZE // 2) // ratio)  # in pixels of the reduced MS
-        spans = []
-        for number, extent in zip((top, left), self.ms_shape, strict=True):
-            start, stop = number * BLOCK, min((number + 1) * BLOCK, extent)
-            first, last = max(start - reach, 0), min(stop + reach, extent)
-            spans.append((first, last - first, start - first, stop - start))
-        (row, height, above, rows), (col, width, before, cols) = spans
-        around = Window(row, col, height, width).enlarged(ratio)  # in MS pixels
+        block = Window(top, left, 1, 1).enlarged(BLOCK).intersect(Window.whole(self.ms_shape))
+        wide = block.expand(reach, self.ms_shape)
+        around = wide.enlarged(ratio)  # in MS pixels
         fine = around.enlarged(ratio)
         ms, pan = (
             torch.from_numpy(image)
@@ -147,7 +132,7 @@ class ReducedScene(Scene):
         )
         valid = self.original.read_mask(fine)
         images = {name: image.numpy() for name, image in reduce(ms, pan, self.original).items()}
-        inside = Window(above, before, rows, cols)
+        inside = block.relative_to(wide)
         place = (slice(None), *inside.enlarged(ratio).slices)
         mask = None
         if valid is not None:

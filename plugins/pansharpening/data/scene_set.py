@@ -18,7 +18,8 @@ from plugins.pansharpening.data.whole_scenes import (
 )
 from plugins.pansharpening.scenes.manifest import read_manifest
 from plugins.pansharpening.scenes.manifest_scenes import SceneRow
-from plugins.pansharpening.scenes.scene import Scene, Window
+from plugins.pansharpening.scenes.scene import Scene
+from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import ToolkitError
 from toolkit.registry import DATASETS
 

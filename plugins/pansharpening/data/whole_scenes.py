@@ -10,7 +10,8 @@ from torch import Tensor
 from plugins.pansharpening.imaging.masks import coarse, shrink
 from plugins.pansharpening.imaging.mtf import KERNEL_SIZE, sensor_degrade
 from plugins.pansharpening.imaging.resample import imresize_by
-from plugins.pansharpening.scenes.scene import Scene, Window
+from plugins.pansharpening.scenes.scene import Scene
+from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
 from toolkit.interfaces import Dataset
 from toolkit.registry import DATASETS
@@ -119,10 +120,9 @@ def whole(scene: Scene, protocol: Protocol, crop: int | None) -> Window:
 
 
 def _inside(scene: Scene, window: Window) -> Window:
-    bottom, right = window.row + window.height, window.col + window.width
     height, width = scene.pan_shape
-    inside = 0 <= window.row < bottom <= height and 0 <= window.col < right <= width
-    if not inside or any(value % scene.ratio for value in window):
+    inside = Window.whole(scene.pan_shape).contains(window)
+    if not inside or min(window.shape) < 1 or any(value % scene.ratio for value in window):
         raise ValueError(
             f'window must be multiples of the ratio {scene.ratio} inside the {height} x {width} '
             f'PAN pixels of {scene.name}, found {list(window)}'

@@ -16,7 +16,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from plugins.pansharpening.imaging.autocast import without_autocast
-from plugins.pansharpening.scenes.scene import Window
+from plugins.pansharpening.scenes.window import Window
 
 # How an image goes on beyond its border: by its opposite side, by its outermost pixels, or mirrored
 # with the outermost pixels twice.
@@ -26,7 +26,7 @@ Border = Literal['wrap', 'replicate', 'mirror']
 NARROW = 64
 
 
-class Field:
+class LazyImage:
     """An image of which any window can be had.
 
     Args:
@@ -44,37 +44,33 @@ class Field:
         self.shape = shape
         self.read = read
         self.area = area or self.whole
-        self._derived: dict[Hashable, Field] = {}
+        self._derived: dict[Hashable, LazyImage] = {}
 
-    def derived(self, name: Hashable, make: Callable[[Field], Field]) -> Field:
+    def derived(self, name: Hashable, make: Callable[[LazyImage], LazyImage]) -> LazyImage:
         """A field made of this one, the same each time: what it keeps is not computed again."""
         if name not in self._derived:
             self._derived[name] = make(self)
         return self._derived[name]
 
-    def kept(self, window: Window, margin: int) -> Field:
+    def kept(self, window: Window, margin: int) -> LazyImage:
         """The field with a window and what lies around it read now, and only once."""
-        image, inside = self.around(window, margin)
-        top, left = window.row - inside[0].start, window.col - inside[1].start
-        height, width = image.shape[-2:]
+        kept = window.expand(margin, self.shape)
+        image = self.read(kept)
 
         def read(part: Window) -> Tensor:
-            row, col = part.row - top, part.col - left
-            if row < 0 or col < 0 or row + part.height > height or col + part.width > width:
-                return self.read(part)
-            return image[..., row : row + part.height, col : col + part.width]
+            return part.relative_to(kept).cut(image) if kept.contains(part) else self.read(part)
 
-        return Field(self.shape, read, window)
+        return LazyImage(self.shape, read, window)
 
     @classmethod
-    def of(cls, image: Tensor) -> Field:
+    def of(cls, image: Tensor) -> LazyImage:
         """An image (B, C, H, W) that is there."""
-        return cls((image.shape[-2], image.shape[-1]), lambda window: image[(..., *window.slices)])
+        return cls((image.shape[-2], image.shape[-1]), lambda window: window.cut(image))
 
     @property
     def whole(self) -> Window:
         """The window that is all of it."""
-        return Window(0, 0, *self.shape)
+        return Window.whole(self.shape)
 
     def continued(self, rows: range, cols: range, border: Border) -> Tensor:
         """Pixels at places that may lie outside, (B, C, len(rows), len(cols))."""
@@ -95,11 +91,8 @@ class Field:
     def around(self, window: Window, margin: int) -> tuple[Tensor, tuple[slice, slice]]:
         """A window with `margin` pixels on each side as far as there are any, and where in that
         the window lies: for filters that continue an image beyond its border by themselves."""
-        top, left = max(window.row - margin, 0), max(window.col - margin, 0)
-        bottom = min(window.row + window.height + margin, self.shape[0])
-        right = min(window.col + window.width + margin, self.shape[1])
-        inside = window._replace(row=window.row - top, col=window.col - left)
-        return self.read(Window(top, left, bottom - top, right - left)), inside.slices
+        wide = window.expand(margin, self.shape)
+        return self.read(wide), window.relative_to(wide).slices
 
 
 def _runs(places: range, extent: int, border: Border) -> tuple[list[range], np.ndarray | None]:
@@ -140,11 +133,15 @@ class Blocks:
         """`size`, `taken` and `step`."""
         return self.size, self.taken, self.step
 
+    def covering(self, window: Window) -> Window:
+        """Returns all pixels of the blocks that a window of the result touches."""
+        return window.covering(self.size).enlarged(self.size)
+
     def needed(self, window: Window) -> tuple[range, range]:
         """Rows and columns of the input of all blocks that a window of the result touches."""
         return self._needed(window.row, window.height), self._needed(window.col, window.width)
 
-    def cut(self, field: Field, window: Window) -> Tensor:
+    def cut(self, field: LazyImage, window: Window) -> Tensor:
         """That input, block by block.
 
         Returns:
@@ -157,8 +154,7 @@ class Blocks:
         """(B, C, rows, columns, size, size) -> (B, C, height, width) of the window."""
         b, c, rows, cols = blocks.shape[:4]
         image = blocks.transpose(3, 4).reshape(b, c, rows * self.size, cols * self.size)
-        row, col = window.row % self.size, window.col % self.size
-        return image[..., row : row + window.height, col : col + window.width]
+        return window.relative_to(self.covering(window)).cut(image)
 
     def _needed(self, start: int, length: int) -> range:
         block, last = start // self.size, (start + length - 1) // self.size
@@ -206,11 +202,11 @@ class SeparableFilter:
         """Of the result for an input of a shape that is a multiple of `stride`."""
         return shape[0] // self.stride * self.phases, shape[1] // self.stride * self.phases
 
-    def of(self, field: Field) -> Field:
+    def of(self, field: LazyImage) -> LazyImage:
         """The filtered field."""
-        return Field(self.shape(field.shape), lambda window: self(field, window))
+        return LazyImage(self.shape(field.shape), lambda window: self(field, window))
 
-    def __call__(self, field: Field, window: Window) -> Tensor:
+    def __call__(self, field: LazyImage, window: Window) -> Tensor:
         """A window of the result, (B, C, height, width)."""
         blocks = self.blocks
         wide = window._replace(width=max(window.width, NARROW))
@@ -218,8 +214,7 @@ class SeparableFilter:
         # Half precision would cost 11-bit images their last bits.
         with without_autocast(image):
             image = self._product(image)
-        row, col = window.row % blocks.size, window.col % blocks.size
-        return image[..., row : row + window.height, col : col + window.width]
+        return window.relative_to(blocks.covering(window)).cut(image)
 
     def _product(self, image: Tensor) -> Tensor:
         """The input of whole blocks -> those blocks, (B, C, m, n) -> (B, C, H, W)."""
@@ -259,11 +254,11 @@ class FourierFilter:
         self.blocks = Blocks(size, taken, size, -reach, 'replicate')
         self._response = _Placed(np.fft.rfft2(kernel, s=(taken, taken)))
 
-    def of(self, field: Field) -> Field:
+    def of(self, field: LazyImage) -> LazyImage:
         """The filtered field."""
-        return Field(field.shape, lambda window: self(field, window))
+        return LazyImage(field.shape, lambda window: self(field, window))
 
-    def __call__(self, field: Field, window: Window) -> Tensor:
+    def __call__(self, field: LazyImage, window: Window) -> Tensor:
         """A window of the result, (B, C, height, width)."""
         blocks = self.blocks.cut(field, window)
         with without_autocast(blocks):

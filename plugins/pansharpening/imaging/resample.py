@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plugins.pansharpening.imaging.lazy_image import Border, Field, SeparableFilter
+from plugins.pansharpening.imaging.lazy_image import Border, LazyImage, SeparableFilter
 
 Method = Literal['interp23tap', 'bicubic', 'bilinear', 'nearest']
 
@@ -44,11 +44,11 @@ def upsample(image: Tensor, ratio: int, method: Method = 'interp23tap') -> Tenso
     Raises:
         ValueError: an unknown method, or a ratio that it cannot do.
     """
-    fine = upsampled(Field.of(image), ratio, method)
+    fine = upsampled(LazyImage.of(image), ratio, method)
     return fine.read(fine.whole)
 
 
-def upsampled(field: Field, ratio: int, method: Method = 'interp23tap') -> Field:
+def upsampled(field: LazyImage, ratio: int, method: Method = 'interp23tap') -> LazyImage:
     """`upsample` of a field: any window of it holds the same bits as the whole.
 
     Raises:
@@ -115,7 +115,7 @@ def low_pass(image: Tensor, ratio: int) -> Tensor:
     """
     if ratio == 1:
         return image
-    fine = _low_pass(ratio).of(Field.of(image))
+    fine = _low_pass(ratio).of(LazyImage.of(image))
     return fine.read(fine.whole)
 
 
@@ -214,12 +214,12 @@ def imresize_by(image: Tensor, ratio: int) -> Tensor:
     return imresize(image, (-(-h // ratio), -(-w // ratio)))
 
 
-def imresized_by(field: Field, ratio: int) -> Field:
+def imresized_by(field: LazyImage, ratio: int) -> LazyImage:
     """`imresize_by` of a field whose size is a multiple of the ratio, window by window."""
     return field if ratio == 1 else _reducer(ratio).of(field)
 
 
-def imresized_to(field: Field, ratio: int) -> Field:
+def imresized_to(field: LazyImage, ratio: int) -> LazyImage:
     """`imresize` of a field to `ratio` times its size, window by window."""
     return field if ratio == 1 else _enlarger(ratio).of(field)
 

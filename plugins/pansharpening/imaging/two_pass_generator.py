@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plugins.pansharpening.imaging.autocast import without_autocast
-from plugins.pansharpening.imaging.lazy_image import Field
+from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.streaming_statistics import (
     Counter,
     Moments,
@@ -21,19 +21,19 @@ from plugins.pansharpening.imaging.streaming_statistics import (
     upper_bits,
 )
 from plugins.pansharpening.interfaces import Generator
-from plugins.pansharpening.scenes.scene import Window
+from plugins.pansharpening.scenes.window import Window
 
 # Side in PAN pixels of the blocks that a scene is measured in: what they hold stays in the cache.
 BLOCK = 256
 # Side of the areas that are read at a time; multiples of both with a ratio are too.
 AREA = 1024
 # What is done to a block: lrms_up, pan, its window, where it holds data (None: everywhere).
-Look = Callable[[Field, Field, Window, 'Tensor | None'], Any]
+Look = Callable[[LazyImage, LazyImage, Window, 'Tensor | None'], Any]
 # Does it to all blocks of a scene and gives the results in the order of `blocks`.
 Scan = Callable[[Look], Iterable[Any]]
 
 
-class GlobalMethod(Generator):
+class TwoPassGenerator(Generator):
     """A method in three steps, so that a scene can be fused window by window.
 
     `measure` names images in a block whose moments over the whole scene are wanted, `solve` makes
@@ -72,7 +72,7 @@ class GlobalMethod(Generator):
         self.ratio = ratio
 
     @abstractmethod
-    def measure(self, lrms_up: Field, pan: Field, window: Window) -> dict[str, Tensor]:
+    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
         """Images (B, K, h, w) by name whose means and co-moments over the scene are wanted; all at
         PAN's scale or all `ratio` times coarser.
 
@@ -95,7 +95,7 @@ class GlobalMethod(Generator):
 
     @abstractmethod
     def fuse(
-        self, lrms_up: Field, pan: Field, window: Window, statistics: Mapping[str, Tensor]
+        self, lrms_up: LazyImage, pan: LazyImage, window: Window, statistics: Mapping[str, Tensor]
     ) -> Tensor:
         """A window of the result, (B, C, height, width).
 
@@ -114,7 +114,9 @@ class GlobalMethod(Generator):
         moments: dict[str, Moments] = {}
         upper = None if self.percentile is None else Counter()
 
-        def look(e: Field, p: Field, window: Window, valid: Tensor | None) -> dict[str, Moments]:
+        def look(
+            e: LazyImage, p: LazyImage, window: Window, valid: Tensor | None
+        ) -> dict[str, Moments]:
             images = {'pan': p.read(window), **self.measure(e, p, window)}
             if upper is not None:
                 upper.add(upper_bits(e.read(window), valid))
@@ -139,7 +141,7 @@ class GlobalMethod(Generator):
         return {'flat': flat[..., None, None], 'count': pan.count, **self.solve(moments, value)}
 
     def window(
-        self, lrms_up: Field, pan: Field, window: Window, statistics: Mapping[str, Tensor]
+        self, lrms_up: LazyImage, pan: LazyImage, window: Window, statistics: Mapping[str, Tensor]
     ) -> Tensor:
         """`fuse`, or the upsampled image where the PAN is flat; statistics as `prepared`."""
         fused = self.fuse(lrms_up, pan, window, statistics)
@@ -156,7 +158,7 @@ class GlobalMethod(Generator):
             lrms_up, pan = (F.pad(image, odd, mode='replicate') for image in (lrms_up, pan))
         with without_autocast(pan):
             wide = torch.promote_types(dtype, torch.float32)
-            e, p = (Field.of(image.to(wide)) for image in (lrms_up, pan))
+            e, p = (LazyImage.of(image.to(wide)) for image in (lrms_up, pan))
             with torch.no_grad():
                 statistics = prepared(self.statistics(in_memory(e, p, self.ratio)), lrms_up, wide)
             result = self.window(e, p, e.whole, statistics)
@@ -173,21 +175,13 @@ def prepared(
     }
 
 
-def squares(shape: tuple[int, int], side: int, within: Window | None = None) -> Iterator[Window]:
-    """Squares of a side that cover an image, or a window of it from its corner on."""
-    top, left, height, width = within or Window(0, 0, *shape)
-    for row in range(top, top + height, side):
-        for col in range(left, left + width, side):
-            yield Window(row, col, min(side, top + height - row), min(side, left + width - col))
-
-
 def blocks(shape: tuple[int, int], ratio: int) -> Iterator[Window]:
     """The blocks of PAN pixels that a scene is measured in: area by area, row by row in each."""
-    for area in squares(shape, math.lcm(AREA, ratio)):
-        yield from squares(shape, math.lcm(BLOCK, ratio), area)
+    for area in Window.whole(shape).tiles(math.lcm(AREA, ratio)):
+        yield from area.tiles(math.lcm(BLOCK, ratio))
 
 
-def in_memory(lrms_up: Field, pan: Field, ratio: int) -> Scan:
+def in_memory(lrms_up: LazyImage, pan: LazyImage, ratio: int) -> Scan:
     """A scan over images that are all there."""
 
     return lambda look: (look(lrms_up, pan, window, None) for window in blocks(pan.shape, ratio))

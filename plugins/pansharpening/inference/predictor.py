@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from plugins.pansharpening.inference.resumable_geotiff import Compression
-from plugins.pansharpening.inference.scene_inference import Settings, stream
+from plugins.pansharpening.inference.scene_inference import InferenceSettings, stream
 from plugins.pansharpening.inference.shards import join, part_file, to_cog
 from plugins.pansharpening.inference.tiled_inference import Sharpener
 from plugins.pansharpening.inference.tiles import Shard
@@ -80,7 +80,9 @@ def predict_scene(
     output = Path(output)
     check_output(output, cog)
     shard = shard or _of_rank()
-    settings = Settings(tile, shard, workers, torch.device(device), context, compress, progress)
+    settings = InferenceSettings(
+        tile, shard, workers, torch.device(device), context, compress, progress
+    )
     outcome = stream(system, scene, part_file(output, shard), settings)
     say(str(outcome))
     written = [outcome.path]

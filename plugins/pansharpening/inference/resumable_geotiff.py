@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +14,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 import rasterio
 from rasterio.errors import RasterioError
-from rasterio.windows import Window as RasterWindow
 
-from plugins.pansharpening.scenes.alignment import Grid
+from plugins.pansharpening.scenes.alignment import RasterGrid
 from plugins.pansharpening.scenes.raster import quiet
-from plugins.pansharpening.scenes.scene import Georeference, Window
+from plugins.pansharpening.scenes.scene import Georeference
+from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import RunError, ToolkitError
 
 Compression = Literal['none', 'deflate', 'zstd', 'lzw']
@@ -32,7 +31,7 @@ LEVELS = {'deflate': {'zlevel': 1}, 'zstd': {'zstd_level': 1}}
 
 
 @dataclass(frozen=True)
-class Format:
+class RasterFormat:
     """What a file of a scene's pixels says of itself.
 
     Args:
@@ -78,7 +77,7 @@ class Format:
             predictor = 3 if self.dtype.kind == 'f' else 2
             profile |= {'compress': self.compress, 'predictor': predictor} | self.levels
         if self.georeference is not None:
-            grid = Grid(0, 0, *self.georeference).part(*extent)
+            grid = RasterGrid(0, 0, *self.georeference).part(*extent)
             profile |= {'crs': grid.crs, 'transform': grid.transform}
         return profile
 
@@ -111,7 +110,7 @@ class GrowingFile:
         done: windows of the scene that are in the file and the list.
     """
 
-    def __init__(self, path: Path, extent: Window, layout: Format, identity: str) -> None:
+    def __init__(self, path: Path, extent: Window, layout: RasterFormat, identity: str) -> None:
         self.path, self.extent, self.layout = path, extent, layout
         self.partial = path.with_name(f'.{path.stem}.partial{path.suffix}')
         self.list = path.with_name(f'.{path.stem}.partial.json')
@@ -145,8 +144,7 @@ class GrowingFile:
         Raises:
             RunError: the disk is full, or the file cannot be written.
         """
-        row, col, height, width = _inside(window, self.extent)
-        place = RasterWindow(col, row, width, height)
+        place = window.relative_to(self.extent).raster_window
         with self._said():
             self._dataset.write(values, window=place)
         self._fresh.append(window)
@@ -160,7 +158,7 @@ class GrowingFile:
         with self._said():
             dataset.close()
             for window in self._fresh:
-                check_blocks(self.partial, _inside(window, self.extent))
+                check_blocks(self.partial, window.relative_to(self.extent))
             lines = ''.join(f'{json.dumps(list(window))}\n' for window in self._fresh)
             self._file.write(lines)
             self._file.flush()
@@ -237,15 +235,11 @@ def check_blocks(path: Path, window: Window) -> None:
     """
     size = path.stat().st_size
     with rasterio.open(path) as raster:
-        for row in range(window.row // BLOCK, math.ceil((window.row + window.height) / BLOCK)):
-            for col in range(window.col // BLOCK, math.ceil((window.col + window.width) / BLOCK)):
-                offset, length = (
-                    raster.get_tag_item(f'BLOCK_{what}_{col}_{row}', 'TIFF', 1)
-                    for what in ('OFFSET', 'SIZE')
-                )
-                if offset is None or int(offset) + int(length) > size:
-                    raise OSError('what was written is not in the file; is the disk full?')
-
-
-def _inside(window: Window, extent: Window) -> Window:
-    return window._replace(row=window.row - extent.row, col=window.col - extent.col)
+        for block in window.blocks(BLOCK):
+            row, col = block.row // BLOCK, block.col // BLOCK
+            offset, length = (
+                raster.get_tag_item(f'BLOCK_{tag}_{col}_{row}', 'TIFF', 1)
+                for tag in ('OFFSET', 'SIZE')
+            )
+            if offset is None or int(offset) + int(length) > size:
+                raise OSError('what was written is not in the file; is the disk full?')

@@ -31,15 +31,15 @@ from torch import Tensor, nn
 import toolkit
 from plugins.pansharpening.inference.resumable_geotiff import (
     Compression,
-    Format,
     GrowingFile,
+    RasterFormat,
     UnwrittenError,
 )
 from plugins.pansharpening.inference.thread_pool import Workers, working
-from plugins.pansharpening.inference.tiled_inference import Sharpener, Streamed
+from plugins.pansharpening.inference.tiled_inference import Sharpener, TiledInference
 from plugins.pansharpening.inference.tiles import ALL, Shard, extent, tiles
 from plugins.pansharpening.scenes.raster import replacing
-from plugins.pansharpening.scenes.scene import Scene, Window
+from plugins.pansharpening.scenes.scene import Scene
 from toolkit.errors import ToolkitError
 
 # Begins a bar: what is done and how many PAN pixels; gives what is called with those just done.
@@ -48,7 +48,7 @@ Bars = Callable[[str, int], Callable[[int], None]]
 PART = '.shard-'
 
 
-class Outcome(NamedTuple):
+class InferenceOutcome(NamedTuple):
     """What a run over a scene did.
 
     Attributes:
@@ -62,7 +62,7 @@ class Outcome(NamedTuple):
     """
 
     path: Path
-    layout: Format
+    layout: RasterFormat
     side: int
     pixels: int
     seconds: float
@@ -77,7 +77,7 @@ class Outcome(NamedTuple):
         return f'{text}; peak memory {peak_memory() / 1e9:.2f} GB'
 
 
-class Settings(NamedTuple):
+class InferenceSettings(NamedTuple):
     """How a scene is streamed, none of which changes a bit of it.
 
     Attributes:
@@ -99,7 +99,9 @@ class Settings(NamedTuple):
     progress: bool = False
 
 
-def stream(system: Sharpener, scene: Scene, output: Path, settings: Settings) -> Outcome:
+def stream(
+    system: Sharpener, scene: Scene, output: Path, settings: InferenceSettings
+) -> InferenceOutcome:
     """Sharpen a scene into a GeoTIFF with memory for a few windows, whatever its size.
 
     A run that was killed goes on with the windows that are not there yet when it is given again.
@@ -117,7 +119,7 @@ def stream(system: Sharpener, scene: Scene, output: Path, settings: Settings) ->
     tile, shard, workers, device, context, compress, progress = settings
     if tile is not None and tile < 1:
         raise ToolkitError(f'tile must be at least 1, found {tile}')
-    layout = Format(
+    layout = RasterFormat(
         scene.bands,
         scene.dtype,
         scene.georeference,
@@ -126,7 +128,7 @@ def stream(system: Sharpener, scene: Scene, output: Path, settings: Settings) ->
         compress,
     )
     with evaluating(system, device):
-        streamed = Streamed(system, scene, device, context)
+        streamed = TiledInference(system, scene, device, context)
         align = math.lcm(scene.ratio, streamed.stride)
         side = align * math.ceil((tile or streamed.tile) / align)
         windows = tiles(scene.pan_shape, side, shard)
@@ -138,11 +140,11 @@ def stream(system: Sharpener, scene: Scene, output: Path, settings: Settings) ->
                 started = time.perf_counter()
                 if todo:
                     _measure(streamed, pool, bar, output, basis)
-                advance = bar('pansharpening', sum(map(_pixels, todo)))
+                advance = bar('pansharpening', sum(window.pixels for window in todo))
                 # Results come in order; those under way or waiting for this writer are few.
                 for window, numbers in pool.map(lambda w: (w, streamed.window(w)), todo):
                     file.write(window, numbers)
-                    advance(_pixels(window))
+                    advance(window.pixels)
                 path = file.finish()
                 seconds = time.perf_counter() - started
         except UnwrittenError:
@@ -158,8 +160,8 @@ def stream(system: Sharpener, scene: Scene, output: Path, settings: Settings) ->
     if shard.count == 1:
         statistics_file(output).unlink(missing_ok=True)
     resumed = len(windows) - len(todo)
-    pixels = sum(map(_pixels, todo))
-    return Outcome(path, layout, side, pixels, seconds, resumed, len(windows))
+    pixels = sum(window.pixels for window in todo)
+    return InferenceOutcome(path, layout, side, pixels, seconds, resumed, len(windows))
 
 
 def identity(system: Any, scene: Scene) -> str:
@@ -208,7 +210,7 @@ def statistics_file(output: Path) -> Path:
     return output.with_name(f'.{output.stem.partition(PART)[0]}.statistics')
 
 
-def _measure(streamed: Streamed, pool: Workers, bar: Bars, output: Path, basis: str) -> None:
+def _measure(streamed: TiledInference, pool: Workers, bar: Bars, output: Path, basis: str) -> None:
     """Statistics of the whole scene, or those that another share or an earlier run has left."""
     if streamed.method is None:
         return
@@ -228,10 +230,6 @@ def _load(file: Path, basis: str) -> Mapping[str, Tensor] | None:
         return content['statistics'] if content['of'] == basis else None
     except Exception:  # none, or one that a full disk has cut: they are made anew
         return None
-
-
-def _pixels(window: Window) -> int:
-    return window.height * window.width
 
 
 class _Rate(ProgressColumn):

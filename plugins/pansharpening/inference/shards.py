@@ -9,13 +9,13 @@ from xml.etree import ElementTree
 
 import rasterio
 import rasterio.shutil
-import rasterio.windows
 
-from plugins.pansharpening.inference.resumable_geotiff import BLOCK, Format, check_blocks
-from plugins.pansharpening.inference.scene_inference import PART, Outcome, statistics_file
+from plugins.pansharpening.inference.resumable_geotiff import BLOCK, RasterFormat, check_blocks
+from plugins.pansharpening.inference.scene_inference import PART, InferenceOutcome, statistics_file
 from plugins.pansharpening.inference.tiles import Shard, extent, tiles
 from plugins.pansharpening.scenes.raster import quiet, replacing
-from plugins.pansharpening.scenes.scene import Scene, Window
+from plugins.pansharpening.scenes.scene import Scene
+from plugins.pansharpening.scenes.window import Window
 
 # GDAL's names of the types that a digital number may have.
 TYPES = {'uint8': 'Byte', 'uint16': 'UInt16', 'int16': 'Int16', 'uint32': 'UInt32'}
@@ -30,7 +30,7 @@ def part_file(output: Path, shard: Shard) -> Path:
     return output.with_name(f'{output.stem}{PART}{shard.index}-of-{shard.count}{suffix}')
 
 
-def join(output: Path, scene: Scene, shards: int, outcome: Outcome) -> list[Path] | None:
+def join(output: Path, scene: Scene, shards: int, outcome: InferenceOutcome) -> list[Path] | None:
     """Make one image of the parts, if all are there: a VRT that names them, or one GeoTIFF.
 
     Args:
@@ -73,7 +73,7 @@ def join(output: Path, scene: Scene, shards: int, outcome: Outcome) -> list[Path
             os.unlink(lock.name)
 
 
-def to_cog(path: Path, layout: Format) -> None:
+def to_cog(path: Path, layout: RasterFormat) -> None:
     """Rewrite a GeoTIFF as a cloud-optimized one, with overviews.
 
     Raises:
@@ -86,8 +86,8 @@ def to_cog(path: Path, layout: Format) -> None:
         rasterio.shutil.copy(path, partial, **options)
 
 
-def _merge(output: Path, xml: str, layout: Format, scene: Scene) -> None:
-    whole = Window(0, 0, *scene.pan_shape)
+def _merge(output: Path, xml: str, layout: RasterFormat, scene: Scene) -> None:
+    whole = Window.whole(scene.pan_shape)
     vrt = output.with_name(f'.{output.stem}.parts.vrt')
     try:
         with replacing(vrt) as partial:
@@ -96,19 +96,15 @@ def _merge(output: Path, xml: str, layout: Format, scene: Scene) -> None:
             with rasterio.open(partial, 'w', **layout.profile(whole)) as target:
                 for i, name in enumerate(layout.names, 1):
                     target.set_band_description(i, name)
-                for row in range(0, whole.height, 4 * BLOCK):
-                    for col in range(0, whole.width, 4 * BLOCK):
-                        height, width = whole.height - row, whole.width - col
-                        place = rasterio.windows.Window(
-                            col, row, min(4 * BLOCK, width), min(4 * BLOCK, height)
-                        )
-                        target.write(source.read(window=place), window=place)
+                for window in whole.tiles(4 * BLOCK):
+                    place = window.raster_window
+                    target.write(source.read(window=place), window=place)
             check_blocks(partial, whole)
     finally:
         vrt.unlink(missing_ok=True)
 
 
-def _vrt(scene: Scene, layout: Format, parts: list[tuple[Path, Window]]) -> str:
+def _vrt(scene: Scene, layout: RasterFormat, parts: list[tuple[Path, Window]]) -> str:
     height, width = scene.pan_shape
     root = ElementTree.Element('VRTDataset', rasterXSize=str(width), rasterYSize=str(height))
     if layout.georeference is not None:

@@ -11,19 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plugins.pansharpening.imaging.resample import Method
+from plugins.pansharpening.imaging.lazy_image import LazyImage
+from plugins.pansharpening.imaging.resample import Method, upsampled
 from plugins.pansharpening.imaging.two_pass_generator import (
     AREA,
     BLOCK,
-    GlobalMethod,
     Look,
+    TwoPassGenerator,
     prepared,
-    squares,
 )
-from plugins.pansharpening.inference.source import Source
 from plugins.pansharpening.inference.thread_pool import Workers
 from plugins.pansharpening.inference.tiles import around
-from plugins.pansharpening.scenes.scene import Scene, Window
+from plugins.pansharpening.scenes.scene import Scene
+from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, RunError
 
 # PAN pixels up to which a network that looks at the whole image at once may be run.
@@ -48,7 +48,48 @@ class Sharpener(Protocol):
         ...
 
 
-class Streamed:
+class SceneSource:
+    """What a part of a scene shows: its images around a window are read once and kept.
+
+    Args:
+        scene: to read from.
+        window: of PAN pixels that is worked on; on the multispectral grid.
+        margin: PAN pixels around it that are read with it. What is asked for beyond is read then.
+        upsampling: how the multispectral image is brought to the PAN's size.
+        device: of the tensors.
+
+    Attributes:
+        lrms_up: field (1, C, H, W).
+        pan: field (1, 1, H, W).
+    """
+
+    # Multispectral pixels: what interpolation looks at, and the rest of its blocks.
+    MS_MARGIN = 32
+
+    def __init__(
+        self,
+        scene: Scene,
+        window: Window,
+        margin: int,
+        upsampling: Method,
+        device: torch.device,
+    ) -> None:
+        ratio = scene.ratio
+
+        def read_ms(part: Window) -> Tensor:
+            return torch.from_numpy(scene.read_ms(part))[None].to(device)
+
+        def read_pan(part: Window) -> Tensor:
+            return torch.from_numpy(scene.read_pan(part))[None].to(device)
+
+        reach = self.MS_MARGIN + -(-margin // ratio)
+        ms = LazyImage(scene.ms_shape, read_ms).kept(window.covering(ratio), reach)
+        fine = upsampled(ms, ratio, upsampling)
+        self.lrms_up = LazyImage(fine.shape, fine.read, window)
+        self.pan = LazyImage(scene.pan_shape, read_pan).kept(window, margin)
+
+
+class TiledInference:
     """A scene and what sharpens it, window by window.
 
     Args:
@@ -70,7 +111,7 @@ class Streamed:
         self.system, self.scene, self.device, self.context = system, scene, device, context
         generator = system.generator
         height, width = scene.pan_shape
-        self.method = generator if isinstance(generator, GlobalMethod) else None
+        self.method = generator if isinstance(generator, TwoPassGenerator) else None
         self.statistics: Mapping[str, Tensor] | None = None
         self.stride = 1 if self.method else int(getattr(generator, 'stride', 1))
         if self.method is not None or generator.halo == 0:
@@ -115,7 +156,7 @@ class Streamed:
         scene = self.scene
         mask = scene.read_mask(core)
         if mask is not None and not mask.any():
-            return np.zeros((scene.bands, core.height, core.width), scene.dtype)
+            return np.zeros((scene.bands, *core.shape), scene.dtype)
         with torch.inference_mode(), self.context():
             numbers = self._global(core) if self.method else self._local(core)
         if mask is not None:
@@ -139,13 +180,12 @@ class Streamed:
         halo = self.system.generator.halo
         if halo == 0:
             return self._pointwise(core)
-        window = Window(0, 0, *shape)
+        window = Window.whole(shape)
         if halo != 'global':
             window = around(core, shape, int(halo), align, LEAST_SIDE)
         source = self._source(window, 0)
         hrms = self.system.fuse(source.lrms_up.read(window), source.pan.read(window))
-        inside = core._replace(row=core.row - window.row, col=core.col - window.col)
-        return self._digital(hrms[(0, slice(None), *inside.slices)], core)
+        return self._digital(core.relative_to(window).cut(hrms[0]), core)
 
     def _pointwise(self, core: Window) -> np.ndarray:
         source = self._source(core, 0)
@@ -156,14 +196,13 @@ class Streamed:
 
     def _pieces(self, core: Window, sharpen: Callable[[Window], Tensor]) -> np.ndarray:
         """A window made of pieces that stay in the cache from one operation to the next."""
-        result = np.empty((self.scene.bands, core.height, core.width), self.scene.dtype)
-        for place in squares(self.scene.pan_shape, math.lcm(BLOCK, self.scene.ratio), core):
-            piece = place._replace(row=place.row - core.row, col=place.col - core.col)
-            result[(slice(None), *piece.slices)] = self._digital(sharpen(place)[0], place)
+        result = np.empty((self.scene.bands, *core.shape), self.scene.dtype)
+        for piece in core.tiles(math.lcm(BLOCK, self.scene.ratio)):
+            core.paste(result, self._digital(sharpen(piece)[0], piece), piece)
         return result
 
-    def _source(self, window: Window, margin: int) -> Source:
-        return Source(self.scene, window, margin, self.system.upsampling, self.device)
+    def _source(self, window: Window, margin: int) -> SceneSource:
+        return SceneSource(self.scene, window, margin, self.system.upsampling, self.device)
 
     def _digital(self, image: Tensor, window: Window) -> np.ndarray:
         """Values in [0, 1] as digital numbers; integers are rounded and cut to the bit depth."""
@@ -188,7 +227,7 @@ class Streamed:
         scene = self.scene
         assert self.method is not None
         margin = self.method.margin
-        areas = squares(scene.pan_shape, math.lcm(AREA, scene.ratio))
+        areas = Window.whole(scene.pan_shape).tiles(math.lcm(AREA, scene.ratio))
 
         def work(area: Window) -> list[Any]:
             with torch.inference_mode(), self.context():
@@ -199,23 +238,20 @@ class Streamed:
                         source.lrms_up,
                         source.pan,
                         block,
-                        None if valid is None else _cut(valid, block, area),
+                        None if valid is None else block.relative_to(area).cut(valid),
                     )
-                    for block in squares(scene.pan_shape, math.lcm(BLOCK, scene.ratio), area)
+                    for block in area.tiles(math.lcm(BLOCK, scene.ratio))
                 ]
 
         for area, results in workers.map(lambda area: (area, work(area)), areas):
-            advance(area.height * area.width)
+            advance(area.pixels)
             yield from results
 
     def _valid(self, area: Window, margin: int) -> Tensor | None:
         """Pixels with data in an area, (1, 1, H, W); none within `margin` of one without."""
         scene = self.scene
-        height, width = scene.pan_shape
-        top, left = max(area.row - margin, 0), max(area.col - margin, 0)
-        bottom = min(area.row + area.height + margin, height)
-        right = min(area.col + area.width + margin, width)
-        mask = scene.read_mask(Window(top, left, bottom - top, right - left))
+        wide = area.expand(margin, scene.pan_shape)
+        mask = scene.read_mask(wide)
         if mask is None:
             return None
         valid = torch.from_numpy(mask)[None, None].to(self.device)
@@ -225,10 +261,4 @@ class Streamed:
                 padding = (size[0] // 2, size[1] // 2)
                 missing = torch.nn.functional.max_pool2d(missing, size, 1, padding)
             valid = missing == 0
-        inside = area._replace(row=area.row - top, col=area.col - left)
-        return valid[(..., *inside.slices)]
-
-
-def _cut(image: Tensor, window: Window, area: Window) -> Tensor:
-    inside = window._replace(row=window.row - area.row, col=window.col - area.col)
-    return image[(..., *inside.slices)]
+        return area.relative_to(wide).cut(valid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from plugins.pansharpening.scenes.scene import Window
+from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import ToolkitError
 
 
@@ -47,26 +47,21 @@ def tiles(shape: tuple[int, int], side: int, shard: Shard = ALL) -> list[Window]
     Raises:
         ToolkitError: more shards than rows of windows.
     """
-    height, width = shape
-    rows = list(range(0, height, side))
-    if shard.count > len(rows):
+    whole = Window.whole(shape)
+    rows = whole.covering(side).height
+    if shard.count > rows:
         raise ToolkitError(
-            f'the scene has {len(rows)} rows of windows of {side} pixels, which cannot be shared '
-            f'by {shard.count}; use at most {len(rows)} shards, or a smaller tile'
+            f'the scene has {rows} rows of windows of {side} pixels, which cannot be shared '
+            f'by {shard.count}; use at most {rows} shards, or a smaller tile'
         )
-    first, last = (len(rows) * i // shard.count for i in (shard.index - 1, shard.index))
-    return [
-        Window(row, col, min(side, height - row), min(side, width - col))
-        for row in rows[first:last]
-        for col in range(0, width, side)
-    ]
+    first, last = (rows * i // shard.count * side for i in (shard.index - 1, shard.index))
+    return list(Window.between(first, 0, last, whole.right).intersect(whole).tiles(side))
 
 
 def extent(windows: list[Window]) -> Window:
     """The rectangle that windows of whole rows cover."""
-    top, right = windows[0].row, max(w.col + w.width for w in windows)
-    bottom = max(w.row + w.height for w in windows)
-    return Window(top, 0, bottom - top, right)
+    first, last = windows[0], windows[-1]
+    return Window.between(first.row, first.col, last.bottom, last.right)
 
 
 def around(core: Window, shape: tuple[int, int], halo: int, align: int, least: int) -> Window:

@@ -15,7 +15,7 @@ from toolkit.errors import DataError
 TOLERANCE = 0.1
 
 
-class Grid(NamedTuple):
+class RasterGrid(NamedTuple):
     """The pixels of a raster on the ground: rasterio's CRS (or None) and affine transform."""
 
     height: int
@@ -28,11 +28,11 @@ class Grid(NamedTuple):
         """Whether the raster says where it lies."""
         return self.crs is not None or self.transform != Affine.identity()
 
-    def part(self, row: float, col: float, height: int, width: int, step: int = 1) -> Grid:
+    def part(self, row: float, col: float, height: int, width: int, step: int = 1) -> RasterGrid:
         """The grid of `height` x `width` pixels from a corner on, each `step` x `step` of these."""
         x, y = _applied(self.transform, col, row)
         a, b, d, e = (step * getattr(self.transform, name) for name in 'abde')
-        return Grid(height, width, self.crs, Affine(a, b, x, d, e, y))
+        return RasterGrid(height, width, self.crs, Affine(a, b, x, d, e, y))
 
     def pixel(self) -> str:
         """Size of a pixel, for messages."""
@@ -58,7 +58,9 @@ class Alignment(NamedTuple):
     ms_origin: tuple[int, int] | None
 
 
-def align(ms: Grid, pan: Grid, ratio: int | None, where: str, shift: float = 0) -> Alignment:
+def align(
+    ms: RasterGrid, pan: RasterGrid, ratio: int | None, where: str, shift: float = 0
+) -> Alignment:
     """The grid on which an MS and a PAN raster are read together.
 
     Where MS pixels fall on whole PAN pixels to a tenth of one, both are cropped to the MS pixels
@@ -118,7 +120,9 @@ def align(ms: Grid, pan: Grid, ratio: int | None, where: str, shift: float = 0) 
     return Alignment(chosen, (height, width), (row, col), ms_origin)
 
 
-def to_pixels(source: Grid, target: Grid, x: np.ndarray, y: np.ndarray) -> tuple[Any, Any]:
+def to_pixels(
+    source: RasterGrid, target: RasterGrid, x: np.ndarray, y: np.ndarray
+) -> tuple[Any, Any]:
     """Places in pixels of one grid (columns, rows, from corners) in pixels of another."""
     x, y = _applied(source.transform, x, y)
     if source.crs is not None and target.crs is not None and source.crs != target.crs:
@@ -134,7 +138,7 @@ def outline(height: int, width: int, points: int = 21) -> tuple[np.ndarray, np.n
     return x, y
 
 
-def _by_index(ms: Grid, pan: Grid, ratio: int | None, where: str) -> Alignment:
+def _by_index(ms: RasterGrid, pan: RasterGrid, ratio: int | None, where: str) -> Alignment:
     found = pan.height // ms.height
     if ratio is not None and (pan.height, pan.width) != (ratio * ms.height, ratio * ms.width):
         raise DataError(
@@ -145,7 +149,7 @@ def _by_index(ms: Grid, pan: Grid, ratio: int | None, where: str) -> Alignment:
     return Alignment(found, (ms.height, ms.width), (0, 0), (0, 0))
 
 
-def _check_located(ms: Grid, pan: Grid, where: str) -> None:
+def _check_located(ms: RasterGrid, pan: RasterGrid, where: str) -> None:
     if (ms.crs is None) != (pan.crs is None):
         lacking, what = ('MS', 'PAN') if ms.crs is None else ('PAN', 'MS'), 'coordinate system'
     elif ms.located != pan.located:
@@ -158,7 +162,7 @@ def _check_located(ms: Grid, pan: Grid, where: str) -> None:
     )
 
 
-def _steps(ms: Grid, pan: Grid, where: str) -> np.ndarray:
+def _steps(ms: RasterGrid, pan: RasterGrid, where: str) -> np.ndarray:
     """Columns: what one MS pixel along x and one along y is in PAN pixels, at the MS's centre."""
     x, y = ms.width / 2, ms.height / 2
     try:
@@ -171,7 +175,7 @@ def _steps(ms: Grid, pan: Grid, where: str) -> np.ndarray:
     return step
 
 
-def _outline(ms: Grid, pan: Grid, where: str) -> tuple[np.ndarray, np.ndarray]:
+def _outline(ms: RasterGrid, pan: RasterGrid, where: str) -> tuple[np.ndarray, np.ndarray]:
     """The MS's border in PAN pixels."""
     try:
         x, y = to_pixels(ms, pan, *outline(ms.height, ms.width))
@@ -182,7 +186,7 @@ def _outline(ms: Grid, pan: Grid, where: str) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def _no_way(ms: Grid, pan: Grid, where: str) -> DataError:
+def _no_way(ms: RasterGrid, pan: RasterGrid, where: str) -> DataError:
     def named(crs: Any) -> str:
         return 'none' if crs is None else ' '.join(crs.to_string().split())[:60]
 

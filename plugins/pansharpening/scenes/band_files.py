@@ -21,8 +21,9 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.warp import reproject
 from rasterio.windows import Window as RasterWindow
 
-from plugins.pansharpening.scenes.alignment import Grid, outline, to_pixels
-from plugins.pansharpening.scenes.scene import Window, scaled
+from plugins.pansharpening.scenes.alignment import RasterGrid, outline, to_pixels
+from plugins.pansharpening.scenes.scene import scaled
+from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
 
 Interpolation = Literal['nearest', 'bilinear', 'cubic', 'cubic_spline', 'lanczos']
@@ -49,7 +50,7 @@ class Header(NamedTuple):
         dtype: that holds the values of all files.
     """
 
-    grid: Grid
+    grid: RasterGrid
     bands: tuple[tuple[int, int], ...]
     masked: bool
     names: tuple[str, ...]
@@ -86,7 +87,7 @@ class BandFiles:
         bands, names, dtypes, masked, grid = [], [], [], False, None
         for number, path in enumerate(self.paths):
             with opened(path) as raster:
-                here = Grid(raster.height, raster.width, raster.crs, raster.transform)
+                here = RasterGrid(raster.height, raster.width, raster.crs, raster.transform)
                 for i, colour in enumerate(raster.colorinterp):
                     if colour != ColorInterp.alpha:
                         bands.append((number, i + 1))
@@ -124,7 +125,7 @@ class BandFiles:
             DataError: a file cannot be read.
         """
         header = self.header
-        place = RasterWindow(window.col, window.row, window.width, window.height)
+        place = window.raster_window
         pieces, found, zero = [], [], True
         for number, path in enumerate(self.paths):
             # Runs of bands of one file are read at once.
@@ -174,7 +175,7 @@ class WarpedBands:
     """
 
     def __init__(
-        self, files: BandFiles, target: Grid, resampling: Interpolation, bits: int
+        self, files: BandFiles, target: RasterGrid, resampling: Interpolation, bits: int
     ) -> None:
         self.files, self.target, self.bits = files, target, bits
         self.resampling = Resampling[resampling]
@@ -190,20 +191,9 @@ class WarpedBands:
             DataError: the files cannot be read, or hold what `scaled` refuses.
         """
         bands = len(self.files.header.bands)
-        result = np.empty((bands, window.height, window.width), np.float32)
-        bottom, right = window.row + window.height, window.col + window.width
-        for top in range(window.row // BLOCK * BLOCK, bottom, BLOCK):
-            for left in range(window.col // BLOCK * BLOCK, right, BLOCK):
-                block = self._block(top, left)
-                rows = slice(max(top, window.row), min(top + BLOCK, bottom))
-                cols = slice(max(left, window.col), min(left + BLOCK, right))
-                result[
-                    :,
-                    rows.start - window.row : rows.stop - window.row,
-                    cols.start - window.col : cols.stop - window.col,
-                ] = block[
-                    :, rows.start - top : rows.stop - top, cols.start - left : cols.stop - left
-                ]
+        result = np.empty((bands, *window.shape), np.float32)
+        for block in window.blocks(BLOCK):
+            window.paste(result, self._block(block.row, block.col), block)
         valid = np.isfinite(result).all(0)
         result[:, ~valid] = 0
         return result, valid
@@ -226,12 +216,10 @@ class WarpedBands:
             return result
         # A warp to coarser pixels takes in proportionally more of the finer ones.
         reach = math.ceil(REACH * max(1, np.ptp(x) / BLOCK, np.ptp(y) / BLOCK))
-        row, col = (max(math.floor(v.min()) - reach, 0) for v in (y, x))
-        bottom = min(math.ceil(y.max()) + reach, source.height)
-        right = min(math.ceil(x.max()) + reach, source.width)
-        if bottom <= row or right <= col:
+        edges = (*(math.floor(v.min()) for v in (y, x)), *(math.ceil(v.max()) for v in (y, x)))
+        around = Window.between(*edges).expand(reach, (source.height, source.width))
+        if not around.pixels:
             return result
-        around = Window(row, col, bottom - row, right - col)
         values, valid = self.files.read(around)
         values = scaled(values, self.bits, f'{self.files}: {around}')
         low, high = min(values.min(), 0), max(values.max(), 1)
@@ -330,7 +318,7 @@ def _valid(
     return valid
 
 
-def _same(first: Grid, second: Grid) -> bool:
+def _same(first: RasterGrid, second: RasterGrid) -> bool:
     return (
         first[:2] == second[:2]
         and first.crs == second.crs

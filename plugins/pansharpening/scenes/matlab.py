@@ -1,23 +1,19 @@
-"""Scenes in MATLAB files, as the field's benchmarks come."""
+"""Scenes in MATLAB files, the usual format of benchmark images."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.io
 
-from plugins.pansharpening.scenes.hdf5 import matlab_variables
-from plugins.pansharpening.scenes.scene import (
-    SCENES,
-    Scene,
-    Window,
-    check_bit_depth,
-    check_pair,
-    scaled,
-)
+from plugins.pansharpening.scenes.scene import SCENES, Scene, check_bit_depth, check_pair, scaled
 from plugins.pansharpening.scenes.sensors import sensor as sensor_named
+from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, did_you_mean
 from toolkit.io.data_paths import data_path, file_hash
 
@@ -77,10 +73,8 @@ class MatScene(Scene):
 
     def _read(self, which: int, key: str, window: Window | None) -> np.ndarray:
         image = self._images()[which]
-        window = window or Window(0, 0, *image.shape[1:])
-        return scaled(
-            image[(slice(None), *window.slices)], self.bits, f'{self.path}: {key}, {window}'
-        )
+        window = window or Window.whole(image.shape[1:])
+        return scaled(window.cut(image), self.bits, f'{self.path}: {key}, {window}')
 
     def _images(self) -> tuple[np.ndarray, np.ndarray]:
         ms, pan = _load(self.path, self.path.stat().st_mtime_ns, self.ms_key, self.pan_key)
@@ -95,7 +89,7 @@ def _load(path: Path, modified: int, ms_key: str, pan_key: str) -> tuple[np.ndar
         variables = scipy.io.loadmat(path, variable_names=[ms_key, pan_key])
         known = [name for name, *_ in scipy.io.whosmat(path)]
     except NotImplementedError:
-        variables, known = matlab_variables(path, (ms_key, pan_key))
+        variables, known = read_matlab_variables(path, (ms_key, pan_key))
     except Exception as error:  # scipy raises many kinds for files that are cut or no .mat at all
         raise DataError(f'{path} cannot be read as a .mat file: {error}') from error
     for key in (ms_key, pan_key):
@@ -111,3 +105,45 @@ def _load(path: Path, modified: int, ms_key: str, pan_key: str) -> tuple[np.ndar
             'expected an MS (height, width, bands) and a PAN (height, width)'
         )
     return np.ascontiguousarray(ms.transpose(2, 0, 1)), np.ascontiguousarray(pan[None])
+
+
+def read_matlab_variables(
+    path: Path, keys: Sequence[str] | None = None
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Reads arrays of a .mat file of version 7.3.
+
+    Args:
+        path: the file.
+        keys: names of the variables to read; None for all. Missing ones are left out.
+    Returns:
+        Arrays by name, and the names of all variables in the file.
+    Raises:
+        DataError: as for `open_hdf5`.
+    """
+    with open_hdf5(path) as file:
+        known = [name for name in file if not name.startswith('#')]
+        wanted = known if keys is None else [key for key in keys if key in known]
+        # MATLAB stores columns first: the axes come in reverse.
+        return {n: np.array(file[n]).T for n in wanted if hasattr(file[n], 'shape')}, known
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[Any]:
+    """Opens an HDF5 file with h5py for reading.
+
+    Raises:
+        DataError: h5py is not installed, or the file cannot be read.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise DataError(
+            f"{path} is an HDF5 file, which h5py reads; install it with pip install 'ablakit[h5]'"
+        ) from error
+    try:
+        # Opened for each read: a handle must not cross into a data loader's process.
+        with h5py.File(path, 'r') as file:
+            yield file
+    except (OSError, RuntimeError) as error:
+        cause = str(error).splitlines()[0]
+        raise DataError(f'{path} cannot be read: {cause}; it may be cut or no HDF5') from error

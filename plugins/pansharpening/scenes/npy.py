@@ -8,15 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from plugins.pansharpening.scenes.scene import (
-    SCENES,
-    Scene,
-    Window,
-    check_bit_depth,
-    check_pair,
-    scaled,
-)
+from plugins.pansharpening.scenes.scene import SCENES, Scene, check_bit_depth, check_pair, scaled
 from plugins.pansharpening.scenes.sensors import sensor as sensor_named
+from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, did_you_mean
 from toolkit.io.data_paths import data_path, file_hash
 
@@ -87,16 +81,16 @@ class ArrayScene(Scene):
         return self._pan_shape
 
     def read_ms(self, window: Window | None = None) -> np.ndarray:
-        window = window or Window(0, 0, *self.ms_shape)
+        window = window or Window.whole(self.ms_shape)
         image = self._arrays()[0]
         image = image.transpose(2, 0, 1) if self._channels_last else image
-        values = np.ascontiguousarray(image[(slice(None), *window.slices)])
+        values = np.ascontiguousarray(window.cut(image))
         return scaled(values, self.bits, f'{self.paths[0]}: MS, {window}')
 
     def read_pan(self, window: Window | None = None) -> np.ndarray:
-        window = window or Window(0, 0, *self.pan_shape)
+        window = window or Window.whole(self.pan_shape)
         image = self._arrays()[1].reshape(1, *self.pan_shape)
-        values = np.ascontiguousarray(image[(slice(None), *window.slices)])
+        values = np.ascontiguousarray(window.cut(image))
         return scaled(values, self.bits, f'{self.paths[-1]}: PAN, {window}')
 
     def fingerprint(self) -> str:

@@ -10,10 +10,11 @@ import numpy as np
 import scipy.io
 from rasterio.transform import Affine
 
-from plugins.pansharpening.scenes.alignment import Grid
+from plugins.pansharpening.scenes.alignment import RasterGrid
 from plugins.pansharpening.scenes.band_files import BandFiles
-from plugins.pansharpening.scenes.hdf5 import matlab_variables
-from plugins.pansharpening.scenes.scene import SCENES, Scene, Window
+from plugins.pansharpening.scenes.matlab import read_matlab_variables
+from plugins.pansharpening.scenes.scene import SCENES, Scene
+from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, ToolkitError
 from toolkit.io.data_paths import data_path
 
@@ -96,7 +97,7 @@ class ImageFile(NamedTuple):
 
     values: np.ndarray
     valid: np.ndarray | None
-    grid: Grid
+    grid: RasterGrid
 
 
 def read_image(path: str, bands: int) -> ImageFile:
@@ -117,14 +118,14 @@ def read_image(path: str, bands: int) -> ImageFile:
             raise DataError(
                 f'{file}: found {len(source.header.bands)} bands, expected {bands} as in the MS'
             )
-        return ImageFile(*source.read(Window(0, 0, grid.height, grid.width)), grid)
+        return ImageFile(*source.read(Window.whole((grid.height, grid.width))), grid)
     arrays = _arrays(file)
     fitting = {name: image for name, a in arrays.items() if (image := _image(a, bands)) is not None}
     if len(fitting) != 1:
         found = ', '.join(f'{name} {a.shape}' for name, a in arrays.items()) or 'nothing'
         raise DataError(f'{file}: found {found}; expected one image of {bands} bands')
     (values,) = fitting.values()
-    return ImageFile(values, None, Grid(*values.shape[1:], None, Affine.identity()))
+    return ImageFile(values, None, RasterGrid(*values.shape[1:], None, Affine.identity()))
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:
@@ -133,7 +134,7 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
             return {'an array': np.load(file, allow_pickle=False)}
         variables = scipy.io.loadmat(file)
     except NotImplementedError:
-        return matlab_variables(file)[0]
+        return read_matlab_variables(file)[0]
     except Exception as error:  # both raise many kinds for files that are cut or another format
         raise DataError(f'{file} cannot be read: {error}') from error
     return {n: a for n, a in variables.items() if isinstance(a, np.ndarray)}

@@ -20,13 +20,13 @@ from plugins.pansharpening.scenes.scene import (
     SCENES,
     Georeference,
     Scene,
-    Window,
     check_bit_depth,
     check_order,
     check_pair,
     scaled,
 )
 from plugins.pansharpening.scenes.sensors import sensor as sensor_named
+from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, RunError
 from toolkit.io.data_paths import data_path, file_hash
 
@@ -143,16 +143,16 @@ class RasterScene(Scene):
         return self.read_mask()
 
     def read_ms(self, window: Window | None = None) -> np.ndarray:
-        return self._ms(self._layout, window or Window(0, 0, *self.ms_shape))[0]
+        return self._ms(self._layout, window or Window.whole(self.ms_shape))[0]
 
     def read_pan(self, window: Window | None = None) -> np.ndarray:
-        values, _, where = self._pan(self._layout, window or Window(0, 0, *self.pan_shape))
+        values, _, where = self._pan(self._layout, window or Window.whole(self.pan_shape))
         return scaled(values, self.bits, where)
 
     def read_mask(self, window: Window | None = None) -> np.ndarray | None:
         if not self._layout.masked:
             return None
-        return self._mask(self._layout, window or Window(0, 0, *self.pan_shape))
+        return self._mask(self._layout, window or Window.whole(self.pan_shape))
 
     def fingerprint(self) -> str:
         return file_hash(*self.ms_files.files(), *self.pan_files.files())
@@ -165,7 +165,7 @@ class RasterScene(Scene):
         return f'{marks} {settings}'
 
     @functools.cached_property
-    def _layout(self) -> _Layout:
+    def _layout(self) -> RasterLayout:
         ms, pan = self.ms_files.header, self.pan_files.header
         where = f'{self.ms_files} and {self.pan_path}'
         if len(pan.bands) != 1:
@@ -181,7 +181,7 @@ class RasterScene(Scene):
             grid = pan.grid.part(row, col, height, width, step=ratio)
             warped = WarpedBands(self.ms_files, grid, self.resampling, self.bits)
         masked = warped is not None or ms.masked or pan.masked
-        layout = _Layout(len(ms.bands), found, warped, masked)
+        layout = RasterLayout(len(ms.bands), found, warped, masked)
         if masked and self._empty(layout):
             raise DataError(
                 f'{where}: found nodata in the one or the other everywhere; expected pixels where '
@@ -189,7 +189,7 @@ class RasterScene(Scene):
             )
         return layout
 
-    def _empty(self, layout: _Layout) -> bool:
+    def _empty(self, layout: RasterLayout) -> bool:
         # From the middle outwards, where most scenes hold data in the first rows that are read.
         height, width = layout.alignment.shape
         rows = sorted(range(0, height, BLOCK), key=lambda row: abs(row + BLOCK / 2 - height / 2))
@@ -198,44 +198,40 @@ class RasterScene(Scene):
             self._mask(layout, piece.enlarged(layout.alignment.ratio)).any() for piece in pieces
         )
 
-    def _ms(self, layout: _Layout, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
+    def _ms(self, layout: RasterLayout, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
         """The MS in a window, and where it holds data."""
         if layout.warped is not None:
             return layout.warped.read(window)
-        window = _moved(window, layout.alignment.ms_origin or (0, 0))
+        window = window.shift(*(layout.alignment.ms_origin or (0, 0)))
         values, valid = self.ms_files.read(window)
         return scaled(values, self.bits, f'{self.ms_files}: {window}'), valid
 
-    def _pan(self, layout: _Layout, window: Window) -> tuple[np.ndarray, np.ndarray | None, str]:
+    def _pan(
+        self, layout: RasterLayout, window: Window
+    ) -> tuple[np.ndarray, np.ndarray | None, str]:
         """PAN's digital numbers in a window, where it holds data, and a name for messages."""
-        window = _moved(window, layout.alignment.pan_origin)
+        window = window.shift(*layout.alignment.pan_origin)
         return *self.pan_files.read(window), f'{self.pan_path}: {window}'
 
-    def _mask(self, layout: _Layout, window: Window) -> np.ndarray:
+    def _mask(self, layout: RasterLayout, window: Window) -> np.ndarray:
         ratio = layout.alignment.ratio
-        row, col = window.row // ratio, window.col // ratio
-        bottom = -(-(window.row + window.height) // ratio)
-        right = -(-(window.col + window.width) // ratio)
-        ms = self._ms(layout, Window(row, col, bottom - row, right - col))[1]
+        coarse = window.covering(ratio)
+        ms = self._ms(layout, coarse)[1]
         pan = self._pan(layout, window)[1]
-        mask = np.ones(window[2:], bool) if pan is None else pan
+        mask = np.ones(window.shape, bool) if pan is None else pan
         if ms is not None:
-            inside = _moved(window, (-row * ratio, -col * ratio))
-            mask = mask & ms.repeat(ratio, 0).repeat(ratio, 1)[inside.slices]
+            fine = ms.repeat(ratio, 0).repeat(ratio, 1)
+            mask = mask & window.relative_to(coarse.enlarged(ratio)).cut(fine)
         return mask
 
 
-class _Layout(NamedTuple):
+class RasterLayout(NamedTuple):
     """How the two rasters of a scene are read: found once, on first use."""
 
     bands: int
     alignment: Alignment
     warped: WarpedBands | None
     masked: bool
-
-
-def _moved(window: Window, by: tuple[int, int]) -> Window:
-    return window._replace(row=window.row + by[0], col=window.col + by[1])
 
 
 @contextmanager

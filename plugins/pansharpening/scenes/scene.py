@@ -3,54 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from plugins.pansharpening.scenes.sensors import Sensor
+from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
 from toolkit.registry import Kind
 
 SCENES = Kind('scene', 'plugins.pansharpening.scenes.scene.Scene')
-
-
-class Window(NamedTuple):
-    """A rectangle of a grid, in pixels of that grid."""
-
-    row: int
-    col: int
-    height: int
-    width: int
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        """Row and column slices."""
-        return (
-            slice(self.row, self.row + self.height),
-            slice(self.col, self.col + self.width),
-        )
-
-    def reduced(self, ratio: int) -> Window:
-        """The same rectangle on a grid `ratio` times coarser; must fall on its pixels.
-
-        Raises:
-            ValueError: it does not.
-        """
-        if any(value % ratio for value in self):
-            raise ValueError(f'{self} does not fall on the pixels of a grid {ratio} times coarser')
-        return Window(*(value // ratio for value in self))
-
-    def enlarged(self, ratio: int) -> Window:
-        """The same rectangle on a grid `ratio` times finer."""
-        return Window(*(value * ratio for value in self))
-
-    def __str__(self) -> str:
-        bottom, right = self.row + self.height, self.col + self.width
-        return f'rows {self.row}:{bottom}, columns {self.col}:{right}'
-
-
-Read = Callable[[Window], np.ndarray]
 
 
 class Georeference(NamedTuple):
@@ -126,7 +89,7 @@ class Scene(ABC):
         reference = self.reference
         if reference is None:
             raise DataError(f'{self.name} has no reference')
-        return reference[(slice(None), *window.slices)].copy()
+        return window.cut(reference).copy()
 
     @property
     def mask(self) -> np.ndarray | None:
@@ -136,7 +99,7 @@ class Scene(ABC):
     @property
     def masked(self) -> bool:
         """Whether some pixels may hold no data."""
-        return self.read_mask(Window(0, 0, self.ratio, self.ratio)) is not None
+        return self.read_mask(Window.whole((self.ratio, self.ratio))) is not None
 
     @abstractmethod
     def read_ms(self, window: Window | None = None) -> np.ndarray:
@@ -153,7 +116,7 @@ class Scene(ABC):
     def read_mask(self, window: Window | None = None) -> np.ndarray | None:
         """`mask` in a window of PAN pixels, without what lies around it being read."""
         mask = self.mask
-        return mask if mask is None or window is None else mask[window.slices]
+        return mask if mask is None or window is None else window.cut(mask)
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -162,26 +125,6 @@ class Scene(ABC):
     def version(self) -> str:
         """Differs once the scene does; found without reading all of a large one."""
         return self.fingerprint()
-
-
-def read_around(read: Read, window: Window, margin: int, shape: tuple[int, int]) -> np.ndarray:
-    """A window and `margin` pixels on each side; beyond the image its last pixels are repeated.
-
-    Args:
-        read: gives a window of the image, (C, h, w).
-        window: inside the image.
-        margin: in pixels.
-        shape: height and width of the image.
-    """
-    spans = []
-    for start, length, extent in zip(window[:2], window[2:], shape, strict=True):
-        first, last = start - margin, start + length + margin
-        spans.append((max(first, 0), min(last, extent), max(-first, 0), max(last - extent, 0)))
-    (top, bottom, above, below), (left, right, before, after) = spans
-    image = read(Window(top, left, bottom - top, right - left))
-    if above or below or before or after:
-        return np.pad(image, ((0, 0), (above, below), (before, after)), mode='edge')
-    return image
 
 
 def scaled(values: np.ndarray, bits: int, where: str) -> np.ndarray:

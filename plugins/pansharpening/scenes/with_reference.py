@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from plugins.pansharpening.scenes.alignment import Grid, align
+from plugins.pansharpening.scenes.alignment import RasterGrid, align
 from plugins.pansharpening.scenes.band_files import BandFiles
-from plugins.pansharpening.scenes.scene import SCENES, Georeference, Scene, Window, scaled
+from plugins.pansharpening.scenes.scene import SCENES, Georeference, Scene, scaled
+from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
 from toolkit.io.data_paths import data_path, file_hash
 
@@ -63,7 +64,7 @@ class ReferencedScene(Scene):
 
     @property
     def reference(self) -> np.ndarray:
-        return self.read_reference(Window(0, 0, *self.pan_shape))
+        return self.read_reference(Window.whole(self.pan_shape))
 
     @property
     def mask(self) -> np.ndarray | None:
@@ -76,7 +77,7 @@ class ReferencedScene(Scene):
         return self.original.read_pan(window)
 
     def read_mask(self, window: Window | None = None) -> np.ndarray | None:
-        window = window or Window(0, 0, *self.pan_shape)
+        window = window or Window.whole(self.pan_shape)
         other = self.original.read_mask(window)
         masked = self._files is not None and self._files.header.masked
         own = self._read(window)[1] if masked else None
@@ -93,10 +94,10 @@ class ReferencedScene(Scene):
 
     def _read(self, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
         """Digital numbers, and where there are some."""
-        row, col = self._origin
+        window = window.shift(*self._origin)
         if self._files is None:
-            return np.ascontiguousarray(_mapped(self.path)[(slice(None), *window.slices)]), None
-        return self._files.read(window._replace(row=window.row + row, col=window.col + col))
+            return np.ascontiguousarray(window.cut(_mapped(self.path))), None
+        return self._files.read(window)
 
     @functools.cached_property
     def _files(self) -> BandFiles | None:
@@ -118,7 +119,7 @@ class ReferencedScene(Scene):
             )
         place = self.georeference
         if place is not None and grid is not None and grid.located:
-            pan = Grid(*self.pan_shape, *place)
+            pan = RasterGrid(*self.pan_shape, *place)
             found = align(grid, pan, 1, f'{self.path} and the PAN of {self.name}')
             if found.ms_origin and (found.pan_origin, found.shape) == ((0, 0), self.pan_shape):
                 return found.ms_origin

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from plugins.pansharpening.imaging.resample import polyphase
 from plugins.pansharpening.interfaces import GENERATORS
-from plugins.pansharpening.scenes.scene import Scene, Window
+from plugins.pansharpening.scenes.scene import Scene
+from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.system import Pansharpener
 from toolkit.config import Config
 from toolkit.config.load import Draft
@@ -32,7 +33,7 @@ SLOTS = {'generator': GENERATORS, 'reblur': DEGRADATIONS, 'gray': DEGRADATIONS}
 LENGTHS = ('begin', 'end', 'T_max', 'total_iters', 'step_size', 'milestones', 'total_steps')
 
 
-class OneScene(NamedTuple):
+class SceneSettings(NamedTuple):
     """What a config is to be turned to.
 
     Attributes:
@@ -105,7 +106,9 @@ def length(draft: Draft) -> int:
     return int(train_cfg.get('max_epochs') or 0) * _epoch(tree, 'train_cfg.max_epochs')
 
 
-def turned(draft: Draft, to: OneScene, iterations: int, validations: int = VALIDATIONS) -> Config:
+def turned(
+    draft: Draft, to: SceneSettings, iterations: int, validations: int = VALIDATIONS
+) -> Config:
     """A config for one scene, resolved.
 
     What it says of model, losses, optimizer and augmentation stays; its schedules keep their shape

@@ -15,9 +15,10 @@ from rich.table import Table
 from plugins.pansharpening.commands.evaluate import directions, measured, scored_batch
 from plugins.pansharpening.imaging.resample import Method
 from plugins.pansharpening.inference.thread_pool import working
-from plugins.pansharpening.inference.tiled_inference import Streamed
+from plugins.pansharpening.inference.tiled_inference import TiledInference
 from plugins.pansharpening.scenes.band_files import BandFiles
-from plugins.pansharpening.scenes.scene import Scene, Window
+from plugins.pansharpening.scenes.scene import Scene
+from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.single_scene.scene_check import central
 from plugins.pansharpening.untrained_method import sharpener
 from toolkit.errors import ToolkitError
@@ -68,7 +69,8 @@ def compared(
         height and width in the scene's PAN pixels, the whole where it is small enough) and `whole`.
     """
     side = math.isqrt(LARGEST // scene.bands)
-    window = central(scene, side) if math.prod(scene.pan_shape) > side**2 else _all(scene)
+    whole = Window.whole(scene.pan_shape)
+    window = central(scene, side) if whole.pixels > side**2 else whole
     valid = scene.read_mask(window)
     batch = scored_batch(scene, window, None if valid is None or valid.all() else valid)
     scores, missing = {}, []
@@ -93,7 +95,7 @@ def compared(
         'better': directions(INDICES),
         'trained_on': trained_on(losses),
         'window': list(window),
-        'whole': window == _all(scene),
+        'whole': window == whole,
     }
 
 
@@ -136,16 +138,12 @@ def show(result: Mapping[str, Any], where: str) -> None:
         print(f'* trained on, so no proof of quality: {named}')
 
 
-def _all(scene: Scene) -> Window:
-    return Window(0, 0, *scene.pan_shape)
-
-
 def _made(
     method: str, scene: Scene, window: Window, upsample: Method, workers: int | None
 ) -> np.ndarray:
     """A window's digital numbers by a method that has looked at the whole scene."""
     system = sharpener(method, scene, upsample).eval()
-    streamed = Streamed(system, scene, torch.device('cpu'))
+    streamed = TiledInference(system, scene, torch.device('cpu'))
     with working(workers) as pool:
         streamed.measure(pool, lambda pixels: None)
         return streamed.window(window)

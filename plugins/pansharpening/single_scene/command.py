@@ -14,13 +14,14 @@ from plugins.pansharpening.inference.predictor import predict_scene
 from plugins.pansharpening.inference.resumable_geotiff import Compression
 from plugins.pansharpening.scenes.open_scene import made_scene, scene_config
 from plugins.pansharpening.scenes.raster import Samples
-from plugins.pansharpening.scenes.scene import Scene, Window
+from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.sensors import SENSORS
+from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.single_scene import baselines, time_budget
 from plugins.pansharpening.single_scene.adapt_config import (
     SCORE,
     VALIDATIONS,
-    OneScene,
+    SceneSettings,
     length,
     turned,
     upsampling,
@@ -99,7 +100,7 @@ class Pansharpen(Command):
         check_places(output, work_dir, arguments.cog, arguments.overwrite)
         asked = chosen(arguments, work_dir)
         scene, as_config = _scene(arguments)
-        turn = OneScene(
+        turn = SceneSettings(
             scene=scene,
             config=as_config,
             patch=_patch(scene, wanted_patch(asked.draft)),
@@ -171,7 +172,7 @@ def _patch(scene: Scene, wanted: int) -> int:
     return size
 
 
-def _planned(asked: Chosen, turn: OneScene, iterations: int | None) -> Config:
+def _planned(asked: Chosen, turn: SceneSettings, iterations: int | None) -> Config:
     """The run's config: as long as the user says, or as its own and the time allow.
 
     Where less than half of its own length fits, patches become smaller: more steps on less of the

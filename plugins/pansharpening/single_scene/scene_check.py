@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from plugins.pansharpening.data.patches import ScenePatches
-from plugins.pansharpening.scenes.scene import Scene, Window
+from plugins.pansharpening.scenes.scene import Scene
+from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
 
 # MS pixels: side of the blocks in which a scene is read.
@@ -24,7 +24,7 @@ NOTABLE, TOO_MUCH = 0.05, 0.5
 LEAST_NUMBER = 2.0
 
 
-class Survey(NamedTuple):
+class SceneStatistics(NamedTuple):
     """What a scene holds, where both images have data.
 
     Attributes:
@@ -45,14 +45,14 @@ class Survey(NamedTuple):
         return max(1, int(round(self.largest))).bit_length()
 
 
-def survey(scene: Scene) -> Survey:
+def survey(scene: Scene) -> SceneStatistics:
     """Read a scene once, block by block.
 
     Raises:
         DataError: it cannot be read, or holds NaN or numbers beyond its bit depth.
     """
     largest, low, high, at_high, valid = -math.inf, math.inf, -math.inf, 0, 0
-    for window in _blocks(*scene.ms_shape):
+    for window in Window.whole(scene.ms_shape).tiles(BLOCK):
         fine = window.enlarged(scene.ratio)
         ms, pan = scene.read_ms(window), scene.read_pan(fine)[0]  # (C, h, w), (H, W)
         mask = scene.read_mask(fine)
@@ -70,12 +70,12 @@ def survey(scene: Scene) -> Survey:
         largest = max(largest, top, float(ms.max()))
     scale = scene.scale
     share = at_high / max(valid, 1)
-    return Survey(
+    return SceneStatistics(
         largest * scale, (low * scale, high * scale), share, valid / math.prod(scene.pan_shape)
     )
 
 
-def check(scene: Scene, found: Survey) -> str | None:
+def check(scene: Scene, found: SceneStatistics) -> str | None:
     """Refuse a scene of which nothing can be learned.
 
     Args:
@@ -178,9 +178,3 @@ def central(scene: Scene, side: int) -> Window:
 def _full(scene: Scene, window: Window) -> float:
     mask = scene.read_mask(window)
     return 1.0 if mask is None else float(mask.mean())
-
-
-def _blocks(height: int, width: int) -> Iterator[Window]:
-    for row in range(0, height, BLOCK):
-        for col in range(0, width, BLOCK):
-            yield Window(row, col, min(BLOCK, height - row), min(BLOCK, width - col))

@@ -25,7 +25,7 @@ RESERVE = 0.07
 VALIDATING = 0.15
 
 
-class Pace(NamedTuple):
+class TrainingSpeed(NamedTuple):
     """Seconds that an iteration, a validation and the measurement itself took."""
 
     iteration: float
@@ -49,7 +49,7 @@ class Pace(NamedTuple):
         return max(min(fitting, wanted), 1), validations
 
 
-def measure(run: RunConfig) -> Pace:
+def measure(run: RunConfig) -> TrainingSpeed:
     """Time a run's first iterations and one validation.
 
     Args:
@@ -73,7 +73,7 @@ def measure(run: RunConfig) -> Pace:
     times = clock.times
     # An interruption may leave fewer.
     each = [after - before for before, after in zip(times[WARM - 1 :], times[WARM:])]
-    return Pace(
+    return TrainingSpeed(
         statistics.median(each) if each else math.inf,
         clock.validation,
         time.perf_counter() - started,

@@ -12,10 +12,13 @@ import numpy as np
 
 from plugins.pansharpening.synthetic.noise import mix, noise, unit
 from plugins.pansharpening.synthetic.spectra import Palette, landscape_palette
-from plugins.pansharpening.synthetic.sunlight import SUN, shadows
 
 DISTRICT = 200  # mean distance between districts' centres
 FARM, VILLAGE, WOOD, INDUSTRY = range(4)
+
+SUN = np.array([0.55, 0.30, 0.78])  # towards the sun: down the image, right, up
+SUN = SUN / np.linalg.norm(SUN)
+LONGEST_SHADOW = 16
 
 
 @dataclass
@@ -88,7 +91,7 @@ class _Painter:
         self._plant_trees()
         relief = noise(rng, size, 3.0, 12.0)
         light = self.light * (1 + 0.03 * relief)
-        return Landscape(self.rows, texture, light, shadows(self.height), self.palette)
+        return Landscape(self.rows, texture, light, cast_shadows(self.height), self.palette)
 
     # -- dividing the ground -------------------------------------------------------------------
 
@@ -342,3 +345,24 @@ class _Painter:
                 rows[crown] = spectra.ravel()[index][crown]
         self.rows, self.light = rows, light
         self.height = np.maximum(self.height, top)
+
+
+def cast_shadows(height: np.ndarray) -> np.ndarray:
+    """Computes the share of direct light that taller objects block at each pixel.
+
+    Args:
+        height: (size, size), in pixels above the ground.
+    Returns:
+        (size, size), from 0 (full light) to 1.
+    """
+    # March from each pixel towards the sun and see whether anything rises above the ray.
+    rows, cols = height.shape
+    level = np.hypot(SUN[0], SUN[1])
+    step, climb = SUN[:2] / level, SUN[2] / level
+    blocked = np.zeros_like(height)
+    padded = np.pad(height, LONGEST_SHADOW)
+    for t in range(1, LONGEST_SHADOW):
+        row, col = (round(LONGEST_SHADOW + t * s) for s in step)
+        taller = padded[row : row + rows, col : col + cols] - np.float32(t * climb) - height
+        np.maximum(blocked, taller, out=blocked)
+    return np.clip(blocked, 0, 1)

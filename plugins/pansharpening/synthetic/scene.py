@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from plugins.pansharpening.imaging.mtf import mtf_degrade, mtf_filter
-from plugins.pansharpening.scenes.scene import SCENES, Scene, Window
+from plugins.pansharpening.scenes.scene import SCENES, Scene
 from plugins.pansharpening.scenes.sensors import Sensor
 from plugins.pansharpening.scenes.sensors import sensor as sensor_named
+from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic import landscape
 from plugins.pansharpening.synthetic.spectra import BAND_NODES, NODES
 
@@ -161,4 +162,4 @@ def _digitised(
 
 def _cut(image: np.ndarray, window: Window | None) -> np.ndarray:
     # A copy: callers may write into what they read.
-    return image[(slice(None), *window.slices)].copy() if window else image.copy()
+    return (window.cut(image) if window else image).copy()

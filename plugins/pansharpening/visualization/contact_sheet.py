@@ -18,8 +18,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from plugins.pansharpening.imaging.resample import Method
 from plugins.pansharpening.scenes.raster import replacing
-from plugins.pansharpening.scenes.scene import Read, Scene, Window
+from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.sensors import Sensor
+from plugins.pansharpening.scenes.window import Read, Window
 from plugins.pansharpening.visualization import error_maps
 from plugins.pansharpening.visualization.scene_images import (
     PAN,

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from plugins.pansharpening.imaging.lazy_image import Field
+from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.resample import Method, upsampled
-from plugins.pansharpening.scenes.scene import Read, Scene, Window
+from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.sensors import Sensor
 from plugins.pansharpening.scenes.sensors import sensor as sensor_named
+from plugins.pansharpening.scenes.window import Read, Window
 
 PAN, UPSAMPLED, SHARPENED, REFERENCE = 'PAN', 'upsampled MS', 'sharpened', 'reference'
 
@@ -65,7 +66,7 @@ def scene_view(scene: Scene, sharpened: Read, upsampling: Method = 'interp23tap'
         upsampling: how the MS that it is compared with is brought to PAN's scale.
     """
     scale = np.float32(scene.scale)
-    ms = Field(scene.ms_shape, lambda window: torch.from_numpy(scene.read_ms(window))[None])
+    ms = LazyImage(scene.ms_shape, lambda window: torch.from_numpy(scene.read_ms(window))[None])
     fine = upsampled(ms, scene.ratio, upsampling)
     images: dict[str, Read] = {
         PAN: scene.read_pan,

@@ -18,12 +18,12 @@ from plugins.classical.filters import (
 )
 from plugins.classical.method import Measured
 from plugins.classical.statistics import regress, regress_signed
-from plugins.pansharpening.imaging.lazy_image import Field
+from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import mtf_filter
 from plugins.pansharpening.imaging.resample import interp23tap, upsampled
 from plugins.pansharpening.imaging.streaming_statistics import Moments
 from plugins.pansharpening.imaging.two_pass_generator import Look, blocks, in_memory, prepared
-from plugins.pansharpening.scenes.scene import Window
+from plugins.pansharpening.scenes.window import Window
 from tests.support.classical_golden import METHODS, method
 from toolkit.errors import DataError
 
@@ -59,7 +59,7 @@ def test_windows_equal_the_whole(name: str, tile: int, seed: int, data: st.DataO
     low = (data.draw(st.integers(3, 80)), data.draw(st.integers(3, 80)))
     ms, pan = multispectral(low=low, seed=seed)
     built = method(name)
-    e, p = upsampled(Field.of(ms), 4), Field.of(pan)
+    e, p = upsampled(LazyImage.of(ms), 4), LazyImage.of(pan)
     statistics = built.statistics(in_memory(e, p, 4))
     statistics = prepared(statistics, ms, ms.dtype)
     found = torch.full((1, 4, *p.shape), float('nan'))
@@ -79,9 +79,9 @@ def test_pixels_without_data_do_not_count(name: str) -> None:
     for filler in (0.0, 7.0):
         ms, pan = multispectral(low=(160, 24))
         ms[..., 120:, :], pan[..., 480:, :] = filler, filler / 2
-        e, p = upsampled(Field.of(ms), 4), Field.of(pan)
+        e, p = upsampled(LazyImage.of(ms), 4), LazyImage.of(pan)
 
-        def scan(look: Look, e: Field = e, p: Field = p) -> list:
+        def scan(look: Look, e: LazyImage = e, p: LazyImage = p) -> list:
             return [look(e, p, w, valid[(..., *w.slices)]) for w in blocks(shape, 4)]
 
         found.append(built.statistics(scan))
@@ -213,7 +213,7 @@ def test_strength_of_pracs() -> None:
 # -- filters and statistics ------------------------------------------------------------------------
 
 
-def whole(field: Field) -> Tensor:
+def whole(field: LazyImage) -> Tensor:
     return field.read(field.whole)
 
 
@@ -223,10 +223,12 @@ def test_filters_of_fields_are_the_filter(size: tuple[int, int], gain: float) ->
     pan = torch.rand(2, 1, *size, dtype=torch.float64)
     full = mtf_filter(pan, (gain,), 4)
     torch.testing.assert_close(
-        whole(mtf_decimated(Field.of(pan), gain, 4)), decimated(full, 4), rtol=0, atol=1e-6
+        whole(mtf_decimated(LazyImage.of(pan), gain, 4)), decimated(full, 4), rtol=0, atol=1e-6
     )
-    torch.testing.assert_close(whole(mtf_filtered(Field.of(pan), gain, 4)), full, rtol=0, atol=1e-6)
-    low = lowpass(Field.of(pan), Window(0, 0, *size), 4)
+    torch.testing.assert_close(
+        whole(mtf_filtered(LazyImage.of(pan), gain, 4)), full, rtol=0, atol=1e-6
+    )
+    low = lowpass(LazyImage.of(pan), Window(0, 0, *size), 4)
     torch.testing.assert_close(low, mtf_filter(pan, (LOWPASS_GAIN,), 4), rtol=0, atol=1e-12)
 
 
@@ -234,7 +236,7 @@ def test_smooth_of_an_impulse_is_the_spline() -> None:
     """Analysis and synthesis of two octaves: (1 4 6 4 1) / 16 four times, binomial."""
     pan = torch.zeros(1, 1, 33, 33, dtype=torch.float64)
     pan[..., 16, 16] = 1
-    result = smooth(Field.of(pan), Window(0, 0, 33, 33), 4)[0, 0]
+    result = smooth(LazyImage.of(pan), Window(0, 0, 33, 33), 4)[0, 0]
     assert float(result[16, 16]) == pytest.approx((12870 / 65536) ** 2)
     assert float(result[16, 8]) == pytest.approx(12870 / 65536**2)
     assert float(result.sum()) == pytest.approx(1)

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from plugins.classical.patches import Grid
 from plugins.classical.sparse import SRD
-from plugins.pansharpening.imaging.lazy_image import Field
+from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import mtf_filter
 from plugins.pansharpening.imaging.resample import imresize
 from plugins.pansharpening.imaging.two_pass_generator import Look, blocks
-from plugins.pansharpening.scenes.scene import Window
 from plugins.pansharpening.scenes.sensors import sensor
+from plugins.pansharpening.scenes.window import Window
 from tests.plugins.classical.test_methods import scene
 from toolkit.errors import DataError
 
@@ -115,7 +115,7 @@ def test_gradients_reach_the_bands_as_they_are() -> None:
 
 
 def dictionary(limit: int, lrms_up: Tensor, pan: Tensor, valid: Tensor | None = None) -> Tensor:
-    e, p = Field.of(lrms_up), Field.of(pan)
+    e, p = LazyImage.of(lrms_up), LazyImage.of(pan)
 
     def scan(look: Look) -> list:
         return [

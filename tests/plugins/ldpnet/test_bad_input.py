@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from plugins.pansharpening.data_init import Fitted
+from plugins.pansharpening.data_init import DataInitialized
 from toolkit.cli import main
 from toolkit.config import load
 from toolkit.registry import SYSTEMS
@@ -36,7 +36,7 @@ def test_scenes_that_say_little(name: str, kind: str) -> None:
     model = load(f'ldpnet/{name}').tree['model']
     system = build(model, SYSTEMS, 'model')
     given = batch(kind, 4)
-    if isinstance(system.gray, Fitted):
+    if isinstance(system.gray, DataInitialized):
         pan = given['pan'][..., 2::4, 2::4].flatten()
         system.gray.fit(given['lrms'].movedim(1, -1).flatten(0, -2), pan)
     optimizer = torch.optim.Adam(system.parameters(), lr=1e-3)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from plugins.pansharpening.data.patches import ScenePatches
-from plugins.pansharpening.data_init import Fitted, pixels
+from plugins.pansharpening.data_init import DataInitialized, pixels
 from plugins.pansharpening.imaging.resample import upsample
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from plugins.pansharpening.system import Pansharpener
@@ -18,7 +18,7 @@ from toolkit.errors import DataError
 from toolkit.interfaces import Dataset, Degradation
 
 
-class Scaled(Degradation, Fitted):
+class Scaled(Degradation, DataInitialized):
     """The bands' mean, times what makes its mean the PAN's."""
 
     out_bands = 1

@@ -11,7 +11,7 @@ import torch
 from plugins.pansharpening.commands.bench_metrics import images
 from plugins.pansharpening.commands.bench_scene import sharpener
 from plugins.pansharpening.commands.evaluate import FULL, REFERENCE, REPROJECTION
-from plugins.pansharpening.inference.scene_inference import Settings, stream
+from plugins.pansharpening.inference.scene_inference import InferenceSettings, stream
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from tests.plugins.pansharpening.inference.test_scene_inference import opened, read, write_scene
@@ -40,7 +40,7 @@ def test_scenes_of_a_gpu_are_those_of_the_cpu(name: str, tmp_path: Path) -> None
     scene = opened(tmp_path)
     found = []
     for device in ('cpu', 'cuda'):
-        settings = Settings(tile=128, device=torch.device(device))
+        settings = InferenceSettings(tile=128, device=torch.device(device))
         stream(sharpener(name, scene), scene, tmp_path / f'{device}.tif', settings)
         found.append(read(tmp_path / f'{device}.tif').astype(int))
     difference = np.abs(found[0] - found[1])

@@ -6,9 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.pansharpening.metrics.functional.no_reference import d_rho
-from plugins.pansharpening.metrics.functional.quality_index import q
-from plugins.pansharpening.unsupervised import (
+from plugins.pansharpening.losses import (
     BandCorrelation,
     BlockQuality,
     Consistency,
@@ -17,6 +15,8 @@ from plugins.pansharpening.unsupervised import (
     PanGradient,
     QualityTransfer,
 )
+from plugins.pansharpening.metrics.functional.no_reference import d_rho
+from plugins.pansharpening.metrics.functional.quality_index import q
 
 
 def images(bands: int = 3, height: int = 24, width: int = 20) -> tuple[torch.Tensor, torch.Tensor]:

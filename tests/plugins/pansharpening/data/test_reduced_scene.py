@@ -11,7 +11,7 @@ from plugins.pansharpening.data.patches import ScenePatches
 from plugins.pansharpening.data.reduced_scene import ReducedScene
 from plugins.pansharpening.data.whole_scenes import WholeScene
 from plugins.pansharpening.losses import ReferenceL1, ReferenceMSE
-from plugins.pansharpening.scenes.scene import Window
+from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from tests.plugins.pansharpening.data.test_whole_scenes import RampScene
 from toolkit.errors import DataError

@@ -22,8 +22,9 @@ from plugins.pansharpening.data.transforms import (
     transformed,
 )
 from plugins.pansharpening.imaging.resample import upsample
-from plugins.pansharpening.scenes.scene import Scene, Window
+from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.sensors import sensor
+from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from toolkit.registry import TRANSFORMS
 

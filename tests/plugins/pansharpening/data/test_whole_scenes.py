@@ -10,8 +10,9 @@ from plugins.pansharpening.data.transforms import Flip, QuarterTurns
 from plugins.pansharpening.data.whole_scenes import WholeScene
 from plugins.pansharpening.imaging.mtf import sensor_degrade
 from plugins.pansharpening.imaging.resample import imresize_by, upsample
-from plugins.pansharpening.scenes.scene import Scene, Window
+from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.sensors import sensor
+from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from plugins.pansharpening.system import Pansharpener
 from tests.support.reference_images import golden, scene

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.pansharpening.imaging.lazy_image import Field
+from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.resample import (
     Method,
     decimate,
@@ -21,7 +21,7 @@ from plugins.pansharpening.imaging.resample import (
     upsample,
     upsampled,
 )
-from plugins.pansharpening.scenes.scene import Window
+from plugins.pansharpening.scenes.window import Window
 from tests.support.reference_images import golden
 
 METHODS = ['interp23tap', 'bicubic', 'bilinear', 'nearest']
@@ -110,7 +110,7 @@ def test_windows_equal_the_whole(height, width, data, method, ratio):
         data.draw(st.integers(1, ratio * width - col)),
     )
     expected = upsample(image, ratio, method)[(..., *window.slices)]
-    assert torch.equal(upsampled(Field.of(image), ratio, method).read(window), expected)
+    assert torch.equal(upsampled(LazyImage.of(image), ratio, method).read(window), expected)
 
 
 @pytest.mark.parametrize('ratio', [1, 2, 3, 4, 6])
@@ -126,7 +126,7 @@ def test_other_methods_are_those_of_torch(method, ratio):
 @pytest.mark.parametrize('ratio', [1, 2, 3, 4, 5])
 def test_imresize_of_fields_is_imresize(ratio, size):
     image = torch.rand(1, 2, ratio * size[0], ratio * size[1], dtype=torch.float64)
-    low = imresized_by(Field.of(image), ratio)
+    low = imresized_by(LazyImage.of(image), ratio)
     expected = imresize_by(image, ratio)
     torch.testing.assert_close(low.read(low.whole), expected, rtol=0, atol=1e-12)
     fine = imresized_to(low, ratio)

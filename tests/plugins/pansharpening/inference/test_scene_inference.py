@@ -20,14 +20,15 @@ from scipy.ndimage import uniform_filter
 
 from plugins.pansharpening.commands.bench_scene import sharpener
 from plugins.pansharpening.inference.predictor import predict_scene
-from plugins.pansharpening.inference.resumable_geotiff import Format, GrowingFile
-from plugins.pansharpening.inference.scene_inference import Settings, identity, stream
+from plugins.pansharpening.inference.resumable_geotiff import GrowingFile, RasterFormat
+from plugins.pansharpening.inference.scene_inference import InferenceSettings, identity, stream
 from plugins.pansharpening.inference.thread_pool import working
-from plugins.pansharpening.inference.tiled_inference import Streamed
+from plugins.pansharpening.inference.tiled_inference import TiledInference
 from plugins.pansharpening.inference.tiles import Shard, around, extent, tiles
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.raster import RasterScene, quiet
-from plugins.pansharpening.scenes.scene import Georeference, Window
+from plugins.pansharpening.scenes.scene import Georeference
+from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.system import Pansharpener
 from tests.support.synthetic_rasters import write_geotiff
 from tests.test_parts import names
@@ -88,7 +89,7 @@ def test_any_tile_gives_the_whole_to_the_bit(
     tile = max(tile, 40)  # smaller ones only take longer
     system = sharpener(name, scene)
     path = tmp_path_factory.mktemp('out') / 'out.tif'
-    stream(system, scene, path, Settings(tile=tile, workers=workers, compress='none'))
+    stream(system, scene, path, InferenceSettings(tile=tile, workers=workers, compress='none'))
     np.testing.assert_array_equal(read(path), whole(system, scene))
 
 
@@ -98,7 +99,7 @@ def test_sparse_codes_too(tile: int, tmp_path: Path) -> None:
     write_scene(tmp_path, low=(36, 30))
     scene = opened(tmp_path)
     system = sharpener('SR-D', scene)
-    stream(system, scene, tmp_path / 'out.tif', Settings(tile=tile))
+    stream(system, scene, tmp_path / 'out.tif', InferenceSettings(tile=tile))
     np.testing.assert_array_equal(read(tmp_path / 'out.tif'), whole(system, scene))
 
 
@@ -110,7 +111,7 @@ def test_float_images_hold_the_bits_of_the_network(name: str, tmp_path: Path) ->
     scene = opened(tmp_path)
     assert scene.dtype == np.float32
     system = sharpener(name, scene)
-    stream(system, scene, tmp_path / 'out.tif', Settings(tile=100))
+    stream(system, scene, tmp_path / 'out.tif', InferenceSettings(tile=100))
     with torch.inference_mode():
         images = (torch.from_numpy(x)[None] for x in (scene.read_ms(), scene.read_pan()))
         expected = system.eval().sharpen(*images)[0] * scene.scale
@@ -122,7 +123,7 @@ def test_images_in_minus_one_to_one(name: str, scene: RasterScene, tmp_path: Pat
     """Networks with and without a halo see that range here as elsewhere."""
     torch.manual_seed(0)
     system = Pansharpener(4, 4, Part(GENERATORS.get(name), {}, name), symmetric=True)
-    outcome = stream(system, scene, tmp_path / 'out.tif', Settings(tile=160))
+    outcome = stream(system, scene, tmp_path / 'out.tif', InferenceSettings(tile=160))
     assert np.array_equal(read(outcome.path), whole(system, scene))
 
 
@@ -261,7 +262,7 @@ def test_nodata_is_left_out_and_kept(tmp_path: Path) -> None:
     clean.mkdir()
     for name in ('GSA', 'LDPNet'):
         system = sharpener(name, scene)
-        stream(system, scene, tmp_path / 'out.tif', Settings(tile=64))
+        stream(system, scene, tmp_path / 'out.tif', InferenceSettings(tile=64))
         image = read(tmp_path / 'out.tif')
         assert not image[:, 200:].any()
         assert image[:, :200].any(0).mean() > 0.9
@@ -272,7 +273,7 @@ def test_nodata_is_left_out_and_kept(tmp_path: Path) -> None:
     write_geotiff(clean / 'ms.tif', read(tmp_path / 'ms.tif')[:, :50], place(2.0))
     found = []
     for part in (scene, opened(clean)):
-        streamed = Streamed(sharpener('GSA', part), part, torch.device('cpu'))
+        streamed = TiledInference(sharpener('GSA', part), part, torch.device('cpu'))
         with working(2) as pool:
             streamed.measure(pool, lambda pixels: None)
         found.append(streamed.statistics)
@@ -288,7 +289,7 @@ def test_only_pixels_near_nodata_are_measured_all_the_same(tmp_path: Path) -> No
         pan[:, :, ::40] = 0
         raster.write(pan)
     scene = opened(tmp_path)
-    stream(sharpener('GSA', scene), scene, tmp_path / 'out.tif', Settings())
+    stream(sharpener('GSA', scene), scene, tmp_path / 'out.tif', InferenceSettings())
     assert np.isfinite(read(tmp_path / 'out.tif')).all()
     assert read(tmp_path / 'out.tif')[:, pan[0] > 0].any(0).mean() > 0.9
 
@@ -302,12 +303,12 @@ import plugins.pansharpening.inference.resumable_geotiff as output
 from plugins.pansharpening.commands.bench_scene import sharpener
 from plugins.pansharpening.inference.predictor import predict_scene
 from plugins.pansharpening.scenes.raster import RasterScene
-from plugins.pansharpening.inference.tiled_inference import Streamed
+from plugins.pansharpening.inference.tiled_inference import TiledInference
 
 folder, name, pause = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 output.CHECKPOINT = 0.0
-window = Streamed.window
-Streamed.window = lambda self, core: (time.sleep(pause), window(self, core))[1]
+window = TiledInference.window
+TiledInference.window = lambda self, core: (time.sleep(pause), window(self, core))[1]
 scene = RasterScene(str(folder / 'ms.tif'), str(folder / 'pan.tif'), 'IKONOS')
 predict_scene(sharpener(name, scene), scene, folder / 'out.tif', tile=64, workers=2,
               progress=False, picture=False, say=print)
@@ -432,7 +433,7 @@ def test_processes_of_torchrun_share_a_scene(tmp_path: Path) -> None:
 
 
 def test_a_file_that_does_not_hold_what_was_written_is_noticed(tmp_path: Path, monkeypatch) -> None:
-    layout = Format(4, np.dtype(np.uint16), compress='none')
+    layout = RasterFormat(4, np.dtype(np.uint16), compress='none')
     file = GrowingFile(tmp_path / 'a.tif', Window(0, 0, 512, 512), layout, 'x')
     file.write(Window(0, 0, 512, 512), np.ones((4, 512, 512), np.uint16))
     real = Path.stat
@@ -499,7 +500,7 @@ def test_a_truncated_raster_stops_the_run_and_leaves_nothing(tmp_path: Path) -> 
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     scene = opened(tmp_path)
     with pytest.raises(DataError, match=r'pan.tif cannot be read: .*it may be cut'):
-        stream(sharpener('GIHS', scene), scene, tmp_path / 'out.tif', Settings(tile=64))
+        stream(sharpener('GIHS', scene), scene, tmp_path / 'out.tif', InferenceSettings(tile=64))
     assert sorted(p.name for p in tmp_path.iterdir()) == ['ms.tif', 'pan.tif']
 
 
@@ -508,7 +509,7 @@ def test_networks_that_want_the_whole_of_a_large_scene(scene: RasterScene, monke
     system.generator.halo = 'global'
     monkeypatch.setattr('plugins.pansharpening.inference.tiled_inference.LARGEST_WHOLE', 1000)
     with pytest.raises(DataError, match='PNN looks at a whole image at once'):
-        Streamed(system, scene, torch.device('cpu'))
+        TiledInference(system, scene, torch.device('cpu'))
 
 
 @pytest.mark.parametrize('text', ['3', '0/2', '3/2', 'a/b', '-1/2', '1/0'])
@@ -521,5 +522,5 @@ def test_shards_that_are_none(text: str) -> None:
 def test_a_scene_of_one_pixel(name: str, tmp_path: Path) -> None:
     write_scene(tmp_path, low=(1, 1))
     scene = opened(tmp_path)
-    stream(sharpener(name, scene), scene, tmp_path / 'out.tif', Settings())
+    stream(sharpener(name, scene), scene, tmp_path / 'out.tif', InferenceSettings())
     assert read(tmp_path / 'out.tif').shape == (4, 4, 4)

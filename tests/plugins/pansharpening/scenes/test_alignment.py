@@ -18,7 +18,7 @@ from plugins.pansharpening.imaging.resample import upsample
 from plugins.pansharpening.inference.predictor import predict_scene
 from plugins.pansharpening.scenes.band_files import BandFiles, WarpedBands
 from plugins.pansharpening.scenes.raster import RasterScene
-from plugins.pansharpening.scenes.scene import Window
+from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from tests.plugins.pansharpening.inference.test_predictor import Simple
 from toolkit.errors import DataError

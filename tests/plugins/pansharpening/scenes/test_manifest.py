@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from plugins.pansharpening.scenes.manifest import read_manifest
-from plugins.pansharpening.scenes.scene import Window
+from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.scenes.with_reference import ReferencedScene
 from tests.support.manifests import write_manifest, write_scene
 from tests.support.synthetic_rasters import write_geotiff

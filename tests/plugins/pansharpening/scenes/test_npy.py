@@ -14,7 +14,7 @@ from plugins.pansharpening.data.patch_file import PatchFile
 from plugins.pansharpening.data.transforms import Flip
 from plugins.pansharpening.scenes.matlab import MatScene
 from plugins.pansharpening.scenes.npy import ArrayScene
-from plugins.pansharpening.scenes.scene import Window
+from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
 
 h5py = pytest.importorskip('h5py')

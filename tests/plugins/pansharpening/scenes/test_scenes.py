@@ -12,7 +12,8 @@ from rasterio.transform import from_origin
 
 from plugins.pansharpening.scenes.matlab import MatScene
 from plugins.pansharpening.scenes.raster import RasterScene, replacing
-from plugins.pansharpening.scenes.scene import SCENES, Window
+from plugins.pansharpening.scenes.scene import SCENES
+from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from toolkit.errors import DataError, RunError
 

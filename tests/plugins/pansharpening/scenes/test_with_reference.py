@@ -6,7 +6,8 @@ from rasterio.transform import from_origin
 
 from plugins.pansharpening.scenes.npy import ArrayScene
 from plugins.pansharpening.scenes.raster import RasterScene
-from plugins.pansharpening.scenes.scene import Georeference, Window
+from plugins.pansharpening.scenes.scene import Georeference
+from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.scenes.with_reference import ReferencedScene
 from tests.support.synthetic_rasters import write_geotiff
 from toolkit.errors import DataError

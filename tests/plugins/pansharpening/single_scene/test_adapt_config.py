@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from plugins.pansharpening.scenes.raster import RasterScene
-from plugins.pansharpening.scenes.scene import Window
-from plugins.pansharpening.single_scene.adapt_config import OneScene, turned
+from plugins.pansharpening.scenes.window import Window
+from plugins.pansharpening.single_scene.adapt_config import SceneSettings, turned
 from plugins.pansharpening.single_scene.baselines import INDICES, TRAINED, trained_on
 from plugins.pansharpening.single_scene.scene_check import central, patch_size, survey
-from plugins.pansharpening.single_scene.time_budget import Pace
+from plugins.pansharpening.single_scene.time_budget import TrainingSpeed
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from tests.support.synthetic_rasters import write_geotiff
 from toolkit.config.find import find
@@ -20,7 +20,7 @@ from toolkit.registry import LOSSES
 
 
 def test_what_fits_into_a_time() -> None:
-    found = Pace(iteration=0.5, validation=1.0, measuring=9.0)
+    found = TrainingSpeed(iteration=0.5, validation=1.0, measuring=9.0)
     iterations, validations = found.iterations(1.0, 1000, 12)
     assert (iterations, validations) == (95, 8)
     assert iterations * 0.5 + validations * 1.0 < 60
@@ -69,7 +69,7 @@ def test_schedules_keep_their_shape() -> None:
     changed.tree['param_scheduler'] = schedules
     scene = SyntheticScene(4, 128)
     as_config = {'type': 'SyntheticScene', 'size': 128}
-    to = OneScene(scene, as_config, 64, Window(0, 0, 128, 128), 3, None, None, 5.0)
+    to = SceneSettings(scene, as_config, 64, Window(0, 0, 128, 128), 3, None, None, 5.0)
     tree = turned(changed, to, 50).tree
     assert tree['param_scheduler']['warm'] == {**schedules['warm'], 'end': 5}
     assert tree['param_scheduler']['steps']['milestones'] == [25, 45]

@@ -18,7 +18,7 @@ import scipy.io
 import torch
 
 from plugins.pansharpening.single_scene.baselines import INDICES, METHODS
-from plugins.pansharpening.single_scene.time_budget import Pace
+from plugins.pansharpening.single_scene.time_budget import TrainingSpeed
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from tests.support.manifests import write_scene
 from tests.support.synthetic_rasters import write_geotiff
@@ -240,7 +240,7 @@ def test_a_slow_machine_trains_on_smaller_patches(tmp_path, monkeypatch, capsys)
     def slow(run):  # type: ignore[no-untyped-def]
         side = run.train_dataloader.dataset().size
         measured.append(side)
-        return Pace(iteration=2e-6 * side**2, validation=0.01, measuring=0.02)
+        return TrainingSpeed(iteration=2e-6 * side**2, validation=0.01, measuring=0.02)
 
     monkeypatch.setattr('plugins.pansharpening.single_scene.time_budget.measure', slow)
     write_scene(tmp_path, 'a', 512)
@@ -288,7 +288,9 @@ def test_ctrl_c_while_sharpening_leaves_no_image(files, tmp_path, monkeypatch, c
     def stopped(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('plugins.pansharpening.inference.tiled_inference.Streamed.window', stopped)
+    monkeypatch.setattr(
+        'plugins.pansharpening.inference.tiled_inference.TiledInference.window', stopped
+    )
     assert pansharpen(*files, '--output', tmp_path / 'out.tif', *FAST) == 130
     assert 'toolkit predict --run' in capsys.readouterr().out
     assert not (tmp_path / 'out.tif').exists() and not (tmp_path / 'out.json').exists()
@@ -296,7 +298,7 @@ def test_ctrl_c_while_sharpening_leaves_no_image(files, tmp_path, monkeypatch, c
 
 
 def test_a_loss_that_is_not_finite(files, tmp_path, monkeypatch, capsys) -> None:
-    from plugins.pansharpening.unsupervised import PanGradient
+    from plugins.pansharpening.losses import PanGradient
 
     calls, forward = [], PanGradient.forward
 

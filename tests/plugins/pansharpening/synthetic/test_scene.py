@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from plugins.pansharpening.imaging.mtf import mtf_degrade, sensor_degrade
-from plugins.pansharpening.scenes.scene import Window
+from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene, simulate
 
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from plugins.pansharpening.data.whole_scenes import WholeScene
 from plugins.pansharpening.scenes.matlab import MatScene
-from plugins.pansharpening.scenes.scene import Window
 from plugins.pansharpening.scenes.sensors import sensor
+from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from plugins.pansharpening.visualization.contact_sheet import (
     batch_pictures,

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugins.pansharpening.imaging.resample import upsample
-from plugins.pansharpening.scenes.scene import Scene, Window
+from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.sensors import sensor
+from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from plugins.pansharpening.visualization import scene_images as views
 from plugins.pansharpening.visualization.scene_images import (
