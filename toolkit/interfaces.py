@@ -26,9 +26,13 @@ class System(nn.Module, ABC):
 
     Attributes:
         uncompiled: names of methods that torch.compile is to call as they are.
+        capturable: a training step depends on tensors alone and changes nothing but tensors, so
+            that a CUDA graph can replay it. Python code in `loss` then runs once and not at each
+            step.
     """
 
     uncompiled: ClassVar[tuple[str, ...]] = ()
+    capturable: ClassVar[bool] = False
 
     def forward(self, batch: Batch, mode: Mode = 'tensor') -> Any:
         if mode == 'loss':
@@ -196,6 +200,16 @@ class Dataset(torch.utils.data.Dataset, ABC):
     def fingerprint(self) -> str:
         """A short hash of the data that it reads, for the run capsule; '' where there is none."""
         return ''
+
+    def move_to(self, device: torch.device) -> bool:
+        """Keep the data on a device and give samples there, equal to the bit; by default it cannot.
+
+        The engine calls it for training data that no worker process loads.
+
+        Returns:
+            Whether samples are on the device from now on.
+        """
+        return False
 
     def release(self) -> None:
         """Give back the memory of what it can read again; by default it keeps nothing."""

@@ -61,7 +61,7 @@ def pixels(dataset: Dataset, ratio: int, method: Method) -> tuple[Tensor, Tensor
     with isolated(0):
         for index in range(min(len(dataset), PATCHES)):
             sample = dataset[index]
-            ms, pan = sample['lrms'], sample['pan'][None]  # (C, h, w), (1, 1, H, W)
+            ms, pan = sample['lrms'].cpu(), sample['pan'][None].cpu()  # (C, h, w), (1, 1, H, W)
             low = decimate(low_pass(pan, ratio), ratio, method)[0, 0]  # (h, w)
             # Near the border the filter has seen pixels that are not the scene's.
             used = torch.zeros_like(low, dtype=torch.bool)

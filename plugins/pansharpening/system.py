@@ -58,6 +58,7 @@ class Pansharpener(System):
     """
 
     uncompiled = ('upsampled',)  # its filters are laid out in numpy
+    capturable = True
 
     def __init__(
         self,

@@ -18,14 +18,18 @@ from toolkit.registry import Slot
 
 @dataclass
 class Dataloader:
-    """One data loader. `sampler` defaults to a shuffled one for training, in order otherwise."""
+    """One data loader. `sampler` defaults to a shuffled one for training, in order otherwise.
+
+    `pin_memory` defaults to true where the run is on a GPU: copies to it then overlap with
+    computing.
+    """
 
     dataset: Slot[Dataset]
     batch_size: int = 1
     num_workers: int = 0
     sampler: Slot[Sampler] | None = None
     drop_last: bool = False
-    pin_memory: bool = False
+    pin_memory: bool | None = None
     persistent_workers: bool = False
     prefetch_factor: int | None = None
 
@@ -106,14 +110,18 @@ class Runtime:
         device: 'auto' takes a GPU where there is one.
         precision: of forward and backward; weights and optimizer stay fp32.
         channels_last: memory format of weights and images.
-        compile: torch.compile of the system.
+        compile: torch.compile of the system; true is 'default'. 'reduce-overhead' and
+            'max-autotune' record CUDA graphs of forward and backward on GPUs.
+        cuda_graph: replay each training step, the optimizer's part included, as one CUDA graph.
+            It needs no compiler. On a CPU it changes nothing.
         threads: CPU threads; None leaves torch's choice.
     """
 
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32'
     channels_last: bool = False
-    compile: bool = False
+    compile: bool | Literal['default', 'reduce-overhead', 'max-autotune'] = False
+    cuda_graph: bool = False
     threads: int | None = None
 
 

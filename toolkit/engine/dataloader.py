@@ -207,12 +207,14 @@ def build_loader(
         sampler = config.sampler(dataset=dataset, seed=seed)
     draws = Draws(sampler, config.batch_size, config.drop_last and training, seed)
     workers = config.num_workers
+    on_device = training and not workers and device.type == 'cuda' and dataset.move_to(device)
+    pinned = config.pin_memory is not False and device.type == 'cuda' and not on_device
     return DataLoader(
         SeededDataset(dataset),
         batch_sampler=draws,
         num_workers=workers,
         collate_fn=collate,
-        pin_memory=config.pin_memory and device.type == 'cuda',
+        pin_memory=pinned,
         # Training keeps one iterator from the first iteration to the last.
         persistent_workers=config.persistent_workers and workers > 0 and not training,
         prefetch_factor=config.prefetch_factor if workers else None,

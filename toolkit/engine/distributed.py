@@ -6,6 +6,7 @@ Everything here works in a single process too, where it does nothing.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -92,6 +93,47 @@ def largest(value: int) -> int:
     box = torch.tensor(value)
     dist.all_reduce(box, op=dist.ReduceOp.MAX, group=_control)
     return int(box)
+
+
+class Agreement:
+    """The largest of every process's values, asked for at every iteration and exchanged at some.
+
+    Processes exchange their values some ten times a second and not at each iteration. The exchange
+    also settles at which iteration the next one comes, so that all processes learn of a value at
+    the same iteration, as exactly as if they exchanged it at each.
+
+    Source of the rate: an exchange by gloo takes some 0.1 ms, a thousandth of the time between two.
+    """
+
+    SECONDS = 0.1
+    MOST = 100  # iterations between two exchanges
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._last: tuple[int, float] | None = None
+
+    def largest(self, iteration: int, value: int) -> int:
+        """The largest value where the processes exchange them at this iteration, else 0.
+
+        Args:
+            iteration: the same on every process.
+            value: of this process; it must stay until it has been exchanged.
+        """
+        if world_size() == 1:
+            return value
+        if iteration < self._next:
+            return 0
+        now = time.perf_counter()
+        passed = 0.0
+        if self._last is not None and iteration > self._last[0]:
+            passed = (now - self._last[1]) / (iteration - self._last[0])
+        self._last = (iteration, now)
+        box = torch.tensor([float(value), passed], dtype=torch.float64)
+        dist.all_reduce(box, op=dist.ReduceOp.MAX, group=_control)
+        slowest = float(box[1])
+        wait = 1 if slowest <= 0 else min(max(int(self.SECONDS / slowest), 1), self.MOST)
+        self._next = iteration + wait
+        return int(box[0])
 
 
 def total(tensor: Tensor) -> Tensor:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from mmengine.runner import BaseLoop
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from toolkit.config.schema import TrainCfg
 from toolkit.engine import distributed, precision, seeding
 from toolkit.engine.dataloader import Draw, Draws, unwrap
 from toolkit.engine.evaluator import Evaluation, Evaluator
+from toolkit.engine.training_step import TrainingStep, build_step
 from toolkit.errors import ToolkitError
 
 if TYPE_CHECKING:
@@ -66,6 +64,8 @@ class TrainLoop(BaseLoop):
         self._limit = None if config.max_minutes is None else 60 * config.max_minutes
         self._spent = 0.0  # seconds, before this process took up the run
         self._began = 0.0
+        self._training_step: TrainingStep | None = None
+        self._agreement = distributed.Agreement()
 
     @property
     def iter(self) -> int:
@@ -135,6 +135,7 @@ class TrainLoop(BaseLoop):
     def _run(self) -> None:
         runner = self.runner
         self._draws.start, self._draws.stop = self._iter, self._max_iters
+        self._training_step = build_step(runner)
         batches = iter(self.dataloader)
         try:
             self._start_epoch()
@@ -184,18 +185,11 @@ class TrainLoop(BaseLoop):
         runner.message_hub.update_info('iter', self._iter)
         runner.call_hook('before_train_iter', batch_idx=index, data_batch=batch)
         batch = precision.to_device(batch, runner.runtime, runner.device)
-        wrapper = runner.optim_wrapper
-        with wrapper.optim_context(runner.model):
-            losses = runner.model(batch, mode='loss')
-            total = _total(losses)
-        wrapper.grad_norm = None
-        wrapper.update_params(total)
-        others = {} if wrapper.grad_norm is None else {'grad_norm': wrapper.grad_norm}
-        scalars = {name: loss.detach() for name, loss in losses.items()}
-        scalars['loss'] = total.detach()
-        runner.losses.add(self._iter + 1, scalars, others)
+        assert self._training_step is not None
+        losses, others = self._training_step(batch)
+        runner.losses.add(self._iter + 1, losses, others)
         runner.call_hook(
-            'after_train_iter', batch_idx=index, data_batch=batch, outputs={**scalars, **others}
+            'after_train_iter', batch_idx=index, data_batch=batch, outputs={**losses, **others}
         )
 
     def _validation_due(self, epoch_ended: bool) -> bool:
@@ -219,30 +213,9 @@ class TrainLoop(BaseLoop):
         if self._stop_at is not None:
             self.time_over = self._iter >= self._stop_at
         elif self._limit is not None:
-            self.time_over = distributed.largest(int(self._seconds() >= self._limit)) == 1
+            over = int(self._seconds() >= self._limit)
+            self.time_over = self._agreement.largest(self._iter, over) == 1
         return self.time_over
-
-
-def _total(losses: Any) -> Tensor:
-    """The sum of a system's loss terms.
-
-    Raises:
-        ToolkitError: what the system returned is no mapping of scalars.
-    """
-    if not isinstance(losses, dict) or not losses:
-        raise ToolkitError(
-            f'the system returned {type(losses).__name__} as its losses; expected a mapping of '
-            'names to scalar tensors, with at least one'
-        )
-    for name, loss in losses.items():
-        if not isinstance(loss, Tensor) or loss.ndim:
-            found = (
-                f'shape {tuple(loss.shape)}' if isinstance(loss, Tensor) else type(loss).__name__
-            )
-            raise ToolkitError(f'the loss {name!r} is no scalar tensor: found {found}')
-    if 'loss' in losses and len(losses) > 1:
-        raise ToolkitError("'loss' is the name of the sum of all terms; rename that term")
-    return functools.reduce(operator.add, losses.values())
 
 
 class EvalLoop(BaseLoop):

@@ -4,26 +4,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from toolkit.errors import RunError
 
-# Reading a value makes the CPU wait for the GPU, so values are read many iterations at a time.
+# Reading a value makes the CPU wait for the GPU, so values are copied many iterations at a time,
+# and read once they have arrived.
 BULK = 20
+
+
+class _Scalars(NamedTuple):
+    """Scalars of one iteration: the losses first, then the others."""
+
+    iteration: int
+    names: tuple[str, ...]
+    losses: int
+    values: Tensor
+
+
+class _Copy(NamedTuple):
+    """Scalars of some iterations on their way to the CPU."""
+
+    scalars: list[_Scalars]
+    values: Tensor
+    arrived: torch.cuda.Event
 
 
 class LossMeter:
     """Sums of scalars by name; bounded in memory and exact to resume.
 
-    A loss that is NaN or infinite is noticed when it is read: on the CPU at once, else at most 20
+    A loss that is NaN or infinite is noticed when it is read: on the CPU at once, else at most 40
     iterations later, and always before a log line or a checkpoint is written.
     """
 
     def __init__(self) -> None:
-        self._pending: list[tuple[int, dict[str, Tensor], dict[str, Tensor]]] = []
+        self._pending: list[_Scalars] = []
+        self._copies: list[_Copy] = []
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
         self._latest: dict[str, float] = {}
@@ -31,31 +50,61 @@ class LossMeter:
     def add(
         self, iteration: int, losses: Mapping[str, Tensor], others: Mapping[str, Tensor]
     ) -> None:
-        """Add an iteration's scalars: `losses` must be finite, `others` (norms) need not be."""
-        self._pending.append((iteration, dict(losses), dict(others)))
-        here = all(tensor.device.type == 'cpu' for tensor in losses.values())
-        if here or len(self._pending) >= BULK:
+        """Add an iteration's scalars: `losses` must be finite, `others` (norms) need not be.
+
+        It waits for a GPU at no time.
+
+        Raises:
+            RunError: a loss that has arrived is not finite; names the term and the iteration.
+        """
+        scalars = [scalar.float() for scalar in (*losses.values(), *others.values())]
+        device = next((s.device for s in scalars if s.device.type != 'cpu'), torch.device('cpu'))
+        # A constant term may be on the CPU.
+        values = torch.stack([scalar.to(device, non_blocking=True) for scalar in scalars])
+        self._pending.append(_Scalars(iteration, (*losses, *others), len(losses), values))
+        if device.type == 'cpu':
             self.read()
+            return
+        if len(self._pending) >= BULK:
+            self._send(device)
+        while self._copies and self._copies[0].arrived.query():
+            self._receive()
 
     def read(self) -> None:
-        """Take in what is pending.
+        """Take in what is pending; this waits for the device.
 
         Raises:
             RunError: a loss is not finite; names the term and the iteration.
         """
-        if not self._pending:
+        while self._copies:
+            self._copies[0].arrived.synchronize()
+            self._receive()
+        if self._pending:
+            pending, self._pending = self._pending, []
+            self._take_in(pending, torch.cat([scalars.values for scalars in pending]))
+
+    def _send(self, device: torch.device) -> None:
+        """Copy what is pending to the CPU without waiting for it."""
+        if device.type != 'cuda':
+            self.read()
             return
         pending, self._pending = self._pending, []
-        flat = [
-            t.float() for _, losses, others in pending for t in (*losses.values(), *others.values())
-        ]
-        if len({tensor.device for tensor in flat}) > 1:  # a constant term may be on the CPU
-            flat = [tensor.cpu() for tensor in flat]
-        values = iter(torch.stack(flat).tolist())
-        for iteration, losses, others in pending:
-            for name in (*losses, *others):
-                value = next(values)
-                if name in losses and not math.isfinite(value):
+        values = torch.cat([scalars.values for scalars in pending])
+        here = torch.empty(values.shape, pin_memory=True).copy_(values, non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record(torch.cuda.current_stream(device))
+        self._copies.append(_Copy(pending, here, arrived))
+
+    def _receive(self) -> None:
+        copy = self._copies.pop(0)
+        self._take_in(copy.scalars, copy.values)
+
+    def _take_in(self, pending: list[_Scalars], values: Tensor) -> None:
+        read = iter(values.tolist())
+        for iteration, names, losses, _ in pending:
+            for index, name in enumerate(names):
+                value = next(read)
+                if index < losses and not math.isfinite(value):
                     raise RunError(
                         f'the loss {name!r} is {value} at iteration {iteration}; lower the '
                         'learning rate, clip gradients (optim_wrapper.clip_grad) or check the data'

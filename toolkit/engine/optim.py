@@ -32,6 +32,8 @@ PARAMWISE = (
     'dwconv_decay_mult',
     'layer_decay',
 )
+# Options of torch's optimizers that change how a step is computed and not what it is.
+COMPUTED = ('foreach', 'fused', 'capturable', 'differentiable')
 
 
 class OptimWrapper(MMOptimWrapper):
@@ -76,6 +78,19 @@ class OptimWrapper(MMOptimWrapper):
         self.scaler.scale(loss).backward(**kwargs)
         self._inner_count += 1
 
+    @property
+    def count(self) -> int:
+        """Backward passes so far."""
+        return self._inner_count
+
+    @count.setter
+    def count(self, count: int) -> None:
+        self._inner_count = count
+
+    def count_replay(self) -> None:
+        """Count a step that a CUDA graph has computed."""
+        self._inner_count += 1
+
     def step(self, **kwargs: Any) -> None:
         if self._clip is not None:
             self.scaler.unscale_(self.optimizer)
@@ -103,6 +118,11 @@ class OptimWrapper(MMOptimWrapper):
         scaler = rest.pop('scaler', None)
         if scaler and self.scaler.is_enabled():
             self.scaler.load_state_dict(scaler)
+        # How a step is computed follows from the device and not from the checkpoint.
+        saved, groups = rest.get('param_groups'), self.optimizer.param_groups
+        if isinstance(saved, list) and len(saved) == len(groups):
+            own = [{k: group[k] for k in COMPUTED if k in group} for group in groups]
+            rest['param_groups'] = [{**old, **new} for old, new in zip(saved, own)]
         super().load_state_dict(rest)
 
 
@@ -124,7 +144,41 @@ def build_optim_wrapper(
         groups: Any = param_groups(system, config.paramwise_cfg, lr, decay)
     else:
         groups = [p for p in system.parameters() if p.requires_grad]
-    return OptimWrapper(config.optimizer(params=groups), config, runtime, device)
+    options = _device_options(config.optimizer, runtime, device)
+    optimizer = config.optimizer(params=groups, **options)
+    # A few steps before a capture are not worth a warning that they are none.
+    optimizer._warned_capturable_if_run_uncaptured = True
+    return OptimWrapper(optimizer, config, runtime, device)
+
+
+def _device_options(
+    factory: Callable[..., Any], runtime: schema.Runtime, device: torch.device
+) -> dict[str, bool]:
+    """Options by which an optimizer steps in few kernels on a GPU, and can be captured there.
+
+    Raises:
+        ComponentError: `runtime.cuda_graph` with an optimizer that cannot be captured.
+    """
+    if device.type != 'cuda':
+        return {}
+    accepted = inspect.signature(_class_of(factory)).parameters
+    given = getattr(factory, 'arguments', None) or getattr(factory, 'keywords', {})
+    options = {}
+    if 'fused' in accepted and not set(COMPUTED) & set(given):
+        options['fused'] = True
+    if runtime.cuda_graph:
+        if 'capturable' not in accepted:
+            raise ComponentError(
+                'runtime.cuda_graph',
+                f'{_class_of(factory).__name__} cannot be captured in a CUDA graph; set it to '
+                'false, or choose an optimizer with `capturable`, such as Adam or AdamW',
+            )
+        options['capturable'] = True
+    return options
+
+
+def _class_of(factory: Callable[..., Any]) -> Any:
+    return getattr(factory, 'cls', None) or getattr(factory, 'func', factory)
 
 
 def param_groups(
@@ -256,8 +310,7 @@ def _argument(factory: Callable[..., Any], name: str) -> Any:
     given = getattr(factory, 'arguments', None) or getattr(factory, 'keywords', {})
     if name in given:
         return given[name]
-    cls = getattr(factory, 'cls', None) or getattr(factory, 'func', factory)
-    default = inspect.signature(cls).parameters.get(name)
+    default = inspect.signature(_class_of(factory)).parameters.get(name)
     return (
         None if default is None or default.default is inspect.Parameter.empty else default.default
     )

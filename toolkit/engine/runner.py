@@ -55,6 +55,7 @@ class Runner(mmengine_compat.QuietRunner):
         self.signal = 0
         self.last_saved = -1
         self._interrupt = interrupt
+        self._agreement = distributed.Agreement()
         self._config_text = config_text
         self._randomness: dict[str, Any] | None = None
         self.log_name = 'train.log' if assembly.train is not None else 'test.log'
@@ -117,7 +118,7 @@ class Runner(mmengine_compat.QuietRunner):
 
     def interrupted(self) -> bool:
         """Whether any process was told to stop; the same answer on each of them."""
-        self.signal = distributed.largest(self._interrupt())
+        self.signal = self._agreement.largest(self.iter, self._interrupt())
         return self.signal != 0
 
     def train(self, resume_from: Path | None = None, weights_from: Path | None = None) -> nn.Module:
@@ -160,10 +161,12 @@ class Runner(mmengine_compat.QuietRunner):
         return metrics
 
     def _compile(self) -> None:
-        if self.runtime.compile:
+        mode = self.runtime.compile
+        if mode:
             for name in self.system.uncompiled:
                 setattr(self.system, name, torch.compiler.disable(getattr(self.system, name)))
-            self.system.compile()  # in place, so that names in checkpoints stay the system's own
+            # In place, so that names in checkpoints stay the system's own.
+            self.system.compile(mode=None if mode is True else mode)
 
     # -- state -----------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
@@ -21,6 +22,9 @@ from toolkit.registry import DATASETS, Slot
 CONTEXT = 6
 # Places that are tried before the known one is taken.
 TRIES = 100
+
+# Bytes of a scene that are kept on a GPU.
+MOST_MOVED = 2 * 2**30
 
 Draw = Literal['area', 'equal', 'weight']
 
@@ -81,10 +85,22 @@ class Patches(SceneDataset):
         self._length = sum(fitting) if length is None else length
         areas = [float(used.height * used.width) for used in self._regions]
         self._by_area = weights is None
+        self._on_device: _SceneOnDevice | None = None
         self._sums = np.cumsum(areas if weights is None else weights)
 
     def __len__(self) -> int:
         return self._length
+
+    def move_to(self, device: torch.device) -> bool:
+        """Hold a single scene on a device, where no mask and no transform needs the CPU."""
+        scene, transforms = self._scenes[0], self.transforms.values()
+        images = (scene.bands * (1 + scene.has_reference * scene.ratio**2), scene.ratio**2)
+        size = 4 * sum(images) * math.prod(scene.ms_shape)
+        on_cpu = scene.masked or not all(getattr(t, 'any_device', False) for t in transforms)
+        if len(self._scenes) > 1 or self.min_valid < 1 or on_cpu or size > MOST_MOVED:
+            return False
+        self._on_device = _SceneOnDevice(scene, self._margin, device)
+        return True
 
     def __getitem__(self, index: int) -> Sample:
         """A patch from a random place.
@@ -95,10 +111,13 @@ class Patches(SceneDataset):
         number, window = self._place()
         scene = self._scenes[number]
         fine = window.enlarged(self.ratio)
-        sample: Sample = {'lrms_context': torch.from_numpy(self._around(scene, window))}
-        sample['pan'] = self._fine(scene.read_pan, scene, fine)
-        if scene.has_reference:
-            sample['hrms'] = self._fine(scene.read_reference, scene, fine)
+        if self._on_device is None:
+            sample: Sample = {'lrms_context': torch.from_numpy(self._around(scene, window))}
+            sample['pan'] = self._fine(scene.read_pan, scene, fine)
+            if scene.has_reference:
+                sample['hrms'] = self._fine(scene.read_reference, scene, fine)
+        else:
+            sample = self._on_device.cut(window, fine)
         if self.min_valid < 1:
             sample['mask'] = self._fine(lambda w: _mask(scene, w), scene, fine)
         row, col = fine[:2]
@@ -174,6 +193,33 @@ class Patches(SceneDataset):
     def _fine(self, read: Read, scene: Scene, window: Window) -> torch.Tensor:
         """An image on PAN's grid, with the margin that transforms need."""
         return torch.from_numpy(read_around(read, window, self._margin, scene.pan_shape))
+
+
+class _SceneOnDevice:
+    """The images of a scene on a device, continued by what patches take from beyond its border."""
+
+    def __init__(self, scene: Scene, margin: int, device: torch.device) -> None:
+        fine = {'pan': scene.read_pan}
+        if scene.has_reference:
+            fine['hrms'] = scene.read_reference
+        whole = Window(0, 0, *scene.pan_shape)
+        images = {
+            'lrms_context': read_around(
+                scene.read_ms, Window(0, 0, *scene.ms_shape), CONTEXT, scene.ms_shape
+            ),
+            **{key: read_around(read, whole, margin, whole[2:]) for key, read in fine.items()},
+        }
+        self._images = {key: torch.from_numpy(image).to(device) for key, image in images.items()}
+        self._margins = dict.fromkeys(fine, margin) | {'lrms_context': CONTEXT}
+
+    def cut(self, window: Window, fine: Window) -> Sample:
+        """Views of a window with what lies around it."""
+        sample = {}
+        for key, image in self._images.items():
+            row, col, height, width = window if key == 'lrms_context' else fine
+            around = 2 * self._margins[key]
+            sample[key] = image[:, row : row + height + around, col : col + width + around]
+        return sample
 
 
 def _mask(scene: Scene, window: Window) -> np.ndarray:

@@ -36,9 +36,11 @@ class PatchTransform(Transform):
 
     Attributes:
         margin: PAN pixels around a patch that it moves in or looks at.
+        any_device: it transforms images on a GPU to the same bits as on the CPU.
     """
 
     margin: int = 0
+    any_device: bool = False
 
     def __call__(self, sample: Sample) -> Sample:
         return self.apply(sample, np.random.default_rng(sample['seed']))
@@ -85,6 +87,8 @@ class Flip(PatchTransform):
         ValueError: a probability that is none, or another place of samples.
     """
 
+    any_device = True
+
     def __init__(
         self, horizontal: float = 0.5, vertical: float = 0.5, samples: Samples = 'interp23tap'
     ) -> None:
@@ -109,6 +113,8 @@ class QuarterTurns(PatchTransform):
     Raises:
         ValueError: another place of samples.
     """
+
+    any_device = True
 
     def __init__(self, samples: Samples = 'interp23tap') -> None:
         self.samples, self.margin = samples, _margin(samples)

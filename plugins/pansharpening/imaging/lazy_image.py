@@ -7,6 +7,7 @@ same bits as the whole image, and a scene too large for memory is filtered windo
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable
 from typing import Literal
 
@@ -85,7 +86,7 @@ class LazyImage:
         image = joined[0] if len(joined) == 1 else torch.cat(joined, -2)
         for dim, index in ((-2, row_index), (-1, col_index)):
             if index is not None:
-                image = image.index_select(dim, torch.from_numpy(index).to(image.device))
+                image = image.index_select(dim, index.like(image, torch.long))
         return image
 
     def around(self, window: Window, margin: int) -> tuple[Tensor, tuple[slice, slice]]:
@@ -95,7 +96,8 @@ class LazyImage:
         return self.read(wide), window.relative_to(wide).slices
 
 
-def _runs(places: range, extent: int, border: Border) -> tuple[list[range], np.ndarray | None]:
+@functools.lru_cache(256)  # a copy of an index to a GPU would wait for it at each call
+def _runs(places: range, extent: int, border: Border) -> tuple[list[range], _Placed | None]:
     """The runs of neighbouring places of an axis that are needed, and the index into them joined;
     None where that index would change nothing."""
     if places.start >= 0 and places.stop <= extent:
@@ -110,7 +112,7 @@ def _runs(places: range, extent: int, border: Border) -> tuple[list[range], np.n
         index = np.where(index < extent, index, 2 * extent - 1 - index)
     unique = np.unique(index)
     parts = np.split(unique, np.nonzero(np.diff(unique) > 1)[0] + 1)
-    return [range(part[0], part[-1] + 1) for part in parts], np.searchsorted(unique, index)
+    return [range(part[0], part[-1] + 1) for part in parts], _Placed(np.searchsorted(unique, index))
 
 
 class Blocks:
@@ -276,10 +278,10 @@ class _Placed:
         self._array = array
         self._tensors: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
-    def like(self, tensor: Tensor) -> Tensor:
-        key = (tensor.dtype, tensor.device)
+    def like(self, tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        key = (dtype or tensor.dtype, tensor.device)
         if key not in self._tensors:
             with torch.inference_mode(False):  # what is kept may have to let gradients through
                 made = torch.from_numpy(np.ascontiguousarray(self._array))
-                self._tensors[key] = made.to(device=tensor.device, dtype=tensor.dtype)
+                self._tensors[key] = made.to(device=tensor.device, dtype=key[0])
         return self._tensors[key]
