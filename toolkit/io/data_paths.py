@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from toolkit.errors import MissingDataError
 
@@ -64,28 +60,3 @@ def _missing(what: str, path: str | Path, candidates: list[Path]) -> MissingData
     if root and not Path(root).is_dir():
         advice = f'{DATA_VARIABLE} is {root}, which is no folder; {advice}'
     return MissingDataError(f'no {what} {path.name} in {looked} (from {str(path)!r}); {advice}')
-
-
-def file_hash(*paths: Path) -> str:
-    """A short hash of the contents of files."""
-    digest = hashlib.sha256()
-    for path in paths:
-        status = path.stat()
-        digest.update(_hash_of(path, status.st_mtime_ns, status.st_size).encode())
-    return digest.hexdigest()[:16]
-
-
-@functools.lru_cache(maxsize=1 << 17)
-def _hash_of(path: Path, modified: int, size: int) -> str:
-    # The time and size only key the cache: a file that changed is read again.
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def record_digest(record: Mapping[str, Any]) -> str:
-    """A hash of a record but for its own `digest`, so that a file which was edited is known."""
-    told = {key: value for key, value in record.items() if key != 'digest'}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -30,7 +30,7 @@ class Sample:
 
 
 @dataclass
-class Folds:
+class FoldSpec:
     """What differs between folds of the data: the values of a path, or of several together."""
 
     path: str | list[str]
@@ -86,7 +86,7 @@ class Spec:
     seeds: list[int] = field(default_factory=lambda: [0])
     axes: dict[str, list[Any]] = field(default_factory=dict)
     sample: Sample | None = None
-    folds: Folds | None = None
+    folds: FoldSpec | None = None
     data: dict[str, dict[str, Any] | str | None] = field(default_factory=dict)
     compare_to: str | None = None
     metrics: Any = None

@@ -17,7 +17,8 @@ from plugins.classification.data.medmnist import read_arrays
 from plugins.classification.data.split import PARTS
 from plugins.classification.image_record import Record
 from toolkit.errors import DataError, ToolkitError, did_you_mean
-from toolkit.io.data_paths import data_path, file_hash
+from toolkit.io.data_paths import data_path
+from toolkit.io.hashing import hash_files
 
 
 class Source(ABC):
@@ -86,7 +87,7 @@ class ManifestSource(Source):
     def kept_as(self, position: int) -> tuple[str, str]:
         record = self.records[position]
         assert record.path is not None
-        hashed = file_hash(record.path) + (f'#{record.frame}' if record.frame else '')
+        hashed = hash_files(record.path) + (f'#{record.frame}' if record.frame else '')
         if is_dicom(record.path):
             return hashed, 'DICOM'
         if record.path.suffix == '.npy':

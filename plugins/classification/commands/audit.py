@@ -22,7 +22,7 @@ from plugins.classification.commands.manifest_options import (
     named_columns,
     named_tasks,
 )
-from plugins.classification.data.split_file import read_split
+from plugins.classification.data.split_file import load_split
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.io import atomic_write
 from toolkit.registry import COMMANDS
@@ -113,7 +113,7 @@ class AuditCommand(Command):
 def _split(source: Source, arguments: argparse.Namespace) -> tuple[str, dict[int, str]]:
     """What the split is called, and the part of each image that is in it."""
     if arguments.split:
-        by_id = read_split(arguments.split, source.records, arguments.fold)
+        by_id = load_split(arguments.split, source.records, arguments.fold)
         name = f'{Path(arguments.split).name}, fold {arguments.fold}'
         return name, {i: by_id[r.id] for i, r in enumerate(source.records) if r.id in by_id}
     column = arguments.split_column or source.split_column

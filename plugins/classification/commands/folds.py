@@ -28,7 +28,7 @@ SUFFIX = '.folds.json'
 
 
 @COMMANDS.register(name='folds')
-class Folds(Command):
+class FoldsCommand(Command):
     """Split a manifest of images into folds, patients together and classes in equal shares.
 
     Writes a file that datasets take as `split: {by: file, file: FILE, fold: 0}`. It holds the ids

@@ -17,7 +17,8 @@ from plugins.classification.data.split import PARTS, SplitSpec
 from plugins.classification.image_record import Box, Record
 from plugins.classification.tasks import Task
 from toolkit.errors import ToolkitError, did_you_mean
-from toolkit.io.data_paths import data_folder, file_hash
+from toolkit.io.data_paths import data_folder
+from toolkit.io.hashing import hash_files
 from toolkit.registry import DATASETS
 
 
@@ -52,7 +53,7 @@ class FileSet(ImageSet):
     def contents(self, position: int) -> str:
         path = self.pool[position].path
         assert path is not None
-        return f'{file_hash(path)}{"/region" if self.region else ""}'
+        return f'{hash_files(path)}{"/region" if self.region else ""}'
 
 
 @DATASETS.register

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from plugins.classification.data.split_file import read_split
-from plugins.classification.data.stratify import share_out
+from plugins.classification.data.split_file import load_split
 from plugins.classification.image_record import Record
 from plugins.classification.tasks import Tasks
 from toolkit.errors import DataError, ToolkitError, did_you_mean
+from toolkit.io.stratified_groups import split_groups
 
 By = Literal['folds', 'holdout', 'centre', 'column', 'file']
 Part = Literal['train', 'val', 'test', 'all']
@@ -198,7 +198,7 @@ def _share(
 ) -> dict[int, str]:
     stratify = spec.stratify or tuple(tasks)
     labels = [[(task, records[i].labels.get(task)) for task in stratify] for i in among]
-    parts = share_out([records[i].patient for i in among], labels, shares, spec.seed)
+    parts = split_groups([records[i].patient for i in among], labels, shares, spec.seed)
     return dict(zip(among, parts))
 
 
@@ -254,7 +254,7 @@ def _from_column(
 
 def _from_file(records: Sequence[Record], spec: SplitSpec) -> dict[int, str]:
     assert spec.file is not None
-    part_by_id = read_split(spec.file, records, spec.fold)
+    part_by_id = load_split(spec.file, records, spec.fold)
     return {i: part_by_id[r.id] for i, r in enumerate(records) if r.id in part_by_id}
 
 

@@ -14,7 +14,8 @@ from plugins.pansharpening.scenes.scene import check_bit_depth, check_pair, scal
 from plugins.pansharpening.scenes.sensors import sensor as sensor_named
 from toolkit.errors import DataError
 from toolkit.interfaces import Dataset, Transform
-from toolkit.io.data_paths import data_path, file_hash
+from toolkit.io.data_paths import data_path
+from toolkit.io.hashing import hash_files
 from toolkit.registry import DATASETS, Slot
 
 Sample = dict[str, Any]
@@ -101,7 +102,7 @@ class PatchFile(Dataset):
 
     @functools.cached_property
     def _digest(self) -> str:
-        return file_hash(self.path)
+        return hash_files(self.path)
 
     def fingerprint(self) -> str:
         """A short hash of the file."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, overload
 
 from plugins.pansharpening.data.reduced_scene import ReducedScene
-from plugins.pansharpening.data.splits import rows_of
+from plugins.pansharpening.data.splits import select_rows
 from plugins.pansharpening.data.whole_scenes import (
     Protocol,
     Sample,
@@ -16,8 +16,7 @@ from plugins.pansharpening.data.whole_scenes import (
     scene_sample,
     whole,
 )
-from plugins.pansharpening.scenes.manifest import read_manifest
-from plugins.pansharpening.scenes.manifest_scenes import SceneRow
+from plugins.pansharpening.scenes.manifest import SceneRow, read_manifest
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import ToolkitError
@@ -96,19 +95,21 @@ class SceneSet(Sequence[Scene]):
                     scene.read_reference(Window(0, 0, 1, 1))
             except (ToolkitError, ValueError) as error:
                 told = str(error)
-                problems.append(told if told.startswith(row.place) else f'{row.place}: {told}')
+                problems.append(
+                    told if told.startswith(row.location) else f'{row.location}: {told}'
+                )
                 continue
             found = (scene.bands, scene.ratio, scene.has_reference)
             expected = expected or found
             if found[:2] != expected[:2]:
                 problems.append(
-                    f'{row.place}: {row.name} has {found[0]} bands at ratio {found[1]}, but '
+                    f'{row.location}: {row.name} has {found[0]} bands at ratio {found[1]}, but '
                     f'{self.rows[0].name} has {expected[0]} at {expected[1]}; the scenes of a '
                     'dataset are alike, so keep others in a split or manifest of their own'
                 )
             elif found[2] != expected[2]:
                 problems.append(
-                    f'{row.place}: {row.name} has {"a" if found[2] else "no"} reference, but '
+                    f'{row.location}: {row.name} has {"a" if found[2] else "no"} reference, but '
                     f'{self.rows[0].name} has {"one" if expected[2] else "none"}; give all scenes '
                     'of a split one, or none'
                 )
@@ -122,9 +123,9 @@ def read_scenes(
     """The scenes of a manifest that a dataset asks for.
 
     Raises:
-        ToolkitError: mistakes in the manifest, or what `SceneSet` and `rows_of` refuse.
+        ToolkitError: mistakes in the manifest, or what `SceneSet` and `select_rows` refuse.
     """
-    rows, digest = rows_of(read_manifest(manifest, outside), splits, split)
+    rows, digest = select_rows(read_manifest(manifest, outside), splits, split)
     return SceneSet(rows, digest, protocol)
 
 

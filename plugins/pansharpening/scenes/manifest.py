@@ -1,26 +1,26 @@
-"""A manifest's table, a scene a row: reading and checking it before any image is opened."""
+"""Manifests of scenes: tables with one row for each scene, checked before an image is opened."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from plugins.pansharpening.scenes.manifest_scenes import Manifest, SceneRow
+from plugins.pansharpening.scenes.open_scene import open_scene
 from plugins.pansharpening.scenes.raster import Samples
-from plugins.pansharpening.scenes.scene import check_bit_depth
+from plugins.pansharpening.scenes.scene import Scene, check_bit_depth
 from plugins.pansharpening.scenes.sensors import sensor as sensor_named
+from plugins.pansharpening.scenes.with_reference import ReferencedScene
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.io.data_paths import data_path
-from toolkit.io.read_table import read_table
+from toolkit.io.hashing import hash_json
+from toolkit.io.manifest_reader import ManifestReader
 
-NEEDED = ('name', 'ms', 'sensor')
-COLUMNS = (
-    *NEEDED,
+REQUIRED = ('name', 'ms', 'sensor')
+OPTIONAL = (
     'pan',
     'reference',
     'bit_depth',
@@ -31,181 +31,227 @@ COLUMNS = (
     'split',
     'weight',
 )
-# Between the files of one MS, where its bands come apart.
+COLUMNS = (*REQUIRED, *OPTIONAL)
+# Separates the files of one MS whose bands have a file each.
 SEPARATOR = ';'
 
 
-def read_manifest(path: str | Path, outside: bool = False) -> Manifest:
-    """Read a manifest.
+@dataclass(frozen=True)
+class SceneRow:
+    """One scene of a manifest.
+
+    Attributes:
+        location: `FILE:LINE`, for messages.
+        name: unique in its manifest.
+        ms: absolute paths of the MS, or of its bands.
+        pan: absolute path; None where one file holds both.
+        sensor: name of the sensor.
+        reference: absolute path of the true image at PAN's resolution, if there is one.
+        bit_depth: bits of the digital numbers; None for the sensor's.
+        ratio: ratio that the images must have; None for the one they have.
+        bands: number of bands that the MS must have; None for the number it has.
+        samples: see `RasterScene`.
+        split: split that the manifest puts the scene into; '' for none.
+        weight: weight with which patches are drawn from the scene.
+        values: text of all columns.
+    """
+
+    location: str
+    name: str
+    ms: tuple[str, ...]
+    pan: str | None
+    sensor: str
+    reference: str | None = None
+    bit_depth: int | None = None
+    ratio: int | None = None
+    bands: int | None = None
+    samples: Samples = 'centre'
+    split: str = ''
+    weight: float = 1.0
+    values: dict[str, str] = field(default_factory=dict)
+
+    def open(self) -> Scene:
+        """Opens the scene.
+
+        Raises:
+            ToolkitError: it cannot be opened, or its bands or ratio are not those of the row.
+        """
+        try:
+            scene = open_scene(
+                self.ms, self.pan, self.sensor, self.bit_depth, self.ratio, self.samples
+            )
+            if self.reference is not None:
+                scene = ReferencedScene(scene, self.reference)
+            # Many products name their files alike, so the row's name replaces that of the file.
+            scene.name = self.name
+            for name, expected, found in (
+                ('bands', self.bands, scene.bands),
+                ('ratio', self.ratio, scene.ratio),
+            ):
+                if expected not in (None, found):
+                    raise ToolkitError(
+                        f'{self.name} has {name} {found}, the manifest states {expected}'
+                    )
+        except ToolkitError as error:
+            raise type(error)(f'{self.location}: {error}') from error
+        return scene
+
+
+@dataclass(frozen=True)
+class SceneManifest:
+    """The scenes of a manifest.
+
+    Attributes:
+        path: path of the file.
+        rows: scenes in the order of the file.
+        columns: names of all columns.
+        digest: hash of the values, which line ends and quotes of the file do not change.
+    """
+
+    path: Path
+    rows: tuple[SceneRow, ...]
+    columns: tuple[str, ...]
+    digest: str
+
+    def rows_of_split(self, name: str) -> tuple[SceneRow, ...]:
+        """Returns the rows that the column `split` puts into a split.
+
+        Raises:
+            ToolkitError: there is no such column or split.
+        """
+        if 'split' not in self.columns:
+            raise ToolkitError(
+                f'{self.path} has no column split, so the scenes of {name!r} are not known; add '
+                f'it, or make splits (toolkit split {self.path}) and name their file in `splits`'
+            )
+        return self.select_rows({row.name: row.split for row in self.rows}, name)
+
+    def select_rows(self, split_of: Mapping[str, str], name: str) -> tuple[SceneRow, ...]:
+        """Returns the rows of a split.
+
+        Args:
+            split_of: split by name of the scene.
+            name: name of the split.
+        Raises:
+            ToolkitError: the split has no scene.
+        """
+        rows = tuple(row for row in self.rows if split_of.get(row.name) == name)
+        if not rows:
+            known = sorted({split for split in split_of.values() if split})
+            raise ToolkitError(
+                f'no scene of {self.path} is in the split {name!r}{did_you_mean(name, known)}; '
+                f'there are: {", ".join(known) or "none"}'
+            )
+        return rows
+
+
+def read_manifest(path: str | Path, outside: bool = False) -> SceneManifest:
+    """Reads a manifest of scenes.
 
     Args:
-        path: of the CSV or Parquet file: absolute, or below $TOOLKIT_DATA, or from here.
-        outside: its paths may leave its folder.
+        path: path of the CSV or Parquet file: absolute, or below $TOOLKIT_DATA, or below the
+            current folder.
+        outside: allow paths that leave the folder of the manifest.
     Raises:
-        ToolkitError: with all mistakes, a line each: `FILE:LINE: what is wrong`.
+        ToolkitError: the manifest has mistakes; lists all, a line each: `FILE:LINE: mistake`.
     """
-    return _Reader(data_path(path), outside).read()
+    return _SceneReader(data_path(path), outside).read()
 
 
-class _Reader:
-    """Reads one file and collects what is wrong with it."""
+class _SceneReader(ManifestReader[SceneRow]):
+    noun = 'scene'
 
-    def __init__(self, path: Path, outside: bool) -> None:
-        self.path, self.outside = path, outside
-        self.problems: list[str] = []
+    def read(self) -> SceneManifest:
+        columns, rows = self.read_rows(COLUMNS)
+        self.report_repeated(rows, lambda row: row.name, lambda row: f'the name {row.name!r}')
+        # Compares resolved paths, so that a link counts as the file it leads to.
+        self.report_repeated(
+            rows,
+            lambda row: tuple(map(os.path.realpath, row.ms)),
+            lambda row: f'the MS {row.ms[0]}',
+        )
+        self._check_groups(rows)
+        self.raise_mistakes()
+        scenes = tuple(row for _, row in rows)
+        values = [{k: v for k, v in sorted(row.values.items()) if v} for row in scenes]
+        return SceneManifest(self.path, scenes, columns, hash_json(values))
 
-    def read(self) -> Manifest:
-        columns, lines = self._lines()
-        rows = [row for line, values in lines if (row := self._row(line, values)) is not None]
-        self._twice(rows, lambda row: row.name, 'the name {!r}')
-        # By the files themselves, so that a link to one counts as it.
-        self._twice(rows, lambda row: tuple(map(os.path.realpath, row.ms)), 'the MS {0[0]}')
-        self._groups(rows)
-        if not lines and not self.problems:
-            self._fail(1, 'found no scene, expected a row for each')
-        if self.problems:
-            raise ToolkitError('\n'.join(self.problems))
-        told = json.dumps([{k: v for k, v in sorted(row.values.items()) if v} for row in rows])
-        digest = hashlib.sha256(told.encode()).hexdigest()
-        return Manifest(self.path, tuple(rows), tuple(columns), digest)
-
-    def _fail(self, line: int, message: str) -> None:
-        self.problems.append(f'{self.path}:{line}: {message}')
-
-    def _lines(self) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-        """The columns, and each row's line and values by column."""
-        table = read_table(self.path, COLUMNS)
-        self._check_columns(table.header, table.columns)
-        lines = []
-        for line, values in table.rows:
-            if len(values) != len(table.columns):
-                expected = f'expected {len(table.columns)} as columns'
-                self._fail(line, f'found {len(values)} values, {expected}')
-            else:
-                lines.append((line, dict(zip(table.columns, values, strict=True))))
-        return table.columns, lines
-
-    def _check_columns(self, line: int, columns: list[str]) -> None:
-        missing = [name for name in NEEDED if name not in columns]
+    def check_columns(self, line: int, columns: Sequence[str]) -> None:
+        missing = [name for name in REQUIRED if name not in columns]
         for name in columns:
-            # Columns that nothing here knows are the user's own.
-            near = '' if name in COLUMNS else did_you_mean(name, COLUMNS)
-            if near:
-                self._fail(line, f'no column is named {name!r}{near}')
-        for name in sorted({name for name in columns if columns.count(name) > 1}):
-            self._fail(line, f'the column {name!r} is there twice')
-        if missing and not self.problems:
-            self._fail(
+            # Columns that are unlike all known ones are the user's own.
+            if name not in COLUMNS and (near := did_you_mean(name, COLUMNS)):
+                self.add_mistake(line, f'no column is named {name!r}{near}')
+        if missing and not self.has_mistake():
+            self.add_mistake(
                 line,
                 f'no column {" and ".join(missing)}; found {", ".join(columns)}, expected '
-                f'{", ".join(NEEDED)} and as needed {", ".join(COLUMNS[len(NEEDED) :])}',
+                f'{", ".join(REQUIRED)} and, where needed, {", ".join(OPTIONAL)}',
             )
-        if self.problems:
-            raise ToolkitError('\n'.join(self.problems))
 
-    def _row(self, line: int, values: dict[str, str]) -> SceneRow | None:
-        before = len(self.problems)
-        for name in NEEDED:
-            if not values[name]:
-                self._fail(line, f'{name} is empty')
-        ms = tuple(self._file(line, 'ms', part.strip()) for part in values['ms'].split(SEPARATOR))
+    def parse_row(self, line: int, cells: Mapping[str, str]) -> SceneRow | None:
+        for name in ('name', 'sensor'):
+            if not cells[name]:
+                self.add_mistake(line, f'{name} is empty')
+        names = [name.strip() for name in cells['ms'].split(SEPARATOR)]
+        ms = tuple(str(self.resolve_file(line, 'ms', name)) for name in names)
         pan, reference = (
-            self._file(line, name, values[name]) if values.get(name) else None
+            str(self.resolve_file(line, name, cells[name])) if cells.get(name) else None
             for name in ('pan', 'reference')
         )
-        if len(self.problems) == before and pan is None and not _holds_both(ms):
-            self._fail(line, f'pan is empty; only a .mat or .npz holds both, found {values["ms"]}')
-        sensor = self._value(line, values, 'sensor', sensor_named)
-        numbers = {
-            'bit_depth': self._value(line, values, 'bit_depth', lambda v: check_bit_depth(int(v))),
-            'ratio': self._value(line, values, 'ratio', _positive),
-            'bands': self._value(line, values, 'bands', _positive),
-            'samples': self._value(line, values, 'samples', _samples, 'centre'),
-            'weight': self._value(line, values, 'weight', _weight, 1.0),
-        }
-        if len(self.problems) > before or sensor is None:
-            return None
-        return SceneRow(
-            place=f'{self.path}:{line}',
-            name=values['name'],
+        if not self.has_mistake(line) and pan is None and not _holds_pan(ms):
+            self.add_mistake(
+                line, f'pan is empty; only a .mat or .npz holds both, found {cells["ms"]}'
+            )
+
+        def convert(column: str, parse: Callable[[str], Any], default: Any = None) -> Any:
+            return self.convert(line, column, cells.get(column, ''), parse, default)
+
+        sensor = convert('sensor', sensor_named)
+        row = SceneRow(
+            location=f'{self.path}:{line}',
+            name=cells['name'],
             ms=ms,
             pan=pan,
-            sensor=sensor.name,
+            sensor=sensor.name if sensor else '',
             reference=reference,
-            split=values.get('split', ''),
-            values=values,
-            **numbers,
+            bit_depth=convert('bit_depth', lambda text: check_bit_depth(_parse_count(text))),
+            ratio=convert('ratio', _parse_count),
+            bands=convert('bands', _parse_count),
+            samples=convert('samples', _parse_samples, 'centre'),
+            split=cells.get('split', ''),
+            weight=convert('weight', _parse_weight, 1.0),
+            values=dict(cells),
         )
+        return None if self.has_mistake(line) else row
 
-    def _file(self, line: int, column: str, name: str) -> str:
-        """The absolute path of a file that a row names."""
-        path = Path(os.path.normpath(self.path.parent / name))
-        if not self.outside and not path.is_relative_to(os.path.normpath(self.path.parent)):
-            self._fail(
-                line,
-                f'{column} {name} leaves the folder of the manifest; keep its files in it, or '
-                'allow it with `outside: true` (toolkit split: --outside)',
-            )
-        elif name and not path.is_file():
-            try:
-                beside = os.listdir(path.parent)
-            except OSError:
-                beside = []
-            self._fail(line, f'{column}: no file {path}{did_you_mean(path.name, beside)}')
-        return str(path)
-
-    def _value(
-        self,
-        line: int,
-        values: dict[str, str],
-        column: str,
-        convert: Callable[[str], Any],
-        default: Any = None,
-    ) -> Any:
-        if not values.get(column):
-            return default
-        try:
-            return convert(values[column])
-        except ValueError as error:
-            self._fail(line, f'{column}: {error}')
-            return default
-
-    def _twice(self, rows: list[SceneRow], key: Callable[[SceneRow], Any], named: str) -> None:
-        first: dict[Any, SceneRow] = {}
-        for row in rows:
-            other = first.setdefault(key(row), row)
-            if other is not row:
-                line = row.place.rpartition(':')[2]
-                self._fail(
-                    int(line),
-                    f'{named.format(key(row))} is that of line {other.place.rpartition(":")[2]} '
-                    'too; a scene has one row',
-                )
-
-    def _groups(self, rows: list[SceneRow]) -> None:
-        """What belongs together is not in two splits."""
-        first: dict[str, SceneRow] = {}
-        for row in rows:
+    def _check_groups(self, rows: Sequence[tuple[int, SceneRow]]) -> None:
+        """Adds a mistake for each scene whose group is in another split too."""
+        first: dict[str, tuple[int, str]] = {}
+        for line, row in rows:
             group = row.values.get('group', '')
-            if group and row.split and (other := first.setdefault(group, row)).split != row.split:
-                self._fail(
-                    int(row.place.rpartition(':')[2]),
+            if not group or not row.split:
+                continue
+            other_line, other_split = first.setdefault(group, (line, row.split))
+            if other_split != row.split:
+                self.add_mistake(
+                    line,
                     f'the group {group!r} is in the split {row.split!r} here and in '
-                    f'{other.split!r} in line {other.place.rpartition(":")[2]}; put it in one',
+                    f'{other_split!r} in line {other_line}; put it into one',
                 )
 
 
-def _holds_both(ms: tuple[str, ...]) -> bool:
+def _holds_pan(ms: tuple[str, ...]) -> bool:
     return len(ms) == 1 and ms[0].lower().endswith(('.mat', '.npz'))
 
 
-def _positive(text: str) -> int:
+def _parse_count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f'expected a whole number from 1, found {text!r}')
     return int(text)
 
 
-def _weight(text: str) -> float:
+def _parse_weight(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -215,7 +261,7 @@ def _weight(text: str) -> float:
     return value
 
 
-def _samples(text: str) -> str:
+def _parse_samples(text: str) -> Samples:
     known = get_args(Samples)
     if text not in known:
         raise ValueError(

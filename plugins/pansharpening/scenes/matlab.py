@@ -15,7 +15,8 @@ from plugins.pansharpening.scenes.scene import SCENES, Scene, check_bit_depth, c
 from plugins.pansharpening.scenes.sensors import sensor as sensor_named
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, did_you_mean
-from toolkit.io.data_paths import data_path, file_hash
+from toolkit.io.data_paths import data_path
+from toolkit.io.hashing import hash_files
 
 
 @SCENES.register
@@ -69,7 +70,7 @@ class MatScene(Scene):
         return self._read(1, self.pan_key, window)
 
     def fingerprint(self) -> str:
-        return file_hash(self.path)
+        return hash_files(self.path)
 
     def _read(self, which: int, key: str, window: Window | None) -> np.ndarray:
         image = self._images()[which]

@@ -12,7 +12,8 @@ from plugins.pansharpening.scenes.scene import SCENES, Scene, check_bit_depth, c
 from plugins.pansharpening.scenes.sensors import sensor as sensor_named
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, did_you_mean
-from toolkit.io.data_paths import data_path, file_hash
+from toolkit.io.data_paths import data_path
+from toolkit.io.hashing import hash_files
 
 
 @SCENES.register
@@ -94,7 +95,7 @@ class ArrayScene(Scene):
         return scaled(values, self.bits, f'{self.paths[-1]}: PAN, {window}')
 
     def fingerprint(self) -> str:
-        return file_hash(*self.paths)
+        return hash_files(*self.paths)
 
     def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
         if len(self.paths) == 1:

@@ -28,7 +28,8 @@ from plugins.pansharpening.scenes.scene import (
 from plugins.pansharpening.scenes.sensors import sensor as sensor_named
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, RunError
-from toolkit.io.data_paths import data_path, file_hash
+from toolkit.io.data_paths import data_path
+from toolkit.io.hashing import hash_files
 
 Samples = Literal['centre', 'interp23tap']
 
@@ -155,7 +156,7 @@ class RasterScene(Scene):
         return self._mask(self._layout, window or Window.whole(self.pan_shape))
 
     def fingerprint(self) -> str:
-        return file_hash(*self.ms_files.files(), *self.pan_files.files())
+        return hash_files(*self.ms_files.files(), *self.pan_files.files())
 
     def version(self) -> str:
         files = [*self.ms_files.files(), *self.pan_files.files()]

@@ -13,7 +13,8 @@ from plugins.pansharpening.scenes.band_files import BandFiles
 from plugins.pansharpening.scenes.scene import SCENES, Georeference, Scene, scaled
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
-from toolkit.io.data_paths import data_path, file_hash
+from toolkit.io.data_paths import data_path
+from toolkit.io.hashing import hash_files
 
 
 @SCENES.register
@@ -87,10 +88,10 @@ class ReferencedScene(Scene):
         return scaled(self._read(window)[0], self.bits, f'{self.path}: {window}')
 
     def fingerprint(self) -> str:
-        return f'{self.original.fingerprint()}{file_hash(self.path)}'
+        return f'{self.original.fingerprint()}{hash_files(self.path)}'
 
     def version(self) -> str:
-        return f'{self.original.version()}{file_hash(self.path)}'
+        return f'{self.original.version()}{hash_files(self.path)}'
 
     def _read(self, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
         """Digital numbers, and where there are some."""

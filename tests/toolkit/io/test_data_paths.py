@@ -1,9 +1,7 @@
-import os
-
 import pytest
 
 from toolkit.errors import MissingDataError
-from toolkit.io.data_paths import data_folder, data_path, file_hash
+from toolkit.io.data_paths import data_folder, data_path
 
 
 def test_files_are_looked_for_in_the_data_folder_then_here(tmp_path, monkeypatch):
@@ -38,13 +36,3 @@ def test_folders_are_looked_for_as_files_are(tmp_path, monkeypatch):
         data_folder('none')
     with pytest.raises(MissingDataError, match='is a file; name the folder'):
         data_folder('images.zip')
-
-
-def test_a_file_that_changed_has_another_hash(tmp_path):
-    path = tmp_path / 'a'
-    path.write_bytes(b'one')
-    before = file_hash(path)
-    assert file_hash(path) == before
-    path.write_bytes(b'two')
-    os.utime(path, ns=(1, 1))
-    assert file_hash(path) != before

@@ -52,7 +52,7 @@ def test_all_that_a_row_may_say(folder):
     assert first.boxes == ((1, 2, 3, 4), (5, 6, 7, 8.5))
     assert (first.labels, first.attributes) == ({'kind': 'malignant'}, {'age': '41'})
     assert (second.patient, second.centre, second.labels) == ('y', '', {'shape': 'round'})
-    assert manifest.place(1) == f'{folder}/m.csv:3'
+    assert manifest.locate(1) == f'{folder}/m.csv:3'
 
 
 def test_without_ids_the_path_is_one_and_frames_are_told_apart(folder):
@@ -102,13 +102,13 @@ def test_all_mistakes_are_told_at_once(folder):
     ]
     told = '\n'.join(found)
     for expected in (
-        "images/d.png; did you mean 'a.png' or",
+        "image: no file images/d.png; did you mean 'a.png' or",
         "kind is 'bening', which is no class of kind; did you mean 'benign'?; there are: benign",
         '../x.png leaves the folder of the manifest',
         "frame: expected a whole number from 0, found '-1'",
         "boxes: expected x0,y0,x1,y1, found '1,2,3'",
-        'found 6 values, expected 5',
-        'the image images/a.png is that of line 2 too; an image has one row',
+        'found 6 values, expected 5, one for each column',
+        'the image images/a.png is that of line 2 too; each image has one row',
     ):
         assert expected in told, told
 
@@ -119,7 +119,7 @@ def test_all_mistakes_are_told_at_once(folder):
         ('picture,kind,shape\n', {}, "m.csv:1: no column 'image'"),
         ('image,kind\n', {}, "m.csv:1: no column for the task 'shape'"),
         ('image,kind,shape,kind\n', {}, "m.csv:1: the column 'kind' is there twice"),
-        ('image,kind,shape\n', {}, 'm.csv:1: found no image, expected a row for each'),
+        ('image,kind,shape\n', {}, 'm.csv:1: found no image, expected one row for each'),
         ('image;kind;shape\n', {}, 'values are separated by commas'),
         ('image,kind,shape,pacient\n', {}, "is the column 'pacient' meant as 'patient'?"),
         ('image,kind,shape,patient_id\n', {}, "is the column 'patient_id' meant as 'patient'?"),
@@ -141,7 +141,7 @@ def test_all_mistakes_are_told_at_once(folder):
         (
             'image,kind,shape,relative_boxes\nimages/a.png,,,"0,0,5,5"\n',
             {},
-            'm.csv:2: relative_boxes: expected parts from 0 to 1, found 5',
+            'm.csv:2: relative_boxes: expected fractions from 0 to 1, found 5',
         ),
         (
             'image,kind,shape,boxes,relative_boxes\n',
@@ -170,7 +170,7 @@ def test_no_more_mistakes_are_told_than_can_be_read(folder):
 def test_paths_outside_may_be_allowed(folder):
     (folder / 'sub').mkdir()
     path = written(folder / 'sub', f'image\n../images/a.png\n{folder}/images/b.png\n')
-    with pytest.raises(ToolkitError, match=r'm.csv:3: /.* leaves the folder'):
+    with pytest.raises(ToolkitError, match=r'm.csv:3: image: /.* leaves the folder'):
         read_manifest(path, {})
     assert len(read_manifest(path, {}, outside=True).records) == 2
 

@@ -283,7 +283,7 @@ def test_a_run_over_a_split(tmp_path, capsys):
     assert main(['train', str(config), '--work-dir', str(run)]) == 0
     assert main(['test', '--run', str(run)]) == 0
     record = json.loads((run / 'metrics.json').read_text())
-    splits = json.loads((tmp_path / 'm.splits.json').read_text())['splits']
+    splits = json.loads((tmp_path / 'm.splits.json').read_text())['folds'][0]
     assert [row['item'] for row in record['rows']['SAM']] == splits['test']
     mean = sum(row['SAM'] for row in record['rows']['SAM']) / 2
     assert record['metrics']['SAM'] == pytest.approx(mean)
@@ -298,7 +298,7 @@ def test_a_run_over_a_split(tmp_path, capsys):
     capsys.readouterr()
     assert main(['test', '--run', str(run), '--work-dir', str(tmp_path / 'other')]) == 2
     said = capsys.readouterr().err
-    assert 'is not what' in said
+    assert 'was made of other scenes or values' in said
     assert 'new: s9' in said
     assert said.count('\n') == 1
     assert not (tmp_path / 'other').exists()

@@ -7,15 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plugins.pansharpening.commands.split import parse_fractions
 from plugins.pansharpening.data.splits import (
-    load_splits,
-    make_splits,
-    parse_fractions,
-    rows_of,
-    save_splits,
+    load_split,
+    make_split,
+    save_split,
+    select_rows,
 )
-from plugins.pansharpening.scenes.manifest import read_manifest
-from plugins.pansharpening.scenes.manifest_scenes import Manifest, SceneRow
+from plugins.pansharpening.scenes.manifest import SceneManifest, SceneRow, read_manifest
 from tests.support.manifests import write_manifest, write_scene
 from toolkit.cli import main
 from toolkit.errors import ToolkitError
@@ -29,7 +28,7 @@ def row(number, sensor='QB', group=''):
 
 
 def manifest(rows, tmp_path):
-    return Manifest(tmp_path / 'm.csv', tuple(rows), ('name', 'town'), 'abc')
+    return SceneManifest(tmp_path / 'm.csv', tuple(rows), ('name', 'town'), 'abc')
 
 
 scenes = st.lists(
@@ -45,10 +44,10 @@ def test_splits_share_out_all_scenes_once(pairs, seed, grouped):
     units = len({r.values['town'] for r in rows}) if grouped else len(rows)
     if units < 3:
         with pytest.raises(ToolkitError, match=f'3 splits .*need at least .*found {units}'):
-            make_splits(rows, THREE, seed, group)
+            make_split(rows, THREE, seed, group)
         return
-    splits = make_splits(rows, THREE, seed, group)
-    assert splits == make_splits(rows, THREE, seed, group)
+    splits = make_split(rows, THREE, seed, group)
+    assert splits == make_split(rows, THREE, seed, group)
     assert sorted(n for names in splits.values() for n in names) == sorted(r.name for r in rows)
     assert all(splits.values())
     if grouped:
@@ -62,7 +61,7 @@ def test_splits_share_out_all_scenes_once(pairs, seed, grouped):
 
 def test_sensors_are_spread_evenly():
     rows = [row(i, ('QB', 'WV2')[i % 2]) for i in range(40)]
-    splits = make_splits(rows, THREE, 1)
+    splits = make_split(rows, THREE, 1)
     sensor_of = {r.name: r.sensor for r in rows}
     assert {name: len(names) for name, names in splits.items()} == {
         'train': 28,
@@ -71,51 +70,56 @@ def test_sensors_are_spread_evenly():
     }
     for names in splits.values():
         assert sum(sensor_of[n] == 'QB' for n in names) == len(names) / 2
-    assert splits != make_splits(rows, THREE, 2)
-    assert make_splits(rows, {'train': 1, 'test': 0})['test'] == []
+    assert splits != make_split(rows, THREE, 2)
+    assert make_split(rows, {'train': 1, 'test': 0})['test'] == []
 
 
 def test_saved_splits_are_checked_when_used(tmp_path):
     rows = [row(i) for i in range(10)]
     path, made_of = tmp_path / 'm.splits.json', manifest(rows, tmp_path)
-    splits = make_splits(rows, THREE)
-    digest = save_splits(path, made_of, splits, {'seed': 0})
-    split_of, found = load_splits(str(path), made_of)
+    splits = make_split(rows, THREE)
+    digest = save_split(path, made_of, splits, {'seed': 0})
+    split_of, found = load_split(str(path), made_of)
     assert found == digest
     assert {n for n, split in split_of.items() if split == 'train'} == set(splits['train'])
-    used, why = rows_of(made_of, str(path), 'val')
+    used, why = select_rows(made_of, str(path), 'val')
     assert ([r.name for r in used], why) == (splits['val'], digest)
-    assert rows_of(made_of, None, None) == (tuple(rows), 'abc')
+    assert select_rows(made_of, None, None) == (tuple(rows), 'abc')
 
-    more = Manifest(made_of.path, (*rows[1:], row(10)), made_of.columns, 'other')
+    more = SceneManifest(made_of.path, (*rows[1:], row(10)), made_of.columns, 'other')
     with pytest.raises(ToolkitError, match=r'new: s10; gone: s0.*toolkit split .*--overwrite'):
-        load_splits(str(path), more)
+        load_split(str(path), more)
     record = json.loads(path.read_text())
-    record['splits']['test'].append(record['splits']['train'][0])
+    record['folds'][0]['test'].append(record['folds'][0]['train'][0])
     path.write_text(json.dumps(record))
-    moved = record['splits']['train'].pop(0)
-    with pytest.raises(ToolkitError, match=f'{moved} stand in two places.*make them anew'):
-        load_splits(str(path), made_of)
+    moved = record['folds'][0]['train'].pop(0)
+    with pytest.raises(ToolkitError, match=f'{moved} is in train and in test.*make it anew'):
+        load_split(str(path), made_of)
     path.write_text(json.dumps(record))
     with pytest.raises(ToolkitError, match='was changed after it was made'):
-        load_splits(str(path), made_of)
-    for text in ('', '[]', '{"splits": 3}', '{"splits": {"a": [1]}, "digest": 1}'):
+        load_split(str(path), made_of)
+    for text in (
+        '',
+        '[]',
+        '{"folds": 3}',
+        '{"folds": [{"a": [1]}], "data": "", "digest": ""}',
+    ):
         path.write_text(text)
-        with pytest.raises(ToolkitError, match='is no file of splits'):
-            load_splits(str(path), made_of)
+        with pytest.raises(ToolkitError, match='holds no split'):
+            load_split(str(path), made_of)
 
 
 def test_which_scenes(tmp_path):
     rows = [row(i) for i in range(10)]
     path, made_of = str(tmp_path / 's.json'), manifest(rows, tmp_path)
-    save_splits(tmp_path / 's.json', made_of, make_splits(rows, THREE), {})
+    save_split(tmp_path / 's.json', made_of, make_split(rows, THREE), {})
     with pytest.raises(ToolkitError, match="split 'tset'; did you mean 'test'?"):
-        rows_of(made_of, path, 'tset')
-    with pytest.raises(ToolkitError, match='say which `split`'):
-        rows_of(made_of, path, None)
-    told = Manifest(made_of.path, made_of.rows, ('name', 'split'), 'abc')
+        select_rows(made_of, path, 'tset')
+    with pytest.raises(ToolkitError, match='needs the name of one as `split`'):
+        select_rows(made_of, path, None)
+    told = SceneManifest(made_of.path, made_of.rows, ('name', 'split'), 'abc')
     with pytest.raises(ToolkitError, match='has a column split, and splits .* remove one'):
-        rows_of(told, path, 'train')
+        select_rows(told, path, 'train')
 
 
 @pytest.mark.parametrize(
@@ -139,7 +143,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert main(['split', 'm.csv', '--group', 'town', '--seed', '3']) == 0
     said = capsys.readouterr().out
     assert 'm.csv: 6 scenes' in said
-    split_of, digest = load_splits('m.splits.json', read_manifest('m.csv'))
+    split_of, digest = load_split('m.splits.json', read_manifest('m.csv'))
     assert digest[:16] in said
     assert all(split_of[f's{i}'] == split_of[f's{i + 1}'] for i in (0, 2, 4))
     before = (tmp_path / 'm.splits.json').read_bytes()
@@ -156,7 +160,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
         assert error.count('\n') == 1
     assert (tmp_path / 'm.splits.json').read_bytes() == before
     assert main(['split', 'm.csv', '--overwrite', '--output', 'out/x.json']) == 0
-    assert re.search(r'written to out/x.json', capsys.readouterr().out)
+    assert re.search(r'wrote out/x.json', capsys.readouterr().out)
     write_manifest(tmp_path / 'm.csv', [{**row, 'split': 'a'} for row in rows])
     assert main(['split', 'm.csv', '--overwrite']) == 2
     assert 'has a column split already' in capsys.readouterr().err

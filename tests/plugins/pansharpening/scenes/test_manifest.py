@@ -24,10 +24,10 @@ def test_rows(rows, tmp_path):
     first, second = manifest.rows
     assert (first.name, first.ms, first.sensor) == ('a', (str(tmp_path / 'a_ms.tif'),), 'IKONOS')
     assert (first.bit_depth, first.ratio, first.bands, first.weight) == (12, 4, 4, 2.5)
-    assert first.place == f'{path}:2'
+    assert first.location == f'{path}:2'
     assert first.values['note'] == 'x'
     assert (second.bit_depth, second.split, second.weight) == (None, '', 1.0)
-    assert manifest.split('train') == (first,)
+    assert manifest.rows_of_split('train') == (first,)
     scene = first.open()
     assert (scene.name, scene.bits, scene.bands, scene.ratio) == ('a', 12, 4, 4)
 
@@ -86,14 +86,14 @@ def test_every_mistake_with_its_line(rows, tmp_path):
     for line, expected in (
         (2, "sensor: no sensor is named 'IKONO'; did you mean 'IKONOS'?"),
         (3, f"pan: no file {tmp_path}/a_pna.tif; did you mean 'a_pan.tif'"),
-        (4, 'ms ../a_ms.tif leaves the folder of the manifest'),
+        (4, 'ms: ../a_ms.tif leaves the folder of the manifest'),
         (5, 'bit_depth: bit_depth must be between 1 and 32, found 99'),
         (5, "weight: expected a number of 0 or more, found '-1'"),
         (6, 'name is empty'),
         (7, 'pan is empty; only a .mat or .npz holds both'),
-        (9, f'the MS {tmp_path}/a_ms.tif is that of line 8 too; a scene has one row'),
+        (9, f'the MS {tmp_path}/a_ms.tif is that of line 8 too; each scene has one row'),
         (10, "the name 'a' is that of line 8 too"),
-        (11, 'found 2 values, expected 8 as columns'),
+        (11, 'found 2 values, expected 8, one for each column'),
     ):
         assert any(text.startswith(f'{path}:{line}: {expected}') for text in found), expected
     assert len(found) == 10
@@ -145,18 +145,18 @@ def test_a_scene_or_a_group_in_two_splits(rows, tmp_path):
     link = tmp_path / 'link.tif'
     link.symlink_to(tmp_path / 'a_ms.tif')
     again = [{**rows[0], 'split': 'train'}, {**rows[0], 'name': 'c', 'ms': 'link.tif'}]
-    with pytest.raises(ToolkitError, match='s.csv:3: the MS .*a_ms.tif is that of line 2 too'):
+    with pytest.raises(ToolkitError, match='s.csv:3: the MS .*link.tif is that of line 2 too'):
         read_manifest(write_manifest(tmp_path / 's.csv', again))
 
 
 def test_no_such_split(rows, tmp_path):
     manifest = read_manifest(write_manifest(tmp_path / 's.csv', rows))
     with pytest.raises(ToolkitError, match='has no column split.*toolkit split'):
-        manifest.split('train')
+        manifest.rows_of_split('train')
     told = [{**row, 'split': 'training'} for row in rows]
     manifest = read_manifest(write_manifest(tmp_path / 's.csv', told))
     with pytest.raises(ToolkitError, match="in the split 'trainin'; did you mean 'training'?"):
-        manifest.split('trainin')
+        manifest.rows_of_split('trainin')
 
 
 def test_scenes_that_are_not_as_stated(rows, tmp_path):
