@@ -6,6 +6,7 @@ Images are float32 in [0, 1] unless a dataset says otherwise.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+
+from toolkit.errors import ToolkitError
 
 Mode = Literal['loss', 'predict', 'tensor']
 Batch = dict[str, Any]
@@ -121,20 +124,72 @@ class System(nn.Module, ABC):
         Returns:
             The files written.
         """
-        from toolkit.errors import ToolkitError
-
         raise ToolkitError(f'{type(self).__name__} cannot predict from files')
 
 
 class Backbone(nn.Module, ABC):
     """Image (B, C, H, W) -> features: a map (B, D, h, w), tokens (B, N, D) or a vector (B, D).
 
-    `out_channels` (D) and `stride` (input pixels per feature step, None for vectors) are known
-    after construction, before any forward.
+    All attributes are known after construction, before any forward.
+
+    Attributes:
+        out_channels: D.
+        stride: input pixels per feature step; None for vectors.
+        prefix_tokens: number of tokens before those of the patches (class, registers).
     """
 
     out_channels: int
     stride: int | None
+    prefix_tokens: int = 0
+
+    def to_map(self, features: Tensor) -> Tensor:
+        """Arranges the backbone's features as a map; see `features_to_map`."""
+        return features_to_map(features, self.prefix_tokens)
+
+
+def features_to_map(features: Tensor, prefix_tokens: int = 0) -> Tensor:
+    """Arranges features as a map (B, D, h, w).
+
+    A map stays as it is. Tokens without their prefix fill a square, row by row. A vector becomes a
+    map of one place.
+
+    Args:
+        features: map (B, D, h, w), tokens (B, prefix + h w, D) or vector (B, D).
+        prefix_tokens: number of tokens before those of the patches.
+    Raises:
+        ToolkitError: the tokens do not fill a square.
+    """
+    if features.ndim == 4:
+        return features
+    if features.ndim == 2:
+        return features[..., None, None]  # (B, D, 1, 1)
+    count = features.shape[1] - prefix_tokens
+    side = math.isqrt(max(count, 0))
+    if side * side != count or not count:
+        prefix = f' after a prefix of {prefix_tokens}' if prefix_tokens else ''
+        raise ToolkitError(
+            f'{count} tokens{prefix} fill no square grid; have the backbone give a map '
+            '(features: map), state its prefix_tokens, or use square images'
+        )
+    return features[:, prefix_tokens:].transpose(1, 2).unflatten(2, (side, side))  # (B, D, h, w)
+
+
+def map_to_features(refined: Tensor, features: Tensor, prefix_tokens: int = 0) -> Tensor:
+    """Arranges a map as `features` are arranged; their prefix tokens are kept.
+
+    Args:
+        refined: map (B, D, h, w).
+        features: map (B, D, h, w), tokens (B, prefix + h w, D) or vector (B, D).
+        prefix_tokens: number of tokens before those of the patches.
+    """
+    if features.ndim == 4:
+        return refined
+    if features.ndim == 2:
+        return refined.flatten(1)  # (B, D)
+    patches = refined.flatten(2).transpose(1, 2)  # (B, h w, D)
+    if not prefix_tokens:
+        return patches
+    return torch.cat([features[:, :prefix_tokens], patches], 1)  # (B, prefix + h w, D)
 
 
 class Neck(nn.Module, ABC):

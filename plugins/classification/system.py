@@ -83,15 +83,20 @@ class Classifier(System):
         )
         widths = {name: branch.out_channels for name, branch in self.branches.items()}
         strides = {name: branch.stride for name, branch in self.branches.items()}
+        prefixes = {name: branch.prefix_tokens for name, branch in self.branches.items()}
         self.branch_attention = nn.ModuleDict(
             {
-                name: slot(in_channels=widths[name])
+                name: slot(in_channels=widths[name], **_prefix(prefixes[name]))
                 for name, slot in (branch_attention or {}).items()
             }
         )
-        self.neck = neck(in_channels=widths, strides=strides) if neck else None
+        told = _prefix(prefixes if any(prefixes.values()) else 0)
+        self.neck = neck(in_channels=widths, strides=strides, **told) if neck else None
         width = self.neck.out_channels if self.neck is not None else next(iter(widths.values()))
-        self.attention = attention(in_channels=width) if attention else None
+        # A neck's tokens have no prefix; without a neck the joint features are the only branch's.
+        self.joint_prefix = next(iter(prefixes.values())) if self.neck is None else 0
+        told = _prefix(self.joint_prefix)
+        self.attention = attention(in_channels=width, **told) if attention else None
         width *= 2 if pool == 'avgmax' else 1
         self.joint_channels = width
         self.trunk = trunk(in_channels=width) if trunk else None
@@ -299,6 +304,11 @@ class Classifier(System):
                     f'the classes of task {name!r} are {", ".join(found)} in the data and '
                     f'{", ".join(task.classes)} in model.tasks: name the same, in the same order'
                 )
+
+
+def _prefix(tokens: int | dict[str, int]) -> dict[str, Any]:
+    """Names `prefix_tokens` for a slot only where there are some: most parts know maps alone."""
+    return {'prefix_tokens': tokens} if tokens else {}
 
 
 def _losses(slots: Mapping[str, Slot[Loss]], num_classes: int) -> dict[str, Loss]:

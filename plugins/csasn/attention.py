@@ -7,8 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from plugins.csasn.feature_layout import as_before, as_map
-from toolkit.interfaces import Attention
+from toolkit.interfaces import Attention, features_to_map, map_to_features
 from toolkit.registry import ATTENTIONS, Slot
 
 Order = Literal['channel-first', 'spatial-first', 'parallel']
@@ -24,15 +23,18 @@ class ChannelAttention(Attention):
     Args:
         in_channels: C. Injected by the parent.
         reduction: the hidden layer has C / reduction units, at least one.
+        prefix_tokens: tokens before those of the patches, which stay as they are. Injected by the
+            parent.
     Shape: (B, C, h, w), (B, N, C) or (B, C) -> the same.
     Raises:
         ValueError: a reduction below 1.
     """
 
-    def __init__(self, in_channels: int, reduction: int = 16) -> None:
+    def __init__(self, in_channels: int, reduction: int = 16, prefix_tokens: int = 0) -> None:
         super().__init__()
         if reduction < 1:
             raise ValueError(f'reduction must be at least 1, found {reduction}')
+        self.prefix_tokens = prefix_tokens
         hidden = max(in_channels // reduction, 1)
         self.mlp = nn.Sequential(
             nn.Linear(in_channels, hidden, bias=False),
@@ -41,12 +43,13 @@ class ChannelAttention(Attention):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        places = as_map(features)  # (B, C, h, w)
-        return as_before(places * self._gate(places)[..., None, None], features)
+        places = features_to_map(features, self.prefix_tokens)  # (B, C, h, w)
+        refined = places * self._gate(places)[..., None, None]
+        return map_to_features(refined, features, self.prefix_tokens)
 
     def maps(self, features: Tensor) -> dict[str, Tensor]:
         """`channel` (B, C), in [0, 1]."""
-        return {'channel': self._gate(as_map(features))}
+        return {'channel': self._gate(features_to_map(features, self.prefix_tokens))}
 
     def _gate(self, places: Tensor) -> Tensor:
         flat = places.flatten(2)  # (B, C, h w)
@@ -62,24 +65,27 @@ class SpatialAttention(Attention):
 
     Args:
         kernel: side of the convolution, odd.
+        prefix_tokens: tokens before those of the patches, which stay as they are. Injected by the
+            parent.
     Shape: (B, C, h, w), (B, N, C) with N a square, or (B, C) -> the same.
     Raises:
         ValueError: an even kernel.
     """
 
-    def __init__(self, kernel: int = 7) -> None:
+    def __init__(self, kernel: int = 7, prefix_tokens: int = 0) -> None:
         super().__init__()
         if kernel < 1 or kernel % 2 == 0:
             raise ValueError(f'kernel must be odd, found {kernel}')
+        self.prefix_tokens = prefix_tokens
         self.conv = nn.Conv2d(2, 1, kernel, padding=kernel // 2, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        places = as_map(features)  # (B, C, h, w)
-        return as_before(places * self._gate(places), features)
+        places = features_to_map(features, self.prefix_tokens)  # (B, C, h, w)
+        return map_to_features(places * self._gate(places), features, self.prefix_tokens)
 
     def maps(self, features: Tensor) -> dict[str, Tensor]:
         """`spatial` (B, 1, h, w), in [0, 1]."""
-        return {'spatial': self._gate(as_map(features))}
+        return {'spatial': self._gate(features_to_map(features, self.prefix_tokens))}
 
     def _gate(self, places: Tensor) -> Tensor:
         summary = torch.cat([places.mean(1, True), places.amax(1, True)], 1)  # (B, 2, h, w)
@@ -97,6 +103,7 @@ class CascadedAttention(Attention):
         order: 'channel-first' as in the paper; 'spatial-first' the other way round; 'parallel'
             gives both the features as they come and takes the mean of the two.
         residual: add the features as they came.
+        prefix_tokens: tokens before those of the patches. Injected by the parent.
     Shape: as its parts' -> the same.
     Raises:
         ValueError: neither part, an unknown order.
@@ -109,6 +116,7 @@ class CascadedAttention(Attention):
         spatial: Slot[Attention] | None = None,
         order: Order = 'channel-first',
         residual: bool = False,
+        prefix_tokens: int = 0,
     ) -> None:
         super().__init__()
         if order not in ('channel-first', 'spatial-first', 'parallel'):
@@ -117,11 +125,15 @@ class CascadedAttention(Attention):
             )
         slots = {'channel': channel, 'spatial': spatial}
         names = ('spatial', 'channel') if order == 'spatial-first' else ('channel', 'spatial')
+        injected: dict[str, int] = {'in_channels': in_channels}
+        if prefix_tokens:
+            injected['prefix_tokens'] = prefix_tokens
         self.parts = nn.ModuleDict(
-            {name: slot(in_channels=in_channels) for name in names if (slot := slots[name])}
+            {name: slot(**injected) for name in names if (slot := slots[name])}
         )
         if not self.parts:
             raise ValueError('neither channel nor spatial is given; for none, set attention: null')
+        self.prefix_tokens = prefix_tokens
         self.parallel, self.residual = order == 'parallel', residual
 
     def forward(self, features: Tensor) -> Tensor:
@@ -131,7 +143,14 @@ class CascadedAttention(Attention):
             refined = features
             for part in self.parts.values():
                 refined = part(refined)
-        return features + refined if self.residual else refined
+        if not self.residual:
+            return refined
+        if features.ndim == 3 and self.prefix_tokens:
+            kept, places = features.split(
+                (self.prefix_tokens, refined.shape[1] - self.prefix_tokens), 1
+            )
+            return torch.cat([kept, places + refined[:, self.prefix_tokens :]], 1)
+        return features + refined
 
     def maps(self, features: Tensor) -> dict[str, Tensor]:
         """The maps of both parts, each of the features that it is given."""

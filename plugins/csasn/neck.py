@@ -9,9 +9,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from plugins.csasn.feature_layout import as_map
 from plugins.csasn.fusion import CrossAttention, Gated, Join, Sum
-from toolkit.interfaces import Neck
+from toolkit.interfaces import Neck, features_to_map
 from toolkit.registry import NECKS
 
 Mode = Literal['map', 'vector']
@@ -39,6 +38,8 @@ class DualBranch(Neck):
             branch's for 'sum' and 'gated', the narrowest's for 'cross_attention'.
         grid: side of the common grid in `map` mode; None for the coarsest branch's.
         heads: of 'cross_attention'.
+        prefix_tokens: tokens before those of the patches, by branch; they are left out. Injected by
+            the system.
     Shape: maps (B, D_b, h_b, w_b), tokens (B, N, D_b) or vectors (B, D_b) by branch ->
         (B, D, h, w) or (B, D).
     Raises:
@@ -55,6 +56,7 @@ class DualBranch(Neck):
         width: int | None = None,
         grid: int | None = None,
         heads: int = 8,
+        prefix_tokens: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
         if mode not in ('map', 'vector'):
@@ -79,12 +81,16 @@ class DualBranch(Neck):
         if fusion not in fusions:
             raise ValueError(f'fusion must be one of {", ".join(fusions)}, found {fusion!r}')
         self.fusion = fusions[fusion](in_channels, width)
+        self.prefix_tokens = dict(prefix_tokens or {})
         self.names, self.mode, self.grid = tuple(in_channels), mode, grid
         self.coarsest = max(strides, key=lambda name: strides[name] or 0)
         self.out_channels = self.fusion.out_channels
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        maps = {name: as_map(features[name]) for name in self.names}  # (B, D_b, h_b, w_b)
+        maps = {
+            name: features_to_map(features[name], self.prefix_tokens.get(name, 0))
+            for name in self.names
+        }  # (B, D_b, h_b, w_b)
         if self.mode == 'vector':
             pooled = {name: x.mean((2, 3), keepdim=True) for name, x in maps.items()}
             return self.fusion(pooled).flatten(1)  # (B, D)

@@ -156,6 +156,8 @@ class TimmBackbone(Backbone):
         except ValueError as error:
             raise ValueError(f'{self.name} {error}; take features: vector') from None
         self.out_channels = self.layout.channels
+        if self.features == 'tokens':
+            self.prefix_tokens = self.layout.prefix
         cells = self.layout.to_map(output).shape[-1] if isinstance(output, Tensor) else 1
         if self.grid is not None and self.grid > cells:
             raise ValueError(f'grid is {self.grid}, but the map has {cells} x {cells} cells only')

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from toolkit.interfaces import features_to_map, map_to_features
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -32,9 +34,7 @@ class Layout:
             return features
         if self.kind == 'NHWC':
             return features.permute(0, 3, 1, 2)  # (B, D, h, w)
-        patches = features[:, self.prefix :]  # (B, h w, D)
-        side = math.isqrt(patches.shape[1])
-        return patches.transpose(1, 2).unflatten(2, (side, side))  # (B, D, h, w)
+        return features_to_map(features, self.prefix)
 
     def from_map(self, refined: Tensor, features: Tensor) -> Tensor:
         """`features` with a map (B, D, h, w) in the place of their own; a prefix is kept."""
@@ -42,8 +42,7 @@ class Layout:
             return refined
         if self.kind == 'NHWC':
             return refined.permute(0, 2, 3, 1)  # (B, h, w, D)
-        patches = refined.flatten(2).transpose(1, 2)  # (B, h w, D)
-        return torch.cat([features[:, : self.prefix], patches], 1)  # (B, prefix + h w, D)
+        return map_to_features(refined, features, self.prefix)
 
     def to_tokens(self, features: Tensor) -> Tensor:
         """Features of this layout -> (B, N, D), prefix included."""

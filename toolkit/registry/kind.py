@@ -221,8 +221,12 @@ _KINDS: dict[str, Kind] = {}
 
 SYSTEMS = Kind('system', 'toolkit.interfaces.System')
 BACKBONES = Kind('backbone', 'toolkit.interfaces.Backbone', injected=('in_channels', 'size'))
-NECKS = Kind('neck', 'toolkit.interfaces.Neck', injected=('in_channels', 'strides'))
-ATTENTIONS = Kind('attention', 'toolkit.interfaces.Attention', injected=('in_channels',))
+NECKS = Kind(
+    'neck', 'toolkit.interfaces.Neck', injected=('in_channels', 'strides', 'prefix_tokens')
+)
+ATTENTIONS = Kind(
+    'attention', 'toolkit.interfaces.Attention', injected=('in_channels', 'prefix_tokens')
+)
 HEADS = Kind('head', 'toolkit.interfaces.Head', injected=('in_channels', 'num_classes'))
 DEGRADATIONS = Kind('degradation', 'toolkit.interfaces.Degradation', injected=('bands', 'ratio'))
 LOSSES = Kind('loss', 'toolkit.interfaces.Loss', injected=('num_classes',))

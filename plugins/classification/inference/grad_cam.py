@@ -9,11 +9,14 @@ off. It starts at features, so that those of a cache serve as well as those of a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from toolkit.interfaces import features_to_map
 
 if TYPE_CHECKING:
     from plugins.classification.system import Classifier
@@ -45,12 +48,15 @@ def grad_cam(
         names = [JOINT, *leaves]
         # The only branch, without attention and neck, is the joint map itself.
         gradients = torch.autograd.grad(wanted, [joint, *leaves.values()], allow_unused=True)
+    to_map = {name: branch.to_map for name, branch in system.branches.items()}
+    to_map[JOINT] = partial(features_to_map, prefix_tokens=system.joint_prefix)
     found = {}
     for name, values, gradient in zip(names, [joint, *leaves.values()], gradients, strict=True):
-        if gradient is None or (placed := as_map(values.detach())) is None:
+        if gradient is None or values.ndim == 2:
             continue
-        weights = as_map(gradient).mean((2, 3), keepdim=True)  # (B, D, 1, 1)
-        cam = functional.relu((weights * placed).sum(1, keepdim=True))  # (B, 1, h, w)
+        weights = to_map[name](gradient).mean((2, 3), keepdim=True)  # (B, D, 1, 1)
+        places = to_map[name](values.detach())  # (B, D, h, w)
+        cam = functional.relu((weights * places).sum(1, keepdim=True))  # (B, 1, h, w)
         highest = cam.amax((2, 3), keepdim=True)
         found[name] = torch.where(highest > 0, cam / highest, 0.0)
     return found
@@ -68,17 +74,3 @@ def attention_maps(system: Classifier, features: Mapping[str, Tensor]) -> dict[s
             for what, weights in system.attention.maps(joint).items():
                 found[f'{JOINT} {what}'] = weights.detach().float()
     return found
-
-
-def as_map(features: Tensor) -> Tensor | None:
-    """Features as a map (B, D, h, w); None of vectors, which have no places.
-
-    Of tokens (B, N, D) the last h x h are taken as the places, row by row, and what comes before
-    them (class and register tokens) is left out.
-    """
-    if features.ndim == 4:
-        return features
-    if features.ndim != 3:
-        return None
-    side = int(features.shape[1] ** 0.5)
-    return features[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))

@@ -19,11 +19,15 @@ def features(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def spatial(in_channels, prefix_tokens=0):
+    return SpatialAttention(prefix_tokens=prefix_tokens)
+
+
 def cascade(**options):
     torch.manual_seed(3)
     slots = {
         'channel': ChannelAttention,
-        'spatial': lambda in_channels: SpatialAttention(),
+        'spatial': spatial,
     }
     return CascadedAttention(C, **{**slots, **options})
 
@@ -73,6 +77,27 @@ def test_tokens_are_a_map_in_rows(part):
         torch.testing.assert_close(weights, part.maps(places)[name])
     with pytest.raises(ToolkitError, match='15 tokens fill no square'):
         part(tokens[:, :15])
+
+
+@pytest.mark.parametrize('cls', [ChannelAttention, SpatialAttention, CascadedAttention])
+def test_class_tokens_go_past_attention(cls):
+    slots = {'channel': ChannelAttention, 'spatial': spatial}
+    options = slots if cls is CascadedAttention else {}
+    options |= {} if cls is SpatialAttention else {'in_channels': C}
+    part = cls(prefix_tokens=5, **options)
+    tokens = features(2, 4 + 5, C)  # 9 tokens would fill a square too
+    refined = part(tokens)
+    torch.testing.assert_close(refined[:, :5], tokens[:, :5])
+    places = tokens[:, 5:].transpose(1, 2).unflatten(2, (2, 2))
+    for name, weights in part.maps(tokens).items():
+        assert weights.shape == ((2, C) if name == 'channel' else (2, 1, 2, 2))
+    bare = cls(**options)
+    bare.load_state_dict(part.state_dict())
+    torch.testing.assert_close(refined[:, 5:], bare(places).flatten(2).transpose(1, 2))
+    if cls is CascadedAttention:
+        part.residual = bare.residual = True
+        assert torch.equal(part(tokens)[:, :5], tokens[:, :5])
+        torch.testing.assert_close(part(tokens)[:, 5:], bare(places).flatten(2).transpose(1, 2))
 
 
 def test_cascades_by_their_formulas():

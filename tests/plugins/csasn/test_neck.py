@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from plugins.csasn.neck import DualBranch
+from toolkit.errors import ToolkitError
 
 WIDTHS, STRIDES = {'cnn': 24, 'vit': 16}, {'cnn': 32, 'vit': 16}
 FUSIONS = ('join', 'sum', 'gated', 'cross_attention')
@@ -52,6 +53,11 @@ def test_tokens_are_a_map():
     given = maps()
     tokens = given | {'vit': given['vit'].flatten(2).transpose(1, 2)}
     assert torch.equal(neck()(given), neck()(tokens))
+    with_class = torch.cat([torch.ones(2, 5, 16), tokens['vit']], 1)
+    told = neck(prefix_tokens={'cnn': 0, 'vit': 5})
+    assert torch.equal(told(tokens | {'vit': with_class}), neck()(given))
+    with pytest.raises(ToolkitError, match='201 tokens fill no square'):
+        neck()(tokens | {'vit': with_class})
 
 
 @pytest.mark.parametrize('grid', [1, 4, 7, 14])

@@ -56,6 +56,10 @@ def test_a_transformers_map_tokens_and_vector_are_timms() -> None:
         assert torch.equal(features['map'].flatten(2).mT, wanted[:, reference.num_prefix_tokens :])
         assert torch.equal(features['vector'], reference.forward_head(wanted, pre_logits=True))
     assert [given[k].stride for k in given] == [16, 16, None]
+    assert [given[k].prefix_tokens for k in given] == [0, 1, 0]
+    for kind in ('map', 'tokens'):
+        assert torch.equal(given[kind].to_map(features[kind]), features['map'])
+    assert given['vector'].to_map(features['vector']).shape == (2, 64, 1, 1)
     assert features['map'].shape == (2, 64, 2, 2)
 
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.nn import functional
 
 from plugins.classification.data.image_files import ManifestImages
 from plugins.classification.heads import LinearHead
-from plugins.classification.inference.grad_cam import as_map, attention_maps, grad_cam
+from plugins.classification.inference.grad_cam import attention_maps, grad_cam
 from plugins.classification.inference.item_images import FRAME, overlaid, pixels
 from plugins.classification.system import Classifier
 from tests.support.patch_classifier import (
@@ -83,13 +84,26 @@ def test_vectors_have_no_places():
     assert attention_maps(system, features) == {}
 
 
-def test_tokens_as_a_map_leave_the_class_token_out():
-    grid = torch.arange(16.0).view(1, 1, 4, 4)
-    tokens = grid.flatten(2).transpose(1, 2)
-    for prefix in (0, 1, 5):
-        found = as_map(torch.cat([torch.full((1, prefix, 1), -1.0), tokens], 1))
-        assert torch.equal(found, grid)
-    assert as_map(torch.zeros(2, 3)) is None
+class Tokens(CellMeans):
+    """The cells of `CellMeans` as tokens after five that are no places: 4 + 5 = 9 fill a square."""
+
+    prefix_tokens = 5
+
+    def forward(self, image):
+        cells = functional.adaptive_avg_pool2d(super().forward(image), 2)
+        tokens = cells.flatten(2).transpose(1, 2)
+        return torch.cat([torch.ones_like(tokens[:, :1]).expand(-1, 5, -1), tokens], 1)
+
+
+def test_grad_cam_of_tokens_leaves_the_prefix_out():
+    system = Classifier(TASKS, {'cells': Tokens}, partial(LinearHead), size=SIDE).eval()
+    features = system.branch_features(batch(0, 1))
+    assert features['cells'].shape[1] == 9
+    found = grad_cam(system, features, 'shape', torch.tensor([0, 1]))
+    assert {name: cam.shape for name, cam in found.items()} == {
+        'joint': (2, 1, 2, 2),
+        'cells': (2, 1, 2, 2),
+    }
 
 
 def test_the_attention_of_parts_is_read_where_they_look():
