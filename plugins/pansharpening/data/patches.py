@@ -285,7 +285,7 @@ class ManifestPatches(ManifestData, Patches):
     Scenes are opened when a patch of them is drawn, and few are held at a time.
 
     Args:
-        manifest: CSV file with a row for each scene (docs/scenes.md); absolute, or below
+        manifest: CSV file with a row for each scene (docs/pansharpening); absolute, or below
             $TOOLKIT_DATA, or from here.
         split: which of its scenes; None for all.
         splits: file that `toolkit split` has written; None where the manifest has a column `split`.

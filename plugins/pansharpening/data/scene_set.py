@@ -149,7 +149,7 @@ class ManifestScenes(ManifestData):
     So a test gives a row for each scene, and their mean.
 
     Args:
-        manifest: CSV file with a row for each scene (docs/scenes.md); absolute, or below
+        manifest: CSV file with a row for each scene (docs/pansharpening); absolute, or below
             $TOOLKIT_DATA, or from here.
         split: which of its scenes; None for all.
         splits: file that `toolkit split` has written; None where the manifest has a column `split`.

@@ -1,0 +1,166 @@
+"""Every command and code block of the README and the docs works as printed.
+
+Blocks of `bash` run in one folder per page, after the blocks of `yaml` and `python` that carry a
+file name were written there. Blocks of `console` are examples on a reader's own files: their
+options must exist. Other YAML and Python must parse.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from toolkit.config.find import find, named_configs, named_studies
+
+ROOT = Path(__file__).parents[1]
+FENCE = re.compile(r'^```(\w*)(?: +(\S+))?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
+PAGES += sorted((ROOT / 'plugins').rglob('README.md'))
+GENERATED = {'list --markdown': 'components.md'}  # arguments of `toolkit`, file in docs/reference
+
+
+class Block(NamedTuple):
+    language: str
+    name: str
+    text: str
+
+
+@functools.cache
+def blocks(page: Path) -> tuple[Block, ...]:
+    return tuple(Block(m[1], m[2] or '', m[3]) for m in FENCE.finditer(page.read_text()))
+
+
+def shown(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def run_by(page: Path) -> list[Block]:
+    return [b for b in blocks(page) if b.language == 'bash' and 'pip install' not in b.text]
+
+
+@functools.cache
+def help_of(*command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, '-m', 'toolkit', *command, '--help'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'COLUMNS': '200'},
+    )
+    assert done.returncode == 0, f'toolkit {" ".join(command)}: {done.stderr}'
+    return done.stdout
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The `toolkit` command lines that a page shows on a reader's own files."""
+    found = []
+    for block in blocks(page):
+        if block.language in ('console', 'bash', ''):
+            text = block.text.replace('\\\n', ' ')
+            lines = [line.removeprefix('$ ').strip() for line in text.splitlines()]
+            found += [
+                shlex.split(line, comments=True)[1:]
+                for line in lines
+                if line.startswith('toolkit ')
+            ]
+    return found
+
+
+@pytest.mark.parametrize('page', PAGES, ids=shown)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r'\]\(([^)#\s]+)[^)]*\)', page.read_text()):
+        if not target.startswith(('http://', 'https://')):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize('page', PAGES, ids=shown)
+def test_blocks_parse(page: Path) -> None:
+    for block in blocks(page):
+        if block.language == 'yaml':
+            for document in yaml.safe_load_all(block.text):
+                assert document is not None, block.text
+        elif block.language == 'python':
+            ast.parse(block.text)
+        elif block.language == 'bash':
+            done = subprocess.run(['bash', '-n', '-c', block.text], capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize('page', PAGES, ids=shown)
+def test_commands_and_options_exist(page: Path) -> None:
+    for line in commands(page):
+        name = line[1] if line[0] == 'bench' and len(line) > 1 else None
+        command = ('bench', name) if name and not name.startswith('-') else (line[0],)
+        text = help_of(*command)
+        for option in [word.split('=')[0] for word in line if re.match(r'--[a-z]', word)]:
+            if line[0] == 'predict':  # the options of its task come with the config
+                continue
+            assert option in text, f'toolkit {" ".join(line)}: no option {option}'
+
+
+@pytest.mark.parametrize('page', PAGES, ids=shown)
+def test_named_configs_exist(page: Path) -> None:
+    shipped = {*named_configs(), *named_studies()}
+    folders = {name.split('/')[0] for name in shipped}
+    for line in commands(page):
+        for word in line[1:]:
+            if re.fullmatch(r'[a-z_]+(/[a-z0-9_]+)+', word) and word.split('/')[0] in folders:
+                assert word in shipped, f'toolkit {" ".join(line)}: no config {word}'
+                find(word, 'study' if '/studies/' in word else 'config')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('page', [page for page in PAGES if run_by(page)], ids=shown)
+def test_every_command_runs(page: Path, tmp_path: Path) -> None:
+    """In an empty folder, with only the installed command; `make` has its own targets to test."""
+    environment = {
+        **os.environ,
+        'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}',
+    }
+    environment.pop('TOOLKIT_DATA', None)
+    for block in blocks(page):
+        if block.name:
+            (tmp_path / block.name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / block.name).write_text(block.text)
+        elif block in run_by(page):
+            done = subprocess.run(
+                ['bash', '-euo', 'pipefail', '-c', block.text],
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=900,
+            )
+            assert done.returncode == 0, f'{block.text}\n{done.stdout}\n{done.stderr}'
+            assert 'Traceback' not in done.stderr
+
+
+def test_the_first_pages_are_run() -> None:
+    """The README and the first guide show files and commands that a test runs."""
+    for page in (ROOT / 'README.md', ROOT / 'docs' / 'getting_started.md'):
+        assert len(run_by(page)) >= 2, page
+        assert any(b.name.endswith('.yaml') for b in blocks(page)), page
+
+
+@pytest.mark.parametrize(('arguments', 'file'), GENERATED.items())
+def test_generated_references_are_fresh(arguments: str, file: str) -> None:
+    done = subprocess.run(
+        [sys.executable, '-m', 'toolkit', *arguments.split()],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    path = ROOT / 'docs' / 'reference' / file
+    stale = f'stale: run `toolkit {arguments} > {path.relative_to(ROOT)}`'
+    assert path.read_text() == done.stdout, stale
