@@ -114,5 +114,5 @@ if __name__ == '__main__':
     from toolkit import cli
     from toolkit.commands import study as command
 
-    command._write_results = lambda folder: None
+    command.write_results = lambda folder: None
     sys.exit(cli.main(['study', sys.argv[1], '--work-dir', *sys.argv[2:]]))

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import re
 import textwrap
 import typing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from toolkit.commands.arguments import add_plugins
 from toolkit.config.find import named_configs, named_studies
 from toolkit.errors import ToolkitError, did_you_mean
-from toolkit.registry import Kind, kinds, plugin_index
+from toolkit.registry import plugin_index
+from toolkit.registry.command import Command
+
+if TYPE_CHECKING:
+    from toolkit.registry import Kind
+
+
+class ListCommand(Command):
+    """List kinds and their components, and the shipped configs."""
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        add_plugins(parser)
+        parser.add_argument(
+            'kind', nargs='?', metavar='KIND', help='only the components of this kind'
+        )
+        parser.add_argument(
+            '--markdown', action='store_true', help='the reference of all components'
+        )
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        for plugin in arguments.plugin:
+            plugin_index.add(plugin)
+        print(reference() if arguments.markdown else listing(arguments.kind))
+        return 0
 
 
 def listing(kind: str | None = None) -> str:
@@ -73,6 +99,8 @@ def reference() -> str:
         'Every registered part with its arguments; those that a parent supplies are in italics. ',
         'Made by `toolkit list --markdown`.',
     ]
+    from toolkit.registry import kinds
+
     for kind in sorted(kinds().values(), key=lambda k: k.name):
         names = kind.names()
         if not names:

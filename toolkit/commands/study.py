@@ -1,76 +1,73 @@
-"""`toolkit study`: plan, run, table."""
+"""`toolkit study`: plans and runs a study, and prints its tables."""
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from toolkit.commands.arguments import add_plugins
 from toolkit.errors import ToolkitError, did_you_mean
-from toolkit.study.spec import Study
-from toolkit.study.study_file import read_study
+from toolkit.registry.command import Command
+
+if TYPE_CHECKING:
+    from toolkit.study.spec import Study
 
 REPORT = 'report.html'
+STYLES = ('text', 'markdown', 'csv', 'latex', 'json')
 
 
-def show_plan(file: str, work_dir: Path | None, plugins: Sequence[str] = ()) -> int:
-    """`toolkit study FILE --plan`; returns the exit status."""
-    from toolkit.study.folder import check_folder
-    from toolkit.study.plan import make_plan
-    from toolkit.study.plan_text import plan_text
-    from toolkit.study.reconcile import Choice, place_runs
+class StudyCommand(Command):
+    """Run a study: variants x seeds, from a file to a table."""
 
-    study = read_study(file)
-    folder = _folder(study, work_dir)
-    check_folder(folder, study)
-    plan = make_plan(study, plugins)
-    placed = place_runs(plan, folder, Choice())
-    print(plan_text(plan, placed, folder))
-    return 0
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        add = parser.add_argument
+        add_plugins(parser)
+        add('file', metavar='FILE', help='study file, or the name of a shipped one')
+        add(
+            '--work-dir',
+            type=Path,
+            metavar='DIR',
+            help='folder of the study (default: work/NAME)',
+        )
+        add('--plan', action='store_true', help='check and print the runs; start none')
+        add('--table', action='store_true', help='print the results so far; start no run')
+        add('--style', choices=STYLES, help='of --table (default: text)')
+        add('--only', nargs='+', default=[], metavar='VARIANT', help='run only these variants')
+        add('--seeds', nargs='+', type=int, default=[], metavar='N', help='run only these seeds')
+        add(
+            '--rerun',
+            nargs='+',
+            default=[],
+            choices=('failed', 'changed'),
+            help='run again what failed, or what was run with another config, code or data',
+        )
+        add('--jobs', type=int, metavar='N', help='runs at a time, in place of the number in FILE')
 
+    def run(self, arguments: argparse.Namespace) -> int:
+        from toolkit.study.study_file import read_study
 
-def show_table(file: str, work_dir: Path | None, style: str) -> int:
-    """`toolkit study FILE --table`; returns the exit status."""
-    from toolkit.analysis.results import load
-    from toolkit.analysis.table_files import study_table
-
-    print(study_table(load(_folder(read_study(file), work_dir)), style))
-    return 0
-
-
-def run(
-    file: str,
-    work_dir: Path | None,
-    *,
-    only: Sequence[str] = (),
-    seeds: Sequence[int] = (),
-    rerun: Sequence[str] = (),
-    jobs: int | None = None,
-    plugins: Sequence[str] = (),
-) -> int:
-    """`toolkit study FILE`: runs what is to be run, then writes tables and report; returns the exit
-    status."""
-    from toolkit.study.execute import run_study
-    from toolkit.study.folder import check_folder
-    from toolkit.study.plan import make_plan
-    from toolkit.study.reconcile import Choice
-
-    study = read_study(file)
-    folder = _folder(study, work_dir)
-    _check_choice(study, only, seeds)
-    check_folder(folder, study)  # before the work of a plan
-    launcher = study.launcher(jobs)
-    plan = make_plan(study, plugins)
-    for warning in plan.warnings:
-        print(f'warning: {warning}')
-    status = run_study(plan, folder, launcher, Choice(only, seeds, rerun))
-    if status in (0, 1):
-        _write_results(folder)
-    return status
+        if arguments.style is not None and not arguments.table:
+            raise ToolkitError('--style is an option of --table; give both')
+        study = read_study(arguments.file)
+        folder = study_folder(study, arguments.work_dir)
+        if arguments.table:
+            return _print_table(folder, arguments.style or 'text')
+        if arguments.plan:
+            return _print_plan(study, folder, arguments.plugin)
+        return _run(study, folder, arguments)
 
 
-def _write_results(folder: Path) -> None:
-    """The tables and the report of what there is."""
+def study_folder(study: Study, work_dir: Path | None) -> Path:
+    """The folder of a study: the given one, or `work/NAME`; absolute."""
+    return (work_dir or Path('work') / study.name).absolute()
+
+
+def write_results(folder: Path) -> None:
+    """Writes the tables and the report of the results so far, and prints the main table."""
     from toolkit.analysis import table_files
     from toolkit.analysis.results import load
     from toolkit.report import page as report_page
@@ -82,11 +79,47 @@ def _write_results(folder: Path) -> None:
     print(f'report in {folder / REPORT}')
 
 
-def _folder(study: Study, work_dir: Path | None) -> Path:
-    return (work_dir or Path('work') / study.name).absolute()
+def _print_plan(study: Study, folder: Path, plugins: Sequence[str]) -> int:
+    from toolkit.study.folder import check_folder
+    from toolkit.study.plan import make_plan
+    from toolkit.study.plan_text import plan_text
+    from toolkit.study.reconcile import Choice, place_runs
+
+    check_folder(folder, study)
+    plan = make_plan(study, plugins)
+    placed = place_runs(plan, folder, Choice())
+    print(plan_text(plan, placed, folder))
+    return 0
 
 
-def _check_choice(study: Study, only: Sequence[str], seeds: Sequence[int]) -> None:
+def _print_table(folder: Path, style: str) -> int:
+    from toolkit.analysis.results import load
+    from toolkit.analysis.table_files import study_table
+
+    print(study_table(load(folder), style))
+    return 0
+
+
+def _run(study: Study, folder: Path, arguments: argparse.Namespace) -> int:
+    from toolkit.study.execute import run_study
+    from toolkit.study.folder import check_folder
+    from toolkit.study.plan import make_plan
+    from toolkit.study.reconcile import Choice
+
+    _check_filter(study, arguments.only, arguments.seeds)
+    check_folder(folder, study)  # before the work of a plan
+    launcher = study.launcher(arguments.jobs)
+    plan = make_plan(study, arguments.plugin)
+    for warning in plan.warnings:
+        print(f'warning: {warning}')
+    choice = Choice(arguments.only, arguments.seeds, arguments.rerun)
+    status = run_study(plan, folder, launcher, choice)
+    if status in (0, 1):
+        write_results(folder)
+    return status
+
+
+def _check_filter(study: Study, only: Sequence[str], seeds: Sequence[int]) -> None:
     for name in only:
         if name not in study.spec.variants:
             near = did_you_mean(name, study.spec.variants)
@@ -94,8 +127,8 @@ def _check_choice(study: Study, only: Sequence[str], seeds: Sequence[int]) -> No
             raise ToolkitError(f'--only: no variant is named {name!r}{near}')
     for seed in seeds:
         if seed not in study.spec.seeds:
-            there = ', '.join(map(str, study.spec.seeds))
-            raise ToolkitError(f'--seeds: the study has no seed {seed}; there are: {there}')
-    twice = [str(x) for x, n in Counter([*only, *seeds]).items() if n > 1]
-    if twice:
-        raise ToolkitError(f'{twice[0]} is given twice')
+            known = ', '.join(map(str, study.spec.seeds))
+            raise ToolkitError(f'--seeds: the study has no seed {seed}; there are: {known}')
+    repeated = [str(x) for x, n in Counter([*only, *seeds]).items() if n > 1]
+    if repeated:
+        raise ToolkitError(f'{repeated[0]} is given twice; give it once')

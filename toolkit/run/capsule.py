@@ -23,6 +23,8 @@ from typing import Any
 import torch
 
 import toolkit
+from toolkit.config import Config
+from toolkit.config.dump import dump
 from toolkit.engine import distributed
 from toolkit.engine.components import Assembly
 from toolkit.errors import RunError, ToolkitError
@@ -53,6 +55,12 @@ class CapsuleInput:
     text: str = ''
     origins: Mapping[str, Any] = field(default_factory=dict)
     command: list[str] = field(default_factory=lambda: list(sys.argv))
+
+
+def make_capsule_input(config: Config) -> CapsuleInput:
+    """The config as a run's capsule keeps it."""
+    origins = {'.'.join(path): str(origin) for path, origin in config.origins.items()}
+    return CapsuleInput(config.tree, dump(config.tree), origins)
 
 
 def read(work_dir: Path) -> dict[str, Any]:

@@ -45,17 +45,18 @@ class Export(Command):
         parser.add_argument('--output', type=Path, required=True, help='the .onnx file to write')
 
     def run(self, arguments: argparse.Namespace) -> int:
-        from toolkit.commands import run as run_commands
         from toolkit.engine import checkpoint
         from toolkit.engine.components import build_system
+        from toolkit.run.load_run import load_trained
 
         _check(arguments.output)
-        config, run, weights = run_commands.trained(
-            None, [], arguments.run_dir, arguments.checkpoint, []
+        trained = load_trained(
+            None, run_dir=arguments.run_dir, checkpoint_name=arguments.checkpoint
         )
+        run, weights = trained.run, trained.weights
         if weights is None:
             raise ToolkitError(f'{arguments.run_dir} has no checkpoint; train it first')
-        with config.placing():
+        with trained.config.placing():
             system = build_system(run)
             if not isinstance(system, Classifier):
                 raise ToolkitError(
@@ -65,7 +66,7 @@ class Export(Command):
             checkpoint.load_weights(system, weights)
             loader = run.test_dataloader
             real = _real(None if loader is None else loader.dataset)
-        fit = (config.tree.get('test_dataloader') or {}).get('dataset', {}).get('fit')
+        fit = (trained.config.tree.get('test_dataloader') or {}).get('dataset', {}).get('fit')
         difference, compared = export(
             system, arguments.output, real, {'fit': fit or 'not stated', 'checkpoint': weights.name}
         )

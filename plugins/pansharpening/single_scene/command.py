@@ -35,7 +35,6 @@ from plugins.pansharpening.single_scene.arguments import (
     chosen,
 )
 from plugins.pansharpening.single_scene.scene_check import central, check, patch_size, survey
-from toolkit.commands.run import capsule_input
 from toolkit.config import Config
 from toolkit.config.check import checked
 from toolkit.config.schema import RunConfig
@@ -46,6 +45,7 @@ from toolkit.io.data_paths import data_path
 from toolkit.registry import COMMANDS
 from toolkit.registry.command import Command
 from toolkit.run import work_dir as work_dirs
+from toolkit.run.capsule import make_capsule_input
 from toolkit.run.train import train
 
 UNKNOWN = 'generic'  # the sensor of which only what is common is known
@@ -118,7 +118,7 @@ class Pansharpen(Command):
             work_dirs.clear(work_dir)
         with _going_on(arguments, work_dir):
             with config.placing():
-                result = train(run, work_dir, capsule_input=capsule_input(config))
+                result = train(run, work_dir, capsule_input=make_capsule_input(config))
             if result.exit_status:
                 print(_how_to_go_on(arguments, work_dir))
                 return result.exit_status

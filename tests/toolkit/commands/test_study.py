@@ -98,4 +98,4 @@ def test_the_folder_is_named_after_the_study(here):
     from toolkit.study.study_file import read_study
 
     study = read_study(studies.write(here, study='named'))
-    assert study_command._folder(study, None) == here / 'work' / 'named'
+    assert study_command.study_folder(study, None) == here / 'work' / 'named'

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from toolkit.commands.run import table
+from toolkit.commands.test import format_metrics
 from toolkit.engine import checkpoint
 from toolkit.engine.dataloader import Draw
 from toolkit.engine.evaluator import Evaluator, metric_names
@@ -126,7 +126,7 @@ def test_metrics_that_break_their_promise() -> None:
 
 def test_metrics_with_columns_of_their_own_have_tables_of_their_own() -> None:
     metrics = {'a.AUC': 0.5, 'a.F1/x': 0.2, 'a.F1/y': 0.3, 'b.AUC': 0.1, 'b.F1/z': 0.7}
-    first, second = table(metrics, dict.fromkeys(metrics, True)).split('\n\n')
+    first, second = format_metrics(metrics, dict.fromkeys(metrics, True)).split('\n\n')
     assert first.splitlines()[0].split() == ['metric', 'better', 'value', 'x', 'y']
     assert second.splitlines()[0].split() == ['metric', 'better', 'value', 'z']
     assert [line.split() for line in second.splitlines()[1:]] == [
@@ -134,4 +134,4 @@ def test_metrics_with_columns_of_their_own_have_tables_of_their_own() -> None:
         ['b.F1', 'higher', '0.7'],
     ]
     alike = {'SAM': 1.0, 'SAM/up': 2.0, 'err.worst': 3.0, 'err.worst/up': 4.0}
-    assert '\n\n' not in table(alike, dict.fromkeys(alike, False))
+    assert '\n\n' not in format_metrics(alike, dict.fromkeys(alike, False))

@@ -186,14 +186,14 @@ def _explain(error: Exception) -> str:
 
 def _config(folder: Path) -> tuple[Any, Any, Any]:
     """The config in a run's folder, the run that it describes, and what the capsule keeps of it."""
-    from toolkit.commands.run import capsule_input
     from toolkit.config import load
     from toolkit.config.schema import RunConfig
     from toolkit.registry.build import fill
+    from toolkit.run.capsule import make_capsule_input
 
     config = load(folder / 'config.yaml')
     config.use_plugins()
-    given = capsule_input(config)
+    given = make_capsule_input(config)
     given.command = ['toolkit', 'train', str(folder / 'config.yaml')]
     origins = folder / 'origins.json'
     if origins.exists():

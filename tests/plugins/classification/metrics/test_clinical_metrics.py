@@ -15,7 +15,7 @@ from plugins.classification.metrics.clinical_metrics import ClinicalMetrics
 from plugins.classification.metrics.named_metrics import Scored, names
 from plugins.classification.metrics.predictions import from_rows
 from plugins.classification.tasks import Task
-from toolkit.commands.run import table
+from toolkit.commands.test import format_metrics
 from toolkit.engine.evaluator import metric_names
 from toolkit.errors import DataError, ToolkitError
 
@@ -101,7 +101,7 @@ def test_names_print_in_columns() -> None:
     assert list(directions) == [
         *('kind.macro_F1', 'kind.F1/solid', 'kind.F1/mixed', 'kind.F1/cystic', 'kind.AUC/solid')
     ]
-    lines = table(dict.fromkeys(directions, 0.5), directions).splitlines()
+    lines = format_metrics(dict.fromkeys(directions, 0.5), directions).splitlines()
     assert lines[0].split() == ['metric', 'better', 'value', 'solid', 'mixed', 'cystic']
     assert lines[2].split() == ['kind.F1', 'higher', '0.5', '0.5', '0.5']
     assert ClinicalMetrics('kind', TASKS, values=['NLL']).directions == {'NLL': False}

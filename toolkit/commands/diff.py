@@ -1,0 +1,36 @@
+"""`toolkit diff`: compares two configs."""
+
+from __future__ import annotations
+
+import argparse
+
+from toolkit.commands.arguments import add_overrides
+from toolkit.registry.command import Command
+
+
+class DiffCommand(Command):
+    """Compare two configs: components that were swapped, values that changed."""
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument('a', metavar='A', help='config')
+        parser.add_argument('b', metavar='B', help='config')
+        add_overrides(parser, 'change of B, so that `toolkit diff X X key=value` shows its effect')
+        parser.add_argument(
+            '--cost', action='store_true', help='parameters and MACs before and after'
+        )
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        from toolkit.config import diff as diffs
+        from toolkit.config import load
+
+        before, after = load(arguments.a), load(arguments.b, arguments.overrides)
+        print(diffs.report(diffs.diff(before.tree, after.tree)))
+        if arguments.cost:
+            from toolkit.bench.cost import compare
+            from toolkit.config.check import checked
+
+            first, second = checked(before).model, checked(after).model
+            with after.placing():
+                print(compare(first, second))
+        return 0

@@ -1,0 +1,39 @@
+"""`toolkit report`: writes an HTML report."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from toolkit.commands.arguments import add_plugins
+from toolkit.registry.command import Command
+
+
+class ReportCommand(Command):
+    """Write an HTML report of studies and runs."""
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        add_plugins(parser)
+        parser.add_argument(
+            'folders', nargs='+', type=Path, metavar='DIR', help='folder of a study or of a run'
+        )
+        parser.add_argument(
+            '--output',
+            type=Path,
+            metavar='FILE',
+            help='the HTML file (default: report.html in DIR, or here if there are several)',
+        )
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        from toolkit.registry import plugin_index
+        from toolkit.report import page
+
+        for plugin in arguments.plugin:
+            plugin_index.add(plugin)
+        folders = arguments.folders
+        output = arguments.output or (folders[0] if len(folders) == 1 else Path()) / page.NAME
+        for note in page.write(folders, output):
+            print(note)
+        print(f'wrote {output}')
+        return 0

@@ -1,0 +1,82 @@
+"""Loads a trained run, or a config with a checkpoint, to test it or to predict with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.config import Config, load
+from toolkit.config.check import checked
+from toolkit.config.schema import RunConfig
+from toolkit.engine import checkpoint
+from toolkit.errors import ToolkitError
+from toolkit.run import capsule
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A checked config with trained weights.
+
+    Args:
+        config: resolved, with its origins.
+        run: the same, checked.
+        weights: checkpoint, or None if no weights are given.
+    """
+
+    config: Config
+    run: RunConfig
+    weights: Path | None
+
+
+def load_trained(
+    name: str | None,
+    overrides: Sequence[str] = (),
+    run_dir: Path | None = None,
+    checkpoint_name: str | None = None,
+    plugins: Sequence[str] = (),
+) -> TrainedRun:
+    """Loads and checks the config of a run's folder, or of a path, and finds its weights.
+
+    Args:
+        name: of a config; None if `run_dir` is given.
+        overrides: changes of the config.
+        run_dir: folder of a run; None if `name` is given.
+        checkpoint_name: 'best' or 'last' of a run, or a path; None for the best checkpoint of a
+            run, or its last one, and for no weights beside a config.
+        plugins: modules or paths beside those of the config.
+    Raises:
+        ToolkitError: both or none of `name` and `run_dir`, no run in the folder, a config that
+            does not pass its check, or no such checkpoint.
+    """
+    config = load_config(name, overrides, run_dir)
+    config.use_plugins(plugins)
+    run = checked(config)
+    return TrainedRun(config, run, _find_weights(run_dir, checkpoint_name))
+
+
+def load_config(
+    name: str | None, overrides: Sequence[str] = (), run_dir: Path | None = None
+) -> Config:
+    """Loads a config by name, or the one that a run left in its folder, with its origins.
+
+    Raises:
+        ToolkitError: both or none of `name` and `run_dir`, or no run in the folder.
+    """
+    if (name is None) == (run_dir is None):
+        raise ToolkitError('give either --run DIR, or a CONFIG (with --checkpoint PATH)')
+    if run_dir is None:
+        return load(str(name), overrides)
+    capsule.read(run_dir)  # its message names the folder if there is no run
+    return load(run_dir / 'config.yaml', overrides)
+
+
+def _find_weights(run_dir: Path | None, name: str | None) -> Path | None:
+    named = {'best': checkpoint.BEST, 'last': checkpoint.LAST}
+    if run_dir is None:
+        if name in named:
+            raise ToolkitError(f'--checkpoint {name} needs --run DIR; with a CONFIG give a path')
+        return Path(name) if name is not None else None
+    if name is None:
+        return checkpoint.best_or_last(run_dir)
+    return checkpoint.folder(run_dir) / named[name] if name in named else Path(name)
