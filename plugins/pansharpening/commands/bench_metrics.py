@@ -1,4 +1,4 @@
-"""How long the quality indices of a whole scene take."""
+"""Measures the time of the quality indices on a whole scene."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from plugins.pansharpening.commands.evaluate import FULL, REFERENCE, REPROJECTION
 from plugins.pansharpening.imaging.resample import imresize_by, upsample
+from plugins.pansharpening.metrics.score_image import NO_REFERENCE, REFERENCE, REPROJECTION
 from plugins.pansharpening.scenes.matlab import MatScene
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.synthetic.scene import SyntheticScene
@@ -24,30 +24,30 @@ from toolkit.registry.command import Command
 class IndicesBench(Command):
     """Seconds of each quality index on a whole scene, as `toolkit evaluate` computes them.
 
-    The image that is scored is the upsampled multispectral one; as its reference stands that image
-    without its finest detail.
+    The scored image is the upsampled multispectral one; its reference is the same image without its
+    finest detail.
     """
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument('--mat', help='a .mat scene; a made-up one of 1280 x 1280 if left out')
+        parser.add_argument('--mat', help='a .mat scene (a synthetic one of 1280 x 1280)')
         parser.add_argument('--sensor', default='IKONOS', help="of the .mat scene ('IKONOS')")
         parser.add_argument('--repeats', type=int, default=3, help='runs of each (3)')
         parser.add_argument('--device', default='cpu', help="to compute on ('cpu')")
 
     def run(self, arguments: argparse.Namespace) -> int:
         if arguments.repeats < 1:
-            raise ToolkitError(f'--repeats is at least 1, found {arguments.repeats}')
-        scene = MatScene(arguments.mat, arguments.sensor) if arguments.mat else _made_up()
+            raise ToolkitError(f'--repeats must be at least 1, found {arguments.repeats}')
+        scene = MatScene(arguments.mat, arguments.sensor) if arguments.mat else _synthetic_scene()
         device = torch.device(arguments.device)
         times: dict[str, list[float]] = {}
         for _ in range(arguments.repeats):
-            # New images each time: indices share what they have in common, as in `evaluate`.
-            outputs, batch = images(scene, device)
-            for name in (*REFERENCE, *FULL, *REPROJECTION):
+            # New images each time: indices share intermediate results, as in `evaluate`.
+            outputs, batch = read_images(scene, device)
+            for name in (*REFERENCE, *NO_REFERENCE, *REPROJECTION):
                 metric = METRICS.get(name)()
                 start = time.perf_counter()
-                metric.measure(outputs, batch)  # plain numbers, so that no device is still at work
+                metric.measure(outputs, batch)  # returns numbers, so the device has finished
                 times.setdefault(name, []).append(time.perf_counter() - start)
         for name, found in times.items():
             print(f'{name:14} {statistics.median(found):7.3f} s')
@@ -58,8 +58,8 @@ class IndicesBench(Command):
         return 0
 
 
-def images(scene: Scene, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a metric takes: outputs and batch."""
+def read_images(scene: Scene, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reads a scene as the arguments of a metric: outputs and batch."""
     ms = torch.from_numpy(scene.read_ms())[None]
     fine = upsample(ms, scene.ratio, 'interp23tap').double()
     batch: Mapping[str, Any] = {
@@ -71,5 +71,5 @@ def images(scene: Scene, device: torch.device) -> tuple[dict[str, Any], dict[str
     return {'hrms': fine.to(device)}, dict(batch)
 
 
-def _made_up() -> Scene:
+def _synthetic_scene() -> Scene:
     return SyntheticScene(bands=4, size=1280, seed=0)

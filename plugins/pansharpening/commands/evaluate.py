@@ -1,4 +1,4 @@
-"""Scoring sharpened images that any tool has written."""
+"""The command `toolkit evaluate`: scores a sharpened image written by any tool."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,6 +16,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from plugins.pansharpening.metrics.score_image import (
+    NO_REFERENCE,
+    REFERENCE,
+    REPROJECTION,
+    get_directions,
+    read_batch,
+    score_image,
+)
 from plugins.pansharpening.scenes.alignment import RasterGrid, align
 from plugins.pansharpening.scenes.open_scene import ImageFile, open_scene, read_image
 from plugins.pansharpening.scenes.raster import Samples, replacing
@@ -23,21 +31,17 @@ from plugins.pansharpening.scenes.scene import Scene, check_finite
 from plugins.pansharpening.scenes.sensors import SENSORS
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
-from toolkit.registry import COMMANDS, METRICS
+from toolkit.registry import COMMANDS
 from toolkit.registry.command import Command
-
-REFERENCE = ('SAM', 'ERGAS', 'SCC', 'Q', 'Q2n', 'PSNR', 'SSIM', 'RMSE')
-FULL = ('D_lambda', 'D_s', 'QNR', 'D_lambda_K', 'HQNR', 'D_sR', 'RQNR', 'D_rho')
-REPROJECTION = ('R_SAM', 'R_ERGAS', 'R_Q2n', 'R_Q', 'D_lambda_align')
 
 
 @COMMANDS.register(name='evaluate')
 class Evaluate(Command):
     """Score a sharpened image made by any tool.
 
-    Compares it with the MS and the PAN that it was made of and, where there is one, with a
-    reference; prints a table and writes JSON. As in the toolbox, the indices take
-    MS sample i to lie at PAN pixel ratio * i + ratio // 2, half a pixel off the centre of its own.
+    Compares it with its MS and PAN and, if one is given, with a reference; prints a table and
+    writes JSON. As in the toolbox, the indices take MS sample i to lie at PAN pixel
+    ratio * i + ratio // 2, half a pixel off its centre.
     """
 
     @classmethod
@@ -45,8 +49,8 @@ class Evaluate(Command):
         add = parser.add_argument
         add('--fused', required=True, metavar='F', help='the image to score: raster, .npy or .mat')
         add('--ms', required=True, nargs='+', metavar='M', help='MS, or the files of its bands')
-        add('--pan', metavar='P', help='PAN; not where M is a .mat or .npz that holds both')
-        add('--reference', metavar='R', help='what the sharpened image should be')
+        add('--pan', metavar='P', help='PAN; not for a .mat or .npz that holds both')
+        add('--reference', metavar='R', help='the true image, on the same pixels')
         add('--sensor', default='generic', metavar='S', help=f'{", ".join(SENSORS)} (the default)')
         add('--bit-depth', type=int, metavar='N', help="of the digital numbers; the sensor's")
         add('--ratio', type=int, metavar='N', help='PAN pixels per MS pixel; found in the files')
@@ -54,9 +58,9 @@ class Evaluate(Command):
             '--samples',
             default='centre',
             choices=get_args(Samples),
-            help="of georeferenced files: 'interp23tap' lays the MS where the indices take it to "
-            "be, for tools that heed the georeference; 'centre' (the default) keeps the grid of "
-            'the files',
+            help="of georeferenced files: 'interp23tap' moves the MS to the place that the indices "
+            "assume, for tools that use the georeference; 'centre' (the default) keeps the grid "
+            'of the files',
         )
         add('--json', type=Path, metavar='FILE', help='write the scores here too')
 
@@ -74,61 +78,60 @@ class Evaluate(Command):
             print(f'warning: {warning}', file=sys.stderr)
         if arguments.json is not None:
             write_json(arguments.json, result)
-        _print(result)
+        _print_table(result)
         return 0
 
 
 def evaluate(scene: Scene, fused: str, reference: str | None = None) -> dict[str, Any]:
-    """Score an image by every index that the files allow, where all of them have data.
+    """Scores an image by every index that the files allow, on the pixels valid in all of them.
 
-    The indices are those of the registered metrics of these names, computed in float64 on the
-    whole image.
+    The indices are the registered metrics of these names, computed in float64 on the whole image.
 
     Args:
-        scene: the MS and the PAN that the image was made of.
+        scene: the MS and the PAN of the image.
         fused: path of the image, in digital numbers, on the PAN's pixels.
         reference: path of the true image, likewise; None to leave its indices out.
     Returns:
-        `scores` by name (NaN where an index is not defined), `better` ('higher' or 'lower') by
-        name, and what they were computed on: `fused`, `reference`, `scene`, `sensor`, `bit_depth`,
-        `ratio`, `bands`, `window` (row, column, height, width in the scene's PAN pixels), `valid`
-        (share of pixels with data) and `warnings` (which scores are missing, and why).
+        `scores` by name (NaN if an index is not defined), `better` ('higher' or 'lower') by name,
+        their inputs `fused`, `reference`, `scene`, `sensor`, `bit_depth`, `ratio`, `bands`,
+        `window` (row, column, height, width in the scene's PAN pixels), `valid` (share of pixels
+        with data), and `warnings` (missing scores with the reason).
     Raises:
-        DataError: files that cannot be read or do not lie on each other, NaN or infinite values,
-            no pixel with data in all of them.
+        DataError: the files cannot be read or do not match, hold NaN or infinite values, or have
+            no valid pixel in common.
     """
     images = {'fused': read_image(fused, scene.bands)}
     if reference is not None:
         images['reference'] = read_image(reference, scene.bands)
     paths = {'fused': fused, 'reference': reference}
-    placed = {name: _place(image, scene, str(paths[name])) for name, image in images.items()}
-    window = _common([place for place, _ in placed.values()], scene, fused)
+    regions = {name: _locate(image, scene, str(paths[name])) for name, image in images.items()}
+    window = _intersect([region for region, _ in regions.values()], scene, fused)
     valid = scene.read_mask(window)
-    cut = {}
+    crops = {}
     for name, image in images.items():
-        place, origin = placed[name]
-        inside = window.relative_to(place).shift(*origin)
-        values = inside.cut(image.values)
+        region, origin = regions[name]
+        part = window.relative_to(region).shift(*origin)
+        values = part.cut(image.values)
         check_finite(values, str(paths[name]))
-        cut[name] = values.astype(np.float64) / scene.scale
+        crops[name] = values.astype(np.float64) / scene.scale
         if image.valid is not None:
-            own = inside.cut(image.valid)
+            own = part.cut(image.valid)
             valid = own if valid is None else valid & own
     if valid is not None and not valid.any():
-        raise DataError(f'{fused}: found no pixel where all files hold data')
+        raise DataError(f'{fused}: found no pixel that is valid in all files')
     if valid is not None and valid.all():
         valid = None
-    batch = scored_batch(scene, window, valid)
-    if 'reference' in cut:
-        batch['hrms'] = torch.from_numpy(cut['reference'])[None]
+    batch = read_batch(scene, window, valid)
+    if 'reference' in crops:
+        batch['hrms'] = torch.from_numpy(crops['reference'])[None]
     ms = batch['lrms'][0].numpy()
-    warnings = _other_units(cut['fused'], ms, valid, fused, scene.scale)
-    names = (*(REFERENCE if reference is not None else ()), *FULL, *REPROJECTION)
-    scores, missing = measured(names, cut['fused'], batch)
-    warnings += missing
+    warnings = _warn_of_units(crops['fused'], ms, valid, fused, scene.scale)
+    names = (*(REFERENCE if reference is not None else ()), *NO_REFERENCE, *REPROJECTION)
+    scores, messages = score_image(names, crops['fused'], batch)
+    warnings += messages
     return {
         'scores': scores,
-        'better': directions(names),
+        'better': get_directions(names),
         'fused': fused,
         'reference': reference,
         'scene': scene.name,
@@ -142,103 +145,55 @@ def evaluate(scene: Scene, fused: str, reference: str | None = None) -> dict[str
     }
 
 
-def scored_batch(scene: Scene, window: Window, valid: np.ndarray | None) -> dict[str, Any]:
-    """What an image of a window is scored by, as metrics take it.
-
-    Args:
-        scene: gives MS and PAN.
-        window: in PAN pixels, on whole MS pixels.
-        valid: (H, W), where there is data; None for everywhere.
-    """
-    batch = {
-        'lrms': torch.from_numpy(scene.read_ms(window.reduced(scene.ratio)))[None],
-        'pan': torch.from_numpy(scene.read_pan(window))[None],
-        'meta': [{'sensor': scene.sensor.name, 'scale': scene.scale, 'ratio': scene.ratio}],
-    }
-    return batch if valid is None else {**batch, 'mask': torch.from_numpy(valid)[None, None]}
-
-
-def measured(
-    names: Iterable[str], fused: np.ndarray, batch: dict[str, Any]
-) -> tuple[dict[str, float], list[str]]:
-    """The registered metrics of these names of one image.
-
-    Args:
-        names: of the metrics.
-        fused: (C, H, W), scaled as the batch is.
-        batch: see `scored_batch`.
-    Returns:
-        Scores by name, NaN where an index is not defined, and why those are missing that are.
-    """
-    outputs = {'hrms': torch.from_numpy(fused)[None]}
-    scores: dict[str, float] = {}
-    missing = []
-    for name in names:
-        metric = METRICS.get(name)()
-        try:
-            (row,) = metric.measure(outputs, batch)
-            scores |= {key: float(row[key]) for key in metric.directions}
-        except DataError as error:  # an image too small for its windows, say
-            scores |= dict.fromkeys(metric.directions, math.nan)
-            missing.append(str(error))
-    return scores, missing
-
-
-def directions(names: Iterable[str]) -> dict[str, str]:
-    """Which way each score is better, 'higher' or 'lower'."""
-    found = [item for name in names for item in METRICS.get(name)().directions.items()]
-    return {key: 'higher' if up else 'lower' for key, up in found}
-
-
 def write_json(path: Path, result: Mapping[str, Any]) -> None:
-    """Write a result; numbers that are NaN or infinite, which JSON has not, become null.
+    """Writes a result; NaN and infinite numbers, which JSON does not have, become null.
 
     Raises:
-        RunError: it cannot be written.
+        RunError: the file cannot be written.
     """
     with replacing(path) as partial:
-        partial.write_text(json.dumps(_plain(result), indent=2) + '\n')
+        partial.write_text(json.dumps(_replace_nonfinite(result), indent=2) + '\n')
 
 
-def _plain(value: Any) -> Any:
+def _replace_nonfinite(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: _replace_nonfinite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [_replace_nonfinite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _place(image: ImageFile, scene: Scene, name: str) -> tuple[Window, tuple[int, int]]:
-    """The part of the scene's PAN grid that the image covers, and where that begins in it."""
+def _locate(image: ImageFile, scene: Scene, name: str) -> tuple[Window, tuple[int, int]]:
+    """Finds the part of the PAN grid that the image covers, and its first row and column there."""
     georeference = scene.georeference
     size = image.grid[:2]
     if georeference is None or not image.grid.located:
         if size != scene.pan_shape:
             height, width = scene.pan_shape
             raise DataError(
-                f'{name}: found {size[0]} x {size[1]} pixels without a place, but the PAN has '
-                f'{height} x {width}; expected the same size, or georeference in all files'
+                f'{name}: found {size[0]} x {size[1]} pixels without georeference, the PAN has '
+                f'{height} x {width}; expected the same size, or georeferences in all files'
             )
         return Window(0, 0, *size), (0, 0)
     pan = RasterGrid(*scene.pan_shape, *georeference)
     try:
         found = align(image.grid, pan, 1, name)
     except DataError as error:
-        raise _elsewhere(name, image.grid, pan) from error
+        raise _misaligned(name, image.grid, pan) from error
     if found.ms_origin is None or image.grid.crs != pan.crs:
-        raise _elsewhere(name, image.grid, pan)
+        raise _misaligned(name, image.grid, pan)
     return Window(*found.pan_origin, *found.shape), found.ms_origin
 
 
-def _elsewhere(name: str, image: RasterGrid, pan: RasterGrid) -> DataError:
+def _misaligned(name: str, image: RasterGrid, pan: RasterGrid) -> DataError:
     return DataError(
         f'{name}: found pixels of {image.pixel()} that do not lie on those of the PAN, '
         f'{pan.pixel()}; expected an image on the PAN grid, in its coordinate system'
     )
 
 
-def _common(windows: list[Window], scene: Scene, name: str) -> Window:
-    """What all windows share, cut to whole MS pixels."""
+def _intersect(windows: list[Window], scene: Scene, name: str) -> Window:
+    """Intersects windows, cropped to whole MS pixels."""
     ratio = scene.ratio
     shared = functools.reduce(Window.intersect, windows).covered(ratio).enlarged(ratio)
     if not shared.pixels:
@@ -246,10 +201,10 @@ def _common(windows: list[Window], scene: Scene, name: str) -> Window:
     return shared
 
 
-def _other_units(
+def _warn_of_units(
     fused: np.ndarray, ms: np.ndarray, valid: np.ndarray | None, name: str, scale: int
 ) -> list[str]:
-    """What to say where the image seems to be in other units than the MS."""
+    """Returns a warning if the image seems to have other units than the MS."""
     mean = float(fused.mean() if valid is None else fused[:, valid].mean())
     expected = float(ms[:, (ms > 0).any(0)].mean()) if ms.any() else 0.0
     if expected == 0 or 0.5 <= mean / expected <= 2:
@@ -260,7 +215,7 @@ def _other_units(
     ]
 
 
-def _print(result: dict[str, Any]) -> None:
+def _print_table(result: dict[str, Any]) -> None:
     height, width = result['window'][2:]
     table = Table(
         title=f'{Path(result["fused"]).name}: {height} x {width} PAN pixels, '

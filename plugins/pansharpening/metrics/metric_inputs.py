@@ -1,35 +1,35 @@
-"""What the metrics of one image share: it is computed once, whichever of them asks first."""
+"""Inputs of the metrics without a reference, made once per image and shared by all of them."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any
 
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from plugins.pansharpening.imaging.masks import blank, coarse, shrink, valid_pixels
-from plugins.pansharpening.imaging.mtf import Variant
-from plugins.pansharpening.metrics import functional
-from plugins.pansharpening.metrics.functional.no_reference import interpolation_reach, upsampled
+from plugins.pansharpening.imaging.masks import blank, coarse, valid_pixels
+from plugins.pansharpening.metrics.functional.cache import Cache
+from plugins.pansharpening.metrics.functional.no_reference import upsample_lrms
 from plugins.pansharpening.scenes.sensors import sensor
 from toolkit.interfaces import Batch
 
 KEYS = ('lrms', 'pan')
 
-# What has been computed of each scored image, for the other metrics; goes when the image does.
-_IMAGES: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+# Inputs by scored batch of images, until that is deleted.
+_INPUTS: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
-class ScoredImage:
-    """One image of a batch in digital numbers; what several indices share is computed once.
+class MetricInputs:
+    """One scored image with its MS, PAN and mask, in digital numbers.
 
     Args:
         fused: (C, H, W), the scored image.
         batch: with `lrms`, `pan` and `meta`.
-        index: which of the batch's items.
+        index: of the image in the batch.
         mask: valid pixels at PAN scale, or None.
+
+    Attributes:
+        cache: intermediate results of the indices, see `functional.cache`.
     """
 
     def __init__(self, fused: Tensor, batch: Batch, index: int, mask: Tensor | None) -> None:
@@ -39,88 +39,39 @@ class ScoredImage:
         self.lrms, self.pan = (batch[key][index].detach().double() * scale for key in KEYS)
         self.fused = fused.detach().double() * scale
         self.mask = valid_pixels(mask, self.fused[None])  # (1, 1, H, W)
-        # What nodata hold, NaN perhaps, is not to be spread by the interpolation.
+        # Interpolation must not spread the values of nodata pixels, which may be NaN.
         self.lrms = blank(self.lrms[None], coarse(self.mask, self.ratio))[0]
-        self._values: dict[Any, Any] = {}
+        self.cache: Cache = {}
 
     @functools.cached_property
     def lrms_up(self) -> Tensor:
-        return upsampled(self.lrms[None], self.ratio)[0]  # (C, H, W)
+        """(C, H, W), interpolated as `functional.no_reference` expects it."""
+        return upsample_lrms(self.lrms[None], self.ratio)[0]
 
-    @functools.cached_property
-    def mask_up(self) -> Tensor | None:
-        """The mask without what the interpolation has mixed with invalid pixels."""
-        return shrink(self.mask, interpolation_reach(self.ratio) * self.ratio)
+    def sensor_gains(self) -> tuple[float, ...]:
+        """MTF at Nyquist of the sensor that the batch names, one per band.
 
-    def gains(self, given: tuple[float, ...] | None) -> tuple[float, ...]:
-        """The MTF gains that a metric was given, or the sensor's own."""
-        if given is not None:
-            return given
+        Raises:
+            ValueError: no such sensor.
+            DataError: the sensor has another number of bands.
+        """
         return sensor(str(self.meta.get('sensor'))).gains(self.lrms.shape[0])
 
-    def once(self, key: Any, compute: Callable[[], Any]) -> Any:
-        """The value of that key, computed on first use."""
-        if key not in self._values:
-            self._values[key] = compute()
-        return self._values[key]
 
-    def d_lambda(self) -> Tensor:
-        return self.once(
-            'D_lambda',
-            lambda: functional.d_lambda(self.fused, self.lrms_up, mask=self._flat(self.mask_up)),
-        )
-
-    def d_s(self) -> Tensor:
-        return self.once(
-            'D_s',
-            lambda: functional.d_s(
-                self.fused, self.lrms_up, self.pan, self.ratio, mask=self._flat(self.mask)
-            ),
-        )
-
-    def d_lambda_k(self, gains: tuple[float, ...], variant: Variant) -> Tensor:
-        return self.once(
-            ('D_lambda_K', gains, variant),
-            lambda: functional.d_lambda_k(
-                self.fused, self.lrms_up, gains, self.ratio, variant, mask=self._flat(self.mask_up)
-            ),
-        )
-
-    def d_sr(self) -> Tensor:
-        return self.once(
-            'D_sR', lambda: functional.d_sr(self.fused, self.pan, mask=self._flat(self.mask))
-        )
-
-    def d_rho(self) -> Tensor:
-        return functional.d_rho(self.fused, self.pan, self.ratio, mask=self._flat(self.mask))
-
-    def reprojected(
-        self, gains: tuple[float, ...], variant: Variant
-    ) -> tuple[Tensor, Tensor | None]:
-        """(C, h, w) in digital numbers, and its valid pixels."""
-        return self.once(
-            ('reprojected', gains, variant),
-            lambda: functional.reproject(
-                self.fused, self.lrms, self.pan, gains, self.ratio, variant, self._flat(self.mask)
-            ),
-        )
-
-    @staticmethod
-    def _flat(mask: Tensor | None) -> Tensor | None:
-        return None if mask is None else mask[0, 0]
-
-
-def scored_image(fused: Tensor, batch: Batch, index: int, mask: Tensor | None) -> ScoredImage:
-    """The `ScoredImage` of one image of a batch, the same for all metrics that score it.
+def get_metric_inputs(fused: Tensor, batch: Batch, index: int, mask: Tensor | None) -> MetricInputs:
+    """Returns the `MetricInputs` of one image of a batch, the same for all metrics that score it.
 
     Args:
         fused: (B, C, H, W), the system's output itself, which is not changed afterwards.
+        batch: with `lrms`, `pan` and `meta`.
+        index: of the image in the batch.
+        mask: valid pixels at PAN scale, or None.
     """
     source = tuple(batch.get(key) for key in (*KEYS, 'mask'))
-    known = _IMAGES.get(fused)
+    known = _INPUTS.get(fused)
     if known is None or any(a is not b for a, b in zip(known[0], source)):
         known = (source, {})
-        _IMAGES[fused] = known
+        _INPUTS[fused] = known
     if index not in known[1]:
-        known[1][index] = ScoredImage(fused[index], batch, index, mask)
+        known[1][index] = MetricInputs(fused[index], batch, index, mask)
     return known[1][index]

@@ -1,8 +1,8 @@
-"""Metrics at full resolution: they need no reference, only the PAN and the multispectral image.
+"""Metrics at full resolution, from the PAN and the multispectral image alone.
 
-All are computed in digital numbers. `lrms_up` is what `interp23tap` makes of the batch's `lrms`,
-whatever the system itself upsamples with. A batch may hold a `mask` (B, 1, H, W) at the PAN's
-scale; what filters and interpolation have mixed with an invalid pixel is left out too.
+All are computed in digital numbers. `lrms_up` is the batch's `lrms` upsampled by `interp23tap`,
+however the system itself upsamples. A batch may hold a `mask` (B, 1, H, W) at the PAN's scale;
+pixels that filters or interpolation have mixed with an invalid one are left out too.
 """
 
 from __future__ import annotations
@@ -14,44 +14,52 @@ from typing import Any, ClassVar, get_args
 from torch import Tensor
 
 from plugins.pansharpening.imaging.mtf import Variant
-from plugins.pansharpening.metrics.metric_inputs import ScoredImage, scored_image
+from plugins.pansharpening.metrics import functional
+from plugins.pansharpening.metrics.functional.cache import use_cache
+from plugins.pansharpening.metrics.functional.no_reference import get_upsampled_mask
+from plugins.pansharpening.metrics.metric_inputs import MetricInputs, get_metric_inputs
 from plugins.pansharpening.metrics.reference import ImageMetric
 from toolkit.errors import DataError
 from toolkit.interfaces import Batch
 from toolkit.registry import METRICS
 
 
-class _FullMetric(ImageMetric):
+class NoReferenceMetric(ImageMetric):
     """Scores an image by the PAN and the multispectral image alone."""
 
     def measure(self, outputs: Mapping[str, Any], batch: Batch) -> list[dict[str, Any]]:
-        """One row per image.
+        """Scores each image of a batch.
 
         Raises:
             DataError: the system does not give the image, or sizes, bands or sensor do not fit.
         """
-        images = self._scored(outputs)  # (B, C, H, W)
+        images = self._scored_images(outputs)  # (B, C, H, W)
         rows = []
         for i in range(len(images)):
             try:
-                value = self.score(scored_image(images, batch, i, self._mask(batch, i)))
+                inputs = get_metric_inputs(images, batch, i, self._mask(batch, i))
+                with use_cache(inputs.cache):
+                    value = self.score(inputs)
             except ValueError as error:
                 raise DataError(f'{self.column}: {error}') from error
             rows.append({self.column: float(value)})
         return rows
 
     @abstractmethod
-    def score(self, image: ScoredImage) -> Tensor:
-        """The value of one image."""
+    def score(self, inputs: MetricInputs) -> Tensor:
+        """Computes the value of one image."""
 
 
-class SensorMetric(_FullMetric):
+class SensorMetric(NoReferenceMetric):
     """An index that sees the image through the sensor's MTF.
 
     Args:
-        image: output that is scored, 'hrms' or 'lrms_up'.
-        variant: of the MTF kernels; another than the default is part of the value's name.
-        gains: MTF at Nyquist, one per band; the sensor's of the data where None.
+        image: the scored output, 'hrms' or 'lrms_up'.
+        variant: of the MTF kernels, 'toolbox' or 'grip'; None for the index's own. Another one than
+            its own is part of the value's name.
+        gains: MTF at Nyquist, one per band; None for those of the data's sensor.
+    Raises:
+        ValueError: an unknown variant, or gains that are not between 0 and 1.
     """
 
     default: ClassVar[Variant] = 'toolbox'
@@ -66,150 +74,123 @@ class SensorMetric(_FullMetric):
         if variant is not None and variant not in get_args(Variant):
             raise ValueError(f"variant must be 'toolbox' or 'grip', found {variant!r}")
         if gains is not None and not all(0 < gain < 1 for gain in gains):
-            raise ValueError(f'an MTF gain lies between 0 and 1, found {list(gains)}')
+            raise ValueError(f'MTF gains must be between 0 and 1, found {list(gains)}')
         self.variant: Variant = variant or self.default
-        self._given = None if gains is None else tuple(gains)
+        self.gains = None if gains is None else tuple(gains)
         if self.variant != self.default:
             self.directions = {
                 f'{name}_{self.variant}': better for name, better in self.directions.items()
             }
 
-    def _mtf(self, image: ScoredImage) -> tuple[tuple[float, ...], Variant]:
-        return image.gains(self._given), self.variant
+    def _gains(self, inputs: MetricInputs) -> tuple[float, ...]:
+        return inputs.sensor_gains() if self.gains is None else self.gains
 
 
 @METRICS.register(name='D_lambda')
-class DLambda(_FullMetric):
-    """Spectral distortion between bands, on blocks of 32; 0 is best.
-
-    Args:
-        image: output that is scored, 'hrms' or 'lrms_up'.
-    """
+class DLambda(NoReferenceMetric):
+    """Spectral distortion between bands, on blocks of 32; 0 is best."""
 
     directions: Mapping[str, bool] = {'D_lambda': False}
 
-    def score(self, image: ScoredImage) -> Tensor:
-        return image.d_lambda()
+    def score(self, inputs: MetricInputs) -> Tensor:
+        x = inputs
+        mask = get_upsampled_mask(x.mask, x.fused, x.ratio)
+        return functional.d_lambda(x.fused, x.lrms_up, mask=mask)
 
 
 @METRICS.register(name='D_s')
-class DS(_FullMetric):
-    """Spatial distortion against the PAN, on blocks of 32; 0 is best.
-
-    Args:
-        image: output that is scored, 'hrms' or 'lrms_up'.
-    """
+class DS(NoReferenceMetric):
+    """Spatial distortion against the PAN, on blocks of 32; 0 is best."""
 
     directions: Mapping[str, bool] = {'D_s': False}
 
-    def score(self, image: ScoredImage) -> Tensor:
-        return image.d_s()
+    def score(self, inputs: MetricInputs) -> Tensor:
+        x = inputs
+        return functional.d_s(x.fused, x.lrms_up, x.pan, x.ratio, mask=x.mask)
 
 
 @METRICS.register
-class QNR(_FullMetric):
-    """(1 - D_lambda)(1 - D_s); 1 is best. Likes blurred images: read it beside D_rho or D_sR.
-
-    Args:
-        image: output that is scored, 'hrms' or 'lrms_up'.
-    """
+class QNR(NoReferenceMetric):
+    """(1 - D_lambda)(1 - D_s); 1 is best. Favours blurred images: read it beside D_rho or D_sR."""
 
     directions: Mapping[str, bool] = {'QNR': True}
 
-    def score(self, image: ScoredImage) -> Tensor:
-        return (1 - image.d_lambda()) * (1 - image.d_s())
+    def score(self, inputs: MetricInputs) -> Tensor:
+        x = inputs
+        return functional.qnr(x.fused, x.lrms_up, x.pan, x.ratio, mask=x.mask)
 
 
 @METRICS.register(name='D_lambda_K')
 class DLambdaK(SensorMetric):
-    """Khan's spectral distortion through the sensor's MTF, on blocks of 32; 0 is best.
-
-    Args:
-        image: output that is scored, 'hrms' or 'lrms_up'.
-        variant: of the MTF kernels, 'toolbox' where None; the other is part of the value's name.
-        gains: MTF at Nyquist, one per band; those of the data's sensor where None.
-    """
+    """Khan's spectral distortion through the sensor's MTF, on blocks of 32; 0 is best."""
 
     directions: Mapping[str, bool] = {'D_lambda_K': False}
 
-    def score(self, image: ScoredImage) -> Tensor:
-        return image.d_lambda_k(*self._mtf(image))
+    def score(self, inputs: MetricInputs) -> Tensor:
+        x = inputs
+        mask = get_upsampled_mask(x.mask, x.fused, x.ratio)
+        return functional.d_lambda_k(
+            x.fused, x.lrms_up, self._gains(x), x.ratio, self.variant, mask=mask
+        )
 
 
 @METRICS.register
 class HQNR(SensorMetric):
-    """(1 - D_lambda_K)(1 - D_s); 1 is best. Read it beside D_rho or D_sR, which see lost detail.
-
-    Args:
-        image: output that is scored, 'hrms' or 'lrms_up'.
-        variant: of the MTF kernels, 'toolbox' where None; the other is part of the value's name.
-        gains: MTF at Nyquist, one per band; those of the data's sensor where None.
-    """
+    """(1 - D_lambda_K)(1 - D_s); 1 is best. Read it beside D_rho or D_sR, which see lost detail."""
 
     directions: Mapping[str, bool] = {'HQNR': True}
 
-    def score(self, image: ScoredImage) -> Tensor:
-        return (1 - image.d_lambda_k(*self._mtf(image))) * (1 - image.d_s())
+    def score(self, inputs: MetricInputs) -> Tensor:
+        x = inputs
+        return functional.hqnr(
+            x.fused, x.lrms_up, x.pan, self._gains(x), x.ratio, self.variant, mask=x.mask
+        )
 
 
 @METRICS.register(name='D_sR')
-class DSR(_FullMetric):
-    """Share of the PAN that no mix of the fused bands explains; 0 is best.
-
-    Args:
-        image: output that is scored, 'hrms' or 'lrms_up'.
-    """
+class DSR(NoReferenceMetric):
+    """Share of the PAN's variance that no weighted sum of the fused bands explains; 0 is best."""
 
     directions: Mapping[str, bool] = {'D_sR': False}
 
-    def score(self, image: ScoredImage) -> Tensor:
-        return image.d_sr()
+    def score(self, inputs: MetricInputs) -> Tensor:
+        return functional.d_sr(inputs.fused, inputs.pan, mask=inputs.mask)
 
 
 @METRICS.register
 class RQNR(SensorMetric):
-    """(1 - D_lambda_K)(1 - D_sR); 1 is best.
-
-    Args:
-        image: output that is scored, 'hrms' or 'lrms_up'.
-        variant: of the MTF kernels, 'toolbox' where None; the other is part of the value's name.
-        gains: MTF at Nyquist, one per band; those of the data's sensor where None.
-    """
+    """(1 - D_lambda_K)(1 - D_sR); 1 is best."""
 
     directions: Mapping[str, bool] = {'RQNR': True}
 
-    def score(self, image: ScoredImage) -> Tensor:
-        return (1 - image.d_lambda_k(*self._mtf(image))) * (1 - image.d_sr())
+    def score(self, inputs: MetricInputs) -> Tensor:
+        x = inputs
+        return functional.rqnr(
+            x.fused, x.lrms_up, x.pan, self._gains(x), x.ratio, self.variant, mask=x.mask
+        )
 
 
 @METRICS.register(name='D_rho')
-class DRho(_FullMetric):
-    """Lack of local correlation with the PAN, in windows as wide as the ratio; 0 is best.
-
-    Args:
-        image: output that is scored, 'hrms' or 'lrms_up'.
-    """
+class DRho(NoReferenceMetric):
+    """Lack of local correlation with the PAN, in windows as wide as the ratio; 0 is best."""
 
     directions: Mapping[str, bool] = {'D_rho': False}
 
-    def score(self, image: ScoredImage) -> Tensor:
-        return image.d_rho()
+    def score(self, inputs: MetricInputs) -> Tensor:
+        return functional.d_rho(inputs.fused, inputs.pan, inputs.ratio, mask=inputs.mask)
 
 
 @METRICS.register(name='HQNR_rho')
 class HQNRRho(SensorMetric):
     """(1 - D_lambda_K)(1 - D_s)(1 - D_rho), to choose weights by; 1 is best.
 
-    HQNR alone likes blurred images, and D_rho alone those that are the PAN in every band.
-
-    Args:
-        image: output that is scored, 'hrms' or 'lrms_up'.
-        variant: of the MTF kernels, 'toolbox' where None; the other is part of the value's name.
-        gains: MTF at Nyquist, one per band; those of the data's sensor where None.
+    HQNR alone favours blurred images, and D_rho alone images with the PAN in every band.
     """
 
     directions: Mapping[str, bool] = {'HQNR_rho': True}
 
-    def score(self, image: ScoredImage) -> Tensor:
-        hqnr = (1 - image.d_lambda_k(*self._mtf(image))) * (1 - image.d_s())
-        return hqnr * (1 - image.d_rho())
+    def score(self, inputs: MetricInputs) -> Tensor:
+        x = inputs
+        return functional.hqnr_rho(
+            x.fused, x.lrms_up, x.pan, self._gains(x), x.ratio, self.variant, mask=x.mask
+        )

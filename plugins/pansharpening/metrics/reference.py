@@ -1,7 +1,7 @@
-"""Metrics against a reference, by the toolbox's definitions, and the base of all of them.
+"""Metrics against a reference, as the toolbox defines them, and the base class of all metrics.
 
-A batch may hold a `mask` (B, 1, H, W) at the PAN's scale, True where data are; what it leaves out
-does not count.
+A batch may hold a `mask` (B, 1, H, W) at the PAN's scale, True for valid pixels; the others do not
+count.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from toolkit.registry import METRICS
 
 
 class ImageMetric(Metric):
-    """Scores one of the system's images.
+    """Scores one image of the system's outputs.
 
     Args:
-        image: which of the system's outputs: 'hrms', the sharpened image, or 'lrms_up', the plain
-            upsampling that it is to be better than.
+        image: the scored output: 'hrms', the sharpened image, or 'lrms_up', the upsampled MS, which
+            the sharpened image should surpass.
     """
 
     def __init__(self, image: str = 'hrms') -> None:
@@ -32,10 +32,10 @@ class ImageMetric(Metric):
 
     @property
     def column(self) -> str:
-        """The name of the value in the rows."""
+        """Name of the value in the rows."""
         return next(iter(self.directions))
 
-    def _scored(self, outputs: Mapping[str, Any]) -> Tensor:
+    def _scored_images(self, outputs: Mapping[str, Any]) -> Tensor:
         if self.image not in outputs:
             raise DataError(
                 f'{self.column} scores {self.image!r}, which the system does not give; '
@@ -45,25 +45,25 @@ class ImageMetric(Metric):
 
     @staticmethod
     def _mask(batch: Batch, item: int) -> Tensor | None:
-        """Valid pixels of one image, (1, H, W) or (H, W), or None for all."""
+        """Returns the valid pixels of one image, (1, H, W) or (H, W), or None for all."""
         mask = batch.get('mask')
         return None if mask is None else mask[item]
 
 
-class _ReferenceMetric(ImageMetric):
-    """Compares with the batch's `hrms`, image by image."""
+class ReferenceMetric(ImageMetric):
+    """Compares each image with the batch's `hrms`."""
 
     def measure(self, outputs: Mapping[str, Any], batch: Batch) -> list[dict[str, Any]]:
-        """One row per image.
+        """Scores each image of a batch.
 
         Raises:
             DataError: the system does not give the image, or the batch has no reference.
         """
         name = self.column
-        images = self._scored(outputs).detach()  # (B, C, H, W)
+        images = self._scored_images(outputs).detach()  # (B, C, H, W)
         if 'hrms' not in batch:
             raise DataError(
-                f'{name} compares with a reference, which these data have not; test with '
+                f'{name} compares with a reference, and these data have none; test with '
                 "WholeScene(protocol='reduced'), or on a simulated scene"
             )
         references = batch['hrms']
@@ -76,7 +76,7 @@ class _ReferenceMetric(ImageMetric):
         for i, (image, reference, meta) in enumerate(zip(images, references, batch['meta'])):
             try:
                 value = self.score(image, reference, meta, self._mask(batch, i))
-            except ValueError as error:  # a mask or an image of a size that the index cannot take
+            except ValueError as error:  # the size of a mask or an image does not suit the index
                 raise DataError(f'{name}: {error}') from error
             rows.append({self.column: float(value)})
         return rows
@@ -85,16 +85,12 @@ class _ReferenceMetric(ImageMetric):
     def score(
         self, image: Tensor, reference: Tensor, meta: Mapping[str, Any], mask: Tensor | None
     ) -> Tensor:
-        """The value of one image (C, H, W), scaled as the reference is."""
+        """Computes the value of one image (C, H, W), scaled as the reference is."""
 
 
 @METRICS.register
-class SAM(_ReferenceMetric):
-    """Spectral angle mapper in degrees; 0 is best.
-
-    Args:
-        image: output that is scored, 'hrms' or 'lrms_up'.
-    """
+class SAM(ReferenceMetric):
+    """Spectral angle mapper in degrees; 0 is best."""
 
     directions: ClassVar[Mapping[str, bool]] = {'SAM': False}
 
@@ -105,12 +101,8 @@ class SAM(_ReferenceMetric):
 
 
 @METRICS.register
-class ERGAS(_ReferenceMetric):
-    """Relative dimensionless global error of synthesis; 0 is best.
-
-    Args:
-        image: output that is scored, 'hrms' or 'lrms_up'.
-    """
+class ERGAS(ReferenceMetric):
+    """Relative dimensionless global error of synthesis; 0 is best."""
 
     directions: ClassVar[Mapping[str, bool]] = {'ERGAS': False}
 
@@ -121,12 +113,8 @@ class ERGAS(_ReferenceMetric):
 
 
 @METRICS.register
-class Q2n(_ReferenceMetric):
-    """Q4 or Q8, the hypercomplex quality index on blocks of 32, in digital numbers; 1 is best.
-
-    Args:
-        image: output that is scored, 'hrms' or 'lrms_up'.
-    """
+class Q2n(ReferenceMetric):
+    """Q4 or Q8, the hypercomplex quality index on blocks of 32, in digital numbers; 1 is best."""
 
     directions: ClassVar[Mapping[str, bool]] = {'Q2n': True}
 
@@ -138,12 +126,8 @@ class Q2n(_ReferenceMetric):
 
 
 @METRICS.register
-class Q(_ReferenceMetric):
-    """Universal quality index of Wang and Bovik, windows of 32 pixels, mean over bands; 1 is best.
-
-    Args:
-        image: output that is scored, 'hrms' or 'lrms_up'.
-    """
+class Q(ReferenceMetric):
+    """Universal quality index of Wang and Bovik in windows of 32, mean over bands; 1 is best."""
 
     directions: ClassVar[Mapping[str, bool]] = {'Q': True}
 
@@ -154,12 +138,8 @@ class Q(_ReferenceMetric):
 
 
 @METRICS.register
-class PSNR(_ReferenceMetric):
-    """Peak signal-to-noise ratio in decibels, peak at full scale; higher is better.
-
-    Args:
-        image: output that is scored, 'hrms' or 'lrms_up'.
-    """
+class PSNR(ReferenceMetric):
+    """Peak signal-to-noise ratio in decibels, peak at full scale; higher is better."""
 
     directions: ClassVar[Mapping[str, bool]] = {'PSNR': True}
 
@@ -170,12 +150,8 @@ class PSNR(_ReferenceMetric):
 
 
 @METRICS.register
-class SSIM(_ReferenceMetric):
-    """Structural similarity, Gaussian windows, mean over bands, full scale as range; 1 is best.
-
-    Args:
-        image: output that is scored, 'hrms' or 'lrms_up'.
-    """
+class SSIM(ReferenceMetric):
+    """Structural similarity, Gaussian windows, mean over bands, full scale as range; 1 is best."""
 
     directions: ClassVar[Mapping[str, bool]] = {'SSIM': True}
 
@@ -186,12 +162,8 @@ class SSIM(_ReferenceMetric):
 
 
 @METRICS.register
-class RMSE(_ReferenceMetric):
-    """Root mean squared error over pixels and bands, in digital numbers; 0 is best.
-
-    Args:
-        image: output that is scored, 'hrms' or 'lrms_up'.
-    """
+class RMSE(ReferenceMetric):
+    """Root mean squared error over pixels and bands, in digital numbers; 0 is best."""
 
     directions: ClassVar[Mapping[str, bool]] = {'RMSE': False}
 
@@ -202,13 +174,12 @@ class RMSE(_ReferenceMetric):
 
 
 @METRICS.register
-class SCC(_ReferenceMetric):
+class SCC(ReferenceMetric):
     """Spatial correlation of Sobel gradients; 1 is best.
 
     Args:
-        image: output that is scored, 'hrms' or 'lrms_up'.
-        border: 'zero' as the toolbox, or 'interior', which leaves its biased border out and names
-            the value `SCC_interior`.
+        border: 'zero' as in the toolbox, or 'interior', which leaves the biased border out and
+            names the value `SCC_interior`.
     """
 
     directions: Mapping[str, bool] = {'SCC': True}
@@ -228,17 +199,14 @@ class SCC(_ReferenceMetric):
 
 @METRICS.register
 class ZeroFraction(ImageMetric):
-    """Share of values that are exactly zero: a network that ends in a ReLU may collapse to them.
+    """Share of values that are exactly zero, to which a network that ends in a ReLU may collapse.
 
     Needs no reference.
-
-    Args:
-        image: output that is scored, 'hrms' or 'lrms_up'.
     """
 
     directions: ClassVar[Mapping[str, bool]] = {'ZeroFraction': False}
 
     def measure(self, outputs: Mapping[str, Any], batch: Batch) -> list[dict[str, Any]]:
-        """One row per image."""
-        images = self._scored(outputs)  # (B, C, H, W)
+        """Scores each image of a batch."""
+        images = self._scored_images(outputs)  # (B, C, H, W)
         return [{'ZeroFraction': float((image == 0).double().mean())} for image in images]

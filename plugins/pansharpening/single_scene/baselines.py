@@ -12,10 +12,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from plugins.pansharpening.commands.evaluate import directions, measured, scored_batch
 from plugins.pansharpening.imaging.resample import Method
 from plugins.pansharpening.inference.thread_pool import working
 from plugins.pansharpening.inference.tiled_inference import TiledInference
+from plugins.pansharpening.metrics.score_image import get_directions, read_batch, score_image
 from plugins.pansharpening.scenes.band_files import BandFiles
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
@@ -72,7 +72,7 @@ def compared(
     whole = Window.whole(scene.pan_shape)
     window = central(scene, side) if whole.pixels > side**2 else whole
     valid = scene.read_mask(window)
-    batch = scored_batch(scene, window, None if valid is None or valid.all() else valid)
+    batch = read_batch(scene, window, None if valid is None or valid.all() else valid)
     scores, missing = {}, []
     for image, numbers in (
         *(
@@ -86,13 +86,13 @@ def compared(
         except ToolkitError as error:
             say(f'{image} is left out: {error}')
             continue
-        scores[image], why = measured(INDICES, values, batch)
+        scores[image], why = score_image(INDICES, values, batch)
         missing += why
     for line in dict.fromkeys(missing):
         say(line)
     return {
         'scores': scores,
-        'better': directions(INDICES),
+        'better': get_directions(INDICES),
         'trained_on': trained_on(losses),
         'window': list(window),
         'whole': window == whole,

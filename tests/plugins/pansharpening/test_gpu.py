@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from plugins.pansharpening.commands.bench_metrics import images
+from plugins.pansharpening.commands.bench_metrics import read_images
 from plugins.pansharpening.commands.bench_scene import sharpener
-from plugins.pansharpening.commands.evaluate import FULL, REFERENCE, REPROJECTION
 from plugins.pansharpening.inference.scene_inference import InferenceSettings, stream
 from plugins.pansharpening.interfaces import GENERATORS
+from plugins.pansharpening.metrics.score_image import NO_REFERENCE, REFERENCE, REPROJECTION
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from tests.plugins.pansharpening.inference.test_scene_inference import opened, read, write_scene
 from tests.test_parts import names
@@ -24,11 +24,11 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize('name', (*REFERENCE, *FULL, *REPROJECTION))
+@pytest.mark.parametrize('name', (*REFERENCE, *NO_REFERENCE, *REPROJECTION))
 def test_indices_of_a_gpu_are_those_of_the_cpu(name: str) -> None:
     scene = SyntheticScene(bands=4, size=256, seed=0)
     metric = METRICS.get(name)()
-    rows = [metric.measure(*images(scene, torch.device(d)))[0] for d in ('cpu', 'cuda')]
+    rows = [metric.measure(*read_images(scene, torch.device(d)))[0] for d in ('cpu', 'cuda')]
     for key in metric.directions:
         assert float(rows[1][key]) == pytest.approx(float(rows[0][key]), rel=0, abs=1e-4)
 

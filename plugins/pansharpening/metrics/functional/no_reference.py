@@ -1,8 +1,8 @@
-"""Indices at full resolution, where there is no reference: the QNR family, D_sR and D_rho.
+"""Indices at full resolution, without a reference: the QNR family, D_sR and D_rho.
 
 `fused` is the sharpened image (C, H, W) and `pan` the panchromatic one (1, H, W); `lrms_up` is the
-multispectral image brought to the PAN's size by `interp23tap`. All may have a batch axis in front.
-They are in digital numbers, for D_lambda_K rounds to integers as the toolbox does.
+multispectral image, upsampled to the PAN's size by `interp23tap`. All may have a batch axis in
+front. They are in digital numbers, since D_lambda_K rounds to integers as the toolbox does.
 
 QNR and HQNR rank plain interpolation above sharp results: read them beside D_rho or D_sR, which see
 the missing detail.
@@ -28,18 +28,21 @@ from plugins.pansharpening.imaging.masks import (
 )
 from plugins.pansharpening.imaging.mtf import KERNEL_SIZE, Variant, mtf_filter
 from plugins.pansharpening.imaging.resample import imresize, imresize_by, interp23tap, polyphase
-from plugins.pansharpening.metrics.functional.quality_index import q2n, q_between
+from plugins.pansharpening.metrics.functional.cache import cached
+from plugins.pansharpening.metrics.functional.quality_index import compare_bands, q2n
 
 FLOOR = 1e-20  # keeps the correlation of constant windows at 0
 
 
+@cached
 def d_lambda(fused: Image, lrms_up: Image, block: int = 32, mask: Image | None = None) -> Tensor:
-    """Spectral distortion: how much the quality index between each two bands has changed.
+    """Spectral distortion: change of the quality index between each two bands.
 
     Mean over the pairs of bands of |Q(F_i, F_j) - Q(E_i, E_j)| on distinct blocks.
 
     Args:
-        mask: blocks that hold an invalid pixel are left out.
+        mask: valid pixels of both images, see `get_upsampled_mask`; blocks that hold an invalid
+            one are left out.
     Returns:
         0 is best; 0 for an image of one band.
 
@@ -47,13 +50,15 @@ def d_lambda(fused: Image, lrms_up: Image, block: int = 32, mask: Image | None =
     reference", PE&RS 74(2), 2008.
     """
     x, y, valid, lead = pair(fused, lrms_up, mask)
-    changed = q_between(x, None, block, valid) - q_between(y, None, block, valid)  # (B, C, C)
+    fused_q, lrms_q = (compare_bands(image, None, block, valid) for image in (x, y))
+    changed = fused_q - lrms_q  # (B, C, C)
     first, second = torch.triu_indices(x.shape[1], x.shape[1], 1, device=x.device)
     if first.numel() == 0:
         return x.new_zeros(lead)
     return changed[:, first, second].abs().mean(1).reshape(lead)
 
 
+@cached
 def d_s(
     fused: Image,
     lrms_up: Image,
@@ -62,26 +67,27 @@ def d_s(
     block: int = 32,
     mask: Image | None = None,
 ) -> Tensor:
-    """Spatial distortion: how much the quality index between bands and PAN has changed.
+    """Spatial distortion: change of the quality index between bands and PAN.
 
-    Mean over bands of |Q(F_b, P) - Q(E_b, P_low)| on distinct blocks; P_low is the PAN brought
-    down by `imresize` and up by `interp23tap` (by `imresize` for a ratio that is no power of 2,
+    Mean over bands of |Q(F_b, P) - Q(E_b, P_low)| on distinct blocks; P_low is the PAN reduced by
+    `imresize` and upsampled by `interp23tap` (by `imresize` for a ratio that is not a power of 2,
     for which the toolbox gives no figures).
 
     Args:
         ratio: PAN pixels per multispectral pixel.
-        mask: blocks where P_low, hence also E, has seen an invalid pixel are left out.
+        mask: valid pixels of `fused` and `pan`. Blocks are left out if an invalid pixel has entered
+            P_low, and hence E, there.
     Returns:
         0 is best.
 
     Source: as for `d_lambda`.
     """
     x, y, valid, lead = pair(fused, lrms_up, mask)
-    p = blank(_pan(pan, x), valid)
-    p_low = _coarsened(p, ratio)
-    # What P_low has mixed with invalid pixels is left out on both sides.
-    kept = shrink(valid, (2 + interpolation_reach(ratio)) * ratio)
-    changed = q_between(x, p, block, kept) - q_between(y, p_low, block, kept)  # (B, C, 1)
+    p = blank(_as_pan_batch(pan, x), valid)
+    p_low = _reduce_and_upsample(p, ratio)
+    # Pixels of P_low that are mixed with invalid ones are left out on both sides.
+    kept = shrink(valid, (2 + get_interpolation_reach(ratio)) * ratio)
+    changed = compare_bands(x, p, block, kept) - compare_bands(y, p_low, block, kept)  # (B, C, 1)
     return changed.abs().mean((1, 2)).reshape(lead)
 
 
@@ -97,10 +103,11 @@ def qnr(
 
     Source: as for `d_lambda`.
     """
-    spatial = d_s(fused, lrms_up, pan, ratio, block, mask)
-    return (1 - d_lambda(fused, lrms_up, block, mask)) * (1 - spatial)
+    spectral = d_lambda(fused, lrms_up, block, get_upsampled_mask(mask, fused, ratio))
+    return (1 - spectral) * (1 - d_s(fused, lrms_up, pan, ratio, block, mask))
 
 
+@cached
 def d_lambda_k(
     fused: Image,
     lrms_up: Image,
@@ -116,7 +123,8 @@ def d_lambda_k(
         gains: the sensor's MTF at Nyquist, one per band; `Sensor.gains`.
         ratio: PAN pixels per multispectral pixel.
         variant: of the MTF kernels, 'toolbox' or 'grip'; they differ by up to .0034.
-        mask: blocks where the filter has seen an invalid pixel are left out.
+        mask: valid pixels of both images, see `get_upsampled_mask`; blocks are left out if the
+            filter has mixed an invalid pixel into them.
     Returns:
         0 is best.
 
@@ -138,17 +146,34 @@ def hqnr(
     block: int = 32,
     mask: Image | None = None,
 ) -> Tensor:
-    """Hybrid QNR, (1 - D_lambda_K)(1 - D_s); 1 is best. Arguments as for both.
+    """Hybrid QNR, (1 - D_lambda_K)(1 - D_s); 1 is best. Arguments as for both, the mask of `d_s`.
 
     Source: Aiazzi et al., "Full scale assessment of pansharpening methods and data products",
     SPIE 9244, 2014.
     """
-    spatial = d_s(fused, lrms_up, pan, ratio, block, mask)
-    return (1 - d_lambda_k(fused, lrms_up, gains, ratio, variant, block, mask)) * (1 - spatial)
+    seen = get_upsampled_mask(mask, fused, ratio)
+    spectral = d_lambda_k(fused, lrms_up, gains, ratio, variant, block, seen)
+    return (1 - spectral) * (1 - d_s(fused, lrms_up, pan, ratio, block, mask))
 
 
+def hqnr_rho(
+    fused: Image,
+    lrms_up: Image,
+    pan: Image,
+    gains: Sequence[float],
+    ratio: int,
+    variant: Variant = 'toolbox',
+    block: int = 32,
+    mask: Image | None = None,
+) -> Tensor:
+    """HQNR times 1 - D_rho; 1 is best. Arguments as for `hqnr`."""
+    quality = hqnr(fused, lrms_up, pan, gains, ratio, variant, block, mask)
+    return quality * (1 - d_rho(fused, pan, ratio, mask))
+
+
+@cached
 def d_sr(fused: Image, pan: Image, mask: Image | None = None) -> Tensor:
-    """Regression-based spatial distortion: the share of the PAN's variance no mix of bands gives.
+    """Regression-based spatial distortion: share of the PAN's variance that the bands leave.
 
     1 - R^2 of the PAN regressed on the fused bands, without intercept; least squares over all
     (valid) pixels of the scene.
@@ -161,16 +186,17 @@ def d_sr(fused: Image, pan: Image, mask: Image | None = None) -> Tensor:
     """
     x = batch(fused, 'fused')
     valid = valid_pixels(mask, x)
-    x, p = blank(x, valid), blank(_pan(pan, x), valid)
+    x, p = blank(x, valid), blank(_as_pan_batch(pan, x), valid)
     columns, target = x.flatten(2), p.flatten(2)  # (B, C, N), (B, 1, N)
     gram = columns @ columns.transpose(1, 2)
     finite = gram.isfinite().all(2, keepdim=True).all(1, keepdim=True)
-    # The pseudo-inverse: bands may be constant or equal. It raises for NaN, which is to be NaN.
+    # The pseudo-inverse, since bands may be constant or equal. It raises an error for NaN, for
+    # which the index is NaN.
     inverse = torch.linalg.pinv(gram.where(finite, torch.zeros_like(gram)), hermitian=True)
     weights = inverse @ (columns @ target.transpose(1, 2))
     residual = target - weights.transpose(1, 2) @ columns
     counted = None if valid is None else valid.flatten(2).unsqueeze(1)
-    spread = _variance(residual, counted) / _variance(target, counted)
+    spread = _compute_variance(residual, counted) / _compute_variance(target, counted)
     return spread.reshape(tuple(fused.shape[:-3]))
 
 
@@ -184,94 +210,116 @@ def rqnr(
     block: int = 32,
     mask: Image | None = None,
 ) -> Tensor:
-    """Regression-based QNR, (1 - D_lambda_K)(1 - D_sR); 1 is best. Arguments as for both.
+    """Regression-based QNR, (1 - D_lambda_K)(1 - D_sR); 1 is best. Arguments as for `hqnr`.
 
     Source: as for `d_sr`.
     """
-    spectral = d_lambda_k(fused, lrms_up, gains, ratio, variant, block, mask)
+    seen = get_upsampled_mask(mask, fused, ratio)
+    spectral = d_lambda_k(fused, lrms_up, gains, ratio, variant, block, seen)
     return (1 - spectral) * (1 - d_sr(fused, pan, mask))
 
 
+@cached
 def d_rho(fused: Image, pan: Image, ratio: int, mask: Image | None = None) -> Tensor:
     """Spatial distortion by local correlation: mean over pixels and bands of 1 - rho(F_b, PAN).
 
     Args:
         ratio: PAN pixels per multispectral pixel; the window has the next even size.
-        mask: pixels whose window has seen an invalid one are left out.
+        mask: pixels whose window holds an invalid one are left out.
     Returns:
-        0 is best, at most 2; 1 where there is no detail.
+        0 is best, at most 2; 1 if there is no detail.
 
     Source: Scarpa and Ciotola, "Full-resolution quality assessment for pansharpening", Remote
     Sensing 14(8), 2022.
     """
     x = batch(fused, 'fused')
     valid = valid_pixels(mask, x)
-    x, p = blank(x, valid), blank(_pan(pan, x), valid)
+    x, p = blank(x, valid), blank(_as_pan_batch(pan, x), valid)
     reach = -(-ratio // 2)
-    p, energy = local_detail(p, reach)
+    p, energy = compute_local_detail(p, reach)
     # Band by band: the whole image's sums would not stay in the processor's cache.
-    maps = [local_correlation(band, p, energy, reach) for band in x.split(1, 1)]
+    maps = [compute_local_correlation(band, p, energy, reach) for band in x.split(1, 1)]
     kept = shrink(valid, 2 * reach)
     values = torch.cat([mean(1 - rho.clamp(-1, 1), kept) for rho in maps], 1)  # (B, C)
     return values.mean(1).reshape(tuple(fused.shape[:-3]))
 
 
-def local_detail(image: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """Pixels less the mean of their window, and the sum of their squares over the window.
+def compute_local_detail(image: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+    """Subtracts from each pixel the mean of its window, and sums the squares over the window.
 
-    Windows have 2 reach rows and columns, from reach - 1 before a pixel to reach after it; outside
-    the image are zeros.  (B, C, H, W) -> twice (B, C, H, W).
+    Windows have 2 reach rows and columns, from reach - 1 before a pixel to reach after it; the
+    image is padded with zeros.  (B, C, H, W) -> twice (B, C, H, W).
     """
-    detail = image - _sums_around(image, reach) / (2 * reach) ** 2
-    return detail, _sums_around(detail.square(), reach).clamp(min=FLOOR)
+    detail = image - _sum_windows_around(image, reach) / (2 * reach) ** 2
+    return detail, _sum_windows_around(detail.square(), reach).clamp(min=FLOOR)
 
 
-def local_correlation(image: Tensor, detail: Tensor, energy: Tensor, reach: int) -> Tensor:
-    """Correlation with what `local_detail` has made of another image: (B, C, H, W)."""
-    own, own_energy = local_detail(image, reach)
-    return _sums_around(own * detail, reach) / ((own_energy * energy).sqrt() + FLOOR)
+def compute_local_correlation(image: Tensor, detail: Tensor, energy: Tensor, reach: int) -> Tensor:
+    """Correlates an image in windows with `compute_local_detail` of another one: (B, C, H, W)."""
+    own, own_energy = compute_local_detail(image, reach)
+    return _sum_windows_around(own * detail, reach) / ((own_energy * energy).sqrt() + FLOOR)
 
 
-def upsampled(lrms: Tensor, ratio: int) -> Tensor:
-    """`interp23tap`, or MATLAB's bicubic where the ratio is no power of two; (B, C, rh, rw)."""
+def upsample_lrms(lrms: Tensor, ratio: int) -> Tensor:
+    """Upsamples by `interp23tap`, or by MATLAB's bicubic for ratios that are not powers of two.
+
+    Shape: (B, C, h, w) -> (B, C, ratio h, ratio w).
+    """
     if ratio & (ratio - 1):
         return imresize(lrms, (ratio * lrms.shape[-2], ratio * lrms.shape[-1]))
     return interp23tap(lrms, ratio)
 
 
-def interpolation_reach(ratio: int) -> int:
-    """Samples on each side that `upsampled` mixes."""
+def get_interpolation_reach(ratio: int) -> int:
+    """Returns the number of samples on each side that `upsample_lrms` mixes."""
     if ratio == 1:
         return 0
     return 3 if ratio & (ratio - 1) else polyphase(ratio).shape[1] // 2
 
 
-def _coarsened(pan: Tensor, ratio: int) -> Tensor:
+@cached
+def get_upsampled_mask(mask: Image | None, fused: Image, ratio: int) -> Tensor | None:
+    """Removes from a mask the pixels of `lrms_up` that are mixed with an invalid one.
+
+    Args:
+        mask: valid pixels of `fused`, or None for all.
+        fused: the image of this mask.
+        ratio: PAN pixels per multispectral pixel.
+    Returns:
+        (B, 1, H, W) bool, or None without a mask.
+    """
+    if mask is None:
+        return None
+    valid = valid_pixels(mask, batch(fused, 'fused'))
+    return shrink(valid, get_interpolation_reach(ratio) * ratio)
+
+
+def _reduce_and_upsample(pan: Tensor, ratio: int) -> Tensor:
     height, width = pan.shape[-2:]
     if height % ratio or width % ratio:
         raise ValueError(
-            f'a PAN of {height} x {width} pixels cannot be brought down by {ratio}: cut it to a '
+            f'a PAN of {height} x {width} pixels cannot be reduced by {ratio}: crop it to a '
             'multiple'
         )
-    return upsampled(imresize_by(pan, ratio), ratio)
+    return upsample_lrms(imresize_by(pan, ratio), ratio)
 
 
-def _pan(pan: Image, fused: Tensor) -> Tensor:
+def _as_pan_batch(pan: Image, fused: Tensor) -> Tensor:
     p = batch(pan, 'pan', 1)
     if p.shape[0] != fused.shape[0] or p.shape[-2:] != fused.shape[-2:]:
         raise ValueError(
-            f'a PAN has the size of the fused image, found {tuple(p.shape)} and '
+            f'a PAN must have the size of the fused image, found {tuple(p.shape)} and '
             f'{tuple(fused.shape)}'
         )
     return p
 
 
-def _sums_around(image: Tensor, reach: int) -> Tensor:
+def _sum_windows_around(image: Tensor, reach: int) -> Tensor:
     return window_sums(F.pad(image, (reach - 1, reach, reach - 1, reach)), 2 * reach)
 
 
-def _variance(values: Tensor, counted: Tensor | None) -> Tensor:
-    """Variance over the last axis of (B, 1, N); the divisor cancels out in ratios."""
+def _compute_variance(values: Tensor, counted: Tensor | None) -> Tensor:
+    """Computes the variance over the last axis of (B, 1, N); the divisor cancels out in ratios."""
     centre = mean(values.unsqueeze(1), counted)  # (B, 1): mean over (1, N)
     spread = (values - centre.unsqueeze(-1)).square()
     return mean(spread.unsqueeze(1), counted).reshape(-1)

@@ -1,4 +1,4 @@
-"""The quality index of Wang and Bovik: in sliding windows, on blocks, and for spectra (Q2n)."""
+"""Quality index of Wang and Bovik: in sliding windows, on blocks, and for spectra (Q2n)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from plugins.pansharpening.imaging.masks import (
@@ -18,7 +19,7 @@ from plugins.pansharpening.imaging.masks import (
     window_sums,
 )
 
-# Variance over squared mean below which a window is constant: what rounding in float64 leaves.
+# A window is constant if its variance over its squared mean is below this: rounding in float64.
 ROUNDING = 1e-13
 
 
@@ -29,36 +30,37 @@ def q(image: Image, reference: Image, block: int = 32, mask: Image | None = None
         block: side of the sliding windows, in pixels.
         mask: windows that touch an invalid pixel are left out.
     Returns:
-        Between -1 and 1, higher is better. Where both windows are constant, the similarity of
-        their means; 1 where both are zero.
+        Between -1 and 1, higher is better. Two constant windows have the similarity of their
+        means, two windows of zeros have 1.
     Raises:
-        ValueError: an image smaller than a window.
+        ValueError: the image is smaller than a window.
 
     Source: Wang and Bovik, "A universal image quality index", IEEE SPL 9(3), 2002.
     """
     x, y, valid, lead = pair(image, reference, mask)
     if not 1 < block <= min(x.shape[-2:]):
         raise ValueError(f'no windows of {block} x {block} pixels in {tuple(x.shape[-2:])}')
-    values = by_strips(lambda a, b: _q_map(a, b, block), x, y, block)
+    values = by_strips(lambda a, b: _map_q(a, b, block), x, y, block)
     return mean(values, inner_windows(valid, block)).mean(1).reshape(lead)
 
 
-def q_between(
+def compare_bands(
     images: Tensor, others: Tensor | None, block: int, valid: Tensor | None = None
 ) -> Tensor:
-    """The index between every band of one image and every band of another, on distinct blocks.
+    """Computes the index of every band of one image with every band of another, on distinct blocks.
 
     Args:
         images: (B, C, H, W) float64.
         others: (B, D, H, W) float64; None for the image itself.
-        block: side of the blocks; the last ones are smaller where the size is no multiple.
+        block: side of the blocks; the last ones are smaller if the size is not a multiple.
         valid: (B, 1, H, W) bool; blocks that hold an invalid pixel are left out.
     Returns:
-        (B, C, D), means over the blocks; NaN where none is left.
+        (B, C, D), means over the blocks; NaN if none is valid.
     """
-    count = _zero_padded_blocks(images.new_ones(1, 1, *images.shape[-2:]), block).sum(-1)[..., None]
-    x = _zero_padded_blocks(images, block)  # (B, blocks, C, pixels)
-    y = x if others is None else _zero_padded_blocks(others, block)
+    ones = images.new_ones(1, 1, *images.shape[-2:])
+    count = _cut_zero_padded_blocks(ones, block).sum(-1)[..., None]
+    x = _cut_zero_padded_blocks(images, block)  # (B, blocks, C, pixels)
+    y = x if others is None else _cut_zero_padded_blocks(others, block)
     mean_x, power_x = x.sum(-1, keepdim=True) / count, x.square().sum(-1, keepdim=True) / count
     mean_y, power_y = mean_x, power_x
     if others is not None:
@@ -66,8 +68,8 @@ def q_between(
     mean_y, power_y = mean_y.transpose(-1, -2), power_y.transpose(-1, -2)  # (B, blocks, 1, D)
     means, squares = mean_x * mean_y, mean_x.square() + mean_y.square()  # (B, blocks, C, D)
     covariance = x @ y.transpose(-1, -2) / count - means
-    quality = _quality(covariance, power_x + power_y - squares, means, squares)
-    return _block_mean(quality, valid, block)
+    quality = _compare_moments(covariance, power_x + power_y - squares, means, squares)
+    return _average_blocks(quality, valid, block)
 
 
 def q2n(
@@ -81,10 +83,10 @@ def q2n(
 
     Args:
         image: in digital numbers.
-        reference: the same; its blocks set the normalisation.
+        reference: likewise; its blocks set the normalization.
         block: side of the distinct blocks, in pixels; the last ones are completed by mirroring.
         mask: blocks that hold an invalid pixel are left out.
-        rounded: to uint16 first, as the toolbox does.
+        rounded: whether images are rounded to uint16 first, as in the toolbox.
     Returns:
         Mean of the blocks' moduli, at most 1. Higher is better.
 
@@ -93,14 +95,14 @@ def q2n(
     """
     x, y, valid, lead = pair(image, reference, mask)
     if rounded:
-        x, y = _as_uint16(x), _as_uint16(y)
+        x, y = _round_to_uint16(x), _round_to_uint16(y)
     bands = x.shape[1]
     n = 1 << (bands - 1).bit_length()
     pad = (0, 0, 0, n - bands)
-    x, y = (F.pad(_blocks(t, block), pad) for t in (y, x))  # x is the reference
+    x, y = (F.pad(_cut_mirrored_blocks(t, block), pad) for t in (y, x))  # x is the reference
     pixels = block * block  # x, y: (B, blocks, n, pixels)
 
-    # Everything follows from sums of products, which are exact where the values are integers.
+    # Everything follows from sums of products, which are exact for integers.
     sum_x, sum_y = x.sum(-1), y.sum(-1)  # (B, blocks, n)
     unbiased = 1 / (pixels * (pixels - 1))
     var_x = (unbiased * (pixels * x.square().sum(-1) - sum_x.square())).clamp(min=0)
@@ -108,8 +110,8 @@ def q2n(
     cross = pixels * (x @ y.transpose(-1, -2)) - sum_x.unsqueeze(-1) * sum_y.unsqueeze(-2)
     cross = unbiased * cross  # (B, blocks, n, n)
 
-    # Both are normalised by the reference's mean and deviation, and one is added; a band that is
-    # zero throughout the reference is only moved by one in the image.
+    # Both are normalized by the reference's mean and deviation, and 1 is added; to a band that is
+    # zero throughout the reference, 1 is only added.
     mean_x, mean_y = sum_x / pixels, sum_y / pixels
     deviation = var_x.sqrt()
     gain_x = 1 / deviation.where(deviation > 0, torch.full_like(deviation, np.finfo(float).eps))
@@ -120,7 +122,8 @@ def q2n(
     conjugate = torch.cat([torch.ones(1), -torch.ones(n - 1)]).to(cross)
     cross = cross * gain_x.unsqueeze(-1) * (gain_y * conjugate).unsqueeze(-2)
     # The hypercomplex product is bilinear, so its mean needs only the n x n covariances.
-    covariance = torch.einsum('bkij,ijm->bkm', cross, _cayley_dickson(n).to(cross)).norm(dim=-1)
+    table = _build_cayley_dickson(n).to(cross)
+    covariance = torch.einsum('bkij,ijm->bkm', cross, table).norm(dim=-1)
     bias = 2 * (power_x * power_y).sqrt() / (power_x + power_y)
     flat = variance == 0
     quality = bias * torch.where(
@@ -128,22 +131,24 @@ def q2n(
     )
     if valid is None:
         return quality.mean(1).reshape(lead)
-    whole = _blocks(valid, block).all(-1).squeeze(-1)  # (B, blocks)
+    whole = _cut_mirrored_blocks(valid, block).all(-1).squeeze(-1)  # (B, blocks)
     quality = quality.where(whole, torch.zeros_like(quality))
     return (quality.sum(1) / whole.sum(1)).reshape(lead)
 
 
-def _q_map(x: Tensor, y: Tensor, block: int) -> Tensor:
-    """The index of all windows inside: (B, C, H, W) twice -> (B, C, H - block + 1, ...)."""
+def _map_q(x: Tensor, y: Tensor, block: int) -> Tensor:
+    """Computes the index of all windows: (B, C, H, W) twice -> (B, C, H - block + 1, ...)."""
     sum_x, sum_y = window_sums(x, block), window_sums(y, block)
     means, squares = sum_x * sum_y, sum_x.square() + sum_y.square()
     covariance = block**2 * window_sums(x * y, block) - means
     variances = block**2 * window_sums(x.square() + y.square(), block) - squares
-    return _quality(covariance, variances, means, squares)
+    return _compare_moments(covariance, variances, means, squares)
 
 
-def _quality(covariance: Tensor, variances: Tensor, means: Tensor, squares: Tensor) -> Tensor:
-    """4 cov mean mean / ((var + var)(mean^2 + mean^2)); factors of a constant are 1 where 0 / 0."""
+def _compare_moments(
+    covariance: Tensor, variances: Tensor, means: Tensor, squares: Tensor
+) -> Tensor:
+    """Computes 4 cov mean mean / ((var + var)(mean^2 + mean^2)), with 1 for a factor of 0 / 0."""
     one = torch.ones((), dtype=squares.dtype, device=squares.device)
     flat = variances <= ROUNDING * squares
     dark = squares == 0
@@ -151,30 +156,30 @@ def _quality(covariance: Tensor, variances: Tensor, means: Tensor, squares: Tens
     return bias * torch.where(flat, one, 2 * covariance / variances.where(~flat, one))
 
 
-def _zero_padded_blocks(image: Tensor, block: int) -> Tensor:
-    """(B, C, H, W) -> (B, blocks, C, block * block)."""
+def _cut_zero_padded_blocks(image: Tensor, block: int) -> Tensor:
+    """Cuts an image, padded with zeros: (B, C, H, W) -> (B, blocks, C, block * block)."""
     height, width = image.shape[-2:]
     if height % block or width % block:
         image = F.pad(image, (0, -width % block, 0, -height % block))
-    return _tiles(image, block)
+    return _cut_blocks(image, block)
 
 
-def _block_mean(values: Tensor, valid: Tensor | None, block: int) -> Tensor:
-    """(B, blocks, C, D) -> (B, C, D), over blocks without an invalid pixel."""
+def _average_blocks(values: Tensor, valid: Tensor | None, block: int) -> Tensor:
+    """Averages over the blocks without an invalid pixel: (B, blocks, C, D) -> (B, C, D)."""
     if valid is None:
         return values.mean(1)
-    # An integer type, since not every operation on blocks knows booleans on every device.
-    whole = _zero_padded_blocks((~valid).to(torch.uint8), block).sum(-1)[..., None] == 0
+    # An integer type, since not every operation on blocks takes booleans on every device.
+    whole = _cut_zero_padded_blocks((~valid).to(torch.uint8), block).sum(-1)[..., None] == 0
     return values.where(whole, torch.zeros_like(values)).sum(1) / whole.sum(1)
 
 
 @functools.cache
-def _cayley_dickson(n: int) -> Tensor:
-    """Structure constants (n, n, n): e_i e_j = sum_m table[i, j, m] e_m, for n a power of two."""
+def _build_cayley_dickson(n: int) -> Tensor:
+    """Builds the constants (n, n, n) of e_i e_j = sum_m table[i, j, m] e_m, n a power of two."""
     if n == 1:
         return torch.ones(1, 1, 1, dtype=torch.float64)
     half = n // 2
-    smaller = _cayley_dickson(half)
+    smaller = _build_cayley_dickson(half)
     sign = -torch.ones(half, dtype=torch.float64)
     sign[0] = 1  # conjugation keeps the real part
     table = torch.zeros(n, n, n, dtype=torch.float64)
@@ -187,8 +192,8 @@ def _cayley_dickson(n: int) -> Tensor:
     return table
 
 
-def _blocks(image: Tensor, block: int) -> Tensor:
-    """(B, C, H, W) -> (B, blocks, C, block * block), completed by mirroring the last pixels."""
+def _cut_mirrored_blocks(image: Tensor, block: int) -> Tensor:
+    """Cuts an image, padded by its mirror image: (B, C, H, W) -> (B, blocks, C, block * block)."""
     h, w = image.shape[-2:]
     for dim, grow in ((2, -h % block), (3, -w % block)):
         if grow:
@@ -196,17 +201,14 @@ def _blocks(image: Tensor, block: int) -> Tensor:
             index = torch.arange(extent + grow, device=image.device).remainder(2 * extent)
             index = torch.where(index < extent, index, 2 * extent - 1 - index)
             image = image.index_select(dim, index)
-    return _tiles(image, block)
+    return _cut_blocks(image, block)
 
 
-def _tiles(image: Tensor, block: int) -> Tensor:
-    """(B, C, rows block, cols block) -> (B, rows cols, C, block * block)."""
-    b, c, h, w = image.shape
-    rows, cols = h // block, w // block
-    tiles = image.reshape(b, c, rows, block, cols, block).permute(0, 2, 4, 1, 3, 5)
-    return tiles.reshape(b, rows * cols, c, block * block)
+def _cut_blocks(image: Tensor, block: int) -> Tensor:
+    """Cuts an image whose size is a multiple of the blocks'."""
+    return rearrange(image, 'b c (rows h) (cols w) -> b (rows cols) c (h w)', h=block, w=block)
 
 
-def _as_uint16(image: Tensor) -> Tensor:
-    """MATLAB's conversion: halves away from zero, saturating."""
+def _round_to_uint16(image: Tensor) -> Tensor:
+    """Rounds as MATLAB does: halves away from zero, saturating."""
     return (image + 0.5).floor().clamp(0, 65535)

@@ -18,7 +18,7 @@ SSIM_SIZE, SSIM_SIGMA = 11, 1.5  # the Gaussian window of the paper
 def sam(image: Image, reference: Image, mask: Image | None = None) -> Tensor:
     """Spectral angle mapper: mean angle between the two spectra of each pixel, in degrees.
 
-    Pixels where either spectrum is zero are left out; NaN where all are. Lower is better, 0 best.
+    Pixels with a spectrum of zeros are left out; NaN if all have one. Lower is better, 0 is best.
 
     Source: Yuhas, Goetz and Boardman, 1992.
     """
@@ -34,7 +34,7 @@ def sam(image: Image, reference: Image, mask: Image | None = None) -> Tensor:
 def ergas(image: Image, reference: Image, ratio: int, mask: Image | None = None) -> Tensor:
     """Relative dimensionless global error: 100 / ratio sqrt(mean_b(MSE_b / mean_b(reference)^2)).
 
-    Lower is better, 0 best; infinite or NaN where a band of the reference has mean 0.
+    Lower is better, 0 is best; infinite or NaN if a band of the reference has mean 0.
 
     Source: Wald, "Data Fusion", 2002.
     """
@@ -57,7 +57,7 @@ def psnr(image: Image, reference: Image, peak: float, mask: Image | None = None)
     Returns:
         Higher is better; infinite for identical images.
     """
-    return 20 * torch.log10(_positive(peak) / rmse(image, reference, mask))
+    return 20 * torch.log10(_check_peak(peak) / rmse(image, reference, mask))
 
 
 def ssim(image: Image, reference: Image, peak: float, mask: Image | None = None) -> Tensor:
@@ -69,7 +69,7 @@ def ssim(image: Image, reference: Image, peak: float, mask: Image | None = None)
         peak: the largest possible value, 2047 for digital numbers of 11 bits.
         mask: windows that touch an invalid pixel are left out.
     Raises:
-        ValueError: images of fewer than 11 rows or columns, or a peak that is not positive.
+        ValueError: the images have fewer than 11 rows or columns, or the peak is not positive.
 
     Source: Wang, Bovik, Sheikh and Simoncelli, IEEE TIP 13(4), 2004.
     """
@@ -78,8 +78,8 @@ def ssim(image: Image, reference: Image, peak: float, mask: Image | None = None)
         raise ValueError(
             f'SSIM needs at least {SSIM_SIZE} x {SSIM_SIZE} pixels, found {tuple(x.shape[-2:])}'
         )
-    c1, c2 = (0.01 * _positive(peak)) ** 2, (0.03 * peak) ** 2
-    values = by_strips(lambda a, b: _ssim_map(a, b, c1, c2), x, y, SSIM_SIZE)
+    c1, c2 = (0.01 * _check_peak(peak)) ** 2, (0.03 * peak) ** 2
+    values = by_strips(lambda a, b: _map_ssim(a, b, c1, c2), x, y, SSIM_SIZE)
     return mean(values, inner_windows(valid, SSIM_SIZE)).mean(1).reshape(lead)
 
 
@@ -91,12 +91,12 @@ def scc(
     Over all pixels and bands together; the magnitudes are not centred.
 
     Args:
-        border: 'zero' cuts one pixel and pads with zeros before the gradient, as the toolbox does;
-            the strong edges that this makes along the border bias the value. 'interior' takes the
-            gradients of whole neighbourhoods alone.
+        border: 'zero' crops one pixel and pads with zeros before the gradient, as the toolbox does;
+            the strong edges that this makes along the border bias the value. 'interior' takes only
+            the gradients of whole neighbourhoods.
         mask: gradients that touch an invalid pixel are left out.
     Returns:
-        Between 0 and 1, higher is better; NaN where an image has no gradient.
+        Between 0 and 1, higher is better; NaN if an image has no gradient.
 
     Source: Zhou, Civco and Silander, IJRS 19(4), 1998; Sobel as in the DLPan toolbox.
     """
@@ -108,13 +108,13 @@ def scc(
     inside = inner_windows(valid, 3)  # (B, 1, H - 2, W - 2), as the gradients in either variant
     sums = x.new_zeros(3, x.shape[0])
     for bands in zip(x.split(1, 1), y.split(1, 1)):
-        gx, gy = (blank(_sobel(band, border), inside).flatten(1) for band in bands)
+        gx, gy = (blank(_compute_sobel(band, border), inside).flatten(1) for band in bands)
         sums += torch.stack([(gx * gy).sum(1), gx.square().sum(1), gy.square().sum(1)])
     return (sums[0] / (sums[1] * sums[2]).sqrt()).reshape(lead)
 
 
-def _sobel(image: Tensor, border: Border) -> Tensor:
-    """Gradient magnitude: (B, C, H, W) -> (B, C, H - 2, W - 2)."""
+def _compute_sobel(image: Tensor, border: Border) -> Tensor:
+    """Computes the gradient magnitude: (B, C, H, W) -> (B, C, H - 2, W - 2)."""
     if border == 'zero':
         image = F.pad(image[..., 1:-1, 1:-1], (1, 1, 1, 1))
     down = image[..., 2:, :] - image[..., :-2, :]
@@ -124,28 +124,28 @@ def _sobel(image: Tensor, border: Border) -> Tensor:
     return torch.hypot(down, right)
 
 
-def _ssim_map(x: Tensor, y: Tensor, c1: float, c2: float) -> Tensor:
-    """(B, 1, H, W) twice -> (B, 1, H - 10, W - 10)."""
-    mean_x, mean_y = _gaussian_means(x), _gaussian_means(y)
+def _map_ssim(x: Tensor, y: Tensor, c1: float, c2: float) -> Tensor:
+    """Computes SSIM in all windows: (B, 1, H, W) twice -> (B, 1, H - 10, W - 10)."""
+    mean_x, mean_y = _average_gaussian(x), _average_gaussian(y)
     product, squares = mean_x * mean_y, mean_x.square() + mean_y.square()
-    covariance = _gaussian_means(x * y) - product
-    variances = _gaussian_means(x.square() + y.square()) - squares
+    covariance = _average_gaussian(x * y) - product
+    variances = _average_gaussian(x.square() + y.square()) - squares
     return (2 * product + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))
 
 
-def _gaussian_means(image: Tensor) -> Tensor:
-    """SSIM's weighted means of the windows inside: (B, C, H, W) -> (B, C, H - 10, W - 10)."""
+def _average_gaussian(image: Tensor) -> Tensor:
+    """Averages windows by SSIM's Gaussian: (B, C, H, W) -> (B, C, H - 10, W - 10)."""
     offset = torch.arange(SSIM_SIZE, dtype=torch.float64, device=image.device) - SSIM_SIZE // 2
     weight = torch.exp(-offset.square() / (2 * SSIM_SIGMA**2))
     weight = weight / weight.sum()
-    # Through Fourier: for float64 on a CPU five times faster than convolutions.
+    # By FFT: for float64 on a CPU five times faster than convolutions.
     height, width = image.shape[-2:]
     response = torch.fft.fft(weight, height)[:, None] * torch.fft.rfft(weight, width)
     means = torch.fft.irfft2(torch.fft.rfft2(image) * response, s=(height, width))
     return means[..., SSIM_SIZE - 1 :, SSIM_SIZE - 1 :]
 
 
-def _positive(peak: float) -> float:
+def _check_peak(peak: float) -> float:
     if not 0 < peak < float('inf'):
         raise ValueError(f'peak must be positive and finite, found {peak}')
     return peak

@@ -1,8 +1,9 @@
-"""Indices of the fused image reprojected to the multispectral scale, against what was given.
+"""Indices of the fused image reprojected to the multispectral scale, against the given MS.
 
-The fused image is seen through the sensor's MTF and decimated; each band starts at the row and
-column where the PAN, treated alike, correlates best with that band: in many products the two are
-a part of a multispectral pixel apart, and a method is not to be blamed for it.
+The fused image is filtered by the sensor's MTF and decimated. Each band starts at the row and
+column at which the PAN, filtered and decimated in the same way, correlates best with that band: in
+many products the two are a fraction of a multispectral pixel apart, and a method should not be
+blamed for it.
 
 `fused` (C, H, W), `lrms` (C, h, w) and `pan` (1, H, W) with H = ratio h, in digital numbers, or all
 with a batch axis in front. Masks are at PAN scale.
@@ -32,10 +33,14 @@ from plugins.pansharpening.imaging.masks import (
 from plugins.pansharpening.imaging.mtf import KERNEL_SIZE, Variant, mtf_filter
 from plugins.pansharpening.metrics.functional import quality_index
 from plugins.pansharpening.metrics.functional import reference as reference_indices
-from plugins.pansharpening.metrics.functional.no_reference import local_correlation, local_detail
+from plugins.pansharpening.metrics.functional.cache import cached
+from plugins.pansharpening.metrics.functional.no_reference import (
+    compute_local_correlation,
+    compute_local_detail,
+)
 
 
-def alignment(
+def find_alignment(
     lrms: Image,
     pan: Image,
     gain: float,
@@ -43,16 +48,16 @@ def alignment(
     variant: Variant = 'grip',
     mask: Image | None = None,
 ) -> Tensor:
-    """Row and column, 0 to ratio - 1, at which to start decimating each band.
+    """Finds the row and column, 0 to ratio - 1, at which to start decimating each band.
 
-    Where the PAN seen through an MTF, decimated from there, has the largest mean local correlation
+    The PAN, filtered by an MTF and decimated from there, has the largest mean local correlation
     with the band.
 
     Args:
         gain: MTF at Nyquist for the PAN; the tool takes that of the first band.
         ratio: PAN pixels per multispectral pixel.
         variant: of the MTF kernel.
-        mask: at PAN scale; pixels that an invalid one has touched are left out.
+        mask: at PAN scale; pixels that are mixed with an invalid one are left out.
     Returns:
         (C, 2) or (B, C, 2) int64.
     """
@@ -62,17 +67,18 @@ def alignment(
     reach = max(ratio // 2, 1)
     kept = shrink(coarse(shrink(valid, KERNEL_SIZE // 2), ratio), 2 * reach)
     p = mtf_filter(blank(p, valid), (gain,), ratio, variant)
-    detail, energy = local_detail(blank(ms, coarse(valid, ratio)), reach)
+    detail, energy = compute_local_detail(blank(ms, coarse(valid, ratio)), reach)
     found = []
     for row in range(ratio):
         for col in range(ratio):
-            rho = local_correlation(p[..., row::ratio, col::ratio], detail, energy, reach)
+            rho = compute_local_correlation(p[..., row::ratio, col::ratio], detail, energy, reach)
             found.append(mean(rho.clamp(0, 1), kept))  # (B, C)
     best = torch.stack(found).nan_to_num(0).argmax(0)
     starts = torch.stack([best // ratio, best % ratio], -1)
     return starts.reshape(*lrms.shape[:-3], ms.shape[1], 2)
 
 
+@cached
 def reproject(
     fused: Image,
     lrms: Image,
@@ -82,7 +88,7 @@ def reproject(
     variant: Variant = 'grip',
     mask: Image | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """The fused image as the multispectral sensor would see it, and which of its pixels are valid.
+    """Filters and decimates the fused image as the multispectral sensor does, with its mask.
 
     Args:
         gains: the sensor's MTF at Nyquist, one per band.
@@ -92,12 +98,12 @@ def reproject(
     Returns:
         (C, h, w) or (B, C, h, w) float64; (B, 1, h, w) bool, or None without a mask.
     Raises:
-        ValueError: sizes that do not fit.
+        ValueError: the sizes do not fit.
     """
     x, ms = batch(fused, 'fused'), batch(lrms, 'lrms')
     integer_ratio(x, ms, ratio)
     valid = valid_pixels(mask, x)
-    starts = alignment(ms, batch(pan, 'pan', 1), gains[0], ratio, variant, mask)
+    starts = find_alignment(ms, batch(pan, 'pan', 1), gains[0], ratio, variant, mask)
     x = mtf_filter(blank(x, valid), gains, ratio, variant)
     low = torch.empty_like(ms)
     for image, bands in enumerate(starts.tolist()):
@@ -135,6 +141,7 @@ def r_ergas(
     return reference_indices.ergas(low, lrms, ratio, valid)
 
 
+@cached
 def r_q2n(
     fused: Image,
     lrms: Image,
@@ -162,7 +169,7 @@ def r_q(
 ) -> Tensor:
     """`q` of the reprojected image; 1 is best. Arguments as for `reproject`."""
     low, valid = reproject(fused, lrms, pan, gains, ratio, variant, mask)
-    return q_extended(low, lrms, block, valid)
+    return compute_wide_q(low, lrms, block, valid)
 
 
 def d_lambda_align(
@@ -177,8 +184,8 @@ def d_lambda_align(
 ) -> Tensor:
     """Khan's spectral distortion after alignment, 1 - R-Q2n; 0 is best.
 
-    The alignment is that of this module, by whole PAN pixels. Lambda-PNN's own code finds it by
-    half multispectral pixels in larger windows, and may differ where bands are misregistered.
+    The alignment is that of `find_alignment`, by whole PAN pixels. Lambda-PNN's own code finds it
+    by half multispectral pixels in larger windows, and may differ for misregistered bands.
 
     Source: Ciotola, Poggi and Scarpa, "Unsupervised deep learning-based pansharpening with jointly
     enhanced spectral and spatial fidelity", IEEE TGRS 61, 2023.
@@ -186,8 +193,8 @@ def d_lambda_align(
     return 1 - r_q2n(fused, lrms, pan, gains, ratio, variant, block, mask)
 
 
-def q_extended(image: Image, reference: Image, block: int, mask: Image | None = None) -> Tensor:
-    """`q` with the last row and column repeated once, as the evaluation tool's windows reach."""
+def compute_wide_q(image: Image, reference: Image, block: int, mask: Image | None = None) -> Tensor:
+    """Computes `q` with the last row and column repeated once, as the evaluation tool does."""
     x, y = (F.pad(batch(t), (0, 1, 0, 1), mode='replicate') for t in (image, reference))
     valid = valid_pixels(mask, batch(image))
     if valid is not None:

@@ -9,8 +9,9 @@ import pytest
 import scipy.io
 from rasterio.transform import from_origin
 
-from plugins.pansharpening.commands.evaluate import FULL, REFERENCE, REPROJECTION, evaluate
+from plugins.pansharpening.commands.evaluate import evaluate
 from plugins.pansharpening.inference.predictor import scene_from_inputs
+from plugins.pansharpening.metrics.score_image import NO_REFERENCE, REFERENCE, REPROJECTION
 from plugins.pansharpening.scenes.matlab import MatScene
 from plugins.pansharpening.scenes.npy import ArrayScene
 from plugins.pansharpening.scenes.open_scene import open_scene, read_image
@@ -83,7 +84,7 @@ def test_the_reference_figures(data_root, tmp_path):
     scene = ArrayScene(f'{tmp_path}/ms.npy', f'{tmp_path}/pan.npy', 'IKONOS')
     for name, figures in REFERENCE_FIGURES.items():
         result = evaluate(scene, f'{tmp_path}/{name}.npy')
-        assert list(result['scores']) == [*FULL, *REPROJECTION]
+        assert list(result['scores']) == [*NO_REFERENCE, *REPROJECTION]
         for index, (figure, tolerance) in figures.items():
             assert result['scores'][index] == pytest.approx(figure, abs=tolerance), (name, index)
         assert result['warnings'] == []
@@ -91,7 +92,7 @@ def test_the_reference_figures(data_root, tmp_path):
 
 def test_every_format_gives_the_same_scores(files):
     first = scored(files)
-    assert list(first['scores']) == [*REFERENCE, *FULL, *REPROJECTION]
+    assert list(first['scores']) == [*REFERENCE, *NO_REFERENCE, *REPROJECTION]
     assert all(np.isfinite(v) for v in first['scores'].values())
     assert (first['window'], first['valid'], first['ratio']) == ([0, 0, 128, 128], 1.0, 4)
     assert first['better']['SAM'] == 'lower'
@@ -139,7 +140,7 @@ def test_nodata_is_left_out(files, tmp_path):
     assert result['scores']['SAM'] == pytest.approx(whole['SAM'], rel=0.1)
     assert result['scores']['RMSE'] == pytest.approx(whole['RMSE'], rel=0.1)
     path = write(tmp_path / 'empty.tif', holed * 0 - 1, nodata=-1)
-    with pytest.raises(DataError, match='no pixel where all files hold data'):
+    with pytest.raises(DataError, match='no pixel that is valid in all files'):
         evaluate(scene, path)
 
 
@@ -180,7 +181,7 @@ def test_images_that_do_not_fit(files, tmp_path):
         (write(tmp_path / 'thin.tif', rough[:, :3, :3]), 'no MS pixel that all files cover'),
         (write(tmp_path / 'three.tif', rough[:3]), 'found 3 bands, expected 4'),
         (write(tmp_path / 'nan.tif', broken), '1 of 65536 values are NaN'),
-        (str(tmp_path / 'small.npy'), 'found 64 x 128 pixels without a place'),
+        (str(tmp_path / 'small.npy'), 'found 64 x 128 pixels without georeference'),
         (str(tmp_path / 'bands.npy'), 'expected one image of 4 bands'),
         (str(tmp_path / 'two.mat'), r'found a \(4, 128, 128\), b'),
         (str(tmp_path / 'cut.mat'), 'cannot be read'),

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import gc
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from plugins.pansharpening.data.whole_scenes import WholeScene
+from plugins.pansharpening.imaging.masks import blank, coarse, valid_pixels
 from plugins.pansharpening.metrics import functional, metric_inputs
+from plugins.pansharpening.metrics.functional import no_reference, reprojection
+from plugins.pansharpening.metrics.functional.cache import cached, use_cache
+from plugins.pansharpening.metrics.functional.no_reference import upsample_lrms
 from plugins.pansharpening.metrics.no_reference import DS, HQNR, QNR, RQNR, DLambda, DLambdaK, DRho
 from plugins.pansharpening.metrics.reference import SCC
 from plugins.pansharpening.metrics.reprojection import RSAM, DLambdaAlign, RQ2n
@@ -82,29 +87,94 @@ def test_products_are_made_of_the_columns():
     assert value['HQNR_rho'] == pytest.approx(value['HQNR'] * (1 - value['D_rho']))
 
 
-def test_what_metrics_share_is_computed_once_and_forgotten(monkeypatch):
-    calls = []
-    for name in ('d_s', 'd_lambda_k', 'reproject'):
-        original = getattr(functional, name)
+GAINS = (0.23, 0.23, 0.23)  # of GE1
+FUNCTIONS = {
+    'QNR': lambda x: functional.qnr(x.fused, x.up, x.pan, 4, mask=x.mask),
+    'HQNR': lambda x: functional.hqnr(x.fused, x.up, x.pan, GAINS, 4, mask=x.mask),
+    'RQNR': lambda x: functional.rqnr(x.fused, x.up, x.pan, GAINS, 4, mask=x.mask),
+    'HQNR_rho': lambda x: functional.hqnr_rho(x.fused, x.up, x.pan, GAINS, 4, mask=x.mask),
+    'R_SAM': lambda x: functional.r_sam(x.fused, x.ms, x.pan, GAINS, 4, mask=x.mask),
+    'R_ERGAS': lambda x: functional.r_ergas(x.fused, x.ms, x.pan, GAINS, 4, mask=x.mask),
+    'R_Q2n': lambda x: functional.r_q2n(x.fused, x.ms, x.pan, GAINS, 4, mask=x.mask),
+    'R_Q': lambda x: functional.r_q(x.fused, x.ms, x.pan, GAINS, 4, mask=x.mask),
+    'D_lambda_align': lambda x: functional.d_lambda_align(
+        x.fused, x.ms, x.pan, GAINS, 4, mask=x.mask
+    ),
+    'D_rho': lambda x: functional.d_rho(x.fused, x.pan, 4, mask=x.mask),
+    'D_sR': lambda x: functional.d_sr(x.fused, x.pan, mask=x.mask),
+    'D_s': lambda x: functional.d_s(x.fused, x.up, x.pan, 4, mask=x.mask),
+}
 
-        def counted(*arguments, _name=name, _original=original, **named):
+
+@pytest.mark.parametrize('masked', [False, True])
+@pytest.mark.parametrize('name', FUNCTIONS)
+def test_the_function_equals_the_registered_metric(name, masked):
+    batch = _batch(scale=2047, items=2)
+    outputs = {'hrms': _fused(batch)}
+    if masked:
+        batch['mask'] = torch.ones(2, 1, 192, 192, dtype=torch.bool)
+        batch['mask'][..., :16, 150:] = False
+    values = [row[name] for row in _metric(name).measure(outputs, batch)]
+    fused, pan, ms = (
+        image.double() * 2047 for image in (*outputs.values(), batch['pan'], batch['lrms'])
+    )
+    for i, value in enumerate(values):
+        mask = batch['mask'][i] if masked else None
+        low = blank(ms[i][None], coarse(valid_pixels(mask, fused[i][None]), 4))
+        x = SimpleNamespace(fused=fused[i], pan=pan[i], ms=ms[i], mask=mask)
+        x.up = upsample_lrms(low, 4)[0]
+        assert float(FUNCTIONS[name](x)) == value
+
+
+def test_intermediate_results_are_computed_once_and_forgotten(monkeypatch):
+    calls = []
+    for module, name in (
+        (no_reference, 'compare_bands'),  # of d_lambda and d_s, twice each
+        (no_reference, 'q2n'),
+        (reprojection, 'find_alignment'),
+    ):
+        original = getattr(module, name)
+
+        def count(*arguments, _name=name, _original=original, **named):
             calls.append(_name)
             return _original(*arguments, **named)
 
-        monkeypatch.setattr(functional, name, counted)
+        monkeypatch.setattr(module, name, count)
     batch = _batch()
     outputs = {'hrms': _fused(batch)}
     for metric in (DS(), QNR(), HQNR(), DLambdaK(), RQNR(), RSAM(), RQ2n(), DLambdaAlign()):
         metric.measure(outputs, batch)
-    assert sorted(calls) == ['d_lambda_k', 'd_s', 'reproject']
+    assert sorted(calls) == [*['compare_bands'] * 4, 'find_alignment', 'q2n']
     HQNR(variant='grip').measure(outputs, batch)
-    assert sorted(calls) == ['d_lambda_k', 'd_lambda_k', 'd_s', 'reproject']
+    assert sorted(calls) == [*['compare_bands'] * 4, 'find_alignment', 'q2n', 'q2n']
     # The same image beside another PAN is another matter.
     other = {**batch, 'pan': batch['pan'] * 0.5}
     assert DS().measure(outputs, other) != DS().measure(outputs, batch)
     del outputs
     gc.collect()
-    assert len(metric_inputs._IMAGES) == 0
+    assert len(metric_inputs._INPUTS) == 0
+
+
+def test_the_cache_tells_images_apart_by_identity_and_numbers_by_value():
+    calls = []
+
+    @cached
+    def add(image, number, scale=2.0):
+        calls.append(number)
+        return image + number * scale
+
+    image, cache = torch.zeros(3), {}
+    assert add(image, 1) is not add(image, 1)
+    calls.clear()
+    with use_cache(cache):
+        assert add(image, 1) is add(image, number=1, scale=2.0)
+        assert add(image, 2) is not add(image.clone(), 2)
+        # Kept arguments: the clone above cannot leave its identity to another tensor.
+        assert all(add(torch.full((3,), float(i)), 2)[0] == 4 + i for i in range(20))
+    assert calls == [1, 2, 2, *[2] * 20]
+    add(image, 1)
+    assert calls[-1] == 1
+    assert len(cache) == 23
 
 
 def test_a_variant_has_a_column_of_its_own():
@@ -157,7 +227,7 @@ def test_sizes_and_outputs_that_do_not_fit_are_explained():
     batch = _batch()
     with pytest.raises(DataError, match="D_lambda scores 'fused', .*it gives: hrms"):
         DLambda('fused').measure({'hrms': _fused(batch)}, batch)
-    with pytest.raises(DataError, match='D_rho: a PAN has the size of the fused image'):
+    with pytest.raises(DataError, match='D_rho: a PAN must have the size of the fused image'):
         DRho().measure({'hrms': torch.rand(1, 3, 96, 96)}, batch)
     batch['mask'] = torch.ones(1, 1, 48, 48, dtype=torch.bool)
     with pytest.raises(DataError, match=r'D_rho: a mask has shape .*found \(1, 48, 48\)'):

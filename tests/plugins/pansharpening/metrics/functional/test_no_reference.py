@@ -87,9 +87,9 @@ def test_alignment_finds_where_a_band_was_sampled():
     for _ in range(2):
         pan = torch.nn.functional.avg_pool2d(pan, 5, 1, 2)
     lrms = torch.cat([pan[:, 0::4, 3::4], pan[:, 2::4, 1::4]]) * 1000
-    starts = functional.alignment(lrms, pan * 1000, 0.3, 4)
+    starts = functional.find_alignment(lrms, pan * 1000, 0.3, 4)
     assert starts.tolist() == [[0, 3], [2, 1]]
-    batched = functional.alignment(
+    batched = functional.find_alignment(
         torch.stack([lrms, lrms.flip(0)]), pan.expand(2, -1, -1, -1), 0.3, 4
     )
     assert batched.tolist() == [[[0, 3], [2, 1]], [[2, 1], [0, 3]]]
@@ -261,7 +261,7 @@ def test_sizes_are_checked():
         functional.d_sr(image, image)
     with pytest.raises(ValueError, match=r'go with \(64, 64\) pixels, found \(32, 32\)'):
         functional.r_sam(image, torch.rand(3, 16, 16), pan, (0.3,) * 3, 4)
-    with pytest.raises(ValueError, match='cannot be brought down by 5'):
+    with pytest.raises(ValueError, match='cannot be reduced by 5'):
         functional.d_s(image, image, pan, 5)
     with pytest.raises(ValueError, match='a mask is boolean'):
         functional.d_rho(image, pan, 4, mask=torch.ones(32, 32))

@@ -1,0 +1,67 @@
+"""Scores one image of a scene by registered metrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+
+from plugins.pansharpening.scenes.scene import Scene
+from plugins.pansharpening.scenes.window import Window
+from toolkit.errors import DataError
+from toolkit.registry import METRICS
+
+REFERENCE = ('SAM', 'ERGAS', 'SCC', 'Q', 'Q2n', 'PSNR', 'SSIM', 'RMSE')
+NO_REFERENCE = ('D_lambda', 'D_s', 'QNR', 'D_lambda_K', 'HQNR', 'D_sR', 'RQNR', 'D_rho')
+REPROJECTION = ('R_SAM', 'R_ERGAS', 'R_Q2n', 'R_Q', 'D_lambda_align')
+
+
+def read_batch(scene: Scene, window: Window, valid: np.ndarray | None) -> dict[str, Any]:
+    """Reads MS and PAN of a window as a batch for metrics.
+
+    Args:
+        scene: the scene.
+        window: in PAN pixels, on whole MS pixels.
+        valid: (H, W) bool, pixels with data; None for all.
+    """
+    batch = {
+        'lrms': torch.from_numpy(scene.read_ms(window.reduced(scene.ratio)))[None],
+        'pan': torch.from_numpy(scene.read_pan(window))[None],
+        'meta': [{'sensor': scene.sensor.name, 'scale': scene.scale, 'ratio': scene.ratio}],
+    }
+    return batch if valid is None else {**batch, 'mask': torch.from_numpy(valid)[None, None]}
+
+
+def score_image(
+    names: Iterable[str], fused: np.ndarray, batch: dict[str, Any]
+) -> tuple[dict[str, float], list[str]]:
+    """Scores an image.
+
+    Args:
+        names: of the registered metrics.
+        fused: (C, H, W), scaled as the batch is.
+        batch: see `read_batch`; with `hrms` (1, C, H, W) for metrics against a reference.
+    Returns:
+        Scores by name, NaN if an index is not defined, and a message for each of these.
+    """
+    outputs = {'hrms': torch.from_numpy(fused)[None]}
+    scores: dict[str, float] = {}
+    messages = []
+    for name in names:
+        metric = METRICS.get(name)()
+        try:
+            (row,) = metric.measure(outputs, batch)
+            scores |= {key: float(row[key]) for key in metric.directions}
+        except DataError as error:  # an image too small for its windows, say
+            scores |= dict.fromkeys(metric.directions, math.nan)
+            messages.append(str(error))
+    return scores, messages
+
+
+def get_directions(names: Iterable[str]) -> dict[str, str]:
+    """Returns for each score of these metrics whether 'higher' or 'lower' is better."""
+    found = [item for name in names for item in METRICS.get(name)().directions.items()]
+    return {key: 'higher' if up else 'lower' for key, up in found}
