@@ -43,13 +43,13 @@ demo: $(SETUP)
 	@echo 'report   work/demo-study/report.html'
 	@$(MAKE) -s demo-images
 
-# A minute of CSASN with small branches and random weights on drawn ultrasound images: all of it works,
-# and it learns little.
+# CSASN with the smallest branches and random weights on drawn ultrasound images: 34 s of training and
+# 14 s of testing on one core. macro-AUC on 82 images of 31 other patients, seeds 0, 1, 2 (chance: .5):
+# composition .951 .962 .977, pathology .814 .713 .807, margin .724 .673 .772.
 .PHONY: demo-images
 demo-images: $(SETUP)
 	@rm -rf work/demo-images
-	$(BIN)/toolkit train csasn/csasn_small model.size=96 train_cfg.max_epochs=4 \
-	  runtime.precision=bf16 runtime.channels_last=true --work-dir work/demo-images
+	$(BIN)/toolkit train csasn/csasn_demo --work-dir work/demo-images
 	$(BIN)/toolkit test --run work/demo-images
 	@echo
 	@echo 'tables   work/demo-images/clinical.md'
