@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from plugins.classical.filters import smooth
-from plugins.classical.method import Measured
+from plugins.classical.named_moments import NamedMoments
 from plugins.classical.statistics import divide
 from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.resample import imresized_by, imresized_to
@@ -22,11 +22,10 @@ from plugins.pansharpening.scenes.window import Window
 class AWLP(TwoPassGenerator):
     """Additive wavelet luminance proportional: E_k + E_k / I a_k (P - smooth(P)).
 
-    I is the mean of the bands, smooth(P) the approximation that remains of the PAN (see
-    `filters.smooth`), and a_k matches the PAN, brought down and up by `imresize`, to the deviation
-    of E_k. Pixels whose bands are all zero stay so.
+    I is the mean of the bands, smooth(P) the low-pass approximation of the PAN by
+    `filters.smooth`, and a_k matches the PAN, reduced and enlarged by `imresize`, to the deviation
+    of E_k. Pixels with zero in all bands stay zero.
 
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Source: Otazu et al., "Introduction of sensor spectral response into image fusion methods.
         Application to wavelet-based methods", IEEE TGRS 43(10), 2005; with a match per band, Vivone
         et al., "Fast reproducible pansharpening based on instrument and acquisition modeling: AWLP
@@ -40,7 +39,7 @@ class AWLP(TwoPassGenerator):
         return {'full': torch.cat([lrms_up.read(window), low.read(window)], 1)}
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
-        found = Measured(moments['full'], E=self.bands, low=1)
+        found = NamedMoments(moments['full'], E=self.bands, low=1)
         return {'gains': divide(found.deviation('E'), found.deviation('low'))}  # (B, C, 1, 1)
 
     def fuse(
@@ -49,7 +48,7 @@ class AWLP(TwoPassGenerator):
         e = lrms_up.read(window)  # (B, C, h, w)
         detail = pan.read(window) - smooth(pan, window, self.ratio)  # (B, 1, h, w)
         total = e[:, :1]
-        for k in range(1, self.bands):  # band by band: in any window the same bits
+        for k in range(1, self.bands):  # band by band, for the same bits in any window
             total = total + e[:, k : k + 1]
         share = divide(e, total / self.bands)  # (B, C, h, w)
         return e + share * statistics['gains'] * detail  # (B, C, h, w)

@@ -1,4 +1,4 @@
-"""BDSD: the detail is the combination of bands and PAN that is best at reduced resolution."""
+"""BDSD: details are the combination of bands and PAN that fits best at reduced resolution."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from plugins.classical.filters import mtf_decimated, mtf_filtered
-from plugins.classical.method import Measured
+from plugins.classical.filters import decimate_by_mtf, filter_by_mtf
+from plugins.classical.named_moments import NamedMoments
 from plugins.classical.statistics import combine, regress, regress_signed
 from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import KERNEL_SIZE
@@ -24,18 +24,16 @@ from plugins.pansharpening.scenes.window import Window
 class BDSD(TwoPassGenerator):
     """Band-dependent spatial detail, one estimate for the whole image.
 
-    E_k + sum_j g_kj E_j + g_kP P. The weights g are those that at reduced resolution restore what
-    the sensor's MTF takes from the bands, by least squares, with all images low-passed. The bands
-    at their own resolution are `imresize` of `lrms_up`, not its samples, as in the toolbox.
+    E_k + sum_j g_kj E_j + g_kP P. The weights g are the least-squares weights that, at reduced
+    resolution and with all images low-passed, restore the details that the sensor's MTF removes
+    from the bands. The bands at their own resolution are `imresize` of `lrms_up`, not its samples,
+    as in the toolbox.
 
     Args:
-        bands: C.  Injected by the parent.
-        ratio: PAN pixels per multispectral pixel.  Injected by the parent.
         sensor: name of the sensor, for the MTF gains of its bands and its PAN.
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Raises:
         ValueError: no such sensor.
-        DataError: a sensor with another number of bands.
+        DataError: the sensor has another number of bands.
     Source: Garzelli, Nencini and Capobianco, "Optimal MMSE pan sharpening of very high resolution
         multispectral images", IEEE TGRS 46(1), 2008.
     """
@@ -44,16 +42,18 @@ class BDSD(TwoPassGenerator):
 
     def __init__(self, bands: int, ratio: int, sensor: str = 'generic') -> None:
         super().__init__(bands, ratio)
-        taken = sensor_by_name(sensor)
-        self.ms_gains, self.pan_gain = taken.gains(bands), taken.pan_gain
+        found = sensor_by_name(sensor)
+        self.ms_gains, self.pan_gain = found.gains(bands), found.pan_gain
 
     def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
-        coarse = lrms_up.derived(('bdsd', id(self)), lambda e: self._coarse(e, pan))
+        coarse = lrms_up.derived(('bdsd', id(self)), lambda e: self._reduce(e, pan))
         return {'low': coarse.read(window.reduced(self.ratio))}
 
-    def _coarse(self, lrms_up: LazyImage, pan: LazyImage) -> LazyImage:
-        """At the multispectral scale: blurred bands and PAN, and what the blur took from the bands;
-        made once for the area that is worked on."""
+    def _reduce(self, lrms_up: LazyImage, pan: LazyImage) -> LazyImage:
+        """Reduces the images: blurred bands, blurred PAN, and the bands minus the blurred ones.
+
+        Computed once for the current area of the scene.
+        """
         area = lrms_up.area.reduced(self.ratio)
         low = imresized_by(lrms_up, self.ratio).kept(area, KERNEL_SIZE)
 
@@ -63,14 +63,14 @@ class BDSD(TwoPassGenerator):
             for gain in dict.fromkeys(self.ms_gains):
                 same = [k for k, g in enumerate(self.ms_gains) if g == gain]
                 chosen = LazyImage(low.shape, lambda part, same=same: low.read(part)[:, same])
-                blurred[:, same] = mtf_filtered(chosen, gain, self.ratio).read(window)
-            pan_low = mtf_decimated(pan, self.pan_gain, self.ratio).read(window)
+                blurred[:, same] = filter_by_mtf(chosen, gain, self.ratio).read(window)
+            pan_low = decimate_by_mtf(pan, self.pan_gain, self.ratio).read(window)
             return torch.cat([blurred, pan_low, bands - blurred], 1)  # (B, 2 C + 1, h, w)
 
         return LazyImage(low.shape, read).kept(area, 0)
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
-        found = Measured(moments['low'], images=self.bands + 1, detail=self.bands)
+        found = NamedMoments(moments['low'], images=self.bands + 1, detail=self.bands)
         gram, cross = found.raw('images', 'images'), found.raw('images', 'detail')
         return {'weights': self._regress(gram, cross)}  # (B, C + 1, C)
 
@@ -86,16 +86,8 @@ class BDSD(TwoPassGenerator):
 
 @GENERATORS.register(name='BDSD-PC')
 class BDSDPC(BDSD):
-    """BDSD with physical constraints: PAN weighs zero or more, the bands zero or less.
+    """BDSD with physical constraints: the weight of the PAN is >= 0, those of the bands <= 0.
 
-    Args:
-        bands: C.  Injected by the parent.
-        ratio: PAN pixels per multispectral pixel.  Injected by the parent.
-        sensor: name of the sensor, for the MTF gains of its bands and its PAN.
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
-    Raises:
-        ValueError: no such sensor.
-        DataError: a sensor with another number of bands.
     Source: Vivone, "Robust band-dependent spatial-detail approaches for panchromatic sharpening",
         IEEE TGRS 57(9), 2019.
     """

@@ -1,7 +1,7 @@
-"""Component substitution: an intensity made of the bands gives way to the PAN.
+"""Component substitution: the PAN replaces an intensity computed from the bands.
 
-`lrms_up` is E with bands E_k, I an intensity made of them, P the PAN. Notation of Vivone et al., "A
-Critical Comparison Among Pansharpening Algorithms", IEEE TGRS 53(5), 2015.
+`lrms_up` is E with bands E_k, I an intensity computed from them, P the PAN. Notation of Vivone et
+al., "A Critical Comparison Among Pansharpening Algorithms", IEEE TGRS 53(5), 2015.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from plugins.classical.filters import decimated, lowpass, smooth_low
-from plugins.classical.method import Measured
+from plugins.classical.filters import decimate, lowpass, smooth_and_decimate
+from plugins.classical.named_moments import NamedMoments
 from plugins.classical.statistics import combine, divide, regress
 from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.streaming_statistics import Moments
@@ -22,14 +22,14 @@ from plugins.pansharpening.scenes.window import Window
 
 
 class MatchedSubstitution(TwoPassGenerator):
-    """Substitution for an intensity w . E by a PAN brought to its mean and deviation, a P + b."""
+    """Replaces an intensity w . E by the PAN matched to its mean and deviation, a P + b."""
 
     def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
         return {'full': torch.cat([lrms_up.read(window), pan.read(window)], 1)}
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
-        found = Measured(moments['full'], E=self.bands, P=1)
-        weights = self._weights(found.matrix('E', 'E'))  # (B, C, 1)
+        found = NamedMoments(moments['full'], E=self.bands, P=1)
+        weights = self._compute_weights(found.matrix('E', 'E'))  # (B, C, 1)
         mean = combine(found.mean('E'), weights)  # (B, 1, 1, 1)
         with_intensity = found.matrix('E', 'E') @ weights  # (B, C, 1): cov(E_k, I)
         variance = weights.transpose(1, 2) @ with_intensity  # (B, 1, 1)
@@ -38,7 +38,7 @@ class MatchedSubstitution(TwoPassGenerator):
             'weights': weights,
             'scale': scale,
             'offset': mean - scale * found.mean('P'),
-            'gains': self._gains(weights, divide(with_intensity, variance))[..., None],
+            'gains': self._compute_gains(weights, divide(with_intensity, variance))[..., None],
         }
 
     def fuse(
@@ -49,12 +49,12 @@ class MatchedSubstitution(TwoPassGenerator):
         matched = statistics['scale'] * pan.read(window) + statistics['offset']  # (B, 1, h, w)
         return self._inject(e, matched, intensity, statistics['gains'])
 
-    def _weights(self, covariance: Tensor) -> Tensor:
-        """(B, C, 1) from (B, C, C); the mean of the bands where a method has no other."""
+    def _compute_weights(self, covariance: Tensor) -> Tensor:
+        """Computes w: (B, C, C) -> (B, C, 1); by default the mean of the bands."""
         return torch.full_like(covariance[:, :, :1], 1 / self.bands)
 
-    def _gains(self, weights: Tensor, regression: Tensor) -> Tensor:
-        """(B, C, 1), from the weights and the regression of the bands on the intensity."""
+    def _compute_gains(self, weights: Tensor, regression: Tensor) -> Tensor:
+        """Computes the injection gains (B, C, 1) from w and the bands' regression on I."""
         return torch.ones_like(weights)
 
     def _inject(self, e: Tensor, pan: Tensor, intensity: Tensor, gains: Tensor) -> Tensor:
@@ -65,9 +65,8 @@ class MatchedSubstitution(TwoPassGenerator):
 class Brovey(MatchedSubstitution):
     """Brovey's transform: E_k (a P + b) / I with I the mean of the bands.
 
-    Pixels whose bands are all zero stay zero.
+    Pixels with zero in all bands stay zero.
 
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Source: Gillespie, Kahle and Walker, Remote Sensing of Environment 22(3), 1987.
     """
 
@@ -79,27 +78,25 @@ class Brovey(MatchedSubstitution):
 class GIHS(MatchedSubstitution):
     """Generalized IHS: E_k + (a P + b) - I with I the mean of any number of bands.
 
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Source: Tu et al., "A new look at IHS-like image fusion methods", Information Fusion 2(3), 2001.
     """
 
 
 @GENERATORS.register(name='PCA')
 class PCA(MatchedSubstitution):
-    """The first principal component of the bands gives way to the PAN.
+    """The PAN replaces the first principal component of the bands.
 
-    The component's sign is that in which its weights sum to a positive number.
+    The sign of the component is chosen so that its weights have a positive sum.
 
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Source: Chavez and Kwarteng, PE&RS 55(3), 1989.
     """
 
-    def _weights(self, covariance: Tensor) -> Tensor:
+    def _compute_weights(self, covariance: Tensor) -> Tensor:
         _, vectors = torch.linalg.eigh(covariance)
         first = vectors[:, :, -1:]  # (B, C, 1), of the largest eigenvalue
         return torch.where(first.sum(1, keepdim=True) < 0, -first, first)
 
-    def _gains(self, weights: Tensor, regression: Tensor) -> Tensor:
+    def _compute_gains(self, weights: Tensor, regression: Tensor) -> Tensor:
         return weights
 
 
@@ -107,11 +104,10 @@ class PCA(MatchedSubstitution):
 class GS(MatchedSubstitution):
     """Gram-Schmidt: E_k + g_k (a P + b - I), g_k = cov(E_k, I) / var(I), I the mean of the bands.
 
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Source: Laben and Brower, US patent 6011875, 2000.
     """
 
-    def _gains(self, weights: Tensor, regression: Tensor) -> Tensor:
+    def _compute_gains(self, weights: Tensor, regression: Tensor) -> Tensor:
         return regression
 
 
@@ -119,10 +115,9 @@ class GS(MatchedSubstitution):
 class GSA(TwoPassGenerator):
     """Gram-Schmidt adaptive: the intensity is the regression of the low-passed PAN on the bands.
 
-    E_k + g_k (P - I), both centred, g_k = cov(E_k, I) / var(I). The regression is made on the
-    multispectral grid, with the PAN's B3-spline approximation there.
+    E_k + g_k (P - I), both centred, g_k = cov(E_k, I) / var(I). The regression is computed on the
+    multispectral grid, with the PAN's B3-spline approximation.
 
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Source: Aiazzi, Baronti and Selva, "Improving component substitution pansharpening through
         multivariate regression of MS+Pan data", IEEE TGRS 45(10), 2007.
     """
@@ -131,12 +126,12 @@ class GSA(TwoPassGenerator):
 
     def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
         e = lrms_up.read(window)
-        low = torch.cat([decimated(e, self.ratio), smooth_low(pan, window, self.ratio)], 1)
+        low = torch.cat([decimate(e, self.ratio), smooth_and_decimate(pan, window, self.ratio)], 1)
         return {'low': low, 'full': torch.cat([e, pan.read(window)], 1)}
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
-        low = Measured(moments['low'], E=self.bands, P=1)
-        full = Measured(moments['full'], E=self.bands, P=1)
+        low = NamedMoments(moments['low'], E=self.bands, P=1)
+        full = NamedMoments(moments['full'], E=self.bands, P=1)
         weights, _ = low.regression('E', 'P')  # (B, C, 1)
         with_intensity = full.matrix('E', 'E') @ weights  # (B, C, 1): cov(E_k, I)
         variance = weights.transpose(1, 2) @ with_intensity  # (B, 1, 1)
@@ -159,10 +154,9 @@ class BTH(TwoPassGenerator):
     """Brovey's transform with haze correction.
 
     h_k + max(E_k - h_k, 0) (a P + b - H) / (I - H). The intensity I = w . E is the regression of
-    the low-passed PAN on the bands, H = w . h that of the haze, and the PAN is matched to I by the
-    statistics of its low-passed self. See `haze` for h.
+    the low-passed PAN on the bands, H = w . h is the intensity of the haze h (see `estimate_haze`),
+    and the PAN is matched to I by the statistics of the low-passed PAN.
 
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Source: Lolli et al., "Haze correction for contrast-based multispectral pansharpening", IEEE
         GRSL 14(12), 2017.
     """
@@ -171,17 +165,17 @@ class BTH(TwoPassGenerator):
 
     def __init__(self, bands: int, ratio: int) -> None:
         super().__init__(bands, ratio)
-        self.percentile = haze_percentile(bands)
+        self.percentile = get_haze_percentile(bands)
 
     def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
         return {'full': torch.cat([lrms_up.read(window), lowpass(pan, window, self.ratio)], 1)}
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
-        found = Measured(moments['full'], E=self.bands, low=1)
+        found = NamedMoments(moments['full'], E=self.bands, low=1)
         weights = regress(found.raw('E', 'E'), found.raw('E', 'low'))  # (B, C, 1)
         variance = weights.transpose(1, 2) @ found.matrix('E', 'E') @ weights  # (B, 1, 1)
         scale = divide(variance.clamp(min=0).sqrt()[..., None], found.deviation('low'))
-        dark = haze(percentile)  # (B, C, 1, 1)
+        dark = estimate_haze(percentile)  # (B, C, 1, 1)
         pan_dark = combine(dark, weights)  # (B, 1, 1, 1)
         mean = combine(found.mean('E'), weights)  # (B, 1, 1, 1)
         return {
@@ -202,18 +196,18 @@ class BTH(TwoPassGenerator):
         return dark + (e - dark).clamp(min=0) * ratio  # (B, C, h, w)
 
 
-def haze_percentile(bands: int) -> float:
-    """Which percentile of the bands `haze` is made of: of four the first, else the minimum."""
+def get_haze_percentile(bands: int) -> float:
+    """Returns the percentile of the bands for `estimate_haze`: the first for four bands, else 0."""
     return 1.0 if bands == 4 else 0.0
 
 
-def haze(percentile: Tensor | None) -> Tensor:
-    """The path radiance of each band, from its darkest pixels.
+def estimate_haze(percentile: Tensor | None) -> Tensor:
+    """Estimates the path radiance of each band from its darkest pixels.
 
-    Of four bands (blue, green, red, near infrared, in this order) .95, .45, .40 and .05 of their
-    first percentiles, as atmospheric models have it; of other images the bands' minima.
+    For four bands (blue, green, red, near infrared, in this order) .95, .45, .40 and .05 of their
+    first percentiles, after atmospheric models; for other images the bands' minima.
 
-    Shape: (B, C), see `haze_percentile` -> (B, C, 1, 1).
+    Shape: (B, C), see `get_haze_percentile` -> (B, C, 1, 1).
     Source: Lolli et al., 2017, and the toolbox's shares for four bands.
     """
     assert percentile is not None

@@ -1,4 +1,4 @@
-"""EXP: the upsampled multispectral image itself, the baseline below which no method should fall."""
+"""EXP: the upsampled multispectral image, the baseline that every method should surpass."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from plugins.pansharpening.interfaces import GENERATORS, Generator
 class EXP(Generator):
     """The upsampled multispectral image, unchanged: no detail of the PAN is injected.
 
-    How it was upsampled is the system's `upsample`; the field's EXP is 'interp23tap'.
+    The system's `upsample` is its interpolation; 'interp23tap' gives the EXP of the literature.
 
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Source: called EXP in Vivone et al., "A Critical Comparison Among Pansharpening Algorithms",
         IEEE TGRS 53(5), 2015.
     """

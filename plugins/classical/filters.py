@@ -1,6 +1,6 @@
-"""Low-pass filters that the classical methods share, on fields.
+"""Low-pass filters of the classical methods, on lazy images.
 
-Each reproduces a border rule of the field's toolbox, which the published figures depend on.
+Each reproduces the border rule of the DLPan toolbox, on which the published figures depend.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from plugins.pansharpening.imaging.lazy_image import FourierFilter, LazyImage, S
 from plugins.pansharpening.imaging.mtf import KERNEL_SIZE, mtf_kernel
 from plugins.pansharpening.scenes.window import Window
 
-# A gain of 0.3 at Nyquist where the deviation of the Gaussian is laid out over 41 samples and not
-# over the 40 steps between them, as the toolbox has it for its sensor-less filter.
+# A gain of 0.3 at Nyquist, for a Gaussian whose deviation is counted over 41 samples instead of the
+# 40 steps between them, as in the toolbox's filter without a sensor.
 LOWPASS_GAIN = 0.3 ** ((40 / 41) ** 2)
-# An MTF kernel is taken as a sum of separable ones, as many as leave less than this of any pixel
-# (quotients magnify it where they divide by almost nothing), and at most MOST_TERMS.
+# An MTF kernel is approximated by a sum of at most MOST_TERMS separable kernels, until the sum of
+# the remaining taps is below this (quotients with a small denominator magnify the error).
 KERNEL_ERROR = 1e-8
 MOST_TERMS = 12
 
 
-def decimated(image: Tensor, ratio: int) -> Tensor:
-    """Every ratio-th pixel from ratio // 2 on, where `interp23tap` puts the samples.
+def decimate(image: Tensor, ratio: int) -> Tensor:
+    """Takes every ratio-th pixel from ratio // 2 on, the positions of samples in `interp23tap`.
 
     Shape: (B, C, H, W) -> (B, C, h, w).
     """
     return image[..., ratio // 2 :: ratio, ratio // 2 :: ratio]
 
 
-def to_multiple(image: Tensor, ratio: int) -> Tensor:
-    """Continue an image by its border to sides that are multiples of the ratio.
+def pad_to_multiple(image: Tensor, ratio: int) -> Tensor:
+    """Pads an image by replicating its border to sides that are multiples of the ratio.
 
     Shape: (B, C, H, W) -> (B, C, ratio ceil(H / ratio), ratio ceil(W / ratio)).
     """
@@ -43,7 +43,7 @@ def to_multiple(image: Tensor, ratio: int) -> Tensor:
 
 
 def lowpass(pan: LazyImage, window: Window, ratio: int) -> Tensor:
-    """The PAN as a sensor with a gain of 0.3 would see it; borders are replicated.
+    """Filters the PAN by the MTF of a sensor with a gain of 0.3; borders are replicated.
 
     Returns:
         (B, 1, height, width) of the window.
@@ -52,11 +52,11 @@ def lowpass(pan: LazyImage, window: Window, ratio: int) -> Tensor:
 
 
 def smooth(pan: LazyImage, window: Window, ratio: int) -> Tensor:
-    """The approximation that an undecimated wavelet transform leaves of an image, in a window.
+    """Computes the approximation image of an undecimated wavelet transform in a window.
 
-    For each octave of the ratio the B3-spline filter (1 4 6 4 1) / 16 of the analysis and again
-    that of the synthesis. Borders are mirrored before each analysis filter, at the border that the
-    one before has moved outwards by two pixels.
+    For each octave of the ratio, the B3-spline filter (1 4 6 4 1) / 16 is applied for the analysis
+    and again for the synthesis. The image is mirrored before each analysis filter, at the border
+    that the filter before has moved outwards by two pixels.
 
     Shape: (B, 1, H, W) -> (B, 1, height, width). Reach: 4 ceil(log2(ratio)) pixels.
     Source: Starck and Murtagh, "Image restoration with noise suppression using the wavelet
@@ -72,27 +72,27 @@ def smooth(pan: LazyImage, window: Window, ratio: int) -> Tensor:
     return image[(..., *inside)]
 
 
-def smooth_low(pan: LazyImage, window: Window, ratio: int) -> Tensor:
-    """`smooth` at the places of `decimated`, (B, 1, h, w)."""
-    return decimated(smooth(pan, window, ratio), ratio)
+def smooth_and_decimate(pan: LazyImage, window: Window, ratio: int) -> Tensor:
+    """Computes `smooth` at the pixels of `decimate`, (B, 1, h, w)."""
+    return decimate(smooth(pan, window, ratio), ratio)
 
 
-def mtf_decimated(image: LazyImage, gain: float, ratio: int) -> LazyImage:
-    """An image as a band with an MTF gain would see it, at the resolution of its samples.
+def decimate_by_mtf(image: LazyImage, gain: float, ratio: int) -> LazyImage:
+    """Filters an image by an MTF and decimates it: (B, C, H, W) -> (B, C, h, w).
 
-    What `mtf_filter` gives at the places of `decimated`, computed there alone; the image's size is
-    a multiple of the ratio.
+    Equals `decimate` of `mtf_filter`, computed only at those pixels; the image's size is a multiple
+    of the ratio.
     """
     return _mtf(gain, ratio, ratio).of(image)
 
 
-def mtf_filtered(image: LazyImage, gain: float, ratio: int) -> LazyImage:
-    """`mtf_filter` of a field, all bands with one gain, as a sum of separable filters."""
+def filter_by_mtf(image: LazyImage, gain: float, ratio: int) -> LazyImage:
+    """Filters all bands of a lazy image by one MTF, as a sum of separable filters."""
     return _mtf(gain, ratio, 1).of(image)
 
 
 def _spline(image: Tensor, dim: int) -> Tensor:
-    """(1 4 6 4 1) / 16 along an axis, without a border: two pixels less on each side."""
+    """Filters by (1 4 6 4 1) / 16 along an axis; the result is two pixels shorter on each side."""
     taps = [image.narrow(dim, k, image.shape[dim] - 4) for k in range(5)]
     return (taps[0] + taps[4]) / 16 + (taps[1] + taps[3]) / 4 + taps[2] * 0.375
 
@@ -104,17 +104,17 @@ def _lowpass(ratio: int) -> FourierFilter:
 
 @functools.cache
 def _mtf(gain: float, ratio: int, stride: int) -> SeparableFilter:
-    vertical, horizontal = _separable(mtf_kernel(gain, ratio).numpy())
+    vertical, horizontal = _separate(mtf_kernel(gain, ratio).numpy())
     first = stride // 2 - KERNEL_SIZE // 2
-    # Few steps multiply by fewer zeros, and are faster with long kernels.
+    # Fewer steps multiply by fewer zeros, and are faster for long kernels.
     steps = 8 if stride > 1 else 16
     return SeparableFilter(
         vertical[:, None], horizontal[:, None], stride, first, 'replicate', steps
     )
 
 
-def _separable(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A symmetric kernel as a sum over r of vertical[r] horizontal[r]^T: (R, taps) each."""
+def _separate(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Separates a symmetric kernel into a sum of vertical[r] horizontal[r]^T: (R, taps) each."""
     values, vectors = np.linalg.eigh(kernel)
     order = np.abs(values).argsort()[::-1]
     largest, rest = [], kernel
@@ -122,6 +122,6 @@ def _separable(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         i = order[len(largest)]
         largest.append(i)
         rest = rest - values[i] * np.outer(vectors[:, i], vectors[:, i])
-    # Means are to stay exact.
+    # The kernel's sum, and so the mean of an image, stays exact.
     values[largest[0]] += rest.sum() / vectors[:, largest[0]].sum() ** 2
     return vectors[:, largest].T, values[largest, None] * vectors[:, largest].T

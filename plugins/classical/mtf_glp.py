@@ -1,8 +1,7 @@
-"""Multiresolution analysis: details of the PAN beyond what the multispectral sensor resolves.
+"""Multiresolution analysis: injects the details of the PAN that the MS sensor does not resolve.
 
-Generalized Laplacian pyramid with MTF-matched filters: the PAN is low-passed by the MTF of each
-band, decimated and brought up again like the multispectral image, so that it has P and P_k as the
-bands have E_k at full resolution and E_k.
+Generalized Laplacian pyramid with MTF-matched filters: the PAN P is low-passed by the MTF of each
+band k, decimated, and upsampled like the multispectral image E_k; the result is P_k.
 
 Source: Aiazzi et al., "MTF-tailored multiscale fusion of high-resolution MS and Pan imagery", PE&RS
 72(5), 2006; notation and variants as in Vivone et al., IEEE GRSM 9(1), 2021.
@@ -17,9 +16,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from plugins.classical.component_substitution import haze, haze_percentile
-from plugins.classical.filters import lowpass, mtf_decimated
-from plugins.classical.method import Measured
+from plugins.classical.component_substitution import estimate_haze, get_haze_percentile
+from plugins.classical.filters import decimate_by_mtf, lowpass
+from plugins.classical.named_moments import NamedMoments
 from plugins.classical.statistics import combine, divide
 from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import mtf_kernel
@@ -32,23 +31,21 @@ from plugins.pansharpening.scenes.window import Window
 
 
 class Pyramid(TwoPassGenerator):
-    """A method that takes details from P - P_k or P / P_k.
+    """A method with the details P - P_k or P / P_k.
 
     Args:
-        bands: C.  Injected by the parent.
         ratio: PAN pixels per multispectral pixel, a power of two.  Injected by the parent.
         sensor: name of the sensor, for the MTF gains of its bands.
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Raises:
-        ValueError: no such sensor, or a ratio that is no power of two.
-        DataError: a sensor with another number of bands.
+        ValueError: no such sensor, or the ratio is not a power of two.
+        DataError: the sensor has another number of bands.
 
     Attributes:
-        measured: beside E and P, what `solve` needs the moments of: P as the sensor without a name
-            sees it ('low'), or P_k ('pan_low', once for each distinct gain).
+        low_image: the image whose moments `solve` needs beside those of E and P: P filtered by
+            `lowpass` ('low'), or P_k ('pan_low', once for each distinct gain).
     """
 
-    measured: ClassVar[Literal['low', 'pan_low']] = 'low'
+    low_image: ClassVar[Literal['low', 'pan_low']] = 'low'
     margin = 128
 
     def __init__(self, bands: int, ratio: int, sensor: str = 'generic') -> None:
@@ -57,67 +54,72 @@ class Pyramid(TwoPassGenerator):
         self.gains = tuple(dict.fromkeys(gains))  # distinct
         self.gain_of_band = [self.gains.index(gain) for gain in gains]
         if ratio > 1:
-            polyphase(ratio)  # a ratio that cannot be upsampled fails here
+            polyphase(ratio)  # raises an error for ratios that are not a power of two
 
-    def pan_low(self, pan: LazyImage, window: Window) -> list[Tensor]:
-        """P_k for each distinct gain, (B, 1, h, w) each."""
-        return [upsampled(self._coarse(pan, gain), self.ratio).read(window) for gain in self.gains]
+    def _lowpass_pan(self, pan: LazyImage, window: Window) -> list[Tensor]:
+        """Computes P_k for each distinct gain, (B, 1, h, w) each."""
+        return [
+            upsampled(self._reduce_pan(pan, gain), self.ratio).read(window) for gain in self.gains
+        ]
 
-    def _coarse(self, pan: LazyImage, gain: float) -> LazyImage:
-        """The PAN as a band with that gain sees it, made once for the area that is worked on."""
+    def _reduce_pan(self, pan: LazyImage, gain: float) -> LazyImage:
+        """Filters and decimates the PAN by one MTF, once for the current area of the scene."""
 
-        def made(pan: LazyImage) -> LazyImage:
-            low = mtf_decimated(pan, gain, self.ratio)
+        def reduce(pan: LazyImage) -> LazyImage:
+            low = decimate_by_mtf(pan, gain, self.ratio)
             return low.kept(pan.area.reduced(self.ratio), 8)
 
-        return pan.derived(('mtf', gain, self.ratio), made)
+        return pan.derived(('mtf', gain, self.ratio), reduce)
 
     def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
         images = [lrms_up.read(window), pan.read(window)]
-        if self.measured == 'low':
+        if self.low_image == 'low':
             images.append(lowpass(pan, window, self.ratio))
         else:
-            images += self.pan_low(pan, window)
+            images += self._lowpass_pan(pan, window)
         return {'full': torch.cat(images, 1)}
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
-        extra = {'low': 1} if self.measured == 'low' else {'pan_low': len(self.gains)}
-        return self._solve(Measured(moments['full'], E=self.bands, P=1, **extra), percentile)
+        extra = {'low': 1} if self.low_image == 'low' else {'pan_low': len(self.gains)}
+        return self._solve(NamedMoments(moments['full'], E=self.bands, P=1, **extra), percentile)
 
     def fuse(
         self, lrms_up: LazyImage, pan: LazyImage, window: Window, statistics: Mapping[str, Tensor]
     ) -> Tensor:
-        low = self.pan_low(pan, window)
+        low = self._lowpass_pan(pan, window)
         low = low[0] if len(low) == 1 else torch.cat([low[g] for g in self.gain_of_band], 1)
         return self._inject(lrms_up.read(window), pan.read(window), low, statistics)
 
     @abstractmethod
-    def _solve(self, found: Measured, percentile: Tensor | None) -> dict[str, Tensor]: ...
+    def _solve(self, found: NamedMoments, percentile: Tensor | None) -> dict[str, Tensor]: ...
 
     @abstractmethod
     def _inject(
         self, e: Tensor, pan: Tensor, pan_low: Tensor, statistics: Mapping[str, Tensor]
     ) -> Tensor:
-        """(B, C, h, w), (B, 1, h, w), (B, C or 1, h, w) -> (B, C, h, w)."""
+        """Injects details: (B, C, h, w), (B, 1, h, w), (B, C or 1, h, w) -> (B, C, h, w)."""
 
-    def _matched(self, found: Measured) -> tuple[Tensor, Tensor, Tensor]:
-        """Scale and offset that match the PAN to each band: its mean, and the spread of its low
-        pass. The third is the offset behind the MTF filter, whose kernel does not sum to one."""
+    def _match_pan(self, found: NamedMoments) -> tuple[Tensor, Tensor, Tensor]:
+        """Matches the PAN to the mean of each band, and its low pass to the band's deviation.
+
+        Returns:
+            Scale, offset, and the offset after the MTF filter, whose kernel does not sum to one.
+        """
         scale = divide(found.deviation('E'), found.deviation('low'))
         offset = found.mean('E') - scale * found.mean('P')
         total = [float(mtf_kernel(gain, self.ratio).sum()) for gain in self.gains]
         total = offset.new_tensor([total[g] for g in self.gain_of_band])
         return scale, offset, offset * total[:, None, None]
 
-    def _by_band(self, statistic: Tensor) -> Tensor:
-        """(B, G, ...) -> (B, C, ...)."""
+    def _expand_to_bands(self, statistic: Tensor) -> Tensor:
+        """Repeats a statistic of each distinct gain: (B, G, ...) -> (B, C, ...)."""
         return statistic[:, self.gain_of_band]
 
-    def _regression(self, found: Measured) -> Tensor:
-        """cov(E_k, P_k) / var(P_k), (B, C, 1, 1)."""
+    def _regress_on_low(self, found: NamedMoments) -> Tensor:
+        """Computes cov(E_k, P_k) / var(P_k), (B, C, 1, 1)."""
         with_low = found.matrix('E', 'pan_low')  # (B, C, G)
         own = torch.stack([with_low[:, k, g] for k, g in enumerate(self.gain_of_band)], 1)
-        return divide(own[..., None, None], self._by_band(found.variance('pan_low')))
+        return divide(own[..., None, None], self._expand_to_bands(found.variance('pan_low')))
 
 
 class AdditivePyramid(Pyramid):
@@ -130,7 +132,7 @@ class AdditivePyramid(Pyramid):
 
 
 class RatioPyramid(Pyramid):
-    """High-pass modulation: E_k (s_k P + a_k) / (s_k P_k + b_k), E_k where that divides by zero."""
+    """High-pass modulation: E_k (s_k P + a_k) / (s_k P_k + b_k), or E_k if that divides by zero."""
 
     def _inject(
         self, e: Tensor, pan: Tensor, pan_low: Tensor, statistics: Mapping[str, Tensor]
@@ -142,21 +144,13 @@ class RatioPyramid(Pyramid):
 
 @GENERATORS.register(name='MTF-GLP')
 class MTFGLP(AdditivePyramid):
-    """E_k + P - P_k, with a PAN that is matched to each band.
+    """E_k + P - P_k, with the PAN matched to each band.
 
-    Args:
-        bands: C.  Injected by the parent.
-        ratio: PAN pixels per multispectral pixel, a power of two.  Injected by the parent.
-        sensor: name of the sensor, for the MTF gains of its bands.
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
-    Raises:
-        ValueError: no such sensor, or a ratio that is no power of two.
-        DataError: a sensor with another number of bands.
     Source: Aiazzi et al., PE&RS 72(5), 2006.
     """
 
-    def _solve(self, found: Measured, percentile: Tensor | None) -> dict[str, Tensor]:
-        scale, offset, offset_low = self._matched(found)
+    def _solve(self, found: NamedMoments, percentile: Tensor | None) -> dict[str, Tensor]:
+        scale, offset, offset_low = self._match_pan(found)
         return {'gains': scale, 'bias': offset - offset_low}
 
 
@@ -164,22 +158,16 @@ class MTFGLP(AdditivePyramid):
 class MTFGLPFS(AdditivePyramid):
     """E_k + g_k (P - P_k), g_k = cov(E_k, P) / cov(P_k, P): regression at full scale.
 
-    Args:
-        bands: C.  Injected by the parent.
-        ratio: PAN pixels per multispectral pixel, a power of two.  Injected by the parent.
-        sensor: name of the sensor, for the MTF gains of its bands.
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
-    Raises:
-        ValueError: no such sensor, or a ratio that is no power of two.
-        DataError: a sensor with another number of bands.
     Source: Vivone, Restaino and Chanussot, "Full scale regression-based injection coefficients for
         panchromatic sharpening", IEEE TIP 27(7), 2018.
     """
 
-    measured: ClassVar[Literal['low', 'pan_low']] = 'pan_low'
+    low_image: ClassVar[Literal['low', 'pan_low']] = 'pan_low'
 
-    def _solve(self, found: Measured, percentile: Tensor | None) -> dict[str, Tensor]:
-        gains = divide(found.covariance('E', 'P'), self._by_band(found.covariance('pan_low', 'P')))
+    def _solve(self, found: NamedMoments, percentile: Tensor | None) -> dict[str, Tensor]:
+        gains = divide(
+            found.covariance('E', 'P'), self._expand_to_bands(found.covariance('pan_low', 'P'))
+        )
         return {'gains': gains, 'bias': torch.zeros_like(gains)}
 
 
@@ -187,65 +175,41 @@ class MTFGLPFS(AdditivePyramid):
 class MTFGLPCBD(AdditivePyramid):
     """E_k + g_k (P - P_k), g_k = cov(E_k, P_k) / var(P_k), over the whole image.
 
-    Args:
-        bands: C.  Injected by the parent.
-        ratio: PAN pixels per multispectral pixel, a power of two.  Injected by the parent.
-        sensor: name of the sensor, for the MTF gains of its bands.
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
-    Raises:
-        ValueError: no such sensor, or a ratio that is no power of two.
-        DataError: a sensor with another number of bands.
     Source: Aiazzi et al., PE&RS 72(5), 2006; Alparone et al., IEEE TGRS 45(10), 2007.
     """
 
-    measured: ClassVar[Literal['low', 'pan_low']] = 'pan_low'
+    low_image: ClassVar[Literal['low', 'pan_low']] = 'pan_low'
 
-    def _solve(self, found: Measured, percentile: Tensor | None) -> dict[str, Tensor]:
-        gains = self._regression(found)
+    def _solve(self, found: NamedMoments, percentile: Tensor | None) -> dict[str, Tensor]:
+        gains = self._regress_on_low(found)
         return {'gains': gains, 'bias': torch.zeros_like(gains)}
 
 
 @GENERATORS.register(name='MTF-GLP-HPM')
 class MTFGLPHPM(RatioPyramid):
-    """E_k P / P_k, with a PAN that is matched to each band.
+    """E_k P / P_k, with the PAN matched to each band.
 
-    Args:
-        bands: C.  Injected by the parent.
-        ratio: PAN pixels per multispectral pixel, a power of two.  Injected by the parent.
-        sensor: name of the sensor, for the MTF gains of its bands.
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
-    Raises:
-        ValueError: no such sensor, or a ratio that is no power of two.
-        DataError: a sensor with another number of bands.
     Source: Aiazzi et al., "An MTF-based spectral distortion minimizing model for pan-sharpening of
         very high resolution multispectral images of urban areas", URBAN 2003.
     """
 
-    def _solve(self, found: Measured, percentile: Tensor | None) -> dict[str, Tensor]:
-        scale, offset, offset_low = self._matched(found)
+    def _solve(self, found: NamedMoments, percentile: Tensor | None) -> dict[str, Tensor]:
+        scale, offset, offset_low = self._match_pan(found)
         return {'scale': scale, 'offset': offset, 'offset_low': offset_low}
 
 
 @GENERATORS.register(name='MTF-GLP-HPM-R')
 class MTFGLPHPMR(RatioPyramid):
-    """E_k (g_k P + a_k) / (g_k P_k + a_k), where that is the regression of E_k on P_k.
+    """E_k (g_k P + a_k) / (g_k P_k + a_k), with g_k P_k + a_k the regression of E_k on P_k.
 
-    Args:
-        bands: C.  Injected by the parent.
-        ratio: PAN pixels per multispectral pixel, a power of two.  Injected by the parent.
-        sensor: name of the sensor, for the MTF gains of its bands.
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
-    Raises:
-        ValueError: no such sensor, or a ratio that is no power of two.
-        DataError: a sensor with another number of bands.
     Source: Vivone, Restaino and Chanussot, "A regression-based high-pass modulation pansharpening
         approach", IEEE TGRS 56(2), 2018.
     """
 
-    measured: ClassVar[Literal['low', 'pan_low']] = 'pan_low'
+    low_image: ClassVar[Literal['low', 'pan_low']] = 'pan_low'
 
-    def _solve(self, found: Measured, percentile: Tensor | None) -> dict[str, Tensor]:
-        scale = self._regression(found)
+    def _solve(self, found: NamedMoments, percentile: Tensor | None) -> dict[str, Tensor]:
+        scale = self._regress_on_low(found)
         offset = found.mean('E') - scale * found.mean('P')
         return {'scale': scale, 'offset': offset, 'offset_low': offset}
 
@@ -254,28 +218,20 @@ class MTFGLPHPMR(RatioPyramid):
 class MTFGLPHPMH(Pyramid):
     """High-pass modulation with haze correction: h_k + (E_k - h_k) (P - H) / (P_k - H).
 
-    H is what the PAN shows of the bands' haze h (see `haze`), by the regression of the low-passed
-    PAN on the bands.
+    H is the haze in the PAN: the regression of the low-passed PAN on the bands, applied to the
+    bands' haze h (see `estimate_haze`).
 
-    Args:
-        bands: C.  Injected by the parent.
-        ratio: PAN pixels per multispectral pixel, a power of two.  Injected by the parent.
-        sensor: name of the sensor, for the MTF gains of its bands.
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
-    Raises:
-        ValueError: no such sensor, or a ratio that is no power of two.
-        DataError: a sensor with another number of bands.
     Source: Lolli et al., "Haze correction for contrast-based multispectral pansharpening", IEEE
         GRSL 14(12), 2017.
     """
 
     def __init__(self, bands: int, ratio: int, sensor: str = 'generic') -> None:
         super().__init__(bands, ratio, sensor)
-        self.percentile = haze_percentile(bands)
+        self.percentile = get_haze_percentile(bands)
 
-    def _solve(self, found: Measured, percentile: Tensor | None) -> dict[str, Tensor]:
+    def _solve(self, found: NamedMoments, percentile: Tensor | None) -> dict[str, Tensor]:
         weights, constant = found.regression('E', 'low')  # (B, C, 1), (B, 1, 1, 1)
-        dark = haze(percentile)  # (B, C, 1, 1)
+        dark = estimate_haze(percentile)  # (B, C, 1, 1)
         return {'haze': dark, 'pan_haze': combine(dark, weights) + constant}
 
     def _inject(

@@ -1,4 +1,4 @@
-"""Overlapping patches of a scene: cut out where a window needs them, and put together again."""
+"""Overlapping patches of a scene, cut out for a window and put together again."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from dataclasses import dataclass, replace
 from types import EllipsisType
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from plugins.pansharpening.scenes.window import Window
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Where patches lie: from the upper left in equal steps, the last ones where the image ends.
+class PatchGrid:
+    """Positions of patches: from the upper left in equal steps, the last ones at the image's end.
 
-    Sides and places are in multispectral pixels; images are at their scale, 1, or at that of the
-    PAN, `ratio`, and hold the part that `low_window` or `window` says.
+    Sides and positions are in multispectral pixels. Images have their scale, 1, or that of the PAN,
+    `ratio`, and cover `low_window` or `window`.
 
     Args:
-        rows: where the patches begin.
-        columns: where the patches begin.
-        sides: height and width of each; that of the image where it is smaller.
-        step: from one to the next.
+        rows: first row of each row of patches.
+        columns: first column of each column of patches.
+        sides: height and width of a patch, at most those of the image.
+        step: from one patch to the next.
         ratio: PAN pixels per multispectral pixel.
-        first: how many rows and columns of patches come before these.
+        first: number of rows and of columns of patches before these in the scene.
         across: columns of patches in the whole scene.
         count: patches in the whole scene.
     """
@@ -40,8 +41,8 @@ class Grid:
     count: int
 
     @classmethod
-    def of(cls, shape: tuple[int, int], ratio: int, patch: int, overlap: int) -> Grid:
-        """That of a whole scene of so many PAN pixels, multiples of the ratio."""
+    def of_scene(cls, shape: tuple[int, int], ratio: int, patch: int, overlap: int) -> PatchGrid:
+        """Makes the grid of a whole scene; `shape` in PAN pixels, multiples of the ratio."""
         units, step = [extent // ratio for extent in shape], patch - overlap
         rows, columns = (
             [min(i * step, max(n - patch, 0)) for i in range(max(-(-(n - overlap) // step), 1))]
@@ -51,26 +52,26 @@ class Grid:
         count = len(rows) * len(columns)
         return cls(rows, columns, sides, step, ratio, (0, 0), len(columns), count)
 
-    def touching(self, window: Window) -> Grid:
-        """The patches that cover some of a window of PAN pixels."""
-        return self._chosen(
+    def overlapping(self, window: Window) -> PatchGrid:
+        """Selects the patches that overlap a window of PAN pixels."""
+        return self._select(
             *(
                 [i for i, start in enumerate(starts) if start < end and start + side > begin]
-                for starts, side, (begin, end) in zip(*self._places(window))
+                for starts, side, (begin, end) in zip(*self._list_starts(window))
             )
         )
 
-    def starting_in(self, window: Window) -> Grid | None:
-        """The patches whose upper left corner is in a window of PAN pixels; None if none is."""
+    def starting_in(self, window: Window) -> PatchGrid | None:
+        """Selects the patches with the upper left corner in a window of PAN pixels, or None."""
         rows, columns = (
             [i for i, start in enumerate(starts) if begin <= start < end]
-            for starts, _, (begin, end) in zip(*self._places(window))
+            for starts, _, (begin, end) in zip(*self._list_starts(window))
         )
-        return self._chosen(rows, columns) if rows and columns else None
+        return self._select(rows, columns) if rows and columns else None
 
     @property
     def low_window(self) -> Window:
-        """The multispectral pixels that the patches cover."""
+        """Multispectral pixels that the patches cover."""
         height, width = (
             starts[-1] + side - starts[0]
             for starts, side in zip((self.rows, self.columns), self.sides)
@@ -79,11 +80,15 @@ class Grid:
 
     @property
     def window(self) -> Window:
-        """The PAN pixels that the patches cover."""
+        """PAN pixels that the patches cover."""
         return Window(*(self.ratio * n for n in self.low_window))
 
-    def evenly(self, limit: int) -> list[tuple[int, int]]:
-        """Which of these, by row and column, are among `limit` spread evenly over the scene."""
+    def spread_evenly(self, limit: int) -> list[tuple[int, int]]:
+        """Selects those of the patches that belong to `limit` patches spread evenly over the scene.
+
+        Returns:
+            Their row and column in this grid.
+        """
         kept = min(limit, self.count)
         found = []
         for i in range(len(self.rows)):
@@ -93,14 +98,14 @@ class Grid:
                     found.append((i, j))
         return found
 
-    def row_groups(self, size: int) -> Iterator[range]:
-        """All rows, so many at a time that they have about `size` patches."""
+    def split_rows(self, size: int) -> Iterator[range]:
+        """Splits the rows into groups of about `size` patches."""
         step = max(1, size // len(self.columns))
         for start in range(0, len(self.rows), step):
             yield range(start, min(start + step, len(self.rows)))
 
-    def patches(self, image: Tensor, places: list[tuple[int, int]], scale: int) -> Tensor:
-        """Some, (C, H, W) -> (n, C, pixels)."""
+    def cut_patches(self, image: Tensor, places: list[tuple[int, int]], scale: int) -> Tensor:
+        """Cuts the patches at places (row and column in this grid): (C, H, W) -> (n, C, pixels)."""
         height, width = (side * scale for side in self.sides)
         found = []
         for i, j in places:
@@ -109,30 +114,33 @@ class Grid:
             found.append(image[:, top : top + height, left : left + width].flatten(1))
         return torch.stack(found)
 
-    def inside(self, i: int, j: int, window: Window) -> tuple[EllipsisType, slice, slice]:
-        """Where in an image of a window of PAN pixels, that begins before it, a patch lies."""
+    def get_slices(self, i: int, j: int, window: Window) -> tuple[EllipsisType, slice, slice]:
+        """Returns the slices of a patch in an image of a window of PAN pixels."""
         top = self.rows[i] * self.ratio - window.row
         left = self.columns[j] * self.ratio - window.col
         height, width = (side * self.ratio for side in self.sides)
         return (..., slice(top, top + height), slice(left, left + width))
 
-    def patches_of(self, image: Tensor, rows: range, scale: int) -> Tensor:
-        """All of some rows, (C, H, W) -> (n, C, pixels)."""
+    def cut_rows(self, image: Tensor, rows: range, scale: int) -> Tensor:
+        """Cuts all patches of some rows: (C, H, W) -> (n, C, pixels)."""
         places = [(i, j) for i in rows for j in range(len(self.columns))]
-        return self.patches(image, places, scale)
+        return self.cut_patches(image, places, scale)
 
-    def add(self, total: Tensor, rows: range, patches: Tensor) -> None:
-        """Add the patches of some rows where they lie, at PAN's scale.
+    def add_patches(self, total: Tensor, rows: range, patches: Tensor) -> None:
+        """Adds the patches of some rows to an image at the PAN's scale.
 
-        In the same order at a pixel wherever the grid begins, so that windows give the same bits.
+        The order of additions at a pixel does not depend on the first patch of the grid, so that
+        all windows give the same bits.
         """
         regular = [j for j, start in enumerate(self.columns) if start % self.step == 0]
         height, width = (side * self.ratio for side in self.sides)
         for i, row in zip(rows, patches.split(len(self.columns))):
-            row = row.view(len(row), -1, height, width)  # (n, C, H', W')
+            row = rearrange(row, 'n c (h w) -> n c h w', h=height, w=width)
             strip = torch.zeros_like(total[:, :height])
             cells = strip.unflatten(2, (-1, self.ratio))
-            parts = row[: len(regular)].unflatten(3, (-1, self.ratio)).permute(1, 2, 0, 3, 4)
+            parts = rearrange(
+                row[: len(regular)], 'n c h (w ratio) -> c h n w ratio', ratio=self.ratio
+            )
             for offset in range(self.sides[1] if regular else 0):
                 end = offset + (len(regular) - 1) * self.step + 1
                 cells[:, :, offset : end : self.step] += parts[:, :, :, offset]
@@ -141,8 +149,8 @@ class Grid:
             top = (self.rows[i] - self.rows[0]) * self.ratio
             total[:, top : top + height] += strip
 
-    def counts(self, like: Tensor) -> Tensor:
-        """How many of these patches cover each PAN pixel of theirs, (H, W)."""
+    def count_overlaps(self, like: Tensor) -> Tensor:
+        """Counts the patches that cover each PAN pixel, (H, W)."""
         counts = []
         for starts, side in zip((self.rows, self.columns), self.sides):
             covered = like.new_zeros(starts[-1] + side - starts[0])
@@ -151,12 +159,12 @@ class Grid:
             counts.append(covered.repeat_interleave(self.ratio))
         return counts[0][:, None] * counts[1]
 
-    def cut(self, image: Tensor, window: Window) -> Tensor:
-        """A window of PAN pixels out of the part that the patches cover."""
+    def crop(self, image: Tensor, window: Window) -> Tensor:
+        """Crops an image of the covered PAN pixels to a window."""
         row, col = window.row - self.window.row, window.col - self.window.col
         return image[..., row : row + window.height, col : col + window.width]
 
-    def _places(
+    def _list_starts(
         self, window: Window
     ) -> tuple[tuple[Sequence[int], ...], tuple[int, int], list[tuple[float, float]]]:
         ends = [
@@ -165,7 +173,7 @@ class Grid:
         ]
         return (self.rows, self.columns), self.sides, ends
 
-    def _chosen(self, rows: list[int], columns: list[int]) -> Grid:
+    def _select(self, rows: list[int], columns: list[int]) -> PatchGrid:
         return replace(
             self,
             rows=[self.rows[i] for i in rows],

@@ -1,27 +1,27 @@
-"""Sparse coding of many signals at once: orthogonal matching pursuit, joint over bands."""
+"""Sparse coding by orthogonal matching pursuit, for many signals at once and joint over bands."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-# An atom of which less than this share (of its energy) is new to those before it is dependent.
+# An atom depends on those before it if less than this share of its energy is orthogonal to them.
 DEPENDENT = 1e-12
-# Axes along which atoms have less than this share of their largest spread are left out at first.
+# Principal axes with less than this share of the largest spread are left out of the first search.
 AXIS = 3e-4
-# Of a product of two unit vectors in float32.
+# Rounding error of the product of two unit vectors in float32.
 ROUNDING = 1e-6
-# Atoms compared with all signals at a time: what fits a processor's cache.
+# Atoms compared with all signals at a time, so that they fit a processor's cache.
 BLOCK = 512
 
 
 class Atoms:
-    """Patches to choose from by their product with a signal.
+    """Dictionary of patches, searched by their product with a signal.
 
-    Products are made in float32, on the principal axes of the atoms (details of bands of one gain
-    are the same, so that these are fewer), and are made again in full where that may have decided
-    between two atoms. No product exceeds that of the norms, so that weak atoms are not tried where
-    a strong one has won already.
+    Products are computed in float32 on the principal axes of the atoms (there are few of them,
+    since bands of one gain have the same details), and again in float64 if rounding may have
+    decided between two atoms. No product exceeds that of the norms, so that the search ends before
+    atoms whose norms are too small.
 
     Args:
         values: (N, C, K) float64.
@@ -40,27 +40,27 @@ class Atoms:
         self.flat, self.error = flat, float(left) + ROUNDING
         self.coordinates, self.norms = self.coordinates.float(), flat.norm(dim=1).float()
 
-    def strongest(self, signals: Tensor) -> Tensor:
-        """Which has the product of largest magnitude with each signal: (n, C, K) -> (n,)."""
+    def find_strongest(self, signals: Tensor) -> Tensor:
+        """Finds the atom with the largest absolute product with each signal: (n, C, K) -> (n,)."""
         signals = signals.flatten(1)
         norm = signals.norm(dim=1, keepdim=True)
         signals = signals / torch.where(norm > 0, norm, torch.ones_like(norm))
-        index, margin = _largest(self.coordinates, self.norms, (signals @ self.axes).float())
+        index, margin = _find_largest(self.coordinates, self.norms, (signals @ self.axes).float())
         unsure = (margin <= 2 * self.error).nonzero()[:, 0]
         if len(unsure):
-            index[unsure], _ = _largest(self.flat, self.norms.double(), signals[unsure])
+            index[unsure], _ = _find_largest(self.flat, self.norms.double(), signals[unsure])
         return self.order[index]
 
 
-def _largest(atoms: Tensor, bounds: Tensor, signals: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest magnitude of products, block by block as long as one may exceed the last best.
+def _find_largest(atoms: Tensor, bounds: Tensor, signals: Tensor) -> tuple[Tensor, Tensor]:
+    """Finds the largest absolute product, block by block while a later one may exceed it.
 
     Args:
         atoms: (N, F).
-        bounds: (N,), of the magnitude of each atom's products, falling.
+        bounds: (N,), of the absolute products of each atom, in descending order.
         signals: (n, F).
     Returns:
-        Indices (n,), and by how much at least each is larger than all others (n,).
+        Indices (n,), and a lower bound of the difference to the second largest product (n,).
     """
     best = signals.new_full((len(signals),), -1.0)
     second, index = best.clone(), torch.zeros_like(best, dtype=torch.long)
@@ -81,28 +81,28 @@ def _largest(atoms: Tensor, bounds: Tensor, signals: Tensor) -> tuple[Tensor, Te
 
 
 def pursue(signals: Tensor, first: Tensor, atoms: Atoms, count: int) -> tuple[Tensor, Tensor]:
-    """Orthogonal matching pursuit of many signals at once, joint over bands in what it chooses.
+    """Codes signals by orthogonal matching pursuit with the same atoms for all bands.
 
     Args:
         signals: (n, C, K).
-        first: (n, C, K), the atom that each signal begins with.
-        atoms: the others.
+        first: (n, C, K), the first atom of each signal.
+        atoms: dictionary of the other atoms.
         count: atoms for each signal.
     Returns:
-        Indices (n, count - 1) of the atoms behind the first, and the weights of all
-        (n, C, count): zero for one that in a band depends on those before it, NaN where a signal
-        is not finite.
+        Indices (n, count - 1) of the atoms after the first, and the weights of all (n, C, count):
+        zero for an atom that depends on those before it in that band, NaN for signals that are not
+        finite.
     """
     left, total = signals, signals.square().sum((1, 2))
     basis: list[Tensor] = []  # orthonormal, zero for an atom that is dependent, (n, C, K) each
-    upper: list[list[Tensor]] = []  # of each atom its parts along the basis, (n, C)
-    along: list[Tensor] = []  # the signals' parts
+    upper: list[list[Tensor]] = []  # components of each atom along the basis, (n, C)
+    along: list[Tensor] = []  # components of the signals
     chosen = []
     for step in range(count):
         if step == 0:
             atom = first
         else:
-            chosen.append(atoms.strongest(left))
+            chosen.append(atoms.find_strongest(left))
             atom = atoms.values[chosen[-1]]
         energy = atom.square().sum(2)  # (n, C)
         parts = []

@@ -1,7 +1,7 @@
-"""Least squares from moments, and divisions that a flat image does not break.
+"""Least squares from moments, and division that is safe for flat images.
 
-A statistic of each band is (B, C, 1, 1), so that it multiplies the image. Deviations and
-covariances are those of the population: only their quotients are used.
+A statistic of each band has the shape (B, C, 1, 1), so that it multiplies the image. Deviations
+and covariances are those of the population: only their quotients are used.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import torch
 from scipy.optimize import nnls
 from torch import Tensor
 
-# Directions in which the regressors hold less than this share of their variance are left out.
+# Directions with less than this share of the regressors' variance are left out.
 RANK_TOLERANCE = 1e-12
 
 
 def divide(numerator: Tensor, denominator: Tensor, otherwise: float = 0.0) -> Tensor:
-    """The quotient, and `otherwise` where the denominator is zero."""
+    """Divides, with `otherwise` for denominators of zero."""
     if not (numerator.is_meta or denominator.is_meta):
-        # One look at the sum tells whether there is anything to be put right.
+        # The sum shows whether any quotient needs a correction.
         quotient = numerator / denominator
         if bool(torch.isfinite(quotient.sum())):
             return quotient
@@ -28,15 +28,15 @@ def divide(numerator: Tensor, denominator: Tensor, otherwise: float = 0.0) -> Te
 
 
 def regress(gram: Tensor, cross: Tensor) -> Tensor:
-    """Least-squares weights of K regressors for each of C targets, from their normal equations.
+    """Solves the normal equations of K regressors for each of C targets.
 
     Args:
         gram: (B, K, K), products of the regressors, summed or averaged over pixels.
         cross: (B, K, C), products of regressors and targets, likewise.
     Returns:
-        (B, K, C); of the solutions for dependent regressors, the one of least norm.
+        Least-squares weights (B, K, C); the solution of least norm for dependent regressors.
     """
-    # Scaled to a diagonal of ones, so that bands of any brightness count alike.
+    # Scaled to a diagonal of ones, so that the brightness of bands has no effect on the rank.
     scale = gram.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
     scale = divide(torch.ones_like(scale), scale)[..., None]  # (B, K, 1)
     scaled = scale * gram * scale.transpose(1, 2)
@@ -48,7 +48,7 @@ def regress(gram: Tensor, cross: Tensor) -> Tensor:
 def regress_with_constant(
     covariance: Tensor, cross: Tensor, mean: Tensor, target: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Least-squares weights of K regressors and a constant for each of C targets.
+    """Regresses each of C targets on K regressors and a constant.
 
     Args:
         covariance: (B, K, K) of the regressors.
@@ -56,8 +56,8 @@ def regress_with_constant(
         mean: (B, K, 1, 1) of the regressors.
         target: (B, C, 1, 1), means of the targets.
     Returns:
-        Weights (B, K, C) and constants (B, C, 1, 1); of the solutions for dependent regressors,
-        constant ones among them, those of least norm.
+        Weights (B, K, C) and constants (B, C, 1, 1); the solution of least norm for dependent or
+        constant regressors.
     """
     mean, target = mean[..., 0], target[:, None, :, 0, 0]  # (B, K, 1), (B, 1, C)
     one = torch.ones_like(mean[:, :1])
@@ -73,7 +73,7 @@ def regress_with_constant(
 
 
 def regress_signed(gram: Tensor, cross: Tensor, signs: Tensor) -> Tensor:
-    """`regress` with each weight zero or of a given sign (Lawson and Hanson's active sets).
+    """Solves `regress` with weights that are zero or have the given sign, by active sets.
 
     Args:
         gram: (B, K, K).
@@ -81,6 +81,8 @@ def regress_signed(gram: Tensor, cross: Tensor, signs: Tensor) -> Tensor:
         signs: (K,), +1 or -1.
     Returns:
         (B, K, C).
+
+    Source: Lawson and Hanson, "Solving Least Squares Problems", 1974.
     """
     if gram.is_meta:
         return torch.empty_like(cross)
@@ -88,7 +90,7 @@ def regress_signed(gram: Tensor, cross: Tensor, signs: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(sign * gram * sign.T)
     kept = values.clamp(min=0).sqrt()
     kept = torch.where(values > RANK_TOLERANCE * values[:, -1:], kept, torch.zeros_like(kept))
-    # A square root of the Gram matrix stands for the many rows of pixels.
+    # A square root of the Gram matrix replaces the many rows of pixels.
     root = kept[..., None] * vectors.transpose(1, 2)  # (B, K, K)
     right = divide(vectors.transpose(1, 2) @ (sign * cross), kept[..., None].expand_as(cross))
     weights = np.empty(cross.shape)
@@ -99,14 +101,14 @@ def regress_signed(gram: Tensor, cross: Tensor, signs: Tensor) -> Tensor:
 
 
 def combine(images: Tensor, weights: Tensor) -> Tensor:
-    """The weighted sum of bands.
+    """Computes weighted sums of bands.
 
     Args:
         images: (B, K, H, W).
         weights: (B, K, C).
     Returns:
-        (B, C, H, W), in the images' dtype. Band by band, so that any window gives the same bits as
-        the whole.
+        (B, C, H, W), in the images' dtype. Summed band by band, so that a window has the same bits
+        as the whole image.
     """
     factors = weights.to(images)[..., None, None]  # (B, K, C, 1, 1)
     total = factors[:, 0] * images[:, :1]

@@ -1,4 +1,4 @@
-"""TV: the image of least total variation that the bands and the PAN could have come from."""
+"""TV: the image of least total variation that agrees with the bands and the PAN."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from plugins.classical.filters import decimated, to_multiple
+from plugins.classical.filters import decimate, pad_to_multiple
 from plugins.pansharpening.imaging.autocast import without_autocast
 from plugins.pansharpening.interfaces import GENERATORS, Generator
 from plugins.pansharpening.scenes.sensors import sensor as sensor_by_name
@@ -17,22 +17,22 @@ from toolkit.errors import DataError
 
 Variant = Literal['toolbox', 'paper']
 
-# Pixels of all bands that are worked on at a time: what fits a processor's cache.
+# Values of all bands in a strip of rows, so that they fit a processor's cache.
 STRIP = 2**18
-# The toolbox finds the differences along columns of band k at k + 4 behind those along rows,
-# whatever the number of bands.
+# The toolbox reads the differences along columns of band k at position k + 4, after those along
+# rows, for any number of bands.
 TOOLBOX_BANDS = 4
 
 
 @dataclass(frozen=True)
 class Preset:
-    """What the toolbox has for a sensor, its images in digital numbers of 11 bits.
+    """Values of the toolbox for a sensor, for images in digital numbers of 11 bits.
 
     Args:
         weights: of the bands in the PAN.
         regularization: weight of the total variation, in digital numbers.
-        step: what the residuals are divided by in each iteration.
-        iterations: how many.
+        step: divisor of the residuals in each iteration.
+        iterations: their number.
     """
 
     weights: tuple[float, ...]
@@ -49,7 +49,7 @@ PRESETS = {
     'IKONOS': IKONOS,
     'GE1': GEOEYE,
     'WV4': GEOEYE,
-    'WV2': WORLDVIEW,  # it has none of its own; the reference's figures are with WorldView-3's
+    'WV2': WORLDVIEW,  # the toolbox has none; its published figures are made with those of WV3
     'WV3': WORLDVIEW,
 }
 
@@ -59,34 +59,31 @@ class TV(Generator):
     """Total variation: argmin over x of |M - down(x)|^2 + |P - w . x|^2 + regularization TV(x).
 
     M are the samples of `lrms_up`, P the PAN, down is the bilinear `imresize` with antialiasing, up
-    its counterpart in the place of the adjoint, and the variation is that of each band,
-    sum(|grad x_k|). Majorization and minimization from x = z = 0, with D the forward differences:
+    is `imresize` by the ratio, which replaces the adjoint, and TV(x) is the sum of |grad x_k| over
+    pixels and bands. Majorization-minimization from x = z = 0, with D the forward differences:
     b = step x + up(M - down(x)) + w (P - w . x), then
     z = (D b + (constant - D D^T) z) / (2 step / regularization |D x| + constant), then
     x = (b - D^T z) / step.
 
-    The variant 'toolbox' has two lines of the DLPan toolbox as they stand there: D D^T z instead of
-    (constant - D D^T) z, and for more than four bands a D^T that takes for a band's differences
-    along columns those of another one (see TOOLBOX_BANDS).
+    The variant 'toolbox' repeats two deviations of the DLPan toolbox: D D^T z instead of
+    (constant - D D^T) z, and, for more than four bands, a D^T that uses the differences along
+    columns of another band (see TOOLBOX_BANDS).
 
-    Every step is local, so that a pixel depends on its `halo` alone. The total variation has a
-    unit: the images are in [0, 1].
+    Every step is local, so that a pixel depends only on its `halo`. The total variation depends on
+    the unit: the images are in [0, 1].
 
     Args:
-        bands: C.  Injected by the parent.
-        ratio: PAN pixels per multispectral pixel.  Injected by the parent.
-        sensor: for the toolbox's values of all that is not stated below. It has them for IKONOS,
-            GE1, WV4 and WV3, whose serve for WV2; others take those of IKONOS and equal weights.
+        sensor: for the toolbox's values of the arguments below that are None: IKONOS, GE1, WV4,
+            WV3, and WV2 with those of WV3. Other sensors take those of IKONOS and equal weights.
         weights: w, one for each band.
         regularization: above 0, for images in [0, 1].
-        step: above 0; needs to be more than half of 1 + |w|^2 to converge.
-        constant: above 0; 8 or more, the largest eigenvalue of D D^T, to converge.
+        step: above 0; converges if it is above (1 + |w|^2) / 2.
+        constant: above 0; converges if it is at least 8, the largest eigenvalue of D D^T.
         iterations: at least 1; the halo grows by some ten pixels with each.
         variant: 'toolbox' or 'paper'.
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
     Raises:
         ValueError: no such sensor, or a number out of range.
-        DataError: a sensor with another number of bands.
+        DataError: the sensor has another number of bands.
     Source: Palsson, Sveinsson and Ulfarsson, "A new pansharpening algorithm based on total
         variation", IEEE GRSL 11(1), 2014; values of the DLPan toolbox (Deng et al., IEEE GRSM
         2022).
@@ -108,7 +105,7 @@ class TV(Generator):
         if bands < 1 or ratio < 1:
             raise ValueError(f'bands and ratio must be at least 1, found {bands} and {ratio}')
         if variant not in get_args(Variant):
-            raise ValueError(f"the variant of TV is 'toolbox' or 'paper', found {variant!r}")
+            raise ValueError(f"variant must be 'toolbox' or 'paper', found {variant!r}")
         preset = PRESETS.get(sensor_by_name(sensor).name)
         if weights is None:
             weights = [1 / bands] * bands if preset is None else list(preset.weights)
@@ -135,79 +132,83 @@ class TV(Generator):
         self.ratio, self.weights, self.variant = ratio, weights, variant
         self.regularization, self.step = regularization, step
         self.constant, self.iterations = constant, iterations
-        self.halo, self.stride = _reach(ratio, iterations), ratio
+        self.halo, self.stride = _compute_reach(ratio, iterations), ratio
 
     def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
         height, width = pan.shape[2:]
         with without_autocast(pan):
             dtype = torch.promote_types(lrms_up.dtype, torch.float32)
-            pan = to_multiple(pan.to(dtype), self.ratio)
-            ms = decimated(to_multiple(lrms_up.to(dtype), self.ratio), self.ratio)  # (B, C, h, w)
+            pan = pad_to_multiple(pan.to(dtype), self.ratio)
+            ms = decimate(
+                pad_to_multiple(lrms_up.to(dtype), self.ratio), self.ratio
+            )  # (B, C, h, w)
             x = pan.new_zeros((*lrms_up.shape[:2], *pan.shape[2:]))  # (B, C, H, W)
-            state = State(x, x, x[..., 1:], x[:, :, 1:])
+            state = IterationState(x, x, x[..., 1:], x[:, :, 1:])
             for _ in range(self.iterations):
-                low = _down(_down(state.x, 2, self.ratio), 3, self.ratio)  # (B, C, h, w)
-                state = self._iterate(state, _up(ms - low, 2, self.ratio), pan)
+                low = _downsample(
+                    _downsample(state.x, 2, self.ratio), 3, self.ratio
+                )  # (B, C, h, w)
+                state = self._iterate(state, _upsample(ms - low, 2, self.ratio), pan)
             return state.x[..., :height, :width].to(lrms_up.dtype)
 
-    def _iterate(self, state: State, residual: Tensor, pan: Tensor) -> State:
-        """One iteration, strip by strip.
+    def _iterate(self, state: IterationState, residual: Tensor, pan: Tensor) -> IterationState:
+        """Computes one iteration, strip by strip.
 
         Shape: residual (B, C, H, w), pan (B, 1, H, W).
         """
         batch, bands, height, width = state.x.shape
         rows = max(STRIP // (batch * bands * width), 1)
         strips = [
-            self._strip(state, residual, pan, top, min(top + rows, height))
+            self._iterate_strip(state, residual, pan, top, min(top + rows, height))
             for top in range(0, height, rows)
         ]
-        return State(*(torch.cat(parts, 2) for parts in zip(*strips)))
+        return IterationState(*(torch.cat(parts, 2) for parts in zip(*strips)))
 
-    def _strip(
-        self, state: State, residual: Tensor, pan: Tensor, top: int, bottom: int
+    def _iterate_strip(
+        self, state: IterationState, residual: Tensor, pan: Tensor, top: int, bottom: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The next state in the rows from `top` to before `bottom`."""
-        # D^T z in the strip needs z from the row before it on, and that the row behind.
+        """Computes the next state in the rows from `top` to before `bottom`."""
+        # D^T z in the strip needs z of the row before it, and z needs the row after the strip.
         first, size = max(top - 1, 0), bottom - top
         rows, inside, count = slice(first, bottom + 1), top - first, bottom - first
         x, unseen = state.x[:, :, rows], pan[:, :, rows]
         for k, weight in enumerate(self.weights):
             unseen = unseen - weight * x[:, k : k + 1]  # (B, 1, R, W)
         b = self.step * x
-        b += _up(residual[:, :, rows], 3, self.ratio)
+        b += _upsample(residual[:, :, rows], 3, self.ratio)
         b += x.new_tensor(self.weights)[:, None, None] * unseen
         old = state.divergence[:, :, rows]
-        along, down = _differences(b + old if self.variant == 'toolbox' else b - old, count)
+        along, down = _take_differences(b + old if self.variant == 'toolbox' else b - old, count)
         if self.variant == 'paper':
             along = along + self.constant * state.along[:, :, first:bottom]
             down = down + self.constant * state.down[:, :, first:bottom]
-        bound = self._bound(*_differences(x, count))
+        bound = self._compute_bound(*_take_differences(x, count))
         along = along / bound[..., :-1]
         down = down / bound[:, :, : down.shape[2]]
 
         divergence = torch.zeros_like(x[:, :, inside : inside + size])
         divergence[..., :-1] -= along[:, :, inside:]
         divergence[..., 1:] += along[:, :, inside:]
-        for bands, z in self._down_parts(along, down):
+        for bands, z in self._select_differences(along, down):
             part = divergence[:, bands, :, : z.shape[3]]
             part[:, :, : z.shape[2] - inside] -= z[:, :, inside:]
             part[:, :, 1 - inside :] += z[:, :, : size - 1 + inside]
         x = (b[:, :, inside : inside + size] - divergence) / self.step
-        if self.variant == 'toolbox':  # which does not look at the old z
+        if self.variant == 'toolbox':  # which does not use the old z
             along, down = along[:, :, :0], down[:, :, :0]
         return x, divergence, along[:, :, inside:], down[:, :, inside:]
 
-    def _bound(self, along: Tensor, down: Tensor) -> Tensor:
-        """2 step / regularization |D x| + constant, from the differences of x."""
+    def _compute_bound(self, along: Tensor, down: Tensor) -> Tensor:
+        """Computes 2 step / regularization |D x| + constant from the differences of x."""
         slope = down.new_zeros((*along.shape[:3], down.shape[3]))
         slope[:, :, : down.shape[2]] += down.square()
         slope[..., :-1] += along.square()
-        # Kept from zero, where the gradient of the root is infinite.
+        # Above zero, since the gradient of the root is infinite there.
         slope = slope.clamp_(min=torch.finfo(slope.dtype).tiny).sqrt()
         return 2 * self.step / self.regularization * slope + self.constant
 
-    def _down_parts(self, along: Tensor, down: Tensor) -> list[tuple[slice, Tensor]]:
-        """For which bands D^T takes which differences as those along columns."""
+    def _select_differences(self, along: Tensor, down: Tensor) -> list[tuple[slice, Tensor]]:
+        """Selects for each band the differences that D^T takes as those along columns."""
         bands = along.shape[1]
         if self.variant == 'paper' or bands <= TOOLBOX_BANDS:
             return [(slice(bands), down)]
@@ -219,14 +220,14 @@ class TV(Generator):
 
 
 @dataclass
-class State:
-    """Where the iterations are.
+class IterationState:
+    """State between two iterations.
 
     Args:
         x: the image, (B, C, H, W).
         divergence: D^T z, (B, C, H, W).
-        along: z along rows, (B, C, H, W - 1); empty where it is not looked at again.
-        down: z along columns, (B, C, H - 1, W); the same.
+        along: z along rows, (B, C, H, W - 1); empty if it is not needed again.
+        down: z along columns, (B, C, H - 1, W); likewise.
     """
 
     x: Tensor
@@ -235,19 +236,19 @@ class State:
     down: Tensor
 
 
-def _differences(image: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Along rows and along columns, in the first rows; none where the image ends."""
+def _take_differences(image: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Takes the differences along rows and columns in the first `count` rows."""
     kept = image[:, :, :count]
     below = image[:, :, 1 : count + 1]
     return kept[..., 1:] - kept[..., :-1], below - image[:, :, : below.shape[2]]
 
 
-def _down(image: Tensor, dim: int, ratio: int) -> Tensor:
-    """`imresize` by 1 / ratio along an axis: bilinear, antialiased, mirrored at the borders."""
+def _downsample(image: Tensor, dim: int, ratio: int) -> Tensor:
+    """Applies `imresize` by 1 / ratio along an axis: bilinear, antialiased, mirrored borders."""
     cells = image.unflatten(dim, (-1, ratio))
 
-    def weighted(offset: int) -> Tensor | None:
-        """What the pixels of each cell add to the sample of the cell `offset` before it."""
+    def sum_weighted(offset: int) -> Tensor | None:
+        """Sums the shares of the pixels of each cell in the sample of the cell `offset` before."""
         total = None
         for j in range(ratio):
             weight = max(0.0, 1 - abs(j + offset * ratio - (ratio - 1) / 2) / ratio) / ratio
@@ -256,12 +257,12 @@ def _down(image: Tensor, dim: int, ratio: int) -> Tensor:
                 total = part if total is None else total.add_(part)
         return total
 
-    low, after, before = weighted(0), weighted(1), weighted(-1)
+    low, after, before = sum_weighted(0), sum_weighted(1), sum_weighted(-1)
     if after is None:  # a ratio of one
         return low
     count = low.shape[dim]
-    # The mirror image of what goes to the first cell's sample from before it is what that cell
-    # itself gives to the one before.
+    # At a border, the mirrored cell outside adds to the first sample as much as the first cell
+    # would add to a sample outside.
     low.narrow(dim, 0, count - 1).add_(after.narrow(dim, 1, count - 1))
     low.narrow(dim, count - 1, 1).add_(before.narrow(dim, count - 1, 1))
     low.narrow(dim, 1, count - 1).add_(before.narrow(dim, 0, count - 1))
@@ -269,8 +270,8 @@ def _down(image: Tensor, dim: int, ratio: int) -> Tensor:
     return low
 
 
-def _up(image: Tensor, dim: int, ratio: int) -> Tensor:
-    """`imresize` by the ratio along an axis: bilinear, constant beyond the outermost samples."""
+def _upsample(image: Tensor, dim: int, ratio: int) -> Tensor:
+    """Applies `imresize` by the ratio along an axis: bilinear, constant outside the image."""
     count = image.shape[dim]
     before = torch.cat([image.narrow(dim, 0, 1), image.narrow(dim, 0, count - 1)], dim)
     after = torch.cat([image.narrow(dim, 1, count - 1), image.narrow(dim, count - 1, 1)], dim)
@@ -282,12 +283,12 @@ def _up(image: Tensor, dim: int, ratio: int) -> Tensor:
     return torch.stack(phases, dim + 1).flatten(dim, dim + 1)
 
 
-def _reach(ratio: int, iterations: int) -> int:
-    """How far a pixel of the result depends on the inputs, along either axis."""
+def _compute_reach(ratio: int, iterations: int) -> int:
+    """Computes the largest distance, along either axis, from a pixel to one that it depends on."""
 
-    # Of each pixel in the first cell the first and the last pixel it depends on; those of other
-    # cells are the same, moved.
-    def of(spans: list[tuple[int, int]], pixel: int) -> tuple[int, int]:
+    # For each pixel in the first cell, the first and the last pixel on which it depends; other
+    # cells have the same spans, shifted.
+    def shift(spans: list[tuple[int, int]], pixel: int) -> tuple[int, int]:
         cell, phase = divmod(pixel, ratio)
         return spans[phase][0] + cell * ratio, spans[phase][1] + cell * ratio
 
@@ -298,18 +299,18 @@ def _reach(ratio: int, iterations: int) -> int:
     nothing = (10**9, -(10**9))
     x = divergence = [nothing] * ratio
     for _ in range(iterations):
-        samples = []  # the residuals of the cells before, at and behind the first
+        samples = []  # the residuals of the cells before, at and after the first
         for start in (-ratio, 0, ratio):
-            seen = [of(x, pixel) for pixel in range(start - half, start + ratio + half)]
+            seen = [shift(x, pixel) for pixel in range(start - half, start + ratio + half)]
             samples.append(union([(start + half, start + half), *seen]))
         b = []
         for phase in phases:
             place = (phase + 0.5) / ratio - 0.5
             used = samples[place >= 0 : 2 + (place > 0)]
-            b.append(union([(phase, phase), of(x, phase), *used]))
+            b.append(union([(phase, phase), shift(x, phase), *used]))
         g = [union([b[phase], divergence[phase]]) for phase in phases]
         divergence = [
-            union([of(source, phase + i) for source in (g, x) for i in (-1, 0, 1)])
+            union([shift(source, phase + i) for source in (g, x) for i in (-1, 0, 1)])
             for phase in phases
         ]
         x = [union([b[phase], divergence[phase]]) for phase in phases]

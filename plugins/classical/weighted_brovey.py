@@ -1,4 +1,4 @@
-"""Brovey's transform with given weights, without statistics: what GDAL's pansharpening does."""
+"""Brovey's transform with fixed weights and without statistics, as in GDAL's pansharpening."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ from plugins.pansharpening.interfaces import GENERATORS, Generator
 
 @GENERATORS.register
 class WeightedBrovey(Generator):
-    """E_k P / sum_j(w_j E_j), pixel by pixel: nothing of the scene is looked at first.
+    """E_k P / sum_j(w_j E_j), pixel by pixel, without statistics of the scene.
 
-    As the weights are not fitted and PAN is not matched, colours are only as right as the weights;
-    `Brovey` matches the PAN. Where the weighted sum is zero the bands stay as they are.
+    The weights are not fitted and the PAN is not matched, so that the colours depend on the
+    weights; `Brovey` matches the PAN. Pixels with a weighted sum of zero are not changed.
 
     Args:
-        bands: C.  Injected by the parent.
-        weights: one per band, of the PAN that the bands add up to; None for 1 / C each.
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
+        weights: of the bands in the PAN, one per band; None for 1 / C each.
     Raises:
-        ValueError: another number of weights than bands, or weights that are not finite.
+        ValueError: the number of weights is not that of the bands, or a weight is not finite.
     Source: Gillespie, Kahle and Walker, Remote Sensing of Environment 22(3), 1987; weighted as in
         GDAL's pansharpening driver (gdal.org, "gdal_pansharpen").
     """
@@ -33,10 +31,10 @@ class WeightedBrovey(Generator):
 
     def __init__(self, bands: int, weights: list[float] | None = None) -> None:
         super().__init__()
-        chosen = [1 / bands] * bands if weights is None else [float(w) for w in weights]
-        if len(chosen) != bands or not all(math.isfinite(w) for w in chosen):
+        values = [1 / bands] * bands if weights is None else [float(w) for w in weights]
+        if len(values) != bands or not all(math.isfinite(w) for w in values):
             raise ValueError(f'weights must be {bands} finite numbers, found {weights}')
-        self.weights = chosen
+        self.weights = values
 
     def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
         weights = torch.tensor(self.weights, device=lrms_up.device)[None, :, None]  # (1, C, 1)

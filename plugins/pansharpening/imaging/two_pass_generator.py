@@ -45,9 +45,6 @@ class TwoPassGenerator(Generator):
     Statistics are float64, images are computed in their own dtype, from float32 up. Where the PAN
     is constant over a scene there is no detail to inject, and the result is the upsampled image.
 
-    Args:
-        bands: C.  Injected by the parent.
-        ratio: PAN pixels per multispectral pixel.  Injected by the parent.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W). Heights and widths that are no
         multiple of the ratio are continued by their last row and column and cut again.
     Raises:

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from plugins.classical.filters import (
     LOWPASS_GAIN,
-    decimated,
+    decimate,
+    decimate_by_mtf,
+    filter_by_mtf,
     lowpass,
-    mtf_decimated,
-    mtf_filtered,
     smooth,
 )
-from plugins.classical.method import Measured
+from plugins.classical.named_moments import NamedMoments
 from plugins.classical.statistics import regress, regress_signed
 from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import mtf_filter
@@ -223,10 +223,10 @@ def test_filters_of_fields_are_the_filter(size: tuple[int, int], gain: float) ->
     pan = torch.rand(2, 1, *size, dtype=torch.float64)
     full = mtf_filter(pan, (gain,), 4)
     torch.testing.assert_close(
-        whole(mtf_decimated(LazyImage.of(pan), gain, 4)), decimated(full, 4), rtol=0, atol=1e-6
+        whole(decimate_by_mtf(LazyImage.of(pan), gain, 4)), decimate(full, 4), rtol=0, atol=1e-6
     )
     torch.testing.assert_close(
-        whole(mtf_filtered(LazyImage.of(pan), gain, 4)), full, rtol=0, atol=1e-6
+        whole(filter_by_mtf(LazyImage.of(pan), gain, 4)), full, rtol=0, atol=1e-6
     )
     low = lowpass(LazyImage.of(pan), Window(0, 0, *size), 4)
     torch.testing.assert_close(low, mtf_filter(pan, (LOWPASS_GAIN,), 4), rtol=0, atol=1e-12)
@@ -254,7 +254,7 @@ def test_regress_finds_the_weights_and_survives_dependence() -> None:
     weights = regress(*products(images, target))[..., 0]
     expected = torch.tensor([0.3, 0.0, -0.1], dtype=torch.float64).expand(2, -1)
     torch.testing.assert_close(weights, expected, rtol=0, atol=1e-9)
-    found = Measured(Moments.of(torch.cat([images, target + 7], 1)), x=3, y=1)
+    found = NamedMoments(Moments.of(torch.cat([images, target + 7], 1)), x=3, y=1)
     weights, constant = found.regression('x', 'y')
     torch.testing.assert_close(weights[..., 0], expected, rtol=0, atol=1e-9)
     assert constant.flatten().tolist() == pytest.approx([7, 7])

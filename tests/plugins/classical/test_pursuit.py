@@ -75,8 +75,8 @@ def test_atoms_that_single_precision_cannot_tell_apart() -> None:
     for better in (0, 1):
         atoms = torch.stack([signal[0], signal[0], 0.5 * signal[0]])
         atoms[better] *= 1 + 1e-10
-        assert Atoms(atoms).strongest(signal).tolist() == [better]
-        assert Atoms(atoms).strongest(-signal).tolist() == [better]
+        assert Atoms(atoms).find_strongest(signal).tolist() == [better]
+        assert Atoms(atoms).find_strongest(-signal).tolist() == [better]
 
 
 def test_a_weak_axis_may_decide() -> None:
@@ -87,7 +87,9 @@ def test_a_weak_axis_may_decide() -> None:
     atoms[:, 0, 1] = 1e-5 * torch.randn(50, generator=generator, dtype=torch.float64)
     signal = torch.tensor([[[1e-3, 1.0, 0.0]]], dtype=torch.float64)
     assert Atoms(atoms).axes.shape[1] == 1
-    assert int(Atoms(atoms).strongest(signal)) == int((atoms * signal).sum((1, 2)).abs().argmax())
+    assert int(Atoms(atoms).find_strongest(signal)) == int(
+        (atoms * signal).sum((1, 2)).abs().argmax()
+    )
 
 
 def test_dependent_atoms_count_once() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from plugins.classical.patches import Grid
+from plugins.classical.patches import PatchGrid
 from plugins.classical.sparse import SRD
 from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import mtf_filter
@@ -160,18 +160,18 @@ def test_patches_cover_a_window_and_put_it_together_again(
     height = data.draw(st.integers(1, image.shape[1] - row))
     width = data.draw(st.integers(1, image.shape[2] - col))
     window = Window(row, col, height, width)
-    whole = Grid.of((image.shape[1], image.shape[2]), ratio, patch, overlap)
-    part = whole.touching(window)
+    whole = PatchGrid.of_scene((image.shape[1], image.shape[2]), ratio, patch, overlap)
+    part = whole.overlapping(window)
     seen = image[(..., *part.window.slices)]
     total = torch.zeros_like(seen)
-    for rows in part.row_groups(5):
-        part.add(total, rows, part.patches_of(seen, rows, ratio))
-    found = part.cut(total / part.counts(total), window)
+    for rows in part.split_rows(5):
+        part.add_patches(total, rows, part.cut_rows(seen, rows, ratio))
+    found = part.crop(total / part.count_overlaps(total), window)
     torch.testing.assert_close(found, image[(..., *window.slices)])
-    counted = whole.counts(image)[window.slices]
-    assert torch.equal(part.cut(part.counts(total), window), counted)
-    assert len(whole.evenly(whole.count)) == whole.count
-    assert len(whole.evenly(3)) == min(3, whole.count)
+    counted = whole.count_overlaps(image)[window.slices]
+    assert torch.equal(part.crop(part.count_overlaps(total), window), counted)
+    assert len(whole.spread_evenly(whole.count)) == whole.count
+    assert len(whole.spread_evenly(3)) == min(3, whole.count)
 
 
 # -- wrong arguments -------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def test_modulation_by_hand():
 
 def test_a_residual_network_starts_from_the_modulation():
     lrms_up, pan = torch.rand(1, 4, 32, 32), torch.rand(1, 1, 32, 32)
-    network = Part(LDPNet, {'residual': True}, 'LDPNet')
+    network = Part(LDPNet, {'residual': True, 'activation': 'identity'}, 'LDPNet')
     whole = Modulated(4, 4, network=network)
     assert torch.equal(whole(lrms_up, pan), Modulated(4, 4)(lrms_up, pan))
     assert whole.halo == LDPNet.halo + 7
