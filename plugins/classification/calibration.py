@@ -1,4 +1,4 @@
-"""From logits to probabilities and decisions, by what was chosen on validation data."""
+"""Calibration of a classifier: temperatures and thresholds that validation data chose."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from plugins.classification.tasks import Tasks
 class Calibration(nn.Module):
     """A temperature for each task, and a threshold for each task with a positive class.
 
-    Both are buffers, so that every checkpoint holds what its own validation chose. Before that the
-    temperature is 1 and the threshold 0.5.
+    Both are buffers, so that every checkpoint holds those of its own validation. They start as
+    temperature 1 and threshold 0.5.
 
     Args:
-        tasks: by name.
+        tasks: tasks by name.
     """
 
     def __init__(self, tasks: Tasks) -> None:
@@ -29,51 +29,51 @@ class Calibration(nn.Module):
                 self.register_buffer(f'threshold_{name}', torch.tensor(0.5))
 
     def temperature(self, task: str) -> Tensor:
-        """The temperature of a task, a scalar."""
+        """Return the temperature of a task, a scalar."""
         return getattr(self, f'temperature_{task}')
 
     def threshold(self, task: str) -> Tensor | None:
-        """The threshold on the positive class's probability; None where there is no such class."""
+        """Return the threshold on the positive class's probability; None without such a class."""
         return getattr(self, f'threshold_{task}', None)
 
-    def chosen(self, task: str) -> tuple[float, float | None]:
-        """Temperature and threshold of a task as numbers."""
+    def numbers(self, task: str) -> tuple[float, float | None]:
+        """Return temperature and threshold of a task as numbers."""
         threshold = self.threshold(task)
         return float(self.temperature(task)), None if threshold is None else float(threshold)
 
     def record(self) -> dict[str, dict[str, Any]]:
-        """What exported files say of each task: its classes, and how they are decided."""
-        told = {}
+        """Describe each task for exported files: classes, threshold, temperature."""
+        record = {}
         for name, task in self._tasks.items():
-            temperature, threshold = self.chosen(name)
-            told[name] = {
+            temperature, threshold = self.numbers(name)
+            record[name] = {
                 'classes': list(task.classes),
                 'positive': task.positive,
                 'threshold': threshold,
                 'temperature': temperature,
             }
-        return told
+        return record
 
-    def choose(self, task: str, temperature: float, threshold: float | None) -> None:
-        """Take what validation data say.
+    def store(self, task: str, temperature: float, threshold: float | None) -> None:
+        """Store temperature and threshold of a task.
 
         Raises:
             ValueError: a temperature that is not above 0, a threshold outside [0, 1].
         """
         if not 0 < temperature < float('inf'):
-            raise ValueError(f'a temperature is above 0, found {temperature}')
+            raise ValueError(f'temperature must be above 0, found {temperature}')
         self.temperature(task).fill_(temperature)
         if threshold is not None:
             if not 0 <= threshold <= 1:
-                raise ValueError(f'a threshold is a probability, found {threshold}')
+                raise ValueError(f'threshold must be between 0 and 1, found {threshold}')
             self.threshold(task).fill_(threshold)  # type: ignore[union-attr]
 
     def probabilities(self, task: str, logits: Tensor) -> Tensor:
-        """Logits (B, K) -> probabilities (B, K)."""
+        """Compute calibrated probabilities: logits (B, K) -> (B, K)."""
         return torch.softmax(logits / self.temperature(task), -1)
 
     def decide(self, task: str, probabilities: Tensor) -> Tensor:
-        """Probabilities (B, K) -> classes (B,), the positive one from its threshold on."""
+        """Decide for a class, the positive one at or above its threshold: (B, K) -> (B,)."""
         positive, threshold = self._tasks[task].positive_index, self.threshold(task)
         if positive is None or threshold is None:
             return probabilities.argmax(-1)

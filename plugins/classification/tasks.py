@@ -1,4 +1,4 @@
-"""What is told apart: tasks, their classes, and which class is the one looked for."""
+"""Tasks: class names and the positive class."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 from toolkit.errors import did_you_mean
 
-MISSING = -1  # the label of a sample that has none for a task
+MISSING = -1  # label of a sample that has none for a task
 
 
 @dataclass(frozen=True)
 class Task:
-    """One question about an image.
+    """A classification task: the classes that an image may be of.
 
     Args:
-        classes: names, in the order of the logits.
-        positive: of two classes the one looked for, such as 'malignant'; sensitivity, PPV and the
-            threshold are its. Where it is left out, every class is measured against the rest.
+        classes: names of the classes, in the order of the logits.
+        positive: class to be detected, one of two, such as 'malignant'; sensitivity, PPV and the
+            threshold refer to it. None to measure every class against the rest.
     Raises:
-        ValueError: fewer than two classes, a name twice, a positive that is no class or not one of
+        ValueError: fewer than two classes, a repeated name, a positive class that is not one of
             two.
     """
 
@@ -38,18 +38,18 @@ class Task:
         if self.positive not in self.classes:
             near = did_you_mean(self.positive, self.classes)
             raise ValueError(
-                f'positive is {self.positive!r}, which is no class{near or ""}; there are: '
+                f'positive: there is no class {self.positive!r}{near or ""}; there are: '
                 f'{", ".join(self.classes)}'
             )
         if len(self.classes) != 2:
             raise ValueError(
-                f'positive is of two classes, and there are {len(self.classes)}; leave it out, '
-                'and each class is measured against the rest'
+                f'positive needs two classes, found {len(self.classes)}; leave it out to measure '
+                'each class against the rest'
             )
 
     @property
     def positive_index(self) -> int | None:
-        """Index of the positive class; None where none is named."""
+        """Index of the positive class; None if there is none."""
         return None if self.positive is None else self.classes.index(self.positive)
 
 

@@ -7,8 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from plugins.classification.inference.item_images import overlaid, pixels, png
-from plugins.classification.reporting import curves
+from plugins.classification.inference.examples import rank_mistakes
+from plugins.classification.inference.item_images import encode_png, overlay, to_picture
+from plugins.classification.metrics.clinical_metrics import ClinicalMetrics
+from plugins.classification.metrics.functional.bootstrap import BootstrapSettings
+from plugins.classification.metrics.predictions import Predictions
+from plugins.classification.reporting.curves import FigureSettings, compute_task_numbers
 from plugins.classification.tasks import Task
 from tests.support.study_folders import finish, planned, write, write_plan
 
@@ -28,26 +32,29 @@ def figures(run: Path, seed: int = 0, skill: float = 1.5, failures: int = 3) -> 
         logits = generator.normal(0, 1, (n, k)) + skill * np.eye(k)[labels]
         chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
         decided = chances.argmax(1) if k > 2 else (chances[:, 1] >= 0.4).astype(int)
-        ids = [f'image{i}' for i in range(n)]
-        said = curves.Scored(
-            ids, [f'p{i // 2}' for i in range(n)], labels, 2 * logits, chances, decided
-        )
+        ids = np.array([f'image{i}' for i in range(n)], dtype=object)
+        patients = np.array([f'p{i // 2}' for i in range(n)], dtype=object)
         threshold = 0.4 if task.positive else None
-        found = curves.numbers(said, task, threshold, 2.0, record['resamples'])
+        images = Predictions(
+            task, ids, patients, labels, 2 * logits, chances, decided, threshold, {}
+        )
+        metric = ClinicalMetrics(name, TASKS)
+        settings = FigureSettings(BootstrapSettings(record['resamples']), record['resamples'])
+        found = compute_task_numbers(metric, images, 2.0, settings)
         found['failures'] = []
-        for place, row in enumerate(curves.mistakes(said, failures)):
+        for place, row in enumerate(rank_mistakes(labels, decided, chances)[:failures]):
             file = f'{name}-failure-{place + 1:02}.png'
             (run / 'figures').mkdir(parents=True, exist_ok=True)
-            (run / 'figures' / file).write_bytes(png(picture(seed + place, 160)))
+            (run / 'figures' / file).write_bytes(encode_png(picture(seed + place, 160)))
             found['failures'].append(
                 {
                     'id': ids[row],
-                    'patient': said.patients[row],
+                    'patient': patients[row],
                     'file': file,
                     'label': task.classes[labels[row]],
                     'prediction': task.classes[decided[row]],
                     'probability': float(chances[row, decided[row]]),
-                    'of_label': float(chances[row, labels[row]]),
+                    'label_probability': float(chances[row, labels[row]]),
                 }
             )
         record['tasks'][name] = found
@@ -58,7 +65,7 @@ def picture(seed: int, side: int = 320):
     generator = torch.Generator().manual_seed(seed)
     noise = torch.rand(1, 1, side // 8, side // 8, generator=generator) * 0.6
     smooth = torch.nn.functional.interpolate(noise, (side, side), mode='bicubic')
-    return pixels(smooth[0])
+    return to_picture(smooth[0])
 
 
 def looks(run: Path, items: int = 3, seed: int = 0) -> None:
@@ -71,9 +78,9 @@ def looks(run: Path, items: int = 3, seed: int = 0) -> None:
         for name in ('image', 'Grad-CAM pathology', 'attention joint spatial'):
             image = picture(1000 + item)
             if name != 'image':
-                image = overlaid(image, torch.rand(4, 4, generator=generator) ** 3)
+                image = overlay(image, torch.rand(4, 4, generator=generator) ** 3)
             file = f'item{item}-{name.replace(" ", "-")}.png'
-            (folder / file).write_bytes(png(image))
+            (folder / file).write_bytes(encode_png(image))
             layers.append({'name': name, 'file': file})
         said = {
             'label': 'benign' if item != 1 else None,

@@ -194,8 +194,8 @@ def teach(system: Classifier) -> None:
             system.heads['shape'].linear.weight[shape, 1 + 4 * row + column] = 200
         system.heads['pathology'].linear.weight[1, 0] = 400
         system.heads['pathology'].linear.bias[1] = -4
-    system.calibration.choose('pathology', 2.0, 0.4)
-    system.calibration.choose('shape', 0.5, None)
+    system.calibration.store('pathology', 2.0, 0.4)
+    system.calibration.store('shape', 0.5, None)
 
 
 @METRICS.register
@@ -236,6 +236,13 @@ def config(folder: Path, data: dict[str, Any] | None = None, **more: Any) -> Pat
     path = folder / 'config.yaml'
     path.write_text(json.dumps(tree))
     return path
+
+
+def clinical_metrics() -> dict[str, dict[str, Any]]:
+    """Metrics of a test, `ClinicalMetrics` of each task."""
+    return {
+        name: {'type': 'ClinicalMetrics', 'task': name, 'tasks': '${model.tasks}'} for name in TASKS
+    }
 
 
 def run_of(folder: Path, *overrides: str, **more: Any) -> Path:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from plugins.classification.metrics.clinical_metrics import Level
 from plugins.classification.metrics.functional.bootstrap import RESAMPLES
 from plugins.classification.metrics.functional.patients import Aggregation
-from plugins.classification.reporting.comparison import compare, read
+from plugins.classification.reporting.comparison import compare_runs, read_tested_run
 from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
 from toolkit.registry import COMMANDS
@@ -44,8 +44,7 @@ class Compare(Command):
         add(
             '--aggregate',
             choices=get_args(Aggregation),
-            default='mean',
-            help="how a patient's images are joined",
+            help="rule that joins a patient's images (default: that of the run's metric)",
         )
         add('--resamples', type=int, default=RESAMPLES, metavar='N')
         add('--seed', type=int, default=0, metavar='N', help='of the resampling')
@@ -63,10 +62,10 @@ class Compare(Command):
         if arguments.resamples < 100:
             raise ToolkitError(f'--resamples must be at least 100, found {arguments.resamples}')
         task = arguments.task
-        sides = [[read(folder, task) for folder in side] for side in (a, b)]
-        found = compare(
+        sides = [[read_tested_run(folder, task) for folder in side] for side in (a, b)]
+        found = compare_runs(
             *sides,
-            chosen=arguments.value,
+            names=arguments.value,
             level=arguments.level,
             aggregate=arguments.aggregate,
             resamples=arguments.resamples,
@@ -114,6 +113,8 @@ def text(found: Mapping[str, Any]) -> str:
     for name, value in found['values'].items():
         if value.get('why'):
             lines.append(f'{name} is not defined: {value["why"]}')
+        if value.get('no_interval'):
+            lines.append(f'{name} has no interval and no p: {value["no_interval"]}')
     lines.append(
         f'interval and p: paired bootstrap by patient, {found["resamples"]} resamples; p is not '
         'corrected for the number of values. Research use only.'

@@ -1,4 +1,4 @@
-"""Joint features in two dimensions: images that a network takes for alike lie close together."""
+"""Embedding of joint features in two dimensions by t-SNE or UMAP."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 Method = Literal['t-SNE', 'UMAP']
 
-MOST = 2000  # images; of more, every so many-th is taken
-FEWEST = 8
-COMPONENTS = 50  # principal ones that t-SNE starts from
+MAX_IMAGES = 2000  # more images are thinned evenly
+MIN_IMAGES = 8
+COMPONENTS = 50  # principal components that t-SNE starts from
 
 
-def needs(method: Method) -> None:
-    """Say what a method needs that is not there.
+def check_installed(method: Method) -> None:
+    """Check that the package of a method is installed.
 
     Raises:
         ValueError: UMAP without its package.
@@ -27,19 +27,20 @@ def needs(method: Method) -> None:
         )
 
 
-def embedded(features: np.ndarray, method: Method) -> tuple[np.ndarray, np.ndarray] | str:
-    """Features (N, D) as points in a plane, the same for the same features.
+def embed(features: np.ndarray, method: Method) -> tuple[np.ndarray, np.ndarray] | str:
+    """Embed features (N, D) in a plane, the same for the same features.
 
     Distances between far groups and the sizes of groups mean little in either method.
 
     Returns:
-        Indices of the images that were taken (M,) and their points (M, 2); or why there are none.
+        Indices of the embedded images (M,) and their points (M, 2); or the reason for which there
+        are none.
     """
-    if len(features) < FEWEST:
-        return f'{len(features)} images are too few, {FEWEST} are needed'
+    if len(features) < MIN_IMAGES:
+        return f'{len(features)} images are too few, {MIN_IMAGES} are needed'
     if not np.isfinite(features).all():
         return 'some joint features are not finite'
-    kept = np.linspace(0, len(features) - 1, min(len(features), MOST)).round().astype(int)
+    kept = np.linspace(0, len(features) - 1, min(len(features), MAX_IMAGES)).round().astype(int)
     values = features[kept].astype(np.float64)
     values = values - values.mean(0)
     if not values.any():

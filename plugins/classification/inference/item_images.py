@@ -64,7 +64,7 @@ def item_pictures(
         features = system.branch_features(one)
     told = _told(system, outputs, batch, index)
     position = _position(system, meta)
-    image = pixels(_image(system, one, position))
+    image = to_picture(_image(system, one, position))
     layers: dict[str, tuple[Image.Image, dict[str, Any]]] = {
         'image': (_boxed(system, image, position), {})
     }
@@ -74,13 +74,13 @@ def item_pictures(
             if where != JOINT and len(features) == 1:
                 continue  # what the only branch shows is seen on the joint map
             of = f'Grad-CAM {task}' + ('' if where == JOINT else f', {where}')
-            layers[of] = overlaid(image, cam[0, 0]), {}
+            layers[of] = overlay(image, cam[0, 0]), {}
     for name, weights in attention_maps(system, features).items():
         limits = {'low': float(weights[0].min()), 'high': float(weights[0].max())}
         if weights.ndim == 4:
             span = max(limits['high'] - limits['low'], torch.finfo().eps)
             scaled = (weights[0, 0] - limits['low']) / span
-            layers[f'attention {name}'] = overlaid(image, scaled), limits
+            layers[f'attention {name}'] = overlay(image, scaled), limits
         else:
             layers[f'attention {name}'] = _histogram(weights[0], image.size), limits
     name = str(meta.get('item', stem))
@@ -95,8 +95,8 @@ def item_pictures(
         ],
     }
     for layer in record['layers']:
-        atomic_write.write(folder / layer['file'], png(layers[layer['name']][0]))
-    atomic_write.write(folder / f'{stem}.png', png(_sheet(record, layers)))
+        atomic_write.write(folder / layer['file'], encode_png(layers[layer['name']][0]))
+    atomic_write.write(folder / f'{stem}.png', encode_png(_sheet(record, layers)))
     text = json.dumps(record, indent=1, ensure_ascii=False) + '\n'
     atomic_write.write(folder / f'{stem}.json', text)
 
@@ -104,7 +104,7 @@ def item_pictures(
 # -- pixels ----------------------------------------------------------------------------------------
 
 
-def pixels(image: Tensor, side: int = SIDE) -> Image.Image:
+def to_picture(image: Tensor, side: int = SIDE) -> Image.Image:
     """An image (C, H, W) in [0, 1] as a picture, enlarged to a side of at least `side` pixels.
 
     Two channels, or more than three, are shown by their mean.
@@ -119,7 +119,7 @@ def pixels(image: Tensor, side: int = SIDE) -> Image.Image:
     return picture.resize(size, Image.Resampling.LANCZOS) if factor > 1 else picture  # type: ignore[arg-type]
 
 
-def overlaid(image: Image.Image, values: Tensor) -> Image.Image:
+def overlay(image: Image.Image, values: Tensor) -> Image.Image:
     """A map (h, w) from 0 to 1 over an image: the higher, the brighter and the less transparent."""
     size = image.size[::-1]
     spread = functional.interpolate(values[None, None].float().cpu(), size, mode='bicubic')
@@ -130,7 +130,7 @@ def overlaid(image: Image.Image, values: Tensor) -> Image.Image:
     return Image.fromarray((mixed + 0.5).astype(np.uint8))
 
 
-def png(picture: Image.Image) -> bytes:
+def encode_png(picture: Image.Image) -> bytes:
     """A picture as a PNG file's content."""
     buffer = io.BytesIO()
     picture.save(buffer, 'png', compress_level=6)
@@ -198,7 +198,7 @@ def _told(
         decided = int(outputs['decision'][name][index])
         label = int(batch['labels'][name][index]) if name in batch.get('labels', {}) else -1
         shown = decided if task.positive_index is None else task.positive_index
-        _, threshold = system.calibration.chosen(name)
+        _, threshold = system.calibration.numbers(name)
         told[name] = {
             'label': task.classes[label] if label >= 0 else None,
             'prediction': task.classes[decided],

@@ -137,7 +137,7 @@ def _said(system: Classifier, probabilities: Mapping[str, np.ndarray]) -> dict[s
     for name, task in system.tasks.items():
         values = torch.from_numpy(probabilities[name])[None]
         values = values.to(system.calibration.temperature(name).device)
-        _, threshold = system.calibration.chosen(name)
+        _, threshold = system.calibration.numbers(name)
         decided = int(system.calibration.decide(name, values)[0])
         cells[name] = task.classes[decided]
         if threshold is not None:

@@ -1,4 +1,4 @@
-"""The values that clinical reviewers ask for, of one task."""
+"""The metrics that clinical reviewers ask for, of one task."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from plugins.classification.metrics.functional.patients import Aggregation
-from plugins.classification.metrics.named_metrics import Scored, higher_is_better, names
-from plugins.classification.metrics.predictions import Predictions, from_rows
+from plugins.classification.metrics.named_metrics import (
+    MetricValues,
+    expand_names,
+    is_higher_better,
+    main_names,
+)
+from plugins.classification.metrics.predictions import Predictions, read_rows
 from plugins.classification.tasks import Task
 from toolkit.errors import DataError, did_you_mean
 from toolkit.interfaces import Batch, Metric
@@ -26,23 +31,25 @@ SUBGROUPS = ('sex', 'age')
 class ClinicalMetrics(Metric):
     """AUC, sensitivity, specificity, macro-F1, calibration and more, of one task.
 
-    A task with a positive class has that class's sensitivity, specificity, PPV, NPV, F1, AUC and
-    AP; without one, each is `NAME/CLASS`, of every class against the rest. Beside them: `accuracy`,
-    `balanced_accuracy`, `macro_F1`, `macro_AUC`, `macro_AP`, `MCC`, `kappa`, `kappa_quadratic` (of
-    ordered classes), `recall_rarest`, `ECE` (15 bins of equal width), `Brier` and `NLL`. What is
-    not defined, such as the AUC where a class has no sample, is NaN.
+    Sensitivity, specificity, PPV, NPV, F1, AUC and AP are those of the positive class; without a
+    positive class they are `NAME/CLASS`, of every class against the rest. The others are
+    `accuracy`, `balanced_accuracy`, `macro_F1`, `macro_AUC`, `macro_AP`, `MCC`, `kappa`,
+    `kappa_quadratic` (of ordered classes), `recall_rarest`, `ECE` (15 bins of equal width), `Brier`
+    and `NLL`. A value that is not defined, such as the AUC of a class without samples, is NaN.
 
-    A row holds the item's `id`, `patient`, `centre`, `attributes`, `label` (-1 where it has none),
+    A row holds the item's `id`, `patient`, `centre`, `attributes`, `label` (-1 if it is missing),
     `logits`, `probabilities`, `decision` and `threshold`; rows without a label do not count.
 
     Args:
-        task: which of the tasks.
-        tasks: all of them; `${model.tasks}`.
-        level: 'image', or 'patient', whose images' probabilities are joined.
-        aggregate: how they are joined: 'mean', 'max' or 'noisy_or'.
-        values: which values, by name; None for those that fit the task.
-        rarest: the class of `recall_rarest`; None for the one with the fewest labels here.
-        subgroups: which attributes the rows keep beside the centre.
+        task: name of the task.
+        tasks: all tasks by name; `${model.tasks}`.
+        level: 'image', or 'patient' to join the probabilities of a patient's images.
+        aggregate: rule that joins them: 'mean', 'max' or 'noisy_or'.
+        values: names of the values; None for those that fit the task.
+        rarest: class of `recall_rarest`; None for the one with the fewest labels.
+        subgroups: attributes that the rows keep beside the centre.
+    Raises:
+        ValueError: an unknown task, class, level, rule or value.
     """
 
     def __init__(
@@ -60,30 +67,33 @@ class ClinicalMetrics(Metric):
                 f'there is no task {task!r}{did_you_mean(task, tasks)}; there are: '
                 f'{", ".join(tasks)}'
             )
-        for name, given, kind in (('level', level, Level), ('aggregate', aggregate, Aggregation)):
-            if given not in get_args(kind):
-                raise ValueError(f'{name} is one of {", ".join(get_args(kind))}, found {given!r}')
+        for name, found, kind in (('level', level, Level), ('aggregate', aggregate, Aggregation)):
+            if found not in get_args(kind):
+                raise ValueError(
+                    f'{name} must be one of {", ".join(get_args(kind))}, found {found!r}'
+                )
         self.task_name, self.task = task, tasks[task]
         classes = self.task.classes
         if rarest is not None and rarest not in classes:
             raise ValueError(
-                f'rarest is {rarest!r}, which is no class{did_you_mean(rarest, classes)}; there '
-                f'are: {", ".join(classes)}'
+                f'rarest: there is no class {rarest!r}{did_you_mean(rarest, classes)}; there are: '
+                f'{", ".join(classes)}'
             )
         if values is not None and not values:
             raise ValueError('values is empty; name at least one, or leave it out')
         self.level: Level = level
         self.aggregate: Aggregation = aggregate
-        self.values = names(self.task, values)
+        self.values = expand_names(self.task, values)
         self.rarest = None if rarest is None else classes.index(rarest)
         self.subgroups = tuple(SUBGROUPS if subgroups is None else subgroups)
-        self.directions: Mapping[str, bool] = {v: higher_is_better(v) for v in self.values}
+        self.directions: Mapping[str, bool] = {v: is_higher_better(v) for v in self.values}
+        self.main: Sequence[str] = [v for v in main_names(self.task) if v in self.values]
 
     def measure(self, outputs: Mapping[str, Any], batch: Batch) -> list[dict[str, Any]]:
-        """One row per image.
+        """Return one row per image.
 
         Raises:
-            DataError: the system does not answer the task, or with what is not finite.
+            DataError: the system does not predict the task, or its logits are not finite.
         """
         name = self.task_name
         for needed in ('logits', 'probabilities', 'decision'):
@@ -92,11 +102,11 @@ class ClinicalMetrics(Metric):
                     f'ClinicalMetrics scores the {needed} of task {name!r}, which the system does '
                     'not give'
                 )
-        given = [outputs[key][name] for key in ('logits', 'probabilities', 'decision')]
-        logits, probabilities, decisions = (values.detach().cpu().tolist() for values in given)
+        tensors = [outputs[key][name] for key in ('logits', 'probabilities', 'decision')]
+        logits, probabilities, decisions = (values.detach().cpu().tolist() for values in tensors)
         labels = batch['labels'][name].tolist()
         thresholds = outputs.get('threshold', {}).get(name)
-        cuts = [None] * len(labels) if thresholds is None else thresholds.tolist()
+        thresholds = [None] * len(labels) if thresholds is None else thresholds.tolist()
         rows = []
         for i, meta in enumerate(batch['meta']):
             if not np.isfinite(logits[i]).all():
@@ -114,24 +124,24 @@ class ClinicalMetrics(Metric):
                     'logits': logits[i],
                     'probabilities': probabilities[i],
                     'decision': decisions[i],
-                    'threshold': cuts[i],
+                    'threshold': thresholds[i],
                 }
             )
         return rows
 
     def summarize(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """The values over all labelled rows; NaN where one is not defined."""
-        scored = self.scored(self.predictions(rows))
-        return {name: float(value) for name, value in scored.values(self.values).items()}
+        """Compute the values over all labelled rows; NaN if one is not defined."""
+        found = self.metric_values(self.read_predictions(rows)).compute(self.values)
+        return {name: float(value) for name, value in found.items()}
 
-    def predictions(self, rows: Sequence[Mapping[str, Any]]) -> Predictions:
-        """The labelled items of rows, images or patients as `level` says."""
-        found = from_rows(rows, self.task)
+    def read_predictions(self, rows: Sequence[Mapping[str, Any]]) -> Predictions:
+        """Read the labelled items of rows, images or patients as `level` says."""
+        found = read_rows(rows, self.task)
         return found.by_patient(self.aggregate) if self.level == 'patient' else found.labelled()
 
-    def scored(self, labelled: Predictions) -> Scored:
-        """The values of labelled predictions, to be asked for."""
-        return Scored(
+    def metric_values(self, labelled: Predictions) -> MetricValues:
+        """Return the values of labelled predictions, which are computed on demand."""
+        return MetricValues(
             self.task,
             labelled.labels,
             labelled.probabilities,
@@ -140,9 +150,14 @@ class ClinicalMetrics(Metric):
         )
 
 
-def by_task(evaluator: Evaluator) -> dict[str, tuple[str, ClinicalMetrics]]:
-    """The key and the metric of each task that an evaluator measures. All those of a task have the
-    same rows; one that scores images goes first."""
+def find_clinical_metrics(evaluator: Evaluator) -> dict[str, tuple[str, ClinicalMetrics]]:
+    """Find the `ClinicalMetrics` of each task among an evaluator's metrics.
+
+    All those of a task have the same rows; one that scores images is preferred.
+
+    Returns:
+        Key and metric by task.
+    """
     clinical = [
         (key, metric)
         for key, metric in evaluator.metrics.items()

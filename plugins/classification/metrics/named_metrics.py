@@ -1,4 +1,4 @@
-"""The values that a task reports, by name: which there are, what they are, why one is missing."""
+"""Metrics of a task by name: the list of them, their values, and why a value is missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from plugins.classification.metrics.functional import confusion as matrices
 from plugins.classification.tasks import Task
 from toolkit.errors import did_you_mean
 
-# Of a class against the rest -> whether higher is better.
+# Metrics of a class against the rest -> whether higher is better.
 PER_CLASS = {
     'sensitivity': True,
     'specificity': True,
@@ -22,7 +22,7 @@ PER_CLASS = {
     'AUC': True,
     'AP': True,
 }
-# Of all classes together.
+# Metrics of all classes together -> whether higher is better.
 OVERALL = {
     'accuracy': True,
     'balanced_accuracy': True,
@@ -37,8 +37,8 @@ OVERALL = {
     'Brier': False,
     'NLL': False,
 }
-# What is reported where nothing is chosen: the rest either says the same of two classes, or fits
-# ordered classes only.
+# Reported unless names are chosen. The others repeat these for two classes, or fit ordered classes
+# only.
 POSITIVE_DEFAULT = (
     *('AUC', 'AP', 'sensitivity', 'specificity', 'PPV', 'NPV', 'F1'),
     *('accuracy', 'balanced_accuracy', 'macro_F1', 'MCC', 'kappa', 'ECE', 'Brier', 'NLL'),
@@ -48,58 +48,70 @@ DEFAULT = (
     *('recall_rarest', 'ECE', 'Brier', 'NLL'),
     *PER_CLASS,
 )
+# The few that summarize a task: those of a validation line, of the printed report, of subgroups.
+POSITIVE_MAIN = ('AUC', 'sensitivity', 'specificity')
+MAIN = ('macro_AUC', 'macro_F1', 'balanced_accuracy')
 
 
-def names(task: Task, chosen: Sequence[str] | None = None) -> list[str]:
-    """The names of values, those per class written out.
+def expand_names(task: Task, names: Sequence[str] | None = None) -> list[str]:
+    """List names of metrics, with those per class written out.
 
-    With a positive class, `sensitivity` is that class's; without one, it stands for
-    `sensitivity/CLASS` of every class.
+    With a positive class, `sensitivity` is the sensitivity of that class. Without one, it stands
+    for `sensitivity/CLASS` of every class.
 
     Args:
-        task: whose.
-        chosen: some of them; None for those that fit the task.
+        task: task that is measured.
+        names: names as configured; None for the default of the task.
     Raises:
-        ValueError: a name that there is not.
+        ValueError: an unknown name or class.
     """
-    if chosen is None:
-        chosen = POSITIVE_DEFAULT if task.positive is not None else DEFAULT
-    found = []
-    for name in chosen:
-        kind, slash, of = str(name).partition('/')
-        if kind in PER_CLASS and slash and of in task.classes:
-            found.append(name)
-        elif slash and kind in PER_CLASS:
+    if names is None:
+        names = POSITIVE_DEFAULT if task.positive is not None else DEFAULT
+    expanded = []
+    for name in names:
+        metric, slash, class_name = str(name).partition('/')
+        if metric in PER_CLASS and slash and class_name in task.classes:
+            expanded.append(name)
+        elif slash and metric in PER_CLASS:
             raise ValueError(
-                f'{name!r}: {of!r} is no class{did_you_mean(of, task.classes)}; there are: '
-                f'{", ".join(task.classes)}'
+                f'{name!r}: there is no class {class_name!r}'
+                f'{did_you_mean(class_name, task.classes)}; there are: {", ".join(task.classes)}'
             )
         elif name in OVERALL or (name in PER_CLASS and task.positive is not None):
-            found.append(name)
+            expanded.append(name)
         elif name in PER_CLASS:
-            found += [f'{name}/{of}' for of in task.classes]
+            expanded += [f'{name}/{class_name}' for class_name in task.classes]
         else:
             known = [*PER_CLASS, *OVERALL]
             raise ValueError(
                 f'no value is named {name!r}{did_you_mean(str(name), known)}; there are: '
                 f'{", ".join(known)}'
             )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(expanded))
 
 
-def higher_is_better(name: str) -> bool:
-    """Whether a higher value is better."""
+def main_names(task: Task) -> tuple[str, ...]:
+    """Names of the few metrics that summarize a task."""
+    return POSITIVE_MAIN if task.positive is not None else MAIN
+
+
+def is_higher_better(name: str) -> bool:
+    """Tell whether a higher value of a metric is better."""
     return (PER_CLASS | OVERALL)[name.partition('/')[0]]
 
 
-def rarest_class(labels: np.ndarray, classes: int) -> int | None:
-    """The class with the fewest labels (N,), the first of several; None where a class has none."""
+def find_rarest_class(labels: np.ndarray, classes: int) -> int | None:
+    """Find the class with the fewest labels (N,), the first of several.
+
+    Returns:
+        Its index; None if a class has no labels.
+    """
     counts = np.bincount(labels, minlength=classes)
     return int(counts.argmin()) if len(labels) and counts.min() > 0 else None
 
 
-class Scored:
-    """The values of labelled predictions, each computed when it is asked for.
+class MetricValues:
+    """Values of named metrics of labelled predictions, computed on demand.
 
     Args:
         task: K classes.
@@ -119,44 +131,44 @@ class Scored:
     ) -> None:
         self.task, self.classes = task, len(task.classes)
         self.labels, self.probabilities, self.decisions = labels, probabilities, decisions
-        self.rarest = rarest_class(labels, self.classes) if rarest is None else rarest
+        self.rarest = find_rarest_class(labels, self.classes) if rarest is None else rarest
 
-    def values(
-        self, wanted: Sequence[str], weights: np.ndarray | None = None
+    def compute(
+        self, names: Sequence[str], weights: np.ndarray | None = None
     ) -> dict[str, np.ndarray]:
-        """Values by name.
+        """Compute metrics by name.
 
         Args:
-            wanted: of `names`.
-            weights: (..., N), how often each sample counts; None for once.
+            names: names from `expand_names`.
+            weights: (..., N), the number of times that each sample counts; None for once.
         Returns:
-            (...) each; NaN where it is not defined.
+            (...) each; NaN if a metric is not defined.
         """
         shape = () if weights is None else weights.shape[:-1]
         if not len(self.labels):
-            return {name: np.full(shape, np.nan) for name in wanted}
+            return {name: np.full(shape, np.nan) for name in names}
         matrix = matrices.confusion(self.labels, self.decisions, self.classes, weights)
-        ranked: dict[tuple[str, int], np.ndarray] = {}
-        return {name: self._value(name, matrix, weights, ranked) for name in wanted}
+        areas: dict[tuple[str, int], np.ndarray] = {}
+        return {name: self._compute_one(name, matrix, weights, areas) for name in names}
 
     def value(self, name: str) -> float:
-        """One value of all samples."""
-        return float(self.values([name])[name])
+        """Compute one metric of all samples."""
+        return float(self.compute([name])[name])
 
-    def why_undefined(self, name: str) -> str:
-        """Why a value of all samples is NaN; '' where it is defined."""
+    def explain_undefined(self, name: str) -> str:
+        """Explain why a metric of all samples is NaN; '' if it is defined."""
         if not np.isnan(self.value(name)):
             return ''
         if not len(self.labels):
             return 'nothing has a label'
         counts = np.bincount(self.labels, minlength=self.classes)
-        kind, _, of = name.partition('/')
-        if kind in PER_CLASS:
-            own = self._class(of)
-            if kind in ('PPV', 'NPV'):
-                never = 'never' if kind == 'PPV' else 'always'
+        metric = name.partition('/')[0]
+        if metric in PER_CLASS:
+            own = self.class_index(name)
+            if metric in ('PPV', 'NPV'):
+                never = 'never' if metric == 'PPV' else 'always'
                 return f'{self.task.classes[own]} is {never} decided'
-            if counts[own] == 0 and kind != 'specificity':
+            if counts[own] == 0 and metric != 'specificity':
                 return f'no sample is {self.task.classes[own]}'
             return f'all samples are {self.task.classes[own]}'
         missing = [self.task.classes[i] for i in np.flatnonzero(counts == 0)]
@@ -164,82 +176,86 @@ class Scored:
             return f'no sample is {", ".join(missing)}'
         return 'all samples are decided for one class'
 
+    def confidence(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the confidences (N,) that calibration looks at, and whether they are right (N,).
+
+        They are the probability of the positive class, or the highest one if no class is positive.
+        """
+        positive = self.task.positive_index
+        if positive is not None:
+            return self.probabilities[:, positive], self.labels == positive
+        return self.probabilities.max(1), self.probabilities.argmax(1) == self.labels
+
+    def class_index(self, name: str) -> int:
+        """Return the index of the class that a metric per class measures."""
+        class_name = name.partition('/')[2]
+        if class_name:
+            return self.task.classes.index(class_name)
+        assert self.task.positive_index is not None
+        return self.task.positive_index
+
     @cached_property
     def _brier(self) -> np.ndarray:
         whole = calibration.brier(self.probabilities, self.labels)
-        # Of two classes with a positive one, that one's alone, as is usual.
+        # With a positive class, the score of that class alone, as is usual.
         return whole / 2 if self.task.positive is not None else whole
 
     @cached_property
     def _nll(self) -> np.ndarray:
         return calibration.nll(self.probabilities, self.labels)
 
-    def confidence(self) -> tuple[np.ndarray, np.ndarray]:
-        """What calibration compares: (N,) the positive class's probability and whether it is that
-        class, or the highest probability and whether its class is right."""
-        positive = self.task.positive_index
-        if positive is not None:
-            return self.probabilities[:, positive], self.labels == positive
-        return self.probabilities.max(1), self.probabilities.argmax(1) == self.labels
-
-    def _class(self, name: str) -> int:
-        if name:
-            return self.task.classes.index(name)
-        assert self.task.positive_index is not None
-        return self.task.positive_index
-
-    def _value(
+    def _compute_one(
         self,
         name: str,
         matrix: np.ndarray,
         weights: np.ndarray | None,
-        ranked: dict[tuple[str, int], np.ndarray],
+        areas: dict[tuple[str, int], np.ndarray],
     ) -> np.ndarray:
-        kind, _, of = name.partition('/')
-        if kind in _OF_CLASS:
-            return _OF_CLASS[kind](matrix)[..., self._class(of)]
-        if kind in _OF_MATRIX:
-            return _OF_MATRIX[kind](matrix)
-        if kind in _OF_SCORES:
-            return self._ranked(kind, self._class(of), weights, ranked)
-        if kind in ('macro_AUC', 'macro_AP'):
+        metric = name.partition('/')[0]
+        if metric in _CLASS_METRICS:
+            return _CLASS_METRICS[metric](matrix)[..., self.class_index(name)]
+        if metric in _MATRIX_METRICS:
+            return _MATRIX_METRICS[metric](matrix)
+        if metric in _AREAS:
+            return self._area(metric, self.class_index(name), weights, areas)
+        if metric in ('macro_AUC', 'macro_AP'):
             of_classes = [
-                self._ranked(kind.removeprefix('macro_'), i, weights, ranked)
+                self._area(metric.removeprefix('macro_'), i, weights, areas)
                 for i in range(self.classes)
             ]
             return np.mean(of_classes, axis=0)
-        if kind == 'recall_rarest':
-            found = matrices.sensitivity(matrix)
+        if metric == 'recall_rarest':
+            recalls = matrices.sensitivity(matrix)
             return (
-                np.full(found.shape[:-1], np.nan)
+                np.full(recalls.shape[:-1], np.nan)
                 if self.rarest is None
-                else found[..., self.rarest]
+                else recalls[..., self.rarest]
             )
-        if kind == 'ECE':
+        if metric == 'ECE':
             return calibration.ece(*self.confidence(), weights)
-        return calibration.mean(self._brier if kind == 'Brier' else self._nll, weights)
+        return calibration.mean(self._brier if metric == 'Brier' else self._nll, weights)
 
-    def _ranked(
+    def _area(
         self,
-        kind: str,
-        of: int,
+        metric: str,
+        own: int,
         weights: np.ndarray | None,
-        ranked: dict[tuple[str, int], np.ndarray],
+        areas: dict[tuple[str, int], np.ndarray],
     ) -> np.ndarray:
-        if (kind, of) not in ranked:
-            score = _OF_SCORES[kind]
-            ranked[kind, of] = score(self.probabilities[:, of], self.labels == of, weights)
-        return ranked[kind, of]
+        if (metric, own) not in areas:
+            compute = _AREAS[metric]
+            areas[metric, own] = compute(self.probabilities[:, own], self.labels == own, weights)
+        return areas[metric, own]
 
 
-_OF_CLASS = {
+_CLASS_METRICS = {
     'sensitivity': matrices.sensitivity,
     'specificity': matrices.specificity,
     'PPV': matrices.ppv,
     'NPV': matrices.npv,
     'F1': matrices.f1,
 }
-_OF_MATRIX = {
+_MATRIX_METRICS = {
     'accuracy': matrices.accuracy,
     'balanced_accuracy': matrices.balanced_accuracy,
     'macro_F1': matrices.macro_f1,
@@ -247,4 +263,4 @@ _OF_MATRIX = {
     'kappa': matrices.kappa,
     'kappa_quadratic': lambda matrix: matrices.kappa(matrix, quadratic=True),
 }
-_OF_SCORES = {'AUC': ranking.auc, 'AP': ranking.average_precision}
+_AREAS = {'AUC': ranking.auc, 'AP': ranking.average_precision}

@@ -1,4 +1,4 @@
-"""What was predicted for a task's items, as arrays: made from rows, joined by patient."""
+"""Predictions of a task as arrays: read from rows, calibrated or not, joined by patient."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Predictions:
     """Predictions for items, which are images or patients.
 
     Attributes:
-        task: what was asked.
-        ids: (N,) the items' own names.
-        patients: (N,) whose they are.
-        labels: (N,) from 0 to K - 1, -1 where there is none.
+        task: task with K classes.
+        ids: (N,) name of each item.
+        patients: (N,) patient of each item.
+        labels: (N,) from 0 to K - 1, -1 for a missing label.
         logits: (N, K); None for patients, whose probabilities are joined.
         probabilities: (N, K) after the stored temperature.
         decisions: (N,) by the stored threshold.
-        threshold: on the positive class's probability, None where no class is positive.
-        attributes: by name (N,) of text, '' where it is not known; 'centre' is one.
+        threshold: threshold on the positive class's probability; None if no class is positive.
+        attributes: (N,) texts by name, '' for an unknown value; 'centre' is one of them.
         conflicts: patients whose images have different labels.
     """
 
@@ -55,8 +55,8 @@ class Predictions:
         """Index of the positive class."""
         return self.task.positive_index
 
-    def chosen(self, which: np.ndarray) -> Predictions:
-        """Some of the items, by indices or a mask (N,)."""
+    def subset(self, which: np.ndarray) -> Predictions:
+        """Return the items that indices or a mask (N,) choose."""
         return replace(
             self,
             ids=self.ids[which],
@@ -69,24 +69,27 @@ class Predictions:
         )
 
     def labelled(self) -> Predictions:
-        """The items that have a label."""
-        return self.chosen(self.labels >= 0)
+        """Return the items that have a label."""
+        return self.subset(self.labels >= 0)
 
     def uncalibrated(self) -> Predictions:
-        """With the probabilities at temperature 1; of images only."""
+        """Return the same images with probabilities at temperature 1."""
         assert self.logits is not None
         return replace(self, probabilities=softmax(self.logits, axis=1))
 
-    def by_patient(self, how: Aggregation = 'mean') -> Predictions:
-        """One item for each patient, of the labelled images.
+    def by_patient(self, aggregate: Aggregation = 'mean') -> Predictions:
+        """Join the labelled images of each patient to one item.
 
-        A patient whose images have different labels is positive where a class is positive, and is
-        left out otherwise; `conflicts` names them either way. The threshold is the one of images.
+        A patient whose images have different labels is positive if the task has a positive class,
+        and is left out otherwise; `conflicts` names these patients in both cases. The threshold is
+        that of images.
         """
         known = self.labelled()
-        names, first, whose = np.unique(known.patients, return_index=True, return_inverse=True)
-        labels, conflict = patients.labels(known.labels, whose, self.positive)
-        probabilities = patients.aggregate(known.probabilities, whose, how, self.positive)
+        names, first, owner = np.unique(known.patients, return_index=True, return_inverse=True)
+        labels, conflict = patients.join_labels(known.labels, owner, self.positive)
+        probabilities = patients.join_probabilities(
+            known.probabilities, owner, aggregate, self.positive
+        )
         joined = replace(
             known,
             ids=names,
@@ -96,7 +99,8 @@ class Predictions:
             probabilities=probabilities,
             decisions=decide(probabilities, self.positive, self.threshold),
             attributes={
-                name: _shared(values, first, whose) for name, values in known.attributes.items()
+                name: _keep_shared(values, first, owner)
+                for name, values in known.attributes.items()
             },
             conflicts=tuple(str(name) for name in names[conflict]),
         )
@@ -104,50 +108,57 @@ class Predictions:
 
 
 def decide(probabilities: np.ndarray, positive: int | None, threshold: float | None) -> np.ndarray:
-    """Probabilities (N, K) -> classes (N,), the positive one from the threshold on."""
+    """Decide for the likeliest class, or for the positive one at or above the threshold.
+
+    Shape: (N, K) -> (N,).
+    """
     if positive is None or threshold is None:
         return probabilities.argmax(1)
     return np.where(probabilities[:, positive] >= threshold, positive, 1 - positive)
 
 
-def from_rows(rows: Sequence[Row], task: Task, where: str = 'the rows') -> Predictions:
-    """The predictions that `ClinicalMetrics` has measured.
+def read_rows(rows: Sequence[Row], task: Task, source: str = 'the rows') -> Predictions:
+    """Read predictions from the rows of `ClinicalMetrics`.
 
     Args:
-        rows: of its `measure`, or of a metrics.json.
-        task: theirs.
-        where: the rows are from, for errors.
+        rows: rows from `ClinicalMetrics.measure`, or from a metrics.json.
+        task: task that the rows are of.
+        source: origin of the rows, for errors.
     Raises:
         ToolkitError: the rows are of another metric, another task, or damaged.
     """
     classes = len(task.classes)
     names = dict.fromkeys(name for row in rows for name in row.get('attributes') or {})
     try:
-        logits = _table([row['logits'] for row in rows], classes)
-        probabilities = _table([row['probabilities'] for row in rows], classes)
+        logits = _to_table([row['logits'] for row in rows], classes)
+        probabilities = _to_table([row['probabilities'] for row in rows], classes)
         labels = np.array([int(row['label']) for row in rows], dtype=np.int64)
         decisions = np.array([int(row['decision']) for row in rows], dtype=np.int64)
         thresholds = [row.get('threshold') for row in rows]
         ids = [str(row['id']) for row in rows]
-        # Where a patient is not known, an image is one of its own.
-        whose = [str(row.get('patient') or row['id']) for row in rows]
+        # An image of an unknown patient counts as a patient of its own.
+        owners = [str(row.get('patient') or row['id']) for row in rows]
     except (KeyError, TypeError, ValueError) as error:
         reason = f'no {error}' if isinstance(error, KeyError) else str(error)
         raise ToolkitError(
-            f'{where} are not those of ClinicalMetrics over {classes} classes: {reason}'
+            f'{source}: expected rows of ClinicalMetrics over {classes} classes: {reason}; test '
+            'the run again'
         ) from error
-    for what, found, lowest in (('label', labels, -1), ('decision', decisions, 0)):
+    for name, found, lowest in (('label', labels, -1), ('decision', decisions, 0)):
         if len(found) and not (found.min() >= lowest and found.max() < classes):
-            raise ToolkitError(f'{where} hold a {what} that is none of {classes} classes')
+            raise ToolkitError(
+                f'{source}: expected a {name} from {lowest} to {classes - 1}, found '
+                f'{found.min()} to {found.max()}; test the run again'
+            )
     known = [value for value in thresholds if value is not None]
     threshold = (float(known[0]) if known else HALF) if task.positive is not None else None
-    attributes = {'centre': _texts([row.get('centre') for row in rows])}
+    attributes = {'centre': _to_texts([row.get('centre') for row in rows])}
     for name in names:
-        attributes[name] = _texts([(row.get('attributes') or {}).get(name) for row in rows])
+        attributes[name] = _to_texts([(row.get('attributes') or {}).get(name) for row in rows])
     return Predictions(
         task,
         np.array(ids, dtype=object),
-        np.array(whose, dtype=object),
+        np.array(owners, dtype=object),
         labels,
         logits,
         probabilities,
@@ -157,7 +168,7 @@ def from_rows(rows: Sequence[Row], task: Task, where: str = 'the rows') -> Predi
     )
 
 
-def _table(rows: list[Any], classes: int) -> np.ndarray:
+def _to_table(rows: list[Any], classes: int) -> np.ndarray:
     if not rows:
         return np.zeros((0, classes))
     table = np.array(rows, dtype=np.float64).reshape(len(rows), -1)
@@ -168,12 +179,12 @@ def _table(rows: list[Any], classes: int) -> np.ndarray:
     return table
 
 
-def _texts(values: list[Any]) -> np.ndarray:
+def _to_texts(values: list[Any]) -> np.ndarray:
     return np.array(['' if value is None else str(value) for value in values], dtype=object)
 
 
-def _shared(values: np.ndarray, first: np.ndarray, whose: np.ndarray) -> np.ndarray:
-    """What all images of a patient say, '' where they differ."""
+def _keep_shared(values: np.ndarray, first: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """Keep the text that all images of a patient share; '' if they differ."""
     same = np.ones(len(first), dtype=bool)
-    np.logical_and.at(same, whose, values == values[first][whose])
+    np.logical_and.at(same, owner, values == values[first][owner])
     return np.where(same, values[first], '')

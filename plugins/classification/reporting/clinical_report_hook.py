@@ -1,4 +1,4 @@
-"""RUN/clinical.json, clinical.md and clinical.csv: what a test says, with intervals."""
+"""Hook that writes clinical.json, clinical.md and clinical.csv: values of a test with intervals."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from mmengine.hooks import Hook
 
 from plugins.classification.metrics.calibration_hook import Calibrate
-from plugins.classification.metrics.clinical_metrics import by_task
-from plugins.classification.metrics.functional.bootstrap import RESAMPLES
+from plugins.classification.metrics.clinical_metrics import find_clinical_metrics
+from plugins.classification.metrics.functional.bootstrap import RESAMPLES, BootstrapSettings
 from plugins.classification.metrics.functional.thresholds import HALF
-from plugins.classification.reporting.clinical_summary import Settings, task_summary
-from plugins.classification.reporting.clinical_text import main_lines, markdown, table
+from plugins.classification.reporting.clinical_summary import ReportSettings, summarize_task
+from plugins.classification.reporting.clinical_text import format_main_lines, to_csv, to_markdown
 from toolkit.engine import distributed
 from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
@@ -29,22 +29,26 @@ NOTE = 'Research use only, not a medical device.'
 
 @HOOKS.register
 class ClinicalReport(Hook):
-    """Writes what a test says of each task into the run's folder, and prints the main lines.
+    """Writes the clinical report of a test into the run's folder, and prints its main lines.
 
     `clinical.json`, `clinical.md` and `clinical.csv` hold each value with its 95 % interval, by
     class and by patient, the confusion matrix, calibration before and after the temperature, the
-    threshold and where it comes from, subgroups with how many they are, and missing labels. The
-    intervals are percentiles of a bootstrap over patients; AUC has DeLong's beside it. Each task
-    needs a `ClinicalMetrics` in `test_evaluator`, which also says what subgroups there are.
+    threshold and its origin, subgroups with their sizes, and the number of missing labels. The
+    intervals are percentiles of a bootstrap by patient; if a bootstrap says too little, they are
+    exact ones, or missing with the reason. AUC has DeLong's beside it. Each task needs a
+    `ClinicalMetrics` in `test_evaluator`, which also names the subgroups.
 
     Args:
-        resamples: of the bootstrap.
-        seed: of its drawing.
+        resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
         stratified: keep the number of patients of each class in every resample.
-        bands: attribute -> limits between its bands; None for ages below 40, to 60, and above.
+        bands: limits between the bands of an attribute, by its name; None for ages below 40, 40 to
+            60, and above.
+    Raises:
+        ValueError: fewer than 100 resamples, or limits that do not rise.
     """
 
-    # After what takes a bar off the terminal.
+    # After the hook that takes the progress bar off the terminal.
     priority = 'VERY_LOW'
 
     def __init__(
@@ -60,12 +64,12 @@ class ClinicalReport(Hook):
         for name, limits in bands.items():
             if not limits or list(limits) != sorted(set(limits)):
                 raise ValueError(f'bands.{name}: expected rising limits, found {limits}')
-        self.settings = Settings(resamples, seed, stratified, bands)
+        self.settings = ReportSettings(BootstrapSettings(resamples, seed, stratified), bands)
 
     def before_test(self, runner: Runner) -> None:
-        if not by_task(runner.test_loop.evaluator):
+        if not find_clinical_metrics(runner.test_loop.evaluator):
             raise ToolkitError(
-                'ClinicalReport tells what ClinicalMetrics measures, and test_evaluator has none: '
+                'ClinicalReport reads the rows of ClinicalMetrics, and test_evaluator has none: '
                 'give it one for each task, or leave the hook out'
             )
 
@@ -75,41 +79,41 @@ class ClinicalReport(Hook):
     def _report(self, runner: Runner) -> None:
         loop = runner.test_loop
         tasks = {}
-        for name, (key, metric) in by_task(loop.evaluator).items():
+        for name, (key, metric) in find_clinical_metrics(loop.evaluator).items():
             tasks[name] = {
                 **_operating_point(runner, name),
-                **task_summary(metric, loop.result.rows[key], self.settings),
+                **summarize_task(metric, loop.result.rows[key], self.settings),
             }
         record = {
             'note': NOTE,
             'interval': '95 %, percentiles of a bootstrap by patient',
-            'resamples': self.settings.resamples,
-            'seed': self.settings.seed,
-            'stratified': self.settings.stratified,
+            'resamples': self.settings.bootstrap.resamples,
+            'seed': self.settings.bootstrap.seed,
+            'stratified': self.settings.bootstrap.stratified,
             'tasks': tasks,
         }
         folder = Path(runner.work_dir)
         atomic_write.write(
             folder / f'{NAME}.json', json.dumps(record, indent=1, allow_nan=False) + '\n'
         )
-        atomic_write.write(folder / f'{NAME}.md', markdown(record))
-        atomic_write.write(folder / f'{NAME}.csv', table(record))
-        for line in main_lines(record):
+        atomic_write.write(folder / f'{NAME}.md', to_markdown(record))
+        atomic_write.write(folder / f'{NAME}.csv', to_csv(record))
+        for line in format_main_lines(record):
             runner.say(line)
         runner.say(f'more in {folder / NAME}.md. {NOTE}')
 
 
 def _operating_point(runner: Runner, task: str) -> dict[str, Any]:
-    """The stored temperature and threshold, and where they come from."""
+    """Return the stored temperature and threshold, and their origin."""
     calibration = getattr(runner.system, 'calibration', None)
     if calibration is None:
         return {'temperature': None, 'threshold': None, 'chosen': 'the system stores none'}
-    temperature, threshold = calibration.chosen(task)
+    temperature, threshold = calibration.numbers(task)
     chosen = 'the defaults; nothing was chosen on validation data'
     if temperature != 1 or threshold not in (None, HALF):
-        rule = next((h for h in _hooks(runner) if h.cls is Calibrate), None)
-        how = '' if rule is None else f' ({_rule(rule.arguments)})'
-        chosen = f'on validation data{how}, stored in the checkpoint'
+        hook = next((h for h in _hooks(runner) if h.cls is Calibrate), None)
+        rule = '' if hook is None else f' ({_format_rule(hook.arguments)})'
+        chosen = f'on validation data{rule}, stored in the checkpoint'
     return {'temperature': temperature, 'threshold': threshold, 'chosen': chosen}
 
 
@@ -118,7 +122,7 @@ def _hooks(runner: Runner) -> Iterator[Any]:
         yield from (hook for hook in (group or {}).values() if hasattr(hook, 'cls'))
 
 
-def _rule(arguments: Mapping[str, Any]) -> str:
+def _format_rule(arguments: Mapping[str, Any]) -> str:
     rule = arguments.get('threshold', 'youden')
     if rule in ('sensitivity', 'specificity'):
         return f'{rule} at least {arguments.get("at_least", 0.9):g}'

@@ -1,15 +1,18 @@
-"""A clinical report as text: the lines that are printed, Markdown, CSV."""
+"""A clinical report as text: printed lines, Markdown, CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from plugins.classification.metrics.functional.bootstrap import MIN_PATIENTS
+from plugins.classification.metrics.named_metrics import MAIN, POSITIVE_MAIN
 
-def main_lines(record: Mapping[str, Any]) -> Iterator[str]:
-    """Two lines for each task."""
+
+def format_main_lines(record: Mapping[str, Any]) -> Iterator[str]:
+    """Format two lines for each task: counts and main values."""
     for name, task in record['tasks'].items():
         counts, values = task['counts'], task['values']
         missing = counts['missing_labels']
@@ -17,17 +20,13 @@ def main_lines(record: Mapping[str, Any]) -> Iterator[str]:
             f'{name}: {counts["images"]} images of {counts["patients"]} patients'
             + (f', {missing} more without a label' if missing else '')
         )
-        shown = (
-            ('AUC', 'sensitivity', 'specificity')
-            if task['positive'] is not None
-            else ('macro_AUC', 'macro_F1', 'balanced_accuracy')
-        )
+        names = POSITIVE_MAIN if task['positive'] is not None else MAIN
         at = f' at threshold {task["threshold"]:.3f}' if task['threshold'] is not None else ''
-        yield '  ' + '  '.join(f'{value} {cell(values[value])}' for value in shown) + at
+        yield '  ' + '  '.join(f'{name} {format_value(values[name])}' for name in names) + at
 
 
-def markdown(record: Mapping[str, Any]) -> str:
-    """The whole record as Markdown."""
+def to_markdown(record: Mapping[str, Any]) -> str:
+    """Format the whole record as Markdown."""
     lines = [
         '# Clinical report',
         '',
@@ -35,21 +34,23 @@ def markdown(record: Mapping[str, Any]) -> str:
         '',
         f'Intervals: {record["interval"]}, {record["resamples"]} resamples, seed {record["seed"]}'
         + (', stratified by class' if record['stratified'] else '')
-        + '. Where a share is 0 or 1, which no resample changes, it is the exact one of as many '
-        'patients (Clopper and Pearson). A value that is not defined is a dash, with the reason.',
+        + '. If no resample changes a value, or fewer than '
+        f'{MIN_PATIENTS} patients take part, the interval is an exact or conservative one that '
+        'counts patients (Clopper and Pearson), marked with *. An interval that is not known is '
+        '[-], a value that is not defined is a dash, each with the reason.',
     ]
     for name, task in record['tasks'].items():
-        lines += ['', f'## {name}', '', *_of_task(task)]
+        lines += ['', f'## {name}', '', *_format_task(task)]
     return '\n'.join(lines) + '\n'
 
 
-def _of_task(task: Mapping[str, Any]) -> Iterator[str]:
+def _format_task(task: Mapping[str, Any]) -> Iterator[str]:
     counts = task['counts']
     yield (
         f'{counts["images"]} images of {counts["patients"]} patients have a label, '
         f'{counts["missing_labels"]} images have none.'
     )
-    yield from _grid(
+    yield from format_table(
         ['class', 'images', 'patients'],
         [[n, c['images'], c['patients']] for n, c in counts['by_class'].items()],
     )
@@ -80,7 +81,7 @@ def _of_task(task: Mapping[str, Any]) -> Iterator[str]:
         )
         yield from _value_tables(people['values'])
     yield from ['', '### Confusion', '', 'True classes in rows, decided ones in columns.']
-    yield from _grid(
+    yield from format_table(
         ['', *task['classes']],
         [[name, *row] for name, row in zip(task['classes'], task['confusion'])],
     )
@@ -88,14 +89,17 @@ def _of_task(task: Mapping[str, Any]) -> Iterator[str]:
     yield from ['', '### Calibration', '']
     note = f'ECE over {found["binning"]}; it is too high with few samples, in resamples even more.'
     yield note + (' Slope 1 and intercept 0 are best.' if 'slope' in found['before'] else '')
-    yield from _grid(
+    yield from format_table(
         ['', 'before temperature', 'after'],
-        [[n, cell(found['before'][n]), cell(found['after'][n])] for n in found['before']],
+        [
+            [n, format_value(found['before'][n]), format_value(found['after'][n])]
+            for n in found['before']
+        ],
     )
     for attribute, groups in task['subgroups'].items():
         shown = list(next(iter(groups.values()))['values'])
         yield from ['', f'### By {attribute}']
-        yield from _grid(
+        yield from format_table(
             [attribute, 'images', 'patients', *task['classes'], *shown],
             [
                 [
@@ -103,7 +107,7 @@ def _of_task(task: Mapping[str, Any]) -> Iterator[str]:
                     group['images'],
                     group['patients'],
                     *(c['images'] for c in group['by_class'].values()),
-                    *(cell(group['values'][v]) for v in shown),
+                    *(format_value(group['values'][v]) for v in shown),
                 ]
                 for name, group in groups.items()
             ],
@@ -111,20 +115,23 @@ def _of_task(task: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _value_tables(values: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Values of all classes together, then those by class with the classes in columns."""
+    """Format the values of all classes together, then those by class, a class per row."""
     whole = {name: found for name, found in values.items() if '/' not in name}
     if whole:
-        yield from _grid(
+        yield from format_table(
             ['value', 'estimate [95 % interval]'],
-            [[name, cell(found)] for name, found in whole.items()],
+            [[name, format_value(found)] for name, found in whole.items()],
         )
-    of_class = [name.split('/', 1) for name in values if '/' in name]
-    kinds = list(dict.fromkeys(kind for kind, _ in of_class))
-    classes = list(dict.fromkeys(of for _, of in of_class))
-    if kinds:
-        yield from _grid(
-            ['class', *kinds],
-            [[of, *(cell(values[f'{kind}/{of}']) for kind in kinds)] for of in classes],
+    per_class = [name.split('/', 1) for name in values if '/' in name]
+    metrics = list(dict.fromkeys(metric for metric, _ in per_class))
+    classes = list(dict.fromkeys(text for _, text in per_class))
+    if metrics:
+        yield from format_table(
+            ['class', *metrics],
+            [
+                [text, *(format_value(values[f'{metric}/{text}']) for metric in metrics)]
+                for text in classes
+            ],
         )
     delong = [(n, v['delong']) for n, v in values.items() if v.get('delong') is not None]
     if delong:
@@ -132,41 +139,44 @@ def _value_tables(values: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         yield "DeLong's interval: " + ', '.join(
             f'{name} [{low:.3f}, {high:.3f}]' for name, (low, high) in delong
         )
-    reasons = {name: found['why'] for name, found in values.items() if found.get('why')}
-    if reasons:
-        yield ''
-        yield 'Not defined: ' + '; '.join(f'{name} ({why})' for name, why in reasons.items()) + '.'
+    for title, key in (('Not defined', 'why'), ('No interval', 'no_interval')):
+        reasons = [f'{name} ({found[key]})' for name, found in values.items() if found.get(key)]
+        if reasons:
+            yield ''
+            yield f'{title}: ' + '; '.join(reasons) + '.'
 
 
-def cell(found: Mapping[str, Any]) -> str:
-    """A value with its interval; a dash where it is not defined."""
+def format_value(found: Mapping[str, Any]) -> str:
+    """Format a value with its interval; a dash if it is not defined, * if it counts patients."""
     if found['value'] is None:
         return '-'
     if found['low'] is None:
         return f'{found["value"]:.3f} [-]'
-    return f'{found["value"]:.3f} [{found["low"]:.3f}, {found["high"]:.3f}]'
+    mark = '*' if found.get('exact') is not None else ''
+    return f'{found["value"]:.3f} [{found["low"]:.3f}, {found["high"]:.3f}]{mark}'
 
 
-def _grid(header: list[str], rows: list[list[Any]]) -> Iterator[str]:
+def format_table(header: Sequence[Any], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+    """Format a Markdown table after an empty line."""
     yield ''
-    yield '| ' + ' | '.join(_escaped(text) for text in header) + ' |'
+    yield '| ' + ' | '.join(_escape(text) for text in header) + ' |'
     yield '|---' * len(header) + '|'
     for row in rows:
-        yield '| ' + ' | '.join(_escaped(value) for value in row) + ' |'
+        yield '| ' + ' | '.join(_escape(value) for value in row) + ' |'
 
 
-def _escaped(value: Any) -> str:
+def _escape(value: Any) -> str:
     return str(value).replace('|', '\\|').replace('\n', ' ')
 
 
-def table(record: Mapping[str, Any]) -> str:
-    """Every value as a line of CSV."""
+def to_csv(record: Mapping[str, Any]) -> str:
+    """Format every value as a line of CSV."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator='\n')
-    columns = ('value', 'low', 'high', 'undefined', 'why')
+    columns = ('value', 'low', 'high', 'undefined', 'why', 'exact', 'no_interval')
     writer.writerow(['task', 'level', 'attribute', 'group', 'images', 'patients', 'name', *columns])
     for name, task in record['tasks'].items():
-        for place, counts, values in _parts(task):
+        for place, counts, values in _list_value_groups(task):
             for value, found in values.items():
                 cells = [found.get(column) for column in columns]
                 number = [counts['images'], counts['patients']]
@@ -174,7 +184,9 @@ def table(record: Mapping[str, Any]) -> str:
     return stream.getvalue()
 
 
-def _parts(task: Mapping[str, Any]) -> Iterator[tuple[list[str], Any, Mapping[str, Any]]]:
+def _list_value_groups(
+    task: Mapping[str, Any],
+) -> Iterator[tuple[list[str], Any, Mapping[str, Any]]]:
     yield ['image', '', ''], task['counts'], task['values']
     for when in ('before', 'after'):
         place = ['image', 'calibration', f'{when} temperature']

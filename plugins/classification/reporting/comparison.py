@@ -1,10 +1,11 @@
-"""Two sides of tested runs on the same items: read, aligned, and compared value by value."""
+"""Comparison of tested runs on the same items, value by value."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,19 @@ import numpy as np
 
 from plugins.classification.metrics.clinical_metrics import ClinicalMetrics, Level
 from plugins.classification.metrics.functional import bootstrap
-from plugins.classification.metrics.functional.delong import compare as delong
+from plugins.classification.metrics.functional.delong import compare_areas
 from plugins.classification.metrics.functional.patients import Aggregation
-from plugins.classification.metrics.named_metrics import Scored, higher_is_better, names
-from plugins.classification.metrics.predictions import Predictions, from_rows
-from plugins.classification.reporting.clinical_summary import number
+from plugins.classification.metrics.intervals import (
+    CONSTANT,
+    explain_few_patients,
+    finite_or_none,
+)
+from plugins.classification.metrics.named_metrics import (
+    MetricValues,
+    expand_names,
+    is_higher_better,
+)
+from plugins.classification.metrics.predictions import Predictions, read_rows
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.registry import METRICS, build
 from toolkit.run import capsule
@@ -24,13 +33,13 @@ from toolkit.run.test import NAME as METRICS_FILE
 
 
 @dataclass(frozen=True)
-class Tested:
-    """What a tested run predicted for a task.
+class TestedRun:
+    """Predictions of a tested run for a task.
 
     Attributes:
-        folder: of the run.
-        metric: that measured the task.
-        predictions: of all its items.
+        folder: folder of the run.
+        metric: metric that measured the task.
+        predictions: predictions of all items.
     """
 
     folder: Path
@@ -38,12 +47,12 @@ class Tested:
     predictions: Predictions
 
 
-def read(folder: Path, task: str | None = None) -> Tested:
-    """A tested run's predictions.
+def read_tested_run(folder: Path, task: str | None = None) -> TestedRun:
+    """Read the predictions of a tested run.
 
     Args:
-        folder: of the run.
-        task: which; None for the only one.
+        folder: folder of the run.
+        task: name of the task; None for the only one.
     Raises:
         ToolkitError: no run, not tested, no such task, a damaged file.
     """
@@ -54,7 +63,9 @@ def read(folder: Path, task: str | None = None) -> Tested:
         if node.get('type') == 'ClinicalMetrics':
             clinical.setdefault(node['task'], key)
     if not clinical:
-        raise ToolkitError(f'{folder} has no ClinicalMetrics in test_evaluator to compare by')
+        raise ToolkitError(
+            f'{folder} has no ClinicalMetrics in test_evaluator, whose rows are compared'
+        )
     if task is None and len(clinical) > 1:
         raise ToolkitError(
             f'{folder} has several tasks; choose one: --task {" or ".join(clinical)}'
@@ -77,42 +88,44 @@ def read(folder: Path, task: str | None = None) -> Tested:
         raise ToolkitError(
             f'{path} is damaged, or older than its config; test the run again'
         ) from error
-    return Tested(folder, metric, from_rows(rows, metric.task, f'the rows in {path}'))
+    return TestedRun(folder, metric, read_rows(rows, metric.task, f'the rows in {path}'))
 
 
-def compare(
-    a: Sequence[Tested],
-    b: Sequence[Tested],
+def compare_runs(
+    a: Sequence[TestedRun],
+    b: Sequence[TestedRun],
     *,
-    chosen: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
     level: Level = 'image',
-    aggregate: Aggregation = 'mean',
+    aggregate: Aggregation | None = None,
     resamples: int = bootstrap.RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Compare the mean over the runs of a side with that of the other.
+    """Compare the mean over the runs of one side with that of the other.
 
     Args:
-        a: one run or more.
-        b: likewise.
-        chosen: names of values; None for those that fit the task.
+        a: runs of the first side, at least one.
+        b: runs of the second side.
+        names: names of values; None for those that fit the task.
         level: 'image' or 'patient'.
-        aggregate: how a patient's images are joined.
-        resamples: of the bootstrap.
-        seed: of its drawing.
+        aggregate: rule that joins a patient's images; None for that of the first run's metric.
+        resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
     Returns:
-        `values` by name, each with `a`, `b`, `difference` (a less b), `low`, `high`, `p`, `better`
-        ('higher' or 'lower') and, of an AUC, `delong`; and what they were computed on.
+        `values` by name, each with `a`, `b`, `difference` (a minus b), `low`, `high`, `p`, `better`
+        ('higher' or 'lower'), of an AUC `delong`, and `no_interval`, the reason for a missing
+        interval; and the data that they are computed on.
     Raises:
-        ToolkitError: the runs are of other tasks or items, or there is no such value.
+        ToolkitError: the runs are of other tasks or items, or a name is unknown.
     """
     first = a[0]
     task = first.metric.task
+    aggregate = first.metric.aggregate if aggregate is None else aggregate
     try:
-        wanted = names(task, chosen)
+        wanted = expand_names(task, names)
     except ValueError as error:
         raise ToolkitError(str(error)) from error
-    aligned = [[_aligned(run, first) for run in side] for side in (a, b)]
+    aligned = [[_align(run, first) for run in side] for side in (a, b)]
     items = [
         [p.by_patient(aggregate) if level == 'patient' else p.labelled() for p in side]
         for side in aligned
@@ -120,39 +133,45 @@ def compare(
     base = items[0][0]
     if not len(base):
         raise ToolkitError(f'nothing in {first.folder} has a label of the task')
-    scored = [
-        [Scored(task, p.labels, p.probabilities, p.decisions, first.metric.rarest) for p in side]
-        for side in items
-    ]
-    drawn = [
+    measured = [[_metric_values(p, first.metric.rarest) for p in side] for side in items]
+    resampled = [
         [
-            bootstrap.resampled(
-                lambda weights, run=run: run.values(wanted, weights),
-                bootstrap.draws(base.patients, resamples, seed),
+            bootstrap.score_resamples(
+                partial(run.compute, wanted),
+                bootstrap.draw_weights(base.patients, resamples, seed),
             )
             for run in side
         ]
-        for side in scored
+        for side in measured
     ]
-    whole = [[run.values(wanted) for run in side] for side in scored]
+    whole = [[run.compute(wanted) for run in side] for side in measured]
+    same = _are_equal(items)
     values = {}
     for name in wanted:
         means = [float(np.mean([run[name] for run in side])) for side in whole]
-        paired = bootstrap.paired(*([run[name] for run in side] for side in drawn))
-        values[name] = {
-            'better': 'higher' if higher_is_better(name) else 'lower',
-            'a': number(means[0]),
-            'b': number(means[1]),
-            'difference': number(means[0] - means[1]),
+        sides = [[run[name] for run in side] for side in resampled]
+        paired = bootstrap.paired_difference(*sides)
+        record = values[name] = {
+            'better': 'higher' if is_higher_better(name) else 'lower',
+            'a': finite_or_none(means[0]),
+            'b': finite_or_none(means[1]),
+            'difference': finite_or_none(means[0] - means[1]),
             'low': paired.interval.low,
             'high': paired.interval.high,
             'p': paired.p,
             'undefined': round(paired.interval.undefined, 4),
         }
-        if (why := scored[0][0].why_undefined(name) or scored[1][0].why_undefined(name)) != '':
-            values[name]['why'] = why
+        runs = [run for side in measured for run in side]
+        why = next((text for run in runs if (text := run.explain_undefined(name))), '')
+        reasons = [explain_few_patients(run, base.patients, name) for run in runs]
+        few = next(filter(None, reasons), '')
+        constant = bootstrap.is_constant(np.mean(sides[0], axis=0) - np.mean(sides[1], axis=0))
+        if why:
+            record['why'] = why
+        elif not same and (reason := few or (CONSTANT if constant else '')):
+            record |= {'low': None, 'high': None, 'p': None, 'no_interval': reason}
         if name.partition('/')[0] == 'AUC':
-            values[name]['delong'] = _delong(name, items)
+            record['delong'] = None if few else _delong(name, items)
     return {
         'task': first.metric.task_name,
         'classes': list(task.classes),
@@ -170,8 +189,29 @@ def compare(
     }
 
 
-def _aligned(run: Tested, first: Tested) -> Predictions:
-    """A run's predictions in the order of another's items."""
+def _metric_values(predictions: Predictions, rarest: int | None) -> MetricValues:
+    return MetricValues(
+        predictions.task,
+        predictions.labels,
+        predictions.probabilities,
+        predictions.decisions,
+        rarest,
+    )
+
+
+def _are_equal(items: list[list[Predictions]]) -> bool:
+    """Tell whether all runs predict the same, so that their difference is known to be 0."""
+    base = items[0][0]
+    return all(
+        np.array_equal(p.probabilities, base.probabilities)
+        and np.array_equal(p.decisions, base.decisions)
+        for side in items
+        for p in side
+    )
+
+
+def _align(run: TestedRun, first: TestedRun) -> Predictions:
+    """Bring a run's predictions into the order of another run's items."""
     if run.metric.task != first.metric.task:
         raise ToolkitError(
             f'{run.folder} has the classes {", ".join(run.metric.task.classes)} (positive: '
@@ -188,36 +228,35 @@ def _aligned(run: Tested, first: Tested) -> Predictions:
         raise ToolkitError(
             f'{run.folder} and {first.folder} were not tested on the same items: '
             + '; '.join(
-                f'only in {folder} {len(found)}: {_few(found)}'
+                f'only in {folder} {len(found)}: {_list_few(found)}'
                 for folder, found in ((first.folder, missing), (run.folder, more))
                 if found
             )
         )
-    found = theirs.chosen(np.array([place[name] for name in ours.ids], dtype=int))
-    for what, own, other in (
+    found = theirs.subset(np.array([place[name] for name in ours.ids], dtype=int))
+    for column, own, other in (
         ('label', ours.labels, found.labels),
         ('patient', ours.patients, found.patients),
     ):
         if differs := list(ours.ids[own != other]):
             raise ToolkitError(
-                f'{run.folder} and {first.folder} give {len(differs)} items another {what}: '
-                f'{_few(differs)}'
+                f'{run.folder} and {first.folder} give {len(differs)} items another {column}: '
+                f'{_list_few(differs)}'
             )
     return found
 
 
-def _few(found: list[str], count: int = 5) -> str:
+def _list_few(found: list[str], count: int = 5) -> str:
     return ', '.join(found[:count]) + (', ...' if len(found) > count else '')
 
 
-def _delong(name: str, items: list[list[Predictions]]) -> dict[str, float] | None:
-    """DeLong's test of the mean areas of two sides; None where a variance cannot be had."""
+def _delong(name: str, items: list[list[Predictions]]) -> dict[str, float | None] | None:
+    """Test the mean areas of two sides by DeLong's method; None with too few patients."""
     base = items[0][0]
-    of = name.partition('/')[2]
-    own = base.task.classes.index(of) if of else int(base.positive or 0)
+    own = _metric_values(base, None).class_index(name)
     scores = [np.stack([p.probabilities[:, own] for p in side]) for side in items]
     try:
-        found = delong(*scores, base.labels == own, base.patients)
+        found = compare_areas(*scores, base.labels == own, base.patients)
     except ValueError:
         return None
     return {'low': found.low, 'high': found.high, 'p': found.p}

@@ -35,12 +35,12 @@ window.charts.classifier = (data, role, plot, tools) => {
       traces.push({ ...edge, y: curve.low });
       traces.push({ ...edge, y: curve.high, fill: 'tonexty', fillcolor: faint(shade, 0.13) });
     }
-    const told = `<b>${plain(found.label)}</b><br>${area(found, kind)}`;
+    const label = `<b>${plain(found.label)}</b><br>${area(found, kind)}`;
     traces.push({
       ...common, x: curve.x ?? GRID, y: curve.y, mode: 'lines',
       name: `${brief(found.label)}, ${AREA[kind]} ${short(mean(found[AREA[kind]]))}`,
       line: line(found, kind === 'pr' && curve.x ? { shape: 'vh' } : {}),
-      hovertemplate: `${told}<br>%{x:.3f}, %{y:.3f}<extra></extra>`,
+      hovertemplate: `${label}<br>%{x:.3f}, %{y:.3f}<extra></extra>`,
     });
     const at = found.operating.filter((o) => kind === 'roc' || o.PPV !== null);
     if (at.length) {
@@ -65,13 +65,13 @@ window.charts.classifier = (data, role, plot, tools) => {
     const shown = role('before').checked ? 'before' : 'after';
     const part = found[shown];
     return {
-      type: 'scatter', mode: 'lines+markers', x: part.said, y: part.so, name: brief(found.label),
+      type: 'scatter', mode: 'lines+markers', x: part.confidence, y: part.accuracy, name: brief(found.label),
       line: line(found), marker: {
         symbol: found.symbol, color: colour(`--c${found.colour}`),
         size: part.n.map((n) => 7 + Math.min(9, Math.sqrt(n))),
       },
       text: part.n.map((n) => `${n} images`),
-      hovertemplate: `<b>${plain(found.label)}</b><br>said %{x:.3f}, so %{y:.3f}<br>%{text}`
+      hovertemplate: `<b>${plain(found.label)}</b><br>confidence %{x:.3f}, accuracy %{y:.3f}<br>%{text}`
         + `<br>ECE ${short(part.ECE)} ${shown} temperature<extra></extra>`,
     };
   }
@@ -97,17 +97,16 @@ window.charts.classifier = (data, role, plot, tools) => {
     role('banded').hidden = !curved;
     role('uncalibrated').hidden = curved;
     if (!curved) {
-      role('caption').textContent = 'How often what is said with a probability is so: bins of equal '
-        + 'width over all runs of a variant, larger where more images are. On the dotted line '
-        + 'probabilities mean what they say.';
+      role('caption').textContent = 'Accuracy in bins of equal confidence over all runs of a variant; larger '
+        + 'marks stand for more images. On the dotted line both are equal.';
       const traces = [line_of(0, 1), ...task.reliability.map(reliability)];
-      return draw(plot, traces, layout(axis(task.of, range), axis('share that is so', range), {
+      return draw(plot, traces, layout(axis(task.of, range), axis('accuracy', range), {
         hovermode: 'closest',
       }));
     }
     role('caption').textContent = 'Bands are 95 % by patient of a single run, or reach from the '
-      + 'lowest to the highest of several, whose mean is the line. Marks are where the thresholds '
-      + 'that validation chose put the decisions.';
+      + 'lowest to the highest of several, whose mean is the line. Marks are the operating points '
+      + 'at the thresholds that validation chose.';
     const found = task.classes[role('class').value] ?? [];
     const even = found.length ? found[0].prevalence : 0;
     const traces = [

@@ -143,13 +143,13 @@ def _reliability(variant: Variant, task: str) -> dict[str, Any]:
         for numbers in variant.of(task):
             for b in numbers['reliability'][when]['bins']:
                 sums = bins.setdefault(b['low'], [0.0, 0.0, 0])
-                sums[0] += b['n'] * b['said']
-                sums[1] += b['n'] * b['so']
+                sums[0] += b['n'] * b['confidence']
+                sums[1] += b['n'] * b['accuracy']
                 sums[2] += b['n']
-        rows = [(said / n, so / n, n) for _, (said, so, n) in sorted(bins.items())]
+        rows = [(p / n, right / n, n) for _, (p, right, n) in sorted(bins.items())]
         told[when] = {
-            'said': [round(r[0], 4) for r in rows],
-            'so': [round(r[1], 4) for r in rows],
+            'confidence': [round(r[0], 4) for r in rows],
+            'accuracy': [round(r[1], 4) for r in rows],
             'n': [r[2] for r in rows],
             'ECE': float(np.mean([n['reliability'][when]['ECE'] for n in variant.of(task)])),
         }

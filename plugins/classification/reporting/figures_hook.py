@@ -1,19 +1,25 @@
-"""RUN/figures: what a test found, drawn, and the numbers behind it."""
+"""Hook that draws the figures of a test into RUN/figures, with the numbers behind them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from mmengine.hooks import Hook
-from torch import Tensor
 
-from plugins.classification.inference.embedding import Method, embedded, needs
-from plugins.classification.inference.item_images import pixels, png
+from plugins.classification.inference.embedding import Method, check_installed, embed
+from plugins.classification.inference.examples import rank_mistakes
+from plugins.classification.inference.item_images import encode_png, to_picture
 from plugins.classification.interfaces import LabelledImages
-from plugins.classification.reporting import curves, plots
+from plugins.classification.metrics.clinical_metrics import ClinicalMetrics, find_clinical_metrics
+from plugins.classification.metrics.functional.bootstrap import BootstrapSettings
+from plugins.classification.metrics.predictions import Predictions, read_rows
+from plugins.classification.reporting import plots
+from plugins.classification.reporting.clinical_report_hook import ClinicalReport
+from plugins.classification.reporting.curves import FigureSettings, compute_task_numbers
 from plugins.classification.system import Classifier
 from toolkit.engine import distributed
 from toolkit.errors import ToolkitError
@@ -26,24 +32,28 @@ if TYPE_CHECKING:
 FOLDER = 'figures'
 NUMBERS = 'figures.json'
 THUMBNAIL = 160  # side in pixels, about
-WRITTEN = ('.png', '.svg', '.pdf', '.json')
+SUFFIXES = ('.png', '.svg', '.pdf', '.json')
+
+Rows = Sequence[Mapping[str, Any]]
 
 
 @HOOKS.register
 class ClassificationFigures(Hook):
-    """Draws what a test found into `figures/`, with the numbers in `figures/figures.json`.
+    """Draws the figures of a test into `figures/`, with the numbers in `figures/figures.json`.
 
     For each task: the confusion matrix, ROC and PR with 95 % bands by patient and the stored
-    threshold, reliability before and after the temperature, and the worst mistakes; for all
-    together the joint feature in two dimensions. Figures of an earlier test are removed.
+    threshold, reliability before and after the temperature, and the worst mistakes; for all tasks
+    together the joint feature in two dimensions. Figures of an earlier test are removed. Each task
+    needs a `ClinicalMetrics` in `test_evaluator`. The intervals are those of `ClinicalReport`,
+    with its bootstrap if the run has that hook.
 
     Args:
-        resamples: of patients, for the bands.
-        failures: how many mistakes are shown; 0 for none.
-        embedding: 't-SNE', 'UMAP' (needs umap-learn), or None for no picture of the joint feature.
-        format: of the figures; pictures of images are PNG always.
+        resamples: number of resamples of the bands.
+        failures: number of mistakes to show; 0 for none.
+        embedding: 't-SNE', 'UMAP' (needs umap-learn), or None for no figure of the joint feature.
+        format: format of the figures; images are PNG always.
     Raises:
-        ValueError: counts that are too low.
+        ValueError: a number that is too low, or a method that is not installed.
     """
 
     priority = 'LOW'
@@ -60,20 +70,25 @@ class ClassificationFigures(Hook):
         if failures < 0:
             raise ValueError(f'failures must be 0 or more, found {failures}')
         if embedding is not None:
-            needs(embedding)
+            check_installed(embedding)
         self.resamples, self.failures = resamples, failures
         self.embedding, self.format = embedding, format
-        self._items: dict[int, dict[str, Any]] = {}
+        self._joint: dict[int, np.ndarray] = {}
 
     def before_test(self, runner: Runner) -> None:
         if not isinstance(runner.system, Classifier):
             raise ToolkitError(
-                f'ClassificationFigures draws what a Classifier finds, and the model is a '
+                f'ClassificationFigures draws figures of a Classifier, and the model is a '
                 f'{type(runner.system).__name__}; take the hook out'
             )
-        self._items = {}
+        if not find_clinical_metrics(runner.test_loop.evaluator):
+            raise ToolkitError(
+                'ClassificationFigures reads the rows of ClinicalMetrics, and test_evaluator has '
+                'none: give it one for each task, or leave the hook out'
+            )
+        self._joint = {}
         distributed.on_main(
-            lambda: atomic_write.clear(Path(runner.work_dir) / FOLDER, WRITTEN, 'figures')
+            lambda: atomic_write.clear(Path(runner.work_dir) / FOLDER, SUFFIXES, 'figures')
         )
 
     def after_test_iter(
@@ -83,155 +98,152 @@ class ClassificationFigures(Hook):
         data_batch: dict[str, Any] | None = None,
         outputs: Any = None,
     ) -> None:
-        batch = data_batch or {}
+        if self.embedding is None:
+            return
+        joint = outputs['joint'].detach().float().cpu().numpy()
         samples = runner.test_dataloader.batch_sampler.samples
-        kept = {name: _numpy(outputs[name]) for name in ('logits', 'probabilities', 'decision')}
-        labels = _numpy(batch['labels'])
-        joint = _numpy(outputs['joint']).astype(np.float32)
-        for row, (draw, meta) in enumerate(zip(runner.test_loop.drawn, batch['meta'], strict=True)):
-            if draw.position >= samples:
-                continue  # drawn again so that no process waits
-            self._items[draw.position] = {
-                'index': draw.index,
-                'id': str(meta['id']),
-                'patient': str(meta.get('patient') or meta['id']),
-                'centre': str(meta.get('centre', '')),
-                'joint': joint[row],
-                'labels': {task: int(values[row]) for task, values in labels.items()},
-                **{
-                    name: {task: values[row] for task, values in by_task.items()}
-                    for name, by_task in kept.items()
-                },
-            }
+        for draw, feature in zip(runner.test_loop.drawn, joint, strict=True):
+            if draw.position < samples:  # the others repeat, so that no process waits
+                self._joint[draw.position] = feature
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        merged: dict[int, dict[str, Any]] = {}
-        for part in distributed.gather(self._items):
-            merged.update(part)
-        self._items = {}
-        items = [merged[position] for position in sorted(merged)]
-        dataset = runner.assembly.datasets['test']
-        folder = Path(runner.work_dir) / FOLDER
-        distributed.on_main(lambda: self._write(runner.system, dataset, items, folder, runner.say))
+        joint: dict[int, np.ndarray] = {}
+        for part in distributed.gather(self._joint):
+            joint.update(part)
+        self._joint = {}
+        features = [joint[position] for position in sorted(joint)]
+        distributed.on_main(lambda: self._write(runner, features))
 
-    def _write(
-        self,
-        system: Classifier,
-        dataset: LabelledImages,
-        items: list[dict[str, Any]],
-        folder: Path,
-        say: Any,
-    ) -> None:
-        record: dict[str, Any] = {'tasks': {}, 'resamples': self.resamples}
-        for name, task in system.tasks.items():
-            known = [item for item in items if item['labels'].get(name, -1) >= 0]
-            if not known:
-                say(f'figures: no test image has a label for the task {name}; it is left out')
+    def _write(self, runner: Runner, features: list[np.ndarray]) -> None:
+        system, dataset = runner.system, runner.assembly.datasets['test']
+        folder = Path(runner.work_dir) / FOLDER
+        settings = FigureSettings(_find_bootstrap(runner), self.resamples)
+        record: dict[str, Any] = {
+            'tasks': {},
+            'resamples': settings.bootstrap.resamples,
+            'band_resamples': settings.band_resamples,
+        }
+        clinical = find_clinical_metrics(runner.test_loop.evaluator)
+        rows: dict[str, Rows] = {
+            name: runner.test_loop.result.rows[key] for name, (key, _) in clinical.items()
+        }
+        for name in system.tasks:
+            if name not in clinical:
+                runner.say(
+                    f'figures: test_evaluator has no ClinicalMetrics of the task {name}; it is '
+                    'left out'
+                )
                 continue
-            scored = _scored(known, name)
-            temperature, threshold = system.calibration.chosen(name)
-            found = curves.numbers(
-                scored,
-                task,
-                threshold,
-                temperature,
-                self.resamples,
-            )
-            drawn = {
-                'confusion': plots.confusion_figure(found, name),
-                'curves': plots.curves_figure(found, name),
-                'reliability': plots.reliability_figure(found, name),
+            metric = clinical[name][1]
+            images = read_rows(rows[name], metric.task).labelled()
+            if not len(images):
+                runner.say(
+                    f'figures: no test image has a label for the task {name}; it is left out'
+                )
+                continue
+            temperature = system.calibration.numbers(name)[0]
+            record['tasks'][name] = {
+                **self._draw_task(metric, images, temperature, settings, folder),
+                'failures': self._draw_failures(dataset, images, name, folder),
             }
-            for kind, figure in drawn.items():
-                if figure is not None:
-                    path = folder / f'{name}-{kind}.{self.format}'
-                    atomic_write.write(path, plots.rendered(figure, self.format))
-            found['failures'] = self._failures(dataset, known, scored, name, folder)
-            record['tasks'][name] = found
-        if self.embedding is not None and items:
-            record['embedding'] = self._embedding(system, items, folder, say)
+        if self.embedding is not None and features:
+            record['embedding'] = self._draw_embedding(runner, rows, features, folder)
         text = json.dumps(record, ensure_ascii=False) + '\n'
         atomic_write.write(folder / NUMBERS, text)
 
-    def _failures(
+    def _draw_task(
         self,
-        dataset: LabelledImages,
-        known: list[dict[str, Any]],
-        scored: curves.Scored,
-        task: str,
+        metric: ClinicalMetrics,
+        images: Predictions,
+        temperature: float,
+        settings: FigureSettings,
         folder: Path,
+    ) -> dict[str, Any]:
+        """Draw the figures of a task and return the numbers behind them."""
+        name = metric.task_name
+        numbers = compute_task_numbers(metric, images, temperature, settings)
+        figures = {
+            'confusion': plots.draw_confusion(numbers, name),
+            'curves': plots.draw_curves(numbers, name),
+            'reliability': plots.draw_reliability(numbers, name),
+        }
+        for kind, figure in figures.items():
+            if figure is not None:
+                path = folder / f'{name}-{kind}.{self.format}'
+                atomic_write.write(path, plots.render(figure, self.format))
+        return numbers
+
+    def _draw_failures(
+        self, dataset: LabelledImages, images: Predictions, task: str, folder: Path
     ) -> list[dict[str, Any]]:
-        """The worst mistakes, each with a thumbnail, and all of them on a sheet."""
-        classes = dataset.tasks[task].classes
-        told, thumbnails = [], []
-        for place, row in enumerate(curves.mistakes(scored, self.failures)):
-            position = dataset.positions[known[row]['index']]
-            picture = pixels(dataset.pool_image(position, 0), THUMBNAIL)
+        """Write the worst mistakes, each as a thumbnail, and all of them on a sheet."""
+        classes = images.task.classes
+        positions = {
+            record.id: position
+            for record, position in zip(dataset.records, dataset.positions, strict=True)
+        }
+        ranked = rank_mistakes(images.labels, images.decisions, images.probabilities)
+        failures, thumbnails = [], []
+        for place, row in enumerate(ranked[: self.failures]):
+            picture = to_picture(dataset.pool_image(positions[images.ids[row]], 0), THUMBNAIL)
             picture.thumbnail((2 * THUMBNAIL, 2 * THUMBNAIL))
             file = f'{task}-failure-{place + 1:02}.png'
-            atomic_write.write(folder / file, png(picture))
+            atomic_write.write(folder / file, encode_png(picture))
             thumbnails.append(picture)
-            label, decided = int(scored.labels[row]), int(scored.decisions[row])
-            told.append(
+            label, decision = int(images.labels[row]), int(images.decisions[row])
+            failures.append(
                 {
-                    'id': scored.ids[row],
-                    'patient': scored.patients[row],
+                    'id': str(images.ids[row]),
+                    'patient': str(images.patients[row]),
                     'file': file,
                     'label': classes[label],
-                    'prediction': classes[decided],
-                    'probability': round(float(scored.probabilities[row, decided]), 4),
-                    'of_label': round(float(scored.probabilities[row, label]), 4),
+                    'prediction': classes[decision],
+                    'probability': round(float(images.probabilities[row, decision]), 4),
+                    'label_probability': round(float(images.probabilities[row, label]), 4),
                 }
             )
-        if told:
-            sheet = plots.gallery_figure(told, thumbnails, task)
-            atomic_write.write(folder / f'{task}-failures.png', plots.rendered(sheet, 'png'))
-        return told
+        if failures:
+            sheet = plots.draw_gallery(failures, thumbnails, task)
+            atomic_write.write(folder / f'{task}-failures.png', plots.render(sheet, 'png'))
+        return failures
 
-    def _embedding(
-        self, system: Classifier, items: list[dict[str, Any]], folder: Path, say: Any
+    def _draw_embedding(
+        self, runner: Runner, rows: Mapping[str, Rows], features: list[np.ndarray], folder: Path
     ) -> dict[str, Any] | None:
+        """Draw the joint features in two dimensions, coloured by each task and by centre."""
         assert self.embedding is not None
-        features = np.stack([item['joint'] for item in items])
-        found = embedded(features, self.embedding)
+        found = embed(np.stack(features), self.embedding)
         if isinstance(found, str):
-            say(f'figures: no {self.embedding}: {found}')
+            runner.say(f'figures: no {self.embedding}: {found}')
             return None
         kept, points = found
-        chosen = [items[i] for i in kept]
+        tasks = {name: task for name, task in runner.system.tasks.items() if name in rows}
         colours = {
-            name: [
-                task.classes[item['labels'][name]] if item['labels'].get(name, -1) >= 0 else ''
-                for item in chosen
-            ]
-            for name, task in system.tasks.items()
+            name: _class_names(rows[name], task.classes, kept) for name, task in tasks.items()
         }
-        order = {name: list(task.classes) for name, task in system.tasks.items()}
-        centres = [item['centre'] for item in chosen]
+        order = {name: list(task.classes) for name, task in tasks.items()}
+        some = [next(iter(rows.values()))[i] for i in kept]
+        centres = [str(row.get('centre') or '') for row in some]
         if len(set(centres)) > 1:
             colours['centre'], order['centre'] = centres, sorted(set(centres) - {''})
-        figure = plots.embedding_figure(points, colours, order, self.embedding, len(items))
-        atomic_write.write(folder / f'embedding.{self.format}', plots.rendered(figure, self.format))
+        figure = plots.draw_embedding(points, colours, order, self.embedding, len(features))
+        atomic_write.write(folder / f'embedding.{self.format}', plots.render(figure, self.format))
         return {
             'method': self.embedding,
-            'ids': [item['id'] for item in chosen],
+            'ids': [str(row['id']) for row in some],
             'points': [[float(f'{v:.4g}') for v in point] for point in points],
             'colours': colours,
         }
 
 
-def _scored(items: list[dict[str, Any]], task: str) -> curves.Scored:
-    return curves.Scored(
-        ids=[item['id'] for item in items],
-        patients=[item['patient'] for item in items],
-        labels=np.array([item['labels'][task] for item in items]),
-        logits=np.stack([item['logits'][task] for item in items]).astype(float),
-        probabilities=np.stack([item['probabilities'][task] for item in items]).astype(float),
-        decisions=np.array([int(item['decision'][task]) for item in items]),
-    )
+def _find_bootstrap(runner: Runner) -> BootstrapSettings:
+    """Return the bootstrap of the run's clinical report, or the default one."""
+    for hook in runner.hooks:
+        if isinstance(hook, ClinicalReport):
+            return hook.settings.bootstrap
+    return BootstrapSettings()
 
 
-def _numpy(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _numpy(item) for name, item in value.items()}
-    return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+def _class_names(rows: Rows, classes: Sequence[str], kept: np.ndarray) -> list[str]:
+    """Name the class of each image that is kept; '' for a missing label."""
+    return [classes[rows[i]['label']] if rows[i]['label'] >= 0 else '' for i in kept]

@@ -145,7 +145,8 @@ def _gallery(found: Sequence[tuple[str, str, Path, list[Record]]], choice: Choic
             shown.append(
                 f'<figure><img src="{picture}" alt="" loading="lazy"><figcaption>'
                 f'<b>{escape(told["id"])}</b>true {escape(told["label"])} '
-                f'<i>p {float(told["of_label"]):.2f}</i><br>said {escape(told["prediction"])} '
+                f'<i>p {float(told["label_probability"]):.2f}</i><br>'
+                f'said {escape(told["prediction"])} '
                 f'<i>p {float(told["probability"]):.2f}</i></figcaption></figure>'
             )
         if shown:

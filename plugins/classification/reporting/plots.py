@@ -1,7 +1,8 @@
 """Figures of a test by matplotlib: the same bytes for the same numbers.
 
-All have paper of their own, so that they are read on light and dark pages; colours are Okabe and
-Ito's, which the colour-blind tell apart, and markers and dashes say the same.
+All have a background of their own, so that they can be read on light and dark pages. The colours
+are Okabe and Ito's, which colour-blind readers tell apart; markers and dashes repeat the
+distinction.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ DASHES = ('-', '--', ':', '-.')
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')
 STYLE = {
     'font.size': 11,
-    'font.family': 'DejaVu Sans',  # comes with matplotlib, so that it is the same everywhere
+    'font.family': 'DejaVu Sans',  # comes with matplotlib, so it is the same everywhere
     'figure.facecolor': PAPER,
     'axes.facecolor': PAPER,
     'savefig.facecolor': PAPER,
@@ -48,8 +49,8 @@ DISCLAIMER = 'Research use only.'
 Numbers = Mapping[str, Any]
 
 
-def rendered(figure: Figure, format: Literal['png', 'svg', 'pdf']) -> bytes:
-    """A figure as a file's content, without the time at which it was made."""
+def render(figure: Figure, format: Literal['png', 'svg', 'pdf']) -> bytes:
+    """Render a figure as the content of a file, without the time of its making."""
     buffer = io.BytesIO()
     metadata = {'png': {'Software': None}, 'svg': {'Date': None}, 'pdf': {'CreationDate': None}}
     with matplotlib.rc_context(STYLE):
@@ -59,8 +60,8 @@ def rendered(figure: Figure, format: Literal['png', 'svg', 'pdf']) -> bytes:
     return buffer.getvalue()
 
 
-def confusion_figure(numbers: Numbers, task: str) -> Figure:
-    """Counts beside shares of each true class."""
+def draw_confusion(numbers: Numbers, task: str) -> Figure:
+    """Draw counts beside shares of each true class."""
     classes, counts = numbers['classes'], np.array(numbers['confusion'])
     totals = counts.sum(1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
@@ -95,34 +96,33 @@ def confusion_figure(numbers: Numbers, task: str) -> Figure:
     return figure
 
 
-def curves_figure(numbers: Numbers, task: str) -> Figure | None:
-    """ROC beside PR, with bands, and where the threshold puts the decision; None of a test without
-    two classes."""
-    drawn = {name: c for name, c in numbers['curves'].items() if 'roc' in c}
-    if not drawn:
+def draw_curves(numbers: Numbers, task: str) -> Figure | None:
+    """Draw ROC beside PR, with bands and the operating point; None for a test of one class."""
+    curves = {name: c for name, c in numbers['curves'].items() if 'roc' in c}
+    if not curves:
         return None
     with matplotlib.rc_context(STYLE):
         figure = Figure((11, 5.2), layout='constrained')
         left, right = figure.subplots(1, 2)
-        for place, (name, found) in enumerate(drawn.items()):
-            look = {'color': PALETTE[place % len(PALETTE)], 'ls': DASHES[place % len(DASHES)]}
+        for place, (name, found) in enumerate(curves.items()):
+            style = {'color': PALETTE[place % len(PALETTE)], 'ls': DASHES[place % len(DASHES)]}
             total = found['positives'] + found['negatives']
-            for axes, kind, what in ((left, 'roc', 'AUC'), (right, 'pr', 'AP')):
+            for axes, kind, area in ((left, 'roc', 'AUC'), (right, 'pr', 'AP')):
                 if 'low' in found[kind]:
                     axes.fill_between(
                         *(GRID, found[kind]['low'], found[kind]['high']),
-                        **{'color': look['color'], 'alpha': 0.15, 'lw': 0},
+                        **{'color': style['color'], 'alpha': 0.15, 'lw': 0},
                     )
                 steps = {} if kind == 'roc' else {'drawstyle': 'steps-pre'}
                 axes.plot(
                     *(found[kind]['x'], found[kind]['y']),
-                    **look,
+                    **style,
                     **steps,
                     lw=2,
-                    label=f'{name}: {what} {_interval(found[what])}',
+                    label=f'{name}: {area} {_format_interval(found[area])}',
                 )
             share = found['positives'] / total
-            right.axhline(share, color=look['color'], ls=look['ls'], lw=0.8, alpha=0.6)
+            right.axhline(share, color=style['color'], ls=style['ls'], lw=0.8, alpha=0.6)
             if (at := found.get('operating')) is not None:
                 _mark(left, right, at)
         left.plot([0, 1], [0, 1], color=MUTED, lw=0.8, ls=':')
@@ -130,27 +130,27 @@ def curves_figure(numbers: Numbers, task: str) -> Figure | None:
         _square(right, 'recall (sensitivity)', 'precision (PPV)', 'Precision and recall')
         left.legend(loc='lower right', fontsize=10)
         right.legend(loc='lower left', fontsize=10)
-        _head(figure, task, numbers, f'; bands: 95 % by patient, {_resamples(drawn)} resamples')
+        _head(figure, task, numbers, _describe_bands(curves))
     return figure
 
 
-def reliability_figure(numbers: Numbers, task: str) -> Figure:
-    """What was said against what was so, before and after the temperature, over the counts."""
-    told = numbers['reliability']
+def draw_reliability(numbers: Numbers, task: str) -> Figure:
+    """Draw confidence against accuracy, before and after the temperature, over the counts."""
+    reliability = numbers['reliability']
     with matplotlib.rc_context(STYLE):
         figure = Figure((6.4, 6.6), layout='constrained')
         upper, lower = figure.subplots(2, 1, height_ratios=(3.4, 1), sharex=True)
         upper.plot([0, 1], [0, 1], color=MUTED, lw=0.8, ls=':')
         temperature = f'temperature {numbers["temperature"]:.3g}'
         for place, (name, label) in enumerate((('before', 'before'), ('after', temperature))):
-            colour, bins = PALETTE[1 - place], told[name]['bins']
+            colour, bins = PALETTE[1 - place], reliability[name]['bins']
             upper.plot(
-                *([b['said'] for b in bins], [b['so'] for b in bins]),
+                *([b['confidence'] for b in bins], [b['accuracy'] for b in bins]),
                 marker=MARKERS[place],
                 ls=DASHES[1 - place],
                 color=colour,
                 lw=1.8,
-                label=f'{label}: ECE {told[name]["ECE"]:.3f}',
+                label=f'{label}: ECE {reliability[name]["ECE"]:.3f}',
             )
             width = (bins[0]['high'] - bins[0]['low']) * 0.4
             bars = lower.bar(
@@ -162,18 +162,18 @@ def reliability_figure(numbers: Numbers, task: str) -> Figure:
         upper.legend(loc='best')
         upper.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         upper.set_ylabel(
-            f'share that is {numbers["positive"]}' if numbers['positive'] else 'share that is right'
+            f'share that is {numbers["positive"]}' if numbers['positive'] else 'accuracy'
         )
-        lower.set(xlabel=told['of'], ylabel='images')
+        lower.set(xlabel=reliability['of'], ylabel='images')
         upper.grid(color=RULE, lw=0.6)
         _head(figure, task, numbers, f'; {BINS} bins of equal width')
     return figure
 
 
-def gallery_figure(
+def draw_gallery(
     failures: Sequence[Mapping[str, Any]], thumbnails: Sequence[Image.Image], task: str
 ) -> Figure:
-    """The worst mistakes as thumbnails with id, true and decided class."""
+    """Draw the worst mistakes as thumbnails with id, true and decided class."""
     columns = min(4, len(failures))
     rows = -(-len(failures) // columns)
     with matplotlib.rc_context(STYLE):
@@ -181,27 +181,39 @@ def gallery_figure(
         grid = np.atleast_1d(figure.subplots(rows, columns)).ravel()
         for axes in grid:
             axes.set_axis_off()
-        for axes, told, picture in zip(grid, failures, thumbnails):
+        for axes, failure, picture in zip(grid, failures, thumbnails):
             axes.imshow(np.asarray(picture))
             axes.set_title(
-                f'{_short(told["id"])}\ntrue {told["label"]} (p {told["of_label"]:.2f})\n'
-                f'said {told["prediction"]} (p {told["probability"]:.2f})',
+                f'{_shorten(failure["id"])}\n'
+                f'true {failure["label"]} (p {failure["label_probability"]:.2f})\n'
+                f'decided {failure["prediction"]} (p {failure["probability"]:.2f})',
                 fontsize=9,
             )
         figure.suptitle(
-            f'{task}: the mistakes that were surest. {DISCLAIMER}', x=0.01, ha='left', fontsize=11
+            f'{task}: mistakes with the lowest p of the true class. {DISCLAIMER}',
+            x=0.01,
+            ha='left',
+            fontsize=11,
         )
     return figure
 
 
-def embedding_figure(
+def draw_embedding(
     points: np.ndarray,
     colours: Mapping[str, Sequence[str]],
     order: Mapping[str, Sequence[str]],
     method: str,
     images: int,
 ) -> Figure:
-    """Points (M, 2), once for each way to colour them; the names of each come in an order."""
+    """Draw points (M, 2) once for each way to colour them.
+
+    Args:
+        points: (M, 2).
+        colours: name of each point's group, by the title of an axes.
+        order: names of the groups in the order of the legend, by the title of an axes.
+        method: name of the embedding.
+        images: number of images before thinning.
+    """
     with matplotlib.rc_context(STYLE):
         figure = Figure((5.2 * len(colours), 5.4), layout='constrained')
         for axes, (title, names) in zip(
@@ -209,10 +221,10 @@ def embedding_figure(
         ):
             values = np.array(names)
             for place, name in enumerate((*order[title], '')):
-                chosen = points[values == name]
-                if not len(chosen):
+                group = points[values == name]
+                if not len(group):
                     continue
-                look = (
+                style = (
                     {
                         'color': PALETTE[place % len(PALETTE)],
                         'marker': MARKERS[place % len(MARKERS)],
@@ -221,12 +233,12 @@ def embedding_figure(
                     else {'color': RULE, 'marker': '.'}
                 )
                 axes.scatter(
-                    *chosen.T,
+                    *group.T,
                     s=24,
                     alpha=0.8,
                     lw=0,
-                    label=f'{name or "missing"} ({len(chosen)})',
-                    **look,
+                    label=f'{name or "missing"} ({len(group)})',
+                    **style,
                 )
             axes.set(xticks=[], yticks=[], title=title)
             axes.spines[:].set_visible(False)
@@ -244,16 +256,16 @@ def embedding_figure(
 
 
 def _mark(left: Axes, right: Axes, at: Mapping[str, Any]) -> None:
-    """The operating point on ROC and PR."""
-    look = {'marker': '*', 'ms': 15, 'color': INK, 'mec': PAPER, 'ls': '', 'zorder': 5}
+    """Mark the operating point on ROC and PR."""
+    style = {'marker': '*', 'ms': 15, 'color': INK, 'mec': PAPER, 'ls': '', 'zorder': 5}
     label = (
-        f'threshold {at["threshold"]:.3f}: sensitivity {_percent(at["sensitivity"])}, '
-        f'specificity {_percent(at["specificity"])}'
+        f'threshold {at["threshold"]:.3f}: sensitivity {_format_percent(at["sensitivity"])}, '
+        f'specificity {_format_percent(at["specificity"])}'
     )
-    left.plot([1 - at['specificity']], [at['sensitivity']], label=label, **look)
+    left.plot([1 - at['specificity']], [at['sensitivity']], label=label, **style)
     if at['PPV'] is not None:
-        label = f'threshold {at["threshold"]:.3f}: PPV {_percent(at["PPV"])}'
-        right.plot([at['sensitivity']], [at['PPV']], label=label, **look)
+        label = f'threshold {at["threshold"]:.3f}: PPV {_format_percent(at["PPV"])}'
+        right.plot([at['sensitivity']], [at['PPV']], label=label, **style)
 
 
 def _square(axes: Axes, x: str, y: str, title: str) -> None:
@@ -269,18 +281,19 @@ def _head(figure: Figure, task: str, numbers: Numbers, more: str = '') -> None:
     )
 
 
-def _resamples(drawn: Mapping[str, Any]) -> int:
-    return min(found['resamples'] for found in drawn.values())
+def _describe_bands(curves: Mapping[str, Any]) -> str:
+    resamples = [found['resamples'] for found in curves.values() if found['resamples']]
+    return f'; bands: 95 % by patient, {min(resamples)} resamples' if resamples else ''
 
 
-def _interval(values: Sequence[float | None]) -> str:
+def _format_interval(values: Sequence[float | None]) -> str:
     value, low, high = values
     return f'{value:.3f}' + ('' if low is None else f' ({low:.3f} to {high:.3f})')
 
 
-def _percent(value: float | None) -> str:
+def _format_percent(value: float | None) -> str:
     return '–' if value is None else f'{100 * value:.0f} %'
 
 
-def _short(name: str) -> str:
+def _shorten(name: str) -> str:
     return name if len(name) <= 26 else f'…{name[-25:]}'

@@ -1,6 +1,7 @@
-"""What is read off a confusion matrix: true classes in rows, decided ones in columns.
+"""Confusion matrix and the metrics that follow from it.
 
-All take matrices (..., K, K) of counts, which may be weighted.
+All of them take matrices (..., K, K) of counts, which may be weighted: true classes in rows,
+decisions in columns.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import numpy as np
 def confusion(
     labels: np.ndarray, decisions: np.ndarray, classes: int, weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """How often a class was decided for a class.
+    """Count the samples of each true class (rows) that were decided for each class (columns).
 
     Args:
         labels: (N,) from 0 to K - 1.
-        decisions: (N,) likewise.
+        decisions: (N,) from 0 to K - 1.
         classes: K.
-        weights: (..., N), how often each sample counts; None for once.
+        weights: (..., N), the number of times that each sample counts; None for once.
     Returns:
         (..., K, K).
     """
@@ -35,18 +36,18 @@ def sensitivity(matrix: np.ndarray) -> np.ndarray:
 
 
 def specificity(matrix: np.ndarray) -> np.ndarray:
-    """Share of the other classes' samples that are not taken for the class: -> (..., K)."""
+    """Share of the other classes' samples that are not decided for the class: -> (..., K)."""
     total, own, decided = matrix.sum((-2, -1))[..., None], matrix.sum(-1), matrix.sum(-2)
     return ratio(total - own - decided + _hits(matrix), total - own)
 
 
 def ppv(matrix: np.ndarray) -> np.ndarray:
-    """Share of what is decided for a class that is of it, its precision: -> (..., K)."""
+    """Share of the decisions for a class that are right, its precision: -> (..., K)."""
     return ratio(_hits(matrix), matrix.sum(-2))
 
 
 def npv(matrix: np.ndarray) -> np.ndarray:
-    """Share of what is decided against a class that is not of it: -> (..., K)."""
+    """Share of the decisions against a class that are right: -> (..., K)."""
     total, own, decided = matrix.sum((-2, -1))[..., None], matrix.sum(-1), matrix.sum(-2)
     return ratio(total - own - decided + _hits(matrix), total - decided)
 
@@ -58,26 +59,27 @@ def f1(matrix: np.ndarray) -> np.ndarray:
 
 
 def accuracy(matrix: np.ndarray) -> np.ndarray:
-    """Share of samples that are decided rightly: -> (...)."""
+    """Share of right decisions: -> (...)."""
     return ratio(_hits(matrix).sum(-1), matrix.sum((-2, -1)))
 
 
 def balanced_accuracy(matrix: np.ndarray) -> np.ndarray:
-    """Mean sensitivity over the classes: -> (...); NaN where a class has no samples."""
+    """Mean sensitivity over the classes: -> (...); NaN if a class has no samples."""
     return sensitivity(matrix).mean(-1)
 
 
 def macro_f1(matrix: np.ndarray) -> np.ndarray:
-    """Mean F1 over the classes: -> (...); NaN where a class has no samples."""
+    """Mean F1 over the classes: -> (...); NaN if a class has no samples."""
     return f1(matrix).mean(-1)
 
 
 def mcc(matrix: np.ndarray) -> np.ndarray:
     """Matthews' correlation coefficient of K classes: -> (...), from -1 to 1.
 
-    R_K of Gorodkin, "Comparing two K-category assignments by a K-category correlation
-    coefficient", Computational Biology and Chemistry 28, 2004. NaN where all samples are of one
-    class, or all are decided for one.
+    NaN if all samples are of one class, or all are decided for one.
+
+    Source: R_K of Gorodkin, "Comparing two K-category assignments by a K-category correlation
+        coefficient", Computational Biology and Chemistry 28, 2004.
     """
     total, own, decided = matrix.sum((-2, -1)), matrix.sum(-1), matrix.sum(-2)
     covariance = _hits(matrix).sum(-1) * total - (own * decided).sum(-1)
@@ -86,24 +88,24 @@ def mcc(matrix: np.ndarray) -> np.ndarray:
 
 
 def kappa(matrix: np.ndarray, quadratic: bool = False) -> np.ndarray:
-    """Cohen's kappa: -> (...), 1 for agreement, 0 for that of chance.
+    """Cohen's kappa: -> (...), 1 for agreement, 0 for agreement by chance.
 
     Args:
         matrix: (..., K, K).
-        quadratic: a disagreement counts with the square of how many classes lie between, which is
-            right for ordered classes (Cohen, Psychological Bulletin 70, 1968).
+        quadratic: weight a disagreement with the squared distance of the two classes, as is right
+            for ordered classes (Cohen, Psychological Bulletin 70, 1968).
     """
     place = np.arange(matrix.shape[-1])
-    apart = (place[:, None] - place) ** 2 if quadratic else place[:, None] != place
+    distance = (place[:, None] - place) ** 2 if quadratic else place[:, None] != place
     by_chance = matrix.sum(-1)[..., :, None] * matrix.sum(-2)[..., None, :]
-    observed = (matrix * apart).sum((-2, -1)) * matrix.sum((-2, -1))
-    return 1 - ratio(observed, (by_chance * apart).sum((-2, -1)))
+    observed = (matrix * distance).sum((-2, -1)) * matrix.sum((-2, -1))
+    return 1 - ratio(observed, (by_chance * distance).sum((-2, -1)))
 
 
-def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """A quotient, NaN where its denominator is 0."""
-    whole = np.asarray(whole, dtype=np.float64)
-    return np.asarray(part) / np.where(whole > 0, whole, np.nan)
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Divide two arrays; NaN if the denominator is 0."""
+    whole = np.asarray(denominator, dtype=np.float64)
+    return np.asarray(numerator) / np.where(whole > 0, whole, np.nan)
 
 
 def _hits(matrix: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How well scores put the samples of a class before the others, whatever the threshold.
+"""Areas under the ROC curve and the precision-recall curve.
 
 scikit-learn's `roc_auc_score` and `average_precision_score` give the same values; they take one
 set of weights at a time.
@@ -12,17 +12,18 @@ from plugins.classification.metrics.functional.confusion import ratio
 
 
 def auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Area under the ROC curve: the chance that a positive sample scores above a negative one, ties
-    counting half.
+    """Area under the ROC curve: the probability that a positive sample scores above a negative one.
+
+    Ties count half.
 
     Args:
         scores: (N,).
         positive: (N,) bool.
-        weights: (..., N), how often each sample counts; None for once.
+        weights: (..., N), the number of times that each sample counts; None for once.
     Returns:
-        (...); NaN where there are no positives, or no negatives.
+        (...); NaN without positives or without negatives.
     """
-    found, others = _by_score(scores, positive, weights)  # (..., G)
+    found, others = _group_by_score(scores, positive, weights)  # (..., G)
     below = np.cumsum(others, -1) - others / 2
     return ratio((found * below).sum(-1), found.sum(-1) * others.sum(-1))
 
@@ -35,26 +36,28 @@ def average_precision(
     Args:
         scores: (N,).
         positive: (N,) bool.
-        weights: (..., N), how often each sample counts; None for once.
+        weights: (..., N), the number of times that each sample counts; None for once.
     Returns:
-        (...); NaN where there are no positives.
+        (...); NaN without positives.
     """
-    found, others = (x[..., ::-1] for x in _by_score(scores, positive, weights))  # (..., G)
+    found, others = (x[..., ::-1] for x in _group_by_score(scores, positive, weights))  # (..., G)
     hits = np.cumsum(found, -1)
     called = hits + np.cumsum(others, -1)
     precision = hits / np.where(called > 0, called, 1)
     return ratio((found * precision).sum(-1), hits[..., -1])
 
 
-def _by_score(
+def _group_by_score(
     scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of the positives and of the negatives at each distinct score, from the lowest on:
-    (..., G) twice."""
+    """Sum the weights of positives and of negatives at each distinct score, in rising order.
+
+    Shape: (N,), (N,), (..., N) -> (..., G), (..., G).
+    """
     order = np.argsort(scores, kind='stable')
     ranked, truth = scores[order], positive[order]
     starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
-    drawn = np.ones(len(order)) if weights is None else weights[..., order]
-    whole = np.add.reduceat(drawn, starts, axis=-1)
-    found = np.add.reduceat(drawn * truth, starts, axis=-1)
-    return found, whole - found
+    times = np.ones(len(order)) if weights is None else weights[..., order]
+    total = np.add.reduceat(times, starts, axis=-1)
+    found = np.add.reduceat(times * truth, starts, axis=-1)
+    return found, total - found

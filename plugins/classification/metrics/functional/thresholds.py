@@ -1,4 +1,4 @@
-"""From which probability on a sample counts as positive: rules that choose it on data."""
+"""Rules that choose the decision threshold of the positive class."""
 
 from __future__ import annotations
 
@@ -13,39 +13,43 @@ HALF = 0.5
 def choose_threshold(
     probability: np.ndarray, positive: np.ndarray, rule: Rule = 'youden', at_least: float = 0.9
 ) -> float:
-    """The threshold that a rule chooses on these data.
+    """Choose the decision threshold by a rule.
 
-    It lies half-way between two probabilities that occur, so that what comes later is not decided
-    by a rounding. Of several that are equally good it is the one nearest to 0.5.
+    It lies half-way between two probabilities of the data, so that rounding does not change later
+    decisions. Of several equally good ones, it is the one nearest to 0.5.
 
     Args:
         probability: (N,) of the positive class, in single precision.
         positive: (N,) bool.
-        rule: 'youden': the highest sum of sensitivity and specificity (Youden, Cancer 3, 1950);
-            'F1': the highest F1; 'sensitivity': of those with a sensitivity of `at_least` or more
-            the one with the highest specificity; 'specificity': the other way round; 'half': 0.5.
-        at_least: for the last two rules.
+        rule: 'youden' for the highest sum of sensitivity and specificity (Youden, Cancer 3, 1950);
+            'F1' for the highest F1; 'sensitivity' for the highest specificity with a sensitivity
+            of `at_least` or more; 'specificity' for the reverse; 'half' for 0.5.
+        at_least: limit of the rules 'sensitivity' and 'specificity'.
     Returns:
         From 0 to 1, a single-precision number.
     Raises:
-        ValueError: an unknown rule; one class only; a specificity that no threshold reaches.
+        ValueError: an unknown rule; samples of one class only; a specificity that no threshold
+            reaches.
     """
     if rule not in get_args(Rule):
-        raise ValueError(f'the rule is one of {", ".join(get_args(Rule))}, found {rule!r}')
+        raise ValueError(f'rule must be one of {", ".join(get_args(Rule))}, found {rule!r}')
     if rule == 'half':
         return HALF
     if not 0 < at_least <= 1:
         raise ValueError(f'at_least must be above 0 and at most 1, found {at_least}')
     positives, negatives = int(positive.sum()), int((~positive).sum())
     if not positives or not negatives:
-        raise ValueError('a threshold is chosen on samples of both classes, and one has none')
+        raise ValueError(
+            f'a threshold needs samples of both classes, found {positives} positive and '
+            f'{negatives} negative ones'
+        )
     candidates = _candidates(probability)
-    found = _reaching(probability[positive], candidates)
-    wrong = _reaching(probability[~positive], candidates)
+    found = _count_at_least(probability[positive], candidates)
+    wrong = _count_at_least(probability[~positive], candidates)
     sensitivity, specificity = found / positives, 1 - wrong / negatives
     second = np.zeros_like(sensitivity)
     if rule == 'youden':
-        # Counts, so that what is equal is equal.
+        # Counts instead of shares, so that equally good ones are exactly equal.
         first = found * negatives - wrong * positives
     elif rule == 'F1':
         first = 2 * found / (positives + found + wrong)
@@ -65,18 +69,18 @@ def choose_threshold(
 
 
 def _candidates(probability: np.ndarray) -> np.ndarray:
-    """One threshold for each way to divide the samples, as single-precision numbers."""
+    """List one threshold for each way to divide the samples, as single-precision numbers."""
     values = np.unique(np.asarray(probability, dtype=np.float32))
     between = (values[:-1].astype(np.float64) + values[1:]) / 2
     rounded = between.astype(np.float32)
-    # Between neighbours there is no third number; from the upper one on is the same division.
+    # Neighbouring numbers have none between them; the upper one divides the samples alike.
     divided = np.where(rounded <= values[:-1], values[1:], rounded)
     last = np.float32((float(values[-1]) + 1) / 2)
     above = [last] if last > values[-1] else []
     return np.r_[np.float32(0), divided, above].astype(np.float64)
 
 
-def _reaching(probability: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """How many reach each threshold."""
+def _count_at_least(probability: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Count the probabilities at or above each threshold."""
     ranked = np.sort(np.asarray(probability, dtype=np.float32)).astype(np.float64)
     return len(ranked) - np.searchsorted(ranked, thresholds, side='left')

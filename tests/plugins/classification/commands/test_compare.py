@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from plugins.classification.metrics.functional.delong import compare as delong
-from plugins.classification.reporting.comparison import compare, read
+from plugins.classification.metrics.functional.delong import compare_areas
+from plugins.classification.reporting.comparison import compare_runs, read_tested_run
 from toolkit import cli
 from toolkit.errors import ToolkitError
 
@@ -56,13 +56,15 @@ def test_a_better_run_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str
     out = tmp_path / 'found.json'
     assert cli.main(['compare', str(good), str(poor), '--json', str(out), '--task', 't']) == 0
     found = json.loads(out.read_text())
-    a, b = read(good).predictions, read(poor).predictions
+    a, b = read_tested_run(good).predictions, read_tested_run(poor).predictions
     auc = found['values']['AUC']
     assert auc['a'] == pytest.approx(sk.roc_auc_score(a.labels, a.probabilities[:, 1]))
     assert auc['difference'] == pytest.approx(auc['a'] - auc['b'])
     assert 0 < auc['low'] < auc['difference'] < auc['high']
     assert auc['p'] < 0.01
-    expected = delong(a.probabilities[:, 1], b.probabilities[:, 1], a.labels == 1, a.patients)
+    expected = compare_areas(
+        a.probabilities[:, 1], b.probabilities[:, 1], a.labels == 1, a.patients
+    )
     assert auc['delong']['p'] == pytest.approx(expected.p)
     # Both intervals tell of the same spread.
     wide = auc['high'] - auc['low'], auc['delong']['high'] - auc['delong']['low']
@@ -78,7 +80,7 @@ def test_a_better_run_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_a_run_against_itself(tmp_path: Path) -> None:
     folder = write(tmp_path / 'run', 1.0)
-    found = compare([read(folder)], [read(folder)], resamples=200)
+    found = compare_runs([read_tested_run(folder)], [read_tested_run(folder)], resamples=200)
     for value in found['values'].values():
         assert (value['difference'], value['low'], value['high'], value['p']) == (0, 0, 0, 1)
     assert found['values']['AUC']['delong']['p'] == 1
@@ -92,12 +94,12 @@ def test_sides_of_several_runs_are_averaged(tmp_path: Path) -> None:
     assert cli.main([*arguments, '--value', 'AUC', '--value', 'F1']) == 0
     found = json.loads(out.read_text())
     assert list(found['values']) == ['AUC', 'F1']
-    runs = [read(folder).predictions for folder in good]
+    runs = [read_tested_run(folder).predictions for folder in good]
     each = [sk.roc_auc_score(run.labels, run.probabilities[:, 1]) for run in runs]
     assert found['values']['AUC']['a'] == pytest.approx(np.mean(each))
     assert len(found['a']) == 3
-    by_patient = compare(
-        *([read(folder) for folder in side] for side in (good, poor)),
+    by_patient = compare_runs(
+        *([read_tested_run(folder) for folder in side] for side in (good, poor)),
         level='patient',
         resamples=200,
     )
@@ -106,11 +108,11 @@ def test_sides_of_several_runs_are_averaged(tmp_path: Path) -> None:
 
 def test_items_are_matched_by_name(tmp_path: Path) -> None:
     a, b = write(tmp_path / 'a', 2.0), write(tmp_path / 'b', 1.0, seed=3)
-    before = compare([read(a)], [read(b)], resamples=200)
+    before = compare_runs([read_tested_run(a)], [read_tested_run(b)], resamples=200)
     record = json.loads((b / 'metrics.json').read_text())
     record['rows']['t'].reverse()
     (b / 'metrics.json').write_text(json.dumps(record))
-    after = compare([read(a)], [read(b)], resamples=200)
+    after = compare_runs([read_tested_run(a)], [read_tested_run(b)], resamples=200)
     assert after['values'] == before['values']
 
 
@@ -149,4 +151,37 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert 'is damaged' in refused(capsys, run, told)
     with pytest.raises(ToolkitError, match='has no ClinicalMetrics'):
         (moved / 'capsule.json').write_text('{"config": {}}')
-        read(moved)
+        read_tested_run(moved)
+
+
+def test_a_difference_that_no_resample_changes_is_not_certain(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two runs that are right about everything differ by 0 here, and perhaps not elsewhere."""
+    a, b = write(tmp_path / 'a', 90.0), write(tmp_path / 'b', 80.0, seed=1)
+    found = compare_runs([read_tested_run(a)], [read_tested_run(b)], resamples=200)['values']
+    for name in ('AUC', 'sensitivity', 'accuracy', 'MCC'):
+        assert found[name]['difference'] == 0
+        assert (found[name]['low'], found[name]['high'], found[name]['p']) == (None, None, None)
+        assert found[name]['no_interval'] == 'no resample changes it'
+    assert found['AUC']['delong'] == {'low': None, 'high': None, 'p': 1.0}
+    assert cli.main(['compare', str(a), str(b), '--resamples', '100']) == 0
+    assert 'AUC has no interval and no p: no resample changes it' in capsys.readouterr().out
+
+
+def test_a_difference_of_few_patients_has_no_p(tmp_path: Path) -> None:
+    one = {i: {'label': int(i < 4), 'patient': f'p{i // 2}'} for i in range(N)}
+    a = write(tmp_path / 'a', 1.0, rows=one)
+    b = write(tmp_path / 'b', 2.0, seed=1, rows=one)
+    found = compare_runs([read_tested_run(a)], [read_tested_run(b)], resamples=200)['values']['AUC']
+    assert (found['low'], found['p'], found['delong']) == (None, None, None)
+    assert found['no_interval'] == '2 patients with b, 6 are needed'
+
+
+def test_patients_are_joined_as_the_metric_of_the_run_joins_them(tmp_path: Path) -> None:
+    folder = write(tmp_path / 'run', 1.0)
+    record = json.loads((folder / 'capsule.json').read_text())
+    record['config']['test_evaluator']['metrics']['t']['aggregate'] = 'max'
+    (folder / 'capsule.json').write_text(json.dumps(record))
+    run = read_tested_run(folder)
+    assert compare_runs([run], [run], level='patient', resamples=200)['aggregate'] == 'max'

@@ -15,7 +15,7 @@ from torch.nn import functional
 from plugins.classification.data.image_files import ManifestImages
 from plugins.classification.heads import LinearHead
 from plugins.classification.inference.grad_cam import attention_maps, grad_cam
-from plugins.classification.inference.item_images import FRAME, overlaid, pixels
+from plugins.classification.inference.item_images import FRAME, overlay, to_picture
 from plugins.classification.system import Classifier
 from tests.support.patch_classifier import (
     SIDE,
@@ -202,7 +202,7 @@ def test_boxes_are_framed_where_the_fitted_image_has_them(tmp_path):
 
 def test_maps_over_images_of_any_channels():
     for channels in (1, 2, 3, 4):
-        picture = pixels(torch.rand(channels, 20, 30), 60)
+        picture = to_picture(torch.rand(channels, 20, 30), 60)
         assert picture.size == (90, 60)
-        assert overlaid(picture, torch.zeros(2, 2)).tobytes() == picture.tobytes()
-    assert pixels(torch.rand(1, 400, 500)).size == (500, 400)
+        assert overlay(picture, torch.zeros(2, 2)).tobytes() == picture.tobytes()
+    assert to_picture(torch.rand(1, 400, 500)).size == (500, 400)

@@ -14,7 +14,7 @@ import torch
 from plugins.classification.metrics.calibration_hook import Calibrate
 from plugins.classification.metrics.functional.calibration import fit_temperature
 from plugins.classification.metrics.functional.thresholds import choose_threshold
-from plugins.classification.metrics.predictions import from_rows
+from plugins.classification.metrics.predictions import read_rows
 from plugins.classification.tasks import Task
 from tests.support import patients
 from toolkit.config.schema import RunConfig
@@ -50,7 +50,7 @@ def test_each_checkpoint_holds_its_own(tmp_path: Path) -> None:
             assert runner.system.calibration.temperature('pathology') == 1
             super().after_val_epoch(runner, metrics)
             rows = runner.val_loop.result.rows['pathology']
-            chosen.append((rows, self.choice(from_rows(rows, PATHOLOGY).labelled())[0]))
+            chosen.append((rows, self.fit(read_rows(rows, PATHOLOGY).labelled())[0]))
 
     HOOKS.register(Watch)
     try:
@@ -102,7 +102,7 @@ def test_averaged_weights_have_the_calibration_of_their_validation(tmp_path: Pat
 
     run_test(build.fill(RunConfig, checked), tmp_path / 'a', tmp_path / 'run/checkpoints/last.pth')
     rows = json.loads((tmp_path / 'a' / 'metrics.json').read_text())['rows']['pathology']
-    choice = Calibrate().choice(from_rows(rows, PATHOLOGY).labelled())[0]
+    choice = Calibrate().fit(read_rows(rows, PATHOLOGY).labelled())[0]
     assert choice is not None
     found = stored(tmp_path / 'run')
     assert found['temperature_pathology'] == pytest.approx(choice[0], rel=1e-3)
@@ -164,7 +164,7 @@ def test_rules(rule: Any, at_least: float) -> None:
         for i, (label, z) in enumerate(zip(labels, logits))
     ]
     hook = Calibrate(rule, at_least, temperature=False)
-    choice, why = hook.choice(from_rows(rows, PATHOLOGY))
+    choice, why = hook.fit(read_rows(rows, PATHOLOGY))
     assert choice is not None
     temperature, cut = choice
     p = torch.tensor(logits).float().softmax(1)[:, 1].numpy()
@@ -172,7 +172,7 @@ def test_rules(rule: Any, at_least: float) -> None:
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match='one of youden, F1'):
+    with pytest.raises(ValueError, match='threshold must be one of youden, F1.*best'):
         Calibrate('best')  # type: ignore[arg-type]
     with pytest.raises(ValueError, match='at_least'):
         Calibrate('sensitivity', 95)
@@ -180,5 +180,5 @@ def test_what_is_refused(tmp_path: Path) -> None:
         Calibrate(min_samples=0)
     hooks = {'default_hooks': {'log': {'type': 'MetricsLog'}}}
     none = patients.run(val_dataloader=None, val_evaluator=None, **hooks)
-    with pytest.raises(ToolkitError, match='chooses on validation data'):
+    with pytest.raises(ToolkitError, match='needs validation data'):
         train(none, tmp_path / 'run')

@@ -12,8 +12,8 @@ import torch
 from sklearn import metrics as sk
 
 from plugins.classification.metrics.clinical_metrics import ClinicalMetrics
-from plugins.classification.metrics.named_metrics import Scored, names
-from plugins.classification.metrics.predictions import from_rows
+from plugins.classification.metrics.named_metrics import MetricValues, expand_names
+from plugins.classification.metrics.predictions import read_rows
 from plugins.classification.tasks import Task
 from toolkit.commands.test import format_metrics
 from toolkit.engine.evaluator import metric_names
@@ -126,7 +126,7 @@ def test_rows_suffice() -> None:
     assert rows[4]['id'] == 'i4'
     assert (rows[4]['patient'], rows[4]['centre']) == ('p1', 'a')
     assert rows[4]['attributes'] == {'sex': 'f'}  # those that are wanted
-    found = from_rows(rows, metric.task)
+    found = read_rows(rows, metric.task)
     np.testing.assert_allclose(found.probabilities, p, rtol=1e-6)
     np.testing.assert_allclose(found.uncalibrated().probabilities, p, rtol=1e-6)
     assert found.labels.tolist() == labels.tolist()
@@ -146,14 +146,14 @@ def test_patients() -> None:
     assert metric.summarize(moved)['specificity'] == 1
     # A patient with a positive image is positive, and a conflict is told.
     rows[0]['label'] = 1
-    mixed = metric.predictions(rows)
+    mixed = metric.read_predictions(rows)
     assert mixed.conflicts == ('p0',)
     assert mixed.labels[list(mixed.ids).index('p0')] == 1
     # Without a positive class it is left out.
     many = ClinicalMetrics('kind', TASKS, level='patient')
     rows = measured(many, labels=np.repeat([0, 1, 2, 0], 3))[0]
     rows[0]['label'] = 2
-    left = many.predictions(rows)
+    left = many.read_predictions(rows)
     assert (left.conflicts, list(left.ids)) == (('p0',), ['p1', 'p2', 'p3'])
 
 
@@ -164,15 +164,15 @@ def test_a_class_without_samples_says_why() -> None:
     missing = {'macro_F1', 'macro_AUC', 'balanced_accuracy', 'recall_rarest', 'AUC/cystic'}
     assert all(math.isnan(found[name]) for name in missing)
     assert all(math.isfinite(found[name]) for name in ('accuracy', 'F1/solid', 'MCC', 'ECE'))
-    scored = metric.scored(metric.predictions(rows))
-    assert scored.why_undefined('macro_F1') == 'no sample is cystic'
-    assert scored.why_undefined('sensitivity/cystic') == 'no sample is cystic'
-    assert scored.why_undefined('accuracy') == ''
-    one = Scored(TASKS['pathology'], np.ones(3, int), np.full((3, 2), 0.5), np.ones(3, int))
-    for name in names(TASKS['pathology']):
-        assert bool(one.why_undefined(name)) == math.isnan(one.value(name))
-    assert one.why_undefined('AUC') == 'all samples are malignant'
-    assert one.why_undefined('NPV') == 'malignant is always decided'
+    scored = metric.metric_values(metric.read_predictions(rows))
+    assert scored.explain_undefined('macro_F1') == 'no sample is cystic'
+    assert scored.explain_undefined('sensitivity/cystic') == 'no sample is cystic'
+    assert scored.explain_undefined('accuracy') == ''
+    one = MetricValues(TASKS['pathology'], np.ones(3, int), np.full((3, 2), 0.5), np.ones(3, int))
+    for name in expand_names(TASKS['pathology']):
+        assert bool(one.explain_undefined(name)) == math.isnan(one.value(name))
+    assert one.explain_undefined('AUC') == 'all samples are malignant'
+    assert one.explain_undefined('NPV') == 'malignant is always decided'
 
 
 def test_what_is_refused() -> None:
@@ -180,11 +180,11 @@ def test_what_is_refused() -> None:
         ClinicalMetrics('patology', TASKS)
     with pytest.raises(ValueError, match="named 'sensitvity'; did you mean 'sensitivity'"):
         ClinicalMetrics('kind', TASKS, values=['sensitvity'])
-    with pytest.raises(ValueError, match="'cystc' is no class; did you mean 'cystic'"):
+    with pytest.raises(ValueError, match="no class 'cystc'; did you mean 'cystic'"):
         ClinicalMetrics('kind', TASKS, values=['F1/cystc'])
-    with pytest.raises(ValueError, match='rarest is'):
+    with pytest.raises(ValueError, match="rarest: there is no class 'none'"):
         ClinicalMetrics('kind', TASKS, rarest='none')
-    with pytest.raises(ValueError, match='level is one of image, patient'):
+    with pytest.raises(ValueError, match="level must be one of image, patient, found 'centre'"):
         ClinicalMetrics('kind', TASKS, level='centre')  # type: ignore[arg-type]
     with pytest.raises(ValueError, match='values is empty'):
         ClinicalMetrics('kind', TASKS, values=[])
@@ -197,8 +197,8 @@ def test_what_is_refused() -> None:
         metric.measure(outputs, {'labels': {'kind': torch.tensor([0])}, 'meta': [{'id': 'i7'}]})
     rows = measured(metric, n=3)[0]
     with pytest.raises(ToolkitError, match='3 values for 2 classes'):
-        from_rows(rows, TASKS['pathology'])
-    with pytest.raises(ToolkitError, match='a label that is none of 3'):
-        from_rows([{**rows[0], 'label': 3}], metric.task)
+        read_rows(rows, TASKS['pathology'])
+    with pytest.raises(ToolkitError, match='a label from -1 to 2, found 3'):
+        read_rows([{**rows[0], 'label': 3}], metric.task)
     with pytest.raises(ToolkitError, match="no 'logits'"):
-        from_rows([{'id': 'a', 'mse': 1.0}], metric.task)
+        read_rows([{'id': 'a', 'mse': 1.0}], metric.task)

@@ -14,8 +14,8 @@ from plugins.classification.metrics.named_metrics import (
     OVERALL,
     PER_CLASS,
     POSITIVE_DEFAULT,
-    Scored,
-    names,
+    MetricValues,
+    expand_names,
 )
 from plugins.classification.tasks import Task
 
@@ -42,11 +42,11 @@ def test_nan_has_a_reason_and_values_have_bounds(
     case: tuple[Task, np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     task, labels, p, decisions = case
-    scored = Scored(task, labels, p, decisions)
-    wanted = names(task, [*PER_CLASS, *OVERALL])
-    found = scored.values(wanted)
+    scored = MetricValues(task, labels, p, decisions)
+    wanted = expand_names(task, [*PER_CLASS, *OVERALL])
+    found = scored.compute(wanted)
     for name, value in found.items():
-        assert bool(scored.why_undefined(name)) == math.isnan(value), name
+        assert bool(scored.explain_undefined(name)) == math.isnan(value), name
         if name.partition('/')[0] in BELOW_0:
             assert not value < -1 - 1e-9
         else:
@@ -55,7 +55,7 @@ def test_nan_has_a_reason_and_values_have_bounds(
         assert not value > bound + 1e-9
     # One resample that holds every sample once is the whole.
     if len(labels):
-        once = scored.values(wanted, np.ones((2, len(labels))))
+        once = scored.compute(wanted, np.ones((2, len(labels))))
         for name in wanted:
             np.testing.assert_allclose(once[name], [found[name]] * 2, atol=1e-12)
 
@@ -66,14 +66,14 @@ def test_neither_the_order_of_samples_nor_that_of_classes_counts(
     case: tuple[Task, np.ndarray, np.ndarray, np.ndarray], seed: int
 ) -> None:
     task, labels, p, decisions = case
-    wanted = names(task, [*PER_CLASS, *OVERALL])
-    found = Scored(task, labels, p, decisions).values(wanted)
+    wanted = expand_names(task, [*PER_CLASS, *OVERALL])
+    found = MetricValues(task, labels, p, decisions).compute(wanted)
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(labels))
-    again = Scored(task, labels[order], p[order], decisions[order]).values(wanted)
+    again = MetricValues(task, labels[order], p[order], decisions[order]).compute(wanted)
     turned = np.arange(len(task.classes))[::-1]
     other = Task(task.classes[::-1], task.positive)
-    back = Scored(other, turned[labels], p[:, turned], turned[decisions]).values(wanted)
+    back = MetricValues(other, turned[labels], p[:, turned], turned[decisions]).compute(wanted)
     rarest = np.bincount(labels, minlength=len(turned))
     for name in wanted:
         np.testing.assert_allclose(again[name], found[name], atol=1e-12)
@@ -83,9 +83,9 @@ def test_neither_the_order_of_samples_nor_that_of_classes_counts(
 
 def test_names() -> None:
     positive, several = Task(('a', 'b'), 'a'), Task(CLASSES)
-    assert names(positive) == list(POSITIVE_DEFAULT)
-    assert names(several)[-3:] == ['AP/a', 'AP/b', 'AP/c']
-    assert len(names(several)) == len(DEFAULT) + 2 * len(PER_CLASS)
-    assert names(positive, ['F1', 'F1/b', 'F1']) == ['F1', 'F1/b']
+    assert expand_names(positive) == list(POSITIVE_DEFAULT)
+    assert expand_names(several)[-3:] == ['AP/a', 'AP/b', 'AP/c']
+    assert len(expand_names(several)) == len(DEFAULT) + 2 * len(PER_CLASS)
+    assert expand_names(positive, ['F1', 'F1/b', 'F1']) == ['F1', 'F1/b']
     with pytest.raises(ValueError, match="'accuracy/a'"):
-        names(several, ['accuracy/a'])
+        expand_names(several, ['accuracy/a'])

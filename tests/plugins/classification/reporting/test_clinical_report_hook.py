@@ -18,9 +18,14 @@ import torch
 import yaml
 
 from plugins.classification.metrics.clinical_metrics import ClinicalMetrics
+from plugins.classification.metrics.functional.bootstrap import BootstrapSettings
 from plugins.classification.reporting.clinical_report_hook import ClinicalReport
-from plugins.classification.reporting.clinical_summary import Settings, group_of, task_summary
-from plugins.classification.reporting.clinical_text import markdown
+from plugins.classification.reporting.clinical_summary import (
+    ReportSettings,
+    find_group,
+    summarize_task,
+)
+from plugins.classification.reporting.clinical_text import to_markdown
 from plugins.classification.tasks import Task
 from tests.support import patients
 from toolkit.errors import ToolkitError
@@ -122,7 +127,8 @@ def test_without_a_choice_the_defaults_are_named(
 
 def summary(rows: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
     tasks = {'t': Task(('a', 'b'), 'b')}
-    return task_summary(ClinicalMetrics('t', tasks), rows, Settings(resamples=200, **changes))
+    settings = ReportSettings(BootstrapSettings(200, **changes))
+    return summarize_task(ClinicalMetrics('t', tasks), rows, settings)
 
 
 def row(i: int, label: int, p: float, **more: Any) -> dict[str, Any]:
@@ -150,7 +156,7 @@ def test_what_is_not_defined_says_why() -> None:
     assert found['values']['PPV']['high'] == 1
     empty = summary([row(0, -1, 0.5)])
     assert empty['values']['accuracy']['why'] == 'nothing has a label'
-    texts = markdown(
+    texts = to_markdown(
         {
             'note': 'n',
             'interval': 'i',
@@ -182,10 +188,10 @@ def test_conflicts_and_rare_values() -> None:
 
 def test_groups() -> None:
     limits = [40, 60]
-    assert [group_of(text, limits) for text in ('39', '040Y', '59.5', '60', 'old')] == [
+    assert [find_group(text, limits) for text in ('39', '040Y', '59.5', '60', 'old')] == [
         *('below 40', '40 to below 60', '40 to below 60', '60 and above', 'unknown')
     ]
-    assert group_of('GE', None) == 'GE'
+    assert find_group('GE', None) == 'GE'
     many = [row(i, i % 2, 0.4, centre=f'c{i // 2}') for i in range(60)]
     groups = summary(many)['subgroups']['centre']
     assert len(groups) == 21

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from plugins.classification.inference.embedding import embedded
+from plugins.classification.inference.embedding import embed
+from plugins.classification.metrics.clinical_metrics import ClinicalMetrics
 from plugins.classification.reporting.figures_hook import ClassificationFigures
-from tests.support.patch_classifier import run_of
+from tests.support.patch_classifier import TASKS, classifier, clinical_metrics, run_of
+from toolkit.engine.evaluator import Evaluator
 
+EVALUATOR = {'metrics': clinical_metrics()}
 HOOK = {'figures': {'type': 'ClassificationFigures', 'resamples': 20, 'failures': 3}}
 
 
@@ -19,7 +23,12 @@ HOOK = {'figures': {'type': 'ClassificationFigures', 'resamples': 20, 'failures'
 def run(tmp_path_factory):
     hooks = {'figures': {**HOOK['figures'], 'format': 'svg'}}
     none = {'pictures': {'type': 'Pictures', 'count': 2}}
-    return run_of(tmp_path_factory.mktemp('run'), custom_hooks=hooks, default_hooks=none)
+    return run_of(
+        tmp_path_factory.mktemp('run'),
+        custom_hooks=hooks,
+        default_hooks=none,
+        test_evaluator=EVALUATOR,
+    )
 
 
 def test_what_is_written(run):
@@ -48,7 +57,8 @@ def test_what_is_written(run):
 
 @pytest.mark.slow
 def test_they_are_the_same_again(run, tmp_path):
-    again = run_of(tmp_path, custom_hooks={'figures': {**HOOK['figures'], 'format': 'svg'}})
+    hooks = {'figures': {**HOOK['figures'], 'format': 'svg'}}
+    again = run_of(tmp_path, custom_hooks=hooks, test_evaluator=EVALUATOR)
     for path in (run / 'figures').iterdir():
         assert path.read_bytes() == (again / 'figures' / path.name).read_bytes(), path.name
 
@@ -57,14 +67,13 @@ def test_an_earlier_tests_figures_go(run):
     left = run / 'figures/old-failure-01.png'
     left.write_bytes(b'x')
     (run / 'figures/notes.txt').write_text('mine')
-    ClassificationFigures().before_test(type('R', (), {'system': _system(), 'work_dir': run})())
+    runner = SimpleNamespace(
+        system=classifier(),
+        work_dir=run,
+        test_loop=SimpleNamespace(evaluator=Evaluator({'t': ClinicalMetrics('shape', TASKS)}, 1)),
+    )
+    ClassificationFigures().before_test(runner)
     assert [path.name for path in (run / 'figures').iterdir()] == ['notes.txt']
-
-
-def _system():
-    from tests.support.patch_classifier import classifier
-
-    return classifier()
 
 
 @pytest.mark.parametrize(
@@ -81,16 +90,16 @@ def test_bad_arguments(arguments, said):
 
 
 def test_embeddings_that_cannot_be_made_say_why():
-    assert 'too few' in embedded(np.zeros((3, 4), np.float32), 't-SNE')
-    assert 'the same' in embedded(np.ones((20, 4), np.float32), 't-SNE')
-    assert 'not finite' in embedded(np.full((20, 4), np.nan, np.float32), 't-SNE')
+    assert 'too few' in embed(np.zeros((3, 4), np.float32), 't-SNE')
+    assert 'the same' in embed(np.ones((20, 4), np.float32), 't-SNE')
+    assert 'not finite' in embed(np.full((20, 4), np.nan, np.float32), 't-SNE')
 
 
 def test_far_groups_are_apart_in_the_plane():
     generator = np.random.default_rng(0)
     features = generator.normal(0, 0.1, (40, 100)).astype(np.float32)
     features[:20, 0] += 20
-    kept, points = embedded(features, 't-SNE')
+    kept, points = embed(features, 't-SNE')
     assert kept.tolist() == list(range(40))
     between = np.linalg.norm(points[:20].mean(0) - points[20:].mean(0))
     within = np.linalg.norm(points[:20] - points[:20].mean(0), axis=1).mean()

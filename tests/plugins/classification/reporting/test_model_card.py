@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from plugins.classification.reporting.model_card import card
-from tests.support.patch_classifier import run_of
+from plugins.classification.reporting.model_card import make_card
+from tests.support.patch_classifier import clinical_metrics, run_of
 from tests.support.study_folders import write, write_run
 from toolkit import cli
 from toolkit.errors import ToolkitError
@@ -17,12 +17,10 @@ NO_PICTURES = {'pictures': {'type': 'Pictures', 'count': 0}}
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
-    metric = {'type': 'ClinicalMetrics', 'tasks': '${model.tasks}'}
-    evaluator = {'metrics': {t: {**metric, 'task': t} for t in ('pathology', 'shape')}}
     hooks = {'clinical': {'type': 'ClinicalReport', 'resamples': 100}}
     return run_of(
         tmp_path_factory.mktemp('run'),
-        test_evaluator=evaluator,
+        test_evaluator={'metrics': clinical_metrics()},
         custom_hooks=hooks,
         default_hooks=NO_PICTURES,
     )
@@ -62,7 +60,7 @@ def test_what_is_missing_is_said(run, tmp_path):
     record = json.loads((run / 'capsule.json').read_text())
     record.update(data={'train': 'same', 'test': 'same'}, git={}, packages={}, hardware={})
     write(bare / 'capsule.json', record)
-    text = card(bare)
+    text = make_card(bare)
     for part in (
         'the run has not been tested',
         'there is no clinical.json',
@@ -80,11 +78,11 @@ def test_what_is_no_run_of_a_classifier_is_refused(run, tmp_path, capsys):
     (tmp_path / 'other').mkdir()
     write_run(tmp_path / 'other')
     with pytest.raises(ToolkitError, match='of a classifier'):
-        card(tmp_path / 'other')
+        make_card(tmp_path / 'other')
     assert cli.main(['card', '--run', str(tmp_path)]) == 2
     assert 'holds no run' in capsys.readouterr().err
     assert cli.main(['card', '--run', str(run), '--output', str(tmp_path)]) == 2
     (tmp_path / 'other/capsule.json').write_text((run / 'capsule.json').read_text())
     (tmp_path / 'other/metrics.json').write_text('{')
     with pytest.raises(ToolkitError, match='metrics.json is damaged'):
-        card(tmp_path / 'other')
+        make_card(tmp_path / 'other')

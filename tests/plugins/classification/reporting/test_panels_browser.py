@@ -52,7 +52,7 @@ def test_the_chart_follows_its_choices(browser, report):
         figure.locator('[data-role=task]').select_option('shape')
         figure.locator('[data-role=class]').select_option('oval')
         figure.locator('[data-role=kind]').select_option('reliability')
-        assert titles() == ['confidence', 'share that is so']
+        assert titles() == ['confidence', 'accuracy']
         before = plot.evaluate('p => [...p.data[1].x]')
         figure.locator('[data-role=before]').check()
         assert plot.evaluate('p => [...p.data[1].x]') != before

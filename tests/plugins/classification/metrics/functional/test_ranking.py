@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
 
-from plugins.classification.metrics.functional.delong import compare, delong
+from plugins.classification.metrics.functional.delong import compare_areas, delong
 from plugins.classification.metrics.functional.ranking import auc, average_precision
 
 
@@ -89,7 +89,7 @@ def test_delong_by_the_book(case: tuple[np.ndarray, np.ndarray], seed: int) -> N
     # The mean area of runs that are equal is that of one.
     runs = delong([np.stack([a, a]), b], positive)
     np.testing.assert_allclose(runs.covariance, areas.covariance, atol=1e-12)
-    forth, back = compare(a, b, positive), compare(b, a, positive)
+    forth, back = compare_areas(a, b, positive), compare_areas(b, a, positive)
     assert forth.difference == pytest.approx(-back.difference)
     assert forth.p == pytest.approx(back.p)
 
@@ -97,7 +97,7 @@ def test_delong_by_the_book(case: tuple[np.ndarray, np.ndarray], seed: int) -> N
 def test_delong_of_equal_scores_and_of_too_few() -> None:
     scores = np.linspace(0, 1, 8)
     positive = scores > 0.4
-    assert compare(scores, scores**2, positive).p == 1
+    assert compare_areas(scores, scores**2, positive).p == 1
     with pytest.raises(ValueError, match='two patients or more with each class, found 1'):
         delong([scores], scores > 0.9)
     with pytest.raises(ValueError, match='found 1 with positives'):
@@ -113,6 +113,14 @@ def test_delongs_test_keeps_its_level() -> None:
         shared = np.repeat(generator.normal(size=60), 3)
         own = np.repeat(generator.normal(size=(2, 60)), 3, axis=1)
         a, b = truth + shared + own + 0.3 * generator.normal(size=(2, 180))
-        found.append(compare(a, b, truth, np.repeat(np.arange(60), 3)).p)
+        found.append(compare_areas(a, b, truth, np.repeat(np.arange(60), 3)).p)
     assert np.mean(np.array(found) < 0.05) == pytest.approx(0.05, abs=0.035)
     assert stats.kstest(found, 'uniform').pvalue > 0.01
+
+
+def test_delong_of_separated_classes_has_no_interval() -> None:
+    scores = np.linspace(0, 1, 8)
+    positive = scores > 0.4
+    assert delong([scores], positive).interval() is None
+    found = compare_areas(scores, -scores, positive)
+    assert (found.difference, found.low, found.high, found.p) == (1, None, None, None)

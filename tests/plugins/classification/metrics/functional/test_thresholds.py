@@ -82,7 +82,7 @@ def test_what_is_refused() -> None:
         choose_threshold(p, np.array([True, True]))
     with pytest.raises(ValueError, match='no threshold reaches a specificity of 0.9'):
         choose_threshold(p, np.array([True, False]), 'specificity')
-    with pytest.raises(ValueError, match='one of youden'):
+    with pytest.raises(ValueError, match="rule must be one of youden.*'best'"):
         choose_threshold(p, np.array([True, False]), 'best')  # type: ignore[arg-type]
     with pytest.raises(ValueError, match='at_least'):
         choose_threshold(p, np.array([True, False]), 'sensitivity', 1.5)
