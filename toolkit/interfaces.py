@@ -6,9 +6,12 @@ Images are float32 in [0, 1] unless a dataset says otherwise.
 
 from __future__ import annotations
 
+import argparse
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -65,22 +68,6 @@ class System(nn.Module, ABC):
             size: height and width of the main image in pixels; None for the system's default.
         """
 
-    def pictures(
-        self, outputs: Mapping[str, Any], batch: Batch, index: int, folder: Path, stem: str
-    ) -> None:
-        """Write pictures of one evaluated item; by default there are none.
-
-        For a viewer, `STEM.json` may name them: `item`, and `layers`, each with `name` and `file`,
-        of one size and in one order for all items.
-
-        Args:
-            outputs: of `predict`, in full precision.
-            batch: what it was given.
-            index: of the item in the batch.
-            folder: where to; it may not be there yet.
-            stem: what the names of all files written begin with; no other item has it.
-        """
-
     def prepare(self, datasets: Mapping[str, Dataset], **options: Any) -> None:
         """Learn from a run's data what the system needs of them; by default it needs nothing.
 
@@ -110,21 +97,6 @@ class System(nn.Module, ABC):
         Args:
             dataset: as built from the config.
         """
-
-    def predict_files(self, inputs: Sequence[str], output: Path, **options: Any) -> list[Path]:
-        """Predict for files given on the command line and write the results.
-
-        Args:
-            inputs: what followed `--input`, each a path or `name=path`; empty for the run's own
-                test data.
-            output: where to write.
-            **options: `dataset`, a slot that builds the run's test data, None where it has none;
-                `device`; `context`, made around each computation for the run's precision;
-                `say`, which is told a line for the user; what the command line was given.
-        Returns:
-            The files written.
-        """
-        raise ToolkitError(f'{type(self).__name__} cannot predict from files')
 
 
 class Backbone(nn.Module, ABC):
@@ -312,3 +284,95 @@ class Metric(ABC):
             for name in self.directions
             if name in rows[0]
         }
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Options of a prediction.
+
+    Args:
+        arguments: values of the arguments that the predictor declares, by name.
+        dataset: builds the run's test data; None if the config has none. Files are predicted
+            without it, since the run's own data may be elsewhere.
+        device: to compute on; the system is there already.
+        autocast: makes a context for the precision of the run. Each thread that computes enters
+            one of its own.
+        report: takes a line for the user.
+    """
+
+    arguments: argparse.Namespace
+    dataset: Callable[[], Dataset] | None = None
+    device: torch.device = torch.device('cpu')
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
+    report: Callable[[str], None] = print
+
+
+class Predictor(ABC):
+    """Predicts files with a trained system, for `toolkit predict`.
+
+    The docstring of a class says which inputs and outputs it takes; `toolkit predict --run DIR
+    --help` prints it.
+
+    Attributes:
+        system: class of the systems that it serves.
+    """
+
+    system: ClassVar[type[System]]
+
+    @classmethod
+    @abstractmethod
+    def add_arguments(cls, parser: argparse._ArgumentGroup) -> None:
+        """Declares the arguments of the task."""
+
+    @abstractmethod
+    def predict(
+        self, system: System, inputs: Sequence[str], output: Path, options: PredictOptions
+    ) -> list[Path]:
+        """Predicts files and writes the results.
+
+        Args:
+            system: trained, in evaluation mode.
+            inputs: words after `--input`; empty for the run's own test data.
+            output: file to write.
+            options: of this prediction.
+        Returns:
+            The files written.
+        Raises:
+            ToolkitError: inputs or options that cannot be used.
+        """
+
+
+class Visualizer(ABC):
+    """Writes images of evaluated items, for `RUN/pictures` and the report.
+
+    Attributes:
+        system: class of the systems that it serves.
+    """
+
+    system: ClassVar[type[System]]
+
+    @abstractmethod
+    def write_images(
+        self,
+        system: System,
+        outputs: Mapping[str, Any],
+        batch: Batch,
+        index: int,
+        folder: Path,
+        stem: str,
+    ) -> None:
+        """Writes images of one item.
+
+        For a viewer, `STEM.json` may name them: `item`, and `layers`, each with `name` and `file`,
+        of one size and in the same order for all items.
+
+        Args:
+            system: in evaluation mode.
+            outputs: of its `predict`, in full precision.
+            batch: its input.
+            index: of the item in the batch.
+            folder: to write to; it may not exist yet.
+            stem: beginning of the names of all files; no other item has the same.
+        Raises:
+            RunError: a file cannot be written.
+        """

@@ -13,6 +13,8 @@ from plugins.classification.image_record import Record
 from plugins.classification.tasks import Task
 from toolkit.interfaces import Dataset, Loss
 
+NOTE = 'Research use only, not a medical device.'
+
 
 class LabelledImages(Dataset):
     """Images with labels for one or several tasks.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -245,38 +244,6 @@ class Classifier(System):
                 loss.start_epoch(epoch)
         if self.task_weighting is not None:
             self.task_weighting.start_epoch(epoch)
-
-    # -- looking and use -----------------------------------------------------------------------
-
-    def pictures(
-        self, outputs: Mapping[str, Any], batch: Batch, index: int, folder: Path, stem: str
-    ) -> None:
-        """The image of one item, with Grad-CAM for each task and the attention's maps over it.
-
-        Raises:
-            RunError: a file cannot be written.
-        """
-        from plugins.classification.inference.item_images import item_pictures
-
-        item_pictures(self, outputs, batch, index, folder, stem)
-
-    def predict_files(self, inputs: Sequence[str], output: Path, **options: Any) -> list[Path]:
-        """Classify images and write a table of them, and one of their patients.
-
-        Args:
-            inputs: as of `plugins.classification.inference.input_images.records_of`; empty for
-                the run's own test data.
-            output: the CSV to write.
-            **options: see `predict_images`; `dataset`, a slot of the run's test data, says how
-                images are prepared.
-        Returns:
-            The files written.
-        Raises:
-            ToolkitError: inputs that cannot be used.
-        """
-        from plugins.classification.inference.predictor import predict_images
-
-        return predict_images(self, inputs, Path(output), **options)
 
     def check_data(self, dataset: Any) -> None:
         """Compare a dataset's tasks and channels with the system's, before any work.

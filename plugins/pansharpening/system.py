@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -166,63 +165,6 @@ class Pansharpener(System):
     def upsampled(self, lrms: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C, ratio h, ratio w)."""
         return upsample(lrms, self.ratio, self.upsampling)
-
-    def predict_files(self, inputs: Sequence[str], output: Path, **options: Any) -> list[Path]:
-        """Pansharpen a scene and write it as GeoTIFF, with a picture beside it.
-
-        Args:
-            inputs: a `.mat` file, or the multispectral and the PAN raster (also as `ms=PATH
-                pan=PATH`); empty for the scene of the run's own test data.
-            output: the GeoTIFF to write.
-            **options: `dataset`, a slot of the run's test data, which give the scene and the
-                default sensor; `sensor`, a sensor's name; `shard`, as i/n; what else
-                `predict_scene` takes.
-        Returns:
-            The files written.
-        Raises:
-            ToolkitError: neither inputs nor a scene, inputs without a known sensor, or data that
-                cannot be used.
-        """
-        from plugins.pansharpening.inference.predictor import predict_scene, scene_from_inputs
-        from plugins.pansharpening.inference.tiles import Shard
-
-        if options.get('shard') is not None:
-            options['shard'] = Shard.parse(options['shard'])
-        dataset = options.pop('dataset', None)
-        sensor = options.pop('sensor', None)
-        needed = dataset is not None and (not inputs or sensor is None)
-        scene = getattr(dataset(), 'scene', None) if needed else None
-        if inputs:
-            if sensor is None and scene is None:
-                raise ToolkitError(
-                    'the sensor of the inputs is not known: give its name, or a config whose '
-                    'test data is of the same sensor'
-                )
-            scene = scene_from_inputs(inputs, sensor or scene.sensor.name)
-        elif scene is None:
-            raise ToolkitError(
-                'there is nothing to pansharpen: give --input, or a config with test data'
-            )
-        return predict_scene(self, scene, Path(output), **options)
-
-    def pictures(
-        self, outputs: Mapping[str, Any], batch: Batch, index: int, folder: Path, stem: str
-    ) -> None:
-        """Quick-looks, details, maps of the error and layers of one item.
-
-        Args:
-            outputs: of `predict`.
-            batch: what it was given.
-            index: of the item.
-            folder: where to.
-            stem: of the files' names; see
-                `plugins.pansharpening.visualization.contact_sheet.batch_pictures`.
-        Raises:
-            RunError: a file cannot be written.
-        """
-        from plugins.pansharpening.visualization.contact_sheet import batch_pictures
-
-        batch_pictures(outputs, batch, index, folder, stem)
 
     def prepare(self, datasets: Mapping[str, Dataset], **options: Any) -> None:
         """Let parts that start from the scenes' statistics see the training data.

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import DataError
-from toolkit.interfaces import Batch, Dataset, Metric, System
-from toolkit.registry import DATASETS, METRICS, SYSTEMS
+from toolkit.interfaces import Batch, Dataset, Metric, System, Visualizer
+from toolkit.registry import DATASETS, METRICS, SYSTEMS, VISUALIZERS
 
 
 @SYSTEMS.register
@@ -82,14 +82,6 @@ class Constant(System):
         super().__init__()
         self.drawing = pictures
 
-    def pictures(
-        self, outputs: Mapping[str, Any], batch: Batch, index: int, folder: Path, stem: str
-    ) -> None:
-        if self.drawing:
-            folder.mkdir(exist_ok=True)
-            record = {'item': batch['meta'][index]['id'], 'score': float(outputs['score'][index])}
-            (folder / f'{stem}.json').write_text(json.dumps(record))
-
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         raise NotImplementedError
 
@@ -101,6 +93,27 @@ class Constant(System):
 
     def example(self, batch_size: int = 1, size: int | None = None) -> Batch:
         return {'image': torch.zeros(batch_size, 3, size or 8, size or 8)}
+
+
+@VISUALIZERS.register
+class ScoreVisualizer(Visualizer):
+    """Writes a file with the item's score in place of an image."""
+
+    system = Constant
+
+    def write_images(
+        self,
+        system: System,
+        outputs: Mapping[str, Any],
+        batch: Batch,
+        index: int,
+        folder: Path,
+        stem: str,
+    ) -> None:
+        if system.drawing:
+            folder.mkdir(exist_ok=True)
+            record = {'item': batch['meta'][index]['id'], 'score': float(outputs['score'][index])}
+            (folder / f'{stem}.json').write_text(json.dumps(record))
 
 
 @DATASETS.register

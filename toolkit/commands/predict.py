@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import inspect
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolkit.commands.arguments import add_config, add_plugins, add_trained_run
+from toolkit.errors import ToolkitError
 from toolkit.registry.command import Command
+
+if TYPE_CHECKING:
+    from toolkit.interfaces import Predictor
 
 
 class PredictCommand(Command):
-    """Predict files with a trained run."""
+    """Predict files with a trained run.
+
+    Further options depend on the task: `toolkit predict --run DIR --help` and `toolkit predict
+    CONFIG --help` list them.
+    """
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -22,29 +33,26 @@ class PredictCommand(Command):
             nargs='+',
             default=[],
             metavar='FILE',
-            help="files to predict; the run's own test data if left out",
+            help="files to predict (default: the run's own test data)",
         )
         parser.add_argument(
             '--output', type=Path, required=True, metavar='FILE', help='file to write'
         )
-        parser.add_argument(
-            '--sensor', help="sensor of the input, where it is not that of the run's data"
-        )
-        parser.add_argument('--tile', type=int, help='side of the windows in pixels')
-        parser.add_argument(
-            '--workers', type=int, help='threads that compute (default: one a core)'
-        )
-        parser.add_argument(
-            '--shard', metavar='i/n', help='only the i-th of n shares of the windows'
-        )
-        parser.add_argument(
-            '--compress', choices=('none', 'deflate', 'zstd', 'lzw'), help='of the output'
-        )
-        parser.add_argument('--cog', action='store_true', help='write a cloud-optimized GeoTIFF')
+
+    @classmethod
+    def add_dependent_arguments(
+        cls, parser: argparse.ArgumentParser, known: argparse.Namespace, rest: Sequence[str]
+    ) -> None:
+        predictor = _find_predictor(known, rest)
+        if predictor is not None:
+            title = f'options for {predictor.system.__name__}'
+            predictor.add_arguments(parser.add_argument_group(title, inspect.getdoc(predictor)))
+            parser.set_defaults(predictor=predictor)
 
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.engine import checkpoint, precision
         from toolkit.engine.components import build_system
+        from toolkit.interfaces import PredictOptions
         from toolkit.run.load_run import load_trained
 
         trained = load_trained(
@@ -57,24 +65,64 @@ class PredictCommand(Command):
         run = trained.run
         with trained.config.placing():
             system = build_system(run)
+            predictor: type[Predictor] | None = getattr(arguments, 'predictor', None)
+            if predictor is None or not isinstance(system, predictor.system):
+                raise ToolkitError(
+                    f'{type(system).__name__} cannot predict files: no predictor serves it; '
+                    'register one with PREDICTORS'
+                )
             if trained.weights is not None:
                 checkpoint.load_weights(system, trained.weights)
             device = precision.choose_device(run.runtime)
             precision.place(system, run.runtime, device)
             system.eval()
             loader = run.test_dataloader
-            options = {n: getattr(arguments, n) for n in ('tile', 'workers', 'shard', 'compress')}
-            options['cog'] = arguments.cog or None
-            written = system.predict_files(
-                arguments.input,
-                arguments.output,
+            options = PredictOptions(
+                arguments,
                 dataset=None if loader is None else loader.dataset,
-                sensor=arguments.sensor,
                 device=device,
-                context=lambda: precision.autocast(run.runtime, device),
-                say=print,
-                **{name: value for name, value in options.items() if value is not None},
+                autocast=lambda: precision.autocast(run.runtime, device),
             )
+            written = predictor().predict(system, arguments.input, arguments.output, options)
         for path in written:
             print(f'wrote {path}')
         return 0
+
+
+def _find_predictor(known: argparse.Namespace, rest: Sequence[str]) -> type[Predictor] | None:
+    """The predictor of the system of the run or config on the command line.
+
+    None if the command line names neither, or a system without a predictor.
+    """
+    words = [*filter(None, [known.config]), *known.overrides, *rest]
+    # Values of options that are not declared yet look like configs and overrides.
+    names = [word for word in words if '=' not in word and not word.startswith('-')]
+    overrides = [word for word in words if word.startswith('model.type=')]
+    if known.run_dir is None and not names:
+        return None
+    from toolkit.config.check import checked
+    from toolkit.errors import RegistryError
+    from toolkit.registry import PREDICTORS, SYSTEMS
+    from toolkit.run.load_run import load_config
+
+    if known.run_dir is not None:
+        config = load_config(None, overrides, known.run_dir)
+    else:
+        config = None
+        for name in names:
+            try:
+                config = load_config(name, overrides)
+                break
+            except ToolkitError:
+                if name == names[-1]:
+                    config = load_config(names[0], overrides)  # raises the error of the first
+    config.use_plugins(known.plugin)
+    model = config.tree.get('model')
+    try:
+        system = SYSTEMS.get(str(model.get('type'))) if isinstance(model, dict) else None
+    except RegistryError:
+        system = None
+    if system is None:
+        checked(config)  # raises an error with file and line
+        return None
+    return PREDICTORS.find_for(system)

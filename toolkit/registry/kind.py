@@ -144,6 +144,32 @@ class Kind(Registry):
             and not name.startswith('_')
         }
 
+    def find_for(self, system: type) -> type | None:
+        """The component that serves a class of systems, or the nearest of its base classes.
+
+        Only its own plugin is imported.
+
+        Args:
+            system: class of a system.
+        Returns:
+            A class whose attribute `system` is that class; None if there is none.
+        Raises:
+            RegistryError: several components serve the same class.
+        """
+        for base in system.__mro__:
+            found = {c for c in self._module_dict.values() if getattr(c, 'system', None) is base}
+            for entry in plugin_index.index().of_kind(self.name):
+                if entry.system == base.__name__ and entry.name not in self._module_dict:
+                    component = self.get(entry.name)
+                    if component.system is base:
+                        found.add(component)
+            if len(found) > 1:
+                names = ' and '.join(sorted(where(component) for component in found))
+                raise RegistryError(f'{names} are both {a(self.name)} for {base.__name__}')
+            if found:
+                return found.pop()
+        return None
+
     def _missing(self, name: str) -> str:
         candidates = [*self.names(), *self.library_components()]
         message = f'no {self.name} is named {name!r}'
@@ -236,6 +262,8 @@ METRICS = Kind('metric', 'toolkit.interfaces.Metric')
 SAMPLERS = Kind('sampler', 'toolkit.interfaces.Sampler', injected=('dataset', 'seed'))
 COMMANDS = Kind('command', 'toolkit.registry.command.Command')
 BENCHES = Kind('bench', 'toolkit.registry.command.Command')
+PREDICTORS = Kind('predictor', 'toolkit.interfaces.Predictor')
+VISUALIZERS = Kind('visualizer', 'toolkit.interfaces.Visualizer')
 PANELS = Kind('panel', 'toolkit.report.panel.Panel')
 HOOKS = Kind('hook', 'mmengine.hooks.Hook', library='mmengine.hooks')
 OPTIMIZERS = Kind('optimizer', 'torch.optim.Optimizer', injected=('params',), library='torch.optim')

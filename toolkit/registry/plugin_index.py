@@ -28,7 +28,17 @@ KIND_ARGUMENTS = ('name', 'interface', 'injected', 'library')
 
 @dataclass(frozen=True)
 class Entry:
-    """A part as its plugin's source shows it."""
+    """A component as its plugin's source shows it.
+
+    Args:
+        kind: name of the kind.
+        name: under which it is registered.
+        module: that registers it.
+        file: of the module.
+        line: of the class.
+        summary: first line of its docstring.
+        system: name of the class in `system = CLASS` of its body; '' if there is none.
+    """
 
     kind: str
     name: str
@@ -36,6 +46,7 @@ class Entry:
     file: str
     line: int
     summary: str
+    system: str = ''
 
     @property
     def place(self) -> str:
@@ -324,7 +335,21 @@ def _registered(
             name = given[0].value if given and isinstance(given[0], ast.Constant) else node.name
             summary = (ast.get_docstring(node) or '').split('\n')[0]
             kind = kind_names[target.value.id]
-            yield Entry(kind, str(name), module, str(file), node.lineno, summary)
+            yield Entry(
+                kind, str(name), module, str(file), node.lineno, summary, _served_system(node)
+            )
+
+
+def _served_system(node: ast.ClassDef) -> str:
+    """The name in `system = NAME` of a class's body."""
+    for statement in node.body:
+        if (
+            isinstance(statement, ast.Assign)
+            and isinstance(statement.value, ast.Name)
+            and any(isinstance(t, ast.Name) and t.id == 'system' for t in statement.targets)
+        ):
+            return statement.value.id
+    return ''
 
 
 def _explain(error: BaseException) -> str:

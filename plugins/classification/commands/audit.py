@@ -17,10 +17,10 @@ from plugins.classification.audit.html_page import write_page
 from plugins.classification.audit.scan import scan
 from plugins.classification.audit.sources import Source, open_source
 from plugins.classification.audit.tables import Sheet, plain, sheets
-from plugins.classification.commands.manifest_options import (
+from plugins.classification.data.manifest_options import (
     add_manifest_options,
-    named_columns,
-    named_tasks,
+    parse_columns,
+    parse_tasks,
 )
 from plugins.classification.data.split_file import load_split
 from toolkit.errors import ToolkitError, did_you_mean
@@ -79,8 +79,8 @@ class AuditCommand(Command):
         )
         source = open_source(
             arguments.manifest,
-            named_columns(arguments.columns),
-            named_tasks(arguments.task),
+            parse_columns(arguments.columns),
+            parse_tasks(arguments.task),
             arguments.outside,
         )
         split, part_of = _split(source, arguments)

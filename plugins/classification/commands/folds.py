@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from plugins.classification.audit.sources import ManifestSource
-from plugins.classification.commands.manifest_options import (
+from plugins.classification.data.manifest_options import (
     add_manifest_options,
-    named_columns,
-    named_tasks,
+    parse_columns,
+    parse_tasks,
 )
 from plugins.classification.data.split import PARTS, Parts, SplitSpec, check_classes, divide
 from plugins.classification.data.split_file import save_split
@@ -75,7 +75,7 @@ class FoldsCommand(Command):
                 f'{output} is there already; keep it, as results depend on it, or replace it with '
                 '--overwrite'
             )
-        columns, named = named_columns(arguments.columns), named_tasks(arguments.task)
+        columns, named = parse_columns(arguments.columns), parse_tasks(arguments.task)
         source = ManifestSource(manifest, columns, named, arguments.outside)
         tasks = {name: _task(source, name) for name in source.tasks}
         how = {name: getattr(arguments, name) for name in ('by', 'folds', 'test', 'val', 'seed')}

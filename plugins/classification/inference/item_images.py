@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,11 +17,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from plugins.classification.inference.grad_cam import JOINT, attention_maps, grad_cam
-from toolkit.interfaces import Batch
+from plugins.classification.system import Classifier
+from toolkit.interfaces import Batch, System, Visualizer
 from toolkit.io import atomic_write
-
-if TYPE_CHECKING:
-    from plugins.classification.system import Classifier
+from toolkit.registry import VISUALIZERS
 
 SIDE = 320  # of a picture in pixels, at least
 GAP, LABEL = 10, 22
@@ -99,6 +98,26 @@ def item_pictures(
     atomic_write.write(folder / f'{stem}.png', encode_png(_sheet(record, layers)))
     text = json.dumps(record, indent=1, ensure_ascii=False) + '\n'
     atomic_write.write(folder / f'{stem}.json', text)
+
+
+@VISUALIZERS.register
+class ImageVisualizer(Visualizer):
+    """Writes a classified image with Grad-CAM for each task and attention maps over it."""
+
+    system = Classifier
+
+    def write_images(
+        self,
+        system: System,
+        outputs: Mapping[str, Any],
+        batch: Batch,
+        index: int,
+        folder: Path,
+        stem: str,
+    ) -> None:
+        """Writes images of one item; see `item_pictures`."""
+        assert isinstance(system, Classifier)
+        item_pictures(system, outputs, batch, index, folder, stem)
 
 
 # -- pixels ----------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plugins.classification.reporting.clinical_report_hook import NOTE
+from plugins.classification.interfaces import NOTE
 from plugins.classification.system import Classifier
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write

@@ -1,34 +1,85 @@
-"""Tables of what a trained classifier says of images and of patients."""
+"""Tables of the predictions of a trained classifier, by image and by patient."""
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-from plugins.classification.inference.input_images import (
-    batch_size,
-    given_images,
-    records_of,
-    words_and_options,
-)
-from plugins.classification.interfaces import LabelledImages
-from plugins.classification.reporting.clinical_report_hook import NOTE
+from plugins.classification.data.manifest_options import add_columns_option, parse_columns
+from plugins.classification.inference.input_images import ON_ERROR, find_images, load_images
+from plugins.classification.interfaces import NOTE, LabelledImages
+from plugins.classification.system import Classifier
 from toolkit.errors import ToolkitError
+from toolkit.interfaces import PredictOptions, Predictor, System
 from toolkit.io import atomic_write
+from toolkit.registry import PREDICTORS
 
-if TYPE_CHECKING:
-    from plugins.classification.system import Classifier
-
+BATCH_SIZE = 32
 
 Rows = list[dict[str, Any]]
+
+
+@PREDICTORS.register
+class ImagePredictor(Predictor):
+    """Classifies images and writes a table of them, and one of their patients.
+
+    --input takes image files, folders, patterns such as 'scans/*.png', and manifests (.csv,
+    .parquet). --output is a CSV file.
+    """
+
+    system = Classifier
+
+    @classmethod
+    def add_arguments(cls, parser: argparse._ArgumentGroup) -> None:
+        """Declares `--patient`, `--columns`, `--on-error` and `--batch-size`."""
+        parser.add_argument(
+            '--patient',
+            metavar='REGEX',
+            help='the first group, found in the path of an image file, is the patient',
+        )
+        add_columns_option(parser)
+        parser.add_argument(
+            '--on-error',
+            choices=ON_ERROR,
+            default='stop',
+            help='skip images that cannot be read, and name them, or write nothing (default: stop)',
+        )
+        parser.add_argument(
+            '--batch-size',
+            type=int,
+            default=BATCH_SIZE,
+            metavar='N',
+            help='images that go through the network together (default: %(default)s)',
+        )
+
+    def predict(
+        self, system: System, inputs: Sequence[str], output: Path, options: PredictOptions
+    ) -> list[Path]:
+        """Classifies images; see `predict_images`."""
+        assert isinstance(system, Classifier)
+        arguments = options.arguments
+        return predict_images(
+            system,
+            inputs,
+            output,
+            patient=arguments.patient,
+            columns=parse_columns(arguments.columns),
+            on_error=arguments.on_error,
+            batch_size=arguments.batch_size,
+            dataset=options.dataset,
+            device=options.device,
+            autocast=options.autocast,
+            report=options.report,
+        )
 
 
 def predict_images(
@@ -36,40 +87,46 @@ def predict_images(
     inputs: Sequence[str],
     output: Path,
     *,
+    patient: str | None = None,
+    columns: Mapping[str, str | None] | None = None,
+    on_error: str = 'stop',
+    batch_size: int = BATCH_SIZE,
     dataset: Any = None,
     device: torch.device | str = 'cpu',
-    context: Callable[[], AbstractContextManager[Any]] = nullcontext,
-    say: Callable[[str], None] = lambda line: None,
-    **options: Any,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    report: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
-    """Write what a system says of images, and of patients where these are known.
+    """Writes the predictions of a system for images, and for patients if they are known.
 
-    OUTPUT has a row for each image: `id`, `file`, `frame`, `patient`, and for each task the class
-    decided for (`TASK`), the threshold by which (`TASK_threshold`, where one class is the positive
-    one), and the probability of each class (`TASK_probability_CLASS`). OUTPUT-patients.csv has the
-    same of each patient by the mean of the images' probabilities. OUTPUT.json says what both are,
-    and what was skipped.
+    OUTPUT has a row for each image: `id`, `file`, `frame`, `patient`, and for each task the
+    decision (`TASK`), the threshold of the positive class if the task has one (`TASK_threshold`),
+    and the probability of each class (`TASK_probability_CLASS`). OUTPUT-patients.csv has the same
+    for each patient, by the mean probability over the images. OUTPUT.json describes both and lists
+    skipped images.
 
     Args:
         system: in evaluation mode.
-        inputs: see `plugins.classification.inference.input_images`; empty for the images of
-            `dataset`.
+        inputs: see `find_images`; empty for the images of `dataset`.
         output: the CSV file.
-        dataset: a slot of the run's test data, as whose images those given are prepared; it is
-            built only where there are no inputs.
-        device: that the system is on.
-        context: made around each computation.
-        say: is told what was done.
-        **options: of the command line; none has a meaning for images.
+        patient: see `find_images`.
+        columns: see `find_images`.
+        on_error: 'stop', or 'skip' to leave out images that cannot be read.
+        batch_size: images that go through the network together.
+        dataset: slot of the run's test data. The images are prepared as these data are; it is
+            built only if there are no inputs.
+        device: of the system.
+        autocast: makes a context for each computation.
+        report: takes a line for the user.
     Returns:
         The files written.
     Raises:
-        ToolkitError: inputs or options that mean nothing here, no data to prepare images by.
+        ToolkitError: inputs, options or an output that cannot be used, or no data that say how
+            images are prepared.
         DataError: images that cannot be read.
         RunError: a file cannot be written.
     """
-    if meaningless := sorted(name for name, value in options.items() if value is not None):
-        raise ToolkitError(f'--{meaningless[0]} has no meaning for the classification of images')
+    if batch_size < 1:
+        raise ToolkitError(f'--batch-size must be at least 1, found {batch_size}')
     if output.suffix.lower() != '.csv':
         raise ToolkitError(
             f'the output {output} is a table and needs a name such as {output.with_suffix(".csv")}'
@@ -78,68 +135,69 @@ def predict_images(
         raise ToolkitError(f'the output {output} is a folder; give the name of a CSV file in it')
     if dataset is None:
         raise ToolkitError(
-            'it is not known how images are prepared: the config has no test_dataloader'
+            'it is not known how to prepare images: the config has no test_dataloader; add one'
         )
-    words, named = words_and_options(inputs)
-    size = batch_size(named.get('batch_size', '32'))
-    say(NOTE)
-    if words:
-        records = records_of(words, named)
-        data = given_images(records, system, dataset, named.get('on_error', 'stop'))
+    report(NOTE)
+    if inputs:
+        data = load_images(find_images(inputs, patient, columns), system, dataset, on_error)
+    elif patient is not None or columns:
+        option = '--patient' if patient is not None else '--columns'
+        raise ToolkitError(f'{option} is an option for --input, which is not given')
     else:
         data = dataset()
         system.check_data(data)
-    rows = list(_rows(system, data, size, torch.device(device), context))
-    patients = _patients(system, rows)
-    written = {output: _table(rows)}
+    rows = list(_predict_rows(system, data, batch_size, torch.device(device), autocast))
+    patients = _average_by_patient(system, rows)
+    files = {output: _to_csv(rows)}
     if patients:
-        written[output.with_name(f'{output.stem}-patients.csv')] = _table(patients)
+        files[output.with_name(f'{output.stem}-patients.csv')] = _to_csv(patients)
     skipped = getattr(data, 'skipped', {})
-    written[output.with_suffix('.json')] = _about(system, rows, patients, skipped)
-    for path, content in written.items():
+    files[output.with_suffix('.json')] = _describe(system, rows, patients, skipped)
+    for path, content in files.items():
         atomic_write.write(path, content)
-    for name, why in skipped.items():
-        say(f'skipped {name}: {why}')
-    told = f' of {len(patients)} patients' if patients else ''
-    say(f'classified {len(rows)} images{told}' + (f', skipped {len(skipped)}' if skipped else ''))
-    return list(written)
+    for name, reason in skipped.items():
+        report(f'skipped {name}: {reason}')
+    summary = f'classified {len(rows)} images'
+    summary += f' of {len(patients)} patients' if patients else ''
+    report(summary + (f', skipped {len(skipped)}' if skipped else ''))
+    return list(files)
 
 
-# -- what is said of it ----------------------------------------------------------------------------
+# -- rows ------------------------------------------------------------------------------------------
 
 
-def _rows(
+def _predict_rows(
     system: Classifier,
     data: LabelledImages,
-    size: int,
+    batch_size: int,
     device: torch.device,
-    context: Callable[[], AbstractContextManager[Any]],
+    autocast: Callable[[], AbstractContextManager[Any]],
 ) -> Iterator[dict[str, Any]]:
-    for start in range(0, len(data.positions), size):
-        stop = min(start + size, len(data.positions))
+    for start in range(0, len(data.positions), batch_size):
+        stop = min(start + batch_size, len(data.positions))
         images = [data.pool_image(data.positions[i], 0) for i in range(start, stop)]
-        with torch.inference_mode(), context():
+        with torch.inference_mode(), autocast():
             outputs = system.predict({'image': torch.stack(images).to(device)})
-        said = {name: x.float().cpu().numpy() for name, x in outputs['probabilities'].items()}
-        for place, record in enumerate(data.records[start:stop]):
+        predicted = {k: x.float().cpu().numpy() for k, x in outputs['probabilities'].items()}
+        for index, record in enumerate(data.records[start:stop]):
             yield {
                 'id': record.id,
                 'file': '' if record.path is None else str(record.path),
                 'frame': record.frame,
                 'patient': '' if record.patient == record.id else record.patient,
-                **_said(system, {name: values[place] for name, values in said.items()}),
+                **_make_cells(system, {name: values[index] for name, values in predicted.items()}),
             }
 
 
-def _said(system: Classifier, probabilities: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The cells of an image or a patient: by task the class, the threshold, the probabilities."""
+def _make_cells(system: Classifier, probabilities: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The cells of an image or a patient: decision, threshold and probabilities by task."""
     cells: dict[str, Any] = {}
     for name, task in system.tasks.items():
         values = torch.from_numpy(probabilities[name])[None]
         values = values.to(system.calibration.temperature(name).device)
         _, threshold = system.calibration.numbers(name)
-        decided = int(system.calibration.decide(name, values)[0])
-        cells[name] = task.classes[decided]
+        decision = int(system.calibration.decide(name, values)[0])
+        cells[name] = task.classes[decision]
         if threshold is not None:
             cells[f'{name}_threshold'] = f'{threshold:.6g}'
         for label, value in zip(task.classes, probabilities[name]):
@@ -147,13 +205,13 @@ def _said(system: Classifier, probabilities: Mapping[str, np.ndarray]) -> dict[s
     return cells
 
 
-def _patients(system: Classifier, rows: Rows) -> Rows:
-    """A row for each patient by the mean over images; none where no patient is known."""
+def _average_by_patient(system: Classifier, rows: Rows) -> Rows:
+    """A row for each patient by the mean over images; no row if no patient is known."""
     by_patient: dict[str, Rows] = {}
     for row in rows:
         if row['patient']:
             by_patient.setdefault(row['patient'], []).append(row)
-    found = []
+    averaged = []
     for patient, own in by_patient.items():
         means = {
             name: np.mean(
@@ -161,11 +219,11 @@ def _patients(system: Classifier, rows: Rows) -> Rows:
             ).astype(np.float32)
             for name, task in system.tasks.items()
         }
-        found.append({'patient': patient, 'images': len(own), **_said(system, means)})
-    return found
+        averaged.append({'patient': patient, 'images': len(own), **_make_cells(system, means)})
+    return averaged
 
 
-def _about(system: Classifier, rows: Rows, patients: Rows, skipped: Mapping[str, str]) -> str:
+def _describe(system: Classifier, rows: Rows, patients: Rows, skipped: Mapping[str, str]) -> str:
     record = {
         'note': NOTE,
         'tasks': system.calibration.record(),
@@ -177,7 +235,7 @@ def _about(system: Classifier, rows: Rows, patients: Rows, skipped: Mapping[str,
     return json.dumps(record, indent=1, ensure_ascii=False) + '\n'
 
 
-def _table(rows: Rows) -> str:
+def _to_csv(rows: Rows) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(rows[0]), lineterminator='\n')
     writer.writeheader()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import Hook
 
+from plugins.classification.interfaces import NOTE
 from plugins.classification.metrics.calibration_hook import Calibrate
 from plugins.classification.metrics.clinical_metrics import find_clinical_metrics
 from plugins.classification.metrics.functional.bootstrap import RESAMPLES, BootstrapSettings
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from toolkit.engine.runner import Runner
 
 NAME = 'clinical'
-NOTE = 'Research use only, not a medical device.'
 
 
 @HOOKS.register

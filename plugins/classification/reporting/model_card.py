@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from plugins.classification.reporting.clinical_report_hook import NOTE
+from plugins.classification.interfaces import NOTE
 from plugins.classification.reporting.clinical_text import format_table, to_markdown
 from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError

@@ -1,12 +1,13 @@
-"""Pansharpening a scene with a trained system, and writing what comes out."""
+"""Predictions of pansharpening: scenes of any size, written as GeoTIFF."""
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -18,12 +19,70 @@ from plugins.pansharpening.inference.tiles import Shard
 from plugins.pansharpening.scenes.band_files import BandFiles
 from plugins.pansharpening.scenes.open_scene import open_scene
 from plugins.pansharpening.scenes.scene import Scene
+from plugins.pansharpening.system import Pansharpener
 from plugins.pansharpening.visualization.contact_sheet import scene_pictures
 from toolkit.engine import distributed
 from toolkit.errors import DataError, ToolkitError, did_you_mean
+from toolkit.interfaces import PredictOptions, Predictor, System
+from toolkit.registry import PREDICTORS
 
-# What may be named among the inputs.
+# Names of NAME=VALUE among the inputs.
 NAMED = ('ms', 'pan', 'bit_depth', 'ratio', 'samples')
+
+
+@PREDICTORS.register
+class ScenePredictor(Predictor):
+    """Pansharpens a scene and writes it as GeoTIFF, with images beside it.
+
+    --input takes one .mat or .npz file, or the multispectral image (MS) and the PAN, rasters or
+    .npy, in this order or as ms=PATH (again for each file of bands) and pan=PATH; beside them
+    bit_depth=12, ratio=4 and samples=interp23tap. --output is a GeoTIFF, or a VRT (.vrt) whose
+    parts are written beside it.
+    """
+
+    system = Pansharpener
+
+    @classmethod
+    def add_arguments(cls, parser: argparse._ArgumentGroup) -> None:
+        """Declares `--sensor`, `--tile`, `--workers`, `--shard`, `--compress` and `--cog`."""
+        add = parser.add_argument
+        add('--sensor', metavar='NAME', help="sensor of the input (default: of the run's data)")
+        add('--tile', type=int, metavar='N', help='side of the windows in PAN pixels')
+        add('--workers', type=int, metavar='N', help='threads that compute (default: one a core)')
+        add('--shard', metavar='i/n', help='only the i-th of n shares of the windows')
+        add(
+            '--compress',
+            choices=get_args(Compression),
+            default='deflate',
+            help='of the output (default: %(default)s)',
+        )
+        add('--cog', action='store_true', help='write a cloud-optimized GeoTIFF')
+
+    def predict(
+        self, system: System, inputs: Sequence[str], output: Path, options: PredictOptions
+    ) -> list[Path]:
+        """Pansharpens the input, or the scene of the run's own test data; see `predict_scene`.
+
+        Raises:
+            ToolkitError: neither inputs nor a scene, inputs without a known sensor, or data that
+                cannot be used.
+        """
+        assert isinstance(system, Pansharpener)
+        arguments = options.arguments
+        shard = None if arguments.shard is None else Shard.parse(arguments.shard)
+        return predict_scene(
+            system,
+            _find_scene(inputs, arguments.sensor, options.dataset),
+            output,
+            tile=arguments.tile,
+            shard=shard,
+            workers=arguments.workers,
+            device=options.device,
+            autocast=options.autocast,
+            compress=arguments.compress,
+            cog=arguments.cog,
+            report=options.report,
+        )
 
 
 def predict_scene(
@@ -35,41 +94,41 @@ def predict_scene(
     shard: Shard | None = None,
     workers: int | None = None,
     device: str | torch.device = 'cpu',
-    context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     compress: Compression = 'deflate',
     cog: bool = False,
     progress: bool = True,
     picture: bool = True,
-    say: Callable[[str], None] = lambda line: None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
-    """Sharpen a scene of any size; write digital numbers, and pictures beside them.
+    """Pansharpens a scene of any size; writes digital numbers, and images beside them.
 
-    The result is the same to the bit whatever the tile, the workers and the shards, on the CPU in
-    float32. A run that was killed goes on where it stopped when it is given again.
+    The result is the same to the bit for any tile size, number of workers and number of shards, on
+    the CPU in float32. The same call continues a run that was killed.
 
     Args:
-        system: a trained system; it is moved to `device` and run in evaluation mode.
-        scene: what to sharpen.
-        output: a GeoTIFF, or a VRT (.vrt) beside whose name the files of the parts are written; the
-            pictures are beside it, with the suffix .png.
-        tile: side of the windows in PAN pixels, rounded to what the network can do; None for what
-            suits it.
-        shard: the share of the windows that this process takes; None for that of its rank under
-            torchrun, else all. Whichever share is finished last joins the parts.
+        system: a trained system; it is moved to `device` and runs in evaluation mode.
+        scene: to pansharpen.
+        output: a GeoTIFF, or a VRT (.vrt) whose parts are written as files beside it. The images
+            have its name with the suffix .png.
+        tile: side of the windows in PAN pixels, rounded to a size that the network can process;
+            None for a size that suits it.
+        shard: the share of the windows that this process computes; None for that of its rank under
+            torchrun, else all. The process that finishes last joins the parts.
         workers: threads that compute; None for one a core.
         device: to compute on.
-        context: made around each computation, for autocast, which is a thread's own.
+        autocast: makes a context for each computation; autocast belongs to a thread.
         compress: 'none' is fastest, 'deflate' is read everywhere, 'zstd' is fast and small.
-        cog: make the GeoTIFF a cloud-optimized one, with overviews.
+        cog: write a cloud-optimized GeoTIFF, with overviews.
         progress: show a progress bar.
-        picture: write the pictures (`pictures.scene_pictures`).
-        say: is told what was done, how fast, and with how much memory.
+        picture: write the images; see `contact_sheet.scene_pictures`.
+        report: takes lines about results, speed and memory.
     Returns:
         The files written.
     Raises:
         DataError: the scene has other bands or another ratio than the system, or cannot be read.
-        ToolkitError: a tile size that is not positive, too many shards, an output that is a PNG
-            itself or is being written by another process.
+        ToolkitError: a tile size that is not positive, too many shards, or an output that is a PNG
+            or that another process is writing.
         RunError: the network gives values that are not finite, or the output cannot be written.
     """
     if (scene.bands, scene.ratio) != (system.bands, system.ratio):
@@ -79,17 +138,17 @@ def predict_scene(
         )
     output = Path(output)
     check_output(output, cog)
-    shard = shard or _of_rank()
+    shard = shard or _shard_of_rank()
     settings = InferenceSettings(
-        tile, shard, workers, torch.device(device), context, compress, progress
+        tile, shard, workers, torch.device(device), autocast, compress, progress
     )
     outcome = stream(system, scene, part_file(output, shard), settings)
-    say(str(outcome))
+    report(str(outcome))
     written = [outcome.path]
     if outcome.path != output:
         joined = join(output, scene, shard.count, outcome)
         if joined is None:
-            say(f'share {shard} is done; the last of the others joins them')
+            report(f'shard {shard} is done; the shard that finishes last joins them')
             return written
         written = joined
     if cog:
@@ -102,16 +161,34 @@ def predict_scene(
     return written
 
 
+def _find_scene(
+    inputs: Sequence[str], sensor: str | None, dataset: Callable[[], Any] | None
+) -> Scene:
+    """The scene of the inputs; by default sensor and scene are those of the test data."""
+    needs_data = dataset is not None and (not inputs or sensor is None)
+    scene = getattr(dataset(), 'scene', None) if dataset is not None and needs_data else None
+    if inputs:
+        if sensor is None and scene is None:
+            raise ToolkitError(
+                'the sensor of the inputs is not known: name it by --sensor, or give a config '
+                'whose test data is of the same sensor'
+            )
+        return scene_from_inputs(inputs, sensor or scene.sensor.name)
+    if scene is None:
+        raise ToolkitError(
+            'there is nothing to pansharpen: give --input, or a config with test data'
+        )
+    return scene
+
+
 def scene_from_inputs(inputs: Sequence[str], sensor: str) -> Scene:
-    """The scene that words on the command line mean.
+    """Opens the scene that the words of a command line name.
 
     Args:
-        inputs: one path of a .mat or .npz file, or those of the MS and the PAN, rasters or .npy, in
-            this order or as `ms=PATH` (again for each file of bands) and `pan=PATH`; beside them
-            `bit_depth=12`, `ratio=4` and `samples=interp23tap` as for `RasterScene`.
+        inputs: see `ScenePredictor`; `bit_depth`, `ratio` and `samples` as for `RasterScene`.
         sensor: name of the sensor.
     Raises:
-        ToolkitError: other inputs than these, or no such sensor.
+        ToolkitError: other inputs, or no such sensor.
         DataError: no such file.
     """
     plain: list[str] = []
@@ -143,16 +220,16 @@ def scene_from_inputs(inputs: Sequence[str], sensor: str) -> Scene:
 
 
 def check_output(output: Path, cog: bool) -> None:
-    """Refuse a name that the sharpened image cannot have.
+    """Checks the name of the output.
 
     Raises:
-        ToolkitError: a PNG's, that of a folder, or a VRT's for a cloud-optimized GeoTIFF.
+        ToolkitError: a PNG, a folder, or a VRT as cloud-optimized GeoTIFF.
     """
     suffix = output.suffix.lower()
     if suffix == '.png':
         raise ToolkitError(
             f'the output {output} is a GeoTIFF and needs a name such as '
-            f'{output.with_suffix(".tif").name}; the picture is written beside it'
+            f'{output.with_suffix(".tif").name}; its image is written beside it'
         )
     if suffix == '.vrt' and cog:
         raise ToolkitError(
@@ -163,8 +240,8 @@ def check_output(output: Path, cog: bool) -> None:
         raise ToolkitError(f'the output {output} is a folder; give the name of a GeoTIFF in it')
 
 
-def _of_rank() -> Shard:
-    """The share of a process that torchrun started: no process waits for another."""
+def _shard_of_rank() -> Shard:
+    """The share of a process that torchrun started; no process waits for another."""
     if distributed.launched():
         return Shard(int(os.environ['RANK']) + 1, int(os.environ['WORLD_SIZE']))
     return Shard()

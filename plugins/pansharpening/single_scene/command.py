@@ -271,10 +271,10 @@ def _finish(
         tile=arguments.tile,
         workers=arguments.workers,
         device=device,
-        context=lambda: precision.autocast(run.runtime, device),
+        autocast=lambda: precision.autocast(run.runtime, device),
         compress=arguments.compress,
         cog=arguments.cog,
-        say=print,
+        report=print,
     )
     print('scoring it', flush=True)
     model = config.tree['model']

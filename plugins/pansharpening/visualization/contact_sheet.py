@@ -21,6 +21,7 @@ from plugins.pansharpening.scenes.raster import replacing
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.sensors import Sensor
 from plugins.pansharpening.scenes.window import Read, Window
+from plugins.pansharpening.system import Pansharpener
 from plugins.pansharpening.visualization import error_maps
 from plugins.pansharpening.visualization.scene_images import (
     PAN,
@@ -35,6 +36,8 @@ from plugins.pansharpening.visualization.scene_images import (
     sampled,
     scene_view,
 )
+from toolkit.interfaces import Batch, System, Visualizer
+from toolkit.registry import VISUALIZERS
 
 PANEL = 340  # side of a panel of the sheet in pixels
 GAP = 8
@@ -102,6 +105,25 @@ def batch_pictures(
     pictures = _Pictures(batch_view(outputs, batch, index), name)
     pictures.sheets(folder / stem)
     pictures.layers(folder, stem)
+
+
+@VISUALIZERS.register
+class SceneVisualizer(Visualizer):
+    """Writes contact sheet, details, error maps and layers of a sharpened item."""
+
+    system = Pansharpener
+
+    def write_images(
+        self,
+        system: System,
+        outputs: Mapping[str, Any],
+        batch: Batch,
+        index: int,
+        folder: Path,
+        stem: str,
+    ) -> None:
+        """Writes images of one item; see `batch_pictures`."""
+        batch_pictures(outputs, batch, index, folder, stem)
 
 
 # -- colours and stretch -------------------------------------------------------------------------

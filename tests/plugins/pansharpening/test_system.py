@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -314,34 +313,6 @@ def test_check_data() -> None:
         system().check_data(dataset(8, 4))
     with pytest.raises(ToolkitError, match='at ratio 2'):
         system().check_data(dataset(4, 2))
-
-
-def test_predict_files_finds_scene_and_sensor(monkeypatch: pytest.MonkeyPatch) -> None:
-    predict = pytest.importorskip('plugins.pansharpening.inference.predictor')
-    calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(predict, 'scene_from_inputs', lambda inputs, sensor: (inputs, sensor))
-    monkeypatch.setattr(
-        predict,
-        'predict_scene',
-        lambda model, scene, output, **options: calls.append((scene, output, options)) or [output],
-    )
-    model, data = system(), dataset(4, 4)
-    assert model.predict_files([], 'out.tif', dataset=lambda: data, tile=64) == [Path('out.tif')]
-    model.predict_files(['a.mat'], Path('out.tif'), dataset=lambda: data)
-    model.predict_files(['a.mat'], Path('out.tif'), sensor='GE1', device='cpu')
-    assert calls == [
-        (data.scene, Path('out.tif'), {'tile': 64}),
-        ((['a.mat'], 'WV2'), Path('out.tif'), {}),
-        ((['a.mat'], 'GE1'), Path('out.tif'), {'device': 'cpu'}),
-    ]
-
-
-def test_predict_files_needs_a_scene_or_a_sensor() -> None:
-    pytest.importorskip('plugins.pansharpening.inference.predictor')
-    with pytest.raises(ToolkitError, match='nothing to pansharpen'):
-        system().predict_files([], Path('out.tif'))
-    with pytest.raises(ToolkitError, match='the sensor of the inputs is not known'):
-        system().predict_files(['a.mat'], Path('out.tif'))
 
 
 # -- ranges ----------------------------------------------------------------------------------------

@@ -12,10 +12,11 @@ from mmengine.hooks import Hook
 from toolkit.engine import distributed
 from toolkit.engine.evaluator import item_names
 from toolkit.io import atomic_write
-from toolkit.registry import HOOKS
+from toolkit.registry import HOOKS, VISUALIZERS
 
 if TYPE_CHECKING:
     from toolkit.engine.runner import Runner
+    from toolkit.interfaces import Visualizer
 
 NAME = 'pictures'
 WRITTEN = ('.png', '.json')
@@ -38,8 +39,11 @@ class Pictures(Hook):
         if count < 0:
             raise ValueError(f'count must be 0 or more, found {count}')
         self.count = count
+        self.visualizer: Visualizer | None = None
 
     def before_test(self, runner: Runner) -> None:
+        visualizer = VISUALIZERS.find_for(type(runner.system))
+        self.visualizer = None if visualizer is None else visualizer()
         distributed.on_main(
             lambda: atomic_write.clear(Path(runner.work_dir) / NAME, WRITTEN, 'pictures')
         )
@@ -51,13 +55,15 @@ class Pictures(Hook):
         data_batch: dict[str, Any] | None = None,
         outputs: Any = None,
     ) -> None:
+        if self.visualizer is None:
+            return
         drawn, batch = runner.test_loop.drawn, data_batch or {}
         wanted = min(self.count, runner.test_dataloader.batch_sampler.samples)
         for index, (draw, name) in enumerate(zip(drawn, item_names(batch, drawn), strict=True)):
             if draw.position < wanted:
                 stem = file_stem(name or f'item{draw.position}')
                 folder = Path(runner.work_dir) / NAME
-                runner.system.pictures(outputs, batch, index, folder, stem)
+                self.visualizer.write_images(runner.system, outputs, batch, index, folder, stem)
 
 
 def file_stem(name: str) -> str:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from plugins.classification.data.image_files import ManifestImages
 from plugins.classification.heads import LinearHead
 from plugins.classification.inference.grad_cam import attention_maps, grad_cam
-from plugins.classification.inference.item_images import FRAME, overlay, to_picture
+from plugins.classification.inference.item_images import FRAME, ImageVisualizer, overlay, to_picture
 from plugins.classification.system import Classifier
 from tests.support.patch_classifier import (
     SIDE,
@@ -152,7 +152,7 @@ def test_pictures_of_an_item(tmp_path, cached):
     system.prepare({'test': data}, device=torch.device('cpu'))
     with torch.no_grad():
         outputs = system.predict(batch)
-    system.pictures(outputs, batch, 1, tmp_path, 'image05')
+    ImageVisualizer().write_images(system, outputs, batch, 1, tmp_path, 'image05')
     record = json.loads((tmp_path / 'image05.json').read_text())
     assert [layer['name'] for layer in record['layers']] == [
         'image',
@@ -189,7 +189,7 @@ def test_boxes_are_framed_where_the_fitted_image_has_them(tmp_path):
         batch = {'image': sample['image'][None], 'meta': [sample['meta']]}
         with torch.no_grad():
             outputs = system.predict(batch)
-        system.pictures(outputs, batch, 0, tmp_path / fit, 'x')
+        ImageVisualizer().write_images(system, outputs, batch, 0, tmp_path / fit, 'x')
         shown = np.asarray(Image.open(tmp_path / fit / 'x-image.png'))
         framed = (shown == FRAME).all(-1)
         down, across = np.nonzero(framed)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from plugins.classification.data.image_files import ManifestImages
-from plugins.classification.inference.input_images import records_of
+from plugins.classification.inference.input_images import find_images
 from tests.support.patch_classifier import (
     SIDE,
     TASKS,
@@ -43,6 +43,7 @@ def images(tmp_path):
 
 
 def predict(run, output, *inputs):
+    """Predicts `inputs`, words that follow `--input`; options may be among them."""
     given = ['--input', *map(str, inputs)] if inputs else []
     return cli.main(['predict', '--run', str(run), *given, '--output', str(output)])
 
@@ -97,7 +98,7 @@ def test_files_folders_and_patterns_say_the_same(run, images, tmp_path, monkeypa
             ['.'],
             ['image*.png', 'image00.png'],
             [f'image{i:02}.png' for i in range(8)],
-            ['image0?.png', 'batch_size=3', r'patient=image(\d)'],
+            ['image0?.png', '--batch-size', '3', '--patient', r'image(\d)'],
         )
     ):
         outputs.append(tmp_path / f'{place}.csv')
@@ -119,7 +120,7 @@ def test_what_cannot_be_read_is_named_and_skipped_when_told_to(run, images, tmp_
     shown = capsys.readouterr()
     assert '2 of 9 images' in shown.err and 'image03.png is empty' in shown.err
     assert not output.exists()
-    assert predict(run, output, images, 'on_error=skip') == 0
+    assert predict(run, output, images, '--on-error', 'skip') == 0
     shown = capsys.readouterr().out
     assert 'classified 7 images, skipped 2' in shown
     assert sum(line.startswith('skipped ') and 'png' in line for line in shown.splitlines()) == 2
@@ -152,16 +153,18 @@ def test_the_runs_own_test_data(tmp_path):
         (['gone.png'], 'no file or folder gone.png'),
         (['*.tiff'], r'no file matches \*.tiff'),
         (['empty'], 'empty holds no image'),
-        (['image00.png', 'patien=x'], "did you mean 'patient'|patient"),
-        (['image00.png', 'patient=x'], 'has no group'),
-        (['image00.png', 'patient=('], 'no regular expression'),
-        (['image00.png', 'patient=(zzz)'], 'has no patient by'),
-        (['image00.png', 'on_error=ignore'], 'on_error is stop or skip'),
-        (['image00.png', 'batch_size=0'], 'batch_size is a whole number'),
-        (['image00.png', 'columns.patient=x'], 'is of a manifest'),
-        (['manifest.csv', 'patient=(x)'], 'columns.patient=COLUMN'),
-        (['patient=(x)'], 'no image'),
-        (['manifest.csv', 'columns.patient=nobody'], "no column 'nobody'"),
+        (['image00.png', 'patient=x'], 'no file or folder patient=x'),
+        (['image00.png', '--patient', 'x'], '--patient x has no group'),
+        (['image00.png', '--patient', '('], r'--patient \( is no regular expression'),
+        (['image00.png', '--patient', '(zzz)'], r"image00.png: --patient '\(zzz\)' finds no"),
+        (['image00.png', '--on-error', 'ignore'], "--on-error: invalid choice: 'ignore'.*stop"),
+        (['image00.png', '--batch-size', '0'], '--batch-size must be at least 1, found 0'),
+        (['image00.png', '--batch-size', 'x'], "--batch-size: invalid int value: 'x'"),
+        (['image00.png', '--columns', 'patient=x'], '--columns is an option for a manifest'),
+        (['image00.png', '--columns', 'patient'], "--columns: found 'patient'"),
+        (['image00.png', '--tile', '4'], 'toolkit predict: unrecognized arguments: --tile'),
+        (['manifest.csv', '--patient', '(x)'], '--columns patient=COLUMN'),
+        (['manifest.csv', '--columns', 'patient=nobody'], "no column 'nobody'"),
     ],
 )
 def test_bad_inputs(run, images, tmp_path, monkeypatch, capsys, given, said):
@@ -169,7 +172,11 @@ def test_bad_inputs(run, images, tmp_path, monkeypatch, capsys, given, said):
 
     monkeypatch.chdir(images)
     (images / 'empty').mkdir()
-    assert predict(run, tmp_path / 'said.csv', *given) == 2
+    try:
+        status = predict(run, tmp_path / 'said.csv', *given)
+    except SystemExit as exit_:  # argparse
+        status = exit_.code
+    assert status == 2
     error = capsys.readouterr().err
     assert re.search(said, error), error
     assert 'Traceback' not in error
@@ -180,14 +187,37 @@ def test_bad_outputs(run, images, tmp_path, capsys):
     for output, said in ((tmp_path / 'said.tif', 'said.csv'), (tmp_path / 'said', 'said.csv')):
         assert predict(run, output, images) == 2
         assert said in capsys.readouterr().err
-    given = ['--input', str(images), '--output', str(tmp_path / 'x.csv'), '--tile', '4']
+
+
+def test_patients_are_of_inputs(run, tmp_path, capsys):
+    given = ['--output', str(tmp_path / 'x.csv'), '--patient', '(x)']
     assert cli.main(['predict', '--run', str(run), *given]) == 2
-    assert '--tile has no meaning' in capsys.readouterr().err
+    assert '--patient is an option for --input' in capsys.readouterr().err
+
+
+def test_help_names_the_options_of_the_task(run, capsys):
+    """Of a run's task where a run or a config is named, else those that all tasks share."""
+    for argv, has in (
+        (['predict', '--help'], False),
+        (['predict', '--run', str(run), '--help'], True),
+        (['predict', '-h', '--run', str(run)], True),
+        (['predict', 'csasn/csasn', '--help'], True),
+        (['predict', '--batch-size', '3', 'csasn/csasn', '--help'], True),
+        (['predict', 'baselines/gsa', '--help'], False),
+    ):
+        with pytest.raises(SystemExit) as exit_:
+            cli.main(argv)
+        assert exit_.value.code == 0
+        shown = capsys.readouterr().out
+        assert '--checkpoint' in shown
+        assert ('--batch-size N' in shown) is has
+        assert ('options for Classifier' in shown) is has
+        assert ('--tile N' in shown) is ('baselines/gsa' in argv)
 
 
 def test_a_file_whose_name_has_an_equals_sign(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'a=b.png').write_bytes(b'x')
-    assert [record.id for record in records_of(['a=b.png'], {})] == ['a=b.png']
+    assert [record.id for record in find_images(['a=b.png'])] == ['a=b.png']
     with pytest.raises(ToolkitError):
-        records_of(['c=d.png'], {})
+        find_images(['c=d.png'])

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import rasterio
@@ -9,14 +13,22 @@ from rasterio.transform import from_origin
 from torch import Tensor, nn
 
 from plugins.pansharpening.imaging.resample import upsample
-from plugins.pansharpening.inference.predictor import predict_scene, scene_from_inputs
+from plugins.pansharpening.inference import predictor
+from plugins.pansharpening.inference.predictor import (
+    ScenePredictor,
+    predict_scene,
+    scene_from_inputs,
+)
+from plugins.pansharpening.inference.tiles import Shard
 from plugins.pansharpening.interfaces import Generator
 from plugins.pansharpening.scenes.matlab import MatScene
 from plugins.pansharpening.scenes.raster import RasterScene
 from plugins.pansharpening.scenes.scene import Georeference
 from plugins.pansharpening.synthetic.scene import SyntheticScene
+from plugins.pansharpening.system import Pansharpener
 from tests.support.synthetic_rasters import write_geotiff
 from toolkit.errors import DataError, RunError, ToolkitError
+from toolkit.interfaces import PredictOptions
 
 
 class Blur(Generator):
@@ -154,3 +166,45 @@ def test_inputs(tmp_path, monkeypatch):
         scene_from_inputs(['a.mat'], 'IKONO')
     with pytest.raises(DataError, match='no file b.mat'):
         scene_from_inputs(['b.mat'], 'IKONOS')
+
+
+# -- the options of `toolkit predict` --------------------------------------------------------------
+
+
+def predict(inputs, dataset=None, *words):
+    """Predicts with a system whose scene is not read; returns the scene and the options."""
+    parser = argparse.ArgumentParser()
+    ScenePredictor.add_arguments(parser)
+    options = PredictOptions(parser.parse_args(words), dataset)
+    system = Pansharpener(4, 4, lambda **injected: Blur(injected['bands']))
+    return ScenePredictor().predict(system, inputs, Path('out.tif'), options)
+
+
+def test_scene_and_sensor_are_those_of_the_test_data_by_default(monkeypatch):
+    calls = []
+    monkeypatch.setattr(predictor, 'scene_from_inputs', lambda inputs, sensor: (inputs, sensor))
+    monkeypatch.setattr(
+        predictor,
+        'predict_scene',
+        lambda system, scene, output, **options: calls.append((scene, options)) or [output],
+    )
+    scene = SimpleNamespace(sensor=SimpleNamespace(name='WV2'))
+    data = SimpleNamespace(scene=scene)
+    assert predict([], lambda: data, '--tile', '64') == [Path('out.tif')]
+    predict(['a.mat'], lambda: data, '--shard', '2/3')
+    predict(['a.mat'], lambda: data, '--sensor', 'GE1', '--cog')
+    assert [call[0] for call in calls] == [scene, (['a.mat'], 'WV2'), (['a.mat'], 'GE1')]
+    options = [call[1] for call in calls]
+    assert [o['tile'] for o in options] == [64, None, None]
+    assert [o['shard'] for o in options] == [None, Shard(2, 3), None]
+    assert [o['cog'] for o in options] == [False, False, True]
+    assert {o['compress'] for o in options} == {'deflate'}
+
+
+def test_needs_a_scene_or_a_sensor():
+    with pytest.raises(ToolkitError, match='nothing to pansharpen'):
+        predict([])
+    with pytest.raises(ToolkitError, match='the sensor of the inputs is not known'):
+        predict(['a.mat'])
+    with pytest.raises(ToolkitError, match='shard'):
+        predict([], lambda: SimpleNamespace(scene=None), '--shard', '3/2')

@@ -239,7 +239,7 @@ def test_shards_become_one_image(name: str, scene: RasterScene, tmp_path: Path) 
             shard=Shard(i, 3),
             progress=False,
             picture=False,
-            say=said.append,
+            report=said.append,
         )
     assert said[1].startswith('share 2/3 is done')
     np.testing.assert_array_equal(read(tmp_path / 'shards' / name), read(tmp_path / 'whole.tif'))
@@ -311,7 +311,7 @@ window = TiledInference.window
 TiledInference.window = lambda self, core: (time.sleep(pause), window(self, core))[1]
 scene = RasterScene(str(folder / 'ms.tif'), str(folder / 'pan.tif'), 'IKONOS')
 predict_scene(sharpener(name, scene), scene, folder / 'out.tif', tile=64, workers=2,
-              progress=False, picture=False, say=print)
+              progress=False, picture=False, report=print)
 """
 
 
@@ -376,7 +376,7 @@ def test_another_scene_or_method_begins_anew_and_two_at_once_are_refused(tmp_pat
     process.communicate()
     said: list[str] = []
     system = sharpener('GIHS', scene)
-    predict_scene(system, scene, tmp_path / 'out.tif', tile=64, picture=False, say=said.append)
+    predict_scene(system, scene, tmp_path / 'out.tif', tile=64, picture=False, report=said.append)
     assert 'were there' not in said[0]
     np.testing.assert_array_equal(read(tmp_path / 'out.tif'), whole(system, scene))
 

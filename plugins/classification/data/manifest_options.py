@@ -1,0 +1,66 @@
+"""Options of commands that read a manifest of images."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from toolkit.errors import ToolkitError
+
+
+def add_manifest_options(parser: argparse._ActionsContainer) -> None:
+    """Declares `--columns`, `--task` and `--outside`."""
+    add_columns_option(parser)
+    parser.add_argument(
+        '--task',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='NAME=COLUMN',
+        help='column with the labels of a task; NAME alone if the column has the same name',
+    )
+    parser.add_argument(
+        '--outside', action='store_true', help="allow paths that leave the manifest's folder"
+    )
+
+
+def add_columns_option(parser: argparse._ActionsContainer) -> None:
+    """Declares `--columns`."""
+    parser.add_argument(
+        '--columns',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='NAME=COLUMN',
+        help='column names of the manifest: patient=case_id; patient= if it has no such column',
+    )
+
+
+def parse_columns(words: Sequence[str]) -> dict[str, str | None]:
+    """Parses `patient=case_id` as columns by name; None for an empty column.
+
+    Raises:
+        ToolkitError: another form, or a repeated name.
+    """
+    columns: dict[str, str | None] = {}
+    for word in words:
+        name, equals, column = word.partition('=')
+        if not equals or not name or name in columns:
+            raise ToolkitError(f'--columns: found {word!r}, expected NAME=COLUMN, each name once')
+        columns[name] = column or None
+    return columns
+
+
+def parse_tasks(words: Sequence[str]) -> dict[str, str]:
+    """Parses `malignancy=malignant` as columns by task.
+
+    Raises:
+        ToolkitError: a name without its column, or a repeated name.
+    """
+    tasks: dict[str, str] = {}
+    for word in words:
+        name, equals, column = word.partition('=')
+        if not name or (equals and not column) or name in tasks:
+            raise ToolkitError(f'--task: found {word!r}, expected NAME=COLUMN, each name once')
+        tasks[name] = column or name
+    return tasks
