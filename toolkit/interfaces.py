@@ -267,9 +267,12 @@ class Metric(ABC):
 
     Attributes:
         directions: every name that `summarize` may return -> whether higher is better.
+        main: names of the few values that summarize the others, for a line of text; empty if all
+            of them do.
     """
 
     directions: Mapping[str, bool]
+    main: Sequence[str] = ()
 
     @abstractmethod
     def measure(self, outputs: Mapping[str, Any], batch: Batch) -> list[dict[str, Any]]:

@@ -26,6 +26,15 @@ def metric_names(metrics: Mapping[str, Metric]) -> dict[str, bool]:
     }
 
 
+def main_metric_names(metrics: Mapping[str, Metric]) -> list[str]:
+    """List the names of the main values of each metric, all values if it declares none."""
+    return [
+        _name(key, metric, value)
+        for key, metric in metrics.items()
+        for value in (metric.main or metric.directions)
+    ]
+
+
 def _name(key: str, metric: Metric, value: str) -> str:
     return key if len(metric.directions) == 1 else f'{key}.{value}'
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import Hook
@@ -12,6 +13,8 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from toolkit.engine import distributed
+from toolkit.engine.evaluator import main_metric_names
+from toolkit.engine.hooks.metrics_log import NAME as METRICS_LOG
 from toolkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -19,8 +22,7 @@ if TYPE_CHECKING:
 
 # A bar is redrawn at most so often; reading the loss makes the CPU wait for the GPU.
 REDRAW_SECONDS = 0.25
-# Metrics of a validation that one line has room for.
-SHOWN = 8
+MAX_VALUES = 8  # of a validation, in one line
 
 
 @HOOKS.register
@@ -107,7 +109,9 @@ class Progress(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         self._end_evaluation()
-        runner.say(f'{runner.iter:,}/{runner.max_iters:,}  validation: {_values(metrics or {})}')
+        main = main_metric_names(runner.val_loop.evaluator.metrics)
+        text = _format_values(metrics or {}, main)
+        runner.say(f'{runner.iter:,}/{runner.max_iters:,}  validation: {text}')
         self._shown = time.perf_counter()
 
     def before_test(self, runner: Runner) -> None:
@@ -185,8 +189,10 @@ def _header(runner: Runner) -> str:
     )
 
 
-def _values(metrics: dict[str, float]) -> str:
-    shown = [f'{name} {value:.4f}' for name, value in list(metrics.items())[:SHOWN]]
-    if len(metrics) > SHOWN:
-        shown.append(f'and {len(metrics) - SHOWN} more')
-    return '  '.join(shown)
+def _format_values(metrics: dict[str, float], main: Sequence[str]) -> str:
+    """Format the main values in one line, and the number of the others."""
+    shown = [name for name in main if name in metrics][:MAX_VALUES]
+    texts = [f'{name} {metrics[name]:.4f}' for name in shown]
+    if len(metrics) > len(shown):
+        texts.append(f'({len(metrics) - len(shown)} more in {METRICS_LOG})')
+    return '  '.join(texts)

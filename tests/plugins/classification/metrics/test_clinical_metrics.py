@@ -16,7 +16,7 @@ from plugins.classification.metrics.named_metrics import MetricValues, expand_na
 from plugins.classification.metrics.predictions import read_rows
 from plugins.classification.tasks import Task
 from toolkit.commands.test import format_metrics
-from toolkit.engine.evaluator import metric_names
+from toolkit.engine.evaluator import main_metric_names, metric_names
 from toolkit.errors import DataError, ToolkitError
 
 TASKS = {
@@ -105,6 +105,17 @@ def test_names_print_in_columns() -> None:
     assert lines[0].split() == ['metric', 'better', 'value', 'solid', 'mixed', 'cystic']
     assert lines[2].split() == ['kind.F1', 'higher', '0.5', '0.5', '0.5']
     assert ClinicalMetrics('kind', TASKS, values=['NLL']).directions == {'NLL': False}
+
+
+def test_a_line_shows_the_main_values_of_each_task() -> None:
+    metrics = {name: ClinicalMetrics(name, TASKS) for name in TASKS}
+    assert main_metric_names(metrics) == [
+        *('pathology.AUC', 'pathology.sensitivity', 'pathology.specificity'),
+        *('kind.macro_AUC', 'kind.macro_F1', 'kind.balanced_accuracy'),
+    ]
+    assert main_metric_names({'kind': ClinicalMetrics('kind', TASKS, values=['NLL', 'ECE'])}) == [
+        *('kind.NLL', 'kind.ECE'),
+    ]
 
 
 def test_what_has_no_label_does_not_count() -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from toolkit.engine.hooks.progress import duration
+from toolkit.engine.evaluator import main_metric_names
+from toolkit.engine.hooks.progress import _format_values, duration
+from toolkit.interfaces import Metric
 from toolkit.run.train import train
 
 
@@ -37,6 +39,33 @@ def test_lines_where_there_is_no_terminal(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 12
     assert lines[3].startswith('3/10  loss ') and lines[3].endswith(' left')
+
+
+class ManyValues(Metric):
+    """A metric with ten values, two of which are its main ones."""
+
+    directions = {f'value{i}': True for i in range(10)}
+    main = ('value7', 'value2')
+
+    def measure(self, outputs: Any, batch: Any) -> list[dict[str, Any]]:
+        return [dict.fromkeys(self.directions, 0.5)]
+
+
+def test_a_validation_shows_the_main_values_and_where_the_others_are() -> None:
+    names = main_metric_names({'many': ManyValues(), 'again': ManyValues()})
+    assert names == ['many.value7', 'many.value2', 'again.value7', 'again.value2']
+    values = {f'{key}.{name}': 0.5 for key in ('many', 'again') for name in ManyValues.directions}
+    assert _format_values(values, names[:2]) == (
+        'many.value7 0.5000  many.value2 0.5000  (18 more in metrics.jsonl)'
+    )
+
+    class Plain(ManyValues):
+        main = ()
+
+    every = main_metric_names({'p': Plain()})
+    text = _format_values(dict.fromkeys(every, 0.25), every)
+    assert text.count('0.2500') == 8 and text.endswith('(2 more in metrics.jsonl)')
+    assert _format_values({'p': 0.25}, ['p']) == 'p 0.2500'
 
 
 def test_a_bar_on_a_terminal(config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
