@@ -15,8 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from plugins.classification.interfaces import ClassLoss
-from plugins.classification.kinds import TASK_WEIGHTINGS
+from plugins.classification.interfaces import TASK_WEIGHTINGS, ClassLoss
 from tests.test_parts import names
 from toolkit.registry import ATTENTIONS, HEADS, LOSSES, NECKS, Kind
 from toolkit.registry.build import Part, mapping_values, signature, slot_kind, without_none

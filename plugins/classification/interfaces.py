@@ -12,8 +12,13 @@ from torch import Tensor, nn
 from plugins.classification.image_record import Record
 from plugins.classification.tasks import Task
 from toolkit.interfaces import Dataset, Loss
+from toolkit.registry import Kind
 
 NOTE = 'Research use only, not a medical device.'
+
+TASK_WEIGHTINGS = Kind(
+    'task_weighting', 'plugins.classification.interfaces.TaskWeighting', injected=('tasks',)
+)
 
 
 class LabelledImages(Dataset):

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from plugins.classification.interfaces import TaskWeighting
-from plugins.classification.kinds import TASK_WEIGHTINGS
+from plugins.classification.interfaces import TASK_WEIGHTINGS, TaskWeighting
 from toolkit.engine import distributed
 from toolkit.errors import did_you_mean
 

@@ -1,21 +1,19 @@
-"""What a pansharpening system's losses can name, each computed at most once and only if named."""
+"""Images that the losses of a pansharpening system compare."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from plugins.pansharpening.imaging.resample import decimate
+from plugins.pansharpening.imaging.resample import Method, decimate
+from plugins.pansharpening.interfaces import Generator
 from toolkit.errors import DataError
-from toolkit.interfaces import Batch
+from toolkit.interfaces import Batch, Degradation
 
-if TYPE_CHECKING:
-    from plugins.pansharpening.system import Pansharpener
-
-# Every name with the slots that it needs, in the order of computing.
+# Names of outputs with the components that each needs, in the order of computing.
 OUTPUTS: dict[str, tuple[str, ...]] = {
     'lrms': (),
     'pan': (),
@@ -29,20 +27,35 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     'hrms_low': ('generator', 'reblur'),
     'hrms_again': ('generator', 'reblur', 'gray'),
 }
-# Multispectral pixels that upsampling looks at beyond a patch.
+# Multispectral pixels around a patch that upsampling depends on.
 MARGIN = 6
 
 
 class Outputs:
-    """The outputs of one batch as attributes, computed when first asked for.
+    """The outputs of one batch as attributes, each computed once, when it is first read.
 
     Args:
-        system: whose parts compute.
         batch: images in the system's range of values.
+        ratio: PAN pixels per multispectral pixel, along each axis.
+        method: of `upsample`.
+        upsample: brings an image (B, C, h, w) to the size of the PAN.
+        generator: fuses.
+        reblur: degrades to the resolution of the multispectral image; None if no output needs it.
+        gray: gives the PAN of an image; None if no output needs it.
     """
 
-    def __init__(self, system: Pansharpener, batch: Batch) -> None:
-        self._system, self._batch = system, batch
+    def __init__(
+        self,
+        batch: Batch,
+        ratio: int,
+        method: Method,
+        upsample: Callable[[Tensor], Tensor],
+        generator: Generator,
+        reblur: Degradation | None = None,
+        gray: Degradation | None = None,
+    ) -> None:
+        self._batch, self._ratio, self._method, self._upsample = batch, ratio, method, upsample
+        self._generator, self._reblur, self._gray = generator, reblur, gray
         self.lrms: Tensor = batch['lrms']  # (B, C, h, w)
         self.pan: Tensor = batch['pan']  # (B, 1, H, W)
 
@@ -62,48 +75,45 @@ class Outputs:
 
     @cached_property
     def lrms_up(self) -> Tensor:
-        """Without context a patch's border would be made from its opposite one."""
-        system = self._system
+        """The upsampled image; without context, opposite borders of a patch affect each other."""
         if 'lrms_context' not in self._batch:
-            return system.upsampled(self.lrms)  # (B, C, H, W)
+            return self._upsample(self.lrms)  # (B, C, H, W)
         context = self._batch['lrms_context']  # (B, C, h + 2m, w + 2m)
         margin = (context.shape[-1] - self.lrms.shape[-1]) // 2
-        return _inside(system.upsampled(context), margin * system.ratio)  # (B, C, H, W)
+        return _crop(self._upsample(context), margin * self._ratio)  # (B, C, H, W)
 
     @cached_property
     def hrms(self) -> Tensor:
-        return self._system.generator(self.lrms_up, self.pan)  # (B, C, H, W)
+        return self._generator(self.lrms_up, self.pan)  # (B, C, H, W)
 
     @cached_property
     def hrms_reblurred(self) -> Tensor:
-        return self._system.reblur(self.hrms)  # (B, C, H, W)
+        return self._reblur(self.hrms)  # (B, C, H, W)
 
     @cached_property
     def pan_reblurred(self) -> Tensor:
-        return self._system.reblur(self.pan.expand(-1, self._system.bands, -1, -1))  # (B, C, H, W)
+        return self._reblur(self.pan.expand(-1, self.lrms.shape[1], -1, -1))  # (B, C, H, W)
 
     @cached_property
     def hrms_gray(self) -> Tensor:
-        return self._system.gray(self.hrms)  # (B, 1, H, W)
+        return self._gray(self.hrms)  # (B, 1, H, W)
 
     @cached_property
     def lrms_up_gray(self) -> Tensor:
-        return self._system.gray(self.lrms_up)  # (B, 1, H, W)
+        return self._gray(self.lrms_up)  # (B, 1, H, W)
 
     @cached_property
     def hrms_low(self) -> Tensor:
-        """The fused image degraded to the given one's size, at its samples' places."""
-        system = self._system
-        return decimate(self.hrms_reblurred, system.ratio, system.upsampling)  # (B, C, h, w)
+        """The fused image, degraded to the size of `lrms` and sampled at its places."""
+        return decimate(self.hrms_reblurred, self._ratio, self._method)  # (B, C, h, w)
 
     @cached_property
     def hrms_again(self) -> Tensor:
-        """The fused image degraded both ways and fused again."""
-        system = self._system
+        """The fused image, degraded both ways and fused again."""
         low = F.pad(self.hrms_low, (MARGIN,) * 4, mode='replicate')  # (B, C, h + 2m, w + 2m)
-        up = _inside(system.upsampled(low), MARGIN * system.ratio)  # (B, C, H, W)
-        return system.generator(up, self.hrms_gray)  # (B, C, H, W)
+        up = _crop(self._upsample(low), MARGIN * self._ratio)  # (B, C, H, W)
+        return self._generator(up, self.hrms_gray)  # (B, C, H, W)
 
 
-def _inside(image: Tensor, margin: int) -> Tensor:
+def _crop(image: Tensor, margin: int) -> Tensor:
     return image[..., margin:-margin, margin:-margin]

@@ -1,4 +1,4 @@
-"""The pansharpening system: a generator, two optional degradations, and losses between them."""
+"""The pansharpening system: a generator, two optional degradations and losses."""
 
 from __future__ import annotations
 
@@ -17,43 +17,44 @@ from toolkit.errors import DataError, ToolkitError
 from toolkit.interfaces import Batch, Dataset, Degradation, Loss, System
 from toolkit.registry import SYSTEMS, Slot
 
-# What of a batch are images.
+# Keys of a batch that are images.
 IMAGES = ('lrms', 'lrms_context', 'pan', 'hrms')
 
 
 @SYSTEMS.register
 class Pansharpener(System):
-    """Sharpens a multispectral image with a panchromatic one; trained with or without a reference.
+    """Fuses a multispectral image with a panchromatic one; trained with or without a reference.
 
     A batch holds `lrms` (B, C, h, w) and `pan` (B, 1, ratio h, ratio w), float32 in [0, 1], and
-    where there is a reference `hrms` (B, C, ratio h, ratio w). A patch may come with what lies
-    around it, `lrms_context` (B, C, h + 2m, w + 2m), and is then upsampled without a border.
+    if there is a reference `hrms` (B, C, ratio h, ratio w). A patch may have a margin around it,
+    `lrms_context` (B, C, h + 2m, w + 2m), and is then upsampled without effects of the border.
 
-    A loss takes by name, in its `forward`, what it compares; only what some loss names is computed:
+    The `forward` of a loss names the outputs that it compares; no other outputs are computed:
 
-    - `lrms`, `pan`: as given; `reference`: the batch's `hrms`
+    - `lrms`, `pan`: of the batch; `reference`: its `hrms`
     - `lrms_up`: upsampled to the PAN's size; `hrms`: the generator's result
     - `hrms_reblurred`, `pan_reblurred` (B, C, H, W): through `reblur`, the PAN repeated to C bands
     - `hrms_gray`, `lrms_up_gray` (B, 1, H, W): through `gray`
-    - `hrms_low` (B, C, h, w): `hrms_reblurred` where the samples of `lrms` lie
+    - `hrms_low` (B, C, h, w): `hrms_reblurred` at the places of the samples of `lrms`
     - `hrms_again` (B, C, H, W): the generator on `hrms_low`, upsampled, and `hrms_gray`
 
     Args:
         bands: C of the multispectral image.
         ratio: PAN pixels per multispectral pixel, along each axis.
         generator: makes the sharpened image.
-        reblur: low-pass of an image of C bands, at PAN scale.
-        gray: the PAN that an image of C bands would show.
-        losses: terms by name. Where there are none, nothing can be trained. A part that no term
-            reaches is frozen, so that optimizers and distributed training pass it by.
-        upsample: how `lrms` is brought to the PAN's size. 'interp23tap', the field's own (ratios
-            that are powers of 2), puts sample i at ratio i + ratio / 2, where the protocol of
-            reduced resolution takes it from; the others put it half a pixel before that.
-        symmetric: whether parts and losses see images in [-1, 1] in place of [0, 1]; what comes in
-            and goes out is in [0, 1] all the same.
+        reblur: low-pass filter of an image of C bands, at PAN scale.
+        gray: estimates the PAN of an image of C bands.
+        losses: terms by name; without any the system cannot be trained. A component that no term
+            reaches is frozen, so that optimizers and distributed training ignore it.
+        upsample: method that brings `lrms` to the size of the PAN. 'interp23tap', the standard of
+            the field (ratios that are powers of 2), puts sample i at ratio i + ratio / 2, as the
+            protocol of reduced resolution does; the others put it half a pixel before that.
+        symmetric: components and losses get images in [-1, 1] in place of [0, 1]; inputs and
+            results of the system are in [0, 1] all the same.
     Raises:
-        ValueError: bands or ratio below 1, a degradation of the wrong kind, a loss that names what
-            is not there, a ratio that the upsampling cannot do, a method that needs [0, 1].
+        ValueError: bands or ratio below 1, a degradation of the wrong kind, a loss that names an
+            output that does not exist, a ratio that the upsampling does not support, or a method
+            that needs [0, 1].
     """
 
     uncompiled = ('upsampled',)  # its filters are laid out in numpy
@@ -89,21 +90,22 @@ class Pansharpener(System):
                 'model.symmetric'
             )
         self.losses = _loss_modules({key: slot() for key, slot in (losses or {}).items()})
-        self._names = {key: self._inputs_of(key, loss) for key, loss in self.losses.items()}
+        self._loss_inputs = {key: self._inputs_of(key, loss) for key, loss in self.losses.items()}
         if self.losses:
             self._freeze_unreached()
 
     # -- the engine's modes --------------------------------------------------------------------
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Each term times its weight, by the config's name; computes no branch that none needs.
+        """The weighted terms by name; outputs that no term needs are not computed.
 
         Raises:
             DataError: images whose bands or sizes do not fit, or a missing reference.
         """
         outputs = self._outputs(batch)
         return {
-            key: loss.weight * loss(**{name: getattr(outputs, name) for name in self._names[key]})
+            key: loss.weight
+            * loss(**{name: getattr(outputs, name) for name in self._loss_inputs[key]})
             for key, loss in self.losses.items()
         }
 
@@ -111,14 +113,14 @@ class Pansharpener(System):
         """`hrms` (B, C, H, W) and, to compare it with, `lrms_up` (B, C, H, W), both float32."""
         outputs = self._outputs(batch)
         return {
-            name: self._outwards(getattr(outputs, name)).float() for name in ('hrms', 'lrms_up')
+            name: self._denormalize(getattr(outputs, name)).float() for name in ('hrms', 'lrms_up')
         }
 
     def tensor(self, batch: Batch) -> dict[str, Tensor]:
-        """Everything that the given parts and the batch allow, by name; `hrms_again`, for which the
-        generator runs twice, only where a loss takes it."""
+        """All outputs that the components and the batch allow, by name; `hrms_again`, for which the
+        generator runs twice, only if a loss takes it."""
         outputs = self._outputs(batch)
-        named = {name for names in self._names.values() for name in names}
+        named = {name for names in self._loss_inputs.values() for name in names}
         left_out = {'hrms_again'} - named | ({'reference'} if 'hrms' not in batch else set())
         names = [name for name in self._available() if name not in left_out]
         return {name: getattr(outputs, name) for name in names}
@@ -146,7 +148,7 @@ class Pansharpener(System):
     # -- pansharpening -------------------------------------------------------------------------
 
     def sharpen(self, lrms: Tensor, pan: Tensor) -> Tensor:
-        """The sharpened image alone: upsampling and generator, no other branch.
+        """Upsamples and fuses images in [0, 1]; no other branch is computed.
 
         Shape: lrms (B, C, h, w), pan (B, 1, ratio h, ratio w) -> (B, C, ratio h, ratio w).
         Raises:
@@ -156,21 +158,21 @@ class Pansharpener(System):
         return self.fuse(self.upsampled(lrms), pan)  # (B, C, H, W)
 
     def fuse(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
-        """What the generator makes of images in [0, 1].
+        """Fuses images in [0, 1].
 
         Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> (B, C, H, W).
         """
-        return self._outwards(self.generator(self._inwards(lrms_up), self._inwards(pan)))
+        return self._denormalize(self.generator(self._normalize(lrms_up), self._normalize(pan)))
 
     def upsampled(self, lrms: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, C, ratio h, ratio w)."""
+        """Upsamples an image: (B, C, h, w) -> (B, C, ratio h, ratio w)."""
         return upsample(lrms, self.ratio, self.upsampling)
 
     def prepare(self, datasets: Mapping[str, Dataset], **options: Any) -> None:
-        """Let parts that start from the scenes' statistics see the training data.
+        """Initializes data-initialized components with the training data.
 
         Raises:
-            DataError: it cannot be read, or holds no data to learn from.
+            DataError: the data cannot be read, or hold no valid pixels.
         """
         slots = ('generator', 'reblur', 'gray')
         parts = {
@@ -180,14 +182,14 @@ class Pansharpener(System):
         if not parts or 'train' not in datasets:
             return
         ms, pan = (
-            self._inwards(values)
+            self._normalize(values)
             for values in pixels(datasets['train'], self.ratio, self.upsampling)
         )
         for slot, part in parts.items():
             options['say'](f'{slot}: {part.fit(ms, pan)}')
 
     def check_data(self, dataset: Any) -> None:
-        """Compare a dataset's bands and ratio with the system's, before any work.
+        """Compares the bands and the ratio of a dataset with those of the system.
 
         Raises:
             ToolkitError: they differ.
@@ -207,13 +209,19 @@ class Pansharpener(System):
     def _outputs(self, batch: Batch) -> Outputs:
         self._check_images(batch['lrms'], batch['pan'])
         return Outputs(
-            self, {key: self._inwards(v) if key in IMAGES else v for key, v in batch.items()}
+            {key: self._normalize(v) if key in IMAGES else v for key, v in batch.items()},
+            self.ratio,
+            self.upsampling,
+            self.upsampled,
+            self.generator,
+            self.reblur,
+            self.gray,
         )
 
-    def _inwards(self, image: Tensor) -> Tensor:
+    def _normalize(self, image: Tensor) -> Tensor:
         return 2 * image - 1 if self.symmetric else image
 
-    def _outwards(self, image: Tensor) -> Tensor:
+    def _denormalize(self, image: Tensor) -> Tensor:
         return (image + 1) / 2 if self.symmetric else image
 
     def _check_images(self, lrms: Tensor, pan: Tensor) -> None:
@@ -231,7 +239,7 @@ class Pansharpener(System):
             )
 
     def _inputs_of(self, key: str, loss: Loss) -> tuple[str, ...]:
-        """What a loss's `forward` names, once sure that all of it can be had."""
+        """The outputs that the `forward` of a loss names, after a check that they exist."""
         label = f'losses.{key} ({type(loss).__name__})'
         parameters = inspect.signature(loss.forward).parameters.values()
         for parameter in parameters:
@@ -261,7 +269,9 @@ class Pansharpener(System):
         ]
 
     def _freeze_unreached(self) -> None:
-        reached = {slot for names in self._names.values() for n in names for slot in OUTPUTS[n]}
+        reached = {
+            slot for names in self._loss_inputs.values() for n in names for slot in OUTPUTS[n]
+        }
         for slot in ('generator', 'reblur', 'gray'):
             part = getattr(self, slot)
             if part is not None and slot not in reached:
