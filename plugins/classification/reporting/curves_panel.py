@@ -1,35 +1,45 @@
-"""The report's panel of classifiers: confusion, ROC, PR and reliability of all variants."""
+"""Report panel of classifiers: confusion, ROC, PR and reliability of all variants."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
-from markupsafe import escape
+from markupsafe import Markup
 
 from plugins.classification.reporting.curves import GRID
 from toolkit.registry import PANELS
 from toolkit.report import plotly_bundle
+from toolkit.report.jinja_environment import environment
 from toolkit.report.panel import Panel, PanelRun, Rendered
 
 FILE = Path('figures/figures.json')
+LEGEND = Markup(
+    '<p class="legend">True classes in rows, decisions in columns; counts over all runs of a '
+    'variant, shaded by the share of the row. Research use only.</p>'
+)
+MARGIN = 2000  # bytes for headings and the legend
 _HERE = Path(__file__).parent
+
+Record = Mapping[str, Any]
 
 
 @dataclass
 class Variant:
-    """What the runs of a variant have found: the numbers of `figures.json`, one for each run."""
+    """The numbers of a variant's runs, each from its `figures.json`."""
 
     label: str
     place: int
-    runs: list[Mapping[str, Any]] = field(default_factory=list)
+    runs: list[Record] = field(default_factory=list)
 
-    def of(self, task: str) -> list[Mapping[str, Any]]:
-        """The numbers of a task."""
+    def numbers(self, task: str) -> list[Record]:
+        """Return the numbers of a task, one for each run that has it."""
         return [run['tasks'][task] for run in self.runs if task in run['tasks']]
 
 
@@ -45,36 +55,35 @@ class ClassifierCurves(Panel):
     script = (_HERE / 'curves_panel.js').read_text(encoding='utf-8')
 
     def render(self, runs: Sequence[PanelRun], budget: int) -> Rendered | None:
-        """The charts, and the matrices of as many variants as the budget allows; None without
-        numbers."""
-        variants, notes = _variants(runs)
+        """Render the charts, and the matrices of as many variants as the budget allows."""
+        variants, notes = _read_variants(runs)
         variants = [variant for variant in variants if variant.runs]
         tasks = list(dict.fromkeys(t for v in variants for run in v.runs for t in run['tasks']))
         if not tasks:
             return Rendered('', tuple(notes)) if notes else None
-        chart, count = _chart(tasks, variants, budget // 2)
+        chart, count = _render_chart(tasks, variants, budget // 2)
         if count < len(variants):
             notes.append(f'Curves of {count} of {len(variants)} variants are shown, to save room.')
-        room = budget - len(chart.encode()) - 2000
-        tables = ''
+        room = budget - len(chart.encode()) - MARGIN
+        tables = Markup('')
         for task in tasks:
-            html, kept = _matrices(task, [v for v in variants if v.of(task)], room)
+            html, note = _render_matrices(task, [v for v in variants if v.numbers(task)], room)
             room -= len(html.encode())
             tables += html
-            if kept:
-                notes.append(kept)
-        caption = (
-            '<p class="legend">True classes in rows, decided ones in columns; counts over all runs '
-            'of a variant, shaded by the share of the row. Research use only.</p>'
-        )
-        return Rendered(chart + tables + caption, tuple(notes))
+            if note:
+                notes.append(note)
+        return Rendered(chart + tables + LEGEND, tuple(notes))
 
 
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def _variants(runs: Sequence[PanelRun]) -> tuple[list[Variant], list[str]]:
-    """The variants in the plan's order, each with what its runs have written."""
+def _read_variants(runs: Sequence[PanelRun]) -> tuple[list[Variant], list[str]]:
+    """Read the numbers of all runs.
+
+    Returns:
+        The variants in the plan's order, and notes on files that cannot be used.
+    """
     variants: dict[str, Variant] = {}
     notes = []
     for run in runs:
@@ -87,7 +96,7 @@ def _variants(runs: Sequence[PanelRun]) -> tuple[list[Variant], list[str]]:
             for numbers in record['tasks'].values():
                 np.array(numbers['confusion'], dtype=int).reshape(len(numbers['classes']), -1)
                 if not {'curves', 'reliability', 'failures'} <= numbers.keys():
-                    raise ValueError('it is not of this version')
+                    raise ValueError('it is of another version; test the run again')
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             notes.append(f'{run.label}: {path.name} cannot be used: {error!r}')
             continue
@@ -95,134 +104,155 @@ def _variants(runs: Sequence[PanelRun]) -> tuple[list[Variant], list[str]]:
     return list(variants.values()), notes
 
 
-def _task(task: str, variants: Sequence[Variant]) -> dict[str, Any]:
-    """What the chart draws of a task: curves of the variants by class, and their calibration."""
-    shown = [v for v in variants if v.of(task)]
-    names = list(dict.fromkeys(c for v in shown for n in v.of(task) for c in n['curves']))
-    curves = {name: [found for v in shown if (found := _curves(v, task, name))] for name in names}
+# -- the chart -------------------------------------------------------------------------------------
+
+
+def _render_chart(
+    tasks: Sequence[str], variants: Sequence[Variant], budget: int
+) -> tuple[Markup, int]:
+    """Render the chart of as many variants as the budget allows.
+
+    Returns:
+        The chart, '' if there is none, and the number of its variants.
+    """
+    count = len(variants)
+    while count:
+        shown = [task for task in tasks if any(v.numbers(task) for v in variants[:count])]
+        data = {task: _collect_task(task, variants[:count]) for task in shown}
+        if not any(task['classes'] for task in data.values()):
+            return Markup(''), len(variants)  # a test of one class has no curves
+        chart = fill_template('curves_panel.html.j2', data=data, tasks=shown)
+        if len(chart.encode()) <= budget:
+            return chart, count
+        count //= 2
+    return Markup(''), 0
+
+
+def _collect_task(task: str, variants: Sequence[Variant]) -> dict[str, Any]:
+    """Collect the curves of a task by class and variant, and the reliability of each variant."""
+    shown = [v for v in variants if v.numbers(task)]
+    names = list(dict.fromkeys(c for v in shown for n in v.numbers(task) for c in n['curves']))
+    curves = {
+        name: [found for v in shown if (found := _collect_curves(v, task, name))] for name in names
+    }
     return {
         'classes': {name: found for name, found in curves.items() if found},
-        'reliability': [_reliability(variant, task) for variant in shown],
-        'of': shown[0].of(task)[0]['reliability']['of'],
+        'reliability': [_collect_reliability(variant, task) for variant in shown],
+        'of': shown[0].numbers(task)[0]['reliability']['of'],
     }
 
 
-def _curves(variant: Variant, task: str, name: str) -> dict[str, Any] | None:
-    """ROC and PR of a class: those of the one run, or mean and range over several at GRID."""
-    found = [c for n in variant.of(task) if 'roc' in (c := n['curves'].get(name, {}))]
-    if not found:
+def _collect_curves(variant: Variant, task: str, name: str) -> dict[str, Any] | None:
+    """Collect ROC and PR of a class: those of the one run, or mean and range of several at GRID."""
+    curves = [c for n in variant.numbers(task) if 'roc' in (c := n['curves'].get(name, {}))]
+    if not curves:
         return None
-    told: dict[str, Any] = {**_look(variant), 'runs': len(found)}
+    data: dict[str, Any] = {**_plot_style(variant), 'runs': len(curves)}
     for kind, area in (('roc', 'AUC'), ('pr', 'AP')):
-        told[area] = [c[area][0] for c in found]
-        if len(found) == 1:
-            told[kind] = found[0][kind]
-            told[f'{area}_interval'] = found[0][area][1:]
+        data[area] = [c[area][0] for c in curves]
+        if len(curves) == 1:
+            data[kind] = curves[0][kind]
+            data[f'{area}_interval'] = curves[0][area][1:]
         else:
-            values = np.stack([_at_grid(c[kind], kind) for c in found])
+            values = np.stack([_interpolate(c[kind], kind) for c in curves])
             spread = {'y': values.mean(0), 'low': values.min(0), 'high': values.max(0)}
-            told[kind] = {k: [float(f'{v:.4g}') for v in y] for k, y in spread.items()}
-    told['operating'] = [c['operating'] for c in found if 'operating' in c]
-    told['prevalence'] = found[0]['positives'] / (found[0]['positives'] + found[0]['negatives'])
-    return told
+            data[kind] = {k: [float(f'{v:.4g}') for v in y] for k, y in spread.items()}
+    data['operating'] = [c['operating'] for c in curves if 'operating' in c]
+    positives, negatives = curves[0]['positives'], curves[0]['negatives']
+    data['prevalence'] = positives / (positives + negatives)
+    return data
 
 
-def _at_grid(curve: Mapping[str, Any], kind: str) -> np.ndarray:
-    """A curve at GRID; precision holds until the next recall that is reached."""
+def _interpolate(curve: Record, kind: str) -> np.ndarray:
+    """Interpolate a curve at GRID; a precision holds until the next recall."""
     x, y = np.array(curve['x']), np.array(curve['y'])
     if kind == 'roc':
         return np.interp(GRID, x, y)
     return y[np.minimum(np.searchsorted(x, GRID), len(y) - 1)]
 
 
-def _reliability(variant: Variant, task: str) -> dict[str, Any]:
-    """The bins of all runs together."""
-    told: dict[str, Any] = _look(variant)
+def _collect_reliability(variant: Variant, task: str) -> dict[str, Any]:
+    """Collect the bins of all runs of a variant together."""
+    data: dict[str, Any] = _plot_style(variant)
     for when in ('before', 'after'):
         bins: dict[float, list[float]] = {}
-        for numbers in variant.of(task):
+        for numbers in variant.numbers(task):
             for b in numbers['reliability'][when]['bins']:
                 sums = bins.setdefault(b['low'], [0.0, 0.0, 0])
                 sums[0] += b['n'] * b['confidence']
                 sums[1] += b['n'] * b['accuracy']
                 sums[2] += b['n']
         rows = [(p / n, right / n, n) for _, (p, right, n) in sorted(bins.items())]
-        told[when] = {
+        errors = [n['reliability'][when]['ECE'] for n in variant.numbers(task)]
+        data[when] = {
             'confidence': [round(r[0], 4) for r in rows],
             'accuracy': [round(r[1], 4) for r in rows],
             'n': [r[2] for r in rows],
-            'ECE': float(np.mean([n['reliability'][when]['ECE'] for n in variant.of(task)])),
+            'ECE': float(np.mean(errors)),
         }
-    return told
+    return data
 
 
-def _chart(tasks: Sequence[str], variants: Sequence[Variant], budget: int) -> tuple[str, int]:
-    """The chart of as many variants as the bytes allow, and of how many it is."""
-    count = len(variants)
-    while count:
-        shown = [task for task in tasks if any(v.of(task) for v in variants[:count])]
-        data = {task: _task(task, variants[:count]) for task in shown}
-        if not any(task['classes'] for task in data.values()):
-            return '', len(variants)  # a test of one class has no curves
-        text = json.dumps(data, ensure_ascii=False, separators=(',', ':'))
-        chart = _CHART.format(data=text.replace('<', '\\u003c'), tasks=_options(shown))
-        if len(chart.encode()) <= budget:
-            return chart, count
-        count //= 2
-    return '', 0
-
-
-# -- showing ---------------------------------------------------------------------------------------
-
-
-def _look(variant: Variant) -> dict[str, Any]:
+def _plot_style(variant: Variant) -> dict[str, Any]:
     return {'label': variant.label, **plotly_bundle.look(variant.place)}
 
 
-def _matrices(task: str, variants: Sequence[Variant], room: int) -> tuple[str, str]:
-    """The confusion matrices of a task, and a note where not all of them have room."""
-    kept: list[str] = []
+# -- confusion matrices ----------------------------------------------------------------------------
+
+
+def _render_matrices(task: str, variants: Sequence[Variant], room: int) -> tuple[Markup, str]:
+    """Render the confusion matrices of a task.
+
+    Returns:
+        The matrices, and a note if some of them have no room.
+    """
+    matrices: list[Markup] = []
     for variant in variants:
-        part = _matrix(variant, task)
-        room -= len(part.encode())
+        matrix = _render_matrix(variant, task)
+        room -= len(matrix.encode())
         if room < 0:
             break
-        kept.append(part)
+        matrices.append(matrix)
     note = ''
-    if len(kept) < len(variants):
-        note = f'{task}: confusion matrices of {len(kept)} of {len(variants)} variants are shown.'
-    if not kept:
-        return '', note
-    matrices = f'<div class="matrices">{"".join(kept)}</div>'
-    return f'<h3>{escape(task)}: confusion</h3>{matrices}', note
+    if len(matrices) < len(variants):
+        note = (
+            f'{task}: confusion matrices of {len(matrices)} of {len(variants)} variants are shown.'
+        )
+    if not matrices:
+        return Markup(''), note
+    title = Markup('<h3>{}: confusion</h3>').format(task)
+    return title + Markup('<div class="matrices">{}</div>').format(Markup('').join(matrices)), note
 
 
-def _matrix(variant: Variant, task: str) -> str:
-    """The confusion matrix over all runs of a variant, as a table."""
-    numbers = variant.of(task)
+def _render_matrix(variant: Variant, task: str) -> Markup:
+    """Render the confusion matrix over all runs of a variant as a table."""
+    numbers = variant.numbers(task)
     classes = numbers[0]['classes']
     counts = np.sum([n['confusion'] for n in numbers if n['classes'] == classes], axis=0)
-    head = ''.join(f'<th scope="col">{escape(name)}</th>' for name in classes)
-    rows = []
-    for name, row in zip(classes, counts):
-        total = int(row.sum())
-        cells = ''.join(_cell(int(n), total) for n in row)
-        rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
-    runs = f' <span>{len(numbers)} runs</span>' if len(numbers) > 1 else ''
-    return (
-        f'<table class="confusion"><caption>{escape(variant.label)}{runs}</caption>'
-        f'<thead><tr><td></td>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    rows = [
+        (name, [(int(n), int(n) / total if (total := int(row.sum())) else None) for n in row])
+        for name, row in zip(classes, counts)
+    ]
+    return fill_template(
+        'confusion_table.html.j2',
+        label=variant.label,
+        runs=len(numbers),
+        classes=classes,
+        rows=rows,
     )
 
 
-def _cell(count: int, total: int) -> str:
-    share = count / total if total else 0.0
-    told = f'{100 * share:.0f} %' if total else '–'
-    return f'<td style="--share:{share:.3f}">{count}<small>{told}</small></td>'
+def fill_template(name: str, **values: Any) -> Markup:
+    """Fill a template of this folder; values are escaped."""
+    return Markup(_environment().get_template(name).render(**values))
 
 
-def _options(names: Sequence[str]) -> str:
-    return ''.join(f'<option>{escape(name)}</option>' for name in names)
-
-
-_CHART = (_HERE / 'curves_panel.html').read_text(encoding='utf-8')
+@cache
+def _environment() -> jinja2.Environment:
+    found = environment(_HERE)
+    found.policies['json.dumps_kwargs'] = {
+        'sort_keys': False,
+        'ensure_ascii': False,
+        'separators': (',', ':'),
+    }
+    return found
