@@ -379,3 +379,49 @@ class Visualizer(ABC):
         Raises:
             RunError: a file cannot be written.
         """
+
+
+class Splitter(ABC):
+    """Splits the items of a manifest into subsets, for `toolkit split`.
+
+    The docstring of a class is its description in `toolkit split --help`.
+
+    Attributes:
+        items: plural noun of the items, for messages: 'images'.
+        columns: a manifest of such items has at least one of these columns.
+        suffix: end of the name of the output, after that of the manifest.
+    """
+
+    items: ClassVar[str]
+    columns: ClassVar[tuple[str, ...]]
+    suffix: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def add_arguments(cls, parser: argparse._ArgumentGroup) -> None:
+        """Declares the arguments of the task beside --seed, --output, --overwrite, --outside."""
+
+    @classmethod
+    def accepts(cls, columns: Sequence[str], arguments: argparse.Namespace) -> bool:
+        """Tells whether a manifest lists such items.
+
+        Args:
+            columns: of the manifest.
+            arguments: of the command line; those that are not given may be absent.
+        """
+        return any(column in columns for column in cls.columns)
+
+    @abstractmethod
+    def split(self, manifest: Path, output: Path, arguments: argparse.Namespace) -> str:
+        """Splits a manifest, writes the split and prints a summary.
+
+        Args:
+            manifest: its file.
+            output: file to write.
+            arguments: of the command line, with the defaults of those that are not given.
+        Returns:
+            The digest of the output.
+        Raises:
+            ToolkitError: a manifest or arguments that cannot be used.
+            RunError: the output cannot be written.
+        """

@@ -10,6 +10,7 @@ from toolkit.commands.predict import PredictCommand
 from toolkit.commands.report import ReportCommand
 from toolkit.commands.rerun import RerunCommand
 from toolkit.commands.show import ShowCommand
+from toolkit.commands.split import SplitCommand
 from toolkit.commands.study import StudyCommand
 from toolkit.commands.test import TestCommand
 from toolkit.commands.train import TrainCommand
@@ -22,6 +23,7 @@ BUILTIN_COMMANDS: dict[str, type[Command]] = {
     'check': CheckCommand,
     'show': ShowCommand,
     'diff': DiffCommand,
+    'split': SplitCommand,
     'list': ListCommand,
     'report': ReportCommand,
     'rerun': RerunCommand,

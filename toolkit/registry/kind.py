@@ -263,6 +263,7 @@ SAMPLERS = Kind('sampler', 'toolkit.interfaces.Sampler', injected=('dataset', 's
 COMMANDS = Kind('command', 'toolkit.registry.command.Command')
 BENCHES = Kind('bench', 'toolkit.registry.command.Command')
 PREDICTORS = Kind('predictor', 'toolkit.interfaces.Predictor')
+SPLITTERS = Kind('splitter', 'toolkit.interfaces.Splitter')
 VISUALIZERS = Kind('visualizer', 'toolkit.interfaces.Visualizer')
 PANELS = Kind('panel', 'toolkit.report.panel.Panel')
 HOOKS = Kind('hook', 'mmengine.hooks.Hook', library='mmengine.hooks')

@@ -46,7 +46,7 @@ class AuditCommand(Command):
         add('manifest', metavar='MANIFEST', help='CSV, Parquet or MedMNIST .npz file')
         add_manifest_options(parser)
         split = parser.add_mutually_exclusive_group()
-        split.add_argument('--split', metavar='FILE', help='splits that `toolkit folds` saved')
+        split.add_argument('--split', metavar='FILE', help='split that `toolkit split` saved')
         split.add_argument('--split-column', metavar='NAME', help='column that names the part')
         add('--fold', type=int, default=0, metavar='N', help='of --split, from 0 (default: 0)')
         add('--threshold', type=float, default=0.98, metavar='R', help='default: %(default)s')

@@ -11,6 +11,14 @@ from toolkit.errors import ToolkitError
 def add_manifest_options(parser: argparse._ActionsContainer) -> None:
     """Declares `--columns`, `--task` and `--outside`."""
     add_columns_option(parser)
+    add_tasks_option(parser)
+    parser.add_argument(
+        '--outside', action='store_true', help="allow paths that leave the manifest's folder"
+    )
+
+
+def add_tasks_option(parser: argparse._ActionsContainer) -> None:
+    """Declares `--task`."""
     parser.add_argument(
         '--task',
         nargs='+',
@@ -18,9 +26,6 @@ def add_manifest_options(parser: argparse._ActionsContainer) -> None:
         default=[],
         metavar='NAME=COLUMN',
         help='column with the labels of a task; NAME alone if the column has the same name',
-    )
-    parser.add_argument(
-        '--outside', action='store_true', help="allow paths that leave the manifest's folder"
     )
 
 

@@ -24,7 +24,7 @@ class SplitSpec:
     Args:
         by: 'folds' for k folds, of which one is the test; 'holdout' for a share drawn once;
             'centre' for one centre as the test; 'column' for a column of the data that names the
-            part of each image; 'file' for what `toolkit folds` saved.
+            part of each image; 'file' for what `toolkit split` saved.
         fold: which fold, centre (in the order of their names) or fold of a file is the test,
             from 0.
         folds: how many there are, with 'folds'.

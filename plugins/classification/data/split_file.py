@@ -11,7 +11,7 @@ from toolkit.errors import DataError, ToolkitError
 from toolkit.io import split_file
 from toolkit.io.hashing import hash_json
 
-COMMAND = 'toolkit folds MANIFEST'
+COMMAND = 'toolkit split MANIFEST'
 SUBSETS = ('train', 'val', 'test')
 
 

@@ -1,4 +1,4 @@
-"""`toolkit split`: splits the scenes of a manifest and saves the split."""
+"""`toolkit split` for manifests of scenes."""
 
 from __future__ import annotations
 
@@ -13,56 +13,46 @@ from rich.table import Table
 from plugins.pansharpening.data.splits import make_split, save_split
 from plugins.pansharpening.scenes.manifest import SceneManifest, read_manifest
 from toolkit.errors import ToolkitError
-from toolkit.registry import COMMANDS
-from toolkit.registry.command import Command
-
-SUFFIX = '.splits.json'
+from toolkit.interfaces import Splitter
+from toolkit.registry import SPLITTERS
 
 
-@COMMANDS.register(name='split')
-class SplitCommand(Command):
-    """Split the scenes of a manifest into training, validation and test.
+@SPLITTERS.register
+class SceneSplitter(Splitter):
+    """Assigns whole scenes to subsets.
 
-    Assigns whole scenes, those of each sensor in the same proportions if there are enough of them,
-    and writes a file that datasets take as `splits`. The file holds a hash of the manifest, and
-    datasets refuse it once the manifest has changed.
+    Scenes of each sensor are in the same proportions if there are enough of them. Datasets take
+    the file as `splits`; it holds a hash of the manifest.
     """
 
+    items = 'scenes'
+    columns = ('ms', 'pan')
+    suffix = '.splits.json'
+
     @classmethod
-    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        add = parser.add_argument
-        add('manifest', metavar='MANIFEST', help='CSV or Parquet file with one row for each scene')
-        add(
+    def add_arguments(cls, parser: argparse._ArgumentGroup) -> None:
+        """Declares `--fractions` and `--group`."""
+        parser.add_argument(
             '--fractions',
             default='train=0.7,val=0.15,test=0.15',
             metavar='F',
-            help='NAME=SHARE of each split, with commas between (default: %(default)s)',
+            help='NAME=SHARE of each subset, with commas between (default: %(default)s)',
         )
-        add('--seed', type=int, default=0, metavar='N', help='seed of the shuffle (default: 0)')
-        add('--group', metavar='COLUMN', help='scenes with the same value stay together')
-        add('--output', type=Path, metavar='FILE', help=f'default: beside MANIFEST, {SUFFIX}')
-        add('--overwrite', action='store_true', help='replace an existing file')
-        add('--outside', action='store_true', help='allow paths outside the folder of MANIFEST')
+        parser.add_argument(
+            '--group', metavar='COLUMN', help='scenes with the same value stay together'
+        )
 
-    def run(self, arguments: argparse.Namespace) -> int:
+    def split(self, manifest: Path, output: Path, arguments: argparse.Namespace) -> str:
+        """Splits the scenes at random, those of a group together; see `make_split`."""
         fractions = parse_fractions(arguments.fractions)
-        if arguments.seed < 0:
-            raise ToolkitError(f'--seed must be 0 or more, found {arguments.seed}')
-        manifest = read_manifest(arguments.manifest, arguments.outside)
-        output = arguments.output or manifest.path.with_name(manifest.path.stem + SUFFIX)
-        if output.exists() and not arguments.overwrite:
-            raise ToolkitError(
-                f'{output} is there already; keep it, since results depend on it, or replace it '
-                'with --overwrite'
-            )
-        if 'split' in manifest.columns:
-            raise ToolkitError(f'{manifest.path} has a column split already; remove one of them')
-        splits = make_split(manifest.rows, fractions, arguments.seed, arguments.group)
+        scenes = read_manifest(manifest, arguments.outside)
+        if 'split' in scenes.columns:
+            raise ToolkitError(f'{scenes.path} has a column split already; remove one of them')
+        subsets = make_split(scenes.rows, fractions, arguments.seed, arguments.group)
         options = {'fractions': fractions, 'seed': arguments.seed, 'group': arguments.group}
-        digest = save_split(output, manifest, splits, options)
-        _print_table(manifest, splits)
-        print(f'wrote {output} ({digest[:16]})')
-        return 0
+        digest = save_split(output, scenes, subsets, options)
+        _print_table(scenes, subsets)
+        return digest
 
 
 def parse_fractions(text: str) -> dict[str, float]:

@@ -91,7 +91,7 @@ def test_an_audit_finds_what_is_wrong(manifest, tmp_path, capsys):
 def test_a_saved_split_is_audited(manifest, tmp_path, capsys):
     saved = tmp_path / 'x.folds.json'
     options = ('--columns', 'patient=case')
-    assert main(['folds', str(manifest), *options, '--folds', '3', '--output', str(saved)]) == 0
+    assert main(['split', str(manifest), *options, '--folds', '3', '--output', str(saved)]) == 0
     assert audit(manifest, *options, '--split', saved, '--json', tmp_path / 'f.json') == 0
     found = json.loads((tmp_path / 'f.json').read_text())
     assert found['split'] == 'x.folds.json, fold 0'
@@ -100,7 +100,7 @@ def test_a_saved_split_is_audited(manifest, tmp_path, capsys):
     capsys.readouterr()
     assert audit(manifest, '--split', saved) == 1
     assert 'other images or patients' in capsys.readouterr().err
-    assert main(['folds', str(manifest), *options, '--output', str(saved)]) == 2
+    assert main(['split', str(manifest), *options, '--output', str(saved)]) == 2
     assert 'is there already' in capsys.readouterr().err
 
 
