@@ -20,7 +20,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from toolkit.config.find import find, named_configs, named_studies
+from toolkit.config.find import find_config, list_configs, list_studies
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r'^```(\w*)(?: +(\S+))?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -110,13 +110,13 @@ def test_commands_and_options_exist(page: Path) -> None:
 
 @pytest.mark.parametrize('page', PAGES, ids=shown)
 def test_named_configs_exist(page: Path) -> None:
-    shipped = {*named_configs(), *named_studies()}
+    shipped = {*list_configs(), *list_studies()}
     folders = {name.split('/')[0] for name in shipped}
     for line in commands(page):
         for word in line[1:]:
             if re.fullmatch(r'[a-z_]+(/[a-z0-9_]+)+', word) and word.split('/')[0] in folders:
                 assert word in shipped, f'toolkit {" ".join(line)}: no config {word}'
-                find(word, 'study' if '/studies/' in word else 'config')
+                find_config(word, 'study' if '/studies/' in word else 'config')
 
 
 @pytest.mark.slow

@@ -125,6 +125,6 @@ class DynamicWeightAverage(TaskWeighting):
         means = torch.stack([losses[name].detach() for name in self.tasks]).double()  # (K,)
         samples = means.new_tensor([counts[name] for name in self.tasks])  # (K,)
         here = torch.stack([means * samples, samples])  # (2, K)
-        summed, samples = distributed.total(here)
+        summed, samples = distributed.reduce_sum(here)
         self.summed += summed
         self.samples += samples

@@ -126,7 +126,7 @@ class DynamicClassWeights(WeightedLoss):
         here = self.seen.new_zeros(2, self.num_classes)
         here[0].index_add_(0, labels, right)
         here[1].index_add_(0, labels, torch.ones_like(right))
-        hits, seen = distributed.total(here)
+        hits, seen = distributed.reduce_sum(here)
         self.hits += hits
         self.seen += seen
 

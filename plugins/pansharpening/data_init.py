@@ -9,7 +9,7 @@ from torch import Tensor
 
 from plugins.pansharpening.imaging.masks import coarse
 from plugins.pansharpening.imaging.resample import Method, decimate, low_pass
-from toolkit.engine.seeding import isolated
+from toolkit.engine.seeding import isolate
 from toolkit.errors import DataError
 from toolkit.interfaces import Dataset
 
@@ -58,7 +58,7 @@ def pixels(dataset: Dataset, ratio: int, method: Method) -> tuple[Tensor, Tensor
         DataError: no sample holds data.
     """
     found: list[tuple[Tensor, Tensor]] = []
-    with isolated(0):
+    with isolate(0):
         for index in range(min(len(dataset), PATCHES)):
             sample = dataset[index]
             ms, pan = sample['lrms'].cpu(), sample['pan'][None].cpu()  # (C, h, w), (1, 1, H, W)

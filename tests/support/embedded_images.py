@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from toolkit.config.dump import flow
+from toolkit.config.dump import dump_inline
 
 EACH = {'train': 8, 'val': 6, 'test': 6}
 
@@ -56,5 +56,5 @@ def embedded_images(tree: Mapping[str, Any], folder: Path) -> list[str]:
     for part in EACH:
         views = {'views': 2, 'transforms': {'flip': {'type': 'RandomFlip'}}}
         given = dataset | {'part': part} | (views if part == 'train' else {})
-        overrides.append(f'{part}_dataloader.dataset={flow(given)}')
+        overrides.append(f'{part}_dataloader.dataset={dump_inline(given)}')
     return overrides

@@ -252,5 +252,5 @@ def run_of(folder: Path, *overrides: str, **more: Any) -> Path:
     run = folder / 'run'
     given = ['--checkpoint', str(weights), '--work-dir', str(run), *overrides]
     assert cli.main(['test', str(written), *given]) == 0
-    checkpoint.save(checkpoint.load(weights), checkpoint.folder(run) / checkpoint.LAST)
+    checkpoint.save(checkpoint.load(weights), checkpoint.get_folder(run) / checkpoint.LAST)
     return run

@@ -18,7 +18,7 @@ from typing import Any
 from toolkit.analysis.paired_tests import PairedTest, holm, paired_bootstraps, paired_t
 from toolkit.analysis.results import RunResult, StudyResults
 from toolkit.analysis.sample_values import ItemValues, item_values
-from toolkit.config.dump import flow
+from toolkit.config.dump import dump_inline
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Cell:
     @cached_property
     def surroundings(self) -> str:
         """What a cell shares with the one that it is compared with."""
-        return flow({'settings': dict(self.settings), 'data': self.data})
+        return dump_inline({'settings': dict(self.settings), 'data': self.data})
 
     @cached_property
     def label(self) -> str:
         """The cell in one line."""
-        settings = [f'{path.split(".")[-1]}={flow(v)}' for path, v in self.settings.items()]
+        settings = [f'{path.split(".")[-1]}={dump_inline(v)}' for path, v in self.settings.items()]
         data = [] if self.data is None else [words(self.data)]
         return ', '.join([self.variant, *settings, *data])
 
@@ -149,7 +149,7 @@ class Analysis:
         for cell in self.cells:
             mean = self.score(cell, metric).mean
             if mean is not None:
-                groups.setdefault(flow(cell.data), []).append((mean, cell))
+                groups.setdefault(dump_inline(cell.data), []).append((mean, cell))
         pick = max if better else min
         return [
             cell
@@ -211,13 +211,15 @@ def cost(cell: Cell) -> Cost:
 
 def words(value: Any) -> str:
     """A value as text; a string without quotes."""
-    return value if isinstance(value, str) else flow(value)
+    return value if isinstance(value, str) else dump_inline(value)
 
 
 def _cells(results: StudyResults) -> tuple[Cell, ...]:
     groups: dict[str, list[RunResult]] = {}
     for run in results.runs:
-        key = flow({'variant': run.variant, 'settings': dict(run.settings), 'data': run.data})
+        key = dump_inline(
+            {'variant': run.variant, 'settings': dict(run.settings), 'data': run.data}
+        )
         groups.setdefault(key, []).append(run)
     return tuple(
         Cell(runs[0].variant, runs[0].settings, runs[0].data, tuple(runs))

@@ -24,15 +24,15 @@ class CheckCommand(Command):
 
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.config import load
-        from toolkit.config.check import checked
+        from toolkit.config.check import fill_checked
 
         config = load(arguments.config, arguments.overrides)
         config.use_plugins(arguments.plugin)
-        run = checked(config)
+        run = fill_checked(config)
         if arguments.shapes:
             from toolkit.bench.cost import cost, table
 
-            with config.placing():
+            with config.locate_errors():
                 print(table(cost(run.model, arguments.size)))
         else:
             print(f'{arguments.config}: no problem found')

@@ -25,12 +25,12 @@ class DiffCommand(Command):
         from toolkit.config import load
 
         before, after = load(arguments.a), load(arguments.b, arguments.overrides)
-        print(diffs.report(diffs.diff(before.tree, after.tree)))
+        print(diffs.format_changes(diffs.compare_configs(before.tree, after.tree)))
         if arguments.cost:
             from toolkit.bench.cost import compare
-            from toolkit.config.check import checked
+            from toolkit.config.check import fill_checked
 
-            first, second = checked(before).model, checked(after).model
-            with after.placing():
+            first, second = fill_checked(before).model, fill_checked(after).model
+            with after.locate_errors():
                 print(compare(first, second))
         return 0

@@ -10,7 +10,7 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 from toolkit.commands.arguments import add_plugins
-from toolkit.config.find import named_configs, named_studies
+from toolkit.config.find import list_configs, list_studies
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.registry import plugin_index
 from toolkit.registry.command import Command
@@ -49,7 +49,7 @@ def listing(kind: str | None = None) -> str:
     if kind is None:
         width = max(map(len, known))
         lines = [_names(k, width) for k in known.values()]
-        for title, names in (('configs', named_configs()), ('studies', named_studies())):
+        for title, names in (('configs', list_configs()), ('studies', list_studies())):
             text = textwrap.fill(
                 '  '.join(names), 98, break_long_words=False, break_on_hyphens=False
             )

@@ -63,7 +63,7 @@ class PredictCommand(Command):
             arguments.plugin,
         )
         run = trained.run
-        with trained.config.placing():
+        with trained.config.locate_errors():
             system = build_system(run)
             predictor: type[Predictor] | None = getattr(arguments, 'predictor', None)
             if predictor is None or not isinstance(system, predictor.system):
@@ -74,7 +74,7 @@ class PredictCommand(Command):
             if trained.weights is not None:
                 checkpoint.load_weights(system, trained.weights)
             device = precision.choose_device(run.runtime)
-            precision.place(system, run.runtime, device)
+            precision.move_system(system, run.runtime, device)
             system.eval()
             loader = run.test_dataloader
             options = PredictOptions(
@@ -100,7 +100,7 @@ def _find_predictor(known: argparse.Namespace, rest: Sequence[str]) -> type[Pred
     overrides = [word for word in words if word.startswith('model.type=')]
     if known.run_dir is None and not names:
         return None
-    from toolkit.config.check import checked
+    from toolkit.config.check import fill_checked
     from toolkit.errors import RegistryError
     from toolkit.registry import PREDICTORS, SYSTEMS
     from toolkit.run.load_run import load_config
@@ -123,6 +123,6 @@ def _find_predictor(known: argparse.Namespace, rest: Sequence[str]) -> type[Pred
     except RegistryError:
         system = None
     if system is None:
-        checked(config)  # raises an error with file and line
+        fill_checked(config)  # raises an error with file and line
         return None
     return PREDICTORS.find_for(system)

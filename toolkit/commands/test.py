@@ -44,7 +44,7 @@ class TestCommand(Command):
         folder = arguments.work_dir or arguments.run_dir
         if folder is None:
             raise ToolkitError('name the folder for metrics.json: --work-dir DIR')
-        with trained.config.placing():
+        with trained.config.locate_errors():
             capsule_input = make_capsule_input(trained.config)
             test(trained.run, folder, trained.weights, capsule_input=capsule_input)
         if distributed.is_main():

@@ -23,16 +23,16 @@ class TrainCommand(Command):
 
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.config import load
-        from toolkit.config.check import checked
+        from toolkit.config.check import fill_checked
         from toolkit.engine import distributed
         from toolkit.run.capsule import make_capsule_input
         from toolkit.run.train import train
 
         config = load(arguments.config, arguments.overrides)
         config.use_plugins(arguments.plugin)
-        run = checked(config)
+        run = fill_checked(config)
         folder = arguments.work_dir
-        with config.placing():
+        with config.locate_errors():
             result = train(
                 run, folder, resume=arguments.resume, capsule_input=make_capsule_input(config)
             )

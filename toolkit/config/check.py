@@ -19,11 +19,11 @@ from toolkit.config.schema import RunConfig
 from toolkit.config.yaml_file import (
     COMMAND_LINE,
     ConfigError,
-    Path_,
+    KeyPath,
     Problem,
-    kind,
-    shown,
-    split,
+    describe_type,
+    display_path,
+    split_path,
 )
 from toolkit.errors import ComponentError, RegistryError, ToolkitError, did_you_mean, nearest
 from toolkit.registry import Kind
@@ -46,10 +46,10 @@ def check(config: Config) -> list[Problem]:
         config.use_plugins()
     except ConfigError as error:
         return list(error.problems)
-    return _once(problems(config, RunConfig), config)
+    return _once(find_problems(config, RunConfig), config)
 
 
-def problems(config: Config, cls: type, path: Path_ = ()) -> list[Problem]:
+def find_problems(config: Config, cls: type, path: KeyPath = ()) -> list[Problem]:
     """All that is wrong in the arguments that a class is given at a path, the top by default."""
     node: Any = config.tree
     for key in path:
@@ -59,7 +59,7 @@ def problems(config: Config, cls: type, path: Path_ = ()) -> list[Problem]:
     return checker.problems
 
 
-def part_classes(config: Config) -> set[type]:
+def collect_component_classes(config: Config) -> set[type]:
     """The classes of all parts that a run's config names, where it is right."""
     checker = _Checker(config)
     checker.call(RunConfig, config.tree, (), injected=())
@@ -70,7 +70,7 @@ def _once(found: list[Problem], config: Config) -> list[Problem]:
     """What several places take over by `${...}` is wrong once, where it is written."""
 
     def taken_over(problem: Problem) -> bool:
-        path = split(problem.path)
+        path = split_path(problem.path)
         return any(path[:n] in config.references for n in range(1, len(path) + 1))
 
     first: dict[tuple[str, str], Problem] = {}
@@ -79,7 +79,7 @@ def _once(found: list[Problem], config: Config) -> list[Problem]:
     return [problem for problem in found if problem in first.values()]
 
 
-def checked(config: Config) -> RunConfig:
+def fill_checked(config: Config) -> RunConfig:
     """The typed run of a config that is right.
 
     Raises:
@@ -95,14 +95,16 @@ class _Checker:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.own_places = (f'{shown(config.file)}:', str(COMMAND_LINE))
+        self.own_places = (f'{display_path(config.file)}:', str(COMMAND_LINE))
         self.problems: list[Problem] = []
         self.parts: set[type] = set()
 
-    def fail(self, path: Path_, message: str) -> None:
+    def fail(self, path: KeyPath, message: str) -> None:
         self.problems.append(self.config.problem(path, message))
 
-    def call(self, cls: Any, node: Mapping[str, Any], path: Path_, injected: Sequence[str]) -> None:
+    def call(
+        self, cls: Any, node: Mapping[str, Any], path: KeyPath, injected: Sequence[str]
+    ) -> None:
         """A mapping as the arguments of a class; a dataclass is a section of the config."""
         before = len(self.problems)
         parameters = signature(cls)
@@ -131,7 +133,7 @@ class _Checker:
         if section and len(self.problems) == before:
             self._section(cls, node, path)
 
-    def _section(self, cls: type, node: Mapping[str, Any], path: Path_) -> None:
+    def _section(self, cls: type, node: Mapping[str, Any], path: KeyPath) -> None:
         """What a section says of its values together, in its `__post_init__`."""
         try:
             fill(cls, node, '.'.join(path))
@@ -141,7 +143,7 @@ class _Checker:
             own = [k for k in named if self.config.place((*path, k)).startswith(self.own_places)]
             self.fail((*path, *(own or named)[-1:]), error.message)
 
-    def _unknown(self, cls: Any, name: str, settable: Sequence[str], path: Path_) -> str:
+    def _unknown(self, cls: Any, name: str, settable: Sequence[str], path: KeyPath) -> str:
         hint = did_you_mean(name, settable)
         if dataclasses.is_dataclass(cls):
             return f'unknown key {name!r}{hint or "; there are: " + ", ".join(settable)}'
@@ -159,7 +161,7 @@ class _Checker:
 
     # -- values ------------------------------------------------------------------------------
 
-    def value(self, annotation: Any, value: Any, path: Path_) -> None:
+    def value(self, annotation: Any, value: Any, path: KeyPath) -> None:
         """A value against its annotation."""
         if annotation is _UNSAID or annotation is Any:
             return
@@ -189,7 +191,7 @@ class _Checker:
                 f'found {_found(value)}, expected {_words(annotation)}{_near(annotation, value)}',
             )
 
-    def collection(self, annotation: Any, value: Any, path: Path_) -> None:
+    def collection(self, annotation: Any, value: Any, path: KeyPath) -> None:
         """A mapping by name whose entries share an annotation."""
         if not isinstance(value, Mapping):
             hint = '; name each entry: {name: {type: ...}}' if isinstance(value, list) else ''
@@ -200,7 +202,7 @@ class _Checker:
             if entry is not None or not parts:
                 self.value(annotation, entry, (*path, name))
 
-    def part(self, kind_: Kind, node: Any, path: Path_) -> None:
+    def part(self, kind_: Kind, node: Any, path: KeyPath) -> None:
         """A mapping with a `type` of the kind that its place asks for."""
         if not isinstance(node, Mapping):
             hint = f'; write {{type: {node}}}' if isinstance(node, str) and node in kind_ else ''
@@ -304,8 +306,8 @@ def _words(annotation: Any) -> str:
 
 def _found(value: Any) -> str:
     if isinstance(value, (dict, list)) or value is None:
-        return kind(value)
-    return f'{value!r} ({kind(value)})' if isinstance(value, str) else str(value).lower()
+        return describe_type(value)
+    return f'{value!r} ({describe_type(value)})' if isinstance(value, str) else str(value).lower()
 
 
 def _near(annotation: Any, value: Any) -> str:

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from toolkit.config.dump import flow
+from toolkit.config.dump import dump_inline
 
 # What names or annotates a run and does not change what it computes.
 _NOTES = ('extra',)
 
 
 @dataclass(frozen=True)
-class Change:
+class ConfigChange:
     """One difference, at a dotted path.
 
     Attributes:
@@ -34,15 +34,15 @@ class Change:
             return f'{self.path}: + {_part(self.after)}'
         if self.what == 'removed':
             return f'{self.path}: - {_part(self.before)}'
-        return f'{self.path}: {flow(self.before)} -> {flow(self.after)}'
+        return f'{self.path}: {dump_inline(self.before)} -> {dump_inline(self.after)}'
 
 
-def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+def compare_configs(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[ConfigChange]:
     """The differences in order; null and absent entries count as the same, notes do not count."""
     return [c for c in _walk(before, after, ()) if c.path.split('.')[0] not in _NOTES]
 
 
-def report(changes: list[Change]) -> str:
+def format_changes(changes: list[ConfigChange]) -> str:
     """The changes as text, parts first."""
     if not changes:
         return 'no difference: both configs run the same'
@@ -60,25 +60,27 @@ def report(changes: list[Change]) -> str:
     return '\n'.join(lines)
 
 
-def _walk(before: Any, after: Any, path: tuple[str, ...]) -> Iterator[Change]:
+def _walk(before: Any, after: Any, path: tuple[str, ...]) -> Iterator[ConfigChange]:
     name = '.'.join(path)
     if before is None or after is None:
         if before is not after:
-            yield Change(name, 'added' if before is None else 'removed', before, after)
+            yield ConfigChange(name, 'added' if before is None else 'removed', before, after)
     elif isinstance(before, Mapping) and isinstance(after, Mapping):
         if before.get('type') != after.get('type'):
-            yield Change(name, 'part', before, after)
+            yield ConfigChange(name, 'part', before, after)
             return
         for key in dict.fromkeys([*before, *after]):
             yield from _walk(before.get(key), after.get(key), (*path, key))
     elif type(before) is type(after) and before == after and not isinstance(before, list):
         return
-    elif flow(before) != flow(after):  # as text, for [1] and [true] are equal in Python
-        yield Change(name, 'changed', before, after)
+    elif dump_inline(before) != dump_inline(
+        after
+    ):  # as text, for [1] and [true] are equal in Python
+        yield ConfigChange(name, 'changed', before, after)
 
 
 def _part(value: Any) -> str:
     if not isinstance(value, Mapping) or 'type' not in value:
-        return flow(value)
-    arguments = ', '.join(f'{k}={flow(v)}' for k, v in value.items() if k != 'type')
+        return dump_inline(value)
+    arguments = ', '.join(f'{k}={dump_inline(v)}' for k, v in value.items() if k != 'type')
     return f'{value["type"]}({arguments})'

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from toolkit.config.yaml_file import Dumper, Origins, Path_
+from toolkit.config.yaml_file import Dumper, KeyPath, Origins
 
 
 def dump(tree: Mapping[str, Any], origins: Origins | None = None) -> str:
@@ -27,20 +27,20 @@ def dump(tree: Mapping[str, Any], origins: Origins | None = None) -> str:
     )
 
 
-def flow(value: Any) -> str:
+def dump_inline(value: Any) -> str:
     """A value on one line, as YAML."""
     text = yaml.dump(value, Dumper=Dumper, default_flow_style=True, sort_keys=False, width=10**9)
     return text.removesuffix('\n').removesuffix('\n...')
 
 
-def _mapping(node: Mapping[str, Any], path: Path_, indent: int) -> Iterator[tuple[str, Path_]]:
+def _mapping(node: Mapping[str, Any], path: KeyPath, indent: int) -> Iterator[tuple[str, KeyPath]]:
     for key, value in node.items():
-        here, lead = (*path, key), ' ' * indent + flow(key) + ':'
+        here, lead = (*path, key), ' ' * indent + dump_inline(key) + ':'
         if isinstance(value, Mapping) and value:
             yield lead, here
             yield from _mapping(value, here, indent + 2)
         else:
-            yield f'{lead} {flow(_escaped(value))}', here
+            yield f'{lead} {dump_inline(_escaped(value))}', here
 
 
 def _escaped(value: Any) -> Any:

@@ -8,7 +8,7 @@ from toolkit.config.yaml_file import ConfigError, Problem
 from toolkit.errors import did_you_mean
 
 
-def config_folders() -> list[Path]:
+def list_config_folders() -> list[Path]:
     """Where named configs are looked for: ./configs, then those that come with the package."""
     package = Path(__file__).parents[1]
     shipped = [package / 'configs', package.parent / 'configs']  # installed, or in a checkout
@@ -16,36 +16,36 @@ def config_folders() -> list[Path]:
     return list({folder.resolve(): folder for folder in folders if folder.is_dir()})
 
 
-def find(name: str | Path, what: str = 'config') -> Path:
+def find_config(name: str | Path, what: str = 'config') -> Path:
     """The file of a config, or with `what='study'` of a study.
 
     Raises:
         ConfigError: there is none; names the nearest shipped ones.
     """
-    for folder in [Path(), *config_folders()]:
+    for folder in [Path(), *list_config_folders()]:
         for candidate in (folder / name, folder / f'{name}.yaml'):
             if candidate.is_file():
                 return candidate
     if Path(name).is_dir():
         raise ConfigError(Problem(str(name), '', f'is a folder; expected a {what} file'))
-    shipped = named_studies() if what == 'study' else named_configs()
+    shipped = list_studies() if what == 'study' else list_configs()
     near = did_you_mean(str(name), [*shipped, *_siblings(Path(name))])
     raise ConfigError(Problem(str(name), '', f'no such {what}{near}'))
 
 
-def named_configs() -> list[str]:
+def list_configs() -> list[str]:
     """Names of the configs that can be run, without `.yaml`."""
     return [name for name in _names() if 'studies' not in name.split('/')]
 
 
-def named_studies() -> list[str]:
+def list_studies() -> list[str]:
     """Names of the studies, without `.yaml`."""
     return [name for name in _names() if 'studies' in name.split('/')]
 
 
 def _names() -> list[str]:
     found = []
-    for folder in config_folders():
+    for folder in list_config_folders():
         for file in sorted(folder.rglob('*.yaml')):
             parts = file.relative_to(folder).parts
             if '_base_' not in parts:

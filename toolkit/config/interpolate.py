@@ -7,7 +7,15 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from toolkit.config.yaml_file import ConfigError, Origins, Path_, Problem, near_path, place, split
+from toolkit.config.yaml_file import (
+    ConfigError,
+    KeyPath,
+    Origins,
+    Problem,
+    find_place,
+    split_path,
+    suggest_path,
+)
 from toolkit.errors import did_you_mean
 
 _REFERENCE = re.compile(r'\$\{([^{}]*)\}')
@@ -17,7 +25,7 @@ _EITHER = re.compile(rf'{re.escape(_LITERAL)}|{_REFERENCE.pattern}')
 
 def interpolate(
     tree: dict[str, Any], origins: Origins
-) -> tuple[dict[str, Any], Origins, set[Path_]]:
+) -> tuple[dict[str, Any], Origins, set[KeyPath]]:
     """The tree with every reference replaced, its origins, and the paths where references stood.
 
     Raises:
@@ -37,10 +45,10 @@ class _Resolver:
         self.tree = tree
         self.origins = origins
         self.added: Origins = {}
-        self.references: set[Path_] = set()
+        self.references: set[KeyPath] = set()
         self.problems: list[Problem] = []
 
-    def walk(self, value: Any, path: Path_, chain: tuple[str, ...] = ()) -> Any:
+    def walk(self, value: Any, path: KeyPath, chain: tuple[str, ...] = ()) -> Any:
         if isinstance(value, dict):
             return {k: self.walk(v, (*path, k), chain) for k, v in value.items()}
         if isinstance(value, list):
@@ -49,7 +57,7 @@ class _Resolver:
             return self.text(value, path, chain)
         return value
 
-    def text(self, value: str, path: Path_, chain: tuple[str, ...]) -> Any:
+    def text(self, value: str, path: KeyPath, chain: tuple[str, ...]) -> Any:
         whole = _REFERENCE.fullmatch(value)
         if whole:
             return self.reference(whole[1], path, chain)
@@ -61,20 +69,20 @@ class _Resolver:
 
         return _EITHER.sub(replaced, value)
 
-    def reference(self, target: str, path: Path_, chain: tuple[str, ...]) -> Any:
+    def reference(self, target: str, path: KeyPath, chain: tuple[str, ...]) -> Any:
         target = target.strip()
         self.references.add(path)
         if target in chain:
             circle = ' -> '.join((*chain, target))
             return self.fail(path, f'${{{target}}} refers to itself: {circle}')
         node: Any = self.tree
-        for depth, key in enumerate(keys := split(target)):
+        for depth, key in enumerate(keys := split_path(target)):
             if isinstance(node, dict) and key in node:
                 node = node[key]
             elif isinstance(node, list) and key.isdigit() and int(key) < len(node):
                 node = node[int(key)]
             else:
-                near = near_path(keys, depth, node) or did_you_mean(target, _paths(self.tree))
+                near = suggest_path(keys, depth, node) or did_you_mean(target, _paths(self.tree))
                 full = '.'.join(keys[: depth + 1])
                 return self.fail(path, f'${{{target}}}: no key {full!r}{near}')
         if path[: len(keys)] == keys:
@@ -84,11 +92,11 @@ class _Resolver:
                 self.added.setdefault((*path, *source[len(keys) :]), origin)
         return self.walk(copy.deepcopy(node), path, (*chain, target))
 
-    def fail(self, path: Path_, message: str) -> None:
-        self.problems.append(Problem(place(self.origins, path), '.'.join(path), message))
+    def fail(self, path: KeyPath, message: str) -> None:
+        self.problems.append(Problem(find_place(self.origins, path), '.'.join(path), message))
 
 
-def _paths(tree: dict[str, Any], at: Path_ = ()) -> Iterable[str]:
+def _paths(tree: dict[str, Any], at: KeyPath = ()) -> Iterable[str]:
     for key, value in tree.items():
         yield '.'.join((*at, key))
         if isinstance(value, dict):

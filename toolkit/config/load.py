@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toolkit.config.find import find
+from toolkit.config.find import find_config
 from toolkit.config.interpolate import interpolate
 from toolkit.config.override import override
 from toolkit.config.yaml_file import (
     COMMAND_LINE,
     ConfigError,
+    KeyPath,
     Origins,
-    Path_,
     Problem,
-    place,
-    read,
-    shown,
-    split,
+    display_path,
+    find_place,
+    read_yaml,
+    split_path,
 )
 from toolkit.errors import ComponentError, RegistryError, did_you_mean
 from toolkit.registry import plugin_index
@@ -42,19 +42,19 @@ class Config:
     file: Path
     tree: dict[str, Any]
     origins: Origins = field(default_factory=dict)
-    references: set[Path_] = field(default_factory=set)
+    references: set[KeyPath] = field(default_factory=set)
 
-    def place(self, path: str | Path_) -> str:
+    def place(self, path: str | KeyPath) -> str:
         """`file:line` of a path, or of the nearest one above it."""
-        parts = split(path) if isinstance(path, str) else path
-        return place(self.origins, parts) or shown(self.file)
+        parts = split_path(path) if isinstance(path, str) else path
+        return find_place(self.origins, parts) or display_path(self.file)
 
-    def problem(self, path: str | Path_, message: str) -> Problem:
+    def problem(self, path: str | KeyPath, message: str) -> Problem:
         text = path if isinstance(path, str) else '.'.join(path)
         return Problem(self.place(path), text, message)
 
     @contextmanager
-    def placing(self) -> Iterator[None]:
+    def locate_errors(self) -> Iterator[None]:
         """Adds file and line to what parts that are built inside say of their arguments."""
         try:
             yield
@@ -102,7 +102,7 @@ class Draft:
         """Another one to be changed."""
         return Draft(self.file, copy.deepcopy(self.tree), dict(self.origins))
 
-    def resolved(self) -> Config:
+    def resolve(self) -> Config:
         """The config.
 
         Raises:
@@ -111,7 +111,7 @@ class Draft:
         return Config(self.file, *interpolate(self.tree, self.origins))
 
 
-def draft(file: Path) -> Draft:
+def load_draft(file: Path) -> Draft:
     """A config's file merged over its bases.
 
     Raises:
@@ -130,17 +130,17 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: all that is wrong, with file and line.
     """
-    config = draft(find(name))
+    config = load_draft(find_config(name))
     for text in overrides:
         override(config.tree, config.origins, text)
-    return config.resolved()
+    return config.resolve()
 
 
 def _with_bases(file: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
     real = file.resolve()
-    own, own_origins = read(file, shown(file))
+    own, own_origins = read_yaml(file, display_path(file))
     bases = own.pop('_base_', [])
-    line = str(own_origins.get(('_base_',), shown(file)))
+    line = str(own_origins.get(('_base_',), display_path(file)))
     if isinstance(bases, str):
         bases = [bases]
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
@@ -150,7 +150,7 @@ def _with_bases(file: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Or
     for base in bases:
         base_file = find_base(base, file, line)
         if base_file.resolve() in (*chain, real):
-            names = ' -> '.join(shown(f) for f in (*chain, real, base_file.resolve()))
+            names = ' -> '.join(display_path(f) for f in (*chain, real, base_file.resolve()))
             raise ConfigError(Problem(line, '_base_', f'the bases go round in a circle: {names}'))
         base_tree, base_origins = _with_bases(base_file, (*chain, real))
         merge(tree, origins, base_tree, base_origins)
@@ -171,10 +171,10 @@ def find_base(base: str, file: Path, line: str, key: str = '_base_') -> Path:
             return path
     # A base may also be named as a shipped config is: `_base_: ldpnet/ldpnet_2022`.
     try:
-        return find(base)
+        return find_config(base)
     except ConfigError:
         near = did_you_mean(base, _relative_siblings(candidate, file.parent))
-        message = f'no such base {base!r} (looked for {shown(candidate)}){near}'
+        message = f'no such base {base!r} (looked for {display_path(candidate)}){near}'
         raise ConfigError(Problem(line, key, message)) from None
 
 
@@ -196,7 +196,7 @@ def merge(
 
 
 def _merge(
-    tree: dict[str, Any], origins: Origins, new: dict[str, Any], new_origins: Origins, at: Path_
+    tree: dict[str, Any], origins: Origins, new: dict[str, Any], new_origins: Origins, at: KeyPath
 ) -> None:
     for key, value in new.items():
         path = (*at, key)

@@ -7,13 +7,13 @@ from typing import Any
 from toolkit.config.yaml_file import (
     COMMAND_LINE,
     ConfigError,
+    KeyPath,
     Origins,
-    Path_,
     Problem,
-    kind,
-    near_path,
-    parse,
-    split,
+    describe_type,
+    parse_yaml,
+    split_path,
+    suggest_path,
 )
 
 
@@ -26,10 +26,10 @@ def override(tree: dict[str, Any], origins: Origins, text: str) -> None:
     """
     key, sign, value_text = text.partition('=')
     adding = key.startswith('+')
-    path = split(key.removeprefix('+').strip())
+    path = split_path(key.removeprefix('+').strip())
     if not sign or not path or not all(path):
         raise _override_error(text, 'expected key.path=value')
-    value, value_origins = parse(value_text, f'override {text!r}')
+    value, value_origins = parse_yaml(value_text, f'override {text!r}')
     del value_origins  # lines of a command line mean nothing
     try:
         assign(tree, origins, path, value, {(): COMMAND_LINE}, adding)
@@ -40,7 +40,7 @@ def override(tree: dict[str, Any], origins: Origins, text: str) -> None:
 def assign(
     tree: dict[str, Any],
     origins: Origins,
-    path: Path_,
+    path: KeyPath,
     value: Any,
     value_origins: Origins,
     adding: bool,
@@ -63,7 +63,7 @@ def _override_error(text: str, message: str) -> ConfigError:
     return ConfigError(Problem('command line', text, message))
 
 
-def _assign(tree: dict[str, Any], path: Path_, value: Any, adding: bool) -> None:
+def _assign(tree: dict[str, Any], path: KeyPath, value: Any, adding: bool) -> None:
     node: Any = tree
     for depth, key in enumerate(path):
         last = depth == len(path) - 1
@@ -76,12 +76,12 @@ def _assign(tree: dict[str, Any], path: Path_, value: Any, adding: bool) -> None
             node = node[int(key)]
             continue
         if not isinstance(node, dict):
-            raise KeyError(f'{here!r} is {kind(node)}, so it has no key {key!r}')
+            raise KeyError(f'{here!r} is {describe_type(node)}, so it has no key {key!r}')
         if last and adding and key in node:
             raise KeyError('the key is there already; leave out the + to change it')
         if key not in node and not adding:
             full = '.'.join(path[: depth + 1])
-            near = near_path(path, depth, node)
+            near = suggest_path(path, depth, node)
             raise KeyError(f'no key {full!r}{near or _keys(node)} (+ in front adds a new key)')
         if last:
             node[key] = value

@@ -54,7 +54,7 @@ class ClipGrad:
 @dataclass
 class OptimWrapper:
     """The optimizer, gradient accumulation and clipping; `paramwise_cfg` as in mmengine, and
-    `layer_decay` (see `toolkit.engine.optim.param_groups`)."""
+    `layer_decay` (see `toolkit.engine.optim.build_param_groups`)."""
 
     optimizer: Slot[Optimizer]
     accumulative_counts: int = 1

@@ -16,7 +16,7 @@ import yaml
 
 from toolkit.errors import ToolkitError, did_you_mean, nearest
 
-Path_ = tuple[str, ...]
+KeyPath = tuple[str, ...]
 _MOST_NODES = 100_000  # aliases of aliases can blow a small file up without end
 _CORE = {f'tag:yaml.org,2002:{name}' for name in ('null', 'bool', 'int', 'float', 'str')}
 
@@ -32,7 +32,7 @@ class Origin:
         return f'{self.file}:{self.line}' if self.line else self.file
 
 
-Origins = dict[Path_, Origin]
+Origins = dict[KeyPath, Origin]
 COMMAND_LINE = Origin('command line', 0)
 
 
@@ -56,12 +56,12 @@ class ConfigError(ToolkitError):
         self.problems = problems
 
 
-def split(path: str) -> Path_:
+def split_path(path: str) -> KeyPath:
     """A dotted path's keys."""
     return tuple(path.split('.')) if path else ()
 
 
-def place(origins: Origins, path: Path_) -> str:
+def find_place(origins: Origins, path: KeyPath) -> str:
     """`file:line` of a path, or of the nearest one above it; '' where none is known."""
     for length in range(len(path), 0, -1):
         if (origin := origins.get(path[:length])) is not None:
@@ -69,7 +69,7 @@ def place(origins: Origins, path: Path_) -> str:
     return ''
 
 
-def near_path(path: Path_, depth: int, node: Any) -> str:
+def suggest_path(path: KeyPath, depth: int, node: Any) -> str:
     """`; did you mean 'a.b.c'?` where `path` fails at `depth`, in a mapping `node`."""
     if not isinstance(node, dict):
         return ''
@@ -79,7 +79,7 @@ def near_path(path: Path_, depth: int, node: Any) -> str:
     )
 
 
-def shown(file: Path) -> str:
+def display_path(file: Path) -> str:
     """A path as messages name it: relative where it lies below the working folder."""
     try:
         return str(file.resolve().relative_to(Path.cwd()))
@@ -139,7 +139,7 @@ Loader.add_constructor(
 )
 
 
-def read(file: Path, shown: str) -> tuple[dict[str, Any], dict[Path_, Origin]]:
+def read_yaml(file: Path, shown: str) -> tuple[dict[str, Any], dict[KeyPath, Origin]]:
     """The mapping that a file holds and the origin of each of its paths.
 
     Args:
@@ -154,15 +154,17 @@ def read(file: Path, shown: str) -> tuple[dict[str, Any], dict[Path_, Origin]]:
         raise ConfigError(Problem(shown, '', f'is not UTF-8 text ({error.reason})')) from None
     except OSError as error:
         raise ConfigError(Problem(shown, '', f'cannot be read: {error.strerror}')) from None
-    value, origins = parse(text, shown)
+    value, origins = parse_yaml(text, shown)
     if value is None:
         return {}, {}
     if not isinstance(value, dict):
-        raise ConfigError(Problem(f'{shown}:1', '', f'expected a mapping, found {kind(value)}'))
+        raise ConfigError(
+            Problem(f'{shown}:1', '', f'expected a mapping, found {describe_type(value)}')
+        )
     return value, origins
 
 
-def parse(text: str, shown: str) -> tuple[Any, dict[Path_, Origin]]:
+def parse_yaml(text: str, shown: str) -> tuple[Any, dict[KeyPath, Origin]]:
     """A YAML text's value and origins; see `read`."""
     try:
         loader = Loader(text)
@@ -181,7 +183,7 @@ def parse(text: str, shown: str) -> tuple[Any, dict[Path_, Origin]]:
         raise ConfigError(Problem(shown, '', f'is not YAML: {error}')) from None
 
 
-def kind(value: object) -> str:
+def describe_type(value: object) -> str:
     """What a value is, in YAML's words."""
     if value is None:
         return 'null'
@@ -195,22 +197,22 @@ class _Walk:
     def __init__(self, loader: Loader, shown: str) -> None:
         self.loader = loader
         self.shown = shown
-        self.origins: dict[Path_, Origin] = {}
+        self.origins: dict[KeyPath, Origin] = {}
         self.open: list[yaml.Node] = []
         self.count = 0
         self.problems: list[Problem] = []
 
-    def run(self, root: yaml.Node) -> tuple[Any, dict[Path_, Origin]]:
+    def run(self, root: yaml.Node) -> tuple[Any, dict[KeyPath, Origin]]:
         value = self.value(root, ())
         if self.problems:
             raise ConfigError(*self.problems)
         return value, self.origins
 
-    def fail(self, node: yaml.Node, path: Path_, message: str) -> None:
+    def fail(self, node: yaml.Node, path: KeyPath, message: str) -> None:
         place = f'{self.shown}:{node.start_mark.line + 1}'
         self.problems.append(Problem(place, '.'.join(path), message))
 
-    def value(self, node: yaml.Node, path: Path_) -> Any:
+    def value(self, node: yaml.Node, path: KeyPath) -> Any:
         self.count += 1
         if self.count > _MOST_NODES or node in self.open:
             self.fail(node, path, 'anchors that refer to themselves or expand without end')
@@ -229,18 +231,18 @@ class _Walk:
         finally:
             self.open.pop()
 
-    def item(self, node: yaml.Node, path: Path_) -> Any:
+    def item(self, node: yaml.Node, path: KeyPath) -> Any:
         self.origins[path] = Origin(self.shown, node.start_mark.line + 1)
         return self.value(node, path)
 
-    def scalar(self, node: yaml.ScalarNode, path: Path_) -> Any:
+    def scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         try:
             return self.loader.construct_object(node)
         except ValueError:  # `!!int x`
             self.fail(node, path, f'{node.value!r} is not what its tag says')
             return None
 
-    def pairs(self, node: yaml.MappingNode, path: Path_) -> Iterator[tuple[str, Any]]:
+    def pairs(self, node: yaml.MappingNode, path: KeyPath) -> Iterator[tuple[str, Any]]:
         lines: dict[str, int] = {}
         merged: list[yaml.Node] = []
         for key_node, value_node in node.value:
@@ -266,7 +268,7 @@ class _Walk:
                 yield key, value
 
     def pairs_of_merge(
-        self, node: yaml.MappingNode, path: Path_, lines: dict[str, int]
+        self, node: yaml.MappingNode, path: KeyPath, lines: dict[str, int]
     ) -> Iterator[tuple[str, Any]]:
         kept = [(k, v) for k, v in node.value if str(k.value) not in lines]
         lines.update({str(k.value): k.start_mark.line + 1 for k, _ in kept})

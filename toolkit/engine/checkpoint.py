@@ -30,15 +30,19 @@ class CheckpointError(ToolkitError):
     """A checkpoint that cannot be used: missing, corrupt, unsafe, or of another system."""
 
 
-def folder(work_dir: Path) -> Path:
+def get_folder(work_dir: Path) -> Path:
     """Where a run keeps its checkpoints."""
     return work_dir / 'checkpoints'
 
 
-def best_or_last(work_dir: Path) -> Path | None:
+def find_best_or_last(work_dir: Path) -> Path | None:
     """The checkpoint of a run that is tested: the best where one is kept, None where there is
     none."""
-    found = [folder(work_dir) / name for name in (BEST, LAST) if (folder(work_dir) / name).exists()]
+    found = [
+        get_folder(work_dir) / name
+        for name in (BEST, LAST)
+        if (get_folder(work_dir) / name).exists()
+    ]
     return found[0] if found else None
 
 
@@ -58,7 +62,7 @@ def check_finite(system: nn.Module, iteration: int) -> None:
             )
 
 
-def plain(value: Any, path: str = '') -> Any:
+def to_plain(value: Any, path: str = '') -> Any:
     """The value as CPU tensors and plain Python values, which load without running any code.
 
     Raises:
@@ -78,10 +82,11 @@ def plain(value: Any, path: str = '') -> Any:
         return torch.from_numpy(value.copy())
     if isinstance(value, Mapping):
         return {
-            plain(k, path): plain(v, f'{path}.{k}' if path else str(k)) for k, v in value.items()
+            to_plain(k, path): to_plain(v, f'{path}.{k}' if path else str(k))
+            for k, v in value.items()
         }
     if isinstance(value, (list, tuple)):
-        items = [plain(v, f'{path}[{i}]') for i, v in enumerate(value)]
+        items = [to_plain(v, f'{path}[{i}]') for i, v in enumerate(value)]
         return tuple(items) if isinstance(value, tuple) else items
     raise RunError(
         f'{path} is {type(value).__name__}, which a checkpoint cannot hold; keep tensors and plain '
@@ -95,7 +100,7 @@ def save(content: Mapping[str, Any], path: Path) -> None:
     Raises:
         RunError: it could not be written (a full disk, a folder without permission).
     """
-    ready = plain(content)
+    ready = to_plain(content)
     temporary = path.with_name(f'.{path.name}.tmp')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,7 +171,7 @@ def _instead(path: Path) -> str:
     return f'; there are: {", ".join(others[:6])}' if others else ''
 
 
-def weights(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+def extract_weights(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     """The weights in a loaded checkpoint, under the names of the system itself.
 
     Raises:
@@ -193,11 +198,11 @@ def load_weights(system: nn.Module, path: Path) -> dict[str, Any]:
             or of another shape.
     """
     content = load(path)
-    fit(system, weights(content, path), path)
+    copy_weights(system, extract_weights(content, path), path)
     return content
 
 
-def fit(system: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+def copy_weights(system: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Copy weights into a system whose names and shapes must be the same.
 
     Raises:

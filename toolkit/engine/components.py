@@ -14,18 +14,18 @@ from torch.utils.data import DataLoader
 from toolkit.config.schema import Dataloader, RunConfig
 from toolkit.config.schema import Evaluator as EvaluatorConfig
 from toolkit.engine import mmengine_compat, precision, seeding
-from toolkit.engine.dataloader import Draws, build_loader
-from toolkit.engine.evaluator import Evaluator, metric_names
-from toolkit.engine.hooks import STANDARD
+from toolkit.engine.dataloader import BatchSampler, build_loader
+from toolkit.engine.evaluator import Evaluator, collect_directions
+from toolkit.engine.hooks import STANDARD_HOOKS
 from toolkit.engine.optim import OptimWrapper, build_optim_wrapper, build_schedulers
 from toolkit.errors import ComponentError, ToolkitError, did_you_mean
 from toolkit.interfaces import Dataset, System
 
-Role = Literal['train', 'val', 'test']
+Subset = Literal['train', 'val', 'test']
 
 
 @dataclass
-class Evaluated:
+class EvaluationSet:
     """A dataset with the metrics that are measured on it."""
 
     loader: DataLoader[Any]
@@ -33,25 +33,25 @@ class Evaluated:
 
     @property
     def directions(self) -> dict[str, bool]:
-        return metric_names(self.evaluator.metrics)
+        return collect_directions(self.evaluator.metrics)
 
 
 @dataclass
-class Assembly:
+class RunComponents:
     """The parts of a run, each built once."""
 
     run: RunConfig
     system: System
     device: torch.device
     train: DataLoader[Any] | None = None
-    val: Evaluated | None = None
-    test: Evaluated | None = None
+    val: EvaluationSet | None = None
+    test: EvaluationSet | None = None
     optim_wrapper: OptimWrapper | None = None
     schedulers: dict[str, Any] = field(default_factory=dict)
     scheduler_states: dict[str, mmengine_compat.SchedulerState] = field(default_factory=dict)
     hooks: dict[str, Hook] = field(default_factory=dict)
     datasets: dict[str, Dataset] = field(default_factory=dict)
-    prepared: bool = False
+    is_prepared: bool = False
 
     def prepare(self, say: Callable[[str], None]) -> None:
         """Let the system learn from the data, with the weights that it has now.
@@ -65,7 +65,7 @@ class Assembly:
             context=lambda: precision.autocast(self.run.runtime, self.device),
             say=say,
         )
-        self.prepared = True
+        self.is_prepared = True
 
     def fingerprints(self) -> dict[str, str]:
         """A hash of each dataset's data, '' where it has none."""
@@ -74,11 +74,11 @@ class Assembly:
 
 def build_system(run: RunConfig) -> System:
     """The system alone, its weights drawn from the run's seed; nothing else moves them."""
-    seeding.seed_all(seeding.derive(run.randomness.seed, 'system'))
+    seeding.seed_all(seeding.derive_seed(run.randomness.seed, 'system'))
     return run.model()
 
 
-def for_training(run: RunConfig, device: torch.device) -> Assembly:
+def build_for_training(run: RunConfig, device: torch.device) -> RunComponents:
     """Everything that training needs.
 
     Raises:
@@ -88,26 +88,26 @@ def for_training(run: RunConfig, device: torch.device) -> Assembly:
         raise ToolkitError(
             'the config has no training: give train_dataloader, optim_wrapper and train_cfg'
         )
-    assembly = _start(run, device)
-    assembly.train = _loader(assembly, 'train', run.train_dataloader)
-    _check_batch_norm(assembly.system, assembly.train.batch_sampler)  # type: ignore[arg-type]
+    components = _start(run, device)
+    components.train = _loader(components, 'train', run.train_dataloader)
+    _check_batch_norm(components.system, components.train.batch_sampler)  # type: ignore[arg-type]
     if run.val_dataloader is not None and run.val_evaluator is not None:
-        assembly.val = _evaluated(assembly, 'val', run.val_dataloader, run.val_evaluator)
-    assembly.optim_wrapper = build_optim_wrapper(
-        assembly.system, run.optim_wrapper, run.runtime, device
+        components.val = _evaluated(components, 'val', run.val_dataloader, run.val_evaluator)
+    components.optim_wrapper = build_optim_wrapper(
+        components.system, run.optim_wrapper, run.runtime, device
     )
-    assembly.schedulers = build_schedulers(
-        run.param_scheduler, assembly.optim_wrapper, run.train_cfg, len(assembly.train)
+    components.schedulers = build_schedulers(
+        run.param_scheduler, components.optim_wrapper, run.train_cfg, len(components.train)
     )
-    assembly.scheduler_states = {
-        name: mmengine_compat.SchedulerState(s) for name, s in assembly.schedulers.items()
+    components.scheduler_states = {
+        name: mmengine_compat.SchedulerState(s) for name, s in components.schedulers.items()
     }
-    assembly.hooks = _hooks(run)
-    _check_monitors(assembly)
-    return assembly
+    components.hooks = _hooks(run)
+    _check_monitors(components)
+    return components
 
 
-def for_testing(run: RunConfig, device: torch.device) -> Assembly:
+def build_for_testing(run: RunConfig, device: torch.device) -> RunComponents:
     """Everything that a test needs.
 
     Raises:
@@ -115,43 +115,41 @@ def for_testing(run: RunConfig, device: torch.device) -> Assembly:
     """
     if run.test_dataloader is None or run.test_evaluator is None:
         raise ToolkitError('the config has no test: give test_dataloader and test_evaluator')
-    assembly = _start(run, device)
-    assembly.test = _evaluated(assembly, 'test', run.test_dataloader, run.test_evaluator)
+    components = _start(run, device)
+    components.test = _evaluated(components, 'test', run.test_dataloader, run.test_evaluator)
     hooks = _hooks(run)
-    assembly.hooks = {
-        n: hook for n, hook in hooks.items() if mmengine_compat.takes_part_in_test(hook)
-    }
-    return assembly
+    components.hooks = {n: hook for n, hook in hooks.items() if mmengine_compat.is_test_hook(hook)}
+    return components
 
 
-def _start(run: RunConfig, device: torch.device) -> Assembly:
+def _start(run: RunConfig, device: torch.device) -> RunComponents:
     seeding.set_determinism(run.randomness.deterministic)
     system = build_system(run)
-    precision.place(system, run.runtime, device)
-    return Assembly(run, system, device)
+    precision.move_system(system, run.runtime, device)
+    return RunComponents(run, system, device)
 
 
-def _loader(assembly: Assembly, role: Role, config: Dataloader) -> DataLoader[Any]:
-    seed = assembly.run.randomness.seed
+def _loader(components: RunComponents, role: Subset, config: Dataloader) -> DataLoader[Any]:
+    seed = components.run.randomness.seed
     # What a dataset draws while it is made is its own too.
-    seeding.seed_all(seeding.derive(seed, 'dataset', role))
+    seeding.seed_all(seeding.derive_seed(seed, 'dataset', role))
     dataset = config.dataset()
-    assembly.system.check_data(dataset)
-    assembly.datasets[role] = dataset
+    components.system.check_data(dataset)
+    components.datasets[role] = dataset
     return build_loader(
-        config, dataset, training=role == 'train', seed=seed, device=assembly.device
+        config, dataset, training=role == 'train', seed=seed, device=components.device
     )
 
 
 def _evaluated(
-    assembly: Assembly, role: Role, config: Dataloader, evaluator: EvaluatorConfig
-) -> Evaluated:
-    loader = _loader(assembly, role, config)
+    components: RunComponents, role: Subset, config: Dataloader, evaluator: EvaluatorConfig
+) -> EvaluationSet:
+    loader = _loader(components, role, config)
     metrics = {key: factory() for key, factory in evaluator.metrics.items()}
-    return Evaluated(loader, Evaluator(metrics, loader.batch_sampler.samples))  # type: ignore[union-attr]
+    return EvaluationSet(loader, Evaluator(metrics, loader.batch_sampler.samples))  # type: ignore[union-attr]
 
 
-def _check_batch_norm(system: System, draws: Draws) -> None:
+def _check_batch_norm(system: System, draws: BatchSampler) -> None:
     """A BatchNorm1d in training has more than one sample in every batch; of one it has no variance.
 
     Raises:
@@ -176,7 +174,7 @@ def _check_batch_norm(system: System, draws: Draws) -> None:
 
 def _hooks(run: RunConfig) -> dict[str, Hook]:
     """The configured hooks by name; progress, log and checkpoints where none is configured."""
-    factories: Mapping[str, Callable[..., Hook]] = run.default_hooks or STANDARD
+    factories: Mapping[str, Callable[..., Hook]] = run.default_hooks or STANDARD_HOOKS
     hooks = {}
     for section, group in (('default_hooks', factories), ('custom_hooks', run.custom_hooks)):
         for name, factory in group.items():
@@ -195,15 +193,15 @@ def _hooks(run: RunConfig) -> dict[str, Hook]:
     return hooks
 
 
-def _check_monitors(assembly: Assembly) -> None:
+def _check_monitors(components: RunComponents) -> None:
     """Hooks and schedules that follow a metric follow one that is measured."""
-    known = assembly.val.directions if assembly.val is not None else {}
-    custom = assembly.run.custom_hooks
+    known = components.val.directions if components.val is not None else {}
+    custom = components.run.custom_hooks
     hooks = {
         f'{"custom_hooks" if name in custom else "default_hooks"}.{name}': hook
-        for name, hook in assembly.hooks.items()
+        for name, hook in components.hooks.items()
     }
-    schedulers = {f'param_scheduler.{name}': s for name, s in assembly.schedulers.items()}
+    schedulers = {f'param_scheduler.{name}': s for name, s in components.schedulers.items()}
     followed = [
         (path, attribute, part)
         for path, part in (hooks | schedulers).items()

@@ -41,11 +41,11 @@ class DefaultSampler(Sampler):
     def order(self, epoch: int) -> Sequence[int]:
         if not self._shuffle:
             return range(self._length)
-        generator = torch.Generator().manual_seed(seeding.derive(self._seed, 'order', epoch))
+        generator = torch.Generator().manual_seed(seeding.derive_seed(self._seed, 'order', epoch))
         return torch.randperm(self._length, generator=generator).tolist()
 
 
-class Draw(NamedTuple):
+class SampleRequest(NamedTuple):
     """One sample to be loaded: its index, its place in the epoch, and the seed for both."""
 
     index: int
@@ -53,7 +53,7 @@ class Draw(NamedTuple):
     seed: int
 
 
-class Draws(TorchSampler[list[Draw]]):
+class BatchSampler(TorchSampler[list[SampleRequest]]):
     """This process's batches, epoch after epoch, from iteration `start` up to `stop`.
 
     Iteration i of an epoch takes the next `batch_size` samples per process, the first ones for
@@ -73,7 +73,7 @@ class Draws(TorchSampler[list[Draw]]):
         self._sampler = sampler
         self.batch_size = batch_size
         self._seed = seed
-        self._rank, self.world = distributed.rank(), distributed.world_size()
+        self._rank, self.world = distributed.get_rank(), distributed.get_world_size()
         self.samples = len(sampler.order(0))
         step = batch_size * self.world
         self._length = self.samples // step if drop_last else -(-self.samples // step)
@@ -95,7 +95,7 @@ class Draws(TorchSampler[list[Draw]]):
         step = self.batch_size * self.world
         return -(-min(step, self.samples - (self._length - 1) * step) // self.world)
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[SampleRequest]]:
         iteration = self.start
         while iteration < self.stop:
             epoch, batch = divmod(iteration, self._length)
@@ -103,7 +103,7 @@ class Draws(TorchSampler[list[Draw]]):
             yield from self._batches(epoch, batch, last)
             iteration += last - batch
 
-    def _batches(self, epoch: int, first: int, last: int) -> Iterator[list[Draw]]:
+    def _batches(self, epoch: int, first: int, last: int) -> Iterator[list[SampleRequest]]:
         order = self._sampler.order(epoch)
         if len(order) != self.samples:
             raise RunError(
@@ -117,16 +117,16 @@ class Draws(TorchSampler[list[Draw]]):
             own = -(-size // self.world)
             begin += self._rank * own
             yield [
-                Draw(
+                SampleRequest(
                     int(order[position % self.samples]),
                     position,
-                    seeding.derive(self._seed, 'sample', epoch, position),
+                    seeding.derive_seed(self._seed, 'sample', epoch, position),
                 )
                 for position in range(begin, begin + own)
             ]
 
 
-class Failure(NamedTuple):
+class WorkerFailure(NamedTuple):
     """An error of a worker process on its way to the main one."""
 
     message: str
@@ -143,16 +143,16 @@ class SeededDataset(TorchDataset[Any]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+    def __getitem__(self, draw: SampleRequest) -> dict[str, Any]:
         return self._load([draw])[0]
 
-    def __getitems__(self, draws: list[Draw]) -> list[dict[str, Any]] | Failure:
+    def __getitems__(self, draws: list[SampleRequest]) -> list[dict[str, Any]] | WorkerFailure:
         try:
             return self._load(draws)
         except ToolkitError as error:
-            return Failure(str(error), isinstance(error, RunError))
+            return WorkerFailure(str(error), isinstance(error, RunError))
 
-    def _load(self, draws: list[Draw]) -> list[dict[str, Any]]:
+    def _load(self, draws: list[SampleRequest]) -> list[dict[str, Any]]:
         self._seeds = self._seeds or seeding.SampleSeeds()
         samples = []
         with self._seeds as seeds:
@@ -162,9 +162,9 @@ class SeededDataset(TorchDataset[Any]):
         return samples
 
 
-def collate(samples: list[dict[str, Any]] | Failure) -> dict[str, Any] | Failure:
+def collate(samples: list[dict[str, Any]] | WorkerFailure) -> dict[str, Any] | WorkerFailure:
     """Samples -> batch: tensors are stacked, `meta` stays a list with an entry per sample."""
-    if isinstance(samples, Failure):
+    if isinstance(samples, WorkerFailure):
         return samples
     batch: dict[str, Any] = {}
     for key in samples[0]:
@@ -172,11 +172,11 @@ def collate(samples: list[dict[str, Any]] | Failure) -> dict[str, Any] | Failure
             values = [sample[key] for sample in samples]
             batch[key] = values if key == 'meta' else default_collate(values)
         except KeyError:
-            return Failure(f'some samples of a batch have no {key!r}', True)
+            return WorkerFailure(f'some samples of a batch have no {key!r}', True)
         except (RuntimeError, TypeError) as error:
             shapes = sorted({str(tuple(getattr(v, 'shape', ()))) for v in values})
             found = f'shapes {", ".join(shapes)}' if len(shapes) > 1 else str(error)
-            return Failure(f'samples of a batch cannot be stacked: {key!r} has {found}', True)
+            return WorkerFailure(f'samples of a batch cannot be stacked: {key!r} has {found}', True)
     return batch
 
 
@@ -186,7 +186,7 @@ def unwrap(batch: Any) -> dict[str, Any]:
     Raises:
         DataError, ToolkitError: what a worker met.
     """
-    if isinstance(batch, Failure):
+    if isinstance(batch, WorkerFailure):
         raise DataError(batch.message) if batch.during_run else ToolkitError(batch.message)
     return batch
 
@@ -194,7 +194,9 @@ def unwrap(batch: Any) -> dict[str, Any]:
 def build_loader(
     config: Dataloader, dataset: Dataset, *, training: bool, seed: int, device: torch.device
 ) -> DataLoader[Any]:
-    """The loader of a role; its `batch_sampler` is a `Draws`, its dataset a `SeededDataset`.
+    """Builds the loader of a subset.
+
+    Its `batch_sampler` is a `BatchSampler`, its dataset a `SeededDataset`.
 
     Raises:
         ToolkitError: the dataset is empty.
@@ -205,7 +207,7 @@ def build_loader(
         sampler: Sampler = DefaultSampler(dataset, seed, shuffle=training)
     else:
         sampler = config.sampler(dataset=dataset, seed=seed)
-    draws = Draws(sampler, config.batch_size, config.drop_last and training, seed)
+    draws = BatchSampler(sampler, config.batch_size, config.drop_last and training, seed)
     workers = config.num_workers
     on_device = training and not workers and device.type == 'cuda' and dataset.move_to(device)
     pinned = config.pin_memory is not False and device.type == 'cuda' and not on_device

@@ -24,22 +24,22 @@ T = TypeVar('T')
 _control: dist.ProcessGroup | None = None
 
 
-def launched() -> bool:
+def is_launched() -> bool:
     """Whether torchrun started this process."""
     return 'RANK' in os.environ and 'WORLD_SIZE' in os.environ
 
 
-def local_rank() -> int:
+def get_local_rank() -> int:
     """Number of this process on its machine, which is its GPU's number."""
-    return int(os.environ.get('LOCAL_RANK', 0)) if launched() else 0
+    return int(os.environ.get('LOCAL_RANK', 0)) if is_launched() else 0
 
 
-def rank() -> int:
+def get_rank() -> int:
     """Number of this process among all, 0 for a single one."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def world_size() -> int:
+def get_world_size() -> int:
     """How many processes there are."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
@@ -48,14 +48,14 @@ def is_main() -> bool:
     """Whether this process is the one that writes and prints; also right before `joined`."""
     if dist.is_initialized():
         return dist.get_rank() == 0
-    return int(os.environ.get('RANK', 0)) == 0 if launched() else True
+    return int(os.environ.get('RANK', 0)) == 0 if is_launched() else True
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[None]:
+def join_processes(device: torch.device) -> Iterator[None]:
     """Be one of torchrun's processes inside: nccl between GPUs, gloo between CPUs."""
     global _control
-    if not launched() or dist.is_initialized():
+    if not is_launched() or dist.is_initialized():
         yield
         return
     backend = 'nccl' if device.type == 'cuda' else 'gloo'
@@ -70,25 +70,25 @@ def joined(device: torch.device) -> Iterator[None]:
 
 def gather(value: T) -> list[T]:
     """Every process's value, in the order of ranks, on every process."""
-    if world_size() == 1:
+    if get_world_size() == 1:
         return [value]
-    values: list[Any] = [None] * world_size()
+    values: list[Any] = [None] * get_world_size()
     dist.all_gather_object(values, value, group=_control)
     return values
 
 
 def broadcast(value: T) -> T:
     """The main process's value on every process."""
-    if world_size() == 1:
+    if get_world_size() == 1:
         return value
     box = [value]
     dist.broadcast_object_list(box, src=0, group=_control)
     return box[0]
 
 
-def largest(value: int) -> int:
+def reduce_max(value: int) -> int:
     """The largest of every process's values."""
-    if world_size() == 1:
+    if get_world_size() == 1:
         return value
     box = torch.tensor(value)
     dist.all_reduce(box, op=dist.ReduceOp.MAX, group=_control)
@@ -119,7 +119,7 @@ class Agreement:
             iteration: the same on every process.
             value: of this process; it must stay until it has been exchanged.
         """
-        if world_size() == 1:
+        if get_world_size() == 1:
             return value
         if iteration < self._next:
             return 0
@@ -136,17 +136,17 @@ class Agreement:
         return int(box[0])
 
 
-def total(tensor: Tensor) -> Tensor:
+def reduce_sum(tensor: Tensor) -> Tensor:
     """The sum of every process's tensors, on every process; of counts that follow a training, say.
     It travels as gradients do."""
-    if world_size() == 1:
+    if get_world_size() == 1:
         return tensor
     summed = tensor.clone()
     dist.all_reduce(summed)
     return summed
 
 
-def on_main(function: Callable[[], T]) -> T:
+def run_on_main(function: Callable[[], T]) -> T:
     """The function's result, computed by the main process alone.
 
     Raises:
@@ -158,7 +158,7 @@ def on_main(function: Callable[[], T]) -> T:
         try:
             result = function()
         except ToolkitError as error:
-            if world_size() == 1:
+            if get_world_size() == 1:
                 raise
             failure = (str(error), isinstance(error, RunError))
     result, failure = broadcast((result, failure))
@@ -168,7 +168,7 @@ def on_main(function: Callable[[], T]) -> T:
     return result
 
 
-def wrap(system: nn.Module, device: torch.device) -> nn.Module:
+def wrap_system(system: nn.Module, device: torch.device) -> nn.Module:
     """The system in DistributedDataParallel when there are several processes, else as it is."""
     if not dist.is_initialized():
         return system
@@ -184,6 +184,6 @@ def wrap(system: nn.Module, device: torch.device) -> nn.Module:
 
 def sync_buffers(system: nn.Module) -> None:
     """Give every process the main one's buffers (BatchNorm's averages differ between them)."""
-    if world_size() > 1:
+    if get_world_size() > 1:
         for buffer in system.buffers():
             dist.broadcast(buffer, src=0)

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolkit.engine import distributed
-from toolkit.engine.dataloader import Draw
+from toolkit.engine.dataloader import SampleRequest
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Metric
 
 Row = dict[str, Any]
 
 
-def metric_names(metrics: Mapping[str, Metric]) -> dict[str, bool]:
+def collect_directions(metrics: Mapping[str, Metric]) -> dict[str, bool]:
     """Every name that results carry -> whether higher is better.
 
     A metric of one value reports under its key, one of several under `key.name`.
@@ -39,7 +39,7 @@ def _name(key: str, metric: Metric, value: str) -> str:
     return key if len(metric.directions) == 1 else f'{key}.{value}'
 
 
-def item_names(batch: Mapping[str, Any], draws: Sequence[Draw]) -> list[str | None]:
+def get_item_names(batch: Mapping[str, Any], draws: Sequence[SampleRequest]) -> list[str | None]:
     """What samples call themselves: `item` in their `meta`; None where they have none."""
     metas = batch.get('meta') or [None] * len(draws)
     return [meta.get('item') if isinstance(meta, Mapping) else None for meta in metas]
@@ -77,7 +77,9 @@ class Evaluator:
     def reset(self) -> None:
         self._rows = {}
 
-    def add(self, draws: Sequence[Draw], outputs: Mapping[str, Any], batch: dict[str, Any]) -> None:
+    def add(
+        self, draws: Sequence[SampleRequest], outputs: Mapping[str, Any], batch: dict[str, Any]
+    ) -> None:
         """Measure a batch.
 
         Raises:
@@ -90,7 +92,7 @@ class Evaluator:
                     f'the metric {key!r} ({type(metric).__name__}) measured {len(rows)} rows for '
                     f'{len(draws)} items; `measure` must return one row per item'
                 )
-            for draw, row, item in zip(draws, rows, item_names(batch, draws), strict=True):
+            for draw, row, item in zip(draws, rows, get_item_names(batch, draws), strict=True):
                 if draw.position < self._samples:
                     named = row if item is None else {'item': item, **row}
                     self._rows.setdefault(draw.position, {})[key] = named
@@ -116,4 +118,4 @@ class Evaluator:
                 )
             for value, number in summary.items():
                 values[_name(key, metric, value)] = float(number)
-        return Evaluation(values, metric_names(self.metrics), rows)
+        return Evaluation(values, collect_directions(self.metrics), rows)

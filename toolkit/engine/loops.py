@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from toolkit.config.schema import TrainCfg
 from toolkit.engine import distributed, precision, seeding
-from toolkit.engine.dataloader import Draw, Draws, unwrap
+from toolkit.engine.dataloader import BatchSampler, SampleRequest, unwrap
 from toolkit.engine.evaluator import Evaluation, Evaluator
 from toolkit.engine.training_step import TrainingStep, build_step
 from toolkit.errors import ToolkitError
@@ -50,7 +50,7 @@ class TrainLoop(BaseLoop):
         stop_at: int | None = None,
     ) -> None:
         super().__init__(runner, dataloader)
-        self._draws: Draws = dataloader.batch_sampler  # type: ignore[assignment]
+        self._draws: BatchSampler = dataloader.batch_sampler  # type: ignore[assignment]
         self._config = config
         self.epoch_length = len(self._draws)
         self._max_iters = config.max_iters or (config.max_epochs or 0) * self.epoch_length
@@ -184,7 +184,7 @@ class TrainLoop(BaseLoop):
         runner = self.runner
         runner.message_hub.update_info('iter', self._iter)
         runner.call_hook('before_train_iter', batch_idx=index, data_batch=batch)
-        batch = precision.to_device(batch, runner.runtime, runner.device)
+        batch = precision.move_batch(batch, runner.runtime, runner.device)
         assert self._training_step is not None
         losses, others = self._training_step(batch)
         runner.losses.add(self._iter + 1, losses, others)
@@ -237,24 +237,24 @@ class EvalLoop(BaseLoop):
         self.evaluator = evaluator
         self.role = role
         self.result: Evaluation | None = None
-        self.drawn: list[Draw] = []
+        self.drawn: list[SampleRequest] = []
 
     def run(self) -> dict[str, float]:
         runner, role = self.runner, self.role
-        draws: Draws = self.dataloader.batch_sampler  # type: ignore[assignment]
+        draws: BatchSampler = self.dataloader.batch_sampler  # type: ignore[assignment]
         distributed.sync_buffers(runner.system)
         runner.call_hook(f'before_{role}')
         runner.call_hook(f'before_{role}_epoch')
         runner.system.eval()
         self.evaluator.reset()
-        with seeding.isolated(seeding.derive(runner.seed, role, distributed.rank())):
+        with seeding.isolate(seeding.derive_seed(runner.seed, role, distributed.get_rank())):
             for index, (drawn, batch) in enumerate(zip(draws, self.dataloader, strict=True)):
                 batch, self.drawn = unwrap(batch), drawn
                 runner.call_hook(f'before_{role}_iter', batch_idx=index, data_batch=batch)
-                batch = precision.to_device(batch, runner.runtime, runner.device)
+                batch = precision.move_batch(batch, runner.runtime, runner.device)
                 with torch.no_grad(), precision.autocast(runner.runtime, runner.device):
                     outputs = runner.system(batch, mode='predict')
-                outputs = precision.full_precision(outputs)
+                outputs = precision.cast_to_float32(outputs)
                 self.evaluator.add(drawn, outputs, batch)
                 runner.call_hook(
                     f'after_{role}_iter', batch_idx=index, data_batch=batch, outputs=outputs

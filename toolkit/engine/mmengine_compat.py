@@ -117,7 +117,7 @@ class _Screen(logging.Handler):
         print(f'{record.levelname.lower()}: {record.getMessage()}', flush=True)
 
 
-def unique_name() -> str:
+def make_unique_name() -> str:
     """A name for a run's global instances: mmengine keeps loggers and message hubs for ever, and
     a second run of the same name would write into the first one's log."""
     global _runs
@@ -135,20 +135,20 @@ def release(runner: Runner) -> None:
         registry._instance_dict.pop(name, None)
 
 
-def silence() -> None:
+def silence_warnings() -> None:
     """Ignore mmengine's warning that schedules step before the optimizer: with accumulated
     gradients that is so, and meant."""
     warnings.filterwarnings('ignore', message='Detected call of `scheduler.step', module='mmengine')
 
 
-def takes_part_in_test(hook: Hook) -> bool:
+def is_test_hook(hook: Hook) -> bool:
     """Whether a hook belongs to a test. Others stay away, since mmengine's EarlyStoppingHook asks
     every run for a training loop."""
     stages = set(hook.get_triggered_stages())
     return bool(stages & {'after_load_checkpoint', *(s for s in Hook.stages if 'test' in s)})
 
 
-def hook_state(hook: Hook) -> dict[str, Any] | None:
+def get_hook_state(hook: Hook) -> dict[str, Any] | None:
     """What a hook wants to find again after a resumption: its `state_dict()`, if it has one.
 
     mmengine's EarlyStoppingHook has none, and would start counting from nothing.

@@ -141,7 +141,7 @@ def build_optim_wrapper(
         )
     if config.paramwise_cfg:
         lr, decay = _argument(config.optimizer, 'lr'), _argument(config.optimizer, 'weight_decay')
-        groups: Any = param_groups(system, config.paramwise_cfg, lr, decay)
+        groups: Any = build_param_groups(system, config.paramwise_cfg, lr, decay)
     else:
         groups = [p for p in system.parameters() if p.requires_grad]
     options = _device_options(config.optimizer, runtime, device)
@@ -181,7 +181,7 @@ def _class_of(factory: Callable[..., Any]) -> Any:
     return getattr(factory, 'cls', None) or getattr(factory, 'func', factory)
 
 
-def param_groups(
+def build_param_groups(
     system: nn.Module, config: Mapping[str, Any], lr: float | None, weight_decay: float | None
 ) -> list[dict[str, Any]]:
     """Trainable parameters by their settings, after mmengine's `paramwise_cfg`.

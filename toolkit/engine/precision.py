@@ -28,7 +28,7 @@ def choose_device(runtime: Runtime) -> torch.device:
         )
     if runtime.device == 'cpu' or not available:
         return torch.device('cpu')
-    number = distributed.local_rank()
+    number = distributed.get_local_rank()
     if number >= torch.cuda.device_count():
         raise ToolkitError(
             f'process {number} of this machine has no GPU: there are {torch.cuda.device_count()}; '
@@ -39,7 +39,7 @@ def choose_device(runtime: Runtime) -> torch.device:
     return device
 
 
-def place(system: nn.Module, runtime: Runtime, device: torch.device) -> None:
+def move_system(system: nn.Module, runtime: Runtime, device: torch.device) -> None:
     """Move the system to its device and memory format, in place."""
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
@@ -56,7 +56,7 @@ def autocast(runtime: Runtime, device: torch.device) -> AbstractContextManager[A
     return torch.autocast(device.type, dtype=DTYPES[runtime.precision])
 
 
-def to_device(batch: Any, runtime: Runtime, device: torch.device) -> Any:
+def move_batch(batch: Any, runtime: Runtime, device: torch.device) -> Any:
     """The batch with its tensors on the device, images in the run's memory format; `meta` as is."""
     if isinstance(batch, Tensor):
         moved = batch.to(device, non_blocking=True)
@@ -65,20 +65,20 @@ def to_device(batch: Any, runtime: Runtime, device: torch.device) -> Any:
         return moved
     if isinstance(batch, dict):
         return {
-            key: value if key == 'meta' else to_device(value, runtime, device)
+            key: value if key == 'meta' else move_batch(value, runtime, device)
             for key, value in batch.items()
         }
     if isinstance(batch, list):
-        return [to_device(value, runtime, device) for value in batch]
+        return [move_batch(value, runtime, device) for value in batch]
     return batch
 
 
-def full_precision(outputs: Any) -> Any:
+def cast_to_float32(outputs: Any) -> Any:
     """Outputs with half-precision tensors as float32, for metrics and files."""
     if isinstance(outputs, Tensor):
         return outputs.float() if outputs.dtype in DTYPES.values() else outputs
     if isinstance(outputs, dict):
-        return {key: full_precision(value) for key, value in outputs.items()}
+        return {key: cast_to_float32(value) for key, value in outputs.items()}
     if isinstance(outputs, list):
-        return [full_precision(value) for value in outputs]
+        return [cast_to_float32(value) for value in outputs]
     return outputs

@@ -12,7 +12,7 @@ from torch import nn
 
 from toolkit.config.schema import RunConfig
 from toolkit.engine import checkpoint, distributed, mmengine_compat, seeding
-from toolkit.engine.components import Assembly
+from toolkit.engine.components import RunComponents
 from toolkit.engine.loops import EvalLoop, TrainLoop
 from toolkit.engine.loss_meter import LossMeter
 from toolkit.errors import ToolkitError
@@ -27,7 +27,7 @@ class Runner(mmengine_compat.QuietRunner):
     with its validation, and `state_dict()` with `load_state_dict()` for what a resumed run needs.
 
     Args:
-        assembly: the parts.
+        components: the parts.
         work_dir: where the run writes.
         interrupt: number of the signal that asked the run to stop, 0 while none did.
         config_text: the resolved config, kept in checkpoints.
@@ -41,16 +41,16 @@ class Runner(mmengine_compat.QuietRunner):
 
     def __init__(
         self,
-        assembly: Assembly,
+        components: RunComponents,
         work_dir: Path,
         interrupt: Callable[[], int] = lambda: 0,
         config_text: str = '',
         stop_at: int | None = None,
     ) -> None:
-        self.assembly = assembly
-        self.run_config: RunConfig = assembly.run
-        self.runtime = assembly.run.runtime
-        self.device = assembly.device
+        self.components = components
+        self.run_config: RunConfig = components.run
+        self.runtime = components.run.runtime
+        self.device = components.device
         self.losses = LossMeter()
         self.signal = 0
         self.last_saved = -1
@@ -58,23 +58,23 @@ class Runner(mmengine_compat.QuietRunner):
         self._agreement = distributed.Agreement()
         self._config_text = config_text
         self._randomness: dict[str, Any] | None = None
-        self.log_name = 'train.log' if assembly.train is not None else 'test.log'
-        self._rank, self._world_size = distributed.rank(), distributed.world_size()
-        self.hooks_by_name: dict[str, Hook] = dict(assembly.hooks)
+        self.log_name = 'train.log' if components.train is not None else 'test.log'
+        self._rank, self._world_size = distributed.get_rank(), distributed.get_world_size()
+        self.hooks_by_name: dict[str, Hook] = dict(components.hooks)
         super().__init__(
-            model=assembly.system,
+            model=components.system,
             work_dir=str(work_dir),
-            custom_hooks=list(assembly.hooks.values()),
+            custom_hooks=list(components.hooks.values()),
             default_scope=None,
-            randomness={'seed': assembly.run.randomness.seed},
-            experiment_name=mmengine_compat.unique_name(),
+            randomness={'seed': components.run.randomness.seed},
+            experiment_name=mmengine_compat.make_unique_name(),
         )
-        self._distributed = distributed.world_size() > 1
-        train_cfg, val, test = assembly.run.train_cfg, assembly.val, assembly.test
-        if assembly.train is not None and train_cfg is not None:
-            self._train_loop = TrainLoop(self, assembly.train, train_cfg, stop_at)
-            self.optim_wrapper = assembly.optim_wrapper
-            self.param_schedulers = list(assembly.schedulers.values())
+        self._distributed = distributed.get_world_size() > 1
+        train_cfg, val, test = components.run.train_cfg, components.val, components.test
+        if components.train is not None and train_cfg is not None:
+            self._train_loop = TrainLoop(self, components.train, train_cfg, stop_at)
+            self.optim_wrapper = components.optim_wrapper
+            self.param_schedulers = list(components.schedulers.values())
         if val is not None:
             self._val_loop = EvalLoop(self, val.loader, val.evaluator, 'val')
         if test is not None:
@@ -89,7 +89,9 @@ class Runner(mmengine_compat.QuietRunner):
         self._deterministic = self.run_config.randomness.deterministic
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
-        return model if self.assembly.train is None else distributed.wrap(model, self.device)
+        return (
+            model if self.components.train is None else distributed.wrap_system(model, self.device)
+        )
 
     def register_hooks(
         self, default_hooks: Any = None, custom_hooks: list[Hook] | None = None
@@ -101,7 +103,7 @@ class Runner(mmengine_compat.QuietRunner):
 
     @property
     def system(self) -> nn.Module:
-        return self.assembly.system
+        return self.components.system
 
     def say(self, line: str) -> None:
         """Print a line, once for all processes, and log it."""
@@ -139,8 +141,8 @@ class Runner(mmengine_compat.QuietRunner):
         self.message_hub.update_info('max_iters', loop.max_iters)
         self.message_hub.update_info('max_epochs', loop.max_epochs)
         # Training from the beginning was prepared for before anything was written.
-        if self._resume or not self.assembly.prepared:
-            self.assembly.prepare(self.say)
+        if self._resume or not self.components.is_prepared:
+            self.components.prepare(self.say)
         self._compile()
         loop.run()
         if self.last_saved != loop.iter:
@@ -154,7 +156,7 @@ class Runner(mmengine_compat.QuietRunner):
         self.call_hook('before_run')
         if weights_from is not None:
             self.load_checkpoint(str(weights_from))
-        self.assembly.prepare(self.say)
+        self.components.prepare(self.say)
         self._compile()
         metrics = self.test_loop.run()
         self.call_hook('after_run')
@@ -183,16 +185,16 @@ class Runner(mmengine_compat.QuietRunner):
             'state_dict': dict(self.system.state_dict()),
             'optimizer': wrapper.state_dict(),
             'param_schedulers': {
-                name: state.save() for name, state in self.assembly.scheduler_states.items()
+                name: state.save() for name, state in self.components.scheduler_states.items()
             },
             'loop': loop.state_dict(),
             'losses': self.losses.state_dict(),
             'hooks': {
                 name: state
                 for name, hook in self.hooks_by_name.items()
-                if (state := mmengine_compat.hook_state(hook)) is not None
+                if (state := mmengine_compat.get_hook_state(hook)) is not None
             },
-            'randomness': distributed.gather(seeding.state()),
+            'randomness': distributed.gather(seeding.get_state()),
             'gradients': distributed.gather(self._pending_gradients()),
             'meta': self.meta(),
         }
@@ -220,9 +222,9 @@ class Runner(mmengine_compat.QuietRunner):
 
     def save_last(self) -> Path:
         """Write the checkpoint from which the run can go on; every process takes part."""
-        path = checkpoint.folder(Path(self.work_dir)) / checkpoint.LAST
+        path = checkpoint.get_folder(Path(self.work_dir)) / checkpoint.LAST
         content = self.state()
-        distributed.on_main(lambda: checkpoint.save(content, path))
+        distributed.run_on_main(lambda: checkpoint.save(content, path))
         self.last_saved = self.iter
         return path
 
@@ -235,8 +237,8 @@ class Runner(mmengine_compat.QuietRunner):
         path = Path(filename)
         content = checkpoint.load(path)
         # With an average of weights, the weights of a checkpoint are the average.
-        loaded = {**content, 'state_dict': checkpoint.weights(content, path)}
-        checkpoint.fit(self.system, loaded['state_dict'], path)
+        loaded = {**content, 'state_dict': checkpoint.extract_weights(content, path)}
+        checkpoint.copy_weights(self.system, loaded['state_dict'], path)
         self.call_hook('after_load_checkpoint', checkpoint=loaded)
         self._has_loaded = True
         return content
@@ -262,7 +264,7 @@ class Runner(mmengine_compat.QuietRunner):
                 f'{self.world_size}; start as many'
             )
         self.call_hook('after_load_checkpoint', checkpoint=content)
-        checkpoint.fit(self.system, content['state_dict'], path)
+        checkpoint.copy_weights(self.system, content['state_dict'], path)
         self._load_training(content, path)
         self._randomness = content['randomness'][self.rank]
         self.last_saved = self.iter
@@ -277,7 +279,7 @@ class Runner(mmengine_compat.QuietRunner):
             raise checkpoint.CheckpointError(
                 f'the checkpoint {path} is of another optimizer: {error}'
             ) from error
-        for name, state in self.assembly.scheduler_states.items():
+        for name, state in self.components.scheduler_states.items():
             state.load(content['param_schedulers'].get(name, {}))
         for name, hook in self.hooks_by_name.items():
             if name in content['hooks']:
@@ -291,10 +293,10 @@ class Runner(mmengine_compat.QuietRunner):
     def restore_randomness(self) -> None:
         """Set the generators before the first iteration: to the seed, or to where they were."""
         if self._randomness is None:
-            seeding.seed_all(seeding.derive(self.seed, 'train', self.rank))
+            seeding.seed_all(seeding.derive_seed(self.seed, 'train', self.rank))
         else:
-            seeding.restore(self._randomness)
+            seeding.restore_state(self._randomness)
 
     def directions(self) -> dict[str, bool]:
         """Names of the validation's metrics -> whether higher is better."""
-        return self.assembly.val.directions if self.assembly.val is not None else {}
+        return self.components.val.directions if self.components.val is not None else {}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 
-def derive(seed: int, *path: object) -> int:
+def derive_seed(seed: int, *path: object) -> int:
     """A 63-bit seed for one purpose of a run: `derive(0, 'sample', epoch, position)`.
 
     Seeds of different paths are independent, so that what one purpose draws never moves another.
@@ -40,7 +40,7 @@ def set_determinism(deterministic: bool) -> None:
     torch.backends.cudnn.benchmark = not deterministic
 
 
-def state() -> dict[str, Any]:
+def get_state() -> dict[str, Any]:
     """The state of this process's generators as tensors and plain values."""
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     version, internal, gauss = random.getstate()
@@ -54,7 +54,7 @@ def state() -> dict[str, Any]:
     return saved
 
 
-def restore(saved: dict[str, Any]) -> None:
+def restore_state(saved: dict[str, Any]) -> None:
     """Set this process's generators to what `state` returned."""
     torch.set_rng_state(saved['torch'])
     kind, keys, position, has_gauss, cached = saved['numpy']
@@ -66,14 +66,14 @@ def restore(saved: dict[str, Any]) -> None:
 
 
 @contextmanager
-def isolated(seed: int) -> Iterator[None]:
+def isolate(seed: int) -> Iterator[None]:
     """Seed everything inside; what was drawn outside goes on afterwards as if nothing had been."""
-    before = state()
+    before = get_state()
     seed_all(seed)
     try:
         yield
     finally:
-        restore(before)
+        restore_state(before)
 
 
 class SampleSeeds:

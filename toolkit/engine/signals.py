@@ -46,14 +46,14 @@ class Interruption:
         if self.received:
             sys.stdout.write('\x1b[?25h' if sys.stdout.isatty() else '')  # the cursor, shown again
             sys.stdout.flush()
-            os._exit(exit_status(number))
+            os._exit(get_exit_status(number))
         self.received = number
         self._announce(
             f'{signal.Signals(number).name}: stopping after this iteration; once more to quit now'
         )
 
 
-def exit_status(number: int) -> int:
+def get_exit_status(number: int) -> int:
     """What a process that this signal ended returns: 130 for SIGINT, 143 for SIGTERM."""
     return 128 + number
 

@@ -200,7 +200,7 @@ def _check_capturable(runner: Runner) -> None:
         f'{type(system).__name__} depends in training on more than tensors': not system.capturable,
         'runtime.precision fp16 scales the loss by what the CPU reads': runtime.precision == 'fp16',
         f'runtime.compile {runtime.compile} records graphs itself': runtime.compile in RECORDING,
-        'several processes exchange gradients': distributed.world_size() > 1,
+        'several processes exchange gradients': distributed.get_world_size() > 1,
         'optim_wrapper.accumulative_counts is above 1': (
             runner.run_config.optim_wrapper.accumulative_counts > 1
         ),

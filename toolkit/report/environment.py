@@ -8,7 +8,7 @@ from typing import Any
 
 from toolkit.analysis import formatting
 from toolkit.analysis.results import RunResult
-from toolkit.config.dump import flow
+from toolkit.config.dump import dump_inline
 from toolkit.errors import ToolkitError
 from toolkit.run import capsule
 from toolkit.run import work_dir as work_dirs
@@ -85,7 +85,7 @@ def _facts(record: Mapping[str, Any]) -> dict[str, str]:
         'device': record.get('device'),
         'processes': record.get('processes'),
         'threads': record.get('threads'),
-        'runtime': flow(runtime) if runtime else None,
+        'runtime': dump_inline(runtime) if runtime else None,
         **{
             f'data: {name}': print_ for name, print_ in (record.get('data') or {}).items() if print_
         },

@@ -26,7 +26,7 @@ import toolkit
 from toolkit.config import Config
 from toolkit.config.dump import dump
 from toolkit.engine import distributed
-from toolkit.engine.components import Assembly
+from toolkit.engine.components import RunComponents
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
 from toolkit.registry import plugin_index
@@ -79,7 +79,7 @@ def read(work_dir: Path) -> dict[str, Any]:
 
 
 def begin(
-    work_dir: Path, given: CapsuleInput | None, assembly: Assembly, kind: str, **extra: Any
+    work_dir: Path, given: CapsuleInput | None, components: RunComponents, kind: str, **extra: Any
 ) -> None:
     """Write the capsule as a run starts, or note in it that the run is resumed."""
     previous = read(work_dir) if (work_dir / work_dirs.CAPSULE).exists() else None
@@ -92,13 +92,13 @@ def begin(
         'started': _now(),
         'ended': None,
         'command': given.command if given else list(sys.argv),
-        'seed': assembly.run.randomness.seed,
-        'processes': distributed.world_size(),
-        'device': str(assembly.device),
+        'seed': components.run.randomness.seed,
+        'processes': distributed.get_world_size(),
+        'device': str(components.device),
         'threads': torch.get_num_threads(),
         'git': code,
         'sources': _sources(),
-        'data': assembly.fingerprints(),
+        'data': components.fingerprints(),
         'python': platform.python_version(),
         'packages': _packages(),
         'hardware': _hardware(),

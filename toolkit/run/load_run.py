@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.config import Config, load
-from toolkit.config.check import checked
+from toolkit.config.check import fill_checked
 from toolkit.config.schema import RunConfig
 from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError
@@ -51,7 +51,7 @@ def load_trained(
     """
     config = load_config(name, overrides, run_dir)
     config.use_plugins(plugins)
-    run = checked(config)
+    run = fill_checked(config)
     return TrainedRun(config, run, _find_weights(run_dir, checkpoint_name))
 
 
@@ -78,5 +78,5 @@ def _find_weights(run_dir: Path | None, name: str | None) -> Path | None:
             raise ToolkitError(f'--checkpoint {name} needs --run DIR; with a CONFIG give a path')
         return Path(name) if name is not None else None
     if name is None:
-        return checkpoint.best_or_last(run_dir)
-    return checkpoint.folder(run_dir) / named[name] if name in named else Path(name)
+        return checkpoint.find_best_or_last(run_dir)
+    return checkpoint.get_folder(run_dir) / named[name] if name in named else Path(name)

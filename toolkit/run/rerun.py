@@ -102,8 +102,8 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 def _compare_training(old: Path, new: Path) -> str | None:
-    paths = [checkpoint.folder(folder) / checkpoint.LAST for folder in (old, new)]
-    a, b = (checkpoint.weights(checkpoint.load(path), path) for path in paths)
+    paths = [checkpoint.get_folder(folder) / checkpoint.LAST for folder in (old, new)]
+    a, b = (checkpoint.extract_weights(checkpoint.load(path), path) for path in paths)
     for name in dict.fromkeys([*a, *b]):
         if name not in a or name not in b:
             return f'the weights {name} are in one run only'

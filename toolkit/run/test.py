@@ -48,10 +48,10 @@ def test(
     """
     work_dir = Path(work_dir).absolute()
     weights = None if checkpoint_path is None else Path(checkpoint_path)
-    mmengine_compat.silence()
+    mmengine_compat.silence_warnings()
     device = precision.choose_device(run.runtime)
-    with distributed.joined(device):
-        parts = components.for_testing(run, device)
+    with distributed.join_processes(device):
+        parts = components.build_for_testing(run, device)
         if weights is None and _has_weights(parts.system):
             raise ToolkitError(
                 f'{type(parts.system).__name__} has weights; give --checkpoint best, last or a path'
@@ -60,7 +60,7 @@ def test(
         alone = not work_dirs.holds_run(work_dir)
         if distributed.broadcast(alone):
             extra = {'checkpoint': None if weights is None else str(weights.absolute())}
-            distributed.on_main(
+            distributed.run_on_main(
                 lambda: capsule.begin(work_dir, capsule_input, parts, 'test', **extra)
             )
         runner = Runner(parts, work_dir)
@@ -69,9 +69,9 @@ def test(
         finally:
             runner.close()
         result = runner.test_loop.result
-        distributed.on_main(lambda: _write(work_dir, result, weights, content))
+        distributed.run_on_main(lambda: _write(work_dir, result, weights, content))
         if distributed.broadcast(alone):
-            distributed.on_main(lambda: capsule.end(work_dir, 'finished'))
+            distributed.run_on_main(lambda: capsule.end(work_dir, 'finished'))
         return metrics
 
 
@@ -98,7 +98,7 @@ def _write(
 
 def _json_ready(value: Any) -> Any:
     """Plain values; a number that is not finite is null, as JSON has none."""
-    value = checkpoint.plain(value)
+    value = checkpoint.to_plain(value)
     if isinstance(value, dict):
         return {str(key): _json_ready(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -72,17 +72,17 @@ def train(
         RunError: a failure during training; the last checkpoint is intact.
     """
     work_dir = Path(work_dir).absolute()
-    mmengine_compat.silence()
+    mmengine_compat.silence_warnings()
     device = precision.choose_device(run.runtime)
-    with distributed.joined(device):
-        distributed.on_main(lambda: _check_folder(work_dir, resume, capsule_input))
-        parts = components.for_training(run, device)
+    with distributed.join_processes(device):
+        distributed.run_on_main(lambda: _check_folder(work_dir, resume, capsule_input))
+        parts = components.build_for_training(run, device)
         if not resume and run.load_from is not None:
             checkpoint.load_weights(parts.system, Path(run.load_from))  # before anything is written
         if not resume:
             parts.prepare(_say)
         with work_dirs.claimed(work_dir):
-            distributed.on_main(lambda: _check_folder(work_dir, resume, capsule_input))
+            distributed.run_on_main(lambda: _check_folder(work_dir, resume, capsule_input))
             return _train(run, work_dir, parts, resume, capsule_input, stop_at)
 
 
@@ -95,16 +95,16 @@ def _check_folder(work_dir: Path, resume: bool, given: CapsuleInput | None) -> N
 def _train(
     run: RunConfig,
     work_dir: Path,
-    parts: components.Assembly,
+    parts: components.RunComponents,
     resume: bool,
     given: CapsuleInput | None,
     stop_at: int | None,
 ) -> TrainResult:
-    last = checkpoint.folder(work_dir) / checkpoint.LAST
+    last = checkpoint.get_folder(work_dir) / checkpoint.LAST
     resume_from = last if resume and distributed.broadcast(last.exists()) else None
     if resume_from is not None:
         checkpoint.load(resume_from)  # a damaged one is said before the capsule is touched
-    distributed.on_main(lambda: capsule.begin(work_dir, given, parts, 'train'))
+    distributed.run_on_main(lambda: capsule.begin(work_dir, given, parts, 'train'))
     with signals.Interruption(_announce) as interruption:
         text = given.text if given else ''
         runner = Runner(parts, work_dir, lambda: interruption.received, text, stop_at)
@@ -115,7 +115,7 @@ def _train(
             result = _result(runner, work_dir, last)
             # So that a repetition, faster or slower, ends there too.
             ended = {'stopped_at': result.iterations} if result.time_over else {}
-            distributed.on_main(lambda: capsule.end(work_dir, result.status, **ended))
+            distributed.run_on_main(lambda: capsule.end(work_dir, result.status, **ended))
             if result.time_over:
                 runner.say(
                     f'the time was over at iteration {runner.iter:,} of {runner.max_iters:,}'
@@ -156,7 +156,7 @@ def _result(runner: Runner, work_dir: Path, last: Path) -> TrainResult:
     return TrainResult(
         work_dir=work_dir,
         status='interrupted' if runner.signal else 'finished',
-        exit_status=signals.exit_status(runner.signal) if runner.signal else 0,
+        exit_status=signals.get_exit_status(runner.signal) if runner.signal else 0,
         iterations=runner.iter,
         max_iters=runner.max_iters,
         checkpoint=last,

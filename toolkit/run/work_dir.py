@@ -90,7 +90,7 @@ def claimed(work_dir: Path, what: str = 'run') -> Iterator[None]:
         BusyError: another process is working there.
         RunError: the folder cannot be made or written.
     """
-    descriptor = distributed.on_main(lambda: _lock(work_dir, what))
+    descriptor = distributed.run_on_main(lambda: _lock(work_dir, what))
     try:
         yield
     finally:

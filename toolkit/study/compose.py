@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config import Config, ConfigError, Problem
-from toolkit.config.load import Draft, draft, find_base, merge
+from toolkit.config.load import Draft, find_base, load_draft, merge
 from toolkit.config.override import assign
-from toolkit.config.yaml_file import Origins, Path_, split
+from toolkit.config.yaml_file import KeyPath, Origins, split_path
 from toolkit.study.spec import BASE, Study
 
 
@@ -60,7 +60,7 @@ class Composer:
             self._set(result, 'randomness.seed', seed, ('seeds',))
         if found:
             raise ConfigError(*found)
-        return result.resolved()
+        return result.resolve()
 
     def _base(self, variant: str | None) -> Draft:
         own = (self.study.spec.variants[variant] or {}).get(BASE) if variant is not None else None
@@ -68,11 +68,11 @@ class Composer:
             return self._draft(own, ('variants', str(variant), BASE)).copy()
         return self._draft(self.study.spec.base, (BASE,)).copy()
 
-    def _draft(self, name: str, path: Path_) -> Draft:
+    def _draft(self, name: str, path: KeyPath) -> Draft:
         line = self.study.config.place(path)
         file = find_base(name, self.study.config.file, line, '.'.join(path))
         if file not in self._drafts:
-            self._drafts[file] = draft(file)
+            self._drafts[file] = load_draft(file)
         return self._drafts[file]
 
     def _merge_data(self, result: Draft, name: str) -> None:
@@ -93,7 +93,7 @@ class Composer:
         return {
             path: value
             for path, value in self.study.spec.common.items()
-            if not _is_off(result.tree, split(path.removeprefix('+'))[:-1])
+            if not _is_off(result.tree, split_path(path.removeprefix('+'))[:-1])
         }
 
     def _put(
@@ -108,7 +108,7 @@ class Composer:
         found = []
         for path, value in values.items():
             there = tuple(map(str, (*where, path) if named else where))
-            keys = split(path.removeprefix('+'))
+            keys = split_path(path.removeprefix('+'))
             origins = self._origins(there)
             try:
                 if not all(keys):
@@ -118,22 +118,22 @@ class Composer:
                 found.append(self.study.problem(there, str(error.args[0])))
         return found
 
-    def _set(self, result: Draft, path: str, value: Any, where: Path_) -> None:
+    def _set(self, result: Draft, path: str, value: Any, where: KeyPath) -> None:
         """Put a value, whether there is one or not."""
-        keys = split(path)
+        keys = split_path(path)
         node: Any = result.tree
         for key in keys[:-1]:
             node = node.get(key) or {} if isinstance(node, dict) else {}
         adding = not isinstance(node, dict) or keys[-1] not in node
         assign(result.tree, result.origins, keys, value, self._origins(where), adding)
 
-    def _origins(self, path: Path_) -> Origins:
+    def _origins(self, path: KeyPath) -> Origins:
         """The origins below a path of the study file, relative to it."""
         origins = self.study.config.origins
         return {p[len(path) :]: o for p, o in origins.items() if p[: len(path)] == path}
 
 
-def _is_off(tree: dict[str, Any], path: Path_) -> bool:
+def _is_off(tree: dict[str, Any], path: KeyPath) -> bool:
     """Whether a path, or what it is a part of, is null."""
     node: Any = tree
     for key in path:

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from toolkit.engine.hooks.progress import duration
+from toolkit.engine.hooks.progress import format_duration
 from toolkit.errors import ToolkitError
 from toolkit.study import progress
 from toolkit.study.launchers.job import Status, read_status
@@ -103,7 +103,7 @@ class Display:
         done = counts['finished']
         parts = [f'{done} of {len(self.statuses)} runs finished']
         parts += [f'{counts[s]} {s}' for s in ('running', 'failed', 'waiting') if counts[s]]
-        return ', '.join(parts) + f', {duration(time.monotonic() - self._begun)}'
+        return ', '.join(parts) + f', {format_duration(time.monotonic() - self._begun)}'
 
     def _table(self) -> Group:
         table = Table(box=None, pad_edge=False, header_style='bold')
@@ -118,7 +118,7 @@ class Display:
         return Group(*([table] if rows else []), *more, Text(self._summary()))
 
     def _row(self, name: str, status: Status) -> list[Text]:
-        seconds = Text('' if status.seconds is None else duration(status.seconds))
+        seconds = Text('' if status.seconds is None else format_duration(status.seconds))
         if status.status == 'failed':
             return [Text(name), Text(f'failed: {status.message}', 'red'), Text(), Text(), seconds]
         entry = self._placed[name]
@@ -142,7 +142,7 @@ def _length(entry: Placed) -> str:
 
 def _event(status: Status) -> str:
     if status.status == 'finished':
-        return f'finished in {duration(status.seconds or 0)}'
+        return f'finished in {format_duration(status.seconds or 0)}'
     if status.status == 'failed':
         again = f' (attempt {status.attempts})' if status.attempts > 1 else ''
         return f'failed{again}: {status.message}'

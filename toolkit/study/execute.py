@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 from toolkit.config.yaml_file import ConfigError
-from toolkit.engine.signals import SIGNALS, exit_status
+from toolkit.engine.signals import SIGNALS, get_exit_status
 from toolkit.run import work_dir as work_dirs
 from toolkit.study.display import Display
 from toolkit.study.folder import check_folder, prepare, write_plan
@@ -85,7 +85,7 @@ class _Watch:
         if self.full:
             print('the disk is full: make room, then start the study again; nothing is lost')
         if self.signals:
-            return exit_status(self.signals[0])
+            return get_exit_status(self.signals[0])
         return 1 if self.failed or self.full else 0
 
     def _watch(self, jobs: list[Job], display: Display) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config import Config, Problem
-from toolkit.config.check import part_classes
+from toolkit.config.check import collect_component_classes
 from toolkit.config.schema import RunConfig
 from toolkit.errors import ComponentError, ToolkitError
 from toolkit.interfaces import Dataset
@@ -167,7 +167,7 @@ def _open(dataset: Any) -> tuple[Dataset, str] | ToolkitError:
 def code_hash(config: Config) -> str:
     """A hash of the sources that a config's parts and the engine are made of, and of what they
     import in turn, as far as these are the toolkit's or a plugin's."""
-    modules = frozenset({*ENGINE, *(part.__module__ for part in part_classes(config))})
+    modules = frozenset({*ENGINE, *(part.__module__ for part in collect_component_classes(config))})
     return _code_hash(modules)
 
 

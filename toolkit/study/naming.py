@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from toolkit.config.dump import flow
+from toolkit.config.dump import dump_inline
 
 # A run's folder is named after it; file systems allow 255 bytes.
 LONGEST_ID = 120
@@ -26,7 +26,7 @@ def short(settings: Mapping[str, Any]) -> list[str]:
 def _word(value: Any) -> str:
     if isinstance(value, Mapping) and isinstance(value.get('type'), str):
         return value['type']
-    return flow(value)
+    return dump_inline(value)
 
 
 class Names:

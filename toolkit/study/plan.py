@@ -9,11 +9,11 @@ from typing import Any
 
 from toolkit.config import Config, ConfigError, Problem
 from toolkit.config.check import check
-from toolkit.config.diff import Change, diff
-from toolkit.config.dump import flow
+from toolkit.config.diff import ConfigChange, compare_configs
+from toolkit.config.dump import dump_inline
 from toolkit.config.schema import RunConfig
-from toolkit.config.yaml_file import split
-from toolkit.engine.evaluator import metric_names
+from toolkit.config.yaml_file import split_path
+from toolkit.engine.evaluator import collect_directions
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.registry.build import fill
 from toolkit.study.compose import Composer
@@ -50,7 +50,7 @@ class PlannedRun:
     @property
     def cell(self) -> tuple[str, str, str | None]:
         """What the runs that differ by seed and fold alone have in common."""
-        return self.variant, flow(self.settings), self.data
+        return self.variant, dump_inline(self.settings), self.data
 
 
 @dataclass
@@ -90,7 +90,7 @@ class _Cell:
     data: str | None
 
     def __str__(self) -> str:
-        settings = [f'{path}={flow(value)}' for path, value in self.settings.items()]
+        settings = [f'{path}={dump_inline(value)}' for path, value in self.settings.items()]
         return ', '.join([self.variant, *settings, *filter(None, [self.data])])
 
 
@@ -183,9 +183,9 @@ class _Planner:
         text = plain_text(config.tree['test_evaluator'])
         if text not in self._reported:
             evaluator = fill(RunConfig, config.tree).test_evaluator
-            with config.placing():
+            with config.locate_errors():
                 metrics = {key: factory() for key, factory in evaluator.metrics.items()}
-            self._reported[text] = metric_names(metrics)
+            self._reported[text] = collect_directions(metrics)
         return self._reported[text]
 
     def _check_metrics(self, reported: Mapping[str, bool]) -> None:
@@ -269,7 +269,7 @@ class _Planner:
         if text not in self._costs:
             model = fill(RunConfig, config.tree).model
             try:
-                with config.placing():
+                with config.locate_errors():
                     self._costs[text] = self.systems.cost(text, model)
             except ToolkitError:
                 raise
@@ -304,13 +304,13 @@ class _Planner:
                 yield f'{where}changes {len(changes)}, says {entry[CHANGES]}: {found}'
 
 
-def own_changes(before: Config | None, after: Config) -> list[Change]:
+def own_changes(before: Config | None, after: Config) -> list[ConfigChange]:
     """The differences, without those that follow from others by `${...}`."""
     if before is None:
         return []
     shared = before.references & after.references
     return [
         change
-        for change in diff(before.tree, after.tree)
-        if not any(split(change.path)[: len(path)] == path for path in shared)
+        for change in compare_configs(before.tree, after.tree)
+        if not any(split_path(change.path)[: len(path)] == path for path in shared)
     ]

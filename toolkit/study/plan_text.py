@@ -59,9 +59,9 @@ def _short(change: str) -> str:
 
 
 def _cell(run: PlannedRun) -> str:
-    from toolkit.config.dump import flow
+    from toolkit.config.dump import dump_inline
 
-    settings = [f'{path}={flow(value)}' for path, value in run.settings.items()]
+    settings = [f'{path}={dump_inline(value)}' for path, value in run.settings.items()]
     return ', '.join([run.variant, *settings, *filter(None, [run.data])])
 
 

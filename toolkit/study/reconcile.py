@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from toolkit.config.diff import diff
-from toolkit.config.yaml_file import ConfigError, read
+from toolkit.config.diff import compare_configs
+from toolkit.config.yaml_file import ConfigError, read_yaml
 from toolkit.errors import ToolkitError
 from toolkit.study.fingerprint import Identity
 from toolkit.study.launchers.job import METRICS, PLAN, RUNS, Status, read_status
@@ -129,8 +129,8 @@ def _refuse_changed(placed: list[Placed], choice: Choice) -> None:
         return
     entry = other[0]
     try:
-        before = read(entry.folder / 'config.yaml', str(entry.folder))[0]
-        changes = '; '.join(map(str, diff(before, entry.run.config.tree)[:3]))
+        before = read_yaml(entry.folder / 'config.yaml', str(entry.folder))[0]
+        changes = '; '.join(map(str, compare_configs(before, entry.run.config.tree)[:3]))
         changes = changes or 'the order of its keys'
     except ConfigError:
         changes = 'its config.yaml is damaged'

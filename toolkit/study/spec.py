@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolkit.config import Config, Problem
-from toolkit.config.yaml_file import Path_
+from toolkit.config.yaml_file import KeyPath
 from toolkit.registry.build import Part
 from toolkit.study.launchers import Launcher, launcher_class
 
@@ -123,7 +123,7 @@ class Study:
             return {name: DIRECTIONS.get(str(better)) for name, better in named.items()}
         return dict.fromkeys(named)
 
-    def problem(self, path: Path_, message: str) -> Problem:
+    def problem(self, path: KeyPath, message: str) -> Problem:
         return self.config.problem(path, message)
 
     def variant(self, name: str) -> dict[str, Any]:
@@ -144,7 +144,7 @@ class Study:
         arguments = {k: v for k, v in self.spec.launcher.items() if k != 'type'}
         if limit is not None:
             arguments['jobs'] = limit
-        with self.config.placing():
+        with self.config.locate_errors():
             return Part(launcher_class(self.spec.launcher), arguments, 'launcher')()
 
     def settings(self) -> list[dict[str, Any]]:

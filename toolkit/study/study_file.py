@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config import Config, ConfigError, Problem
-from toolkit.config.check import problems
-from toolkit.config.dump import flow
-from toolkit.config.find import find
-from toolkit.config.yaml_file import Path_, read, shown, split
+from toolkit.config.check import find_problems
+from toolkit.config.dump import dump_inline
+from toolkit.config.find import find_config
+from toolkit.config.yaml_file import KeyPath, display_path, read_yaml, split_path
 from toolkit.errors import did_you_mean
 from toolkit.registry.build import fill
 from toolkit.study.launchers import LAUNCHERS, launcher_class
@@ -27,10 +27,10 @@ def read_study(name: str | Path) -> Study:
     Raises:
         ConfigError: all that is wrong in the file, with lines.
     """
-    file = find(name, 'study')
-    tree, origins = read(file, shown(file))
+    file = find_config(name, 'study')
+    tree, origins = read_yaml(file, display_path(file))
     config = Config(file, tree, origins)
-    found = problems(config, Spec)
+    found = find_problems(config, Spec)
     if not found and tree.get('launcher') is not None:
         found = _launcher_problems(config)
     if found:
@@ -48,7 +48,7 @@ def _launcher_problems(config: Config) -> list[Problem]:
         near = did_you_mean(str(name), LAUNCHERS) or f'; there are: {", ".join(LAUNCHERS)}'
         message = f'no launcher is named {name!r}{near}'
         return [config.problem(('launcher', 'type'), message)]
-    return problems(config, launcher_class(config.tree['launcher']), ('launcher',))
+    return find_problems(config, launcher_class(config.tree['launcher']), ('launcher',))
 
 
 def _mistakes(study: Study) -> Iterator[Problem]:
@@ -79,16 +79,16 @@ def _mistakes(study: Study) -> Iterator[Problem]:
     yield from _collisions(study)
 
 
-def _repeated(study: Study, path: Path_, values: list[Any], what: str) -> Iterator[Problem]:
+def _repeated(study: Study, path: KeyPath, values: list[Any], what: str) -> Iterator[Problem]:
     if not values:
         yield study.problem(path, f'expected at least one {what}')
     lines: dict[str, str] = {}
     for number, value in enumerate(values):
         here = (*path, str(number))
-        if flow(value) in lines:
-            message = f'the {what} {flow(value)} is given twice; each is one run'
+        if dump_inline(value) in lines:
+            message = f'the {what} {dump_inline(value)} is given twice; each is one run'
             yield study.problem(here, message)
-        lines[flow(value)] = study.config.place(here)
+        lines[dump_inline(value)] = study.config.place(here)
 
 
 def _sample_problems(study: Study) -> Iterator[Problem]:
@@ -108,7 +108,7 @@ def _metric_problems(study: Study) -> Iterator[Problem]:
     if isinstance(metrics, Mapping):
         for name, better in metrics.items():
             if better not in DIRECTIONS:
-                message = f'found {flow(better)}, expected higher or lower: which is better?'
+                message = f'found {dump_inline(better)}, expected higher or lower: which is better?'
                 yield study.problem(('metrics', name), message)
     elif isinstance(metrics, list) and all(isinstance(name, str) for name in metrics):
         yield from _repeated(study, ('metrics',), metrics, 'metric')
@@ -123,7 +123,7 @@ def _entry_problems(study: Study) -> Iterator[Problem]:
         for name, entry in getattr(study.spec, section).items():
             given = entry if isinstance(entry, Mapping) else {}
             if not isinstance(given.get(BASE, ''), str):
-                found = f'found {flow(given[BASE])}, expected the path of a config'
+                found = f'found {dump_inline(given[BASE])}, expected the path of a config'
                 yield study.problem((section, name, BASE), found)
             changes = given.get(CHANGES, 1)
             if section == 'data' and CHANGES in given:
@@ -131,14 +131,14 @@ def _entry_problems(study: Study) -> Iterator[Problem]:
                     (section, name, CHANGES), 'only a variant says how much it changes'
                 )
             elif not isinstance(changes, int) or isinstance(changes, bool) or changes < 0:
-                found = f'found {flow(changes)}, expected the number of changes'
+                found = f'found {dump_inline(changes)}, expected the number of changes'
                 yield study.problem((section, name, CHANGES), found)
 
 
 def _collisions(study: Study) -> Iterator[Problem]:
     """Two parts of a study that set the same value, or one a part of what the other sets."""
     spec = study.spec
-    setters: list[tuple[str, Path_, str]] = [('the seeds', ('seeds',), 'randomness.seed')]
+    setters: list[tuple[str, KeyPath, str]] = [('the seeds', ('seeds',), 'randomness.seed')]
     if spec.budget.iterations is not None:
         setters.append(('budget.iterations', ('budget', 'iterations'), 'train_cfg'))
     setters += [('an axis', ('axes', path), path) for path in spec.axes]
@@ -166,5 +166,5 @@ def _collisions(study: Study) -> Iterator[Problem]:
 
 
 def _within(path: str, other: str) -> bool:
-    inner, outer = (split(p.removeprefix('+')) for p in (path, other))
+    inner, outer = (split_path(p.removeprefix('+')) for p in (path, other))
     return inner[: len(outer)] == outer

@@ -17,7 +17,7 @@ from plugins.classification.interfaces import LabelledImages
 from plugins.classification.system import Classifier
 from toolkit.bench.turns import Taken, device_name, in_turns
 from toolkit.config import load
-from toolkit.config.check import checked
+from toolkit.config.check import fill_checked
 from toolkit.config.schema import RunConfig, Runtime
 from toolkit.engine import precision
 from toolkit.engine.components import build_system
@@ -99,7 +99,7 @@ Step = Callable[[], None]
 def _run(arguments: argparse.Namespace) -> RunConfig:
     if arguments.repeats < 1:
         raise ToolkitError('--repeats is at least 1')
-    run = checked(load(arguments.name, arguments.changes))
+    run = fill_checked(load(arguments.name, arguments.changes))
     if not issubclass(run.model.cls, Classifier):  # type: ignore[attr-defined]
         raise ToolkitError(f'{arguments.name} is no config of a Classifier')
     if run.optim_wrapper is None:
@@ -147,14 +147,14 @@ def _plain(run: RunConfig, device: torch.device, batch_size: int) -> Step:
 
 def _ours(run: RunConfig, runtime: Runtime, device: torch.device, batch_size: int) -> Step:
     system = build_system(run)
-    precision.place(system, runtime, device)
+    precision.move_system(system, runtime, device)
     system.train().requires_grad_(True)
     wrapper = build_optim_wrapper(system, run.optim_wrapper, runtime, device)
     for name, losses in system.losses.items():
         counts = dict.fromkeys(system.tasks[name].classes, 100)
         for loss in losses.values():
             loss.use_counts(counts)
-    batch = precision.to_device(_batch(system, batch_size), runtime, device)
+    batch = precision.move_batch(_batch(system, batch_size), runtime, device)
 
     def step() -> None:
         with wrapper.optim_context(system):
@@ -178,7 +178,7 @@ def _epoch(run: RunConfig, device: torch.device, cache: FeatureCache | None) -> 
     assert config is not None
     system: Classifier = build_system(run)
     system.cache = cache
-    precision.place(system, run.runtime, device)
+    precision.move_system(system, run.runtime, device)
     dataset = config.dataset()
     assert isinstance(dataset, LabelledImages)
     system.check_data(dataset)
@@ -193,7 +193,7 @@ def _epoch(run: RunConfig, device: torch.device, cache: FeatureCache | None) -> 
 
     def step() -> None:
         for batch in loader:
-            batch = precision.to_device(unwrap(batch), run.runtime, device)
+            batch = precision.move_batch(unwrap(batch), run.runtime, device)
             with wrapper.optim_context(system):
                 terms = system(batch, mode='loss')
             wrapper.update_params(sum(terms.values()))

@@ -249,7 +249,7 @@ def _fill(
                 else (f'{len(missing) * BLOCK:,} views of images')
             )
             say(f'computing features of {name} for {role}: at most {count}, kept in {kept.folder}')
-        own = missing[distributed.rank() :: distributed.world_size()]
+        own = missing[distributed.get_rank() :: distributed.get_world_size()]
         _compute(kept, own, branch, dataset, device, context)
         distributed.gather(None)
         # A process of another machine does not see what this one wrote, unless they share a disk.

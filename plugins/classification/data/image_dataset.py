@@ -203,7 +203,7 @@ class ImageSet(LabelledImages):
             if view is None:
                 seed = int(torch.randint(2**62, ()))
             else:
-                seed = seeding.derive(0, 'view', record.id, view)
+                seed = seeding.derive_seed(0, 'view', record.id, view)
             sample = {'image': image, 'boxes': boxes, 'labels': self._labels(record)}
             image = self.steps.draw(sample, seed)
         return image.expand(self.channels, -1, -1)

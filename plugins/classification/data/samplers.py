@@ -39,7 +39,7 @@ class ClassBalancedSampler(Sampler):
         self._seed = seed
 
     def order(self, epoch: int) -> Sequence[int]:
-        generator = torch.Generator().manual_seed(seeding.derive(self._seed, 'order', epoch))
+        generator = torch.Generator().manual_seed(seeding.derive_seed(self._seed, 'order', epoch))
         # What is left of an even division goes to the classes in turn, epoch by epoch.
         each, left = divmod(self._labelled, len(self._members))
         drawn = [self._rest]
@@ -83,7 +83,7 @@ class WeightedSampler(Sampler):
         self._seed = seed
 
     def order(self, epoch: int) -> Sequence[int]:
-        generator = torch.Generator().manual_seed(seeding.derive(self._seed, 'order', epoch))
+        generator = torch.Generator().manual_seed(seeding.derive_seed(self._seed, 'order', epoch))
         # By the running sum, which has no limit to the number of samples as torch.multinomial has.
         edges = self._chances.cumsum(0)  # (N,)
         places = torch.rand(len(edges), generator=generator, dtype=torch.float64) * edges[-1]

@@ -56,7 +56,7 @@ class Export(Command):
         run, weights = trained.run, trained.weights
         if weights is None:
             raise ToolkitError(f'{arguments.run_dir} has no checkpoint; train it first')
-        with trained.config.placing():
+        with trained.config.locate_errors():
             system = build_system(run)
             if not isinstance(system, Classifier):
                 raise ToolkitError(

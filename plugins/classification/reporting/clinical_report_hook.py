@@ -74,7 +74,7 @@ class ClinicalReport(Hook):
             )
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        distributed.on_main(lambda: self._report(runner))
+        distributed.run_on_main(lambda: self._report(runner))
 
     def _report(self, runner: Runner) -> None:
         loop = runner.test_loop

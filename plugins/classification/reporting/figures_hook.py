@@ -87,7 +87,7 @@ class ClassificationFigures(Hook):
                 'none: give it one for each task, or leave the hook out'
             )
         self._joint = {}
-        distributed.on_main(
+        distributed.run_on_main(
             lambda: atomic_write.clear(Path(runner.work_dir) / FOLDER, SUFFIXES, 'figures')
         )
 
@@ -112,10 +112,10 @@ class ClassificationFigures(Hook):
             joint.update(part)
         self._joint = {}
         features = [joint[position] for position in sorted(joint)]
-        distributed.on_main(lambda: self._write(runner, features))
+        distributed.run_on_main(lambda: self._write(runner, features))
 
     def _write(self, runner: Runner, features: list[np.ndarray]) -> None:
-        system, dataset = runner.system, runner.assembly.datasets['test']
+        system, dataset = runner.system, runner.components.datasets['test']
         folder = Path(runner.work_dir) / FOLDER
         settings = FigureSettings(_find_bootstrap(runner), self.resamples)
         record: dict[str, Any] = {

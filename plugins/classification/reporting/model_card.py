@@ -276,7 +276,7 @@ def _describe_limits(
 
 
 def _list_files(run: Path) -> Iterator[str]:
-    best = checkpoint.best_or_last(run)
+    best = checkpoint.find_best_or_last(run)
     rows = []
     if best is not None:
         digest = hashlib.sha256(best.read_bytes()).hexdigest()

@@ -116,7 +116,7 @@ def _pathologies(patients: int, seed: int) -> list[str]:
     drawn = [phantom.PATHOLOGY[0]] * (patients - sum(counts))
     for name, count in zip(phantom.PATHOLOGY[1:], counts):
         drawn += [name] * count
-    np.random.default_rng(seeding.derive(seed, 'pathologies')).shuffle(drawn)
+    np.random.default_rng(seeding.derive_seed(seed, 'pathologies')).shuffle(drawn)
     return drawn
 
 
@@ -125,7 +125,7 @@ def _records(
 ) -> list[Record]:
     records = []
     for patient, pathology in enumerate(pathologies):
-        rng = np.random.default_rng(seeding.derive(seed, 'patient', patient))
+        rng = np.random.default_rng(seeding.derive_seed(seed, 'patient', patient))
         machine = scanner.SCANNERS[int(rng.integers(centres))]
         attributes = {
             'sex': 'F' if rng.random() < 0.75 else 'M',
@@ -168,12 +168,12 @@ def _records(
 
 @functools.lru_cache(maxsize=256)
 def _patient(seed: int, patient: int, pathology: str) -> tuple[phantom.Nodule, phantom.Anatomy]:
-    rng = np.random.default_rng(seeding.derive(seed, 'anatomy', patient))
+    rng = np.random.default_rng(seeding.derive_seed(seed, 'anatomy', patient))
     return phantom.draw_nodule(rng, pathology), phantom.draw_anatomy(rng)
 
 
 def _section(seed: int, patient: int, number: int, pathology: str) -> phantom.Nodule:
-    rng = np.random.default_rng(seeding.derive(seed, 'section', patient, number))
+    rng = np.random.default_rng(seeding.derive_seed(seed, 'section', patient, number))
     return phantom.section(rng, _patient(seed, patient, pathology)[0])
 
 
@@ -182,5 +182,5 @@ def _image(seed: int, patient: int, number: int, centre: str, pathology: str) ->
     _, anatomy = _patient(seed, patient, pathology)
     nodule = _section(seed, patient, number, pathology)
     strength, lost = phantom.strengths(anatomy, nodule, *scanner.places(machine))
-    rng = np.random.default_rng(seeding.derive(seed, 'speckle', patient, number))
+    rng = np.random.default_rng(seeding.derive_seed(seed, 'speckle', patient, number))
     return scanner.picture(rng, machine, strength, lost)

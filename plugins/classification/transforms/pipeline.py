@@ -150,7 +150,7 @@ class Views:
         self._seeds = self._seeds or seeding.SampleSeeds()
         with self._seeds as seeds:
             for name, step in self.drawn.items():
-                seeds.seed(seeding.derive(seed, 'transform', name))
+                seeds.seed(seeding.derive_seed(seed, 'transform', name))
                 sample = step(sample)
         return sample['image']
 

@@ -64,7 +64,7 @@ def transformed(sample: Sample, transforms: Mapping[str, Transform], seed: int) 
         seed: the sample's.
     """
     for name, transform in transforms.items():
-        sample = transform({**sample, 'seed': seeding.derive(seed, 'transform', name)})
+        sample = transform({**sample, 'seed': seeding.derive_seed(seed, 'transform', name)})
     sample.pop('seed', None)
     return sample
 

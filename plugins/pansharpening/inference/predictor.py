@@ -242,6 +242,6 @@ def check_output(output: Path, cog: bool) -> None:
 
 def _shard_of_rank() -> Shard:
     """The share of a process that torchrun started; no process waits for another."""
-    if distributed.launched():
+    if distributed.is_launched():
         return Shard(int(os.environ['RANK']) + 1, int(os.environ['WORLD_SIZE']))
     return Shard()

@@ -64,7 +64,7 @@ def check_trainable(draft: Draft, name: str) -> None:
         ToolkitError: another system than a `Pansharpener`, no training, no losses, or one that
             takes the reference.
     """
-    tree = draft.resolved().tree
+    tree = draft.resolve().tree
     model = tree.get('model') or {}
     kind = model.get('type')
     if not isinstance(kind, str) or not issubclass(SYSTEMS.get(kind), Pansharpener):
@@ -86,7 +86,7 @@ def check_trainable(draft: Draft, name: str) -> None:
 
 def wanted_patch(draft: Draft) -> int:
     """The side of the patches that a config trains on, in PAN pixels."""
-    data = draft.resolved().tree['train_dataloader'].get('dataset') or {}
+    data = draft.resolve().tree['train_dataloader'].get('dataset') or {}
     size = data.get('size', PATCH)
     if not isinstance(size, int) or size < 1:
         raise ToolkitError(f'train_dataloader.dataset.size must be at least 1, found {size!r}')
@@ -99,7 +99,7 @@ def length(draft: Draft) -> int:
     Raises:
         ToolkitError: it counts epochs of data whose length it does not state.
     """
-    tree = draft.resolved().tree
+    tree = draft.resolve().tree
     train_cfg = tree['train_cfg']
     if train_cfg.get('max_iters'):
         return int(train_cfg['max_iters'])
@@ -123,7 +123,7 @@ def turned(
         ToolkitError: an upsampling or a sensor that the scene cannot have.
     """
     draft = draft.copy()
-    tree = draft.resolved().tree
+    tree = draft.resolve().tree
     scene, bands, ratio = dict(to.config), to.scene.bands, to.scene.ratio
     piece = {'type': 'WholeScene', 'scene': scene, 'protocol': 'full', 'window': list(to.window)}
     data = tree['train_dataloader'].get('dataset') or {}
@@ -161,7 +161,7 @@ def turned(
     }
     for path, value in changes.items():
         _set(draft, path, value)
-    return draft.resolved()
+    return draft.resolve()
 
 
 def upsampling(method: str, ratio: int) -> str:

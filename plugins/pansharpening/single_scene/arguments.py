@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from plugins.pansharpening.inference.predictor import check_output
 from plugins.pansharpening.single_scene.adapt_config import check_trainable
-from toolkit.config.find import find
-from toolkit.config.load import Draft, draft
+from toolkit.config.find import find_config
+from toolkit.config.load import Draft, load_draft
 from toolkit.config.override import override
 from toolkit.engine import checkpoint
 from toolkit.errors import BusyError, ToolkitError
@@ -88,17 +88,17 @@ def chosen(arguments: argparse.Namespace, work_dir: Path) -> Chosen:
         if name is None:
             capsule.read(start)  # says it where there is no run
             name = str(start / 'config.yaml')
-        found = checkpoint.best_or_last(start)
+        found = checkpoint.find_best_or_last(start)
         if found is None:
             raise ToolkitError(f'{start} holds no checkpoint to start from')
         start = found
     elif start is not None and not start.is_file():
         raise ToolkitError(f'no run {start} to start from; give its folder or its checkpoint')
     name = name or CONFIG
-    changed = draft(find(name))
+    changed = load_draft(find_config(name))
     for text in arguments.overrides:
         override(changed.tree, changed.origins, text)
-    changed.resolved().use_plugins()
+    changed.resolve().use_plugins()
     check_trainable(changed, name)
     if start is not None and work_dir.absolute() in start.absolute().parents:
         raise ToolkitError(

@@ -36,10 +36,10 @@ from plugins.pansharpening.single_scene.arguments import (
 )
 from plugins.pansharpening.single_scene.scene_check import central, check, patch_size, survey
 from toolkit.config import Config
-from toolkit.config.check import checked
+from toolkit.config.check import fill_checked
 from toolkit.config.schema import RunConfig
 from toolkit.engine import checkpoint, precision
-from toolkit.engine.components import build_system, for_training
+from toolkit.engine.components import build_for_training, build_system
 from toolkit.errors import RunError
 from toolkit.io.data_paths import data_path
 from toolkit.registry import COMMANDS
@@ -111,13 +111,13 @@ class Pansharpen(Command):
             minutes=arguments.minutes,
         )
         config = _planned(asked, turn, arguments.iterations)
-        run = checked(config)
+        run = fill_checked(config)
         if arguments.overwrite:
-            with config.placing():
+            with config.locate_errors():
                 _check_buildable(run)
             work_dirs.clear(work_dir)
         with _going_on(arguments, work_dir):
-            with config.placing():
+            with config.locate_errors():
                 result = train(run, work_dir, capsule_input=make_capsule_input(config))
             if result.exit_status:
                 print(_how_to_go_on(arguments, work_dir))
@@ -178,21 +178,21 @@ def _planned(asked: Chosen, turn: SceneSettings, iterations: int | None) -> Conf
     Where less than half of its own length fits, patches become smaller: more steps on less of the
     scene each are worth more.
     """
-    method = str(asked.draft.resolved().tree['model'].get('upsample', 'interp23tap'))
+    method = str(asked.draft.resolve().tree['model'].get('upsample', 'interp23tap'))
     used = upsampling(method, turn.scene.ratio)
     if used != method:
         print(f'upsampling: {used}, as {method} cannot enlarge by {turn.scene.ratio}')
     wanted = length(asked.draft) if iterations is None else iterations
     config = turned(asked.draft, turn, wanted)
-    run = checked(config)
+    run = fill_checked(config)
     precision.choose_device(run.runtime)
     if iterations is not None:
         return config
     print('timing a few iterations', flush=True)
     spent = 0.0
     while True:
-        with config.placing():
-            found = time_budget.measure(checked(config))
+        with config.locate_errors():
+            found = time_budget.measure(fill_checked(config))
         spent += found.measuring / 60
         left = max(turn.minutes - spent, turn.minutes / 2)
         fitting, validations = found.iterations(left, wanted, VALIDATIONS)
@@ -216,7 +216,7 @@ def _planned(asked: Chosen, turn: SceneSettings, iterations: int | None) -> Conf
 
 def _check_buildable(run: RunConfig) -> None:
     """What cannot be trained is said before an earlier run is removed."""
-    parts = for_training(run, precision.choose_device(run.runtime))
+    parts = build_for_training(run, precision.choose_device(run.runtime))
     if run.load_from is not None:
         checkpoint.load_weights(parts.system, Path(run.load_from))
 
@@ -230,7 +230,7 @@ def _going_on(arguments: argparse.Namespace, work_dir: Path) -> Iterator[None]:
     try:
         yield
     except RunError as error:
-        if checkpoint.best_or_last(work_dir) is None:
+        if checkpoint.find_best_or_last(work_dir) is None:
             raise
         raise RunError(f'{error}\n{_how_to_go_on(arguments, work_dir)}') from error
     except KeyboardInterrupt:
@@ -252,9 +252,9 @@ def _finish(
     arguments: argparse.Namespace, scene: Scene, config: Config, work_dir: Path, name: str
 ) -> None:
     """Sharpen with the best weights, score, and write."""
-    run = checked(config)
+    run = fill_checked(config)
     system = build_system(run)
-    weights = checkpoint.best_or_last(work_dir)
+    weights = checkpoint.find_best_or_last(work_dir)
     assert weights is not None
     content = checkpoint.load_weights(system, weights)
     best = content['meta'].get('best')
@@ -263,7 +263,7 @@ def _finish(
         + (f', whose {SCORE} is the best: {best["value"]:.4f}' if best else '')
     )
     device = precision.choose_device(run.runtime)
-    precision.place(system, run.runtime, device)
+    precision.move_system(system, run.runtime, device)
     written = predict_scene(
         system,
         scene,

@@ -43,7 +43,7 @@ def followed(rows):
     )
     train = Labelled(kind=[0, 1, 1, 1], shape=[0, 1, 2, 2])
     system.prepare({'train': train}, device=torch.device('cpu'), context=None, say=print)
-    wrapped = distributed.wrap(system, torch.device('cpu'))
+    wrapped = distributed.wrap_system(system, torch.device('cpu'))
     for number in range(len(KIND)):
         if number % BATCHES_AN_EPOCH == 0:
             system.start_epoch(number // BATCHES_AN_EPOCH)
@@ -62,7 +62,7 @@ def join(rank, port, folder):
         MASTER_PORT=str(port),
     )
     torch.set_num_threads(1)
-    with distributed.joined(torch.device('cpu')):
+    with distributed.join_processes(torch.device('cpu')):
         torch.save(followed(slice(2 * rank, 2 * rank + 2)), Path(folder, f'{rank}.pth'))
 
 

@@ -20,7 +20,7 @@ from plugins.timm_zoo.backbone import TimmBackbone
 from plugins.timm_zoo.feature_layout import Layout, layout_of
 from plugins.timm_zoo.stage_attention import Attended
 from toolkit.bench.cost import cost
-from toolkit.engine.optim import param_groups
+from toolkit.engine.optim import build_param_groups
 from toolkit.errors import ToolkitError
 from toolkit.registry.build import Part
 
@@ -242,7 +242,7 @@ def test_rates_by_layer() -> None:
     assert inner in names
     assert part.layers_above(next(n for n in names if '.attention.' in n)) == 0
     system = nn.ModuleDict({'cnn': backbone(CNN, 64), 'vit': part, 'head': nn.Linear(2, 2)})
-    groups = param_groups(system, {'layer_decay': 0.5}, 1.0, None)
+    groups = build_param_groups(system, {'layer_decay': 0.5}, 1.0, None)
     rates = {id(p): g.get('lr', 1.0) for g in groups for p in g['params']}
     assert rates[id(names['model.patch_embed.proj.weight'])] == 0.5 ** (depth + 1)
     assert rates[id(system['head'].weight)] == 1.0

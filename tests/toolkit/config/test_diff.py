@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.config.diff import diff, report
+from toolkit.config.diff import compare_configs, format_changes
 
 BEFORE = {
     'model': {
@@ -20,19 +20,22 @@ def changed(**model):
 
 
 def test_nothing_differs():
-    assert report(diff(BEFORE, BEFORE)) == 'no difference: both configs run the same'
-    assert diff(BEFORE, {**BEFORE, 'extra': {'note': 'b'}, 'load_from': None}) == []
+    assert (
+        format_changes(compare_configs(BEFORE, BEFORE))
+        == 'no difference: both configs run the same'
+    )
+    assert compare_configs(BEFORE, {**BEFORE, 'extra': {'note': 'b'}, 'load_from': None}) == []
 
 
 def test_a_swapped_part_is_one_change_with_its_arguments():
-    (change,) = diff(BEFORE, changed(gray={'type': 'LinearGray'}))
+    (change,) = compare_configs(BEFORE, changed(gray={'type': 'LinearGray'}))
     assert change.what == 'part'
     assert str(change) == 'model.gray: ChannelGray(reduction=4) -> LinearGray()'
 
 
 def test_removed_added_and_changed():
     losses = {'kl': None, 'mse': {'type': 'MSE', 'weight': 2}, 'l1': {'type': 'L1'}}
-    text = report(diff(BEFORE, changed(losses=losses)))
+    text = format_changes(compare_configs(BEFORE, changed(losses=losses)))
     assert text.split('\n') == [
         'removed (1)',
         '  model.losses.kl: - KL(weight=0.1)',
@@ -43,5 +46,5 @@ def test_removed_added_and_changed():
 
 
 def test_one_and_true_and_1_0_are_not_the_same():
-    assert [str(c) for c in diff({'a': 1}, {'a': True})] == ['a: 1 -> true']
-    assert [str(c) for c in diff({'a': 0.001}, {'a': 0.01})] == ['a: 0.001 -> 0.01']
+    assert [str(c) for c in compare_configs({'a': 1}, {'a': True})] == ['a: 1 -> true']
+    assert [str(c) for c in compare_configs({'a': 0.001}, {'a': 0.01})] == ['a: 0.001 -> 0.01']

@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.config.dump import dump, flow
+from toolkit.config.dump import dump, dump_inline
 from toolkit.config.interpolate import interpolate
-from toolkit.config.yaml_file import ConfigError, parse
+from toolkit.config.yaml_file import ConfigError, parse_yaml
 
 
 def value(text):
-    return parse(text, 'x.yaml')[0]
+    return parse_yaml(text, 'x.yaml')[0]
 
 
 def problems(text):
     with pytest.raises(ConfigError) as caught:
-        parse(text, 'x.yaml')
+        parse_yaml(text, 'x.yaml')
     return str(caught.value).split('\n')
 
 
@@ -55,7 +55,7 @@ def test_scalars(text, expected):
 
 
 def test_every_key_has_its_line():
-    _, origins = parse('a: 1\nb:\n  c: 2\n\n  d: [1,\n     {e: 3}]\n', 'x.yaml')
+    _, origins = parse_yaml('a: 1\nb:\n  c: 2\n\n  d: [1,\n     {e: 3}]\n', 'x.yaml')
     lines = {'.'.join(path): origin.line for path, origin in origins.items()}
     assert lines == {'a': 1, 'b': 2, 'b.c': 3, 'b.d': 5, 'b.d.0': 5, 'b.d.1': 6, 'b.d.1.e': 6}
 
@@ -137,7 +137,7 @@ _values = st.recursive(
 
 @given(st.dictionaries(_keys, _values, max_size=4))
 def test_what_is_dumped_loads_the_same(tree):
-    assert value(flow(tree)) == tree
+    assert value(dump_inline(tree)) == tree
     found = interpolate(value(dump(tree)) or {}, {})[0]
     assert found == tree
     assert _types(found) == _types(tree)

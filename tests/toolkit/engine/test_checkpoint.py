@@ -114,7 +114,7 @@ def test_damaged_checkpoints_are_one_line(
     path.write_bytes(damaged)
     try:
         content = checkpoint.load(path)
-        checkpoint.weights(content, path)
+        checkpoint.extract_weights(content, path)
     except CheckpointError as error:
         assert '\n' not in str(error)
         assert str(path) in str(error)

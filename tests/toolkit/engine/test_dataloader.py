@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from toolkit.config.schema import Dataloader
 from toolkit.engine import distributed, seeding
-from toolkit.engine.dataloader import DefaultSampler, Draws, build_loader, collate, unwrap
+from toolkit.engine.dataloader import BatchSampler, DefaultSampler, build_loader, collate, unwrap
 from toolkit.errors import DataError, RunError, ToolkitError
 from toolkit.interfaces import Dataset, Sampler
 from toolkit.registry import DATASETS
@@ -90,13 +90,13 @@ def test_processes_share_an_epoch(
     samples: int, batch_size: int, world: int, drop_last: bool, epoch: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(distributed, 'world_size', lambda: world)
+        patch.setattr(distributed, 'get_world_size', lambda: world)
         shares = []
         for rank in range(world):
-            patch.setattr(distributed, 'rank', lambda rank=rank: rank)
+            patch.setattr(distributed, 'get_rank', lambda rank=rank: rank)
             sampler = DefaultSampler(Numbers(samples), 0)
             try:
-                draws = Draws(sampler, batch_size, drop_last, 0)
+                draws = BatchSampler(sampler, batch_size, drop_last, 0)
             except ToolkitError:
                 assert drop_last and samples < batch_size * world
                 return
@@ -156,9 +156,9 @@ def test_a_sampler_must_keep_its_length() -> None:
 def test_random_state_round_trip() -> None:
     seeding.seed_all(4)
     np.random.randn()  # leaves a second normal in numpy's cache
-    saved = seeding.state()
+    saved = seeding.get_state()
     first = (torch.rand(4), np.random.randn(4), [random.gauss(0, 1) for _ in range(3)])
-    seeding.restore(saved)
+    seeding.restore_state(saved)
     second = (torch.rand(4), np.random.randn(4), [random.gauss(0, 1) for _ in range(3)])
     assert torch.equal(first[0], second[0])
     assert (first[1] == second[1]).all()

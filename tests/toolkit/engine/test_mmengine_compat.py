@@ -151,12 +151,12 @@ def test_early_stopping_has_no_state_and_needs_a_training_loop() -> None:
 def test_early_stopping_is_given_a_state() -> None:
     first, second = (EarlyStoppingHook('loss') for _ in range(2))
     first.wait_count, first.best_score = 3, 0.5
-    state = mmengine_compat.hook_state(first)
+    state = mmengine_compat.get_hook_state(first)
     assert state is not None
     mmengine_compat.load_hook_state(second, state)
     assert (second.wait_count, second.best_score) == (3, 0.5)
-    assert not mmengine_compat.takes_part_in_test(first)
-    assert mmengine_compat.hook_state(Hook()) is None
+    assert not mmengine_compat.is_test_hook(first)
+    assert mmengine_compat.get_hook_state(Hook()) is None
 
 
 def wrapper() -> OptimWrapper:
@@ -181,7 +181,7 @@ def test_a_schedule_before_the_first_step_warns() -> None:
     with pytest.warns(UserWarning, match='Detected call of `scheduler.step'):
         scheduler.step()
     with warnings.catch_warnings(record=True) as caught:
-        mmengine_compat.silence()
+        mmengine_compat.silence_warnings()
         CosineAnnealingLR(wrapper(), T_max=3).step()
     assert not caught
 

@@ -10,7 +10,12 @@ import torch
 from torch import nn
 
 from toolkit.config import schema
-from toolkit.engine.optim import OptimWrapper, build_optim_wrapper, build_schedulers, param_groups
+from toolkit.engine.optim import (
+    OptimWrapper,
+    build_optim_wrapper,
+    build_param_groups,
+    build_schedulers,
+)
 from toolkit.errors import ComponentError, ToolkitError
 from toolkit.registry import SCHEDULERS, SYSTEMS
 
@@ -107,7 +112,7 @@ def test_parameters_in_groups() -> None:
         'bias_lr_mult': 2.0,
         'custom_keys': {'head': {'lr_mult': 0.1, 'decay_mult': 0.5}},
     }
-    groups = param_groups(model, rules, 0.1, 0.01)
+    groups = build_param_groups(model, rules, 0.1, 0.01)
     found = {
         name: (group.get('lr'), group.get('weight_decay'))
         for group in groups
@@ -133,7 +138,7 @@ class Layers(nn.Module):
 
 
 def rates(model: nn.Module, rules: dict[str, Any]) -> dict[str, float]:
-    groups = param_groups(model, rules, 0.1, None)
+    groups = build_param_groups(model, rules, 0.1, None)
     return {
         name: group.get('lr', 0.1)
         for group in groups
@@ -166,7 +171,7 @@ def test_rates_fall_with_the_layers_above() -> None:
 )
 def test_layer_decays_that_do_not_fit(model: nn.Module, decay: Any, message: str) -> None:
     with pytest.raises(ComponentError, match=message):
-        param_groups(model, {'layer_decay': decay}, 0.1, None)
+        build_param_groups(model, {'layer_decay': decay}, 0.1, None)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +184,7 @@ def test_layer_decays_that_do_not_fit(model: nn.Module, decay: Any, message: str
 )
 def test_rules_that_do_not_fit(rules: dict[str, Any], message: str) -> None:
     with pytest.raises(ComponentError, match=message):
-        param_groups(SYSTEMS.get('TinySystem')(), rules, 0.1, None)
+        build_param_groups(SYSTEMS.get('TinySystem')(), rules, 0.1, None)
 
 
 def test_schedules_count_in_the_unit_of_the_training() -> None:

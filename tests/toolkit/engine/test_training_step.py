@@ -73,7 +73,7 @@ def test_processes_exchange_values_seldom_and_at_the_same_iteration(
         calls.append(box.tolist())
         box[1] = 0.01  # the slower one's seconds an iteration
 
-    monkeypatch.setattr(distributed, 'world_size', lambda: 2)
+    monkeypatch.setattr(distributed, 'get_world_size', lambda: 2)
     monkeypatch.setattr(distributed.dist, 'all_reduce', reduce)
     clock = iter(torch.arange(1000.0).div(1000).tolist())
     monkeypatch.setattr(distributed.time, 'perf_counter', lambda: next(clock))

@@ -12,8 +12,8 @@ import torch
 
 from toolkit.commands.test import format_metrics
 from toolkit.engine import checkpoint
-from toolkit.engine.dataloader import Draw
-from toolkit.engine.evaluator import Evaluator, metric_names
+from toolkit.engine.dataloader import SampleRequest
+from toolkit.engine.evaluator import Evaluator, collect_directions
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Metric
 from toolkit.registry import METRICS
@@ -99,7 +99,7 @@ def test_numbers_that_are_not_finite_are_null(config: Any, tmp_path: Path) -> No
 
 def test_names(tiny_plugin: None) -> None:
     metrics = {'SAM/upsampled': METRICS.get('SquaredError')(), 'err': METRICS.get('Errors')()}
-    assert metric_names(metrics) == {
+    assert collect_directions(metrics) == {
         'SAM/upsampled': False,
         'err.worst': False,
         'err.close': True,
@@ -109,17 +109,17 @@ def test_names(tiny_plugin: None) -> None:
 def test_repetitions_are_left_out_and_rows_are_in_order() -> None:
     metric = Given([{'v': 1}, {'v': 2}], {'value': 3.0}, {'value': True})
     evaluator = Evaluator({'m': metric}, 3)
-    evaluator.add([Draw(2, 2, 0), Draw(0, 3, 0)], {}, {})
-    evaluator.add([Draw(0, 0, 0), Draw(1, 1, 0)], {}, {})
+    evaluator.add([SampleRequest(2, 2, 0), SampleRequest(0, 3, 0)], {}, {})
+    evaluator.add([SampleRequest(0, 0, 0), SampleRequest(1, 1, 0)], {}, {})
     assert evaluator.finish().rows == {'m': [{'v': 1}, {'v': 2}, {'v': 1}]}
 
 
 def test_metrics_that_break_their_promise() -> None:
     short = Evaluator({'m': Given([{}], {}, {'value': True})}, 2)
     with pytest.raises(ToolkitError, match="'m' .Given. measured 1 rows for 2 items"):
-        short.add([Draw(0, 0, 0), Draw(1, 1, 0)], {}, {})
+        short.add([SampleRequest(0, 0, 0), SampleRequest(1, 1, 0)], {}, {})
     unnamed = Evaluator({'m': Given([{}], {'other': 1.0}, {'value': True})}, 1)
-    unnamed.add([Draw(0, 0, 0)], {}, {})
+    unnamed.add([SampleRequest(0, 0, 0)], {}, {})
     with pytest.raises(ToolkitError, match="returned 'other', which its directions"):
         unnamed.finish()
 

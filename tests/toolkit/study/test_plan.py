@@ -13,8 +13,8 @@ from tests.support import studies
 from toolkit.bench.cost import cost
 from toolkit.cli import main
 from toolkit.config import ConfigError, load
-from toolkit.config.check import checked
-from toolkit.config.diff import diff
+from toolkit.config.check import fill_checked
+from toolkit.config.diff import compare_configs
 from toolkit.study import fingerprint
 from toolkit.study.plan import make_plan
 from toolkit.study.study_file import read_study
@@ -34,7 +34,7 @@ def plan(folder, open_data=False, **study):
 
 
 def same(a, b):
-    return not diff(a.tree, b.tree)
+    return not compare_configs(a.tree, b.tree)
 
 
 def test_runs_are_variants_times_axes_times_data_times_folds_times_seeds(here):
@@ -278,7 +278,7 @@ def test_data_are_opened_once_and_other_data_are_seen(here, monkeypatch):
 
 def test_a_plans_costs_are_those_of_the_bench(here):
     (run,) = plan(here, open_data=True, seeds=[0]).runs
-    whole = cost(checked(run.config).model)[0]
+    whole = cost(fill_checked(run.config).model)[0]
     assert (run.parameters, run.macs) == (whole.parameters, whole.macs)
     assert run.macs > 0
 

@@ -12,7 +12,7 @@ from toolkit.engine.hooks.metrics_log import MetricsLog
 from toolkit.engine.hooks.progress import Progress
 
 # What a run has when its config names no default hooks.
-STANDARD: dict[str, Callable[..., Hook]] = {
+STANDARD_HOOKS: dict[str, Callable[..., Hook]] = {
     'progress': Progress,
     'logger': MetricsLog,
     'checkpoint': Checkpoint,

@@ -63,7 +63,7 @@ class Checkpoint(Hook):
         if self._due(runner, metrics is not None):
             path = runner.save_last()
             if self.keep:
-                distributed.on_main(lambda: self._keep(path, runner.iter))
+                distributed.run_on_main(lambda: self._keep(path, runner.iter))
 
     def _improves(self, runner: Runner, metrics: dict[str, float]) -> bool:
         assert self.save_best is not None
@@ -96,8 +96,8 @@ class Checkpoint(Hook):
             'state_dict': state['state_dict'],
             'meta': {**state['meta'], 'metrics': dict(metrics), 'best': self.best},
         }
-        path = checkpoint.folder(Path(runner.work_dir)) / checkpoint.BEST
-        distributed.on_main(lambda: checkpoint.save(content, path))
+        path = checkpoint.get_folder(Path(runner.work_dir)) / checkpoint.BEST
+        distributed.run_on_main(lambda: checkpoint.save(content, path))
 
     def _keep(self, last: Path, iteration: int) -> None:
         try:

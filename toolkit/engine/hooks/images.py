@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mmengine.hooks import Hook
 
 from toolkit.engine import distributed
-from toolkit.engine.evaluator import item_names
+from toolkit.engine.evaluator import get_item_names
 from toolkit.io import atomic_write
 from toolkit.registry import HOOKS, VISUALIZERS
 
@@ -44,7 +44,7 @@ class Pictures(Hook):
     def before_test(self, runner: Runner) -> None:
         visualizer = VISUALIZERS.find_for(type(runner.system))
         self.visualizer = None if visualizer is None else visualizer()
-        distributed.on_main(
+        distributed.run_on_main(
             lambda: atomic_write.clear(Path(runner.work_dir) / NAME, WRITTEN, 'pictures')
         )
 
@@ -59,14 +59,14 @@ class Pictures(Hook):
             return
         drawn, batch = runner.test_loop.drawn, data_batch or {}
         wanted = min(self.count, runner.test_dataloader.batch_sampler.samples)
-        for index, (draw, name) in enumerate(zip(drawn, item_names(batch, drawn), strict=True)):
+        for index, (draw, name) in enumerate(zip(drawn, get_item_names(batch, drawn), strict=True)):
             if draw.position < wanted:
-                stem = file_stem(name or f'item{draw.position}')
+                stem = make_file_stem(name or f'item{draw.position}')
                 folder = Path(runner.work_dir) / NAME
                 self.visualizer.write_images(runner.system, outputs, batch, index, folder, stem)
 
 
-def file_stem(name: str) -> str:
+def make_file_stem(name: str) -> str:
     """A name as one for files; names that differ stay different."""
     plain = re.sub(r'[^A-Za-z0-9_.-]+', '_', name).strip('.')[:80]
     if plain == name:

@@ -55,7 +55,7 @@ class MetricsLog(Hook):
         if not distributed.is_main():
             return
         folder = Path(runner.work_dir)
-        keep_until(folder / NAME, runner.iter)
+        truncate_log(folder / NAME, runner.iter)
         try:
             self._file = open(folder / NAME, 'a', encoding='utf-8')  # noqa: SIM115 (see close)
         except OSError as error:
@@ -139,7 +139,7 @@ class MetricsLog(Hook):
                 self._board.add_scalar(f'{tag}/{name}', value, iteration)
 
 
-def keep_until(path: Path, iteration: int) -> None:
+def truncate_log(path: Path, iteration: int) -> None:
     """Drop the lines after an iteration, which a resumed run writes again, and a torn last line."""
     if not path.exists():
         return

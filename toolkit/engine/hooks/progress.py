@@ -81,7 +81,7 @@ class Progress(Hook):
             return
         start, clock = self._begin
         pace = (time.perf_counter() - clock) / max(1, iteration - start)
-        left = duration(pace * (runner.max_iters - iteration))
+        left = format_duration(pace * (runner.max_iters - iteration))
         runner.say(f'{iteration:,}/{runner.max_iters:,}  {text}  {left} left')
 
     def after_train(self, runner: Runner) -> None:
@@ -96,7 +96,8 @@ class Progress(Hook):
             loss = runner.losses.latest().get('loss')
             ending = '' if loss is None else f', loss {loss:.4g}'
             runner.say(
-                f'trained {runner.iter:,} iterations in {duration(seconds)}, {waiting}{ending}'
+                f'trained {runner.iter:,} iterations in {format_duration(seconds)}, '
+                f'{waiting}{ending}'
             )
 
     # -- validation and test ---------------------------------------------------------------------
@@ -159,7 +160,7 @@ class Progress(Hook):
             self._bar = None
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`75` -> '1 min 15 s'."""
     whole = round(seconds)
     if whole < 60:
@@ -177,7 +178,7 @@ def _header(runner: Runner) -> str:
     if loop.iter:
         length = f'iterations {loop.iter + 1:,} to {loop.max_iters:,}'
     if runner.run_config.train_cfg.max_minutes is not None:
-        length += f' or {duration(60 * runner.run_config.train_cfg.max_minutes)}'
+        length += f' or {format_duration(60 * runner.run_config.train_cfg.max_minutes)}'
     return ' · '.join(
         [
             type(runner.system).__name__,

@@ -217,7 +217,7 @@ def _train(folder: Path, record: Record) -> None:
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            with config.placing():
+            with config.locate_errors():
                 result = train(run, folder, resume=work_dirs.holds_run(folder), capsule_input=given)
             break
         except BusyError:
@@ -237,7 +237,7 @@ def trained(folder: Path) -> bool:
     from toolkit.run import capsule
     from toolkit.run import work_dir as work_dirs
 
-    if not (folder / work_dirs.CAPSULE).exists() or checkpoint.best_or_last(folder) is None:
+    if not (folder / work_dirs.CAPSULE).exists() or checkpoint.find_best_or_last(folder) is None:
         return False
     held = capsule.read(folder)
     return held['kind'] == 'train' and held['status'] == 'finished'
@@ -250,13 +250,13 @@ def _test(run: JobRun, trained_in: Path | None) -> None:
 
     config, parts, given = _config(run.path)
     if trained_in is not None:
-        weights = checkpoint.best_or_last(trained_in)
+        weights = checkpoint.find_best_or_last(trained_in)
     else:
         weights = Path(parts.load_from) if parts.load_from is not None else None
     if run.path != trained_in:
         # Of a test that was killed; it would be taken for a run to be tested.
         (run.path / work_dirs.CAPSULE).unlink(missing_ok=True)
-    with config.placing():
+    with config.locate_errors():
         test(parts, run.path, weights, capsule_input=given)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from plugins.classification.data.samplers import ClassBalancedSampler, WeightedSampler
 from tests.support.labelled_images import Labelled
 from toolkit.engine import distributed
-from toolkit.engine.dataloader import Draws
+from toolkit.engine.dataloader import BatchSampler
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Dataset
 
@@ -123,10 +123,10 @@ def test_what_cannot_be_balanced(cls):
 def test_two_processes_share_what_one_draws(cls, drop_last, monkeypatch):
     dataset = shape([15, 4, 2], 2)
     sampler, shares = cls(dataset, 0), []
-    monkeypatch.setattr(distributed, 'world_size', lambda: 2)
+    monkeypatch.setattr(distributed, 'get_world_size', lambda: 2)
     for rank in range(2):
-        monkeypatch.setattr(distributed, 'rank', lambda rank=rank: rank)
-        draws = Draws(cls(dataset, 0), 4, drop_last, 0)
+        monkeypatch.setattr(distributed, 'get_rank', lambda rank=rank: rank)
+        draws = BatchSampler(cls(dataset, 0), 4, drop_last, 0)
         draws.start, draws.stop = len(draws), 2 * len(draws)  # the second epoch
         shares.append(list(draws))
     assert [len(batch) for batch in shares[0]] == [len(batch) for batch in shares[1]]

@@ -16,7 +16,7 @@ from plugins.classification.metrics.named_metrics import MetricValues, expand_na
 from plugins.classification.metrics.predictions import read_rows
 from plugins.classification.tasks import Task
 from toolkit.commands.test import format_metrics
-from toolkit.engine.evaluator import main_metric_names, metric_names
+from toolkit.engine.evaluator import collect_directions, main_metric_names
 from toolkit.errors import DataError, ToolkitError
 
 TASKS = {
@@ -97,7 +97,7 @@ def test_values_of_several_classes() -> None:
 
 def test_names_print_in_columns() -> None:
     metrics = {'kind': ClinicalMetrics('kind', TASKS, values=['macro_F1', 'F1', 'AUC/solid'])}
-    directions = metric_names(metrics)
+    directions = collect_directions(metrics)
     assert list(directions) == [
         *('kind.macro_F1', 'kind.F1/solid', 'kind.F1/mixed', 'kind.F1/cystic', 'kind.AUC/solid')
     ]

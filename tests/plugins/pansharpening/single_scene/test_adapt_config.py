@@ -13,8 +13,8 @@ from plugins.pansharpening.single_scene.scene_check import central, patch_size, 
 from plugins.pansharpening.single_scene.time_budget import TrainingSpeed
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from tests.support.synthetic_rasters import write_geotiff
-from toolkit.config.find import find
-from toolkit.config.load import draft
+from toolkit.config.find import find_config
+from toolkit.config.load import load_draft
 from toolkit.config.override import override
 from toolkit.registry import LOSSES
 
@@ -59,7 +59,7 @@ def test_the_piece_is_in_the_middle_or_where_data_are(tmp_path) -> None:
 
 
 def test_schedules_keep_their_shape() -> None:
-    changed = draft(find('ldpnet/ldpnet_plus'))
+    changed = load_draft(find_config('ldpnet/ldpnet_plus'))
     override(changed.tree, changed.origins, 'train_cfg.max_iters=1000')
     schedules = {
         'warm': {'type': 'LinearLR', 'by_epoch': False, 'begin': 0, 'end': 100},

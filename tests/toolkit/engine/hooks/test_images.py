@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import subprocesses
 from tests.toolkit.engine.test_distributed import finish
-from toolkit.engine.hooks.images import file_stem
+from toolkit.engine.hooks.images import make_file_stem
 from toolkit.run.test import test as run_test
 
 MODEL = {'type': 'Constant', 'pictures': True}
@@ -59,9 +59,9 @@ def test_each_process_writes_those_of_its_items(tree: Any, tmp_path: Path) -> No
 
 
 def test_names_of_files() -> None:
-    assert file_stem('scene_1.tif') == 'scene_1.tif'
+    assert make_file_stem('scene_1.tif') == 'scene_1.tif'
     odd = ['a/b', 'a b', '../a_b', 'ä', '.a', 'x' * 200, 'x' * 201]
-    stems = [file_stem(name) for name in odd]
+    stems = [make_file_stem(name) for name in odd]
     assert len(set(stems)) == len(odd)
     assert all('/' not in stem and not stem.startswith('.') and len(stem) < 100 for stem in stems)
     with pytest.raises(ValueError, match='count must be 0 or more, found -1'):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from toolkit.engine.evaluator import main_metric_names
-from toolkit.engine.hooks.progress import _format_values, duration
+from toolkit.engine.hooks.progress import _format_values, format_duration
 from toolkit.interfaces import Metric
 from toolkit.run.train import train
 
@@ -25,7 +25,7 @@ class Terminal(io.StringIO):
     [(0.04, '0.0 s'), (9.96, '10.0 s'), (12.4, '12 s'), (75, '1 min 15 s'), (7500, '2 h 5 min')],
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_lines_where_there_is_no_terminal(
