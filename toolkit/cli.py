@@ -77,7 +77,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     argparse takes positional arguments from one place only and returns later ones as unknown.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    arguments, rest = build_parser(argv).parse_known_args(argv)
+    root = build_parser(argv)
+    arguments, rest = root.parse_known_args(argv)
+    arguments.root_parser = root
     parser: CommandParser = arguments.command_parser
     has_config = hasattr(arguments, 'config_required')
     late = [

@@ -1,145 +1,194 @@
-"""What `toolkit list` prints: kinds, parts and shipped configs, from sources alone (no torch)."""
+"""`toolkit list`: lists kinds, components, configs and commands."""
 
 from __future__ import annotations
 
 import argparse
-import inspect
-import re
+import json
+import os
 import textwrap
-import typing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.commands.arguments import add_plugins
 from toolkit.config.find import list_configs, list_studies
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.registry import plugin_index
-from toolkit.registry.command import Command
+from toolkit.registry.command import Command, CommandParser, add_plugin_commands
 
 if TYPE_CHECKING:
-    from toolkit.registry import Kind
+    from toolkit.registry.describe import ComponentDescription
+
+WIDTH = 98
 
 
 class ListCommand(Command):
-    """List kinds and their components, and the shipped configs."""
+    """List kinds and their components, one component with its arguments, and shipped configs.
+
+    `toolkit list` names all kinds and components, `toolkit list attention` describes those of a
+    kind in a line each, `toolkit list attention CBAM` one of them with its arguments.
+    """
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        add = parser.add_argument
         add_plugins(parser)
-        parser.add_argument(
-            'kind', nargs='?', metavar='KIND', help='only the components of this kind'
-        )
-        parser.add_argument(
-            '--markdown', action='store_true', help='the reference of all components'
-        )
+        add('kind', nargs='?', metavar='KIND', help='only the components of this kind')
+        add('name', nargs='?', metavar='NAME', help='only this component, with its arguments')
+        add('--json', action='store_true', help='components with their arguments as JSON')
+        add('--markdown', action='store_true', help='the reference of all components, as in docs/')
+        add('--commands', action='store_true', help='commands in place of components')
 
     def run(self, arguments: argparse.Namespace) -> int:
         for plugin in arguments.plugin:
             plugin_index.add(plugin)
-        print(reference() if arguments.markdown else listing(arguments.kind))
+        kind, name = arguments.kind, arguments.name
+        if (arguments.markdown or arguments.commands) and (kind or arguments.json):
+            raise ToolkitError(
+                '--markdown and --commands take neither a KIND nor --json; leave one of them out'
+            )
+        if kind is not None:
+            _check_kind(kind)
+        if arguments.commands:
+            print(_list_commands(arguments.root_parser, arguments.markdown))
+        elif arguments.markdown:
+            from toolkit.commands.reference import format_components
+
+            print(format_components())
+        elif arguments.json:
+            print(json.dumps(_collect_json(kind, name), indent=1, ensure_ascii=False))
+        elif name is not None:
+            print(format_component(_describe(kind, name)))
+        else:
+            print(list_kinds() if kind is None else list_components(kind))
         return 0
 
 
-def listing(kind: str | None = None) -> str:
-    """All kinds with the names of their parts, or one kind with a line for each part.
+def list_kinds() -> str:
+    """All kinds with the names of their components, then the shipped configs and studies.
 
-    Raises:
-        ToolkitError: no such kind.
+    Read from sources alone, without an import of torch.
     """
-    known = {declared.name: declared for declared in plugin_index.index().kinds}
-    if kind is None:
-        width = max(map(len, known))
-        lines = [_names(k, width) for k in known.values()]
-        for title, names in (('configs', list_configs()), ('studies', list_studies())):
-            text = textwrap.fill(
-                '  '.join(names), 98, break_long_words=False, break_on_hyphens=False
+    kinds = plugin_index.index().kinds
+    width = max(len(kind.name) for kind in kinds)
+    lines = [_format_names(kind, width) for kind in kinds]
+    for title, names in (('configs', list_configs()), ('studies', list_studies())):
+        text = textwrap.fill(
+            '  '.join(names), WIDTH, break_long_words=False, break_on_hyphens=False
+        )
+        lines += ['', title, textwrap.indent(text, '  ')]
+    return '\n'.join([*lines, *_list_failures()])
+
+
+def list_components(kind_name: str) -> str:
+    """The components of a kind with a line for each, from sources alone."""
+    kind = next(kind for kind in plugin_index.index().kinds if kind.name == kind_name)
+    injected = ', '.join(kind.injected) or 'nothing'
+    lines = [f'{kind.name}: implements {kind.interface}; its parent supplies {injected}']
+    entries = plugin_index.index().of_kind(kind.name)
+    width = max((len(entry.name) for entry in entries), default=0)
+    lines += [f'  {e.name:<{width}}  {e.summary}  [{e.module}]' for e in entries]
+    if kind.library:
+        lines.append(f'  and all of {kind.library}')
+    if entries:
+        lines.append(f'\n`toolkit list {kind.name} NAME` tells the arguments of one')
+    return '\n'.join([*lines, *_list_failures()])
+
+
+def format_component(component: ComponentDescription) -> str:
+    """One component with its arguments, shapes and source, as text."""
+    place = f'{_shorten_path(component.file)}:{component.line}' if component.file else 'no source'
+    lines = [f'{component.name}  ({component.kind} of {component.plugin}, {place})', '']
+    lines.append(component.summary)
+    if component.details:
+        lines += ['', component.details]
+    if component.arguments:
+        lines += ['', 'arguments']
+    for argument in component.arguments:
+        required = argument.default is None and not argument.injected
+        notes = ['injected by the parent'] * argument.injected + ['required'] * required
+        note = f'  [{", ".join(notes)}]' if notes else ''
+        lines.append(f'  {argument.signature}{note}')
+        if argument.meaning:
+            indent = ' ' * 6
+            lines.append(
+                textwrap.fill(
+                    argument.meaning,
+                    WIDTH,
+                    initial_indent=indent,
+                    subsequent_indent=indent,
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
             )
+    for title, text in (('shape', component.shape), ('source', component.source)):
+        if text:
             lines += ['', title, textwrap.indent(text, '  ')]
-    elif kind in known:
-        lines = _parts(known[kind])
-    else:
-        hint = did_you_mean(kind, known) or '; there are: ' + ', '.join(known)
-        raise ToolkitError(f'no kind is named {kind!r}{hint}')
-    for module, error in plugin_index.failures().items():
-        lines.append(f'\nthe plugin {module} cannot be used: {error}')
     return '\n'.join(lines)
 
 
-def _names(kind: plugin_index.KindDeclaration, width: int) -> str:
-    names = plugin_index.index().names(kind.name) + (
-        [f'all of {kind.library}'] if kind.library else []
-    )
-    text = ', '.join(names) or '-'
+def _check_kind(name: str) -> None:
+    index = plugin_index.index()
+    known = [kind.name for kind in index.kinds]
+    if name in known:
+        return
+    owners = [entry.kind for entry in index.entries if entry.name == name]
+    if owners:
+        hint = f'; {name!r} is of the kind {owners[0]}: toolkit list {owners[0]} {name}'
+    else:
+        hint = did_you_mean(name, known) or f'; there are: {", ".join(known)}'
+    raise ToolkitError(f'no kind is named {name!r}{hint}')
+
+
+def _describe(kind: str, name: str) -> ComponentDescription:
+    from toolkit.registry import kinds
+    from toolkit.registry.describe import describe_component
+
+    return describe_component(kinds()[kind], name)
+
+
+def _collect_json(kind: str | None, name: str | None) -> Any:
+    """One component, or a list of those of a kind, or of all."""
+    if kind is not None and name is not None:
+        return _describe(kind, name).to_json()
+    index = plugin_index.index()
+    wanted = [k.name for k in index.kinds] if kind is None else [kind]
+    return [
+        _describe(wanted_kind, entry.name).to_json()
+        for wanted_kind in wanted
+        for entry in index.of_kind(wanted_kind)
+    ]
+
+
+def _list_commands(root: CommandParser, markdown: bool) -> str:
+    add_plugin_commands(root.subparsers)
+    if markdown:
+        from toolkit.commands.reference import format_commands
+
+        return format_commands(root)
+    summaries = {action.dest: action.help for action in root.subparsers._choices_actions}
+    width = max(map(len, summaries))
+    return '\n'.join(f'{name:<{width}}  {summary}' for name, summary in summaries.items())
+
+
+def _format_names(kind: plugin_index.KindDeclaration, width: int) -> str:
+    names = plugin_index.index().names(kind.name)
+    names += [f'all of {kind.library}'] if kind.library else []
     return textwrap.fill(
-        f'{kind.name:<{width}}  {text}',
-        98,
+        f'{kind.name:<{width}}  {", ".join(names) or "-"}',
+        WIDTH,
         subsequent_indent=' ' * (width + 2),
         break_long_words=False,
     )
 
 
-def _parts(kind: plugin_index.KindDeclaration) -> list[str]:
-    injected = ', '.join(kind.injected) or 'nothing'
-    lines = [f'{kind.name}: implements {kind.interface}; its parent supplies {injected}']
-    entries = plugin_index.index().of_kind(kind.name)
-    width = max((len(e.name) for e in entries), default=0)
-    lines += [f'  {e.name:<{width}}  {e.summary}  [{e.module}]' for e in entries]
-    if kind.library:
-        lines.append(f'  and all of {kind.library}')
-    return lines
+def _list_failures() -> list[str]:
+    failures = plugin_index.failures()
+    return [f'\nthe plugin {module} cannot be used: {error}' for module, error in failures.items()]
 
 
-def reference() -> str:
-    """The registry reference in Markdown: every part of every plugin with its arguments.
-
-    Imports the plugins, since arguments come from signatures.
-    """
-    lines = [
-        '# Parts',
-        '',
-        'Every registered part with its arguments; those that a parent supplies are in italics. ',
-        'Made by `toolkit list --markdown`.',
-    ]
-    from toolkit.registry import kinds
-
-    for kind in sorted(kinds().values(), key=lambda k: k.name):
-        names = kind.names()
-        if not names:
-            continue
-        injected = ', '.join(f'`{name}`' for name in kind.injected) or 'nothing'
-        lines += [
-            '',
-            f'## {kind.name}',
-            '',
-            f'Interface `{kind.interface_path}`; injected: {injected}.',
-        ]
-        if kind.library:
-            lines.append(f'Every class of `{kind.library}` may be named too.')
-        for name in names:
-            lines += _part_reference(kind, name)
-    return '\n'.join(lines)
-
-
-def _part_reference(kind: Kind, name: str) -> list[str]:
-    from toolkit.registry.build import signature
-
-    cls = kind.get(name)
-    summary = (cls.__doc__ or '').strip().split('\n')[0]
-    lines = ['', f'### {name}', '', f'{summary} (`{cls.__module__}`)', '']
-    for argument, parameter in signature(cls).items():
-        default = parameter.default
-        given = '' if default in (parameter.empty, ...) else f' = {default!r}'
-        text = f'{argument}: {_words(parameter.annotation)}{given}'
-        lines.append(f'- *`{text}`*' if argument in kind.injected else f'- `{text}`')
-    return lines
-
-
-def _words(annotation: Any) -> str:
-    """An annotation as sources write it, the same on every Python."""
-    from toolkit.registry.build import is_union
-
-    if is_union(annotation):
-        return ' | '.join(_words(choice) for choice in typing.get_args(annotation))
-    if annotation is type(None):
-        return 'None'
-    text = inspect.formatannotation(annotation)
-    return re.sub(r'\b(?:[a-z_]\w*\.)+(?=[A-Za-z_])', '', text)  # names without their modules
+def _shorten_path(file: str) -> str:
+    """A path relative to the current folder, if it is below it."""
+    try:
+        return str(Path(file).relative_to(os.getcwd()))
+    except ValueError:
+        return file

@@ -45,9 +45,17 @@ class PredictCommand(Command):
     ) -> None:
         predictor = _find_predictor(known, rest)
         if predictor is not None:
-            title = f'options for {predictor.system.__name__}'
-            predictor.add_arguments(parser.add_argument_group(title, inspect.getdoc(predictor)))
+            _add_predictor(parser, predictor)
             parser.set_defaults(predictor=predictor)
+
+    @classmethod
+    def list_dependent_arguments(cls) -> list[argparse._ArgumentGroup]:
+        from toolkit.registry import PREDICTORS
+
+        return [
+            _add_predictor(argparse.ArgumentParser(add_help=False), PREDICTORS.get(name))
+            for name in PREDICTORS.names()
+        ]
 
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.engine import checkpoint, precision
@@ -87,6 +95,15 @@ class PredictCommand(Command):
         for path in written:
             print(f'wrote {path}')
         return 0
+
+
+def _add_predictor(
+    parser: argparse.ArgumentParser, predictor: type[Predictor]
+) -> argparse._ArgumentGroup:
+    title = f'options for {predictor.system.__name__}'
+    group = parser.add_argument_group(title, inspect.getdoc(predictor))
+    predictor.add_arguments(group)
+    return group
 
 
 def _find_predictor(known: argparse.Namespace, rest: Sequence[str]) -> type[Predictor] | None:

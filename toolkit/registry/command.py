@@ -36,6 +36,11 @@ class Command(ABC):
             rest: words of the command line that none of these arguments takes.
         """
 
+    @classmethod
+    def list_dependent_arguments(cls) -> list[argparse._ArgumentGroup]:
+        """All arguments that may depend on others, for the reference; by default there are none."""
+        return []
+
     @abstractmethod
     def run(self, arguments: argparse.Namespace) -> int:
         """Runs the command.
@@ -64,6 +69,21 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(**options)
         self._command = command
         self._declared = command is None
+        self.subparsers: Any = None
+
+    @property
+    def subcommands(self) -> dict[str, CommandParser]:
+        """Parsers of the commands below this one, by name."""
+        return dict(self.subparsers.choices) if self.subparsers is not None else {}
+
+    def add_subparsers(self, **options: Any) -> Any:
+        """Adds subparsers; see `argparse.ArgumentParser`."""
+        self.subparsers = super().add_subparsers(**options)
+        return self.subparsers
+
+    def dependent_groups(self) -> list[argparse._ArgumentGroup]:
+        """All arguments that may depend on others; see `Command.list_dependent_arguments`."""
+        return self._command().list_dependent_arguments() if self._command is not None else []
 
     def run(self, arguments: argparse.Namespace) -> int:
         """Runs the command with its parsed arguments; returns the exit status."""
