@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from plugins.timm_zoo.attention import Name
 from toolkit.registry import ATTENTIONS, BACKBONES, Kind, plugin_index
-from toolkit.registry.build import Part
+from toolkit.registry.build import ComponentFactory
 
 CHANNELS = 32
 # Sizes of maps: those of a network at 224 px, where blocks of 7 fit.
@@ -28,7 +28,7 @@ Case = tuple[str, dict[str, Any]]
 
 def names(kind: Kind) -> list[str]:
     """The kind's parts in the project's own plugins."""
-    entries = plugin_index.index().entries
+    entries = plugin_index.get_index().entries
     return sorted(
         {e.name for e in entries if e.kind == kind.name and e.module.startswith('plugins.')}
     )
@@ -82,7 +82,7 @@ def build(
     kind: Kind, name: str, given: dict[str, Any], seed: int = 0, **injected: Any
 ) -> nn.Module:
     torch.manual_seed(seed)
-    return Part(kind.get(name), given, name)(**injected)
+    return ComponentFactory(kind.get(name), given, name)(**injected)
 
 
 def noise(*shape: int, seed: int = 1) -> Tensor:

@@ -18,21 +18,27 @@ from torch import Tensor, nn
 from plugins.classification.interfaces import TASK_WEIGHTINGS, ClassLoss
 from tests.test_parts import names
 from toolkit.registry import ATTENTIONS, HEADS, LOSSES, NECKS, Kind
-from toolkit.registry.build import Part, mapping_values, signature, slot_kind, without_none
+from toolkit.registry.build import (
+    ComponentFactory,
+    find_slot_kind,
+    get_mapping_values,
+    get_signature,
+    strip_none,
+)
 
 WIDTH, CLASSES = 32, 3
 COUNTS = {'a': 90, 'b': 9, 'c': 1}
 SIMPLEST = {'attention': 'ChannelAttention', 'head': 'LinearHead'}
 
 
-def part(kind: Kind, name: str) -> Part:
+def part(kind: Kind, name: str) -> ComponentFactory:
     cls, given = kind.get(name), {}
-    for argument, parameter in signature(cls).items():
-        if slot := slot_kind(without_none(parameter.annotation)):
+    for argument, parameter in get_signature(cls).items():
+        if slot := find_slot_kind(strip_none(parameter.annotation)):
             given[argument] = {'type': SIMPLEST[slot.name]}
         elif parameter.default is parameter.empty and argument not in kind.injected:
             given[argument] = typing.get_args(parameter.annotation)[0]
-    return Part(cls, given, name)
+    return ComponentFactory(cls, given, name)
 
 
 def build(kind: Kind, name: str, seed: int = 0, **injected: Any) -> nn.Module:
@@ -42,7 +48,7 @@ def build(kind: Kind, name: str, seed: int = 0, **injected: Any) -> nn.Module:
 
 def joins(name: str) -> bool:
     """Whether a neck takes several branches by name."""
-    return mapping_values(signature(NECKS.get(name))['in_channels'].annotation) is not None
+    return get_mapping_values(get_signature(NECKS.get(name))['in_channels'].annotation) is not None
 
 
 JOINING = [name for name in names(NECKS) if joins(name)]

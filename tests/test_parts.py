@@ -18,7 +18,7 @@ from plugins.pansharpening.interfaces import GENERATORS
 from toolkit.errors import ComponentError
 from toolkit.interfaces import Loss
 from toolkit.registry import DEGRADATIONS, LOSSES, Kind, plugin_index
-from toolkit.registry.build import Part
+from toolkit.registry.build import ComponentFactory
 
 RATIO = 4
 BANDS = (4, 8)
@@ -27,7 +27,7 @@ SIZES = ((64, 64), (37, 50))  # (H, W); the second one odd and not square
 
 def names(kind: Kind) -> list[str]:
     """The kind's parts in the project's own plugins."""
-    entries = plugin_index.index().entries
+    entries = plugin_index.get_index().entries
     return sorted(
         {e.name for e in entries if e.kind == kind.name and e.module.startswith('plugins.')}
     )
@@ -35,7 +35,7 @@ def names(kind: Kind) -> list[str]:
 
 def build(kind: Kind, name: str, bands: int, seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
-    return Part(kind.get(name), {}, name)(bands=bands, ratio=RATIO)
+    return ComponentFactory(kind.get(name), {}, name)(bands=bands, ratio=RATIO)
 
 
 def image(bands: int, size: tuple[int, int], seed: int = 1, batch: int = 2) -> Tensor:
@@ -210,7 +210,7 @@ CLASSES = 3
 
 
 def build_loss(name: str, **arguments: Any) -> Loss:
-    return Part(LOSSES.get(name), arguments, name)(num_classes=CLASSES)
+    return ComponentFactory(LOSSES.get(name), arguments, name)(num_classes=CLASSES)
 
 
 def loss_inputs(bands: int, size: tuple[int, int]) -> dict[str, Tensor]:

@@ -1,7 +1,9 @@
-"""The errors that a user can cause: what was found, what was expected, what to do.
+"""Errors that a user can cause.
 
-The command line prints them as one line and exits with `exit_status`; a traceback is kept for
-what is not a user's mistake.
+A message says which value was found, which one was expected, and how to correct it.
+
+The command line prints it as one line and exits with `exit_status`. Other exceptions keep their
+traceback.
 """
 
 from __future__ import annotations
@@ -11,13 +13,13 @@ from collections.abc import Iterable
 
 
 class ToolkitError(Exception):
-    """A mistake that the message explains. `exit_status` 2: said before any work was done."""
+    """A mistake that the message explains; exit status 2: found before any work."""
 
     exit_status = 2
 
 
 class RunError(ToolkitError):
-    """A failure during a run (exit status 1): unreadable data, a full disk, a loss that is NaN."""
+    """A failure during a run, exit status 1: unreadable data, a full disk, a loss that is NaN."""
 
     exit_status = 1
 
@@ -27,11 +29,11 @@ class BusyError(ToolkitError):
 
 
 class DataError(RunError):
-    """Input data that cannot be used as it is: missing, truncated, NaN, wrong bands or ratio."""
+    """Input data that cannot be used: missing, truncated, NaN, wrong bands or ratio."""
 
 
 class MissingDataError(DataError):
-    """A file that is not there, which is known before anything runs."""
+    """A missing file, found before anything runs."""
 
     exit_status = 2
 
@@ -41,11 +43,11 @@ class RegistryError(ToolkitError):
 
 
 class ComponentError(ToolkitError):
-    """A part that cannot be built from what the config gives it.
+    """A component that cannot be built from its config.
 
     Args:
-        path: dotted path of the part in the config, '' where it is not known.
-        message: what is wrong.
+        path: dotted path of the component in the config, '' if it is not known.
+        message: the mistake.
     """
 
     def __init__(self, path: str, message: str) -> None:
@@ -54,10 +56,10 @@ class ComponentError(ToolkitError):
         self.message = message
 
 
-def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
-    """The candidates that `name` may have been meant as, best first, regardless of case.
+def find_nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
+    """Finds the candidates that are similar to a name, best first, regardless of case.
 
-    Only those that are about as near as the best are given.
+    Only candidates that are about as similar as the best are returned.
     """
     matcher = difflib.SequenceMatcher(b=name.lower())
     scored = []
@@ -70,8 +72,8 @@ def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """`; did you mean 'x'?` (or 'x' or 'y'), or an empty string where nothing is near."""
-    matches = nearest(name, candidates)
+    """Formats `; did you mean 'x'?` (or 'x' or 'y'), or an empty string if nothing is similar."""
+    matches = find_nearest(name, candidates)
     if not matches:
         return ''
     return '; did you mean ' + ' or '.join(repr(match) for match in matches) + '?'

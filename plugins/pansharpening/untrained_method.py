@@ -8,7 +8,7 @@ from plugins.pansharpening.imaging.resample import Method
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.system import Pansharpener
-from toolkit.registry.build import Part, takes
+from toolkit.registry.build import ComponentFactory, accepts_argument
 
 
 def sharpener(name: str, scene: Scene, upsample: Method = 'interp23tap') -> Pansharpener:
@@ -22,6 +22,8 @@ def sharpener(name: str, scene: Scene, upsample: Method = 'interp23tap') -> Pans
         ToolkitError: the generator cannot do these bands or this ratio.
     """
     cls = GENERATORS.get(name)
-    arguments = {'sensor': scene.sensor.name} if takes(cls, 'sensor') else {}
+    arguments = {'sensor': scene.sensor.name} if accepts_argument(cls, 'sensor') else {}
     torch.manual_seed(0)
-    return Pansharpener(scene.bands, scene.ratio, Part(cls, arguments, name), upsample=upsample)
+    return Pansharpener(
+        scene.bands, scene.ratio, ComponentFactory(cls, arguments, name), upsample=upsample
+    )

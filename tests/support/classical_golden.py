@@ -12,7 +12,7 @@ from torch import Tensor
 
 from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
-from toolkit.registry.build import Part, takes
+from toolkit.registry.build import ComponentFactory, accepts_argument
 
 SENSORS = {'ik_crop': 'IKONOS', 'wv2_crop': 'WV2'}
 PYRAMIDS = [
@@ -42,8 +42,8 @@ IN_THE_REFERENCE = {'GIHS': 'IHS'}  # names that differ there
 
 def method(name: str, bands: int = 4, sensor: str = 'generic', ratio: int = 4) -> TwoPassGenerator:
     cls = GENERATORS.get(name)
-    arguments = {'sensor': sensor} if takes(cls, 'sensor') else {}
-    return Part(cls, arguments, name)(bands=bands, ratio=ratio)
+    arguments = {'sensor': sensor} if accepts_argument(cls, 'sensor') else {}
+    return ComponentFactory(cls, arguments, name)(bands=bands, ratio=ratio)
 
 
 @functools.cache

@@ -22,7 +22,7 @@ from plugins.ldpnet.losses import (
 from plugins.ldpnet.published_weights import load_published
 from plugins.ldpnet.reblur import ConvReblur
 from plugins.pansharpening.system import Pansharpener
-from toolkit.registry.build import Part
+from toolkit.registry.build import ComponentFactory
 
 FILE = Path(__file__).parents[1] / 'data' / 'ldpnet_2022.npz'
 
@@ -51,10 +51,12 @@ def system(bands: int = 4, width: int = 16, method: Method = 'auto') -> Pansharp
     return Pansharpener(
         bands=bands,
         ratio=4,
-        generator=Part(LDPNet, {'width': width}),
-        reblur=Part(ConvReblur, {'method': method}),
-        gray=Part(ChannelGray, {}),
-        losses={key: Part(cls, {'weight': weight}) for key, (cls, weight) in TERMS.items()},
+        generator=ComponentFactory(LDPNet, {'width': width}),
+        reblur=ComponentFactory(ConvReblur, {'method': method}),
+        gray=ComponentFactory(ChannelGray, {}),
+        losses={
+            key: ComponentFactory(cls, {'weight': weight}) for key, (cls, weight) in TERMS.items()
+        },
     )
 
 

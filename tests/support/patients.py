@@ -21,7 +21,7 @@ from plugins.classification.interfaces import ClassLoss, LabelledImages
 from plugins.classification.tasks import Task
 from toolkit.config.schema import RunConfig
 from toolkit.interfaces import Backbone
-from toolkit.registry import BACKBONES, DATASETS, LOSSES, build, kinds, plugin_index
+from toolkit.registry import BACKBONES, DATASETS, LOSSES, build, get_kinds, plugin_index
 from toolkit.run.capsule import CapsuleInput
 
 
@@ -186,7 +186,7 @@ def parts() -> Iterator[None]:
     yield
     plugin_index._roots.pop('clinical', None)
     plugin_index._clear()
-    for kind in kinds().values():
+    for kind in get_kinds().values():
         for name, part in list(kind._module_dict.items()):
             if part.__module__ in ('clinical', __name__):
                 del kind._module_dict[name]

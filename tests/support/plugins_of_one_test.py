@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from toolkit.registry import kinds, plugin_index
+from toolkit.registry import get_kinds, plugin_index
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def plugins_of_this_test() -> Iterator[None]:
         plugin_index._roots.pop(name)
         sys.modules.pop(name, None)
     plugin_index._clear()
-    for kind in kinds().values():
+    for kind in get_kinds().values():
         for name, part in list(kind._module_dict.items()):
             if part.__module__ in added:
                 del kind._module_dict[name]

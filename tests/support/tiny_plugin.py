@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from toolkit.config.schema import RunConfig
-from toolkit.registry import build, kinds, plugin_index
+from toolkit.registry import build, get_kinds, plugin_index
 
 TINY = Path(__file__).with_name('tiny_engine.py')
 
@@ -24,7 +24,7 @@ def tiny_plugin() -> Iterator[None]:
     # Others ask the registry for everything there is.
     plugin_index._roots.pop('tiny_engine', None)
     plugin_index._clear()
-    for kind in kinds().values():
+    for kind in get_kinds().values():
         for name, part in list(kind._module_dict.items()):
             if part.__module__ == 'tiny_engine':
                 del kind._module_dict[name]

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from toolkit.interfaces import System
-from toolkit.registry import kinds
-from toolkit.registry.build import Part
+from toolkit.registry import get_kinds
+from toolkit.registry.build import ComponentFactory
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Row:
     macs: int
 
 
-def cost(model: Part, size: int | None = None) -> list[Row]:
+def cost(model: ComponentFactory, size: int | None = None) -> list[Row]:
     """Build a system on the meta device, run it once, and list its parts; the system comes first.
 
     Args:
@@ -106,7 +106,7 @@ def _total(flops: dict[str, dict[Any, int]]) -> int:
 
 def _parts(system: nn.Module) -> Iterable[tuple[str, nn.Module]]:
     """Submodules that are instances of a registered class."""
-    registered = {cls for kind in kinds().values() for cls in kind.module_dict.values()}
+    registered = {cls for kind in get_kinds().values() for cls in kind.module_dict.values()}
     for name, module in system.named_modules():
         if name and type(module) in registered:
             yield name, module
@@ -133,7 +133,7 @@ def _parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def compare(before: Part, after: Part) -> str:
+def compare(before: ComponentFactory, after: ComponentFactory) -> str:
     """Parameters and MACs of two systems beside each other."""
     first, second = cost(before)[0], cost(after)[0]
     return '\n'.join(

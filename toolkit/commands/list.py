@@ -68,7 +68,7 @@ def list_kinds() -> str:
 
     Read from sources alone, without an import of torch.
     """
-    kinds = plugin_index.index().kinds
+    kinds = plugin_index.get_index().kinds
     width = max(len(kind.name) for kind in kinds)
     lines = [_format_names(kind, width) for kind in kinds]
     for title, names in (('configs', list_configs()), ('studies', list_studies())):
@@ -81,10 +81,10 @@ def list_kinds() -> str:
 
 def list_components(kind_name: str) -> str:
     """The components of a kind with a line for each, from sources alone."""
-    kind = next(kind for kind in plugin_index.index().kinds if kind.name == kind_name)
+    kind = next(kind for kind in plugin_index.get_index().kinds if kind.name == kind_name)
     injected = ', '.join(kind.injected) or 'nothing'
     lines = [f'{kind.name}: implements {kind.interface}; its parent supplies {injected}']
-    entries = plugin_index.index().of_kind(kind.name)
+    entries = plugin_index.get_index().of_kind(kind.name)
     width = max((len(entry.name) for entry in entries), default=0)
     lines += [f'  {e.name:<{width}}  {e.summary}  [{e.module}]' for e in entries]
     if kind.library:
@@ -127,7 +127,7 @@ def format_component(component: ComponentDescription) -> str:
 
 
 def _check_kind(name: str) -> None:
-    index = plugin_index.index()
+    index = plugin_index.get_index()
     known = [kind.name for kind in index.kinds]
     if name in known:
         return
@@ -140,17 +140,17 @@ def _check_kind(name: str) -> None:
 
 
 def _describe(kind: str, name: str) -> ComponentDescription:
-    from toolkit.registry import kinds
+    from toolkit.registry import get_kinds
     from toolkit.registry.describe import describe_component
 
-    return describe_component(kinds()[kind], name)
+    return describe_component(get_kinds()[kind], name)
 
 
 def _collect_json(kind: str | None, name: str | None) -> Any:
     """One component, or a list of those of a kind, or of all."""
     if kind is not None and name is not None:
         return _describe(kind, name).to_json()
-    index = plugin_index.index()
+    index = plugin_index.get_index()
     wanted = [k.name for k in index.kinds] if kind is None else [kind]
     return [
         _describe(wanted_kind, entry.name).to_json()
@@ -171,7 +171,7 @@ def _list_commands(root: CommandParser, markdown: bool) -> str:
 
 
 def _format_names(kind: plugin_index.KindDeclaration, width: int) -> str:
-    names = plugin_index.index().names(kind.name)
+    names = plugin_index.get_index().names(kind.name)
     names += [f'all of {kind.library}'] if kind.library else []
     return textwrap.fill(
         f'{kind.name:<{width}}  {", ".join(names) or "-"}',
@@ -182,7 +182,7 @@ def _format_names(kind: plugin_index.KindDeclaration, width: int) -> str:
 
 
 def _list_failures() -> list[str]:
-    failures = plugin_index.failures()
+    failures = plugin_index.get_failures()
     return [f'\nthe plugin {module} cannot be used: {error}' for module, error in failures.items()]
 
 

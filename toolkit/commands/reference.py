@@ -13,7 +13,7 @@ def format_components() -> str:
 
     Imports the plugins, since arguments come from signatures and docstrings.
     """
-    from toolkit.registry import kinds
+    from toolkit.registry import get_kinds
     from toolkit.registry.describe import describe_component
 
     lines = [
@@ -23,7 +23,7 @@ def format_components() -> str:
         'italics.',
         'Made by `toolkit list --markdown`.',
     ]
-    for kind in sorted(kinds().values(), key=lambda kind: kind.name):
+    for kind in sorted(get_kinds().values(), key=lambda kind: kind.name):
         names = kind.names()
         if not names:
             continue

@@ -132,7 +132,9 @@ def _describe_mismatch(
 
     known = [column for splitter in splitters for column in splitter.columns]
     near = next((hint for c in columns if (hint := did_you_mean(c, known))), '')
-    broken = '; '.join(f'{module} ({error})' for module, error in plugin_index.failures().items())
+    broken = '; '.join(
+        f'{module} ({error})' for module, error in plugin_index.get_failures().items()
+    )
     return (
         f'{manifest}: expected {_list_kinds(splitters, " or ")}, found the columns '
         f'{", ".join(columns)}{near}'

@@ -25,16 +25,16 @@ from toolkit.config.yaml_file import (
     display_path,
     split_path,
 )
-from toolkit.errors import ComponentError, RegistryError, ToolkitError, did_you_mean, nearest
+from toolkit.errors import ComponentError, RegistryError, ToolkitError, did_you_mean, find_nearest
 from toolkit.registry import Kind
 from toolkit.registry.build import (
     fill,
+    find_object_kind,
+    find_slot_kind,
+    get_mapping_values,
+    get_signature,
     is_union,
-    mapping_values,
-    object_kind,
-    signature,
-    slot_kind,
-    without_none,
+    strip_none,
 )
 
 _UNSAID = inspect.Parameter.empty
@@ -107,7 +107,7 @@ class _Checker:
     ) -> None:
         """A mapping as the arguments of a class; a dataclass is a section of the config."""
         before = len(self.problems)
-        parameters = signature(cls)
+        parameters = get_signature(cls)
         section = dataclasses.is_dataclass(cls)
         open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         named = {
@@ -124,7 +124,7 @@ class _Checker:
             elif name in named:
                 self.value(named[name].annotation, value, here)
             elif not open_ended:
-                misspelt += nearest(name, settable)
+                misspelt += find_nearest(name, settable)
                 self.fail(here, self._unknown(cls, name, settable, path))
         for name in settable:
             if named[name].default is _UNSAID and name not in node and name not in misspelt:
@@ -169,13 +169,13 @@ class _Checker:
             if not _allows_none(annotation):
                 self.fail(path, f'found null, expected {_words(annotation)}')
             return
-        annotation = without_none(annotation)
+        annotation = strip_none(annotation)
         try:
-            slot = slot_kind(annotation) or object_kind(annotation)
+            slot = find_slot_kind(annotation) or find_object_kind(annotation)
         except ToolkitError as error:
             self.fail(path, str(error))
             return
-        values = mapping_values(annotation)
+        values = get_mapping_values(annotation)
         if slot is not None:
             self.part(slot, value, path)
         elif inspect.isclass(annotation) and dataclasses.is_dataclass(annotation):
@@ -197,7 +197,7 @@ class _Checker:
             hint = '; name each entry: {name: {type: ...}}' if isinstance(value, list) else ''
             self.fail(path, f'found {_found(value)}, expected a mapping by name{hint}')
             return
-        parts = (slot_kind(annotation) or object_kind(annotation)) is not None
+        parts = (find_slot_kind(annotation) or find_object_kind(annotation)) is not None
         for name, entry in value.items():
             if entry is not None or not parts:
                 self.value(annotation, entry, (*path, name))
@@ -215,7 +215,7 @@ class _Checker:
                     (*path, 'type'), f'found {_found(name)}, expected the name of a {kind_.name}'
                 )
                 return
-            near = nearest('type', node, 1)
+            near = find_nearest('type', node, 1)
             hint = f' ({near[0]!r} is not `type`)' if near else ''
             self.fail(path, f'no `type`: which {kind_.name}?{hint}')
             return
@@ -237,7 +237,7 @@ def _allows_none(annotation: Any) -> bool:
 
 def _expected_in(annotation: Any) -> str:
     try:
-        slot = slot_kind(without_none(annotation)) or object_kind(without_none(annotation))
+        slot = find_slot_kind(strip_none(annotation)) or find_object_kind(strip_none(annotation))
     except ToolkitError:
         return ''
     if slot is not None:

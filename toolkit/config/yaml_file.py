@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from toolkit.errors import ToolkitError, did_you_mean, nearest
+from toolkit.errors import ToolkitError, did_you_mean, find_nearest
 
 KeyPath = tuple[str, ...]
 _MOST_NODES = 100_000  # aliases of aliases can blow a small file up without end
@@ -73,7 +73,7 @@ def suggest_path(path: KeyPath, depth: int, node: Any) -> str:
     """`; did you mean 'a.b.c'?` where `path` fails at `depth`, in a mapping `node`."""
     if not isinstance(node, dict):
         return ''
-    keys = nearest(path[depth], node)
+    keys = find_nearest(path[depth], node)
     return did_you_mean(
         '.'.join(path), ['.'.join((*path[:depth], k, *path[depth + 1 :])) for k in keys]
     )

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
         VISUALIZERS,
         Kind,
         Slot,
-        a,
-        kind_of,
-        kinds,
-        where,
+        find_kind,
+        get_kinds,
+        locate_source,
+        with_article,
     )
 
 __all__ = [
@@ -61,10 +61,10 @@ __all__ = [
     'COMMANDS',
     'Kind',
     'Slot',
-    'a',
-    'kind_of',
-    'kinds',
-    'where',
+    'with_article',
+    'find_kind',
+    'get_kinds',
+    'locate_source',
 ]
 
 

@@ -1,7 +1,8 @@
-"""From a checked config to objects: a signature's annotations say which arguments are parts.
+"""Builds components from a checked config; annotations tell which arguments are components.
 
-`Slot[Head]` becomes a `Part` that waits for its injected arguments, a plain interface (`Scene`) is
-built at once, a dataclass is filled from a mapping, and collections of parts are mappings by name.
+`Slot[Head]` becomes a `ComponentFactory` that the parent calls with the injected arguments, a plain
+interface (`Scene`) is built at once, a dataclass is filled from a mapping, and collections of
+components are mappings by name.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from toolkit.errors import ComponentError, ToolkitError
-from toolkit.registry import Kind, Slot, kind_of
+from toolkit.registry import Kind, Slot, find_kind
 
 
-class Part:
-    """A part with the arguments that its config gives, to be called with the injected ones.
+class ComponentFactory:
+    """A component with the arguments of its config, to be called with the injected ones.
 
-    Injected arguments that the part's signature does not name are dropped, so that a parent offers
-    all it knows and each part takes what it needs.
+    Injected arguments that the component does not take are dropped, so that a parent can offer all
+    that it knows.
 
     Args:
         cls: the registered class.
-        arguments: what the config gives; parts in it are made when this one is called.
+        arguments: of the config; components among them are built when this one is called.
         path: dotted path in the config, for errors.
     """
 
@@ -38,13 +39,15 @@ class Part:
         self.path = path
 
     def __call__(self, **injected: Any) -> Any:
-        """Build the part.
+        """Builds the component.
 
         Raises:
             ComponentError: its constructor refuses the arguments; the message has the dotted path.
         """
         arguments = {name: self._convert(name, value) for name, value in self.arguments.items()}
-        accepted = {name: value for name, value in injected.items() if takes(self.cls, name)}
+        accepted = {
+            name: value for name, value in injected.items() if accepts_argument(self.cls, name)
+        }
         try:
             return self.cls(**{**arguments, **accepted})
         except ComponentError:
@@ -57,39 +60,41 @@ class Part:
             raise ComponentError(self.path, f'{name}{error}') from error
 
     def __repr__(self) -> str:
-        given = ', '.join(f'{k}={v!r}' for k, v in self.arguments.items())
-        return f'{getattr(self.cls, "__name__", self.cls)}({given})'
+        arguments = ', '.join(f'{k}={v!r}' for k, v in self.arguments.items())
+        return f'{getattr(self.cls, "__name__", self.cls)}({arguments})'
 
     def _convert(self, name: str, value: Any) -> Any:
-        parameter = signature(self.cls).get(name)
+        parameter = get_signature(self.cls).get(name)
         if parameter is None:
             return value
         return convert(parameter.annotation, value, f'{self.path}.{name}' if self.path else name)
 
 
-def part(node: Mapping[str, Any], kind: Kind, path: str = '') -> Part:
-    """The part that a config's mapping with a `type` names."""
+def make_factory(node: Mapping[str, Any], kind: Kind, path: str = '') -> ComponentFactory:
+    """Makes the factory of the component that a mapping with a `type` names."""
     if not isinstance(node, Mapping) or not isinstance(node.get('type'), str):
         raise ComponentError(path, f'expected a mapping with a `type`, found {node!r}')
-    return Part(kind.get(node['type']), {k: v for k, v in node.items() if k != 'type'}, path)
+    return ComponentFactory(
+        kind.get(node['type']), {k: v for k, v in node.items() if k != 'type'}, path
+    )
 
 
 def build(node: Mapping[str, Any], kind: Kind, path: str = '', **injected: Any) -> Any:
-    """Build the part that a config's mapping names."""
-    return part(node, kind, path)(**injected)
+    """Builds the component that a mapping with a `type` names."""
+    return make_factory(node, kind, path)(**injected)
 
 
 def fill(cls: type, node: Mapping[str, Any], path: str = '') -> Any:
-    """A section of the config (a dataclass) from its mapping; the parts in it wait as slots."""
-    return Part(cls, node, path)()
+    """Fills a section of the config, a dataclass; components in it become slots."""
+    return ComponentFactory(cls, node, path)()
 
 
 @functools.cache
-def signature(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Parameters by name without `self`, annotations resolved.
+def get_signature(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Returns the parameters of a class by name, without `self`, with resolved annotations.
 
-    A constructor that hands `**kwargs` on takes what its base classes take too; which of those it
-    needs is not known (it may supply them itself), so their default reads `...`.
+    A constructor with `**kwargs` takes the arguments of its base classes too. It may supply some of
+    them itself, so the default of those without one is `...`.
     """
     found = _parameters(cls)
     bases = list(cls.__mro__[1:-1]) if isinstance(cls, type) else []
@@ -125,20 +130,20 @@ def _parameters(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     }
 
 
-def takes(cls: Callable[..., Any], name: str) -> bool:
-    """Whether the signature has an argument of this name."""
-    parameters = signature(cls)
+def accepts_argument(cls: Callable[..., Any], name: str) -> bool:
+    """Tells whether a class takes an argument of this name."""
+    parameters = get_signature(cls)
     return name in parameters or any(
         p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()
     )
 
 
-def slot_kind(annotation: Any) -> Kind | None:
-    """The kind whose interface is X in `Slot[X]`, else None."""
+def find_slot_kind(annotation: Any) -> Kind | None:
+    """Finds the kind of the interface X in `Slot[X]`; None for other annotations."""
     if typing.get_origin(annotation) is not Slot:
         return None
     interface = typing.get_args(annotation)[0]
-    kind = kind_of(interface)
+    kind = find_kind(interface)
     if kind is None:
         raise ComponentError(
             '', f'{interface.__name__} in {annotation} is the interface of no kind'
@@ -146,18 +151,18 @@ def slot_kind(annotation: Any) -> Kind | None:
     return kind
 
 
-def object_kind(annotation: Any) -> Kind | None:
-    """The kind whose interface the annotation is, for arguments that are built at once."""
-    return kind_of(annotation) if inspect.isclass(annotation) else None
+def find_object_kind(annotation: Any) -> Kind | None:
+    """Finds the kind of an annotation that is an interface; such arguments are built at once."""
+    return find_kind(annotation) if inspect.isclass(annotation) else None
 
 
 def is_union(annotation: Any) -> bool:
-    """Whether the annotation is `X | Y`, `Union[X, Y]` or `Optional[X]`."""
+    """Tells whether an annotation is `X | Y`, `Union[X, Y]` or `Optional[X]`."""
     return typing.get_origin(annotation) in (typing.Union, types.UnionType)
 
 
-def without_none(annotation: Any) -> Any:
-    """`X | None` -> X; a union of several others is left as it is."""
+def strip_none(annotation: Any) -> Any:
+    """Turns `X | None` into X; a union of several others stays as it is."""
     if is_union(annotation):
         rest = [a for a in typing.get_args(annotation) if a is not type(None)]
         if len(rest) == 1:
@@ -165,8 +170,8 @@ def without_none(annotation: Any) -> Any:
     return annotation
 
 
-def mapping_values(annotation: Any) -> Any:
-    """The value annotation of `dict[str, X]` or `Mapping[str, X]`, else None."""
+def get_mapping_values(annotation: Any) -> Any:
+    """Returns X of `dict[str, X]` or `Mapping[str, X]`; None for other annotations."""
     origin = typing.get_origin(annotation)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         arguments = typing.get_args(annotation)
@@ -175,22 +180,22 @@ def mapping_values(annotation: Any) -> Any:
 
 
 def convert(annotation: Any, value: Any, path: str) -> Any:
-    """A config's value as its annotation wants it; plain values are returned as they are."""
-    annotation = without_none(annotation)
+    """Converts a value of a config by its annotation; plain values stay as they are."""
+    annotation = strip_none(annotation)
     if value is None:
         return None
-    if (kind := slot_kind(annotation)) is not None:
-        return part(value, kind, path)
-    if (kind := object_kind(annotation)) is not None and isinstance(value, Mapping):
+    if (kind := find_slot_kind(annotation)) is not None:
+        return make_factory(value, kind, path)
+    if (kind := find_object_kind(annotation)) is not None and isinstance(value, Mapping):
         return build(value, kind, path)
     if inspect.isclass(annotation) and dataclasses.is_dataclass(annotation):
         return fill(annotation, value, path) if isinstance(value, Mapping) else value
-    values = mapping_values(annotation)
+    values = get_mapping_values(annotation)
     if values is not None and isinstance(value, Mapping):
         entries = {k: convert(values, v, f'{path}.{k}') for k, v in value.items()}
-        parts = slot_kind(values) is not None or object_kind(values) is not None
-        # In a collection of parts `null` means that the entry is not there.
-        return {k: v for k, v in entries.items() if v is not None} if parts else entries
+        components = find_slot_kind(values) is not None or find_object_kind(values) is not None
+        # In a collection of components `null` removes an entry.
+        return {k: v for k, v in entries.items() if v is not None} if components else entries
     if typing.get_origin(annotation) is tuple and isinstance(value, list):
         return tuple(value)
     return value

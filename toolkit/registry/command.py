@@ -138,16 +138,16 @@ def add_plugin_commands(subparsers: Any, kind: str = 'command') -> None:
     """
     from toolkit.registry import plugin_index
 
-    for entry in plugin_index.index().of_kind(kind):
+    for entry in plugin_index.get_index().of_kind(kind):
         add_command(
             subparsers, entry.name, entry.summary, lambda name=entry.name: _registered(name, kind)
         )
 
 
 def _registered(name: str, kind: str) -> type[Command]:
-    from toolkit.registry import kinds
+    from toolkit.registry import get_kinds
 
-    return kinds()[kind].get(name)
+    return get_kinds()[kind].get(name)
 
 
 class _LenientParser(argparse.ArgumentParser):

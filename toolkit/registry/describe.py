@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from toolkit.registry import Kind, plugin_index
-from toolkit.registry.build import is_union, signature
+from toolkit.registry.build import get_signature, is_union
 
 # Sections of a docstring, as `Args:` at the start of a line.
 SECTIONS = ('Args', 'Attributes', 'Shape', 'Returns', 'Raises', 'Source', 'Sources')
@@ -94,7 +94,7 @@ def describe_component(kind: Kind, name: str) -> ComponentDescription:
             meaning=meanings.get(argument, ''),
             injected=argument in kind.injected,
         )
-        for argument, parameter in signature(component).items()
+        for argument, parameter in get_signature(component).items()
         if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
     )
     summary, _, details = sections[''].partition('\n')
@@ -165,7 +165,7 @@ def format_annotation(annotation: Any) -> str:
 
 def _locate(component: type, kind: Kind, name: str) -> tuple[str, int]:
     """File and line of a class; '' and 0 if it has no source in Python."""
-    entries = plugin_index.index().find(kind.name, name)
+    entries = plugin_index.get_index().find(kind.name, name)
     if entries:
         return entries[0].file, entries[0].line
     try:

@@ -1,8 +1,8 @@
-"""Kinds: named registries of parts, each with an interface and the arguments that parents supply.
+"""Kinds: named registries of components with an interface and the arguments that parents supply.
 
-Importing this module costs no torch. A kind learns which names exist from the sources of the
-plugins (`toolkit.registry.plugin_index`) and imports a plugin's module only when one of its parts
-is asked for.
+This module does not import torch. A kind takes the names of its components from the sources of
+plugins (`toolkit.registry.plugin_index`), and imports the module of a plugin when one of its
+components is used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar, overload
 
 from mmengine.registry import Registry
 
-from toolkit.errors import RegistryError, did_you_mean, nearest
+from toolkit.errors import RegistryError, did_you_mean, find_nearest
 from toolkit.registry import plugin_index
 
 T = TypeVar('T')
@@ -23,27 +23,26 @@ T_co = TypeVar('T_co', covariant=True)
 
 
 class Slot(Protocol[T_co]):
-    """A factory of a part that waits for the arguments that only its parent knows.
+    """A factory of a component, called by its parent with the injected arguments.
 
-    Annotate an argument `head: Slot[Head]` and call it with the injected arguments:
-    `self.head = head(in_channels=512, num_classes=3)`. From a config it is a
-    `toolkit.registry.build.Part`; in a test, `functools.partial(LinearHead, dropout=0.1)` serves
-    as well.
+    Annotate an argument `head: Slot[Head]` and call it: `self.head = head(in_channels=512,
+    num_classes=3)`. A config gives a `toolkit.registry.build.ComponentFactory`; in a test,
+    `functools.partial(LinearHead, dropout=0.1)` works as well.
     """
 
     def __call__(self, **injected: Any) -> T_co: ...
 
 
 class Kind(Registry):
-    """A named registry of parts that share an interface.
+    """A named registry of components that share an interface.
 
     Args:
-        name: singular, as users read it: 'generator'.
-        interface: dotted path of the abstract class that every part of this kind implements.
-            A path, not the class, so that declaring a kind imports nothing.
+        name: singular noun, for users: 'generator'.
+        interface: dotted path of the abstract class that every component of this kind implements.
+            It is a path so that declaring a kind imports nothing.
         injected: names of the arguments that a parent supplies and a config must not.
-        library: dotted path of a module of another package whose subclasses of the interface are
-            parts of this kind too, under their own names (`torch.optim` for optimizers).
+        library: dotted path of a module of another package. Its subclasses of the interface are
+            components of this kind under their own names (`torch.optim` for optimizers).
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class Kind(Registry):
         _KINDS[name] = self
 
     def __bool__(self) -> bool:
-        return True  # a kind without parts is a kind all the same
+        return True  # an empty kind is a kind as well
 
     def __repr__(self) -> str:
         return f'Kind({self.name!r})'
@@ -75,39 +74,41 @@ class Kind(Registry):
     # -- registering ---------------------------------------------------------------------------
 
     @overload
-    def register(self, part: type[T]) -> type[T]: ...
+    def register(self, component: type[T]) -> type[T]: ...
     @overload
     def register(self, *, name: str) -> Callable[[type[T]], type[T]]: ...
 
-    def register(self, part: type[T] | None = None, *, name: str | None = None) -> Any:
+    def register(self, component: type[T] | None = None, *, name: str | None = None) -> Any:
         """Decorator: `@HEADS.register` or `@HEADS.register(name='linear')`."""
-        if part is None:
+        if component is None:
             return lambda decorated: self._add(decorated, name)
-        return self._add(part, name)
+        return self._add(component, name)
 
-    def _add(self, part: type[T], name: str | None) -> type[T]:
-        name = name or part.__name__
-        if not isinstance(part, type) or not issubclass(part, self.interface):
+    def _add(self, component: type[T], name: str | None) -> type[T]:
+        name = name or component.__name__
+        if not isinstance(component, type) or not issubclass(component, self.interface):
             raise RegistryError(
-                f'{where(part)}: {name} is registered as {a(self.name)} but is no subclass of '
-                f'{self.interface_path}'
+                f'{locate_source(component)}: {name} is registered as {with_article(self.name)} '
+                f'but is no subclass of {self.interface_path}'
             )
         known = self._module_dict.get(name)
-        if known is not None and where(known) != where(part):
-            raise RegistryError(_twice(self.name, name, where(known), where(part)))
-        self._module_dict[name] = part
-        return part
+        if known is not None and locate_source(known) != locate_source(component):
+            raise RegistryError(
+                _twice(self.name, name, locate_source(known), locate_source(component))
+            )
+        self._module_dict[name] = component
+        return component
 
     # -- looking up ----------------------------------------------------------------------------
 
     def get(self, name: str) -> type:  # type: ignore[override]
-        """The class registered as `name`; its plugin is imported now if it was not yet.
+        """Returns the class registered as `name`; imports its plugin if needed.
 
         Raises:
-            RegistryError: no such name (with the nearest ones, and the kind that does have it), a
-                name that two plugins claim, or a plugin that cannot be imported.
+            RegistryError: no such name (the message has the nearest ones, or the kind that has
+                it), a name that two plugins register, or a plugin that cannot be imported.
         """
-        entries = plugin_index.index().find(self.name, name)
+        entries = plugin_index.get_index().find(self.name, name)
         if len(entries) > 1:
             raise RegistryError(_twice(self.name, name, *(e.place for e in entries[:2])))
         if name in self._module_dict:
@@ -118,7 +119,7 @@ class Kind(Registry):
                 return self._module_dict[name]
         if name in (found := self.library_components()):
             return found[name]
-        plugin_index.import_all()  # a name that is registered in a way that sources do not show
+        plugin_index.import_all()  # the name may be registered in a way that sources do not show
         if name in self._module_dict:
             return self._module_dict[name]
         raise RegistryError(self._missing(name))
@@ -127,25 +128,25 @@ class Kind(Registry):
         return name in self.names() or name in self.library_components()
 
     def names(self) -> list[str]:
-        """Names known so far, from plugins' sources and from what this process registered."""
-        return sorted({*self._module_dict, *plugin_index.index().names(self.name)})
+        """Known names, from the sources of plugins and from registrations of this process."""
+        return sorted({*self._module_dict, *plugin_index.get_index().names(self.name)})
 
     def library_components(self) -> dict[str, type]:
-        """The parts that `library` gives, by name; imports that library."""
+        """The components of `library` by name; imports it."""
         if self.library is None:
             return {}
         module = importlib.import_module(self.library)
         return {
-            name: part
-            for name, part in vars(module).items()
-            if isinstance(part, type)
-            and issubclass(part, self.interface)
-            and part is not self.interface
+            name: component
+            for name, component in vars(module).items()
+            if isinstance(component, type)
+            and issubclass(component, self.interface)
+            and component is not self.interface
             and not name.startswith('_')
         }
 
     def find_for(self, system: type) -> type | None:
-        """The component that serves a class of systems, or the nearest of its base classes.
+        """Finds the component that serves a class of systems, or the nearest of its base classes.
 
         Only its own plugin is imported.
 
@@ -158,14 +159,16 @@ class Kind(Registry):
         """
         for base in system.__mro__:
             found = {c for c in self._module_dict.values() if getattr(c, 'system', None) is base}
-            for entry in plugin_index.index().of_kind(self.name):
+            for entry in plugin_index.get_index().of_kind(self.name):
                 if entry.system == base.__name__ and entry.name not in self._module_dict:
                     component = self.get(entry.name)
                     if component.system is base:
                         found.add(component)
             if len(found) > 1:
-                names = ' and '.join(sorted(where(component) for component in found))
-                raise RegistryError(f'{names} are both {a(self.name)} for {base.__name__}')
+                names = ' and '.join(sorted(locate_source(component) for component in found))
+                raise RegistryError(
+                    f'{names} are both {with_article(self.name)} for {base.__name__}'
+                )
             if found:
                 return found.pop()
         return None
@@ -173,9 +176,9 @@ class Kind(Registry):
     def _missing(self, name: str) -> str:
         candidates = [*self.names(), *self.library_components()]
         message = f'no {self.name} is named {name!r}'
-        others = [kind.name for kind in kinds().values() if kind is not self and name in kind]
+        others = [kind.name for kind in get_kinds().values() if kind is not self and name in kind]
         if others:
-            message += f'; {name!r} is {a(others[0])}'
+            message += f'; {name!r} is {with_article(others[0])}'
         elif hint := did_you_mean(name, candidates):
             message += hint
         elif near := _near_elsewhere(name, self):
@@ -185,7 +188,7 @@ class Kind(Registry):
             message += f'; there are: {known}'
         else:
             message += '; none is registered'
-        failures = plugin_index.failures()
+        failures = plugin_index.get_failures()
         if failures:
             broken = '; '.join(f'{module} ({error})' for module, error in failures.items())
             message += f'. It may be in a plugin that failed to import: {broken}'
@@ -193,44 +196,45 @@ class Kind(Registry):
 
 
 def _near_elsewhere(name: str, own: Kind) -> str:
-    """A name of another kind that may have been meant."""
-    for kind in kinds().values():
-        if kind is not own and (near := nearest(name, kind.names(), 1)):
-            return f'; {near[0]!r} is {a(kind.name)}'
+    """The message about a similar name in another kind; '' if there is none."""
+    for kind in get_kinds().values():
+        if kind is not own and (near := find_nearest(name, kind.names(), 1)):
+            return f'; {near[0]!r} is {with_article(kind.name)}'
     return ''
 
 
-def kinds() -> dict[str, Kind]:
-    """All kinds by name, those that plugins declare included."""
-    for module in plugin_index.index().kind_modules:
+def get_kinds() -> dict[str, Kind]:
+    """Returns all kinds by name, with those that plugins declare."""
+    for module in plugin_index.get_index().kind_modules:
         if module != __name__:
             try:
                 plugin_index.import_module(module)
             except RegistryError:
-                continue  # stays in plugins.failures(), named where a part is missing
+                continue  # kept in get_failures(), which errors about missing names quote
     return dict(_KINDS)
 
 
-def kind_of(interface: type) -> Kind | None:
-    """The kind whose parts implement `interface`, or None when it is no kind's interface."""
-    for kind in kinds().values():
+def find_kind(interface: type) -> Kind | None:
+    """Finds the kind of an interface; None if it is the interface of no kind."""
+    for kind in get_kinds().values():
         module, _, name = kind.interface_path.rpartition('.')
-        # A module not imported yet cannot be where this class came from.
+        # The class cannot come from a module that is not imported yet.
         if getattr(sys.modules.get(module), name, None) is interface:
             return kind
     return None
 
 
-def where(part: object) -> str:
-    """`file:line` of a class or function, for messages."""
+def locate_source(component: object) -> str:
+    """Returns `file:line` of a class or function, for messages."""
     try:
-        return f'{inspect.getsourcefile(part)}:{inspect.getsourcelines(part)[1]}'  # type: ignore[arg-type]
+        return f'{inspect.getsourcefile(component)}:{inspect.getsourcelines(component)[1]}'  # type: ignore[arg-type]
     except (OSError, TypeError):
-        return f'{getattr(part, "__module__", "?")}.{getattr(part, "__qualname__", part)}'
+        module = getattr(component, '__module__', '?')
+        return f'{module}.{getattr(component, "__qualname__", component)}'
 
 
-def a(noun: str) -> str:
-    """The noun with its indefinite article."""
+def with_article(noun: str) -> str:
+    """Returns a noun with its indefinite article."""
     return f'{"an" if noun[0] in "aeiou" else "a"} {noun}'
 
 

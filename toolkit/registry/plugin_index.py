@@ -1,10 +1,10 @@
-"""Finding plugins, and knowing what they register, without importing them.
+"""The index of plugins: finds them and lists their components without importing them.
 
 Plugins are the built-in `plugins` package, packages named by the entry-point group
 `ablakit.plugins`, and modules or paths named in a config (`plugins:`) or by `--plugin`. Their
 sources are parsed, not run, for `@KIND.register` and `KIND = Kind('name', ...)`; a module is
-imported when one of its parts is used. So listing parts needs no torch, a run imports only what
-it names, and a broken plugin stops only the runs that need it.
+imported when one of its components is used. So listing components needs no torch, a run imports
+only the plugins that it names, and a broken plugin stops only the runs that need it.
 """
 
 from __future__ import annotations
@@ -99,13 +99,13 @@ class Index:
 
 
 def add(plugin: str, base: Path | None = None) -> str:
-    """Make a plugin known: a module's name, or the path of a .py file or of a package's folder.
+    """Adds a plugin: the name of a module, or the path of a .py file or of a package.
 
     Args:
-        plugin: as written by the user.
-        base: folder that a relative path starts from (the config's); the working folder if None.
+        plugin: name or path, as the user wrote it.
+        base: folder of relative paths, that of the config; the working folder if None.
     Returns:
-        The module's name, or the absolute path: what names the plugin from anywhere.
+        The name of the module, or its absolute path, which names the plugin from any folder.
     Raises:
         RegistryError: no such module or path.
     """
@@ -126,8 +126,8 @@ def add(plugin: str, base: Path | None = None) -> str:
     return str(root) if by_path else plugin
 
 
-def index() -> Index:
-    """The index over all plugins known so far; parsed once, again after `add`."""
+def get_index() -> Index:
+    """Returns the index of all known plugins; sources are parsed once, and again after `add`."""
     global _index
     if _index is None:
         _index = Index()
@@ -151,7 +151,7 @@ def index() -> Index:
 
 
 def import_module(name: str) -> None:
-    """Import a plugin's module once; a failure is remembered and raised again, not retried."""
+    """Imports a module of a plugin once; a failure is kept and raised again, not retried."""
     if name in _failures:
         raise RegistryError(f'the plugin {name} failed to import: {_failures[name]}')
     if name in sys.modules:
@@ -161,23 +161,23 @@ def import_module(name: str) -> None:
         if root in _roots and root in _path_roots:
             _load_path(root, _roots[root])
         importlib.import_module(name)
-    except Exception as error:  # whatever a plugin raises is that plugin's failure
+    except Exception as error:  # any exception is a failure of that plugin
         _failures[name] = _explain(error)
         raise RegistryError(f'the plugin {name} failed to import: {_failures[name]}') from error
 
 
 def import_all() -> None:
-    """Import every plugin module that registers something; failures are kept, not raised."""
-    for module in [*_roots, *index().modules]:
+    """Imports every module of a plugin that registers something; keeps failures."""
+    for module in [*_roots, *get_index().modules]:
         try:
             import_module(module)
         except RegistryError:
-            continue  # kept in failures(), which errors about missing names quote
+            continue  # kept in get_failures(), which errors about missing names quote
 
 
-def failures() -> dict[str, str]:
-    """Plugins that could not be parsed or imported -> why."""
-    index()
+def get_failures() -> dict[str, str]:
+    """Returns the reason by plugin that could not be parsed or imported."""
+    get_index()
     return dict(_failures)
 
 
@@ -202,7 +202,7 @@ def _all_roots() -> dict[str, Path | None]:
 
 
 def _source_of(module: str) -> Path | None:
-    """The file or folder of a module, without importing it (its parents may be)."""
+    """Finds the file or folder of a module without importing it; its parents may be imported."""
     try:
         spec = importlib.util.find_spec(module)
     except Exception as error:  # importing a parent package ran its code
@@ -224,14 +224,14 @@ def _module_of_path(path: Path) -> tuple[str, Path]:
         if root is not None and (root == path or _is_copy(root, path)):
             return known, root
     name = path.stem if path.is_file() else path.name
-    # Not to be mistaken for an installed module of the same name.
+    # A name that no installed module has.
     name = f'plugin_{name}' if _roots.get(name, path) != path or _is_installed(name) else name
     _path_roots.add(name)
     return name, path
 
 
 def _is_copy(root: Path, path: Path) -> bool:
-    """Whether two plugins have the same name and sources, as a run's copy and its original."""
+    """Tells whether two plugins have the same name and sources, as a run's copy of a plugin has."""
     return root.name == path.name and _texts(root) == _texts(path)
 
 

@@ -83,7 +83,7 @@ def panels(studies: Sequence[StudyResults]) -> tuple[list[tuple[str, type[Panel]
     """
     notes = []
     known = {
-        module.split('.')[0].removeprefix('plugin_') for module in plugin_index.index().modules
+        module.split('.')[0].removeprefix('plugin_') for module in plugin_index.get_index().modules
     }
     for folder in (run.trained_in for study in studies for run in study.runs):
         for plugin in _plugins_of(folder):

@@ -213,7 +213,11 @@ def _packages() -> dict[str, str]:
 
 def _sources() -> dict[str, str]:
     """A hash of every module of the toolkit and of plugins that this process has imported."""
-    roots = {'toolkit', 'plugins', *(name.split('.')[0] for name in plugin_index.index().modules)}
+    roots = {
+        'toolkit',
+        'plugins',
+        *(name.split('.')[0] for name in plugin_index.get_index().modules),
+    }
     hashes = {}
     for name, module in sorted(sys.modules.items()):
         file = getattr(module, '__file__', None)

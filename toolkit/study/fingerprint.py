@@ -173,7 +173,7 @@ def code_hash(config: Config) -> str:
 
 @functools.cache
 def _code_hash(modules: frozenset[str]) -> str:
-    roots = {'toolkit', 'plugins', *(n.split('.')[0] for n in plugin_index.index().modules)}
+    roots = {'toolkit', 'plugins', *(n.split('.')[0] for n in plugin_index.get_index().modules)}
     seen: set[str] = set()
     waiting = [name for name in modules if name.split('.')[0] in roots]
     while waiting:

@@ -6,7 +6,7 @@ import torch
 
 from toolkit.bench.cost import count
 from toolkit.interfaces import System
-from toolkit.registry.build import Part
+from toolkit.registry.build import ComponentFactory
 
 
 class Systems:
@@ -19,7 +19,7 @@ class Systems:
     def __init__(self) -> None:
         self._last: tuple[str, System] | None = None
 
-    def of(self, text: str, model: Part) -> System:
+    def of(self, text: str, model: ComponentFactory) -> System:
         """A system.
 
         Args:
@@ -33,6 +33,6 @@ class Systems:
                 self._last = text, model()
         return self._last[1]
 
-    def cost(self, text: str, model: Part) -> tuple[int, int]:
+    def cost(self, text: str, model: ComponentFactory) -> tuple[int, int]:
         """Parameters and MACs of a system, as `toolkit.bench.cost` counts them."""
         return count(self.of(text, model))

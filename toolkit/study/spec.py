@@ -12,7 +12,7 @@ from typing import Any
 
 from toolkit.config import Config, Problem
 from toolkit.config.yaml_file import KeyPath
-from toolkit.registry.build import Part
+from toolkit.registry.build import ComponentFactory
 from toolkit.study.launchers import Launcher, launcher_class
 
 # What a variant or a data set says beside the paths that it changes.
@@ -145,7 +145,7 @@ class Study:
         if limit is not None:
             arguments['jobs'] = limit
         with self.config.locate_errors():
-            return Part(launcher_class(self.spec.launcher), arguments, 'launcher')()
+            return ComponentFactory(launcher_class(self.spec.launcher), arguments, 'launcher')()
 
     def settings(self) -> list[dict[str, Any]]:
         """The points of the axes' grid, or those of it that are drawn."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from plugins.classification.image_record import Box
 from plugins.classification.tasks import Tasks
-from toolkit.errors import did_you_mean, nearest
+from toolkit.errors import did_you_mean, find_nearest
 
 # Columns besides those of tasks; every other column is an attribute.
 COLUMNS = ('image', 'id', 'patient', 'centre', 'frame', 'boxes', 'relative_boxes')
@@ -133,7 +133,9 @@ def scale_boxes(boxes: tuple[Box, ...], height: int, width: int) -> tuple[Box, .
 
 def _similar_columns(name: str, columns: list[str]) -> list[str]:
     stems = [column for column in columns if column.lower() in (f'{name}_id', f'{name}id')]
-    return stems or [column for column in nearest(name, columns, 1) if _is_similar(name, column)]
+    return stems or [
+        column for column in find_nearest(name, columns, 1) if _is_similar(name, column)
+    ]
 
 
 def _is_similar(name: str, column: str) -> bool:

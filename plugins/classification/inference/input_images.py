@@ -16,7 +16,7 @@ from plugins.classification.image_record import Record
 from plugins.classification.system import Classifier
 from plugins.classification.tasks import Task
 from toolkit.errors import MissingDataError, ToolkitError
-from toolkit.registry.build import Part
+from toolkit.registry.build import ComponentFactory
 
 TABLES = ('.csv', '.parquet')
 ON_ERROR = ('stop', 'skip')
@@ -91,13 +91,15 @@ def load_images(
         ToolkitError: the other dataset reads no image files, or does not fit the system.
         DataError: images that cannot be read.
     """
-    if not (isinstance(dataset, Part) and issubclass(dataset.cls, ImageSet)):
+    if not (isinstance(dataset, ComponentFactory) and issubclass(dataset.cls, ImageSet)):
         raise ToolkitError(
             f'files cannot be prepared as the images of {dataset} are; leave --input out for the '
             "run's own test data"
         )
     same = {name: dataset.arguments[name] for name in PREPARATION if name in dataset.arguments}
-    images = Part(InputImages, same)(records=records, tasks=system.tasks, on_error=on_error)
+    images = ComponentFactory(InputImages, same)(
+        records=records, tasks=system.tasks, on_error=on_error
+    )
     system.check_data(images)
     return images
 

@@ -16,7 +16,7 @@ from toolkit.config.override import assign
 from toolkit.config.yaml_file import COMMAND_LINE
 from toolkit.errors import ToolkitError
 from toolkit.registry import DEGRADATIONS, HOOKS, LOSSES, SYSTEMS
-from toolkit.registry.build import signature, takes
+from toolkit.registry.build import accepts_argument, get_signature
 
 # The metric by which weights are chosen, and what else is measured on the way.
 SCORE = 'HQNR_rho'
@@ -77,7 +77,7 @@ def check_trainable(draft: Draft, name: str) -> None:
             'a config with losses, such as ldpnet/ldpnet_plus'
         )
     for key, loss in losses.items():
-        if 'reference' in signature(LOSSES.get(loss['type']).forward):
+        if 'reference' in get_signature(LOSSES.get(loss['type']).forward):
             raise ToolkitError(
                 f'{name}: model.losses.{key} ({loss["type"]}) takes a reference, which the scene '
                 'has not; choose a config without it, such as ldpnet/ldpnet_plus'
@@ -219,7 +219,7 @@ def _with_sensor(model: Mapping[str, Any]) -> Iterator[str]:
     for key, loss in (model.get('losses') or {}).items():
         parts[f'model.losses.{key}'] = (LOSSES, loss)
     for path, (kind, node) in parts.items():
-        if node and takes(kind.get(node['type']), 'sensor'):
+        if node and accepts_argument(kind.get(node['type']), 'sensor'):
             yield path
 
 

@@ -9,7 +9,7 @@ from plugins.classical.exp import EXP
 from plugins.pansharpening.system import Pansharpener
 from toolkit.config import load
 from toolkit.config.schema import RunConfig
-from toolkit.registry.build import Part, fill
+from toolkit.registry.build import ComponentFactory, fill
 
 
 def test_returns_the_upsampled_image() -> None:
@@ -18,7 +18,7 @@ def test_returns_the_upsampled_image() -> None:
 
 
 def test_as_a_system_it_is_its_own_baseline() -> None:
-    system = Pansharpener(bands=8, ratio=2, generator=Part(EXP, {}))
+    system = Pansharpener(bands=8, ratio=2, generator=ComponentFactory(EXP, {}))
     assert not list(system.parameters())
     batch = system.example(batch_size=2, size=32)
     batch['lrms'] = torch.rand(2, 8, 16, 16)

@@ -12,7 +12,7 @@ from plugins.fusion_cnns.residual import FusionNet, PanNet, high_pass
 from plugins.ldpnet.generator import LDPNet
 from plugins.pansharpening.imaging.resample import low_pass
 from plugins.pansharpening.system import Pansharpener
-from toolkit.registry.build import Part
+from toolkit.registry.build import ComponentFactory
 
 
 def count(module):
@@ -81,7 +81,7 @@ def test_modulation_by_hand():
 
 def test_a_residual_network_starts_from_the_modulation():
     lrms_up, pan = torch.rand(1, 4, 32, 32), torch.rand(1, 1, 32, 32)
-    network = Part(LDPNet, {'residual': True, 'activation': 'identity'}, 'LDPNet')
+    network = ComponentFactory(LDPNet, {'residual': True, 'activation': 'identity'}, 'LDPNet')
     whole = Modulated(4, 4, network=network)
     assert torch.equal(whole(lrms_up, pan), Modulated(4, 4)(lrms_up, pan))
     assert whole.halo == LDPNet.halo + 7
@@ -98,6 +98,6 @@ def test_modulation_refuses():
     with pytest.raises(ValueError, match='limit must be above 1, found 1'):
         Modulated(4, 4, limit=1)
     with pytest.raises(ValueError, match='GSA looks at the whole image'):
-        Modulated(4, 4, network=Part(GSA, {}, 'GSA'))
+        Modulated(4, 4, network=ComponentFactory(GSA, {}, 'GSA'))
     with pytest.raises(ValueError, match=r'works on images in \[0, 1\]'):
-        Pansharpener(4, 4, generator=Part(Modulated, {}, 'Modulated'), symmetric=True)
+        Pansharpener(4, 4, generator=ComponentFactory(Modulated, {}, 'Modulated'), symmetric=True)

@@ -8,7 +8,7 @@ from plugins.ldpnet.published_weights import load_published, published_state
 from plugins.pansharpening.system import Pansharpener
 from tests.support import ldpnet_golden
 from toolkit.errors import ToolkitError
-from toolkit.registry.build import Part
+from toolkit.registry.build import ComponentFactory
 
 
 def test_there_and_back() -> None:
@@ -52,7 +52,7 @@ def test_many_problems_are_one_line() -> None:
 
 
 def test_another_system() -> None:
-    system = Pansharpener(bands=4, ratio=4, generator=Part(LDPNet, {}))
+    system = Pansharpener(bands=4, ratio=4, generator=ComponentFactory(LDPNet, {}))
     system.neck = torch.nn.Conv2d(4, 4, 1)
     with pytest.raises(ToolkitError, match=r'neck\.weight has no place in the published LDP-Net'):
         published_state(system)

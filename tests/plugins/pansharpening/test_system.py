@@ -12,7 +12,7 @@ from plugins.pansharpening.interfaces import GENERATORS, Generator
 from plugins.pansharpening.system import OUTPUTS, Pansharpener
 from toolkit.errors import DataError, ToolkitError
 from toolkit.interfaces import Degradation, Loss
-from toolkit.registry.build import Part
+from toolkit.registry.build import ComponentFactory
 
 
 class Fuse(Generator):
@@ -110,7 +110,7 @@ def batch(bands: int = 4, low: int = 8, ratio: int = 4, reference: bool = False)
 
 def test_slots_get_bands_and_ratio() -> None:
     assert system(bands=8, ratio=2).generator.injected == (8, 2)
-    assert system(generator=Part(Fuse, {})).generator.injected == (4, 4)
+    assert system(generator=ComponentFactory(Fuse, {})).generator.injected == (4, 4)
 
 
 @pytest.mark.parametrize('method', ['interp23tap', 'bicubic', 'bilinear', 'nearest'])
@@ -334,7 +334,7 @@ def test_symmetric_parts_see_from_minus_one_to_one() -> None:
 
 def test_symmetric_refuses_methods_of_plain_images() -> None:
     with pytest.raises(ValueError, match=r'works on images in \[0, 1\]: leave out model.symmetric'):
-        system(generator=Part(GENERATORS.get('Brovey'), {}), symmetric=True)
+        system(generator=ComponentFactory(GENERATORS.get('Brovey'), {}), symmetric=True)
 
 
 def test_fused_again_is_of_both_degradations() -> None:

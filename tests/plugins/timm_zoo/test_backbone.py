@@ -22,7 +22,7 @@ from plugins.timm_zoo.stage_attention import Attended
 from toolkit.bench.cost import cost
 from toolkit.engine.optim import build_param_groups
 from toolkit.errors import ToolkitError
-from toolkit.registry.build import Part
+from toolkit.registry.build import ComponentFactory
 
 CNN, VIT = 'test_resnet', 'test_vit'  # timm's own small ones, of 0.4 and 0.3 million parameters
 
@@ -271,7 +271,9 @@ class Negate(SimAM):
 
 def test_attention_acts_on_the_patches_alone() -> None:
     plain = backbone(features='tokens').eval()
-    other = backbone(features='tokens', attention=Part(Negate, {}), attention_after=[-1]).eval()
+    other = backbone(
+        features='tokens', attention=ComponentFactory(Negate, {}), attention_after=[-1]
+    ).eval()
     plain.model.norm = other.model.norm = nn.Identity()
     with torch.no_grad():
         before, after = plain(image()), other(image())
@@ -301,7 +303,7 @@ def test_the_key_follows_weights_and_arguments() -> None:
         'tokens': backbone(features='tokens', **given).cache_key(),
         'grid': backbone(grid=1, **given).cache_key(),
         'mean': backbone(mean=[0.1], **given).cache_key(),
-        'inside': backbone(attention=Part(SimAM, {}), **given).cache_key(),
+        'inside': backbone(attention=ComponentFactory(SimAM, {}), **given).cache_key(),
     }
     assert keys.pop('same') == first.cache_key()
     assert len({first.cache_key(), *keys.values()}) == 6

@@ -10,7 +10,7 @@ import torch
 from toolkit.errors import ComponentError, DataError
 from toolkit.interfaces import Head
 from toolkit.registry import HEADS, Slot
-from toolkit.registry.build import Part, convert, fill, signature, takes
+from toolkit.registry.build import ComponentFactory, accepts_argument, convert, fill, get_signature
 
 
 class Leaf(Head):
@@ -39,7 +39,7 @@ def test_slots_wait_for_what_the_parent_knows_and_drop_what_a_part_does_not_take
         'many': {'a': {'type': 'Leaf'}, 'gone': None},
         'pair': [1, 2],
     }
-    parent = Part(Parent, node)()
+    parent = ComponentFactory(Parent, node)()
     assert parent.one.got == (3, 2, 2.0)
     assert {name: head.got for name, head in parent.many.items()} == {'a': (4, 5, 1.0)}
     assert parent.pair == (1, 2)
@@ -47,7 +47,7 @@ def test_slots_wait_for_what_the_parent_knows_and_drop_what_a_part_does_not_take
 
 def test_a_part_of_another_name_is_said_with_its_path():
     with pytest.raises(ComponentError, match=r'^one: expected a mapping with a `type`, found 3'):
-        Part(Parent, {'one': 3, 'many': {}})()
+        ComponentFactory(Parent, {'one': 3, 'many': {}})()
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Outer:
 def test_sections_are_filled_and_their_own_checks_speak():
     outer = fill(Outer, {'inner': {'count': 3}, 'head': {'type': 'Leaf'}})
     assert outer.inner == Inner(3)
-    assert isinstance(outer.head, Part)
+    assert isinstance(outer.head, ComponentFactory)
     with pytest.raises(ComponentError, match=r'^inner: count must be positive$'):
         fill(Outer, {'inner': {'count': 0}})
 
@@ -78,7 +78,7 @@ def test_what_data_says_in_a_constructor_gets_the_path():
         raise DataError('no file x')
 
     with pytest.raises(ComponentError, match=r'^a\.b: no file x$') as caught:
-        Part(opened, {}, 'a.b')()
+        ComponentFactory(opened, {}, 'a.b')()
     assert caught.value.exit_status == 2
 
 
@@ -95,13 +95,13 @@ class Closed(Handing):
 
 
 def test_a_constructor_that_hands_arguments_on_takes_those_of_its_bases():
-    found = signature(Handing)
+    found = get_signature(Handing)
     assert list(found) == ['own', 'needed', 'optional']
     assert found['own'].default is found['own'].empty
     assert found['needed'].default is ...
     assert found['needed'].annotation is int
-    assert not takes(Handing, 'other')
-    assert list(signature(Closed)) == []
+    assert not accepts_argument(Handing, 'other')
+    assert list(get_signature(Closed)) == []
 
 
 def test_plain_values_stay_as_they_are():
@@ -117,4 +117,4 @@ def test_a_class_without_a_constructor_takes_nothing():
     class Module(torch.nn.Module):
         pass
 
-    assert signature(Plain) == signature(Module) == {}
+    assert get_signature(Plain) == get_signature(Module) == {}

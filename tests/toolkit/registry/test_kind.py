@@ -10,9 +10,9 @@ import pytest
 
 from toolkit.errors import ComponentError, RegistryError
 from toolkit.interfaces import Head
-from toolkit.registry import HEADS, NECKS, OPTIMIZERS, Kind, kind_of, kinds, plugin_index
+from toolkit.registry import HEADS, NECKS, OPTIMIZERS, Kind, find_kind, get_kinds, plugin_index
 from toolkit.registry import kind as kind_module
-from toolkit.registry.build import Part, build
+from toolkit.registry.build import ComponentFactory, build
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def clean(monkeypatch):
     monkeypatch.setattr(plugin_index, '_path_roots', set(plugin_index._path_roots))
     monkeypatch.setattr(kind_module, '_KINDS', dict(kind_module._KINDS))
     monkeypatch.setattr(plugin_index, '_index', None)
-    for kind in kinds().values():
+    for kind in get_kinds().values():
         monkeypatch.setattr(kind, '_module_dict', dict(kind._module_dict))
     before = set(sys.modules)
     yield
@@ -199,9 +199,9 @@ def test_plugins_declare_kinds(plugin):
                 self.size = size
         """,
     )
-    shapes = kinds()['shape']
+    shapes = get_kinds()['shape']
     assert build({'type': 'Square'}, shapes, size=3).size == 3
-    assert kind_of(sys.modules['my_kind'].Shape) is shapes
+    assert find_kind(sys.modules['my_kind'].Shape) is shapes
 
 
 def test_a_kind_is_declared_once(clean):
@@ -222,7 +222,7 @@ def test_entry_points_are_plugins(tmp_path, clean, monkeypatch):
 
 def test_errors_of_a_constructor_carry_the_path(plugin):
     plugin('my_heads.py', HEAD.format(cls='MyHead', how=''))
-    part = Part(HEADS.get('MyHead'), {'dropout': 2.0}, 'model.heads.a')
+    part = ComponentFactory(HEADS.get('MyHead'), {'dropout': 2.0}, 'model.heads.a')
     with pytest.raises(ComponentError) as caught:
         part(in_channels=3, num_classes=2, not_taken=1)
     expected = 'model.heads.a: MyHead: dropout must be in [0, 1), found 2.0'

@@ -18,7 +18,7 @@ from plugins.pansharpening.system import Pansharpener
 from tests.support.reference_images import golden, scene
 from toolkit.errors import ComponentError, DataError
 from toolkit.registry import DATASETS
-from toolkit.registry.build import Part, build
+from toolkit.registry.build import ComponentFactory, build
 
 
 class RampScene(Scene):
@@ -207,7 +207,7 @@ def test_built_from_a_config_and_loaded_in_batches():
 def test_a_patch_is_upsampled_as_the_whole_scene_is(method):
     scene = SyntheticScene(bands=4, size=256, seed=1)
     whole = upsample(torch.from_numpy(scene.read_ms())[None], 4, method)[0]
-    system = Pansharpener(4, 4, Part(EXP, {}), upsample=method)
+    system = Pansharpener(4, 4, ComponentFactory(EXP, {}), upsample=method)
     dataset = ScenePatches(scene, size=64, length=8)
     inside = 0
     for index in range(20):

@@ -33,7 +33,7 @@ from plugins.pansharpening.system import Pansharpener
 from tests.support.synthetic_rasters import write_geotiff
 from tests.test_parts import names
 from toolkit.errors import DataError, RunError, ToolkitError
-from toolkit.registry.build import Part
+from toolkit.registry.build import ComponentFactory
 
 # Pursuit of sparse codes is slow; its windows are tested beside it.
 GENERATOR_NAMES = [name for name in names(GENERATORS) if name != 'SR-D']
@@ -122,7 +122,7 @@ def test_float_images_hold_the_bits_of_the_network(name: str, tmp_path: Path) ->
 def test_images_in_minus_one_to_one(name: str, scene: RasterScene, tmp_path: Path) -> None:
     """Networks with and without a halo see that range here as elsewhere."""
     torch.manual_seed(0)
-    system = Pansharpener(4, 4, Part(GENERATORS.get(name), {}, name), symmetric=True)
+    system = Pansharpener(4, 4, ComponentFactory(GENERATORS.get(name), {}, name), symmetric=True)
     outcome = stream(system, scene, tmp_path / 'out.tif', InferenceSettings(tile=160))
     assert np.array_equal(read(outcome.path), whole(system, scene))
 
