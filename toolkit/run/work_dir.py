@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
+
 from toolkit.engine import checkpoint, distributed
 from toolkit.errors import BusyError, RunError, ToolkitError
+from toolkit.io.file_lock import try_lock
 
 LOCK = '.lock'
 CAPSULE = 'capsule.json'
@@ -90,29 +92,26 @@ def claimed(work_dir: Path, what: str = 'run') -> Iterator[None]:
         BusyError: another process is working there.
         RunError: the folder cannot be made or written.
     """
-    descriptor = distributed.run_on_main(lambda: _lock(work_dir, what))
+    lock: list[FileLock] = []  # of the main process; the others receive no lock object
+    distributed.run_on_main(lambda: lock.append(_lock(work_dir, what)))
     try:
         yield
     finally:
-        if distributed.is_main():
-            os.close(descriptor)
+        if lock:
+            lock[0].release()
 
 
-def _lock(work_dir: Path, what: str) -> int:
+def _lock(work_dir: Path, what: str) -> FileLock:
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(work_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = try_lock(work_dir / LOCK)
     except OSError as error:
         raise RunError(f'cannot write to the work folder {work_dir}: {error.strerror}') from error
-    try:
-        # Of this process alone: a loader's worker that outlives a killed run holds nothing.
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
+    if lock is None:
         raise BusyError(
             f'another {what} is working in {work_dir}; wait for it, or choose another --work-dir'
-        ) from error
-    return descriptor
+        )
+    return lock
 
 
 def is_busy(work_dir: Path) -> bool:
@@ -120,7 +119,7 @@ def is_busy(work_dir: Path) -> bool:
     if not (work_dir / LOCK).exists():
         return False
     try:
-        os.close(_lock(work_dir, 'run'))
+        _lock(work_dir, 'run').release()
     except BusyError:
         return True
     return False

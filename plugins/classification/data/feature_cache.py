@@ -8,7 +8,6 @@ the whole data set and each of its views, so that all of those share them.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import math
@@ -21,12 +20,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 
 from plugins.classification.interfaces import LabelledImages
 from toolkit.engine import distributed
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
+from toolkit.io.file_lock import try_lock
 
 VARIABLE = 'TOOLKIT_CACHE'
 # Images that go through a branch together, always the same ones: rounding may differ between
@@ -102,14 +103,17 @@ class BranchFeatures:
     @contextlib.contextmanager
     def locked(self, say: Callable[[str], None] | None = None) -> Iterator[None]:
         """Be the only process that writes into the folder inside."""
-        with open(self.folder / '.lock', 'w') as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                if say is not None:
-                    say(f'waiting for another run that writes features into {self.folder}')
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        path = self.folder / '.lock'
+        lock = try_lock(path)
+        if lock is None:
+            if say is not None:
+                say(f'waiting for another run that writes features into {self.folder}')
+            lock = FileLock(path, thread_local=False)
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
     def missing(self, positions: set[int], views: range) -> list[tuple[int, int]]:
         """(view, block) of what these images still need."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import rasterio
+from filelock import FileLock
 from rasterio.errors import RasterioError
 
 from plugins.pansharpening.scenes.alignment import RasterGrid
@@ -20,6 +20,7 @@ from plugins.pansharpening.scenes.raster import quiet
 from plugins.pansharpening.scenes.scene import Georeference
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import RunError, ToolkitError
+from toolkit.io.file_lock import remove_lock, try_lock
 
 Compression = Literal['none', 'deflate', 'zstd', 'lzw']
 
@@ -119,16 +120,19 @@ class GrowingFile:
         self._since = time.monotonic()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.list, 'a+', encoding='utf-8')  # noqa: SIM115 (see close)
+            lock = try_lock(path.with_name(f'.{path.stem}.partial.lock'))
         except OSError as error:
             raise RunError(f'cannot write {path}: {error.strerror}') from error
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.close()
+        if lock is None:
             raise ToolkitError(
                 f'another process is writing {path}; wait for it, or choose another output'
-            ) from error
+            )
+        self._lock: FileLock | None = lock
+        try:
+            self._file = open(self.list, 'a+', encoding='utf-8')  # noqa: SIM115 (see close)
+        except OSError as error:
+            self._release()
+            raise RunError(f'cannot write {path}: {error.strerror}') from error
         try:
             self.done = self._previous(identity)
             self._open(new=not self.done)
@@ -177,17 +181,27 @@ class GrowingFile:
 
     def discard(self) -> None:
         """Leave nothing behind."""
-        self.close()
+        self._close_files()
         for file in (self.partial, self.list):
             file.unlink(missing_ok=True)
+        self._release()
 
     def close(self) -> None:
         """Let go of the files; what is in the list stays for another time."""
+        self._close_files()
+        self._release()
+
+    def _close_files(self) -> None:
         if self._dataset is not None:
             with contextlib.suppress(RasterioError):
                 self._dataset.close()
             self._dataset = None
         self._file.close()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            remove_lock(self._lock)
+            self._lock = None
 
     def _previous(self, identity: str) -> set[Window]:
         self._file.seek(0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,6 +14,7 @@ from plugins.pansharpening.inference.tiles import Shard, extent, tiles
 from plugins.pansharpening.scenes.raster import quiet, replacing
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
+from toolkit.io.file_lock import remove_lock, try_lock
 
 # GDAL's names of the types that a digital number may have.
 TYPES = {'uint8': 'Byte', 'uint16': 'UInt16', 'int16': 'Int16', 'uint32': 'UInt32'}
@@ -46,31 +45,32 @@ def join(output: Path, scene: Scene, shards: int, outcome: InferenceOutcome) -> 
     parts = [part_file(output, Shard(i + 1, shards)) for i in range(shards)]
     if not all(part.is_file() for part in parts):
         return None
-    with open(statistics_file(output).with_suffix('.lock'), 'w') as lock:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+    lock = try_lock(statistics_file(output).with_suffix('.lock'))
+    if lock is None:
+        return None
+    try:
+        # Another process may have joined them before this one held the lock.
+        if not all(part.is_file() for part in parts):
             return None
-        try:
-            places = [
-                extent(tiles(scene.pan_shape, outcome.side, Shard(i + 1, shards)))
-                for i in range(shards)
-            ]
-            layout = outcome.layout
-            xml = _vrt(scene, layout, list(zip(parts, places)))
-            if output.suffix.lower() == '.vrt':
-                with replacing(output) as partial:
-                    partial.write_text(xml, encoding='utf-8')
-                left = [output, *parts]
-            else:
-                _merge(output, xml, layout, scene)
-                for part in parts:
-                    part.unlink()
-                left = [output]
-            statistics_file(output).unlink(missing_ok=True)
-            return left
-        finally:
-            os.unlink(lock.name)
+        places = [
+            extent(tiles(scene.pan_shape, outcome.side, Shard(i + 1, shards)))
+            for i in range(shards)
+        ]
+        layout = outcome.layout
+        xml = _vrt(scene, layout, list(zip(parts, places)))
+        if output.suffix.lower() == '.vrt':
+            with replacing(output) as partial:
+                partial.write_text(xml, encoding='utf-8')
+            left = [output, *parts]
+        else:
+            _merge(output, xml, layout, scene)
+            for part in parts:
+                part.unlink()
+            left = [output]
+        statistics_file(output).unlink(missing_ok=True)
+        return left
+    finally:
+        remove_lock(lock)
 
 
 def to_cog(path: Path, layout: RasterFormat) -> None:

@@ -241,7 +241,7 @@ def test_shards_become_one_image(name: str, scene: RasterScene, tmp_path: Path) 
             picture=False,
             report=said.append,
         )
-    assert said[1].startswith('share 2/3 is done')
+    assert said[1].startswith('shard 2/3 is done')
     np.testing.assert_array_equal(read(tmp_path / 'shards' / name), read(tmp_path / 'whole.tif'))
     left = sorted(p.name for p in (tmp_path / 'shards').iterdir())
     parts = [f'a.shard-{i}-of-3.tif' for i in (1, 2, 3)] if name == 'a.vrt' else []
