@@ -1,4 +1,4 @@
-"""The command line `toolkit COMMAND ...`; `tools/COMMAND.py` are the same commands as scripts.
+"""Command line `toolkit COMMAND ...`; scripts `tools/COMMAND.py` call the same commands.
 
 Help, show, diff and list start without torch: commands import what they need when they run.
 """

@@ -1,4 +1,4 @@
-"""What each shared kind of part promises: the abstract classes that parts implement.
+"""Interfaces of the shared kinds: abstract classes that components implement.
 
 Shapes: B batch, C bands or channels, H and W pixels of the (PAN) image, N tokens, D features.
 Images are float32 in [0, 1] unless a dataset says otherwise.
@@ -25,13 +25,13 @@ Batch = dict[str, Any]
 
 
 class System(nn.Module, ABC):
-    """A task's whole network with its losses; the engine trains and tests it and knows no more.
+    """The whole network of a task with its losses, which the engine trains and tests.
 
-    `forward(batch, mode)` dispatches, so that wrappers such as DistributedDataParallel see one
-    entry. A batch is what the dataset's samples collate to, already on the right device.
+    All modes go through `forward(batch, mode)`, so that wrappers such as DistributedDataParallel
+    see one entry. A batch holds the collated samples of a dataset, on the device of the system.
 
     Attributes:
-        uncompiled: names of methods that torch.compile is to call as they are.
+        uncompiled: names of methods that torch.compile leaves as they are.
         capturable: a training step depends on tensors alone and changes nothing but tensors, so
             that a CUDA graph can replay it. Python code in `loss` then runs once and not at each
             step.
@@ -49,19 +49,19 @@ class System(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted scalar terms by name; their sum is trained and every one is logged."""
+        """Computes weighted scalar terms by name; their sum is trained, each term is logged."""
 
     @abstractmethod
     def predict(self, batch: Batch) -> dict[str, Any]:
-        """What metrics and files need, by name; tensors have the batch as first axis."""
+        """Predicts the values that metrics and files need, by name; the first axis is the batch."""
 
     @abstractmethod
     def tensor(self, batch: Batch) -> Any:
-        """Raw outputs of the network."""
+        """Computes the raw outputs of the network."""
 
     @abstractmethod
     def example(self, batch_size: int = 1, size: int | None = None) -> Batch:
-        """A batch of zeros as the dataset would give it (for shapes, MACs, tests, export).
+        """Makes a batch of zeros with the layout of the data, for shapes, MACs, tests and export.
 
         Args:
             batch_size: B.
@@ -69,38 +69,43 @@ class System(nn.Module, ABC):
         """
 
     def prepare(self, datasets: Mapping[str, Dataset], **options: Any) -> None:
-        """Learn from a run's data what the system needs of them; by default it needs nothing.
+        """Initializes the system with the data of a run; by default there is nothing to do.
 
-        Every process calls it once before a training, resumed ones too, and once before a test,
-        with the weights that the run starts from already loaded. What it changes in a dataset is
-        what loaders then see.
+        Every process calls it once before a training, also a resumed one, and once before a test,
+        after the initial weights are loaded. Loaders see the changes that it makes to a dataset.
 
         Args:
             datasets: 'train' and 'val', or 'test', as built from the config.
-            **options: `device`; `context`, made around each computation for the run's precision;
-                `say`, which is told a line for the user.
+            **options: `device`; `context`, which makes a context for the precision of the run;
+                `say`, which takes a line for the user.
         """
 
     def start_epoch(self, epoch: int) -> None:
-        """Told by the engine before an epoch's first iteration, and again where a resumed run takes
-        an epoch up; by default nothing depends on it.
+        """Prepares an epoch; by default nothing depends on it.
+
+        The engine calls it before the first iteration of an epoch, and again if a resumed run
+        continues the epoch.
 
         Args:
             epoch: from 0.
         """
 
     def check_data(self, dataset: Any) -> None:
-        """Say before any work that this dataset does not fit, by raising a ToolkitError.
+        """Checks that a dataset fits the system; by default every dataset does.
 
-        The engine calls it for every dataset of a run. By default every dataset fits.
+        The engine calls it for every dataset of a run, before any work.
 
         Args:
             dataset: as built from the config.
+        Raises:
+            ToolkitError: it does not fit.
         """
 
 
 class Backbone(nn.Module, ABC):
-    """Image (B, C, H, W) -> features: a map (B, D, h, w), tokens (B, N, D) or a vector (B, D).
+    """Computes features of an image.
+
+    Shape: (B, C, H, W) -> map (B, D, h, w), tokens (B, N, D) or vector (B, D).
 
     All attributes are known after construction, before any forward.
 
@@ -178,17 +183,24 @@ class Attention(nn.Module, ABC):
     """Features -> features of the same shape."""
 
     def maps(self, features: Tensor) -> dict[str, Tensor]:
-        """What it looks at, for pictures: named weights (B, 1, h, w) of places, or (B, C) of
-        channels; by default nothing can be shown."""
+        """Returns attention maps by name, for visualization; by default there are none.
+
+        Shape: weights of places (B, 1, h, w) or of channels (B, C).
+        """
         return {}
 
 
 class Head(nn.Module, ABC):
-    """Features -> logits (B, num_classes)."""
+    """Computes the logits of features.
+
+    Shape: (B, D) -> (B, num_classes).
+    """
 
 
 class Degradation(nn.Module, ABC):
-    """Image (B, C, H, W) -> degraded image: reblur (B, C, H, W), gray (B, 1, H, W).
+    """Degrades an image.
+
+    Shape: (B, C, H, W) -> (B, C, H, W) for a reblur, (B, 1, H, W) for a gray.
 
     Attributes:
         out_bands: 'same' for a reblur, 1 for a gray.
@@ -201,7 +213,7 @@ class Degradation(nn.Module, ABC):
 
 
 class Loss(nn.Module, ABC):
-    """A scalar term. `forward` names what it takes from the system's outputs and the batch.
+    """A scalar term; the arguments of `forward` are names of outputs of the system.
 
     Args:
         weight: factor that the system applies; must be finite.
@@ -215,8 +227,11 @@ class Loss(nn.Module, ABC):
 
 
 class Dataset(torch.utils.data.Dataset, ABC):
-    """Samples by index. All randomness comes from torch's, numpy's and random's global generators,
-    which the engine seeds for every sample, so that a resumed run sees the same data."""
+    """Samples by index.
+
+    All randomness comes from the global generators of torch, numpy and random. The engine seeds
+    them for every sample, so that a resumed run sees the same data.
+    """
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -225,48 +240,48 @@ class Dataset(torch.utils.data.Dataset, ABC):
     def __getitem__(self, index: int) -> dict[str, Any]: ...
 
     def fingerprint(self) -> str:
-        """A short hash of the data that it reads, for the run capsule; '' where there is none."""
+        """Computes a short hash of the data, for the run capsule; '' if there is none."""
         return ''
 
     def move_to(self, device: torch.device) -> bool:
-        """Keep the data on a device and give samples there, equal to the bit; by default it cannot.
+        """Keeps the data on a device and gives equal samples there; by default it cannot.
 
         The engine calls it for training data that no worker process loads.
 
         Returns:
-            Whether samples are on the device from now on.
+            True if samples are on the device from now on.
         """
         return False
 
     def release(self) -> None:
-        """Give back the memory of what it can read again; by default it keeps nothing."""
+        """Frees the memory of data that can be read again; by default there are none."""
 
 
 class Transform(ABC):
-    """Sample -> sample."""
+    """Changes a sample."""
 
     @abstractmethod
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]: ...
 
 
 class Sampler(ABC):
-    """The order in which a dataset's samples are drawn; the engine shares it among processes.
+    """The order of the samples of a dataset; the engine shares it among processes.
 
     `order` must depend on its arguments alone, so that a run can be resumed anywhere.
     """
 
     @abstractmethod
     def order(self, epoch: int) -> Sequence[int]:
-        """Indices of one epoch, for all processes together."""
+        """Returns the indices of one epoch, for all processes together."""
 
 
 class Metric(ABC):
-    """Scores predictions item by item, then sums the items up.
+    """Measures predictions sample by sample, then summarizes the samples.
 
-    Splitting the two lets any number of processes measure, and lets tests pair items.
+    So any number of processes can measure, and paired tests can compare samples.
 
     Attributes:
-        directions: every name that `summarize` may return -> whether higher is better.
+        directions: by each name that `summarize` may return, True if higher is better.
         main: names of the few values that summarize the others, for a line of text; empty if all
             of them do.
     """
@@ -276,10 +291,10 @@ class Metric(ABC):
 
     @abstractmethod
     def measure(self, outputs: Mapping[str, Any], batch: Batch) -> list[dict[str, Any]]:
-        """One row of plain values per item of the batch."""
+        """Measures a batch; returns one row of plain values for each sample."""
 
     def summarize(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """The values over all rows; by default each column's mean."""
+        """Summarizes all rows; by default by the mean of each column."""
         if not rows:
             return {name: float('nan') for name in self.directions}
         return {

@@ -1,4 +1,4 @@
-"""The same as `toolkit bench`, for a checkout that is not installed."""
+"""Runs `toolkit bench` in a checkout that is not installed."""
 
 import sys
 from pathlib import Path

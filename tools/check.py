@@ -1,4 +1,4 @@
-"""The same as `toolkit check`, for a checkout that is not installed."""
+"""Runs `toolkit check` in a checkout that is not installed."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The same as `toolkit diff`, for a checkout that is not installed."""
+"""Runs `toolkit diff` in a checkout that is not installed."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The same as `toolkit list`, for a checkout that is not installed."""
+"""Runs `toolkit list` in a checkout that is not installed."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The same as `toolkit predict`, for a checkout that is not installed."""
+"""Runs `toolkit predict` in a checkout that is not installed."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The same as `toolkit report`, for a checkout that is not installed."""
+"""Runs `toolkit report` in a checkout that is not installed."""
 
 import sys
 from pathlib import Path

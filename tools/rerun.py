@@ -1,4 +1,4 @@
-"""The same as `toolkit rerun`, for a checkout that is not installed."""
+"""Runs `toolkit rerun` in a checkout that is not installed."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The same as `toolkit show`, for a checkout that is not installed."""
+"""Runs `toolkit show` in a checkout that is not installed."""
 
 import sys
 from pathlib import Path

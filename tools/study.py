@@ -1,4 +1,4 @@
-"""The same as `toolkit study`, for a checkout that is not installed."""
+"""Runs `toolkit study` in a checkout that is not installed."""
 
 import sys
 from pathlib import Path

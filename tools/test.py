@@ -1,4 +1,4 @@
-"""The same as `toolkit test`, for a checkout that is not installed."""
+"""Runs `toolkit test` in a checkout that is not installed."""
 
 import sys
 from pathlib import Path

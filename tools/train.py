@@ -1,4 +1,4 @@
-"""The same as `toolkit train`, for a checkout that is not installed."""
+"""Runs `toolkit train` in a checkout that is not installed."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What parts of classification promise, beyond the kinds that all tasks share."""
+"""Interfaces of classification: labelled images, losses of classes, weighting of tasks."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ TASK_WEIGHTINGS = Kind(
 class LabelledImages(Dataset):
     """Images with labels for one or several tasks.
 
-    A sample has `image` (C, H, W), float32 in [0, 1] (normalising is the backbone's), or, once
-    `features` is set, `features` by branch; `labels`, an int64 scalar by task, MISSING (-1) where
-    there is none; and `meta` with `item`, `id`, `patient`, `centre`, `view` and `attributes`.
+    A sample has `image` (C, H, W), float32 in [0, 1] (the backbone normalizes it), or, once
+    `features` is set, `features` by branch; `labels`, an int64 scalar by task, MISSING (-1) if the
+    label is not known; and `meta` with `item`, `id`, `patient`, `centre`, `view` and `attributes`.
 
     Attributes:
         tasks: by name.
         channels: C.
         size: H and W.
         records: of the samples, by index.
-        pool: every record of the whole data set, all splits together; caches are laid out by it.
+        pool: records of the whole dataset, all subsets together; the order of caches.
         positions: of the samples in `pool`, by index.
-        views: how many different augmented views an image has; 1 where nothing is drawn at random,
-            None where every draw is new.
-        features: a `plugins.classification.data.feature_cache.KeptFeatures`, or None;
-            where it is complete, no image is read.
+        views: number of repeatable augmentations of an image; 1 without random transforms, None if
+            every augmentation is new.
+        features: a `plugins.classification.data.feature_cache.KeptFeatures`, or None; if it is
+            complete, no image is read.
     """
 
     tasks: Mapping[str, Task]
@@ -52,26 +52,32 @@ class LabelledImages(Dataset):
 
     @abstractmethod
     def pool_image(self, position: int, view: int | None = None) -> Tensor:
-        """The image (C, H, W) in [0, 1] at a position of `pool`: one of its views, which is the
-        same at every call, or a new draw where `view` is None."""
+        """Reads the image (C, H, W) in [0, 1] at a position of `pool`.
 
-    def marked(self, position: int) -> Tensor | None:
-        """Where the boxes of an image of `pool` are in its first view, (H, W) from 0 to 1; None
-        where there are none, or it is not known."""
+        Args:
+            position: in `pool`.
+            view: augmentation index, the same image at every call; None for a new augmentation.
+        """
+
+    def box_mask(self, position: int) -> Tensor | None:
+        """Returns the mask (H, W) in [0, 1] of the boxes of an image of `pool` in its first
+        augmentation; None if it has no boxes."""
         return None
 
     @abstractmethod
-    def view_key(self) -> str:
-        """A hash of all that decides how pixels become an image (files, size, transforms), the
-        same for every split and seed of the same data."""
+    def image_fingerprint(self) -> str:
+        """Computes a hash of files, size and transforms, on which images depend.
+
+        It is the same for every split and seed of the same data.
+        """
 
     def labels(self, task: str) -> Tensor:
-        """Labels of a task (N,), MISSING where there is none."""
+        """Returns the labels (N,) of a task, MISSING if a label is not known."""
         classes = self.tasks[task].classes
         return torch.tensor([record.index(task, classes) for record in self.records])
 
     def class_counts(self, task: str) -> Tensor:
-        """How many samples each class of a task has (K,)."""
+        """Counts the samples (K,) of each class of a task."""
         labels = self.labels(task)
         return torch.bincount(labels[labels >= 0], minlength=len(self.tasks[task].classes))
 
@@ -79,8 +85,8 @@ class LabelledImages(Dataset):
 class ClassLoss(Loss):
     """A loss between the logits and the labels of one task.
 
-    `forward` gets the labelled samples of a batch, possibly none, and is then to return
-    `logits.sum() * 0`, so that every process of several goes the same way.
+    `forward` gets the labelled samples of a batch. If there are none it must return
+    `logits.sum() * 0`, so that all processes of a distributed run compute the same graph.
 
     Args:
         num_classes: K. Injected by the system.
@@ -92,24 +98,30 @@ class ClassLoss(Loss):
         self.num_classes = num_classes
 
     def use_counts(self, counts: Mapping[str, int]) -> None:
-        """Take in how many training samples each class has, by its name and in the order of the
-        logits; before a training, and again before it is resumed.
+        """Sets the class counts of the training data, before a training and before it is resumed.
 
+        Args:
+            counts: number of samples by class, in the order of the logits.
         Raises:
-            ToolkitError: a class that has none, where the loss needs some of each.
+            ToolkitError: a class without samples, if the loss needs samples of each class.
         """
 
     def start_epoch(self, epoch: int) -> None:
-        """Told before an epoch, and again where a resumed run takes one up; what it changes must
-        then be part of the state and not be changed twice."""
+        """Prepares an epoch; called again if a resumed run continues the epoch.
+
+        Changes must be part of the state, and a second call must not repeat them.
+        """
 
     @abstractmethod
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Shape: logits (N, K), labels (N,) int64 from 0 to K - 1 -> scalar."""
+        """Computes the loss.
+
+        Shape: logits (N, K), labels (N,) int64 from 0 to K - 1 -> scalar.
+        """
 
 
 class TaskWeighting(nn.Module, ABC):
-    """How the losses of several tasks are brought together.
+    """Combines the losses of several tasks.
 
     Args:
         tasks: their names. Injected by the system.
@@ -120,14 +132,14 @@ class TaskWeighting(nn.Module, ABC):
         self.tasks = tuple(tasks)
 
     def start_epoch(self, epoch: int) -> None:
-        """As of `ClassLoss`."""
+        """Prepares an epoch; see `ClassLoss.start_epoch`."""
 
     @abstractmethod
     def forward(self, losses: Mapping[str, Tensor], counts: Mapping[str, int]) -> dict[str, Tensor]:
-        """Scalars by task -> terms by name, whose sum is trained.
+        """Turns the losses of tasks into terms by name, whose sum is trained.
 
         Args:
-            losses: of the batch, in the order of `tasks`; 0 where no sample has a label.
-            counts: how many samples of the batch have a label, by task. A task without any must
-                move nothing, its own weight included.
+            losses: scalars by task, in the order of `tasks`; 0 if no sample has a label.
+            counts: number of samples with a label, by task. A task without any must change no
+                weight, its own weight included.
         """

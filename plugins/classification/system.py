@@ -31,15 +31,15 @@ class Classifier(System):
         branches: backbones by name; `null` takes one out.
         head: built once for each task.
         branch_attention: by branch, on its features before they are joined.
-        neck: joins branches; needed where there are several.
+        neck: joins branches; required if there are several.
         attention: on the joint features.
-        pool: how a map becomes a vector.
+        pool: pooling of a map to a vector.
         trunk: refines the vector before the heads.
-        losses: built once for each task; where there are none, nothing can be trained.
-        task_weighting: how the tasks' losses are brought together; None adds them up.
+        losses: built once for each task; without any the system cannot be trained.
+        task_weighting: combines the losses of the tasks; None adds them.
         in_channels: C.
-        size: H and W of `example`, and of what a ViT's positions are laid out for.
-        cache: features of frozen branches are computed once and kept.
+        size: H and W of `example`, and of the position embeddings of a ViT.
+        cache: keeps the features of frozen branches, which are computed once.
     Raises:
         ValueError: no task or branch, several branches without a neck, a loss of another task.
     """
@@ -114,12 +114,12 @@ class Classifier(System):
         )
         self.task_weighting = task_weighting(tasks=tuple(tasks)) if task_weighting else None
         self.calibration = Calibration(self.tasks)
-        self.tested: LabelledImages | None = None  # whose images pictures show
+        self.tested: LabelledImages | None = None  # images of the visualizer
 
     # -- the engine's modes --------------------------------------------------------------------
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """A term for each task, by the task's name; what a weighting adds beside them."""
+        """Computes one term for each task, by its name, and the terms of the weighting."""
         logits = self.tensor(batch)
         terms, counts = {}, {}
         for name, task_logits in logits.items():
@@ -133,8 +133,13 @@ class Classifier(System):
         return self.task_weighting(terms, counts) if self.task_weighting is not None else terms
 
     def predict(self, batch: Batch) -> dict[str, Any]:
-        """By task `logits` and calibrated `probabilities` (B, K), the `decision` (B,) by the stored
-        `threshold` (B,) of tasks with a positive class; `joint` (B, D), the joint feature."""
+        """Predicts classes.
+
+        Returns:
+            By task, `logits` and calibrated `probabilities` (B, K), the `decision` (B,), and the
+            stored `threshold` (B,) of tasks with a positive class; `joint` (B, D), the joint
+            feature.
+        """
         joint = self.pool(self.joint_map(self.branch_features(batch)))  # (B, D)
         logits = {name: logit.float() for name, logit in self.classify(joint).items()}  # (B, K)
         probabilities = {k: self.calibration.probabilities(k, v) for k, v in logits.items()}
@@ -151,11 +156,11 @@ class Classifier(System):
         }
 
     def tensor(self, batch: Batch) -> dict[str, Tensor]:
-        """Logits (B, K) by task."""
+        """Computes the logits (B, K) by task."""
         return self.classify(self.pool(self.joint_map(self.branch_features(batch))))
 
     def example(self, batch_size: int = 1, size: int | None = None) -> Batch:
-        """A batch of zeros with the first class as label.
+        """Makes a batch of zeros with the first class as label.
 
         Args:
             batch_size: B.
@@ -171,7 +176,7 @@ class Classifier(System):
     # -- the network, part by part -------------------------------------------------------------
 
     def branch_features(self, batch: Batch) -> dict[str, Tensor]:
-        """Features of each branch: those that the batch brings along, or of its image."""
+        """Returns the features of each branch: cached ones of the batch, or of its image."""
         given = batch.get('features', {})
         return {
             name: given[name] if name in given else branch(batch['image'])
@@ -179,7 +184,7 @@ class Classifier(System):
         }
 
     def join(self, features: Mapping[str, Tensor]) -> Tensor:
-        """The branches' features as one, before the attention on them."""
+        """Joins the features of the branches, before the attention on them."""
         refined = {
             name: self.branch_attention[name](x) if name in self.branch_attention else x
             for name, x in features.items()
@@ -187,12 +192,12 @@ class Classifier(System):
         return self.neck(refined) if self.neck is not None else next(iter(refined.values()))
 
     def joint_map(self, features: Mapping[str, Tensor]) -> Tensor:
-        """The joint features before pooling: (B, D, h, w), (B, N, D) or (B, D)."""
+        """Computes the joint features before pooling: (B, D, h, w), (B, N, D) or (B, D)."""
         joint = self.join(features)
         return self.attention(joint) if self.attention is not None else joint
 
     def pool(self, joint: Tensor) -> Tensor:
-        """Features to vectors.
+        """Pools features to vectors.
 
         Shape: (B, D, h, w), (B, N, D) or (B, D) -> (B, D), twice as wide for 'avgmax'.
         """
@@ -207,19 +212,18 @@ class Classifier(System):
         return torch.cat([parts[name](-1) for name in wanted], 1)
 
     def classify(self, joint: Tensor) -> dict[str, Tensor]:
-        """Pooled joint feature (B, D) -> logits (B, K) by task."""
+        """Computes the logits (B, K) by task of the pooled joint feature (B, D)."""
         refined = self.trunk(joint) if self.trunk is not None else joint
         return {name: head(refined) for name, head in self.heads.items()}
 
-    # -- what the engine tells -----------------------------------------------------------------
+    # -- calls of the engine -------------------------------------------------------------------
 
     def prepare(self, datasets: Mapping[str, Dataset], **options: Any) -> None:
-        """Give the losses the training data's class counts, and the datasets the features of
-        frozen branches where these are kept.
+        """Sets the class counts of the losses, and the cached features of the datasets.
 
         Raises:
-            ToolkitError: a class without training samples, nothing to train by, or features that
-                cannot be kept.
+            ToolkitError: a class without training samples, no loss, or features that cannot be
+                cached.
         """
         if self.cache is not None:
             for role, dataset in datasets.items():
@@ -246,10 +250,10 @@ class Classifier(System):
             self.task_weighting.start_epoch(epoch)
 
     def check_data(self, dataset: Any) -> None:
-        """Compare a dataset's tasks and channels with the system's, before any work.
+        """Compares the tasks and channels of a dataset with those of the system.
 
         Raises:
-            ToolkitError: they differ, or it is no set of labelled images.
+            ToolkitError: they differ, or the dataset has no labelled images.
         """
         if not isinstance(dataset, LabelledImages):
             raise ToolkitError(

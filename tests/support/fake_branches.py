@@ -73,7 +73,7 @@ class Noise(LabelledImages):
         generator = torch.Generator().manual_seed(1000 * position + (view or 0))
         return torch.rand(3, self.size, self.size, generator=generator)
 
-    def view_key(self) -> str:
+    def image_fingerprint(self) -> str:
         return f'noise {len(self.pool)} {self.views}'
 
 

@@ -54,7 +54,7 @@ class Labelled(LabelledImages):
         generator = torch.Generator().manual_seed(position)
         return torch.rand(self.channels, self.size, self.size, generator=generator)
 
-    def view_key(self) -> str:
+    def image_fingerprint(self) -> str:
         return 'noise'
 
 

@@ -89,7 +89,7 @@ class PatchImages(LabelledImages):
             },
         }
 
-    def view_key(self) -> str:
+    def image_fingerprint(self) -> str:
         return 'patches'
 
     def fingerprint(self) -> str:

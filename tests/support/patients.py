@@ -105,7 +105,7 @@ class BrightPatients(LabelledImages):
     def pool_image(self, position: int, view: int | None = None) -> Tensor:
         return self._values[position][:, None, None].expand(3, 8, 8).contiguous()
 
-    def view_key(self) -> str:
+    def image_fingerprint(self) -> str:
         return 'bright'
 
     def __getitem__(self, index: int) -> dict[str, Any]:

@@ -222,7 +222,7 @@ def _store(
     with context():
         autocast = torch.is_autocast_enabled(device.type)
         precision = str(torch.get_autocast_dtype(device.type)) if autocast else 'float32'
-    view = (dataset.view_key(), dataset.views, dataset.channels, dataset.size)
+    view = (dataset.image_fingerprint(), dataset.views, dataset.channels, dataset.size)
     told = repr((branch.cache_key(), view, cache.dtype, precision, device.type))
     folder = cache.path() / hashlib.sha256(told.encode()).hexdigest()[:24]
     image = torch.zeros(1, dataset.channels, dataset.size, dataset.size, device=device)

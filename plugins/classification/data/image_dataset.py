@@ -208,7 +208,7 @@ class ImageSet(LabelledImages):
             image = self.steps.draw(sample, seed)
         return image.expand(self.channels, -1, -1)
 
-    def marked(self, position: int) -> Tensor | None:
+    def box_mask(self, position: int) -> Tensor | None:
         pixels, boxes = self.read(position)
         if not boxes:
             return None
@@ -256,7 +256,7 @@ class ImageSet(LabelledImages):
 
     # -- identity ------------------------------------------------------------------------------
 
-    def view_key(self) -> str:
+    def image_fingerprint(self) -> str:
         """A hash of the pool's images and of all that is done to them."""
         digest = hashlib.sha256(f'{self.channels}/{self.steps.key()}'.encode())
         for position, record in enumerate(self.pool):

@@ -178,7 +178,7 @@ def _boxed(system: Classifier, image: Image.Image, position: int | None) -> Imag
     """The image with the outline of its boxes."""
     marked = None
     if system.tested is not None and position is not None:
-        marked = system.tested.marked(position)
+        marked = system.tested.box_mask(position)
     if marked is None:
         return image
     mask = Image.fromarray((marked.numpy() >= 0.5).astype(np.uint8) * 255)

@@ -32,7 +32,7 @@ class ImageTransform(Transform):
     place. What is random comes from torch's global generator, which is seeded for each transform of
     its own, so that taking one out of a config leaves what the others draw as it was.
 
-    Its public attributes are what it does: they are part of a data set's `view_key`.
+    Its public attributes are what it does: they are part of a data set's `image_fingerprint`.
 
     Attributes:
         random: whether it draws anything.

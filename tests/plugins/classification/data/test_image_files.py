@@ -74,7 +74,7 @@ def test_parts_share_no_patient_and_leave_none_out(manifest):
     patients = [{record.patient for record in part.records} for part in parts]
     assert sum(map(len, patients)) == len(set().union(*patients)) == 6
     assert sorted(p for part in parts for p in part.positions) == list(range(12))
-    assert len({part.view_key() for part in parts}) == 1
+    assert len({part.image_fingerprint() for part in parts}) == 1
     assert len({part.fingerprint() for part in parts}) == 3
 
 
@@ -137,7 +137,7 @@ def test_taking_one_transform_out_leaves_what_the_others_draw(manifest):
 
 def test_the_view_key_is_of_files_and_transforms(manifest, tmp_path):
     def key(**options):
-        return dataset(manifest, **options).view_key()
+        return dataset(manifest, **options).image_fingerprint()
 
     same = {key(transforms=random()), key(transforms=random(), views=4, unlabelled='keep')}
     others = [
@@ -151,9 +151,9 @@ def test_the_view_key_is_of_files_and_transforms(manifest, tmp_path):
     assert len(same) == 1
     assert len({*same, *others}) == 1 + len(others)
     path = write_set(tmp_path, boxes=True)
-    assert dataset(path).view_key() == key()
+    assert dataset(path).image_fingerprint() == key()
     write_image(tmp_path / 'images/3.png', 99)
-    assert dataset(path).view_key() != key()
+    assert dataset(path).image_fingerprint() != key()
 
 
 def test_kept_features_are_given_instead_of_images(manifest):

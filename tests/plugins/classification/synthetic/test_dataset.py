@@ -23,7 +23,7 @@ def test_images_are_the_same_each_time_and_of_one_seed():
     first, second, other = (drawn(part='test', seed=seed, size=48) for seed in (3, 3, 4))
     assert [r.id for r in first.records] == [r.id for r in second.records]
     assert first.fingerprint() == second.fingerprint() != other.fingerprint()
-    assert first.view_key() == second.view_key() != other.view_key()
+    assert first.image_fingerprint() == second.image_fingerprint() != other.image_fingerprint()
     for index in (0, len(first) - 1):
         image = first[index]['image']
         assert torch.equal(image, second[index]['image'])
