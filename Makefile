@@ -84,5 +84,15 @@ lint: $(SETUP)
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
+# What a GPU machine without network lacks, into .gpu/: then copy this checkout there.
+.PHONY: gpu-bundle gpu-check
+gpu-bundle: $(SETUP)
+	$(BIN)/python tools/gpu_bundle.py .gpu
+
+# On a machine with a GPU, with the Python that holds its torch; nine minutes; then
+# `toolkit bench gpu-report gpu.json` writes docs/gpu.md, here or anywhere.
+gpu-check:
+	sh tools/gpu_check.sh --output gpu.json
+
 clean:
 	rm -rf .venv build dist *.egg-info work

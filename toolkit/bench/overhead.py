@@ -67,7 +67,7 @@ def measure(iterations: int = 50_000, repeats: int = 1) -> Overhead:
     return result
 
 
-class _Net(System):
+class SmallSystem(System):
     """Image (B, 3, 8, 8) -> score (B, 1)."""
 
     def __init__(self) -> None:
@@ -96,7 +96,9 @@ class _Net(System):
         return {'image': torch.zeros(batch_size, 3, side, side)}
 
 
-class _Data(Dataset):
+class SmallData(Dataset):
+    """Random images (3, 8, 8) with their mean as target (1,)."""
+
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
         self.images = torch.rand(SAMPLES, 3, SIDE, SIDE, generator=generator)
@@ -109,7 +111,7 @@ class _Data(Dataset):
         return {'image': image, 'target': image.mean()[None]}
 
 
-class _Clock(Hook):
+class Clock(Hook):
     """Notes when every iteration begins."""
 
     priority = 'VERY_HIGH'
@@ -123,7 +125,7 @@ class _Clock(Hook):
 
 def _bare(iterations: int) -> list[float]:
     torch.manual_seed(0)
-    system, data = _Net(), _Data()
+    system, data = SmallSystem(), SmallData()
     optimizer = torch.optim.Adam(system.parameters(), lr=1e-3)
     loader: DataLoader[Any] = DataLoader(data, batch_size=BATCH, shuffle=True)
     times: list[float] = []
@@ -140,15 +142,15 @@ def _bare(iterations: int) -> list[float]:
 
 
 def _run(iterations: int) -> list[float]:
-    clock = _Clock()
+    clock = Clock()
     standard: dict[str, Any] = {
         'progress': Progress,
         'logger': MetricsLog,
         'checkpoint': functools.partial(Checkpoint, interval=5000),
     }
     config = schema.RunConfig(
-        model=_Net,
-        train_dataloader=schema.Dataloader(_Data, batch_size=BATCH),
+        model=SmallSystem,
+        train_dataloader=schema.Dataloader(SmallData, batch_size=BATCH),
         optim_wrapper=schema.OptimWrapper(functools.partial(_adam, lr=1e-3)),
         train_cfg=schema.TrainCfg(max_iters=iterations),
         default_hooks=standard,

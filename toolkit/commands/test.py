@@ -30,10 +30,9 @@ class TestCommand(Command):
 
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.engine import distributed
-        from toolkit.io.run_layout import METRICS_FILE
         from toolkit.run.capsule import make_capsule_input
         from toolkit.run.load_run import load_trained
-        from toolkit.run.test import test
+        from toolkit.run.test import NAME, test
 
         trained = load_trained(
             arguments.config,
@@ -49,9 +48,9 @@ class TestCommand(Command):
             capsule_input = make_capsule_input(trained.config)
             test(trained.run, folder, trained.weights, capsule_input=capsule_input)
         if distributed.is_main():
-            record = json.loads((folder / METRICS_FILE).read_text(encoding='utf-8'))
+            record = json.loads((folder / NAME).read_text(encoding='utf-8'))
             print(format_metrics(record['metrics'], record['directions']))
-            print(f'written to {folder / METRICS_FILE}')
+            print(f'written to {folder / NAME}')
         return 0
 
 

@@ -19,10 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import RunError, ToolkitError
-from toolkit.io.run_layout import BEST_CHECKPOINT, CHECKPOINTS, LAST_CHECKPOINT
 
-LAST = LAST_CHECKPOINT
-BEST = BEST_CHECKPOINT
+LAST = 'last.pth'
+BEST = 'best.pth'
 # Names that wrappers of other programs put before a system's own.
 PREFIXES = ('module.', '_orig_mod.')
 
@@ -33,7 +32,7 @@ class CheckpointError(ToolkitError):
 
 def get_folder(work_dir: Path) -> Path:
     """Where a run keeps its checkpoints."""
-    return work_dir / CHECKPOINTS
+    return work_dir / 'checkpoints'
 
 
 def find_best_or_last(work_dir: Path) -> Path | None:

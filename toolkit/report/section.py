@@ -9,9 +9,8 @@ from typing import Any
 from toolkit.analysis import formatting
 from toolkit.analysis import tables as result_tables
 from toolkit.analysis.aggregate import Analysis, cost
-from toolkit.analysis.results import StudyResults
+from toolkit.analysis.results import STUDY, StudyResults
 from toolkit.analysis.tables import Grid
-from toolkit.io.run_layout import STUDY
 from toolkit.report import plotly_bundle
 from toolkit.report.config_diff import Change, changes
 from toolkit.report.environment import Environment, environment

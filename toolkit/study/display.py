@@ -1,4 +1,4 @@
-"""Shows a running study: a live table in a terminal, a line for each event elsewhere."""
+"""A running study on the screen: a live table in a terminal, a line per event elsewhere."""
 
 from __future__ import annotations
 
@@ -15,35 +15,32 @@ from rich.text import Text
 
 from toolkit.engine.hooks.progress import format_duration
 from toolkit.errors import ToolkitError
-from toolkit.io.read_metrics_log import last_iteration, last_loss
-from toolkit.io.run_layout import RunStatus
-from toolkit.study.plan import Plan
-from toolkit.study.reconcile import ReconciledRun
+from toolkit.study import progress
+from toolkit.study.launchers.job import Status, read_status
+from toolkit.study.reconcile import Placed
 
 # Statuses are read from disk, perhaps a shared one.
-READ_SECONDS = 1.0
+LOOK_SECONDS = 1.0
 MOST_ROWS = 12
 
 
 class Display:
-    """Shows the progress of a study.
+    """Shows how far a study is.
 
     Args:
-        plan: of the study.
-        entries: all of its runs.
+        placed: all of its runs.
     """
 
-    def __init__(self, plan: Plan, entries: list[ReconciledRun]) -> None:
-        self._plan = plan
-        self._entries = {entry.run.id: entry for entry in entries}
-        self._open = {entry.run.id for entry in entries if entry.pending}
-        # Equal runs share a folder and its status.
+    def __init__(self, placed: list[Placed]) -> None:
+        self._placed = {entry.run.id: entry for entry in placed}
+        self._open = {entry.run.id for entry in placed if entry.todo}
+        # Equal runs share a folder, and what becomes of it.
         self._sharing: dict[Path, list[str]] = {}
-        for entry in entries:
+        for entry in placed:
             self._sharing.setdefault(entry.folder, []).append(entry.run.id)
-        self.statuses = {e.run.id: RunStatus() if e.pending else e.status for e in entries}
+        self.statuses = {entry.run.id: Status() if entry.todo else entry.status for entry in placed}
         self._begun = time.monotonic()
-        self._read_at = 0.0
+        self._looked = 0.0
         self._live: Live | None = None
 
     def __enter__(self) -> Display:
@@ -56,7 +53,7 @@ class Display:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._read()
+        self._look()
         if self._live is not None:
             self._live.update(self._table())
             self._live.stop()
@@ -71,34 +68,34 @@ class Display:
             print(line, flush=True)
 
     def tick(self) -> None:
-        """Read the statuses again when it is time to."""
-        if time.monotonic() - self._read_at >= READ_SECONDS:
-            self._read()
+        """Look after the runs, if it is time to."""
+        if time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._look()
             if self._live is not None:
                 self._live.update(self._table())
 
-    def end(self, statuses: Mapping[str, RunStatus]) -> None:
-        """Show that runs have ended."""
+    def ended(self, statuses: Mapping[str, Status]) -> None:
+        """Runs have ended."""
         for name, status in statuses.items():
             if name in self._open:
                 self._open.discard(name)
                 self._set(name, status)
                 if self._live is None:
-                    self.say(f'{name}: {_describe_event(status)}')
+                    self.say(f'{name}: {_event(status)}')
 
-    def _read(self) -> None:
-        self._read_at = time.monotonic()
+    def _look(self) -> None:
+        self._looked = time.monotonic()
         for name in sorted(self._open):
             try:
-                status = RunStatus.read(self._entries[name].folder)
+                status = read_status(self._placed[name].folder)
             except ToolkitError:
                 continue
             if self._live is None and status.status == 'running' != self.statuses[name].status:
                 self.say(f'{name}: started')
             self._set(name, status)
 
-    def _set(self, name: str, status: RunStatus) -> None:
-        for other in self._sharing[self._entries[name].folder]:
+    def _set(self, name: str, status: Status) -> None:
+        for other in self._sharing[self._placed[name].folder]:
             self.statuses[other] = status
 
     def _summary(self) -> str:
@@ -120,15 +117,15 @@ class Display:
         more = [Text(f'and {hidden} more')] if hidden > 0 else []
         return Group(*([table] if rows else []), *more, Text(self._summary()))
 
-    def _row(self, name: str, status: RunStatus) -> list[Text]:
+    def _row(self, name: str, status: Status) -> list[Text]:
         seconds = Text('' if status.seconds is None else format_duration(status.seconds))
         if status.status == 'failed':
             return [Text(name), Text(f'failed: {status.message}', 'red'), Text(), Text(), seconds]
-        entry = self._entries[name]
-        training = entry.run.trained_in
-        done = last_iteration(training) if training is not None else None
-        loss = last_loss(training) if training is not None else None
-        whole = self._length(name)
+        entry = self._placed[name]
+        training = entry.trained_in
+        done = progress.iteration(training) if training is not None else None
+        loss = progress.loss(training) if training is not None else None
+        whole = _length(entry)
         return [
             Text(name),
             Text('running'),
@@ -137,12 +134,13 @@ class Display:
             seconds,
         ]
 
-    def _length(self, name: str) -> str:
-        iterations = (self._plan.configs[name].tree.get('train_cfg') or {}).get('max_iters')
-        return '' if iterations is None else f' of {iterations:,}'
+
+def _length(entry: Placed) -> str:
+    iterations = (entry.run.config.tree.get('train_cfg') or {}).get('max_iters')
+    return '' if iterations is None else f' of {iterations:,}'
 
 
-def _describe_event(status: RunStatus) -> str:
+def _event(status: Status) -> str:
     if status.status == 'finished':
         return f'finished in {format_duration(status.seconds or 0)}'
     if status.status == 'failed':

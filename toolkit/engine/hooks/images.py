@@ -12,13 +12,13 @@ from mmengine.hooks import Hook
 from toolkit.engine import distributed
 from toolkit.engine.evaluator import get_item_names
 from toolkit.io import atomic_write
-from toolkit.io.run_layout import IMAGES
 from toolkit.registry import HOOKS, VISUALIZERS
 
 if TYPE_CHECKING:
     from toolkit.engine.runner import Runner
     from toolkit.interfaces import Visualizer
 
+NAME = 'pictures'
 WRITTEN = ('.png', '.json')
 
 
@@ -45,7 +45,7 @@ class Pictures(Hook):
         visualizer = VISUALIZERS.find_for(type(runner.system))
         self.visualizer = None if visualizer is None else visualizer()
         distributed.run_on_main(
-            lambda: atomic_write.clear(Path(runner.work_dir) / IMAGES, WRITTEN, 'pictures')
+            lambda: atomic_write.clear(Path(runner.work_dir) / NAME, WRITTEN, 'pictures')
         )
 
     def after_test_iter(
@@ -62,7 +62,7 @@ class Pictures(Hook):
         for index, (draw, name) in enumerate(zip(drawn, get_item_names(batch, drawn), strict=True)):
             if draw.position < wanted:
                 stem = make_file_stem(name or f'item{draw.position}')
-                folder = Path(runner.work_dir) / IMAGES
+                folder = Path(runner.work_dir) / NAME
                 self.visualizer.write_images(runner.system, outputs, batch, index, folder, stem)
 
 

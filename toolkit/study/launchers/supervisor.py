@@ -19,9 +19,7 @@ from typing import IO, Any
 
 import toolkit
 from toolkit.io.atomic_write import no_room
-from toolkit.io.read_metrics_log import last_iteration
-from toolkit.io.run_layout import RunState, RunStatus, utc_now
-from toolkit.study.launchers.job import EndedJob, Job, write_if_possible
+from toolkit.study.launchers.job import Ended, Job, State, Status, note, now, read_status
 
 COMMAND = ['-m', 'toolkit.study.launchers.worker']
 POLL_SECONDS = 0.05
@@ -34,7 +32,7 @@ def supervise(
     threads: int | None = None,
     devices: str | None = None,
     stopped: Callable[[], int] = lambda: 0,
-) -> EndedJob:
+) -> Ended:
     """Run a job to its end, again as often as its retries allow.
 
     Args:
@@ -53,9 +51,9 @@ def supervise(
 
 def _attempt(
     job: Job, threads: int | None, devices: str | None, stopped: Callable[[], int]
-) -> tuple[EndedJob, bool]:
+) -> tuple[Ended, bool]:
     """Start the process once; returns how it ended and whether another attempt makes sense."""
-    spent = max(RunStatus.read(run.folder).seconds or 0.0 for run in job.runs)
+    spent = max(read_status(run.path).seconds or 0.0 for run in job.runs)
     limit = None if job.time is None else job.time - spent
     if limit is not None and limit <= 0:
         return _closed(job, 'failed', _over_budget(job)), False
@@ -76,9 +74,9 @@ def _attempt(
         if stopped():
             return _closed(job, 'waiting', ''), False
         return _closed(job, 'failed', _cause(process.returncode, job)), True
-    statuses = {name: RunStatus.from_json(record) for name, record in answer['statuses'].items()}
-    done = {run.id: RunStatus.read(run.folder) for run in job.runs if run.id not in statuses}
-    return EndedJob(job, {**done, **statuses}, full=answer['full']), True
+    statuses = {name: Status(**record) for name, record in answer['statuses'].items()}
+    done = {run.id: read_status(run.path) for run in job.runs if run.id not in statuses}
+    return Ended(job, {**done, **statuses}, full=answer['full']), True
 
 
 def _start(job: Job, threads: int | None, devices: str | None) -> subprocess.Popen[bytes]:
@@ -151,18 +149,18 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     return pipe
 
 
-def _closed(job: Job, state: RunState, message: str, full: bool = False) -> EndedJob:
+def _closed(job: Job, state: State, message: str, full: bool = False) -> Ended:
     """The job's open runs, ended from outside."""
     statuses = {}
     for run in job.runs:
-        status = RunStatus.read(run.folder)
+        status = read_status(run.path)
         if status.status != 'finished':
-            status = status.replace(
-                status=state, ended=utc_now(), message=message, fingerprint=run.fingerprint
+            status = status.replaced(
+                status=state, ended=now(), message=message, identity=dict(run.identity)
             )
-            write_if_possible(run.folder, status)
+            note(run.path, status)
         statuses[run.id] = status
-    return EndedJob(job, statuses, full=full)
+    return Ended(job, statuses, full=full)
 
 
 def _over_budget(job: Job) -> str:
@@ -170,7 +168,9 @@ def _over_budget(job: Job) -> str:
 
 
 def _progress(job: Job) -> str:
-    done = last_iteration(job.trained_in) if job.trained_in is not None else None
+    from toolkit.study.progress import iteration
+
+    done = iteration(Path(job.trained_in)) if job.trained_in is not None else None
     return '' if done is None else f', at iteration {done}'
 
 
