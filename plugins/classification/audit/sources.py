@@ -14,6 +14,7 @@ from PIL import Image
 from plugins.classification.data.image_io import is_dicom, read_image
 from plugins.classification.data.manifest import read_manifest
 from plugins.classification.data.medmnist import read_arrays
+from plugins.classification.data.patient_ids import PatientIds
 from plugins.classification.data.split import PARTS
 from plugins.classification.image_record import Record
 from toolkit.errors import DataError, ToolkitError, did_you_mean
@@ -57,6 +58,7 @@ class ManifestSource(Source):
         columns: as of `read_manifest`.
         tasks: columns by task; what they say is taken for names of classes.
         outside: as of `read_manifest`.
+        patients: as of `read_manifest`.
     Raises:
         ToolkitError: as of `read_manifest`; a task without its column.
     """
@@ -67,8 +69,9 @@ class ManifestSource(Source):
         columns: Mapping[str, str | None] | None = None,
         tasks: Mapping[str, str] | None = None,
         outside: bool = False,
+        patients: PatientIds = 'check',
     ) -> None:
-        manifest = read_manifest(path, {}, columns, outside=outside)
+        manifest = read_manifest(path, {}, columns, outside=outside, patients=patients)
         self.name, self.tasks = _named(manifest.path), tuple(tasks or {})
         free = {name for record in manifest.records for name in record.attributes}
         for task, column in (tasks or {}).items():
@@ -135,6 +138,7 @@ def open_source(
     columns: Mapping[str, str | None] | None = None,
     tasks: Mapping[str, str] | None = None,
     outside: bool = False,
+    patients: PatientIds = 'check',
 ) -> Source:
     """The source that a file is.
 
@@ -145,7 +149,7 @@ def open_source(
         if columns or tasks:
             raise ToolkitError(f'{path} is an archive: it has no columns for --columns and --task')
         return ArchiveSource(data_path(path))
-    return ManifestSource(path, columns, tasks, outside)
+    return ManifestSource(path, columns, tasks, outside, patients)
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:

@@ -82,6 +82,7 @@ class AuditCommand(Command):
             parse_columns(arguments.columns),
             parse_tasks(arguments.task),
             arguments.outside,
+            arguments.patients,
         )
         split, part_of = _split(source, arguments)
         audit = examine(

@@ -13,6 +13,7 @@ from rich.table import Table
 from plugins.classification.audit.sources import ManifestSource
 from plugins.classification.data.manifest_options import (
     add_columns_option,
+    add_patients_option,
     add_tasks_option,
     parse_columns,
     parse_tasks,
@@ -39,8 +40,9 @@ class ImageSplitter(Splitter):
 
     @classmethod
     def add_arguments(cls, parser: argparse._ArgumentGroup) -> None:
-        """Declares `--columns`, `--task`, `--by`, `--folds`, `--test`, `--val` and `--empty`."""
+        """Declares the options of the manifest and those of `SplitSpec`."""
         add_columns_option(parser)
+        add_patients_option(parser)
         add_tasks_option(parser)
         add = parser.add_argument
         add(
@@ -80,7 +82,7 @@ class ImageSplitter(Splitter):
     def split(self, manifest: Path, output: Path, arguments: argparse.Namespace) -> str:
         """Splits the images into folds, into one holdout, or by centre; see `SplitSpec`."""
         columns, named = parse_columns(arguments.columns), parse_tasks(arguments.task)
-        source = ManifestSource(manifest, columns, named, arguments.outside)
+        source = ManifestSource(manifest, columns, named, arguments.outside, arguments.patients)
         tasks = {name: _make_task(source, name) for name in source.tasks}
         options = {name: getattr(arguments, name) for name in ('by', 'folds', 'test', 'val')}
         options['seed'] = arguments.seed

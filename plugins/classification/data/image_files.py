@@ -13,6 +13,7 @@ import numpy as np
 from plugins.classification.data.image_dataset import ImageSet
 from plugins.classification.data.image_io import SUFFIXES, image_size, picture_region, read_image
 from plugins.classification.data.manifest import read_manifest
+from plugins.classification.data.patient_ids import REASON, PatientIds, find_ambiguous_ids
 from plugins.classification.data.split import PARTS, SplitSpec
 from plugins.classification.image_record import Box, Record
 from plugins.classification.tasks import Task
@@ -67,6 +68,8 @@ class ManifestImages(FileSet):
         values: by task, what the file writes for a class: `{malignancy: {2: benign}}`;
             null for what counts as missing.
         outside: paths in the manifest may leave its folder.
+        patients: 'check' refuses patients that are equal but for case, leading zeros, a trailing
+            `.0` and spaces; 'as_written' takes them for different patients.
         **options: see `FileSet`.
     Raises:
         ToolkitError: mistakes in the manifest, images that cannot be read, a patient in two parts.
@@ -80,10 +83,11 @@ class ManifestImages(FileSet):
         columns: dict[str, str | None] | None = None,
         values: dict[str, dict[str, str | None]] | None = None,
         outside: bool = False,
+        patients: PatientIds = 'check',
         **options: Any,
     ) -> None:
         super().__init__(tasks, **options)
-        self.manifest = read_manifest(manifest, tasks, columns, values, outside)
+        self.manifest = read_manifest(manifest, tasks, columns, values, outside, patients)
         self.use(self.manifest.records)
 
 
@@ -100,6 +104,8 @@ class ImageFolder(FileSet):
         classes: what a folder's name stands for, where it is not the class; null leaves it out.
         patient: regular expression whose first group, found in a file's name, is the patient;
             without it each image is taken for a patient of its own.
+        patients: 'check' refuses patients that are equal but for case, leading zeros, a trailing
+            `.0` and spaces; 'as_written' takes them for different patients.
         part: of the split that this is; 'all' for every image.
         split: how the images are split.
         **options: see `FileSet`.
@@ -115,6 +121,7 @@ class ImageFolder(FileSet):
         tasks: dict[str, Task],
         classes: dict[str, str | None] | None = None,
         patient: str | None = None,
+        patients: PatientIds = 'check',
         split: SplitSpec | None = None,
         **options: Any,
     ) -> None:
@@ -128,7 +135,24 @@ class ImageFolder(FileSet):
         records: list[Record] = []
         for part in parts or ['']:
             records += _records(root, part, tasks, classes or {}, patient)
+        if patient is not None and patients == 'check':
+            _check_patients(records)
         self.use(records)
+
+
+def _check_patients(records: list[Record]) -> None:
+    first: dict[str, str] = {}  # an image of each patient
+    for record in records:
+        first.setdefault(record.patient, record.id)
+    mistakes = []
+    for names in find_ambiguous_ids(first):
+        found = ', '.join(f'{name!r} ({first[name]})' for name in names)
+        mistakes.append(
+            f'the patients {found} {REASON}; name the files of one patient in one way, or allow it '
+            'with `patients: as_written`'
+        )
+    if mistakes:
+        raise ToolkitError('\n'.join(mistakes))
 
 
 def _records(

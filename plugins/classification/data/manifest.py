@@ -19,6 +19,7 @@ from plugins.classification.data.manifest_columns import (
     parse_frame,
     scale_boxes,
 )
+from plugins.classification.data.patient_ids import REASON, PatientIds, find_ambiguous_ids
 from plugins.classification.image_record import Record
 from plugins.classification.tasks import Task
 from toolkit.errors import ToolkitError, did_you_mean
@@ -56,6 +57,7 @@ def read_manifest(
     columns: ColumnNames | None = None,
     values: ClassNames | None = None,
     outside: bool = False,
+    patients: PatientIds = 'check',
 ) -> ImageManifest:
     """Reads a manifest of images.
 
@@ -74,10 +76,12 @@ def read_manifest(
         values: by task, the class of each value in the file: `{malignancy: {2: benign}}`; None for
             a value that means a missing label. Names of classes stand for themselves.
         outside: allow paths that leave the folder of the manifest.
+        patients: 'check' refuses patients that are equal but for case, leading zeros, a trailing
+            `.0` and spaces; 'as_written' takes them for different patients.
     Raises:
         ToolkitError: the manifest has mistakes; lists all, a line each: `FILE:LINE: mistake`.
     """
-    reader = _ImageReader(data_path(path), tasks, columns or {}, values or {}, outside)
+    reader = _ImageReader(data_path(path), tasks, columns or {}, values or {}, outside, patients)
     return reader.read()
 
 
@@ -91,8 +95,10 @@ class _ImageReader(ManifestReader[Record]):
         columns: ColumnNames,
         values: ClassNames,
         outside: bool,
+        patients: PatientIds,
     ) -> None:
         super().__init__(path, outside)
+        self.patients = patients
         self.tasks, self.columns = tasks, dict(columns)
         # YAML reads a class that is written as a number as one; a cell is text.
         self.values = {
@@ -111,6 +117,8 @@ class _ImageReader(ManifestReader[Record]):
             lambda record: f'the image {self._image_name(record)}',
         )
         self.report_repeated(rows, lambda record: record.id, lambda record: f'the id {record.id!r}')
+        if self.patients == 'check':
+            self._check_patients(rows)
         self.raise_mistakes()
         records = tuple(record for _, record in rows)
         return ImageManifest(
@@ -143,6 +151,13 @@ class _ImageReader(ManifestReader[Record]):
                     lambda _: scale_boxes(boxes, *image_size(path, frame)),
                     (),
                 )
+        if known.get('patient') == '':
+            self.add_mistake(
+                line,
+                f'{self.source["patient"]} is blank; write an id, one of its own for an image '
+                'whose patient is not known, or say that there is no such column by `columns: '
+                '{patient: null}` (on the command line: --columns patient=)',
+            )
         if self.has_mistake(line):
             return None
         name = known.get('id') or known['image'] + (f'#{frame}' if known.get('frame') else '')
@@ -157,6 +172,20 @@ class _ImageReader(ManifestReader[Record]):
             attributes={column: text for column, text in cells.items() if column not in used},
             frame=frame,
         )
+
+    def _check_patients(self, rows: Sequence[tuple[int, Record]]) -> None:
+        if 'patient' not in self.source:
+            return
+        first: dict[str, int] = {}
+        for line, record in rows:
+            first.setdefault(record.patient, line)
+        for names in find_ambiguous_ids(first):
+            found = ', '.join(f'{name!r} (line {first[name]})' for name in names)
+            self.add_mistake(
+                first[names[1]],
+                f'the patients {found} {REASON}; write one patient in one way, or allow it with '
+                '`patients: as_written` (on the command line: --patients as_written)',
+            )
 
     def _convert(
         self,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import get_args
 
+from plugins.classification.data.patient_ids import PatientIds
 from toolkit.errors import ToolkitError
 
 
 def add_manifest_options(parser: argparse._ActionsContainer) -> None:
-    """Declares `--columns`, `--task` and `--outside`."""
+    """Declares `--columns`, `--patients`, `--task` and `--outside`."""
     add_columns_option(parser)
+    add_patients_option(parser)
     add_tasks_option(parser)
     parser.add_argument(
         '--outside', action='store_true', help="allow paths that leave the manifest's folder"
@@ -26,6 +29,16 @@ def add_tasks_option(parser: argparse._ActionsContainer) -> None:
         default=[],
         metavar='NAME=COLUMN',
         help='column with the labels of a task; NAME alone if the column has the same name',
+    )
+
+
+def add_patients_option(parser: argparse._ActionsContainer) -> None:
+    """Declares `--patients`."""
+    parser.add_argument(
+        '--patients',
+        choices=get_args(PatientIds),
+        default='check',
+        help='as_written: 1, 01 and 1.0 are different patients; check: an error (%(default)s)',
     )
 
 

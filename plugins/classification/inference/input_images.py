@@ -68,7 +68,9 @@ def find_images(
     found: dict[tuple[Path, int], Record] = {}
     for word in words:
         if word in tables:
-            records = read_manifest(Path(word).absolute(), {}, columns or {}).records
+            path = Path(word).absolute()
+            # Nothing is split here, so that spellings of patients leak nothing.
+            records = read_manifest(path, {}, columns or {}, patients='as_written').records
         else:
             records = tuple(_make_record(path, pattern) for path in _find_files(word))
         for record in records:

@@ -140,3 +140,17 @@ def test_damaged_annotations_are_named(tmp_path, manifest, capsys):
     assert sorted(found) == ['binary.json', 'cut.xml', 'empty.json', 'open.xml']
     assert found['cut.xml'].startswith('<svg>: cut JSON: ')
     assert found['empty.json'] == 'empty'
+
+
+@pytest.mark.parametrize('command', ['audit', 'split'])
+def test_spellings_of_one_patient_are_refused_by_both_commands(tmp_path, capsys, command):
+    for name in 'abcdef':
+        Image.fromarray(np.full((8, 8), ord(name), np.uint8)).save(tmp_path / f'{name}.png')
+    rows = ['a,001', 'b,1', 'c,2', 'd,3', 'e,4', 'f,5']
+    text = 'image,patient\n' + ''.join(f'{row.replace(",", ".png,")}\n' for row in rows)
+    (tmp_path / 'm.csv').write_text(text)
+    assert main([command, str(tmp_path / 'm.csv')]) == 2
+    said = capsys.readouterr().err
+    assert "m.csv:3: the patients '001' (line 2), '1' (line 3)" in said
+    assert '--patients as_written' in said
+    assert main([command, str(tmp_path / 'm.csv'), '--patients', 'as_written']) == 0

@@ -401,3 +401,14 @@ def test_features_are_kept_of_views_even_where_images_are_skipped(broken, tmp_pa
     expected = branch(images[sample['meta']['view']][None])[0]
     torch.testing.assert_close(sample['features']['branch'], expected)
     assert 'image' not in sample
+
+
+def test_spellings_of_a_patient_in_names_of_files_are_refused(tmp_path):
+    for number, path in enumerate(('benign/p01_a.png', 'malignant/p1_b.png')):
+        write_image(tmp_path / path, number)
+    options = {'patient': r'^(p\d+)_', 'size': 8}
+    message = r"'p01' \(benign/p01_a.png\), 'p1' \(malignant/p1_b.png\) .*patients: as_written"
+    with pytest.raises(ToolkitError, match=message):
+        ImageFolder(str(tmp_path), TASKS, **options)
+    data = ImageFolder(str(tmp_path), TASKS, patients='as_written', **options)
+    assert [record.patient for record in data.records] == ['p01', 'p1']

@@ -44,7 +44,7 @@ def test_all_that_a_row_may_say(folder):
         folder,
         'image,id,patient,centre,frame,boxes,kind,shape,age\n'
         'images/a.png,x,p1,north,,"1,2,3,4;5,6,7,8.5",malignant,,41\n'
-        'images/b.png,y,,,0,,,round,\n',
+        'images/b.png,y,y,,0,,,round,\n',
     )
     first, second = manifest.records
     assert (first.id, first.patient, first.centre) == ('x', 'p1', 'north')
@@ -196,7 +196,7 @@ def test_parquet_is_the_same_as_csv(folder):
 
     columns = {
         'image': ['images/a.png', 'images/b.png'],
-        'patient': [1.0, None],
+        'patient': [1.0, 2.0],
         'boxes': [[[1.0, 2.0, 3.0, 4.5]], None],
         'kind': ['benign', None],
         'shape': [None, 'oval'],
@@ -204,12 +204,47 @@ def test_parquet_is_the_same_as_csv(folder):
     parquet.write_table(pyarrow.table(columns), folder / 'm.parquet')
     found = read_manifest(folder / 'm.parquet', TASKS)
     text = 'image,patient,boxes,kind,shape\nimages/a.png,1,"1,2,3,4.5",benign,\n'
-    expected = read(folder, text + 'images/b.png,,,,oval\n')
+    expected = read(folder, text + 'images/b.png,2,,,oval\n')
     assert found.records == expected.records
     assert found.digest == expected.digest
 
 
 cell = st.text(st.characters(exclude_categories=['Cs', 'Cc']), max_size=8)
+
+
+@pytest.mark.parametrize(
+    ('one', 'other'),
+    [('001', '1'), ('1', '1.0'), ('P1', 'p1'), ('P 1', 'P1'), ('P01', 'P1'), ('a  b', 'a b')],
+)
+def test_spellings_of_one_patient_are_refused(folder, one, other):
+    text = f'image,case\nimages/a.png,{one}\nimages/b.png,Q7\nimages/c.png,{other}\n'
+    columns = {'patient': 'case'}
+    (found,) = mistakes(folder, text, {}, columns=columns)
+    told = f"m.csv:4: the patients '{one}' (line 2), '{other}' (line 4) differ only in case"
+    assert found.startswith(told)
+    assert '`patients: as_written`' in found
+    records = read(folder, text, {}, columns=columns, patients='as_written').records
+    assert [record.patient for record in records] == [one, 'Q7', other]
+
+
+@pytest.mark.parametrize(
+    ('one', 'other'), [('1.05', '1.5'), ('1 11', '11 1'), ('10', '1'), ('0', '00a')]
+)
+def test_different_patients_are_not_taken_for_one(folder, one, other):
+    text = f'image,patient\nimages/a.png,{one}\nimages/b.png,{other}\n'
+    records = read(folder, text, {}).records
+    assert [record.patient for record in records] == [one, other]
+
+
+def test_a_blank_patient_is_a_mistake_of_its_line(folder):
+    text = 'image,case\nimages/a.png,\nimages/b.png,1\nimages/c.png, \n'
+    found = mistakes(folder, text, {}, columns={'patient': 'case'})
+    assert [line.split('; ')[0] for line in found] == [
+        'm.csv:2: case is blank',
+        'm.csv:4: case is blank',
+    ]
+    records = read(folder, text, {}, columns={'patient': None}).records
+    assert [record.patient for record in records] == [record.id for record in records]
 
 
 @settings(max_examples=30, deadline=None)
@@ -222,7 +257,10 @@ def test_what_is_written_is_read(tmp_path_factory, data):
     for number in range(count):
         (folder / f'{number}.png').touch()
         row = {'image': f'{number}.png', 'kind': data.draw(st.sampled_from(['', 'benign']))}
-        rows.append(row | {name: data.draw(cell) for name in names})
+        row |= {name: data.draw(cell) for name in names if name != 'patient'}
+        if 'patient' in names:
+            row['patient'] = data.draw(cell.filter(str.strip))
+        rows.append(row)
     columns = data.draw(st.permutations(list(rows[0])))
     file = io.StringIO(newline='')
     writer = csv.DictWriter(
@@ -235,7 +273,7 @@ def test_what_is_written_is_read(tmp_path_factory, data):
     writer.writerows(rows)
     mark = data.draw(st.sampled_from(['', '\ufeff']))
     (folder / 'm.csv').write_text(mark + file.getvalue(), encoding='utf-8', newline='')
-    manifest = read_manifest(folder / 'm.csv', {'kind': TASKS['kind']})
+    manifest = read_manifest(folder / 'm.csv', {'kind': TASKS['kind']}, patients='as_written')
     for row, record in zip(rows, manifest.records, strict=True):
         assert record.path == folder / row['image']
         assert record.patient == (row.get('patient', '').strip() or row['image'])
