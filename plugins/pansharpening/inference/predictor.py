@@ -20,7 +20,7 @@ from plugins.pansharpening.scenes.band_files import BandFiles
 from plugins.pansharpening.scenes.open_scene import open_scene
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.system import Pansharpener
-from plugins.pansharpening.visualization.contact_sheet import scene_pictures
+from plugins.pansharpening.visualization.contact_sheet import write_scene_images
 from toolkit.engine import distributed
 from toolkit.errors import DataError, ToolkitError, did_you_mean
 from toolkit.interfaces import PredictOptions, Predictor, System
@@ -121,7 +121,7 @@ def predict_scene(
         compress: 'none' is fastest, 'deflate' is read everywhere, 'zstd' is fast and small.
         cog: write a cloud-optimized GeoTIFF, with overviews.
         progress: show a progress bar.
-        picture: write the images; see `contact_sheet.scene_pictures`.
+        picture: write the images; see `contact_sheet.write_scene_images`.
         report: takes lines about results, speed and memory.
     Returns:
         The files written.
@@ -155,7 +155,7 @@ def predict_scene(
         to_cog(output, outcome.layout)
     if picture:
         files = BandFiles([output])
-        written += scene_pictures(
+        written += write_scene_images(
             scene, lambda w: files.read(w)[0], output.with_suffix(''), system.upsampling
         )
     return written

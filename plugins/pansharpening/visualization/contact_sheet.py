@@ -1,8 +1,8 @@
-"""Pictures of what was sharpened: with one stretch for all images, side by side, and where it errs.
+"""Contact sheet of a sharpened scene: all images side by side with one stretch, and error maps.
 
-They are made from bounded reads, so that a scene may be of any size. The stretch goes from the 2nd
-to the 98th percentile of the reference, or of the upsampled MS where there is none, band by band;
-PAN, which has a detector of its own, is shown from its own percentiles.
+They need bounded reads only, so that a scene may have any size. The stretch goes from the 2nd to
+the 98th percentile of each band of the reference, or of the upsampled MS without a reference. PAN,
+which has its own detector, has its own percentiles.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from plugins.pansharpening.visualization.scene_images import (
     REFERENCE,
     SHARPENED,
     UPSAMPLED,
-    View,
-    around,
-    batch_view,
-    overview,
-    places,
-    sampled,
-    scene_view,
+    SceneImages,
+    enlarge_window,
+    find_detailed_windows,
+    get_item_images,
+    get_scene_images,
+    make_overview,
+    sample_pixels,
 )
 from toolkit.interfaces import Batch, System, Visualizer
 from toolkit.registry import VISUALIZERS
@@ -43,68 +43,67 @@ PANEL = 340  # side of a panel of the sheet in pixels
 GAP = 8
 LABEL = 26
 PERCENTILES = (2, 98)
-FRAMES = ((255, 196, 0), (0, 190, 255), (255, 80, 160))  # of the places that are enlarged
-DETAIL = 160  # side of such a place in PAN pixels
+FRAMES = ((255, 196, 0), (0, 190, 255), (255, 80, 160))  # of the enlarged details
+DETAIL = 160  # side of a detail in PAN pixels
 LAYER = 768  # largest side of the layers in PAN pixels
-AMPLIFIED = 2  # differences are shown by this much stronger than the images
-# PAN pixels up to which the whole of each image is seen; of larger scenes the MS alone is.
-SEEN = 64 << 20
-MIDDLE = 128
+AMPLIFICATION = 2  # of differences, relative to the images
+# Scenes with more PAN pixels are shown as a whole by their MS only.
+LARGEST = 64 << 20
+GREY = 128  # a difference of zero
 
 Limits = tuple[np.ndarray, np.ndarray]
 
 
-def scene_pictures(
+def write_scene_images(
     scene: Scene,
     sharpened: Read,
     stem: Path,
     upsampling: Method = 'interp23tap',
     details: Sequence[Window] = (),
 ) -> list[Path]:
-    """Write pictures of a sharpened scene beside it.
+    """Writes images of a sharpened scene.
 
-    `STEM.png` has the images side by side, whole and in three places with much detail;
-    `STEM-errors.png` maps of the error around the first of them; `STEM-histograms.png` the bands.
+    `STEM.png` has the images side by side, as a whole and in three squares with much detail;
+    `STEM-errors.png` maps of the error around the first square; `STEM-histograms.png` the bands.
 
     Args:
-        scene: what was sharpened.
+        scene: the scene.
         sharpened: reads a window of PAN pixels of the result: (C, h, w) digital numbers.
         stem: path without suffix.
-        upsampling: of the MS that it is compared with.
-        details: up to three squares of PAN pixels that are enlarged; where none are given, those
-            with much detail.
+        upsampling: of the MS that is shown beside the result.
+        details: up to three squares of PAN pixels to enlarge; by default squares with much detail.
     Returns:
         The files written.
     Raises:
-        ValueError: details that are no such squares inside the scene.
+        ValueError: the details are not squares inside the scene, or more than three.
         DataError: the scene cannot be read.
         RunError: a file cannot be written.
     """
-    view = scene_view(scene, sharpened, upsampling)
-    return _Pictures(view, scene.name, details).sheets(Path(stem))
+    images = get_scene_images(scene, sharpened, upsampling)
+    return _ImageWriter(images, scene.name, details).write_sheets(Path(stem))
 
 
-def batch_pictures(
+def write_item_images(
     outputs: Mapping[str, Any], batch: Mapping[str, Any], index: int, folder: Path, stem: str
 ) -> None:
-    """Write pictures of one item of a test: those of `scene_pictures`, and layers for a viewer.
+    """Writes images of one item of a test: those of `write_scene_images`, and layers for a viewer.
 
     `STEM.json` names the layers, `STEM-pan.png` and so on: the same crop of each image, of at most
-    768 x 768 PAN pixels around the place with most detail.
+    768 x 768 PAN pixels around the square with the most detail.
 
     Args:
         outputs: of the system, `hrms` and `lrms_up`.
-        batch: what it was given.
+        batch: input of the system.
         index: of the item in the batch.
-        folder: where to.
+        folder: to write to.
         stem: of the files' names.
     Raises:
         RunError: a file cannot be written.
     """
     name = str(batch['meta'][index].get('item', stem))
-    pictures = _Pictures(batch_view(outputs, batch, index), name)
-    pictures.sheets(folder / stem)
-    pictures.layers(folder, stem)
+    writer = _ImageWriter(get_item_images(outputs, batch, index), name)
+    writer.write_sheets(folder / stem)
+    writer.write_layers(folder, stem)
 
 
 @VISUALIZERS.register
@@ -122,20 +121,20 @@ class SceneVisualizer(Visualizer):
         folder: Path,
         stem: str,
     ) -> None:
-        """Writes images of one item; see `batch_pictures`."""
-        batch_pictures(outputs, batch, index, folder, stem)
+        """Writes images of one item; see `write_item_images`."""
+        write_item_images(outputs, batch, index, folder, stem)
 
 
 # -- colours and stretch -------------------------------------------------------------------------
 
 
-def colours(image: np.ndarray, sensor: Sensor) -> np.ndarray:
-    """The bands that are shown: red, green and blue (3, H, W) of (C, H, W), or the one of PAN."""
+def select_colours(image: np.ndarray, sensor: Sensor) -> np.ndarray:
+    """Selects red, green and blue: (C, H, W) -> (3, H, W); PAN has one band."""
     return image if len(image) == 1 else image[list(sensor.rgb(len(image)))]
 
 
-def stretch_limits(values: np.ndarray) -> Limits:
-    """The values shown as black and white, per band: the 2nd and 98th percentiles of (C, ...)."""
+def compute_stretch(values: np.ndarray) -> Limits:
+    """Computes the values of black and white: 2nd and 98th percentiles of each band of (C, ...)."""
     bands = values.reshape(len(values), -1)
     bands = bands[:, np.isfinite(bands).all(0)]
     if not bands.shape[1]:
@@ -144,77 +143,77 @@ def stretch_limits(values: np.ndarray) -> Limits:
     return low, high
 
 
-def quicklook(image: np.ndarray, sensor: Sensor, limits: Limits | None = None) -> Image.Image:
-    """An image (C, H, W) as it looks to the eye; one band is shown in grey.
+def render_image(image: np.ndarray, sensor: Sensor, limits: Limits | None = None) -> Image.Image:
+    """Renders an image (C, H, W) in natural colours, or in grey if it has one band.
 
     Args:
-        image: any unit.
-        sensor: says which bands are red, green and blue.
-        limits: of the stretch of the bands that are shown; the image's own where None.
+        image: in any unit.
+        sensor: names the red, green and blue bands.
+        limits: of the stretch of these bands; None for the image's own.
     """
-    shown = colours(image, sensor)
-    low, high = stretch_limits(shown) if limits is None else limits
+    shown = select_colours(image, sensor)
+    low, high = compute_stretch(shown) if limits is None else limits
     span = np.maximum(high - low, np.finfo(np.float32).eps)
-    return _picture((shown - low[:, None, None]) / span[:, None, None])
+    return _to_image((shown - low[:, None, None]) / span[:, None, None])
 
 
-def _picture(values: np.ndarray) -> Image.Image:
-    """Values in [0, 1], (1, h, w) or (3, h, w), as a picture."""
+def _to_image(values: np.ndarray) -> Image.Image:
+    """Converts values in [0, 1], (1, h, w) or (3, h, w)."""
     pixels = (np.clip(np.nan_to_num(values), 0, 1) * 255 + 0.5).astype(np.uint8)
     if len(pixels) == 1:
         return Image.fromarray(pixels[0]).convert('RGB')
     return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
-# -- what is written -----------------------------------------------------------------------------
+# -- files ---------------------------------------------------------------------------------------
 
 
-class _Pictures:
-    """The pictures of one view, all by the same stretch."""
+class _ImageWriter:
+    """Writes the images of one scene with the same stretch."""
 
-    def __init__(self, view: View, name: str, details: Sequence[Window] = ()) -> None:
-        self.view, self.name = view, name
-        _check_details(details, view.shape)
-        self.places = list(details) or places(view, DETAIL, len(FRAMES), SEEN)
-        self.values = sampled(view)
-        base = self.values[view.base]
-        self.limits = stretch_limits(colours(base[..., None], view.sensor))
-        self.pan_limits = stretch_limits(self.values[PAN])
-        self.crop = around(self.places[0], LAYER, view.shape, view.ratio)
-        images = {name: read(self.crop) for name, read in view.images.items()}
-        self.cropped = images
-        self.maps = error_maps.error_maps(
-            images[SHARPENED],
-            images[PAN],
-            images[UPSAMPLED],
-            images.get(REFERENCE),
-            view.scale,
-            view.inside(self.crop),
+    def __init__(self, images: SceneImages, name: str, details: Sequence[Window] = ()) -> None:
+        self.images, self.name = images, name
+        _check_details(details, images.shape)
+        self.details = list(details) or find_detailed_windows(images, DETAIL, len(FRAMES), LARGEST)
+        self.values = sample_pixels(images)
+        base = self.values[images.base]
+        self.limits = compute_stretch(select_colours(base[..., None], images.sensor))
+        self.pan_limits = compute_stretch(self.values[PAN])
+        self.crop = enlarge_window(self.details[0], LAYER, images.shape, images.ratio)
+        crops = {name: read(self.crop) for name, read in images.readers.items()}
+        self.crops = crops
+        self.maps = error_maps.compute_error_maps(
+            crops[SHARPENED],
+            crops[PAN],
+            crops[UPSAMPLED],
+            crops.get(REFERENCE),
+            images.scale,
+            images.read_valid(self.crop),
         )
 
-    def sheets(self, stem: Path) -> list[Path]:
-        """Write the sheet, the error maps and the histograms."""
+    def write_sheets(self, stem: Path) -> list[Path]:
+        """Writes the contact sheet, the error maps and the histograms."""
         paths = [stem.with_name(f'{stem.name}{end}.png') for end in ('', '-errors', '-histograms')]
-        save_png(self.sheet(), paths[0])
-        _save(error_maps.map_figure(self.maps, f'{self.name}: {self.crop}'), paths[1])
+        save_png(self._draw_sheet(), paths[0])
+        _save(error_maps.draw_maps(self.maps, f'{self.name}: {self.crop}'), paths[1])
         values = {name: image for name, image in self.values.items() if name != PAN}
-        bands = self.view.sensor.names(len(values[SHARPENED]))
-        figure = error_maps.histogram_figure(values, bands, self.view.scale, self.name)
+        bands = self.images.sensor.names(len(values[SHARPENED]))
+        figure = error_maps.draw_histograms(values, bands, self.images.scale, self.name)
         _save(figure, paths[2])
         return paths
 
-    def layers(self, folder: Path, stem: str) -> None:
-        """Write the same crop of each image and of the error, and a file that names them."""
-        pictures = {name: self._show(name, image) for name, image in self.cropped.items()}
+    def write_layers(self, folder: Path, stem: str) -> None:
+        """Writes the same crop of each image and of the error, and a file that names them."""
+        rendered = {name: self._render(name, image) for name, image in self.crops.items()}
         error = self.maps[0]
-        pictures['error'] = error_maps.coloured(error)
+        rendered['error'] = error_maps.paint_map(error)
         layers = []
-        for layer, picture in pictures.items():
+        for layer, image in rendered.items():
             file = f'{stem}-{layer.lower().replace(" ", "-")}.png'
-            save_png(picture, folder / file)
+            save_png(image, folder / file)
             layers.append({'name': layer, 'file': file})
-        scale = self.view.scale
-        told = {
+        scale = self.images.scale
+        limits = {
             name: [round(float(value) * scale, 2) for value in values]
             for name, values in (
                 ('low', self.limits[0]),
@@ -228,39 +227,41 @@ class _Pictures:
             'pixel': 'PAN',
             'window': list(self.crop),
             # In digital numbers, by band from red to blue.
-            'stretch': {'of': self.view.base, 'percentiles': list(PERCENTILES), **told},
+            'stretch': {'of': self.images.base, 'percentiles': list(PERCENTILES), **limits},
             'error': {'what': error.title, 'low': error.low, 'high': round(error.high, 4)},
         }
         text = json.dumps(record, indent=1, ensure_ascii=False) + '\n'
         _save(text.encode(), folder / f'{stem}.json')
 
-    def _show(self, name: str, image: np.ndarray) -> Image.Image:
+    def _render(self, name: str, image: np.ndarray) -> Image.Image:
         limits = self.pan_limits if name == PAN else self.limits
-        return quicklook(image, self.view.sensor, limits)
+        return render_image(image, self.images.sensor, limits)
 
-    def _difference(self, image: np.ndarray, other: np.ndarray) -> Image.Image:
-        """What was added in brighter, what was taken away in darker than a middle grey."""
+    def _render_difference(self, image: np.ndarray, other: np.ndarray) -> Image.Image:
+        """Renders the difference to another image: brighter or darker than a middle grey."""
         low, high = self.limits
         span = np.maximum(high - low, np.finfo(np.float32).eps)[:, None, None]
-        change = colours(image, self.view.sensor) - colours(other, self.view.sensor)
-        return _picture(MIDDLE / 255 + AMPLIFIED * change / span)
+        change = select_colours(image, self.images.sensor) - select_colours(
+            other, self.images.sensor
+        )
+        return _to_image(GREY / 255 + AMPLIFICATION * change / span)
 
-    def sheet(self) -> Image.Image:
-        """Each image in a column: the whole of it, and places in it beneath.
+    def _draw_sheet(self) -> Image.Image:
+        """Draws a column for each image: the whole image, and the details below it.
 
-        Of a very large scene the MS alone is seen as a whole, twice as large.
+        The whole of a very large scene is shown by the MS only, twice as large.
         """
-        view = self.view
-        names, base = list(view.images), view.base
-        labels = [*names, f'sharpened - {base}, x{AMPLIFIED}']
-        large = view.shape[0] * view.shape[1] > SEEN
+        images = self.images
+        names, base = list(images.readers), images.base
+        labels = [*names, f'sharpened - {base}, x{AMPLIFICATION}']
+        large = images.shape[0] * images.shape[1] > LARGEST
         side = 2 * PANEL + GAP if large else PANEL
-        size = (side, max(round(side * view.shape[0] / view.shape[1]), 1))
+        size = (side, max(round(side * images.shape[0] / images.shape[1]), 1))
         head = LABEL + size[1] + GAP
         details = head + (LABEL if large else 0)
         canvas = Image.new(
             'RGB',
-            (GAP + len(labels) * (PANEL + GAP), details + len(self.places) * (PANEL + GAP)),
+            (GAP + len(labels) * (PANEL + GAP), details + len(self.details) * (PANEL + GAP)),
             'white',
         )
         draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(16)
@@ -269,11 +270,13 @@ class _Pictures:
             draw.text(place, label, fill='black', font=font)
         if large:
             draw.text((GAP, 4), 'the whole MS', fill='black', font=font)
-        for column, whole in enumerate(self._wholes(size, large)):
+        for column, whole in enumerate(self._render_wholes(size, large)):
             left = GAP + column * (PANEL + GAP)
             canvas.paste(whole, (left, LABEL))
-            for place, colour in zip(self.places, FRAMES):
-                frame = _frame(place, left, LABEL, size[0] / view.shape[1], size[1] / view.shape[0])
+            for place, colour in zip(self.details, FRAMES):
+                frame = _compute_frame(
+                    place, left, LABEL, size[0] / images.shape[1], size[1] / images.shape[0]
+                )
                 draw.rectangle(frame, outline=colour, width=2)
             if column == len(names):
                 draw.text(
@@ -284,11 +287,11 @@ class _Pictures:
                     stroke_width=2,
                     stroke_fill='black',
                 )
-        for row, (place, colour) in enumerate(zip(self.places, FRAMES)):
+        for row, (place, colour) in enumerate(zip(self.details, FRAMES)):
             top = details + row * (PANEL + GAP)
-            images = {name: view.images[name](place) for name in names}
-            shown = [self._show(name, image) for name, image in images.items()]
-            shown.append(self._difference(images[SHARPENED], images[base]))
+            crops = {name: images.readers[name](place) for name in names}
+            shown = [self._render(name, crop) for name, crop in crops.items()]
+            shown.append(self._render_difference(crops[SHARPENED], crops[base]))
             for column, detail in enumerate(shown):
                 left = GAP + column * (PANEL + GAP)
                 canvas.paste(detail.resize((PANEL, PANEL), Image.Resampling.BICUBIC), (left, top))
@@ -296,37 +299,37 @@ class _Pictures:
                 draw.rectangle(box, outline=colour, width=2)
         return canvas
 
-    def _wholes(self, size: tuple[int, int], large: bool) -> list[Image.Image]:
-        """The whole of each image and of the error, or of the MS alone, as pictures of a size."""
-        view, side = self.view, 2 * max(size)
+    def _render_wholes(self, size: tuple[int, int], large: bool) -> list[Image.Image]:
+        """Renders each whole image and the error, or the MS only, at a size."""
+        images, side = self.images, 2 * max(size)
         if large:
-            low = (view.shape[0] // view.ratio, view.shape[1] // view.ratio)
-            shown = [self._show(UPSAMPLED, overview(view.ms, low, side)[0])]
+            low = (images.shape[0] // images.ratio, images.shape[1] // images.ratio)
+            shown = [self._render(UPSAMPLED, make_overview(images.ms, low, side)[0])]
         else:
-            sharpened, base = view.images[SHARPENED], view.images[view.base]
+            sharpened, base = images.readers[SHARPENED], images.readers[images.base]
 
             def error(window: Window) -> np.ndarray:
-                return error_maps.rms_difference(sharpened(window), base(window))[None]
+                return error_maps.compute_rms_difference(sharpened(window), base(window))[None]
 
             shown = [
-                self._show(name, overview(read, view.shape, side)[0])
-                for name, read in view.images.items()
+                self._render(name, make_overview(read, images.shape, side)[0])
+                for name, read in images.readers.items()
             ]
-            values = overview(error, view.shape, side)[0][0]
-            known = error_maps.finite(values)
+            values = make_overview(error, images.shape, side)[0][0]
+            known = error_maps.select_finite(values)
             high = (float(np.percentile(known, 99)) if known.size else 0.0) or 1.0
-            shown.append(error_maps.coloured(error_maps.Map('', values, 0, high)))
+            shown.append(error_maps.paint_map(error_maps.ErrorMap('', values, 0, high)))
         return [image.resize(size, Image.Resampling.LANCZOS) for image in shown]
 
 
-def save_png(picture: Image.Image, path: Path) -> None:
-    """Write a picture; the file appears whole or not at all.
+def save_png(image: Image.Image, path: Path) -> None:
+    """Writes an image atomically.
 
     Raises:
-        RunError: it cannot be written.
+        RunError: the file cannot be written.
     """
     buffer = io.BytesIO()
-    picture.save(buffer, 'png', compress_level=3)  # half the time for a tenth more bytes
+    image.save(buffer, 'png', compress_level=3)  # half the time for a tenth more bytes
     _save(buffer.getvalue(), path)
 
 
@@ -341,13 +344,14 @@ def _check_details(details: Sequence[Window], shape: tuple[int, int]) -> None:
         inside = min(row, col) >= 0 and row + height <= shape[0] and col + width <= shape[1]
         if not inside or height != width or height < 1:
             raise ValueError(
-                f'details are squares inside the {shape[0]} x {shape[1]} PAN pixels, found {place}'
+                f'details must be squares inside the {shape[0]} x {shape[1]} PAN pixels, '
+                f'found {place}'
             )
     if len(details) > len(FRAMES):
         raise ValueError(f'found {len(details)} details, expected up to {len(FRAMES)}')
 
 
-def _frame(
+def _compute_frame(
     window: Window, left: int, top: int, across: float, down: float
 ) -> tuple[float, float, float, float]:
     return (

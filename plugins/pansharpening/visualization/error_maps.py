@@ -1,6 +1,6 @@
-"""Where a sharpened image errs: maps per pixel, and histograms of its bands.
+"""Error maps of a sharpened image, and histograms of its bands.
 
-matplotlib draws what has axes; it is imported when something is drawn.
+matplotlib draws the figures; it is imported when a figure is drawn.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-# Side of the windows of local correlation, as the indices of the field use.
+# Side of the windows of local correlation, as in the usual quality indices.
 CORRELATION_WINDOW = 32
 
 
-class Map(NamedTuple):
-    """Values per pixel (h, w), NaN where there are none, and how they are shown.
+class ErrorMap(NamedTuple):
+    """Values per pixel, and the colours to show them with.
 
     Attributes:
-        title: what they are, with the unit.
+        title: of the values, with the unit.
+        values: (h, w), NaN for pixels without a value.
         low: value of the darkest colour.
         high: value of the brightest.
         colours: name of matplotlib's colour map.
@@ -38,32 +39,32 @@ class Map(NamedTuple):
     colours: str = 'magma'
 
 
-def rms_difference(image: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Root of the mean over bands of squared differences: (C, h, w) twice -> (h, w)."""
+def compute_rms_difference(image: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Computes the root mean squared difference over bands: (C, h, w) twice -> (h, w)."""
     difference = image.astype(np.float64) - other
     return np.sqrt((difference * difference).mean(0))
 
 
-def spectral_angle(image: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Angle between the spectra of each pixel in degrees, 0 where one is all zero: -> (h, w)."""
+def compute_spectral_angle(image: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Computes the angle between spectra in degrees, 0 for spectra of zeros: -> (h, w)."""
     a, b = image.astype(np.float64), other.astype(np.float64)
     norms = np.sqrt((a * a).sum(0) * (b * b).sum(0))
     cosine = (a * b).sum(0) / np.where(norms > 0, norms, 1)
     return np.where(norms > 0, np.degrees(np.arccos(np.clip(cosine, -1, 1))), 0)
 
 
-def local_correlation(image: np.ndarray, pan: np.ndarray, size: int) -> np.ndarray:
-    """Correlation of an image's mean band with PAN in the window around each pixel: -> (h, w).
+def correlate_locally(image: np.ndarray, pan: np.ndarray, size: int) -> np.ndarray:
+    """Correlates an image's mean band with PAN in the window around each pixel: -> (h, w).
 
     Args:
         image: (C, h, w).
         pan: (1, h, w).
-        size: of the windows in pixels; at borders they are mirrored.
+        size: of the windows in pixels; images are mirrored at borders.
     Returns:
-        From -1 to 1; NaN where one of the two is constant.
+        From -1 to 1; NaN if one of the two is constant.
     """
     x, y = image.mean(0, dtype=np.float64), pan[0].astype(np.float64)
-    x, y = x - x.mean(), y - y.mean()  # so that differences of squares keep their digits
+    x, y = x - x.mean(), y - y.mean()  # against cancellation in differences of squares
     mean_x, mean_y, xx, yy, xy = (uniform_filter(v, size) for v in (x, y, x * x, y * y, x * y))
     variance = (xx - mean_x**2).clip(0) * (yy - mean_y**2).clip(0)
     tiny = 1e-12 * max(float(x.var() * y.var()), np.finfo(np.float64).tiny)
@@ -72,82 +73,88 @@ def local_correlation(image: np.ndarray, pan: np.ndarray, size: int) -> np.ndarr
     return np.where(variance > tiny, found.clip(-1, 1), np.nan)
 
 
-def error_maps(
+def compute_error_maps(
     sharpened: np.ndarray,
     pan: np.ndarray,
     upsampled: np.ndarray,
     reference: np.ndarray | None,
     scale: float,
-    inside: np.ndarray | None = None,
-) -> list[Map]:
-    """The maps of a window; the first is the one that stands for the error.
+    valid: np.ndarray | None = None,
+) -> list[ErrorMap]:
+    """Computes two maps of a window, the error first.
 
-    With a reference: root mean squared error over bands, and spectral angle, against it. Without:
+    With a reference: root mean squared error over bands, and spectral angle. Without one:
     difference to the upsampled MS, and local correlation with PAN.
 
     Args:
         sharpened: (C, h, w) in [0, 1]; the others likewise, PAN with one band.
-        scale: the digital number that is 1.
-        inside: (h, w) bool, where there is data; None for everywhere.
+        scale: the digital number of the value 1.
+        valid: (h, w) bool; None if all pixels are valid.
     """
     if reference is not None:
         found = [
-            ('RMSE over bands, digital numbers', rms_difference(sharpened, reference) * scale),
-            ('spectral angle to the reference, degrees', spectral_angle(sharpened, reference)),
+            (
+                'RMSE over bands, digital numbers',
+                compute_rms_difference(sharpened, reference) * scale,
+            ),
+            (
+                'spectral angle to the reference, degrees',
+                compute_spectral_angle(sharpened, reference),
+            ),
         ]
     else:
         size = min(CORRELATION_WINDOW, *pan.shape[1:])
         found = [
             (
                 'difference to the upsampled MS, RMS over bands, digital numbers',
-                rms_difference(sharpened, upsampled) * scale,
+                compute_rms_difference(sharpened, upsampled) * scale,
             ),
             (
                 f'correlation with PAN in windows of {size} pixels',
-                local_correlation(sharpened, pan, size),
+                correlate_locally(sharpened, pan, size),
             ),
         ]
     maps = []
     for title, values in found:
-        if inside is not None:
-            values = np.where(inside, values, np.nan)
-        known = finite(values)
+        if valid is not None:
+            values = np.where(valid, values, np.nan)
+        known = select_finite(values)
         if title.startswith('correlation'):
-            # Mostly near 1: what matters is how far it falls.
+            # Mostly near 1: the scale shows how far it falls.
             low = np.floor(10 * np.percentile(known, 1)) / 10 if known.size else 0.0
-            maps.append(Map(title, values, float(min(low, 0.9)), 1.0, 'viridis'))
+            maps.append(ErrorMap(title, values, float(min(low, 0.9)), 1.0, 'viridis'))
         else:
             high = float(np.percentile(known, 99)) if known.size else 0.0
-            maps.append(Map(title, values, 0.0, high or 1.0))
+            maps.append(ErrorMap(title, values, 0.0, high or 1.0))
     return maps
 
 
-def finite(values: np.ndarray) -> np.ndarray:
-    """The values that are numbers, (n,)."""
+def select_finite(values: np.ndarray) -> np.ndarray:
+    """Selects the finite values, (n,)."""
     return values[np.isfinite(values)]
 
 
-def coloured(shown: Map) -> Image.Image:
-    """A map as a picture of its own size, grey where it has no values."""
+def paint_map(shown: ErrorMap) -> Image.Image:
+    """Paints a map pixel by pixel, in grey for pixels without a value."""
     span = max(shown.high - shown.low, np.finfo(np.float32).tiny)
     scaled = (shown.values - shown.low) / span
-    pixels = _colours(shown)(np.ma.masked_invalid(scaled), bytes=True)[..., :3]
+    pixels = _get_colormap(shown)(np.ma.masked_invalid(scaled), bytes=True)[..., :3]
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def map_figure(maps: Sequence[Map], title: str) -> bytes:
-    """Maps side by side with their scales, as a PNG."""
+def draw_maps(maps: Sequence[ErrorMap], title: str) -> bytes:
+    """Draws maps side by side with their scales, as a PNG."""
     height, width = maps[0].values.shape
     side, gap, bar, above = 5.8, 0.25, 0.9, 0.75  # in inches
     tall = min(max(side * height / width, 2.0), 12.0)
     whole = (gap + len(maps) * (side + bar), above + tall + gap)
-    figure = _figure(*whole)
+    figure = _make_figure(*whole)
     for number, shown in enumerate(maps):
         left = gap + number * (side + bar)
-        axes = figure.add_axes(_part(left, gap, side, tall, whole))
+        axes = figure.add_axes(_to_shares(left, gap, side, tall, whole))
         image = axes.imshow(
             shown.values,
-            cmap=_colours(shown),
+            cmap=_get_colormap(shown),
             vmin=shown.low,
             vmax=shown.high,
             interpolation='nearest',
@@ -156,32 +163,32 @@ def map_figure(maps: Sequence[Map], title: str) -> bytes:
         axes.set_xticks([])
         axes.set_yticks([])
         beyond = 'max' if shown.low == 0 else 'min'
-        scale = figure.add_axes(_part(left + side + 0.1, gap, 0.18, tall, whole))
+        scale = figure.add_axes(_to_shares(left + side + 0.1, gap, 0.18, tall, whole))
         figure.colorbar(image, cax=scale, extend=beyond)
     figure.suptitle(title, fontsize=11)
-    return _png(figure)
+    return _encode_png(figure)
 
 
-def histogram_figure(
+def draw_histograms(
     values: Mapping[str, np.ndarray], bands: Sequence[str], scale: float, title: str
 ) -> bytes:
-    """How often each digital number occurs, band by band, as a PNG.
+    """Draws histograms of the digital numbers, band by band, as a PNG.
 
     Args:
         values: image -> (C, n) in [0, 1].
         bands: their names.
-        scale: the digital number that is 1.
-        title: above all.
+        scale: the digital number of the value 1.
+        title: of the figure.
     """
     across = min(len(bands), 4)
     down = -(-len(bands) // across)
     whole = (3.5 * across + 0.3, 2.6 * down + 0.9)
-    figure = _figure(*whole)
+    figure = _make_figure(*whole)
     grid = np.array(
         [
             [
                 figure.add_axes(
-                    _part(0.55 + 3.5 * col, 0.9 + 2.6 * (down - 1 - row), 3.05, 1.95, whole)
+                    _to_shares(0.55 + 3.5 * col, 0.9 + 2.6 * (down - 1 - row), 3.05, 1.95, whole)
                 )
                 for col in range(across)
             ]
@@ -191,7 +198,7 @@ def histogram_figure(
     for axes in grid.flat[len(bands) :]:
         axes.set_axis_off()
     for band, (name, axes) in enumerate(zip(bands, grid.flat)):
-        shown = {label: finite(image[band]) * scale for label, image in values.items()}
+        shown = {label: select_finite(image[band]) * scale for label, image in values.items()}
         joined = np.concatenate(list(shown.values()))
         low, high = np.percentile(joined, (0.1, 99.9)) if joined.size else (0.0, 1.0)
         edges = np.linspace(low, high if high > low else low + 1, 101)
@@ -208,30 +215,30 @@ def histogram_figure(
     handles, labels = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc='lower center', ncols=len(labels), fontsize=9)
     figure.suptitle(title, fontsize=11)
-    return _png(figure)
+    return _encode_png(figure)
 
 
-def _figure(width: float, height: float) -> Figure:
+def _make_figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
-    # Without pyplot, which would keep every figure and ask for a screen.
+    # Without pyplot, which keeps every figure and needs a screen.
     return Figure(figsize=(width, height), dpi=100)
 
 
-def _part(
+def _to_shares(
     left: float, bottom: float, width: float, height: float, whole: tuple[float, float]
 ) -> tuple[float, float, float, float]:
-    """A rectangle in inches as shares of the figure."""
+    """Converts a rectangle in inches to shares of the figure."""
     return left / whole[0], bottom / whole[1], width / whole[0], height / whole[1]
 
 
-def _colours(shown: Map) -> Colormap:
+def _get_colormap(shown: ErrorMap) -> Colormap:
     from matplotlib import colormaps
 
     return colormaps[shown.colours].with_extremes(bad=(0.5, 0.5, 0.5))
 
 
-def _png(figure: Figure) -> bytes:
+def _encode_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png')
     return buffer.getvalue()

@@ -13,12 +13,12 @@ from plugins.pansharpening.scenes.sensors import sensor
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from plugins.pansharpening.visualization.contact_sheet import (
-    batch_pictures,
-    quicklook,
-    scene_pictures,
-    stretch_limits,
+    compute_stretch,
+    render_image,
+    write_item_images,
+    write_scene_images,
 )
-from plugins.pansharpening.visualization.scene_images import reader
+from plugins.pansharpening.visualization.scene_images import make_reader
 from tests.plugins.pansharpening.visualization.test_scene_images import VastScene
 
 
@@ -37,7 +37,7 @@ def pixels(path):
 def test_pictures_of_a_scene(tmp_path):
     scene = SyntheticScene(8, 256)
     digital = np.round(scene.reference * 2047).astype(np.uint16)
-    written = scene_pictures(scene, reader(digital), tmp_path / 'out.v1')
+    written = write_scene_images(scene, make_reader(digital), tmp_path / 'out.v1')
     names = ['out.v1.png', 'out.v1-errors.png', 'out.v1-histograms.png']
     assert [path.name for path in written] == names
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
@@ -50,16 +50,16 @@ def test_pictures_of_a_scene(tmp_path):
     assert np.abs(columns[2] - columns[3]).mean() < 1
     difference = sheet[384:690, 8 + 348 * 4 + 4 : 8 + 348 * 4 + 336]
     assert np.abs(difference - 128).max() <= 3
-    again = scene_pictures(scene, reader(digital), tmp_path / 'again')
+    again = write_scene_images(scene, make_reader(digital), tmp_path / 'again')
     for a, b in zip(written, again, strict=True):
         assert a.read_bytes() == b.read_bytes()
 
 
 def test_details_that_are_given(tmp_path):
     scene = SyntheticScene(4, 128)
-    digital = reader(np.round(scene.reference * 2047))
+    digital = make_reader(np.round(scene.reference * 2047))
     place = Window(20, 40, 34, 34)
-    (path, *_) = scene_pictures(scene, digital, tmp_path / 'd', details=[place])
+    (path, *_) = write_scene_images(scene, digital, tmp_path / 'd', details=[place])
     found = pixels(path)
     assert found.shape[0] == 26 + 340 + 8 + 348
     pan = found[374 + 5 : 374 + 335, 13:343, 0]
@@ -72,7 +72,7 @@ def test_details_that_are_given(tmp_path):
         ([place] * 4, 'found 4 details, expected up to 3'),
     ):
         with pytest.raises(ValueError, match=message):
-            scene_pictures(scene, digital, tmp_path / 'e', details=details)
+            write_scene_images(scene, digital, tmp_path / 'e', details=details)
     assert not list(tmp_path.glob('e*'))
 
 
@@ -80,7 +80,7 @@ def test_layers(tmp_path):
     """The contract with viewers: names, one size, one stretch, a crop at full resolution."""
     sample = WholeScene(SyntheticScene(4, 1024), crop=832)[0]
     batch, outputs = batch_of(sample)
-    batch_pictures(outputs, batch, 0, tmp_path, 'a')
+    write_item_images(outputs, batch, 0, tmp_path, 'a')
     record = json.loads((tmp_path / 'a.json').read_text())
     assert record['item'] == 'synthetic_4x1024_0'
     assert record['pixel'] == 'PAN'
@@ -112,7 +112,7 @@ def test_without_a_reference_the_upsampled_ms_sets_the_stretch(tmp_path):
     sample = WholeScene(SyntheticScene(4, 128))[0]
     del sample['hrms']
     batch, outputs = batch_of(sample)
-    batch_pictures(outputs, batch, 0, tmp_path, 'a')
+    write_item_images(outputs, batch, 0, tmp_path, 'a')
     record = json.loads((tmp_path / 'a.json').read_text())
     assert [layer['name'] for layer in record['layers']] == [
         'PAN',
@@ -141,7 +141,7 @@ def test_pictures_of_whatever_comes(tmp_path, rows, cols, what):
     if what in ('no data', 'some data'):
         batch['mask'] = torch.zeros(1, 1, 4 * rows, 4 * cols, dtype=torch.bool)
         batch['mask'][..., :2] = what == 'some data'
-    batch_pictures(outputs, batch, 0, tmp_path, 'a')
+    write_item_images(outputs, batch, 0, tmp_path, 'a')
     record = json.loads((tmp_path / 'a.json').read_text())
     sizes = {Image.open(tmp_path / layer['file']).size for layer in record['layers']}
     assert sizes == {(4 * cols, 4 * rows)}
@@ -149,7 +149,7 @@ def test_pictures_of_whatever_comes(tmp_path, rows, cols, what):
 
 def test_a_vast_scene_is_never_read_whole(tmp_path):
     scene = VastScene()
-    written = scene_pictures(scene, lambda window: scene.made(window, 4) * 2047, tmp_path / 'v')
+    written = write_scene_images(scene, lambda window: scene.made(window, 4) * 2047, tmp_path / 'v')
     assert all(path.is_file() for path in written)
     # The MS in strips of 32 MB, and pieces of the others.
     assert scene.largest <= 10_000_000
@@ -158,21 +158,21 @@ def test_a_vast_scene_is_never_read_whole(tmp_path):
 
 def test_quicklook_stretches_in_common():
     image = np.linspace(0, 1, 3 * 64 * 64, dtype=np.float32).reshape(3, 64, 64)
-    low, high = stretch_limits(np.concatenate([image, image + 1], 2))
+    low, high = compute_stretch(np.concatenate([image, image + 1], 2))
     assert (low < high).all()
     dark, bright = (
-        np.asarray(quicklook(i, sensor('Landsat'), (low, high))) for i in (image, image + 1)
+        np.asarray(render_image(i, sensor('Landsat'), (low, high))) for i in (image, image + 1)
     )
     assert dark.mean() < 80
     assert bright.mean() > 175
-    assert np.asarray(quicklook(np.full((4, 8, 8), np.nan), sensor('QB'))).shape == (8, 8, 3)
+    assert np.asarray(render_image(np.full((4, 8, 8), np.nan), sensor('QB'))).shape == (8, 8, 3)
 
 
 def test_a_real_scene_shows_its_colours(data_root, tmp_path):
     """Not grey, not too dark, not too bright: bands are taken by the sensor, and stretched."""
     scene = MatScene('ikonos/imgIK.mat', 'IKONOS')
     up = torch.from_numpy(scene.read_ms()).repeat_interleave(4, 1).repeat_interleave(4, 2)
-    scene_pictures(scene, reader(up.numpy() * 2047), tmp_path / 's')
+    write_scene_images(scene, make_reader(up.numpy() * 2047), tmp_path / 's')
     sheet = pixels(tmp_path / 's.png')[30:360, 360:690]
     assert 60 < sheet.mean() < 140
     assert np.ptp(sheet, axis=2).mean() > 10

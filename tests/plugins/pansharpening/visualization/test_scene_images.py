@@ -11,18 +11,18 @@ from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.sensors import sensor
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
-from plugins.pansharpening.visualization import scene_images as views
+from plugins.pansharpening.visualization import scene_images
 from plugins.pansharpening.visualization.scene_images import (
     PAN,
     SHARPENED,
     UPSAMPLED,
-    around,
-    overview,
-    pieces,
-    places,
-    reader,
-    sampled,
-    scene_view,
+    enlarge_window,
+    find_detailed_windows,
+    get_scene_images,
+    make_overview,
+    make_reader,
+    sample_pixels,
+    spread_windows,
 )
 
 
@@ -62,11 +62,11 @@ class VastScene(Scene):
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 40), st.integers(1, 4000))
 def test_an_overview_is_made_of_means(height, width, side, strip):
     image = np.random.default_rng(0).random((2, height, width)).astype(np.float32)
-    before, views.STRIP_BYTES = views.STRIP_BYTES, strip
+    before, scene_images.STRIP_BYTES = scene_images.STRIP_BYTES, strip
     try:
-        small, step = overview(reader(image), (height, width), side)
+        small, step = make_overview(make_reader(image), (height, width), side)
     finally:
-        views.STRIP_BYTES = before
+        scene_images.STRIP_BYTES = before
     assert max(small.shape[1:]) <= side
     tall, wide = min(step, height), min(step, width)
     for row, col in ((0, 0), (small.shape[1] - 1, small.shape[2] - 1)):
@@ -76,10 +76,10 @@ def test_an_overview_is_made_of_means(height, width, side, strip):
 
 def test_pieces_cover_a_small_image_and_spread_over_a_large_one():
     seen = np.zeros((300, 570), int)
-    for window in pieces(seen.shape):
+    for window in spread_windows(seen.shape):
         seen[window.slices] += 1
     assert (seen == 1).all()
-    found = list(pieces((5000, 9000)))
+    found = list(spread_windows((5000, 9000)))
     assert len(found) == 81
     assert found[0][:2] == (0, 0)
     assert found[-1] == Window(5000 - 64, 9000 - 64, 64, 64)
@@ -90,30 +90,30 @@ def test_windows_of_the_upsampled_ms(method):
     """Those of the whole, but at the scene's borders, which wrap around there."""
     scene = SyntheticScene(4, 256)
     whole = upsample(torch.from_numpy(scene.read_ms())[None], 4, method)[0].numpy()
-    view = scene_view(scene, lambda window: np.zeros((4, *window[2:])), method)
+    images = get_scene_images(scene, lambda window: np.zeros((4, *window[2:])), method)
     window = Window(33, 41, 77, 90)
-    found = view.images[UPSAMPLED](window)
+    found = images.readers[UPSAMPLED](window)
     np.testing.assert_allclose(found, whole[(slice(None), *window.slices)], atol=1e-5)
-    assert view.images[UPSAMPLED](Window(250, 0, 6, 7)).shape == (4, 6, 7)
+    assert images.readers[UPSAMPLED](Window(250, 0, 6, 7)).shape == (4, 6, 7)
 
 
 def test_a_view_is_in_units_of_full_scale_and_knows_nodata():
     scene = SyntheticScene(4, 128)
     digital = np.round(scene.reference * 2047).astype(np.uint16)
-    view = scene_view(scene, reader(digital))
-    assert (view.base, view.mask, view.scale) == ('reference', None, 2047)
+    images = get_scene_images(scene, make_reader(digital))
+    assert (images.base, images.mask, images.scale) == ('reference', None, 2047)
     window = Window(8, 16, 32, 24)
     np.testing.assert_allclose(
-        view.images[SHARPENED](window), scene.read_reference(window), atol=3e-4
+        images.readers[SHARPENED](window), scene.read_reference(window), atol=3e-4
     )
     half = np.zeros((128, 128), bool)
     half[:, 64:] = True
     scene.read_mask = lambda window=None: half[(window or Window(0, 0, 128, 128)).slices]
-    view = scene_view(scene, reader(digital))
-    np.testing.assert_array_equal(view.inside(Window(0, 60, 2, 8)), half[:2, 60:68])
-    values = sampled(view)
+    images = get_scene_images(scene, make_reader(digital))
+    np.testing.assert_array_equal(images.read_valid(Window(0, 60, 2, 8)), half[:2, 60:68])
+    values = sample_pixels(images)
     assert {name: v.shape for name, v in values.items()}[PAN] == (1, 64 * 128)
-    for place in places(view, 32, 3):
+    for place in find_detailed_windows(images, 32, 3):
         assert place.col >= 64
 
 
@@ -130,11 +130,11 @@ def test_places_have_detail_lie_apart_and_are_always_the_same():
     rng = np.random.default_rng(1)
     busy = [(16 * int(r), 16 * int(c)) for r, c in rng.integers(1, 15, (40, 2))]
     image = detailed(256, 256, busy)
-    view = scene_view(SyntheticScene(4, 256), lambda window: None)
-    object.__setattr__(view, 'images', {PAN: reader(image)})
-    found = places(view, 16, 3)
+    images = get_scene_images(SyntheticScene(4, 256), lambda window: None)
+    object.__setattr__(images, 'readers', {PAN: make_reader(image)})
+    found = find_detailed_windows(images, 16, 3)
     assert len(found) == 3
-    assert found == places(view, 16, 3)
+    assert found == find_detailed_windows(images, 16, 3)
     assert all(image[(0, *place.slices)].any() for place in found)
     for i in range(3):
         for j in range(i):
@@ -147,13 +147,13 @@ def test_places_have_detail_lie_apart_and_are_always_the_same():
 def test_places_and_crops_lie_inside(rows, cols, ratio):
     height, width = rows * ratio, cols * ratio
     image = np.random.default_rng(0).random((1, height, width)).astype(np.float32)
-    view = scene_view(SyntheticScene(4, 64), lambda window: None)
-    object.__setattr__(view, 'shape', (height, width))
-    object.__setattr__(view, 'images', {PAN: reader(image)})
-    found = places(view, 160, 3)
+    images = get_scene_images(SyntheticScene(4, 64), lambda window: None)
+    object.__setattr__(images, 'shape', (height, width))
+    object.__setattr__(images, 'readers', {PAN: make_reader(image)})
+    found = find_detailed_windows(images, 160, 3)
     assert found
     for place in found:
-        crop = around(place, 24, (height, width), ratio)
+        crop = enlarge_window(place, 24, (height, width), ratio)
         assert all(value % ratio == 0 for value in crop)
         assert max(crop[2:]) <= 24
         for window in (place, crop):
