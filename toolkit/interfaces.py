@@ -365,9 +365,29 @@ class Visualizer(ABC):
 
     Attributes:
         system: class of the systems that it serves.
+        chooses: `choose_items` chooses items after the evaluation, and they are predicted once
+            more; otherwise the first items are taken on the way.
     """
 
     system: ClassVar[type[System]]
+    chooses: ClassVar[bool] = False
+
+    def choose_items(
+        self,
+        metrics: Mapping[str, Metric],
+        rows: Mapping[str, Sequence[Mapping[str, Any]]],
+        count: int,
+    ) -> Sequence[int]:
+        """Chooses the items to show.
+
+        Args:
+            metrics: metrics of the evaluation, by key.
+            rows: rows of each metric, one per item in the dataset's order.
+            count: number of items.
+        Returns:
+            Indices of rows, at most `count`.
+        """
+        raise NotImplementedError(f'{type(self).__name__}.chooses, and it has no choose_items')
 
     @abstractmethod
     def write_images(

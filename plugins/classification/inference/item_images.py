@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
 from torch.nn import functional
 
+from plugins.classification.inference.examples import choose_examples
 from plugins.classification.inference.grad_cam import JOINT, attention_maps, grad_cam
+from plugins.classification.metrics.clinical_metrics import find_clinical_metrics
 from plugins.classification.system import Classifier
-from toolkit.interfaces import Batch, System, Visualizer
+from toolkit.interfaces import Batch, Metric, System, Visualizer
 from toolkit.io import atomic_write
 from toolkit.registry import VISUALIZERS
 
@@ -102,9 +105,30 @@ def item_pictures(
 
 @VISUALIZERS.register
 class ImageVisualizer(Visualizer):
-    """Writes a classified image with Grad-CAM for each task and attention maps over it."""
+    """Writes a classified image with Grad-CAM for each task and attention maps over it.
+
+    It chooses images of every class: the worst mistakes, the surest hits and the least decided
+    ones, by the rows of `ClinicalMetrics`. Without such rows it takes the first images.
+    """
 
     system = Classifier
+    chooses = True
+
+    def choose_items(
+        self,
+        metrics: Mapping[str, Metric],
+        rows: Mapping[str, Sequence[Mapping[str, Any]]],
+        count: int,
+    ) -> list[int]:
+        """Chooses images of every class; see `choose_examples`."""
+        clinical = find_clinical_metrics(metrics)
+        chosen = choose_examples(
+            {name: rows[key] for name, (key, _) in clinical.items()},
+            {name: metric.task for name, (_, metric) in clinical.items()},
+            count,
+        )
+        others = (index for index in range(len(next(iter(rows.values())))) if index not in chosen)
+        return [*chosen, *islice(others, count - len(chosen))]
 
     def write_images(
         self,

@@ -76,7 +76,7 @@ class Calibrate(Hook):
                 'Calibrate needs validation data, and the config has none: give val_dataloader and '
                 'val_evaluator, or leave the hook out'
             )
-        measured = find_clinical_metrics(runner.val_loop.evaluator)
+        measured = find_clinical_metrics(runner.val_loop.evaluator.metrics)
         for name in system.tasks:
             if name not in measured:
                 self._print_once(
@@ -90,7 +90,7 @@ class Calibrate(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         calibration, result = _require_classifier(runner).calibration, runner.val_loop.result
-        for name, (key, metric) in find_clinical_metrics(runner.val_loop.evaluator).items():
+        for name, (key, metric) in find_clinical_metrics(runner.val_loop.evaluator.metrics).items():
             fitted, warning = self.fit(read_rows(result.rows[key], metric.task).labelled())
             if fitted is not None:
                 calibration.store(name, *fitted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from plugins.classification.tasks import Task
 from toolkit.errors import DataError, did_you_mean
 from toolkit.interfaces import Batch, Metric
 from toolkit.registry import METRICS
-
-if TYPE_CHECKING:
-    from toolkit.engine.evaluator import Evaluator
 
 Level = Literal['image', 'patient']
 SUBGROUPS = ('sex', 'age')
@@ -150,8 +147,10 @@ class ClinicalMetrics(Metric):
         )
 
 
-def find_clinical_metrics(evaluator: Evaluator) -> dict[str, tuple[str, ClinicalMetrics]]:
-    """Find the `ClinicalMetrics` of each task among an evaluator's metrics.
+def find_clinical_metrics(
+    metrics: Mapping[str, Metric],
+) -> dict[str, tuple[str, ClinicalMetrics]]:
+    """Find the `ClinicalMetrics` of each task among metrics by key.
 
     All those of a task have the same rows; one that scores images is preferred.
 
@@ -159,9 +158,7 @@ def find_clinical_metrics(evaluator: Evaluator) -> dict[str, tuple[str, Clinical
         Key and metric by task.
     """
     clinical = [
-        (key, metric)
-        for key, metric in evaluator.metrics.items()
-        if isinstance(metric, ClinicalMetrics)
+        (key, metric) for key, metric in metrics.items() if isinstance(metric, ClinicalMetrics)
     ]
     found: dict[str, tuple[str, ClinicalMetrics]] = {}
     for key, metric in sorted(clinical, key=lambda item: item[1].level != 'image'):

@@ -67,7 +67,7 @@ class ClinicalReport(Hook):
         self.settings = ReportSettings(BootstrapSettings(resamples, seed, stratified), bands)
 
     def before_test(self, runner: Runner) -> None:
-        if not find_clinical_metrics(runner.test_loop.evaluator):
+        if not find_clinical_metrics(runner.test_loop.evaluator.metrics):
             raise ToolkitError(
                 'ClinicalReport reads the rows of ClinicalMetrics, and test_evaluator has none: '
                 'give it one for each task, or leave the hook out'
@@ -79,7 +79,7 @@ class ClinicalReport(Hook):
     def _report(self, runner: Runner) -> None:
         loop = runner.test_loop
         tasks = {}
-        for name, (key, metric) in find_clinical_metrics(loop.evaluator).items():
+        for name, (key, metric) in find_clinical_metrics(loop.evaluator.metrics).items():
             tasks[name] = {
                 **_operating_point(runner, name),
                 **summarize_task(metric, loop.result.rows[key], self.settings),

@@ -81,7 +81,7 @@ class ClassificationFigures(Hook):
                 f'ClassificationFigures draws figures of a Classifier, and the model is a '
                 f'{type(runner.system).__name__}; take the hook out'
             )
-        if not find_clinical_metrics(runner.test_loop.evaluator):
+        if not find_clinical_metrics(runner.test_loop.evaluator.metrics):
             raise ToolkitError(
                 'ClassificationFigures reads the rows of ClinicalMetrics, and test_evaluator has '
                 'none: give it one for each task, or leave the hook out'
@@ -123,7 +123,7 @@ class ClassificationFigures(Hook):
             'resamples': settings.bootstrap.resamples,
             'band_resamples': settings.band_resamples,
         }
-        clinical = find_clinical_metrics(runner.test_loop.evaluator)
+        clinical = find_clinical_metrics(runner.test_loop.evaluator.metrics)
         rows: dict[str, Rows] = {
             name: runner.test_loop.result.rows[key] for name, (key, _) in clinical.items()
         }

@@ -1,4 +1,4 @@
-"""RUN/pictures: what a system shows of the items of a test."""
+"""Hook that writes images of items of a test into RUN/pictures."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from mmengine.hooks import Hook
 
-from toolkit.engine import distributed
+from toolkit.engine import distributed, precision
+from toolkit.engine.dataloader import SampleRequest, collate, unwrap
 from toolkit.engine.evaluator import get_item_names
 from toolkit.io import atomic_write
 from toolkit.registry import HOOKS, VISUALIZERS
@@ -24,13 +26,16 @@ WRITTEN = ('.png', '.json')
 
 @HOOKS.register
 class Pictures(Hook):
-    """Lets the system write pictures of the first items of a test into `pictures/`.
+    """Writes images of items of a test into `pictures/`, by the visualizer of the system.
 
-    With several processes, each one writes those of its own items. Pictures of an earlier test in
-    the same folder are removed.
+    They are the first items, unless the visualizer chooses others by the results, such as mistakes.
+    With several processes, each one writes some of them. Images of an earlier test in the same
+    folder are removed.
 
     Args:
-        count: of how many items; 0 for none.
+        count: number of items; 0 for none.
+    Raises:
+        ValueError: a negative count.
     """
 
     priority = 'LOW'
@@ -40,10 +45,12 @@ class Pictures(Hook):
             raise ValueError(f'count must be 0 or more, found {count}')
         self.count = count
         self.visualizer: Visualizer | None = None
+        self._requests: dict[int, SampleRequest] = {}
 
     def before_test(self, runner: Runner) -> None:
         visualizer = VISUALIZERS.find_for(type(runner.system))
-        self.visualizer = None if visualizer is None else visualizer()
+        self.visualizer = None if visualizer is None or not self.count else visualizer()
+        self._requests = {}
         distributed.run_on_main(
             lambda: atomic_write.clear(Path(runner.work_dir) / NAME, WRITTEN, 'pictures')
         )
@@ -57,17 +64,48 @@ class Pictures(Hook):
     ) -> None:
         if self.visualizer is None:
             return
-        drawn, batch = runner.test_loop.drawn, data_batch or {}
-        wanted = min(self.count, runner.test_dataloader.batch_sampler.samples)
-        for index, (draw, name) in enumerate(zip(drawn, get_item_names(batch, drawn), strict=True)):
-            if draw.position < wanted:
-                stem = make_file_stem(name or f'item{draw.position}')
-                folder = Path(runner.work_dir) / NAME
-                self.visualizer.write_images(runner.system, outputs, batch, index, folder, stem)
+        requests, batch = runner.test_loop.drawn, data_batch or {}
+        samples = runner.test_dataloader.batch_sampler.samples
+        if self.visualizer.chooses:
+            self._requests |= {one.position: one for one in requests if one.position < samples}
+            return
+        names = get_item_names(batch, requests)
+        for index, (request, name) in enumerate(zip(requests, names, strict=True)):
+            if request.position < min(self.count, samples):
+                self._write(runner, outputs, batch, index, name or f'item{request.position}')
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        if self.visualizer is None or not self.visualizer.chooses:
+            return
+        requests: dict[int, SampleRequest] = {}
+        for part in distributed.gather(self._requests):
+            requests.update(part)
+        self._requests = {}
+        loop = runner.test_loop
+        chosen = self.visualizer.choose_items(
+            loop.evaluator.metrics, loop.result.rows, min(self.count, len(requests))
+        )
+        for position in chosen[distributed.get_rank() :: distributed.get_world_size()]:
+            # Loaded and predicted once more, since all of a test does not fit into memory.
+            request = requests[position]
+            loaded = collate([runner.test_dataloader.dataset[request]])
+            batch = precision.move_batch(unwrap(loaded), runner.runtime, runner.device)
+            with torch.no_grad(), precision.autocast(runner.runtime, runner.device):
+                outputs = runner.system(batch, mode='predict')
+            outputs = precision.cast_to_float32(outputs)
+            (name,) = get_item_names(batch, [request])
+            self._write(runner, outputs, batch, 0, name or f'item{position}')
+
+    def _write(
+        self, runner: Runner, outputs: Any, batch: dict[str, Any], index: int, name: str
+    ) -> None:
+        assert self.visualizer is not None
+        folder, stem = Path(runner.work_dir) / NAME, make_file_stem(name)
+        self.visualizer.write_images(runner.system, outputs, batch, index, folder, stem)
 
 
 def make_file_stem(name: str) -> str:
-    """A name as one for files; names that differ stay different."""
+    """Turn a name into one for files; names that differ stay different."""
     plain = re.sub(r'[^A-Za-z0-9_.-]+', '_', name).strip('.')[:80]
     if plain == name:
         return name

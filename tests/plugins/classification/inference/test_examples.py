@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 from plugins.classification.inference.examples import (
@@ -11,6 +13,7 @@ from plugins.classification.inference.examples import (
     rank_undecided,
 )
 from plugins.classification.tasks import Task
+from tests.support.patch_classifier import clinical_metrics, run_of
 
 P = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.01, 0.99], [0.45, 0.55]])
 LABELS, DECISIONS = np.array([1, 1, 1, 0, -1]), np.array([0, 0, 1, 1, 1])
@@ -58,3 +61,18 @@ def test_several_tasks_take_turns_and_no_image_comes_twice():
     assert choose_examples({}, tasks, 3) == []
     unlabelled = {'one': rows([-1, -1], p[:2], 0.5)}
     assert choose_examples(unlabelled, tasks, 3) == []
+
+
+def test_a_run_shows_mistakes_and_hits_of_both_classes(tmp_path):
+    """The images that `toolkit test` writes, through the command line."""
+    hooks = {'pictures': {'type': 'Pictures', 'count': 6}}
+    evaluator = {'metrics': {'p': clinical_metrics()['pathology']}}
+    run = run_of(tmp_path, default_hooks=hooks, test_evaluator=evaluator)
+    records = [json.loads(path.read_text()) for path in (run / 'pictures').glob('*.json')]
+    said = [record['tasks']['pathology'] for record in records]
+    assert len(said) == 6
+    for label in ('benign', 'malignant'):
+        outcomes = [one['prediction'] == label for one in said if one['label'] == label]
+        assert len(outcomes) >= 2
+    mistakes = [one for one in said if one['prediction'] != one['label']]
+    assert mistakes

@@ -11,6 +11,7 @@ import pytest
 from tests.support import subprocesses
 from tests.toolkit.engine.test_distributed import finish
 from toolkit.engine.hooks.images import make_file_stem
+from toolkit.registry import VISUALIZERS
 from toolkit.run.test import test as run_test
 
 MODEL = {'type': 'Constant', 'pictures': True}
@@ -56,6 +57,30 @@ def test_each_process_writes_those_of_its_items(tree: Any, tmp_path: Path) -> No
     finish(subprocesses.start_joined('test', config, tmp_path / 'one', 1), tmp_path / 'one')
     assert written(tmp_path / 'two') == written(tmp_path / 'one')
     assert len(written(tmp_path / 'two')) == 5
+
+
+def test_a_visualizer_chooses_by_the_results(
+    config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any items, whatever their place, as the test has loaded them."""
+    run_test(config(model=MODEL, default_hooks=hooks(99)), tmp_path / 'all')
+    visualizer = VISUALIZERS.get('ScoreVisualizer')
+    calls = []
+
+    def choose(self: Any, metrics: Any, rows: Any, count: int) -> list[int]:
+        calls.append((list(metrics), {key: len(found) for key, found in rows.items()}, count))
+        return [5, 2]
+
+    monkeypatch.setattr(visualizer, 'chooses', True)
+    monkeypatch.setattr(visualizer, 'choose_items', choose)
+    run_test(config(model=MODEL, default_hooks=hooks(3)), tmp_path / 'run')
+    every, found = written(tmp_path / 'all'), written(tmp_path / 'run')
+    assert found == {name: every[name] for name in ('item2', 'item5')}
+    keys, lengths, count = calls[0]
+    assert (set(lengths.values()), count) == ({7}, 3)
+    assert keys == list(lengths)
+    run_test(config(model=MODEL, default_hooks=hooks(0)), tmp_path / 'none')
+    assert len(calls) == 1
 
 
 def test_names_of_files() -> None:
