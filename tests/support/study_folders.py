@@ -25,6 +25,9 @@ CAPSULE = {
     'resumed': [],
 }
 
+# Of all runs, planned and run.
+FINGERPRINT = {'config': 'config', 'code': 'code', 'data': 'data', 'train': 'train'}
+
 
 def planned(variant: str, seed: int = 0, **more: Any) -> dict[str, Any]:
     """A run of the plan."""
@@ -37,7 +40,7 @@ def planned(variant: str, seed: int = 0, **more: Any) -> dict[str, Any]:
         'seed': seed,
         'fold': None,
         'folder': f'runs/{id_}',
-        'key': f'key-{id_}',
+        'fingerprint': FINGERPRINT,
         'changes': [],
         'parameters': 1000,
         'macs': 2_000_000,
@@ -71,6 +74,7 @@ def finish(
             'started': None,
             'ended': None,
             'message': '',
+            'fingerprint': FINGERPRINT,
             **status,
         },
     )
@@ -94,9 +98,16 @@ def write_run(run: Path, config: str = 'model: {type: X}\n', level: float = 1.0)
     (run / 'metrics.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
 
 
+def begin(run: Path, attempts: int = 1) -> None:
+    """A run that is running."""
+    status = {'status': 'running', 'attempts': attempts, 'fingerprint': FINGERPRINT}
+    write(run / 'status.json', status)
+
+
 def fail(run: Path, message: str, attempts: int = 2) -> None:
     """A run that died."""
     status = {'status': 'failed', 'attempts': attempts, 'seconds': 1.0, 'message': message}
+    status['fingerprint'] = FINGERPRINT
     write(run / 'status.json', status)
 
 

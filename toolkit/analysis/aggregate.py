@@ -16,9 +16,10 @@ from functools import cached_property
 from typing import Any
 
 from toolkit.analysis.paired_tests import PairedTest, holm, paired_bootstraps, paired_t
-from toolkit.analysis.results import RunResult, StudyResults
+from toolkit.analysis.results import StudyResults
 from toolkit.analysis.sample_values import ItemValues, item_values
 from toolkit.config.dump import dump_inline
+from toolkit.io.run_layout import RunResult
 
 
 @dataclass(frozen=True)

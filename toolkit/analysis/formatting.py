@@ -65,7 +65,7 @@ def count(value: float | None) -> str:
     return f'{value:g}'
 
 
-def duration(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """Seconds as people say them: '12 s', '3 min 05 s', '2 h 07 min'."""
     if seconds is None:
         return MISSING
@@ -82,3 +82,26 @@ def memory(size: float | None) -> str:
     if size is None:
         return MISSING
     return f'{size / 1e9:.2f} GB' if size >= 1e9 else f'{size / 1e6:.0f} MB'
+
+
+def text_table(rows: Sequence[Sequence[str]], left: int = 1, rule: bool = False) -> str:
+    """Align rows of cells as text.
+
+    Args:
+        rows: of equally many cells; the first one may be the header.
+        left: number of columns at the left that are aligned to the left; the others hold numbers.
+        rule: draw a line below the first row.
+    """
+    if not rows:
+        return ''
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        '  '.join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    if rule:
+        lines.insert(1, '  '.join('-' * width for width in widths))
+    return '\n'.join(lines)

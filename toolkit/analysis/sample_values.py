@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.analysis.results import Row, RunResult
+from toolkit.io.run_layout import Row, RunResult
 
 # Item -> value. An item is its `id` where rows have one, its place in the data otherwise.
 ItemValues = dict[Any, float]

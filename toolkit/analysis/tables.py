@@ -213,7 +213,7 @@ def _costs(cell: Cell) -> list[Text]:
     return [
         Text(formatting.count(found.parameters), value=found.parameters),
         Text(formatting.count(found.macs), value=found.macs),
-        Text(formatting.duration(found.seconds), value=found.seconds),
+        Text(formatting.format_duration(found.seconds), value=found.seconds),
         Text(formatting.memory(found.memory), value=found.memory),
     ]
 

@@ -26,13 +26,14 @@ class ReportCommand(Command):
         )
 
     def run(self, arguments: argparse.Namespace) -> int:
+        from toolkit.io.run_layout import REPORT
         from toolkit.registry import plugin_index
         from toolkit.report import page
 
         for plugin in arguments.plugin:
             plugin_index.add(plugin)
         folders = arguments.folders
-        output = arguments.output or (folders[0] if len(folders) == 1 else Path()) / page.NAME
+        output = arguments.output or (folders[0] if len(folders) == 1 else Path()) / REPORT
         for note in page.write(folders, output):
             print(note)
         print(f'wrote {output}')

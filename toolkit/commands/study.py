@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from toolkit.commands.arguments import add_plugins
 from toolkit.errors import ToolkitError, did_you_mean
+from toolkit.io.run_layout import REPORT
 from toolkit.registry.command import Command
 
 if TYPE_CHECKING:
     from toolkit.study.spec import Study
 
-REPORT = 'report.html'
 STYLES = ('text', 'markdown', 'csv', 'latex', 'json')
 
 
@@ -83,12 +83,11 @@ def _print_plan(study: Study, folder: Path, plugins: Sequence[str]) -> int:
     from toolkit.study.folder import check_folder
     from toolkit.study.plan import make_plan
     from toolkit.study.plan_text import plan_text
-    from toolkit.study.reconcile import Choice, place_runs
+    from toolkit.study.reconcile import reconcile
 
     check_folder(folder, study)
     plan = make_plan(study, plugins)
-    placed = place_runs(plan, folder, Choice())
-    print(plan_text(plan, placed, folder))
+    print(plan_text(plan, reconcile(plan, folder), folder))
     return 0
 
 
@@ -104,7 +103,7 @@ def _run(study: Study, folder: Path, arguments: argparse.Namespace) -> int:
     from toolkit.study.execute import run_study
     from toolkit.study.folder import check_folder
     from toolkit.study.plan import make_plan
-    from toolkit.study.reconcile import Choice
+    from toolkit.study.reconcile import RunFilter
 
     _check_filter(study, arguments.only, arguments.seeds)
     check_folder(folder, study)  # before the work of a plan
@@ -112,8 +111,8 @@ def _run(study: Study, folder: Path, arguments: argparse.Namespace) -> int:
     plan = make_plan(study, arguments.plugin)
     for warning in plan.warnings:
         print(f'warning: {warning}')
-    choice = Choice(arguments.only, arguments.seeds, arguments.rerun)
-    status = run_study(plan, folder, launcher, choice)
+    chosen = RunFilter(arguments.only, arguments.seeds, arguments.rerun)
+    status = run_study(plan, folder, launcher, chosen)
     if status in (0, 1):
         write_results(folder)
     return status

@@ -30,9 +30,10 @@ class TestCommand(Command):
 
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.engine import distributed
+        from toolkit.io.run_layout import METRICS_FILE
         from toolkit.run.capsule import make_capsule_input
         from toolkit.run.load_run import load_trained
-        from toolkit.run.test import NAME, test
+        from toolkit.run.test import test
 
         trained = load_trained(
             arguments.config,
@@ -48,9 +49,9 @@ class TestCommand(Command):
             capsule_input = make_capsule_input(trained.config)
             test(trained.run, folder, trained.weights, capsule_input=capsule_input)
         if distributed.is_main():
-            record = json.loads((folder / NAME).read_text(encoding='utf-8'))
+            record = json.loads((folder / METRICS_FILE).read_text(encoding='utf-8'))
             print(format_metrics(record['metrics'], record['directions']))
-            print(f'written to {folder / NAME}')
+            print(f'written to {folder / METRICS_FILE}')
         return 0
 
 

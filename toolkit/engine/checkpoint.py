@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import RunError, ToolkitError
+from toolkit.io.run_layout import BEST_CHECKPOINT, CHECKPOINTS, LAST_CHECKPOINT
 
-LAST = 'last.pth'
-BEST = 'best.pth'
+LAST = LAST_CHECKPOINT
+BEST = BEST_CHECKPOINT
 # Names that wrappers of other programs put before a system's own.
 PREFIXES = ('module.', '_orig_mod.')
 
@@ -32,7 +33,7 @@ class CheckpointError(ToolkitError):
 
 def get_folder(work_dir: Path) -> Path:
     """Where a run keeps its checkpoints."""
-    return work_dir / 'checkpoints'
+    return work_dir / CHECKPOINTS
 
 
 def find_best_or_last(work_dir: Path) -> Path | None:

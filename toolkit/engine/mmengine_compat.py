@@ -15,6 +15,8 @@ from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
+from toolkit.io.run_layout import TRAIN_LOG
+
 # Hooks of mmengine that its own loops need and this engine's do not: they would write checkpoints
 # that cannot be loaded safely, append to buffers that are copied whole on every iteration, or step
 # the schedules a second time.
@@ -42,7 +44,7 @@ class QuietRunner(Runner):
         log_name: name of the log in the work folder; to be set before construction.
     """
 
-    log_name = 'train.log'
+    log_name = TRAIN_LOG
     _stages: dict[str, list[Callable[..., None]]]
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from toolkit.engine.components import RunComponents
 from toolkit.engine.loops import EvalLoop, TrainLoop
 from toolkit.engine.loss_meter import LossMeter
 from toolkit.errors import ToolkitError
+from toolkit.io.run_layout import TEST_LOG, TRAIN_LOG
 
 FORMAT = 1
 
@@ -58,7 +59,7 @@ class Runner(mmengine_compat.QuietRunner):
         self._agreement = distributed.Agreement()
         self._config_text = config_text
         self._randomness: dict[str, Any] | None = None
-        self.log_name = 'train.log' if components.train is not None else 'test.log'
+        self.log_name = TRAIN_LOG if components.train is not None else TEST_LOG
         self._rank, self._world_size = distributed.get_rank(), distributed.get_world_size()
         self.hooks_by_name: dict[str, Hook] = dict(components.hooks)
         super().__init__(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.analysis.aggregate import Analysis, Cell
-from toolkit.analysis.results import RunResult
+from toolkit.io.run_layout import CONFIG, RunResult
 
 CONTEXT = 2  # unchanged lines around a change
 MOST_LINES = 400
@@ -78,7 +78,7 @@ def _config(cell: Cell, like: RunResult | None = None) -> tuple[str, RunResult |
         runs.sort(key=lambda run: (run.seed, run.fold) != (like.seed, like.fold))
     for run in runs:
         for folder in (run.folder, run.trained_in):
-            path: Path = folder / 'config.yaml'
+            path: Path = folder / CONFIG
             if path.is_file():
                 return path.read_text(encoding='utf-8', errors='replace'), run
     return '', None

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.analysis import formatting
-from toolkit.analysis.results import RunResult
 from toolkit.config.dump import dump_inline
 from toolkit.errors import ToolkitError
+from toolkit.io.run_layout import CAPSULE, RunResult
 from toolkit.run import capsule
-from toolkit.run import work_dir as work_dirs
 
 LEADING = ('torch', 'mmengine', 'numpy', 'timm')
 
@@ -55,7 +54,7 @@ def environment(runs: Sequence[RunResult]) -> Environment:
     damaged = []
     for run in runs:
         folder = run.trained_in  # what the training was made with says more than the test's
-        if (folder / work_dirs.CAPSULE).exists():
+        if (folder / CAPSULE).exists():
             try:
                 record = capsule.read(folder)
                 described[run.id] = _facts(record)

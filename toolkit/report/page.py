@@ -11,18 +11,17 @@ from markupsafe import Markup
 
 import toolkit
 from toolkit.analysis.aggregate import Analysis, analyse
-from toolkit.analysis.results import PLAN, holds_study, load
+from toolkit.analysis.results import holds_study, load
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
+from toolkit.io.run_layout import CAPSULE, PLAN, REPORT
 from toolkit.report import plotly_bundle
 from toolkit.report.jinja_environment import TEMPLATES, environment, style
 from toolkit.report.panel import Panel, panels
 from toolkit.report.section import Section, Shown, panel_runs, sections
 from toolkit.report.single_runs import holds_run, of_runs
-from toolkit.run import work_dir as work_dirs
 
 LIMIT = 8_000_000  # bytes of the whole file
-NAME = 'report.html'
 _MARGIN = 20_000  # for headings and notes of panels
 
 
@@ -39,7 +38,7 @@ def write(folders: Sequence[Path | str], output: Path) -> list[str]:
         RunError: the file cannot be written.
     """
     if output.is_dir():
-        raise RunError(f'cannot write {output}: it is a folder; give the file: {output / NAME}')
+        raise RunError(f'cannot write {output}: it is a folder; give the file: {output / REPORT}')
     if output.exists() and not output.is_file():
         raise RunError(f'cannot write {output}: it is no regular file')  # a device, a pipe
     analyses = _analyses([Path(folder) for folder in folders])
@@ -75,9 +74,7 @@ def _analyses(folders: Sequence[Path]) -> list[tuple[Analysis, bool]]:
         elif not folder.is_dir():
             raise ToolkitError(f'no folder {folder}; give folders of studies or runs')
         else:
-            raise ToolkitError(
-                f'{folder} holds neither a study ({PLAN}) nor a run ({work_dirs.CAPSULE})'
-            )
+            raise ToolkitError(f'{folder} holds neither a study ({PLAN}) nor a run ({CAPSULE})')
     found = [(analyse(load(folder)), True) for folder in studies]
     return found + ([(analyse(of_runs(runs)), False)] if runs else [])
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from toolkit.analysis.results import RunResult, StudyResults
+from toolkit.analysis.results import StudyResults
 from toolkit.errors import ToolkitError
+from toolkit.io.run_layout import RunResult
 from toolkit.registry import PANELS, plugin_index
 from toolkit.run import capsule
 

@@ -10,9 +10,8 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
+from toolkit.io.run_layout import IMAGES
 from toolkit.report.panel import PanelRun
-
-FOLDER = 'pictures'
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def read_drawn(run: PanelRun, kind: str | None) -> tuple[list[Drawn], list[str]]
         kind: what the task calls its pictures in their record; other tasks' are left alone.
     """
     found, notes = [], []
-    for path in sorted((run.result.folder / FOLDER).glob('*.json')):
+    for path in sorted((run.result.folder / IMAGES).glob('*.json')):
         try:
             drawn = _read(path, kind)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

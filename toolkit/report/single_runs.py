@@ -7,17 +7,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from toolkit.analysis.results import RunResult, Status, StudyResults, directions, measured
+from toolkit.analysis.results import StudyResults, resolve_directions
 from toolkit.errors import ToolkitError
+from toolkit.io.run_layout import CAPSULE, Fingerprint, RunResult, RunState, read_metrics
 from toolkit.run import capsule
-from toolkit.run import work_dir as work_dirs
 
 NAME = 'runs'
 
 
 def holds_run(folder: Path) -> bool:
     """Whether a folder is a run's."""
-    return (folder / work_dirs.CAPSULE).is_file()
+    return (folder / CAPSULE).is_file()
 
 
 def of_runs(folders: Sequence[Path]) -> StudyResults:
@@ -31,15 +31,15 @@ def of_runs(folders: Sequence[Path]) -> StudyResults:
         try:
             runs.append(_run(folder, name))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            path = folder / work_dirs.CAPSULE
+            path = folder / CAPSULE
             raise ToolkitError(f'{path} is damaged: {type(error).__name__}: {error}') from error
-    metrics = directions({}, runs)
+    metrics = resolve_directions({}, runs)
     return StudyResults(NAME, Path(folders[0]).absolute(), None, metrics, tuple(runs))
 
 
 def _run(folder: Path, name: str) -> RunResult:
     record = capsule.read(folder)
-    metrics, better = measured(folder)
+    metrics, better = read_metrics(folder)
     status, message = _status(str(record.get('status', '')))
     return RunResult(
         id=name,
@@ -49,7 +49,7 @@ def _run(folder: Path, name: str) -> RunResult:
         seed=record.get('seed') or 0,
         fold=None,
         folder=folder.absolute(),
-        key='',
+        fingerprint=Fingerprint(),
         trained_in=folder.absolute(),
         status=status,
         message=message,
@@ -60,7 +60,7 @@ def _run(folder: Path, name: str) -> RunResult:
     )
 
 
-def _status(text: str) -> tuple[Status, str]:
+def _status(text: str) -> tuple[RunState, str]:
     """What a capsule calls 'finished', 'running', 'interrupted' or 'failed: why'."""
     if text in ('finished', 'running'):
         return text, ''

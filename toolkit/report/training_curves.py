@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from toolkit.analysis.aggregate import Cell
-from toolkit.engine.hooks.metrics_log import NAME
+from toolkit.io.read_metrics_log import LogLine, read_metrics_log
 
 # Numbers that all curves of a section may hold together, some eight bytes each in the page.
 NUMBERS = 120_000
@@ -16,7 +14,7 @@ FEWEST, MOST = 40, 500  # points of a curve
 _PLACE = ('iter', 'epoch')
 VALIDATION = 'val: '
 
-Lines = list[dict[str, Any]]
+Lines = list[LogLine]
 
 
 def curves(cells: Sequence[Cell]) -> list[dict[str, Any]]:
@@ -28,7 +26,7 @@ def curves(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         point is the mean of several in a row; runs that log alike keep common iterations.
     """
     found = [
-        (place, run, read(run.trained_in / NAME))
+        (place, run, read_metrics_log(run.trained_in))
         for place, cell in enumerate(cells)
         for run in cell.runs
     ]
@@ -52,23 +50,6 @@ def curves(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         }
         for i, (place, run, _) in enumerate(found)
     ]
-
-
-def read(path: Path) -> Lines:
-    """The lines of a run's log; none where there is no file. A torn last line is left out."""
-    lines = []
-    try:
-        text = path.read_text(encoding='utf-8', errors='replace')
-    except OSError:
-        return []
-    for row in text.splitlines():
-        try:
-            line = json.loads(row)
-        except ValueError:
-            break
-        if isinstance(line, dict) and isinstance(line.get('iter'), int):
-            lines.append(line)
-    return lines
 
 
 def _place(line: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,11 @@ from toolkit.engine import distributed
 from toolkit.engine.components import RunComponents
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
+from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS, PATCH, PLUGINS, utc_now
 from toolkit.registry import plugin_index
-from toolkit.run import work_dir as work_dirs
 
 # A git that takes longer (a huge tree, a slow disk) is not worth waiting for.
 GIT_SECONDS = 5
-PLUGINS = 'plugins'
 # What may differ between a run and its resumption: how it is computed, and how long.
 FREE = ('runtime', 'extra', *(f'train_cfg.max_{unit}' for unit in ('epochs', 'iters', 'minutes')))
 FREE_LOADER = ('num_workers', 'pin_memory', 'persistent_workers', 'prefetch_factor')
@@ -69,11 +67,11 @@ def read(work_dir: Path) -> dict[str, Any]:
     Raises:
         ToolkitError: there is none, or it is damaged.
     """
-    path = work_dir / work_dirs.CAPSULE
+    path = work_dir / CAPSULE
     try:
         return json.loads(path.read_text(encoding='utf-8'))
     except OSError as error:
-        raise ToolkitError(f'{work_dir} holds no run: no {work_dirs.CAPSULE} in it') from error
+        raise ToolkitError(f'{work_dir} holds no run: no {CAPSULE} in it') from error
     except ValueError as error:
         raise ToolkitError(f'{path} is damaged: {error}') from error
 
@@ -82,14 +80,14 @@ def begin(
     work_dir: Path, given: CapsuleInput | None, components: RunComponents, kind: str, **extra: Any
 ) -> None:
     """Write the capsule as a run starts, or note in it that the run is resumed."""
-    previous = read(work_dir) if (work_dir / work_dirs.CAPSULE).exists() else None
+    previous = read(work_dir) if (work_dir / CAPSULE).exists() else None
     code = _code()
     patch = code.pop('patch', '')
     record: dict[str, Any] = {
         'toolkit': toolkit.__version__,
         'kind': kind,
         'status': 'running',
-        'started': _now(),
+        'started': utc_now(),
         'ended': None,
         'command': given.command if given else list(sys.argv),
         'seed': components.run.randomness.seed,
@@ -109,14 +107,14 @@ def begin(
     if previous is not None and kind == 'train':
         changes = differences(previous.get('config'), record['config'])
         record['started'] = previous['started']
-        record['resumed'] = [*previous['resumed'], {'at': _now(), 'changed': changes}]
-    atomic_write.write(work_dir / work_dirs.CAPSULE, _json(record))
+        record['resumed'] = [*previous['resumed'], {'at': utc_now(), 'changed': changes}]
+    atomic_write.write(work_dir / CAPSULE, _json(record))
     if given is not None:
-        atomic_write.write(work_dir / 'config.yaml', given.text)
-        atomic_write.write(work_dir / 'origins.json', _json(dict(given.origins)))
+        atomic_write.write(work_dir / CONFIG, given.text)
+        atomic_write.write(work_dir / ORIGINS, _json(dict(given.origins)))
         _keep_plugins(work_dir, given.tree)
     if patch:
-        atomic_write.write(work_dir / 'diff.patch', patch)
+        atomic_write.write(work_dir / PATCH, patch)
 
 
 def _keep_plugins(work_dir: Path, tree: Mapping[str, Any]) -> None:
@@ -147,8 +145,8 @@ def with_kept_plugins(work_dir: Path, tree: Mapping[str, Any]) -> dict[str, Any]
 def end(work_dir: Path, status: str, **extra: Any) -> None:
     """Note how the run went: 'finished', 'interrupted' or 'failed: why'."""
     record = read(work_dir)
-    record.update(status=status, ended=_now(), **extra)
-    atomic_write.write(work_dir / work_dirs.CAPSULE, _json(record))
+    record.update(status=status, ended=utc_now(), **extra)
+    atomic_write.write(work_dir / CAPSULE, _json(record))
 
 
 def check_resumable(work_dir: Path, given: CapsuleInput | None) -> None:
@@ -157,7 +155,7 @@ def check_resumable(work_dir: Path, given: CapsuleInput | None) -> None:
     Raises:
         ToolkitError: names the keys that differ, beyond how and how long it is computed.
     """
-    if given is None or not (work_dir / work_dirs.CAPSULE).exists():
+    if given is None or not (work_dir / CAPSULE).exists():
         return
     previous = read(work_dir).get('config')
     if previous is None:
@@ -189,10 +187,6 @@ def _free(key: str) -> bool:
         return True
     section, _, name = key.partition('.')
     return section.endswith('_dataloader') and name in FREE_LOADER
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
 
 def _json(value: Any) -> str:

@@ -12,8 +12,9 @@ import torch
 
 from toolkit.config.schema import RunConfig
 from toolkit.engine import checkpoint
-from toolkit.engine.hooks import metrics_log
 from toolkit.errors import ToolkitError
+from toolkit.io.read_metrics_log import read_metrics_log
+from toolkit.io.run_layout import CONFIG, METRICS_FILE, METRICS_LOG, ORIGINS
 from toolkit.registry import build, plugin_index
 from toolkit.run import capsule
 from toolkit.run import test as run_test
@@ -60,8 +61,8 @@ def rerun(work_dir: Path | str, new_dir: Path | str) -> RerunReport:
     for plugin in tree.get('plugins') or []:
         plugin_index.add(plugin)
     run = build.fill(RunConfig, tree)
-    text = (old / 'config.yaml').read_text(encoding='utf-8')
-    origins = json.loads((old / 'origins.json').read_text(encoding='utf-8'))
+    text = (old / CONFIG).read_text(encoding='utf-8')
+    origins = json.loads((old / ORIGINS).read_text(encoding='utf-8'))
     given = CapsuleInput(tree, text, origins)
     if record['kind'] == 'test':
         path = record.get('checkpoint')
@@ -112,33 +113,27 @@ def _compare_training(old: Path, new: Path) -> str | None:
             if a[name].shape == b[name].shape:
                 gap = f' (by up to {(a[name].double() - b[name].double()).abs().max():.3g})'
             return f'the weights {name} differ{gap}'
-    return _compare_lines(old / metrics_log.NAME, new / metrics_log.NAME)
+    return _compare_lines(old, new)
 
 
 def _compare_lines(old: Path, new: Path) -> str | None:
-    a, b = (_lines(path) for path in (old, new))
+    a, b = (read_metrics_log(folder) for folder in (old, new))
     for first, second in zip(a, b, strict=False):
         for key in dict.fromkeys([*first, *second]):
             if key not in ('time', 'data_time') and first.get(key) != second.get(key):
                 return (
-                    f'{metrics_log.NAME}: {key} at iteration {first["iter"]} was '
+                    f'{METRICS_LOG}: {key} at iteration {first["iter"]} was '
                     f'{first.get(key)} and is {second.get(key)}'
                 )
     if len(a) != len(b):
-        return f'{metrics_log.NAME} had {len(a)} lines and has {len(b)}'
+        return f'{METRICS_LOG} had {len(a)} lines and has {len(b)}'
     return None
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
-
-
 def _compare_tests(old: Path, new: Path) -> str | None:
-    a, b = (json.loads((p / run_test.NAME).read_text(encoding='utf-8')) for p in (old, new))
+    a, b = (json.loads((p / METRICS_FILE).read_text(encoding='utf-8')) for p in (old, new))
     for part in ('metrics', 'rows'):
         found = capsule.differences(a[part], b[part])
         if found:
-            return f'{run_test.NAME}: {part}.{found[0]} differs'
+            return f'{METRICS_FILE}: {part}.{found[0]} differs'
     return None

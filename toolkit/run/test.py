@@ -15,11 +15,10 @@ from toolkit.engine.evaluator import Evaluation
 from toolkit.engine.runner import Runner
 from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
+from toolkit.io.run_layout import METRICS_FILE
 from toolkit.run import capsule
 from toolkit.run import work_dir as work_dirs
 from toolkit.run.capsule import CapsuleInput
-
-NAME = 'metrics.json'
 
 
 def test(
@@ -93,7 +92,7 @@ def _write(
         'directions': result.directions,
         'rows': result.rows,
     }
-    atomic_write.write(work_dir / NAME, json.dumps(_json_ready(record), indent=1) + '\n')
+    atomic_write.write(work_dir / METRICS_FILE, json.dumps(_json_ready(record), indent=1) + '\n')
 
 
 def _json_ready(value: Any) -> Any:

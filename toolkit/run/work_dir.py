@@ -10,29 +10,31 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from toolkit.engine import checkpoint, distributed
+from toolkit.engine import distributed
 from toolkit.errors import BusyError, RunError, ToolkitError
+from toolkit.io import run_layout as layout
 from toolkit.io.file_lock import try_lock
 
-LOCK = '.lock'
-CAPSULE = 'capsule.json'
-# By any of these a folder is known to hold a run.
-TRACES = (CAPSULE, 'metrics.jsonl', f'checkpoints/{checkpoint.LAST}')
-
-# What a run leaves (docs/runs.md).
-LEFT = (
-    CAPSULE,
-    'config.yaml',
-    'origins.json',
-    'diff.patch',
-    'metrics.jsonl',
-    'metrics.json',
-    'train.log',
-    'test.log',
-    'checkpoints',
-    'pictures',
-    'plugins',
-    'tensorboard',
+# A folder with any of these files holds a run.
+TRACES = (
+    layout.CAPSULE,
+    layout.METRICS_LOG,
+    f'{layout.CHECKPOINTS}/{layout.LAST_CHECKPOINT}',
+)
+# The files that a run leaves.
+OUTPUTS = (
+    layout.CAPSULE,
+    layout.CONFIG,
+    layout.ORIGINS,
+    layout.PATCH,
+    layout.METRICS_LOG,
+    layout.METRICS_FILE,
+    layout.TRAIN_LOG,
+    layout.TEST_LOG,
+    layout.CHECKPOINTS,
+    layout.IMAGES,
+    layout.PLUGINS,
+    layout.TENSORBOARD,
 )
 
 
@@ -72,7 +74,7 @@ def clear(work_dir: Path) -> None:
         return
     with claimed(work_dir):
         try:
-            for name in LEFT:
+            for name in OUTPUTS:
                 path = work_dir / name
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
@@ -104,7 +106,7 @@ def claimed(work_dir: Path, what: str = 'run') -> Iterator[None]:
 def _lock(work_dir: Path, what: str) -> FileLock:
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
-        lock = try_lock(work_dir / LOCK)
+        lock = try_lock(work_dir / layout.LOCK)
     except OSError as error:
         raise RunError(f'cannot write to the work folder {work_dir}: {error.strerror}') from error
     if lock is None:
@@ -116,7 +118,7 @@ def _lock(work_dir: Path, what: str) -> FileLock:
 
 def is_busy(work_dir: Path) -> bool:
     """Whether another process is the run in the folder."""
-    if not (work_dir / LOCK).exists():
+    if not (work_dir / layout.LOCK).exists():
         return False
     try:
         _lock(work_dir, 'run').release()

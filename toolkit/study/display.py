@@ -1,4 +1,4 @@
-"""A running study on the screen: a live table in a terminal, a line per event elsewhere."""
+"""Shows a running study: a live table in a terminal, a line for each event elsewhere."""
 
 from __future__ import annotations
 
@@ -15,32 +15,35 @@ from rich.text import Text
 
 from toolkit.engine.hooks.progress import format_duration
 from toolkit.errors import ToolkitError
-from toolkit.study import progress
-from toolkit.study.launchers.job import Status, read_status
-from toolkit.study.reconcile import Placed
+from toolkit.io.read_metrics_log import last_iteration, last_loss
+from toolkit.io.run_layout import RunStatus
+from toolkit.study.plan import Plan
+from toolkit.study.reconcile import ReconciledRun
 
 # Statuses are read from disk, perhaps a shared one.
-LOOK_SECONDS = 1.0
+READ_SECONDS = 1.0
 MOST_ROWS = 12
 
 
 class Display:
-    """Shows how far a study is.
+    """Shows the progress of a study.
 
     Args:
-        placed: all of its runs.
+        plan: of the study.
+        entries: all of its runs.
     """
 
-    def __init__(self, placed: list[Placed]) -> None:
-        self._placed = {entry.run.id: entry for entry in placed}
-        self._open = {entry.run.id for entry in placed if entry.todo}
-        # Equal runs share a folder, and what becomes of it.
+    def __init__(self, plan: Plan, entries: list[ReconciledRun]) -> None:
+        self._plan = plan
+        self._entries = {entry.run.id: entry for entry in entries}
+        self._open = {entry.run.id for entry in entries if entry.pending}
+        # Equal runs share a folder and its status.
         self._sharing: dict[Path, list[str]] = {}
-        for entry in placed:
+        for entry in entries:
             self._sharing.setdefault(entry.folder, []).append(entry.run.id)
-        self.statuses = {entry.run.id: Status() if entry.todo else entry.status for entry in placed}
+        self.statuses = {e.run.id: RunStatus() if e.pending else e.status for e in entries}
         self._begun = time.monotonic()
-        self._looked = 0.0
+        self._read_at = 0.0
         self._live: Live | None = None
 
     def __enter__(self) -> Display:
@@ -53,7 +56,7 @@ class Display:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._look()
+        self._read()
         if self._live is not None:
             self._live.update(self._table())
             self._live.stop()
@@ -68,34 +71,34 @@ class Display:
             print(line, flush=True)
 
     def tick(self) -> None:
-        """Look after the runs, if it is time to."""
-        if time.monotonic() - self._looked >= LOOK_SECONDS:
-            self._look()
+        """Read the statuses again when it is time to."""
+        if time.monotonic() - self._read_at >= READ_SECONDS:
+            self._read()
             if self._live is not None:
                 self._live.update(self._table())
 
-    def ended(self, statuses: Mapping[str, Status]) -> None:
-        """Runs have ended."""
+    def end(self, statuses: Mapping[str, RunStatus]) -> None:
+        """Show that runs have ended."""
         for name, status in statuses.items():
             if name in self._open:
                 self._open.discard(name)
                 self._set(name, status)
                 if self._live is None:
-                    self.say(f'{name}: {_event(status)}')
+                    self.say(f'{name}: {_describe_event(status)}')
 
-    def _look(self) -> None:
-        self._looked = time.monotonic()
+    def _read(self) -> None:
+        self._read_at = time.monotonic()
         for name in sorted(self._open):
             try:
-                status = read_status(self._placed[name].folder)
+                status = RunStatus.read(self._entries[name].folder)
             except ToolkitError:
                 continue
             if self._live is None and status.status == 'running' != self.statuses[name].status:
                 self.say(f'{name}: started')
             self._set(name, status)
 
-    def _set(self, name: str, status: Status) -> None:
-        for other in self._sharing[self._placed[name].folder]:
+    def _set(self, name: str, status: RunStatus) -> None:
+        for other in self._sharing[self._entries[name].folder]:
             self.statuses[other] = status
 
     def _summary(self) -> str:
@@ -117,15 +120,15 @@ class Display:
         more = [Text(f'and {hidden} more')] if hidden > 0 else []
         return Group(*([table] if rows else []), *more, Text(self._summary()))
 
-    def _row(self, name: str, status: Status) -> list[Text]:
+    def _row(self, name: str, status: RunStatus) -> list[Text]:
         seconds = Text('' if status.seconds is None else format_duration(status.seconds))
         if status.status == 'failed':
             return [Text(name), Text(f'failed: {status.message}', 'red'), Text(), Text(), seconds]
-        entry = self._placed[name]
-        training = entry.trained_in
-        done = progress.iteration(training) if training is not None else None
-        loss = progress.loss(training) if training is not None else None
-        whole = _length(entry)
+        entry = self._entries[name]
+        training = entry.run.trained_in
+        done = last_iteration(training) if training is not None else None
+        loss = last_loss(training) if training is not None else None
+        whole = self._length(name)
         return [
             Text(name),
             Text('running'),
@@ -134,13 +137,12 @@ class Display:
             seconds,
         ]
 
+    def _length(self, name: str) -> str:
+        iterations = (self._plan.configs[name].tree.get('train_cfg') or {}).get('max_iters')
+        return '' if iterations is None else f' of {iterations:,}'
 
-def _length(entry: Placed) -> str:
-    iterations = (entry.run.config.tree.get('train_cfg') or {}).get('max_iters')
-    return '' if iterations is None else f' of {iterations:,}'
 
-
-def _event(status: Status) -> str:
+def _describe_event(status: RunStatus) -> str:
     if status.status == 'finished':
         return f'finished in {format_duration(status.seconds or 0)}'
     if status.status == 'failed':

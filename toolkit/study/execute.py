@@ -1,4 +1,4 @@
-"""Running a study: its jobs are given to a launcher and watched until they have ended."""
+"""Runs a study: hands its jobs to a launcher and watches them until they have ended."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from toolkit.config.yaml_file import ConfigError
 from toolkit.engine.signals import SIGNALS, get_exit_status
 from toolkit.run import work_dir as work_dirs
 from toolkit.study.display import Display
-from toolkit.study.folder import check_folder, prepare, write_plan
+from toolkit.study.folder import check_folder, prepare_jobs, write_plan
 from toolkit.study.launchers import Launcher
-from toolkit.study.launchers.job import Ended, Job
+from toolkit.study.launchers.job import EndedJob, Job
 from toolkit.study.plan import Plan
-from toolkit.study.reconcile import Choice, Placed, changed_code, place_runs
+from toolkit.study.reconcile import ReconciledRun, RunFilter, check_unchanged, reconcile
 
 TICK_SECONDS = 0.1
-# So often is a job started elsewhere whose machine is gone.
+# Number of times that a job is started elsewhere after its machine is gone.
 LOSSES = 10
 
 
-def run_study(plan: Plan, folder: Path, launcher: Launcher, choice: Choice) -> int:
-    """Run what is to be run of a study; returns the exit status: 0, 1 where runs have failed, 130
-    or 143 where a signal stopped it.
+def run_study(plan: Plan, folder: Path, launcher: Launcher, choice: RunFilter) -> int:
+    """Run the pending runs of a study.
 
     Args:
-        folder: of the study; goes on with what it holds.
+        plan: from `make_plan`.
+        folder: folder of the study; a study that is there is continued.
         launcher: starts the runs.
-        choice: which runs.
+        choice: the runs that are to be run.
+    Returns:
+        The exit status: 0, 1 where runs have failed, 130 or 143 after a signal.
     Raises:
         ToolkitError: the folder is another study's, another process is working in it, a run in it
             is of another config, or data cannot be used; nothing was started then.
@@ -42,41 +44,43 @@ def run_study(plan: Plan, folder: Path, launcher: Launcher, choice: Choice) -> i
         raise ConfigError(*plan.data_problems)
     with work_dirs.claimed(folder, 'study'):
         check_folder(folder, plan.study)  # again, now that no other process changes it
-        placed = place_runs(plan, folder, choice)
-        write_plan(plan, placed, folder)
-        jobs = prepare(plan, placed)
-        _say_what_is_kept(placed)
-        return _Watch(placed, launcher).run(jobs)
+        entries = reconcile(plan, folder, choice)
+        check_unchanged(plan, entries, choice)
+        write_plan(plan, entries, folder)
+        jobs = prepare_jobs(plan, entries)
+        _report_kept(entries)
+        return _Watcher(plan, entries, launcher).run(jobs)
 
 
-def _say_what_is_kept(placed: list[Placed]) -> None:
-    changed = changed_code(placed)
+def _report_kept(entries: list[ReconciledRun]) -> None:
+    changed = [entry.run.id for entry in entries if entry.run.other_code]
     if changed:
         few = ', '.join(changed[:3]) + (f' and {len(changed) - 3} more' if changed[3:] else '')
         print(
-            f'kept, though made with other code or data than there are now: {few}; '
+            f'kept, though made with other code or packages than there are now: {few}; '
             'run them anew by --rerun changed'
         )
-    failed = [e.run.id for e in placed if e.status.status == 'failed' and not e.todo]
+    failed = [e.run.id for e in entries if e.status.status == 'failed' and not e.pending]
     if failed:
         print(f'{len(failed)} failed before; run them again by --rerun failed')
 
 
-class _Watch:
-    """Watches over the jobs of a study until all have ended, or a signal has."""
+class _Watcher:
+    """Watches the jobs of a study until all have ended, or a signal has stopped them."""
 
-    def __init__(self, placed: list[Placed], launcher: Launcher) -> None:
-        self.placed = placed
+    def __init__(self, plan: Plan, entries: list[ReconciledRun], launcher: Launcher) -> None:
+        self.plan = plan
+        self.entries = entries
         self.launcher = launcher
         self.signals: list[int] = []
         self.full = False
-        self.failed = any(e.status.status == 'failed' and not e.todo for e in placed)
+        self.failed = any(e.status.status == 'failed' and not e.pending for e in entries)
         self.losses: Counter[str] = Counter()
 
     def run(self, jobs: list[Job]) -> int:
-        previous = {number: signal.signal(number, self._received) for number in SIGNALS}
+        previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
         try:
-            with Display(self.placed) as display:
+            with Display(self.plan, self.entries) as display:
                 if jobs:
                     self._watch(jobs, display)
         finally:
@@ -95,7 +99,7 @@ class _Watch:
             while True:
                 over = self.launcher.done()
                 for ended in self.launcher.poll():
-                    self._ended(ended, display)
+                    self._end(ended, display)
                 if over and self.launcher.done():
                     break
                 if len(self.signals) > handled:
@@ -111,7 +115,7 @@ class _Watch:
         finally:
             self.launcher.close()
 
-    def _ended(self, ended: Ended, display: Display) -> None:
+    def _end(self, ended: EndedJob, display: Display) -> None:
         statuses = ended.statuses
         if ended.lost and not self.signals:
             self.losses[ended.job.name] += 1
@@ -123,7 +127,7 @@ class _Watch:
             self.full = True
             self.launcher.stop()
         self.failed = self.failed or any(s.status == 'failed' for s in statuses.values())
-        display.ended(statuses)
+        display.end(statuses)
 
-    def _received(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         self.signals.append(number)

@@ -1,26 +1,29 @@
-"""A study's folder: its plan, and the folders of its runs."""
+"""The folder of a study: its plan and the folders of its runs."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from toolkit.config import Config
 from toolkit.config.dump import dump
 from toolkit.errors import ToolkitError
 from toolkit.io.atomic_write import write
-from toolkit.study.launchers.job import PLAN, STUDY, Job, JobRun, Status, read_status
+from toolkit.io.run_layout import CONFIG, ORIGINS, PLAN, STUDY, RunStatus
+from toolkit.study.launchers.job import Job
 from toolkit.study.plan import Plan
-from toolkit.study.reconcile import Placed
+from toolkit.study.reconcile import ReconciledRun
 from toolkit.study.spec import Study
 
 
 def check_folder(folder: Path, study: Study) -> None:
-    """Refuse a folder that is another study's, or no study's.
+    """Refuse a folder that belongs to another study, or to none.
 
     Raises:
-        ToolkitError: it is.
+        ToolkitError: it does.
     """
     if not folder.exists():
         return
@@ -47,8 +50,8 @@ def _study_name(folder: Path) -> Any:
         raise ToolkitError(f'{folder / PLAN} is damaged: {error}') from error
 
 
-def write_plan(plan: Plan, placed: list[Placed], folder: Path) -> None:
-    """Write `plan.json`, by which a study's folder is known, and `study.yaml`.
+def write_plan(plan: Plan, entries: list[ReconciledRun], folder: Path) -> None:
+    """Write `plan.json`, which marks the folder of a study, and `study.yaml`.
 
     Raises:
         RunError: they cannot be written.
@@ -58,72 +61,44 @@ def write_plan(plan: Plan, placed: list[Placed], folder: Path) -> None:
         'study': study.name,
         'compare_to': study.compare_to,
         'metrics': study.metrics,
-        'runs': [_planned(entry, folder) for entry in placed],
+        'runs': [entry.run.to_json(folder) for entry in entries],
     }
     write(folder / PLAN, json.dumps(record, indent=1, ensure_ascii=False) + '\n')
     write(folder / STUDY, dump(study.config.tree))
 
 
-def _planned(entry: Placed, folder: Path) -> dict[str, Any]:
-    run = entry.run
-    return {
-        'id': run.id,
-        'variant': run.variant,
-        'settings': run.settings,
-        'data': run.data,
-        'seed': run.seed,
-        'fold': run.fold,
-        'folder': _relative(entry.folder, folder),
-        'trained_in': _relative(entry.trained_in, folder) if entry.trained_in else None,
-        'key': run.identity.key,
-        'changes': list(run.changes),
-        'parameters': run.parameters,
-        'macs': run.macs,
-    }
-
-
-def _relative(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
-
-
-def prepare(plan: Plan, placed: list[Placed]) -> list[Job]:
-    """Make the folders of the runs that are to be run, and the jobs that run them.
+def prepare_jobs(plan: Plan, entries: list[ReconciledRun]) -> list[Job]:
+    """Make the folders of the pending runs, and the jobs that run them.
 
     Raises:
         RunError: a folder cannot be written.
     """
-    groups: dict[Path, list[Placed]] = {}
-    for entry in placed:
-        if entry.todo:
-            groups.setdefault(entry.trained_in or entry.folder, []).append(entry)
-            _make_folder(entry)
+    groups: dict[Path, list[ReconciledRun]] = {}
+    for entry in entries:
+        if entry.pending:
+            groups.setdefault(entry.run.trained_in or entry.folder, []).append(entry)
+            _make_folder(entry, plan.configs[entry.run.id])
     budget = plan.study.spec.budget
-    jobs = []
-    for group in groups.values():
-        runs = tuple(
-            JobRun(entry.run.id, str(entry.folder), entry.identity.to_dict()) for entry in group
+    return [
+        Job(
+            runs=tuple(replace(entry.run, changes=()) for entry in group),
+            trained_in=group[0].run.trained_in,
+            time=budget.seconds,
+            retries=budget.retries,
         )
-        trained_in = group[0].trained_in
-        jobs.append(
-            Job(
-                runs=runs,
-                trained_in=None if trained_in is None else str(trained_in),
-                time=budget.seconds,
-                retries=budget.retries,
-            )
-        )
-    return jobs
+        for group in groups.values()
+    ]
 
 
-def _make_folder(entry: Placed) -> None:
-    folder, config = entry.folder, entry.run.config
-    if entry.clear and folder.exists():
+def _make_folder(entry: ReconciledRun, config: Config) -> None:
+    folder = entry.folder
+    if entry.discard and folder.exists():
         shutil.rmtree(folder)
-    status = Status() if entry.clear else read_status(folder)
+    status = RunStatus() if entry.discard else RunStatus.read(folder)
     if status.status != 'waiting':
-        # What is left as running was killed with its study.
-        status = status.replaced(status='waiting', message='')
-    write(folder / 'config.yaml', dump(config.tree))
+        # A run that is left as running was killed with its study.
+        status = status.replace(status='waiting', message='')
+    write(folder / CONFIG, dump(config.tree))
     origins = {'.'.join(path): str(origin) for path, origin in config.origins.items()}
-    write(folder / 'origins.json', json.dumps(origins, indent=1) + '\n')
+    write(folder / ORIGINS, json.dumps(origins, indent=1) + '\n')
     status.write(folder)

@@ -1,4 +1,4 @@
-"""The systems of a study's runs, built without memory, and what they cost."""
+"""Builds the systems of a study without memory and counts their parameters and MACs."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ from toolkit.interfaces import System
 from toolkit.registry.build import ComponentFactory
 
 
-class Systems:
-    """Builds systems on the meta device.
+class SystemBuilder:
+    """Builds systems on the meta device and keeps the last one.
 
-    The last one is kept: a run's costs and the fit of its data are asked for one after the other,
-    and its folds and seeds share it.
+    Costs and the fit of the data are needed in turn, and folds and seeds share a system.
     """
 
     def __init__(self) -> None:
         self._last: tuple[str, System] | None = None
 
-    def of(self, text: str, model: ComponentFactory) -> System:
-        """A system.
+    def build(self, text: str, model: ComponentFactory) -> System:
+        """Build a system.
 
         Args:
-            text: equal for equal models alone.
-            model: the config's.
+            text: canonical text of the model, equal only for equal models.
+            model: factory of the system.
         Raises:
-            ToolkitError: a part refuses its arguments.
+            ToolkitError: a component refuses its arguments.
         """
         if self._last is None or self._last[0] != text:
             with torch.device('meta'):
                 self._last = text, model()
         return self._last[1]
 
-    def cost(self, text: str, model: ComponentFactory) -> tuple[int, int]:
-        """Parameters and MACs of a system, as `toolkit.bench.cost` counts them."""
-        return count(self.of(text, model))
+    def count(self, text: str, model: ComponentFactory) -> tuple[int, int]:
+        """Count parameters and MACs of a system as `toolkit.bench.cost` does."""
+        return count(self.build(text, model))

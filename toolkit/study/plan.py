@@ -1,10 +1,12 @@
-"""A study's runs before any is started: checked, with what each changes and what it costs."""
+"""Plans a study: composes and checks the config of every run before any is started."""
 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from toolkit.config import Config, ConfigError, Problem
@@ -15,42 +17,15 @@ from toolkit.config.schema import RunConfig
 from toolkit.config.yaml_file import split_path
 from toolkit.engine.evaluator import collect_directions
 from toolkit.errors import ToolkitError, did_you_mean
+from toolkit.io.run_layout import RUNS, PlannedRun
 from toolkit.registry.build import fill
 from toolkit.study.compose import Composer
-from toolkit.study.fingerprint import NOTES, Identities, Identity, code_hash, plain_text
-from toolkit.study.model_costs import Systems
-from toolkit.study.naming import Names, fold_number, short
+from toolkit.study.fingerprint import NOTES, Fingerprinter, canonical_text, hash_code
+from toolkit.study.model_costs import SystemBuilder
 from toolkit.study.spec import CHANGES, DIRECTIONS, Study
 
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One run.
-
-    Attributes:
-        id: name of the run and of its folder.
-        settings: the axes' values by path.
-        fold: number of the fold, or its value where these are integers.
-        changes: against the base with the same data, without what follows from other changes.
-        parameters: of the system, None where it cannot be built without its data; macs likewise.
-    """
-
-    id: str
-    variant: str
-    settings: dict[str, Any]
-    data: str | None
-    seed: int
-    fold: int | None
-    config: Config
-    identity: Identity
-    changes: tuple[str, ...]
-    parameters: int | None
-    macs: int | None
-
-    @property
-    def cell(self) -> tuple[str, str, str | None]:
-        """What the runs that differ by seed and fold alone have in common."""
-        return self.variant, dump_inline(self.settings), self.data
+# A run's folder is named after it; file systems allow 255 bytes.
+LONGEST_ID = 120
 
 
 @dataclass
@@ -58,13 +33,17 @@ class Plan:
     """All runs of a study.
 
     Attributes:
+        study: the study file, typed.
+        runs: the runs in order, with folders relative to the study's.
+        configs: the config of each run by its id.
         base_costs: parameters and MACs of the base's system, by data set.
-        warnings: what is allowed and hardly meant.
-        data_problems: data that cannot be used as things are; no run can be started then.
+        warnings: settings that are allowed and probably not intended.
+        data_problems: data that cannot be used; no run can be started before they are solved.
     """
 
     study: Study
     runs: list[PlannedRun]
+    configs: dict[str, Config]
     base_costs: dict[str | None, tuple[int | None, int | None]]
     warnings: list[str] = field(default_factory=list)
     data_problems: list[Problem] = field(default_factory=list)
@@ -74,17 +53,19 @@ def make_plan(study: Study, extra_plugins: Sequence[str] = (), open_data: bool =
     """Compose and check every run.
 
     Args:
-        study: as read.
-        extra_plugins: from the command line.
-        open_data: look at the data, which tells apart runs of equal configs.
+        study: from `read_study`.
+        extra_plugins: plugins that the command line names.
+        open_data: open the data sets for their fingerprints.
     Raises:
-        ConfigError: all that is wrong in any run, each mistake once.
+        ConfigError: every mistake of any run, each once.
     """
     return _Planner(study, extra_plugins, open_data).plan()
 
 
 @dataclass(frozen=True)
-class _Cell:
+class _Condition:
+    """A variant with one setting of the axes and one data set."""
+
     variant: str
     settings: dict[str, Any]
     data: str | None
@@ -99,10 +80,13 @@ class _Planner:
         self.study = study
         self.extra_plugins = extra_plugins
         self.composer = Composer(study)
-        self.systems = Systems()
-        self.identities = Identities(self.systems, open_data)
+        self.systems = SystemBuilder()
+        self.fingerprinter = Fingerprinter(self.systems, open_data)
         self.problems: dict[Problem, list[str]] = {}
         self.uncounted: list[str] = []
+        self.runs: list[PlannedRun] = []
+        self.configs: dict[str, Config] = {}
+        self._names = _FolderNames()
         self._costs: dict[str, tuple[int | None, int | None]] = {}
         self._reported: dict[str, dict[str, bool]] = {}
         self._bases: dict[str, Config | None] = {}
@@ -110,77 +94,78 @@ class _Planner:
     def plan(self) -> Plan:
         spec = self.study.spec
         data = list(spec.data) or [None]
-        cells = [
-            _Cell(variant, settings, name)
+        conditions = [
+            _Condition(variant, settings, name)
             for variant, settings, name in itertools.product(
                 spec.variants, self.study.settings(), data
             )
         ]
-        configs = {number: self._checked(cell) for number, cell in enumerate(cells)}
-        self._raise(len(cells))
+        configs = {number: self._checked(condition) for number, condition in enumerate(conditions)}
+        self._raise(len(conditions))
         reported: dict[str, bool] = {}
         for config in configs.values():
             assert config is not None
             reported.update(self._metrics(config))
         self._check_metrics(reported)
-        names = Names()
-        runs = []
-        for number, cell in enumerate(cells):
-            runs += self._runs(cell, configs[number], names)
+        for number, condition in enumerate(conditions):
+            self._add_runs(condition, configs[number])
         return Plan(
             self.study,
-            runs,
+            self.runs,
+            self.configs,
             {name: self._base_cost(name) for name in data},
-            [*self._warnings(cells, configs), *self.uncounted],
-            list(self.identities.problems.values()),
+            [*self._warnings(conditions, configs), *self.uncounted],
+            list(self.fingerprinter.problems.values()),
         )
 
     # -- checking --------------------------------------------------------------------------------
 
-    def _checked(self, cell: _Cell) -> Config | None:
-        """A cell's config, None where something is wrong with it."""
+    def _checked(self, condition: _Condition) -> Config | None:
+        """Compose and check a condition's config; None where it has problems."""
         try:
-            config = self._compose(cell, 0, self.study.spec.seeds[0])
+            config = self._compose(condition, 0, self.study.spec.seeds[0])
         except ConfigError as error:
             found = list(error.problems)
         else:
-            found = check(config) or list(self._testable(config, cell))
+            found = check(config) or list(self._testable(config, condition))
             if not found:
                 return config
         for problem in found:
-            self.problems.setdefault(problem, []).append(str(cell))
+            self.problems.setdefault(problem, []).append(str(condition))
         return None
 
-    def _compose(self, cell: _Cell, fold: int, seed: int) -> Config:
+    def _compose(self, condition: _Condition, fold: int, seed: int) -> Config:
         fold_or_none = fold if self.study.spec.folds is not None else None
-        config = self.composer.config(cell.variant, cell.settings, cell.data, fold_or_none, seed)
+        config = self.composer.config(
+            condition.variant, condition.settings, condition.data, fold_or_none, seed
+        )
         config.use_plugins(self.extra_plugins)
         return config
 
-    def _testable(self, config: Config, cell: _Cell) -> Iterator[Problem]:
+    def _testable(self, config: Config, condition: _Condition) -> Iterator[Problem]:
         run = fill(RunConfig, config.tree)
         if run.test_dataloader is None:
             message = 'a study compares tests: give test_dataloader and test_evaluator'
             yield config.problem('test_dataloader', message)
         elif run.train_cfg is None and run.load_from is None and self._cost(config)[0]:
             message = 'the system has weights, and the config neither trains them nor has load_from'
-            yield self.study.problem(('variants', cell.variant), message)
+            yield self.study.problem(('variants', condition.variant), message)
 
-    def _raise(self, cells: int) -> None:
+    def _raise(self, conditions: int) -> None:
         if not self.problems:
             return
         found = []
         for problem, where in self.problems.items():
             message = problem.message
-            if len(where) < cells:
+            if len(where) < conditions:
                 more = f' and {len(where) - 3} more' if len(where) > 3 else ''
                 message += f' (in {"; ".join(where[:3])}{more})'
             found.append(Problem(problem.place, problem.path, message))
         raise ConfigError(*found)
 
     def _metrics(self, config: Config) -> dict[str, bool]:
-        """What a run's test reports."""
-        text = plain_text(config.tree['test_evaluator'])
+        """Get the metrics that a run's test reports, and whether higher is better."""
+        text = canonical_text(config.tree['test_evaluator'])
         if text not in self._reported:
             evaluator = fill(RunConfig, config.tree).test_evaluator
             with config.locate_errors():
@@ -189,10 +174,10 @@ class _Planner:
         return self._reported[text]
 
     def _check_metrics(self, reported: Mapping[str, bool]) -> None:
-        """The metrics that the study names are those of some run.
+        """Check the metrics that the study names against those of its runs.
 
         Raises:
-            ConfigError: they are not, or another direction is better than it says.
+            ConfigError: no run reports one of them, or its better direction is the other one.
         """
         as_list = isinstance(self.study.spec.metrics, list)
         found = []
@@ -210,44 +195,45 @@ class _Planner:
 
     # -- runs ------------------------------------------------------------------------------------
 
-    def _runs(self, cell: _Cell, first: Config | None, names: Names) -> list[PlannedRun]:
+    def _add_runs(self, condition: _Condition, first: Config | None) -> None:
+        """Plan the runs of a condition, one for each fold and seed."""
         assert first is not None
         spec = self.study.spec
-        changes = tuple(str(c) for c in own_changes(self._base(cell.data), first))
+        changes = tuple(str(c) for c in list_own_changes(self._base(condition.data), first))
         parameters, macs = self._cost(first)
-        code = code_hash(first)
+        code = hash_code(first)
         trains = first.tree.get('train_cfg') is not None
-        # Without training there is nothing that a seed would change.
+        # Without training a seed would change nothing.
         seeds = spec.seeds if trains else spec.seeds[:1]
-        runs = []
         for fold, seed in itertools.product(
             range(len(spec.folds.values) if spec.folds else 1), seeds
         ):
-            config = self._compose(cell, fold, seed)
-            identity = self.identities.of(config, fill(RunConfig, config.tree), code)
-            value = fold_number(spec.folds.values, fold) if spec.folds else None
-            parts = [cell.variant, *short(cell.settings), *filter(None, [cell.data])]
-            parts += [] if value is None else [f'f{value}']
-            runs.append(
+            config = self._compose(condition, fold, seed)
+            run = fill(RunConfig, config.tree)
+            value = _number_fold(spec.folds.values, fold) if spec.folds else None
+            parts = [condition.variant, *_shorten(condition.settings)]
+            parts += [*filter(None, [condition.data]), *([] if value is None else [f'f{value}'])]
+            name = self._names.new('-'.join([*parts, f's{seed}']))
+            self.configs[name] = config
+            self.runs.append(
                 PlannedRun(
-                    id=names.new('-'.join([*parts, f's{seed}'])),
-                    variant=cell.variant,
-                    settings=cell.settings,
-                    data=cell.data,
+                    id=name,
+                    variant=condition.variant,
+                    settings=condition.settings,
+                    data=condition.data,
                     seed=seed,
                     fold=value,
-                    config=config,
-                    identity=identity,
+                    folder=Path(RUNS) / name,
+                    fingerprint=self.fingerprinter.fingerprint(config, run, code),
                     changes=changes,
                     parameters=parameters,
                     macs=macs,
                 )
             )
-        return runs
 
     def _base(self, data: str | None, settings: Mapping[str, Any] | None = None) -> Config | None:
-        """The base alone with a data set, None where they do not go together by themselves."""
-        text = plain_text([data, settings or {}])
+        """Compose the base with a data set; None where the two do not fit without a variant."""
+        text = canonical_text([data, settings or {}])
         if text not in self._bases:
             try:
                 fold = 0 if self.study.spec.folds is not None else None
@@ -264,16 +250,16 @@ class _Planner:
         return (None, None) if base is None or check(base) else self._cost(base)
 
     def _cost(self, config: Config) -> tuple[int | None, int | None]:
-        """Parameters and MACs of a system; each distinct one is built once, without memory."""
-        text = plain_text(config.tree['model'])
+        """Count parameters and MACs of a system; equal ones are built once, without memory."""
+        text = canonical_text(config.tree['model'])
         if text not in self._costs:
             model = fill(RunConfig, config.tree).model
             try:
                 with config.locate_errors():
-                    self._costs[text] = self.systems.cost(text, model)
+                    self._costs[text] = self.systems.count(text, model)
             except ToolkitError:
                 raise
-            except Exception as error:  # a part may need values, which the meta device has not
+            except Exception as error:  # a component may need values, which the meta device has not
                 self._costs[text] = None, None
                 reason = f'{type(error).__name__}: {error}'.split('\n')[0]
                 self.uncounted.append(
@@ -281,19 +267,23 @@ class _Planner:
                 )
         return self._costs[text]
 
-    def _warnings(self, cells: list[_Cell], configs: Mapping[int, Config | None]) -> Iterator[str]:
-        """What is hardly meant of a variant, at the first point of the axes and the first data."""
+    def _warnings(
+        self, conditions: list[_Condition], configs: Mapping[int, Config | None]
+    ) -> Iterator[str]:
+        """Warn of variants that change nothing or too much, at the first setting and data set."""
         firsts: dict[str, Config] = {}
-        for number, cell in enumerate(cells):
+        for number, condition in enumerate(conditions):
             if (config := configs[number]) is not None:
-                firsts.setdefault(cell.variant, config)
-        base = self._base(cells[0].data, cells[0].settings) or self._base(cells[0].data)
+                firsts.setdefault(condition.variant, config)
+        base = self._base(conditions[0].data, conditions[0].settings) or self._base(
+            conditions[0].data
+        )
         same: dict[str, str] = {}
         for variant, config in firsts.items():
             entry = self.study.spec.variants[variant] or {}
             where = f'{self.study.config.place(("variants", variant))}: variants.{variant}: '
-            changes = own_changes(base, config)
-            text = plain_text({k: v for k, v in config.tree.items() if k not in NOTES})
+            changes = list_own_changes(base, config)
+            text = canonical_text({k: v for k, v in config.tree.items() if k not in NOTES})
             if entry and base is not None and not changes:
                 yield f'{where}changes nothing'
             elif text in same:
@@ -304,8 +294,8 @@ class _Planner:
                 yield f'{where}changes {len(changes)}, says {entry[CHANGES]}: {found}'
 
 
-def own_changes(before: Config | None, after: Config) -> list[ConfigChange]:
-    """The differences, without those that follow from others by `${...}`."""
+def list_own_changes(before: Config | None, after: Config) -> list[ConfigChange]:
+    """List the differences between configs, without those that follow from others by `${...}`."""
     if before is None:
         return []
     shared = before.references & after.references
@@ -314,3 +304,37 @@ def own_changes(before: Config | None, after: Config) -> list[ConfigChange]:
         for change in compare_configs(before.tree, after.tree)
         if not any(split_path(change.path)[: len(path)] == path for path in shared)
     ]
+
+
+# -- names of runs ---------------------------------------------------------------------------------
+
+
+def _number_fold(values: list[Any], place: int) -> int:
+    """Number a fold: its value where all values are integers, its place among them otherwise."""
+    whole = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
+    return values[place] if whole else place
+
+
+def _shorten(settings: Mapping[str, Any]) -> list[str]:
+    """Write the values of the axes as `key=value`, by the last keys of their paths."""
+    return [f'{path.rpartition(".")[2]}={_to_word(value)}' for path, value in settings.items()]
+
+
+def _to_word(value: Any) -> str:
+    if isinstance(value, Mapping) and isinstance(value.get('type'), str):
+        return value['type']
+    return dump_inline(value)
+
+
+class _FolderNames:
+    """Makes names for folders, no two of them the same."""
+
+    def __init__(self) -> None:
+        self._used: dict[str, int] = {}
+
+    def new(self, wanted: str) -> str:
+        """Make a new name that is as close to `wanted` as possible."""
+        name = re.sub(r'[^\w.=+-]+', '_', wanted)[:LONGEST_ID].lstrip('.')
+        # Some file systems do not distinguish upper from lower case.
+        count = self._used[name.lower()] = self._used.get(name.lower(), 0) + 1
+        return name if count == 1 else self.new(f'{name[: LONGEST_ID - 8]}_{count}')

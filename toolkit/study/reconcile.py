@@ -1,4 +1,4 @@
-"""Where the runs of a study stand: which are done, which are to be run, which another study has."""
+"""Reconciles planned runs with the results on disk, including those of sibling studies."""
 
 from __future__ import annotations
 
@@ -8,195 +8,227 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit.config.diff import compare_configs
-from toolkit.config.yaml_file import ConfigError, read_yaml
+from toolkit.config.yaml_file import ConfigError
 from toolkit.errors import ToolkitError
-from toolkit.study.fingerprint import Identity
-from toolkit.study.launchers.job import METRICS, PLAN, RUNS, Status, read_status
-from toolkit.study.launchers.worker import trained
-from toolkit.study.plan import Plan, PlannedRun
+from toolkit.io.run_layout import (
+    CONFIG,
+    METRICS_FILE,
+    PLAN,
+    Fingerprint,
+    PlannedRun,
+    RunStatus,
+    current_status,
+)
+from toolkit.study.launchers.worker import holds_training
+from toolkit.study.plan import Plan
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Which runs are to be run: of these variants and seeds (all where empty), and again those that
-    `rerun` names: 'failed', 'changed' (made with another config, code or data)."""
+class RunFilter:
+    """Selects the runs of a study that are to be run.
+
+    Args:
+        variants: names of variants; empty for all.
+        seeds: random seeds; empty for all.
+        rerun: runs that are run again: 'failed', 'changed' (made with another config, code or
+            data).
+    """
 
     variants: Collection[str] = ()
     seeds: Collection[int] = ()
     rerun: Collection[str] = ()
 
-    def has(self, run: PlannedRun) -> bool:
+    def selects(self, run: PlannedRun) -> bool:
         return (not self.variants or run.variant in self.variants) and (
             not self.seeds or run.seed in self.seeds
         )
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A run and where it stands.
+class ReconciledRun:
+    """A planned run and its state on disk.
 
     Attributes:
-        folder: its own, or that of an equal run that is reused.
-        todo: whether it is to be run.
-        clear: what its folder holds is of another run, and goes before it is run.
-        trained_in: where its training is or will be, None where there is none.
+        run: with the absolute folder of its result, which may be that of an equal run, and the
+            fingerprint of the result that is kept.
+        status: its status; waiting where the folder holds another run.
+        pending: whether it is still to be run.
+        discard: whether its folder is emptied before the run, since it holds another one.
+        other: parts of the fingerprint by which the result in its folder is no result of this
+            run: 'config', 'code', 'data'.
     """
 
     run: PlannedRun
-    folder: Path
-    status: Status
-    todo: bool = False
-    clear: bool = False
-    trained_in: Path | None = None
+    status: RunStatus
+    pending: bool = False
+    discard: bool = False
+    other: tuple[str, ...] = ()
 
     @property
-    def identity(self) -> Identity:
-        return self.run.identity
+    def folder(self) -> Path:
+        return self.run.folder
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status.status == 'finished'
 
 
 @dataclass(frozen=True)
-class _Other:
-    """A run that a study beside this one has."""
+class _SiblingRun:
+    """A run of a study beside this one."""
 
     folder: Path
-    status: Status
+    status: RunStatus
+    fingerprint: Fingerprint
 
 
-def place_runs(plan: Plan, folder: Path, choice: Choice) -> list[Placed]:
-    """Where each run of a plan stands; changes nothing.
+def reconcile(plan: Plan, folder: Path, choice: RunFilter | None = None) -> list[ReconciledRun]:
+    """Compare the runs of a plan with the results in its folder and beside it; changes nothing.
+
+    Args:
+        plan: from `make_plan`.
+        folder: absolute folder of the study.
+        choice: the runs that are to be run; all by default.
+    """
+    choice = choice or RunFilter()
+    entries = [_reconcile_run(run, folder, choice) for run in plan.runs]
+    siblings = list(_read_siblings(folder))
+    by_key = {s.fingerprint.key: s for s in siblings if _is_result(s)}
+    first = {
+        entry.run.fingerprint.key: number
+        for number, entry in enumerate(entries)
+        if not entry.pending and entry.is_finished and not entry.run.other_code
+    }
+    for number, entry in enumerate(entries):
+        key = entry.run.fingerprint.key
+        if entry.pending and entry.run.fingerprint.data is not None:
+            if key in by_key:
+                sibling = by_key[key]
+                run = replace(entry.run, folder=sibling.folder)
+                entries[number] = ReconciledRun(run, sibling.status)
+            elif key in first:  # an equal run of this study serves both
+                twin = entries[first[key]]
+                run = replace(entry.run, folder=twin.folder)
+                entries[number] = replace(entry, run=run, status=twin.status, pending=False)
+        if entry.pending:
+            first.setdefault(key, number)
+    return _share_trainings(entries, siblings)
+
+
+def _reconcile_run(planned: PlannedRun, folder: Path, choice: RunFilter) -> ReconciledRun:
+    """Compare a run with its own folder."""
+    run = replace(planned, folder=folder / planned.folder)
+    status = RunStatus.read(run.folder)
+    selected = choice.selects(run)
+    if status.fingerprint is None and status.status == 'waiting':
+        return ReconciledRun(run, status, pending=selected)
+    made = status.fingerprint or Fingerprint()
+    differs = run.fingerprint.differences(made)
+    finished = status.status == 'finished'
+    if 'config' in differs or ('data' in differs and finished):
+        return ReconciledRun(run, current_status(run), selected, discard=True, other=differs)
+    if finished:
+        again = selected and bool(differs) and 'changed' in choice.rerun
+        kept = _keep_result(run, made) if differs and not again else run
+        return ReconciledRun(kept, status, again, discard=again)
+    if status.status == 'failed':
+        again = selected and 'failed' in choice.rerun
+        return ReconciledRun(run, status, again, discard=again and bool(differs))
+    # A run that was begun with other code or data is not resumed: it would be neither.
+    return ReconciledRun(run, status, selected, discard=bool(differs))
+
+
+def _keep_result(run: PlannedRun, made: Fingerprint) -> PlannedRun:
+    """Let a result that was made with other code be that of the run, and mark it."""
+    fingerprint = replace(run.fingerprint, code=made.code, train=made.train)
+    return replace(run, fingerprint=fingerprint, other_code=True)
+
+
+def check_unchanged(plan: Plan, entries: list[ReconciledRun], choice: RunFilter) -> None:
+    """Refuse to go on in a folder whose runs have another config or other data.
 
     Raises:
-        ToolkitError: a run was made with another config than the study now has.
+        ToolkitError: there are such runs, and `choice` does not rerun them.
     """
-    placed = [_own(run, folder, choice) for run in plan.runs]
-    _refuse_changed(placed, choice)
-    others = list(_others(folder))
-    keys = {Identity(**o.status.identity).key: o for o in others if _is_result(o)}
-    first = {
-        entry.identity.key: number
-        for number, entry in enumerate(placed)
-        if not entry.todo
-        and entry.status.status == 'finished'
-        and entry.status.identity == entry.identity.to_dict()
-    }
-    for number, entry in enumerate(placed):
-        key = entry.identity.key
-        if entry.todo and entry.identity.data is not None:
-            if key in keys:
-                other = keys[key]
-                placed[number] = Placed(entry.run, other.folder, other.status)
-            elif key in first:  # an equal run of this study does for both
-                twin = placed[first[key]]
-                placed[number] = replace(entry, folder=twin.folder, status=twin.status, todo=False)
-        if entry.todo:
-            first.setdefault(key, number)
-    return _with_training(placed, others)
-
-
-def _own(run: PlannedRun, folder: Path, choice: Choice) -> Placed:
-    """A run by what its own folder holds."""
-    own = folder / RUNS / run.id
-    status = read_status(own)
-    made_with = status.identity
-    chosen = choice.has(run)
-    planned = run.identity.to_dict()
-    if made_with and made_with.get('config') != planned['config']:
-        return Placed(run, own, Status(), todo=chosen, clear=True)
-    changed = bool(made_with) and any(
-        planned[part] is not None and made_with.get(part) != planned[part]
-        for part in ('code', 'data')
-    )
-    if status.status == 'finished':
-        again = chosen and changed and 'changed' in choice.rerun
-        return Placed(run, own, status, todo=again, clear=again)
-    if status.status == 'failed':
-        again = chosen and 'failed' in choice.rerun
-        return Placed(run, own, status, todo=again, clear=again and changed)
-    # What was begun with other code or data is not gone on with: it would be neither run.
-    return Placed(run, own, status, todo=chosen, clear=changed)
-
-
-def _refuse_changed(placed: list[Placed], choice: Choice) -> None:
-    other = [
-        entry
-        for entry in placed
-        if entry.clear
-        and entry.status == Status()
-        and (entry.folder / 'config.yaml').exists()
-        and 'changed' not in choice.rerun
-    ]
-    if not other:
+    changed = [entry for entry in entries if entry.other and (entry.folder / CONFIG).exists()]
+    if not changed or 'changed' in choice.rerun:
         return
-    entry = other[0]
-    try:
-        before = read_yaml(entry.folder / 'config.yaml', str(entry.folder))[0]
-        changes = '; '.join(map(str, compare_configs(before, entry.run.config.tree)[:3]))
-        changes = changes or 'the order of its keys'
-    except ConfigError:
-        changes = 'its config.yaml is damaged'
-    more = f' (and {len(other) - 1} more runs)' if len(other) > 1 else ''
+    entry = changed[0]
+    if 'config' in entry.other:
+        what = 'another config'
+        changes = _describe_changes(entry.folder / CONFIG, plan, entry.run)
+    else:
+        what = 'other data'
+        changes = 'a data set or a file that its config names has changed'
+    more = f' (and {len(changed) - 1} more runs)' if len(changed) > 1 else ''
     raise ToolkitError(
-        f'{entry.folder}{more} was made with another config than the study now has: {changes}; '
+        f'{entry.folder}{more} was made with {what} than the study now has: {changes}; '
         'replace such runs by --rerun changed, or choose another --work-dir'
     )
 
 
-def changed_code(placed: list[Placed]) -> list[str]:
-    """Names of finished runs that were made with other code or data than there are now."""
-    return [
-        entry.run.id
-        for entry in placed
-        if entry.status.status == 'finished'
-        and any(
-            entry.identity.to_dict()[part] not in (None, entry.status.identity.get(part))
-            for part in ('code', 'data')
-        )
-    ]
+def _describe_changes(file: Path, plan: Plan, run: PlannedRun) -> str:
+    try:
+        before = read_yaml(file, str(file.parent))[0]
+    except ConfigError:
+        return 'its config.yaml is damaged'
+    changes = compare_configs(before, plan.configs[run.id].tree)[:3]
+    return '; '.join(map(str, changes)) or 'the order of its keys'
 
 
-# -- equal runs and trainings that are there already ----------------------------------------------
+# -- equal runs and trainings that exist already ---------------------------------------------------
 
 
-def _others(folder: Path) -> Iterator[_Other]:
-    """The runs of the studies beside a study's folder."""
+def _read_siblings(folder: Path) -> Iterator[_SiblingRun]:
+    """Read the runs of the studies beside a study's folder."""
     for plan in sorted(folder.parent.glob(f'*/{PLAN}')):
         if plan.parent == folder:
             continue
         try:
             record = json.loads(plan.read_text(encoding='utf-8'))
             folders = {plan.parent / run['folder'] for run in record['runs']}
-            found = [_Other(path, read_status(path)) for path in sorted(folders)]
+            found = [(path, RunStatus.read(path)) for path in sorted(folders)]
         except (OSError, ValueError, KeyError, TypeError, ToolkitError):
             continue  # damaged, or no study of ours: nothing is taken from it
-        parts = set(Identity('', '').to_dict())
-        yield from (other for other in found if set(other.status.identity) == parts)
+        for path, status in found:
+            if status.fingerprint is not None:
+                yield _SiblingRun(path, status, status.fingerprint)
 
 
-def _is_result(other: _Other) -> bool:
-    return other.status.status == 'finished' and (other.folder / METRICS).is_file()
+def _is_result(sibling: _SiblingRun) -> bool:
+    return sibling.status.status == 'finished' and (sibling.folder / METRICS_FILE).is_file()
 
 
-def _with_training(placed: list[Placed], others: list[_Other]) -> list[Placed]:
-    """Runs whose training is equal share one, in the folder of one of them."""
-    groups: dict[str, list[Placed]] = {}
-    for entry in placed:
-        if entry.identity.train is not None:
-            groups.setdefault(entry.identity.train, []).append(entry)
-    where: dict[str, Path] = {}
+def _share_trainings(
+    entries: list[ReconciledRun], siblings: list[_SiblingRun]
+) -> list[ReconciledRun]:
+    """Let runs whose training is equal share one, in the folder of one of them."""
+    groups: dict[str, list[ReconciledRun]] = {}
+    for entry in entries:
+        if entry.run.fingerprint.train is not None:
+            groups.setdefault(entry.run.fingerprint.train, []).append(entry)
+    folders: dict[str, Path] = {}
     for train, group in groups.items():
-        # A finished run that is kept may be of other code than there is now.
-        own = [e for e in group if not e.clear and e.status.identity.get('train') == train]
-        found = [entry.folder for entry in own if trained(entry.folder)]
-        todo = [entry for entry in group if entry.todo]
-        if todo and not found:
-            found = [o.folder for o in others if _same_training(o, train) and trained(o.folder)]
-            found += [entry.folder for entry in own if entry.todo and entry.status.attempts]
-            found.append(todo[0].folder)
+        # A finished run that is kept may be of other code.
+        own = [e for e in group if not e.discard and _was_trained(e.status, train)]
+        found = [entry.folder for entry in own if holds_training(entry.folder)]
+        pending = [entry for entry in group if entry.pending]
+        if pending and not found:
+            found = [s.folder for s in siblings if _shares_training(s, train)]
+            found += [entry.folder for entry in own if entry.pending and entry.status.attempts]
+            found.append(pending[0].folder)
         if found:
-            where[train] = found[0]
-    return [replace(e, trained_in=where.get(e.identity.train or '')) for e in placed]
+            folders[train] = found[0]
+    return [
+        replace(e, run=replace(e.run, trained_in=folders.get(e.run.fingerprint.train or '')))
+        for e in entries
+    ]
 
 
-def _same_training(other: _Other, train: str) -> bool:
-    identity = other.status.identity
-    return identity.get('train') == train and identity.get('data') is not None
+def _was_trained(status: RunStatus, train: str) -> bool:
+    return status.fingerprint is not None and status.fingerprint.train == train
+
+
+def _shares_training(sibling: _SiblingRun, train: str) -> bool:
+    made = sibling.fingerprint
+    return made.train == train and made.data is not None and holds_training(sibling.folder)

@@ -27,9 +27,9 @@ from plugins.classification.metrics.named_metrics import (
 )
 from plugins.classification.metrics.predictions import Predictions, read_rows
 from toolkit.errors import ToolkitError, did_you_mean
+from toolkit.io.run_layout import METRICS_FILE
 from toolkit.registry import METRICS, build
 from toolkit.run import capsule
-from toolkit.run.test import NAME as METRICS_FILE
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.support.study_folders import fail, finish, planned, study_of, write, write_plan
+from tests.support.study_folders import begin, fail, finish, planned, study_of, write, write_plan
 from toolkit.analysis.results import holds_study, load
 from toolkit.errors import ToolkitError
 
@@ -17,7 +17,7 @@ def test_runs_in_every_state(tmp_path):
     folder = write_plan(tmp_path / 'study', runs)
     finish(folder / 'runs/full-s0', {'score': 0.5, 'error': None}, {'score': [{'score': 0.5}]})
     fail(folder / 'runs/full-s1', 'died')
-    write(folder / 'runs/full-s2/status.json', {'status': 'running', 'attempts': 1})
+    begin(folder / 'runs/full-s2')
     results = load(folder)
     assert holds_study(folder)
     assert (results.name, results.compare_to, dict(results.metrics)) == (
@@ -58,7 +58,7 @@ def test_runs_that_share_a_training(tmp_path):
 
 def test_what_an_earlier_attempt_measured_is_no_result(tmp_path):
     folder = study_of(tmp_path / 'study', {'full': [0.5]})
-    write(folder / 'runs/full-s0/status.json', {'status': 'running', 'attempts': 2})
+    begin(folder / 'runs/full-s0', attempts=2)
     assert load(folder).runs[0].metrics == {}
 
 

@@ -247,7 +247,7 @@ def test_numbers_as_people_read_them():
     assert [formatting.count(n) for n in (0, 999, 999_999, 107_445, 4.4e8, 2.5e12)] == [
         *('0', '999', '1 M', '107 k', '440 M', '2.5 T'),
     ]
-    assert [formatting.duration(s) for s in (0.0123, 99, 125, 5969, 7620)] == [
+    assert [formatting.format_duration(s) for s in (0.0123, 99, 125, 5969, 7620)] == [
         *('0.0123 s', '99 s', '2 min 05 s', '99 min 29 s', '2 h 07 min'),
     ]
     assert [formatting.memory(b) for b in (5e8, 1.234e9)] == ['500 MB', '1.23 GB']

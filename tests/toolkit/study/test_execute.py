@@ -14,11 +14,11 @@ import pytest
 
 from tests.support import studies
 from toolkit.engine.loops import TrainLoop
-from toolkit.study.folder import prepare
+from toolkit.io.run_layout import RunStatus
+from toolkit.study.folder import prepare_jobs
 from toolkit.study.launchers import worker
-from toolkit.study.launchers.job import read_status
 from toolkit.study.plan import make_plan
-from toolkit.study.reconcile import Choice, place_runs
+from toolkit.study.reconcile import reconcile
 from toolkit.study.study_file import read_study
 
 pytestmark = pytest.mark.slow
@@ -145,8 +145,8 @@ def test_a_failing_run_is_tried_again_shown_and_stops_no_other(tmp_path):
     assert '1 of 2 runs finished, 1 failed' in said
     status, said = studies.run(file, work, '--rerun', 'failed')
     assert status == 1
-    assert read_status(work / 'runs' / 'broken-s0').attempts == 4
-    assert read_status(work / 'runs' / 'full-s0').attempts == 1
+    assert RunStatus.read(work / 'runs' / 'broken-s0').attempts == 4
+    assert RunStatus.read(work / 'runs' / 'full-s0').attempts == 1
 
 
 def test_a_part_that_raises_is_explained_by_the_last_line_of_its_log(tmp_path):
@@ -195,7 +195,7 @@ def test_a_full_disk_loses_nothing(tmp_path, calm):
     assert studies.statuses(tmp_path / 'work') == {'full-s0': 'finished', 'wide-s0': 'waiting'}
     status, said = studies.run(file, tmp_path / 'work')
     assert status == 0, said
-    assert read_status(tmp_path / 'work/runs/full-s0').attempts == 1
+    assert RunStatus.read(tmp_path / 'work/runs/full-s0').attempts == 1
 
 
 def test_trained_once_and_tested_on_several_data_sets(tmp_path):
@@ -209,8 +209,8 @@ def test_trained_once_and_tested_on_several_data_sets(tmp_path):
     assert not (work / 'runs/full-long-s0/checkpoints').exists()
     record = json.loads((work / 'runs/full-long-s0/metrics.json').read_text())
     assert record['checkpoint'].endswith('runs/full-short-s0/checkpoints/last.pth')
-    training = read_status(work / 'runs/full-short-s0').train_seconds
-    assert read_status(work / 'runs/full-long-s0').seconds > training
+    training = RunStatus.read(work / 'runs/full-short-s0').train_seconds
+    assert RunStatus.read(work / 'runs/full-long-s0').seconds > training
     # A test that is added later needs no training either, in another study too.
     data['longer'] = {'test_dataloader.dataset.length': 11}
     file = studies.write(tmp_path, study='later', data=data, variants={'full': {}}, seeds=[0])
@@ -225,7 +225,7 @@ def test_what_a_study_adds_to_a_run_is_little(tmp_path, monkeypatch):
     """From the start of a process's work to the first iteration, where all is imported already;
     the limit is 2 s on a machine of its own."""
     plan = make_plan(read_study(studies.write(tmp_path, seeds=[0, 1, 2], variants={'full': {}})))
-    jobs = prepare(plan, place_runs(plan, tmp_path / 'work', Choice()))
+    jobs = prepare_jobs(plan, reconcile(plan, tmp_path / 'work'))
     firsts = []
     iteration = TrainLoop._train_iter
 

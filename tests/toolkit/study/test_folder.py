@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
 from pathlib import Path
@@ -11,12 +12,13 @@ import pytest
 from tests.support import studies
 from toolkit.cli import main
 from toolkit.errors import ToolkitError
+from toolkit.io.run_layout import RunStatus
 from toolkit.study.execute import run_study
-from toolkit.study.folder import check_folder, prepare, write_plan
+from toolkit.study.folder import check_folder, prepare_jobs, write_plan
 from toolkit.study.launchers import Launcher
-from toolkit.study.launchers.job import Ended, Status, read_status
+from toolkit.study.launchers.job import EndedJob
 from toolkit.study.plan import make_plan
-from toolkit.study.reconcile import Choice, place_runs
+from toolkit.study.reconcile import RunFilter, reconcile
 from toolkit.study.study_file import read_study
 
 
@@ -41,17 +43,17 @@ class Pretender(Launcher):
         for job in jobs:
             if self.loses:
                 self.loses -= 1
-                self.ended.append(Ended(job, {}, lost=True))
+                self.ended.append(EndedJob(job, {}, lost=True))
                 continue
             statuses = {}
             for run in job.runs:
                 state = 'failed' if run.id in self.fails else 'finished'
                 state = 'waiting' if self.full else state
-                status = Status(state, 1, 1.0, identity=dict(run.identity), message='no luck')
-                status.write(run.path)
-                (run.path / 'metrics.json').write_text('{}')
+                status = RunStatus(state, 1, 1.0, fingerprint=run.fingerprint, message='no luck')
+                status.write(run.folder)
+                (run.folder / 'metrics.json').write_text('{}')
                 statuses[run.id] = status
-            self.ended.append(Ended(job, statuses, full=self.full))
+            self.ended.append(EndedJob(job, statuses, full=self.full))
 
     def poll(self):
         found, self.ended = self.ended, []
@@ -80,7 +82,7 @@ def make(here, **changes):
 def go(here, folder='work/tiny', launcher=None, choice=None, **changes):
     """Run a study; returns its exit status and the runs that were started."""
     launcher = launcher or Pretender()
-    status = run_study(make(here, **changes), Path(folder), launcher, choice or Choice())
+    status = run_study(make(here, **changes), Path(folder), launcher, choice or RunFilter())
     return status, launcher.started
 
 
@@ -132,7 +134,7 @@ def test_equal_runs_of_a_study_are_run_once(here, capsys):
 
 def test_an_equal_run_that_is_not_chosen_does_not_keep_the_other_from_it(here):
     variants = {'full': {}, 'twin': {}}
-    assert go(here, variants=variants, choice=Choice(variants=['twin'])) == (
+    assert go(here, variants=variants, choice=RunFilter(variants=['twin'])) == (
         0,
         ['twin-s0', 'twin-s1'],
     )
@@ -143,15 +145,15 @@ def test_runs_that_differ_in_their_test_alone_are_one_job(here):
     data = {'short': {}, 'long': {'test_dataloader.dataset.length': 9}}
     plan = make(here, data=data, seeds=[0], variants={'full': {}})
     folder = here / 'work' / 'tiny'
-    (job,) = prepare(plan, place_runs(plan, folder, Choice()))
+    (job,) = prepare_jobs(plan, reconcile(plan, folder, RunFilter()))
     assert [run.id for run in job.runs] == ['full-short-s0', 'full-long-s0']
-    assert job.trained_in == str(folder / 'runs' / 'full-short-s0')
+    assert job.trained_in == folder / 'runs' / 'full-short-s0'
 
 
 def test_a_training_with_other_code_serves_no_new_test(here, monkeypatch):
-    """One of the same code does; `trained` stands for a checkpoint and a capsule."""
+    """One of the same code does; `holds_training` stands for a checkpoint and a capsule."""
     monkeypatch.setattr(
-        'toolkit.study.reconcile.trained', lambda folder: (folder / 'trained').exists()
+        'toolkit.study.reconcile.holds_training', lambda folder: (folder / 'trained').exists()
     )
     one = {'variants': {'full': {}}, 'seeds': [0], 'data': {'short': {}}}
     two = {**one, 'data': {'short': {}, 'long': {'test_dataloader.dataset.length': 9}}}
@@ -160,25 +162,26 @@ def test_a_training_with_other_code_serves_no_new_test(here, monkeypatch):
     first = folder / 'runs/full-short-s0'
     (first / 'trained').touch()
     plan = make(here, **two)
-    (job,) = prepare(plan, place_runs(plan, folder, Choice()))
+    (job,) = prepare_jobs(plan, reconcile(plan, folder, RunFilter()))
     assert [run.id for run in job.runs] == ['full-long-s0']
-    assert job.trained_in == str(first)
-    status = read_status(first)
-    status.replaced(identity={**status.identity, 'code': 'old', 'train': 'old'}).write(first)
-    (job,) = prepare(plan, place_runs(plan, folder, Choice()))
+    assert job.trained_in == first
+    status = RunStatus.read(first)
+    made = dataclasses.replace(status.fingerprint, code='old', train='old')
+    status.replace(fingerprint=made).write(first)
+    (job,) = prepare_jobs(plan, reconcile(plan, folder, RunFilter()))
     assert [run.id for run in job.runs] == ['full-long-s0']
-    assert job.trained_in == str(folder / 'runs/full-long-s0')
+    assert job.trained_in == folder / 'runs/full-long-s0'
 
 
 def test_failed_runs_are_run_again_only_when_asked(here, capsys):
     assert go(here, launcher=Pretender(fails=['wide-s0'])) == (1, ALL)
     assert go(here) == (1, [])
     assert '1 failed before; run them again by --rerun failed' in capsys.readouterr().out
-    assert go(here, choice=Choice(rerun=['failed'])) == (0, ['wide-s0'])
+    assert go(here, choice=RunFilter(rerun=['failed'])) == (0, ['wide-s0'])
 
 
 def test_only_some_variants_and_seeds(here):
-    assert go(here, choice=Choice(variants=['wide'], seeds=[1])) == (0, ['wide-s1'])
+    assert go(here, choice=RunFilter(variants=['wide'], seeds=[1])) == (0, ['wide-s1'])
     assert go(here) == (0, ['full-s0', 'full-s1', 'wide-s0'])
 
 
@@ -191,21 +194,22 @@ def test_a_run_of_another_config_is_never_mixed_in(here):
     assert 'wide-s0 (and 1 more runs) was made with another config' in said
     assert 'model.width: 16 -> 24' in said
     assert '--rerun changed' in said
-    assert go(here, choice=Choice(rerun=['changed']), **changed) == (0, ['wide-s0', 'wide-s1'])
+    assert go(here, choice=RunFilter(rerun=['changed']), **changed) == (0, ['wide-s0', 'wide-s1'])
 
 
 def test_other_code_keeps_what_is_finished_and_starts_over_what_is_not(here, capsys):
     go(here, launcher=Pretender(fails=['wide-s1']))
     for name in ALL:
         path = here / 'work/tiny/runs' / name
-        status = read_status(path)
-        status.replaced(identity={**status.identity, 'code': 'of yesterday'}).write(path)
+        status = RunStatus.read(path)
+        made = dataclasses.replace(status.fingerprint, code='of yesterday')
+        status.replace(fingerprint=made).write(path)
         (path / 'trace').touch()
-    assert go(here, choice=Choice(rerun=['failed'])) == (0, ['wide-s1'])
-    assert 'made with other code or data than there are now: full-s0' in capsys.readouterr().out
+    assert go(here, choice=RunFilter(rerun=['failed'])) == (0, ['wide-s1'])
+    assert 'made with other code or packages than there are now: full-s0' in capsys.readouterr().out
     assert (here / 'work/tiny/runs/full-s0/trace').exists()
     assert not (here / 'work/tiny/runs/wide-s1/trace').exists()
-    assert go(here, choice=Choice(rerun=['changed'])) == (0, ALL[:3])
+    assert go(here, choice=RunFilter(rerun=['changed'])) == (0, ALL[:3])
 
 
 def test_a_full_disk_stops_the_study_and_fails_no_run(here, capsys):
@@ -264,10 +268,10 @@ def test_a_study_that_was_killed_as_it_began_goes_on(here):
     """Its plan may be written and its runs' folders not, or the other way round."""
     folder = here / 'work' / 'tiny'
     plan = make(here)
-    placed = place_runs(plan, folder, Choice())
+    placed = reconcile(plan, folder, RunFilter())
     write_plan(plan, placed, folder)
     check_folder(folder, plan.study)
-    prepare(plan, placed[:1])
+    prepare_jobs(plan, placed[:1])
     assert go(here) == (0, ALL)
 
 

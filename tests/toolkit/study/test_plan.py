@@ -52,7 +52,7 @@ def test_runs_are_variants_times_axes_times_data_times_folds_times_seeds(here):
     assert last.settings == {'model.generator.width': 8, 'extra.note': 'x'}
     assert (last.variant, last.data, last.fold, last.seed) == ('no kl', 'large', 6, 2)
     assert len({run.id for run in found.runs}) == len(found.runs)
-    tree = last.config.tree
+    tree = found.configs[last.id].tree
     assert tree['model']['losses']['kl'] is None
     assert tree['model']['generator']['width'] == 8
     assert tree['randomness']['seed'] == 2
@@ -69,13 +69,13 @@ def test_a_data_sets_file_makes_the_config_that_has_it_as_its_base(here):
         ('baselines/exp', 'baselines/exp_wv2'),
     ):
         found = plan(here, base=base, data={'ikonos': {}, 'wv2': '_base_/data/wv2.yaml'})
-        assert same(found.runs[0].config, load(base))
-        assert same(found.runs[1].config, load(wv2))
+        assert same(found.configs[found.runs[0].id], load(base))
+        assert same(found.configs[found.runs[1].id], load(wv2))
 
 
 def test_a_variant_may_be_another_config_altogether(here):
     found = plan(here, base='baselines/exp', variants={'a': {}, 'gsa': {'base': 'baselines/gsa'}})
-    assert same(found.runs[1].config, load('baselines/gsa'))
+    assert same(found.configs[found.runs[1].id], load('baselines/gsa'))
     assert found.runs[1].changes == ('model.generator: EXP() -> GSA()',)
 
 
@@ -86,22 +86,22 @@ def test_what_is_only_tested_runs_with_one_seed(here):
         variants={'full': {}, 'exp': {'base': 'baselines/exp_synthetic'}},
     )
     assert [run.id for run in found.runs] == ['full-s0', 'full-s1', 'full-s2', 'exp-s0']
-    assert found.runs[-1].identity.train is None
+    assert found.runs[-1].fingerprint.train is None
 
 
 def test_the_budget_replaces_the_length_of_training(here):
     variants = {'full': {}, 'exp': {'base': 'baselines/exp_synthetic'}}
     found = plan(here, variants=variants, budget={'iterations': 7})
-    assert found.runs[0].config.tree['train_cfg'] == {'max_iters': 7}
-    assert 'train_cfg' not in found.runs[1].config.tree
+    assert found.configs[found.runs[0].id].tree['train_cfg'] == {'max_iters': 7}
+    assert 'train_cfg' not in found.configs[found.runs[1].id].tree
     assert found.runs[0].changes == ()
 
 
 def test_what_is_common_leaves_alone_what_a_config_switches_off(here):
     variants = {'full': {}, 'exp': {'base': 'baselines/exp_synthetic'}}
     found = plan(here, variants=variants, common={'train_dataloader.batch_size': 3})
-    assert found.runs[0].config.tree['train_dataloader']['batch_size'] == 3
-    assert found.runs[1].config.tree['train_dataloader'] is None
+    assert found.configs[found.runs[0].id].tree['train_dataloader']['batch_size'] == 3
+    assert found.configs[found.runs[1].id].tree['train_dataloader'] is None
 
 
 def test_tests_that_differ_share_a_training(here):
@@ -110,7 +110,7 @@ def test_tests_that_differ_share_a_training(here):
         common={'val_dataloader': None, 'val_evaluator': None},
         data={'reduced': {'test_dataloader.dataset.protocol': 'reduced'}, 'full': {}},
     )
-    first, second = (run.identity for run in found.runs)
+    first, second = (run.fingerprint for run in found.runs)
     assert first.train == second.train
     assert first.key != second.key
 
@@ -271,14 +271,15 @@ def test_data_are_opened_once_and_other_data_are_seen(here, monkeypatch):
     # Training and test, of two scenes.
     assert len(opened) == 4
     assert len(released) == 2
-    data = {run.id: run.identity.data for run in found.runs}
+    data = {run.id: run.fingerprint.data for run in found.runs}
     assert data['full-s0'] == data['full-s1'] == data['no_kl-s0']
     assert data['other-s0'] == data['other-s1'] != data['full-s0']
 
 
 def test_a_plans_costs_are_those_of_the_bench(here):
-    (run,) = plan(here, open_data=True, seeds=[0]).runs
-    whole = cost(fill_checked(run.config).model)[0]
+    found = plan(here, open_data=True, seeds=[0])
+    (run,) = found.runs
+    whole = cost(fill_checked(found.configs[run.id]).model)[0]
     assert (run.parameters, run.macs) == (whole.parameters, whole.macs)
     assert run.macs > 0
 
@@ -296,7 +297,7 @@ def test_keys_know_config_code_and_data(here):
     def keys(**changes):
         file = studies.write(here, **{'seeds': [0], **changes})
         (here / 'base.yaml').write_text(renamed((here / 'base.yaml').read_text()))
-        return [run.identity.key for run in make_plan(read_study(file)).runs]
+        return [run.fingerprint.key for run in make_plan(read_study(file)).runs]
 
     before = keys()
     assert keys() == before

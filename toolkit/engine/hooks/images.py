@@ -14,13 +14,13 @@ from toolkit.engine import distributed, precision
 from toolkit.engine.dataloader import SampleRequest, collate, unwrap
 from toolkit.engine.evaluator import get_item_names
 from toolkit.io import atomic_write
+from toolkit.io.run_layout import IMAGES
 from toolkit.registry import HOOKS, VISUALIZERS
 
 if TYPE_CHECKING:
     from toolkit.engine.runner import Runner
     from toolkit.interfaces import Visualizer
 
-NAME = 'pictures'
 WRITTEN = ('.png', '.json')
 
 
@@ -52,7 +52,7 @@ class Pictures(Hook):
         self.visualizer = None if visualizer is None or not self.count else visualizer()
         self._requests = {}
         distributed.run_on_main(
-            lambda: atomic_write.clear(Path(runner.work_dir) / NAME, WRITTEN, 'pictures')
+            lambda: atomic_write.clear(Path(runner.work_dir) / IMAGES, WRITTEN, 'pictures')
         )
 
     def after_test_iter(
@@ -100,7 +100,7 @@ class Pictures(Hook):
         self, runner: Runner, outputs: Any, batch: dict[str, Any], index: int, name: str
     ) -> None:
         assert self.visualizer is not None
-        folder, stem = Path(runner.work_dir) / NAME, make_file_stem(name)
+        folder, stem = Path(runner.work_dir) / IMAGES, make_file_stem(name)
         self.visualizer.write_images(runner.system, outputs, batch, index, folder, stem)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -13,12 +12,13 @@ from mmengine.hooks import Hook
 
 from toolkit.engine import distributed
 from toolkit.errors import RunError, ToolkitError
+from toolkit.io import atomic_write
+from toolkit.io.read_metrics_log import read_metrics_log
+from toolkit.io.run_layout import METRICS_LOG
 from toolkit.registry import HOOKS
 
 if TYPE_CHECKING:
     from toolkit.engine.runner import Runner
-
-NAME = 'metrics.jsonl'
 
 
 @HOOKS.register
@@ -55,11 +55,11 @@ class MetricsLog(Hook):
         if not distributed.is_main():
             return
         folder = Path(runner.work_dir)
-        truncate_log(folder / NAME, runner.iter)
+        truncate_log(folder, runner.iter)
         try:
-            self._file = open(folder / NAME, 'a', encoding='utf-8')  # noqa: SIM115 (see close)
+            self._file = open(folder / METRICS_LOG, 'a', encoding='utf-8')  # noqa: SIM115 (see close)
         except OSError as error:
-            raise RunError(f'cannot write {folder / NAME}: {error.strerror}') from error
+            raise RunError(f'cannot write {folder / METRICS_LOG}: {error.strerror}') from error
         if self._writer_class is not None:
             self._board = self._writer_class(
                 str(folder / 'tensorboard'), purge_step=runner.iter + 1 if runner.iter else None
@@ -130,7 +130,7 @@ class MetricsLog(Hook):
             self._file.flush()
         except OSError as error:
             raise RunError(
-                f'cannot write {Path(runner.work_dir) / NAME}: {error.strerror}'
+                f'cannot write {Path(runner.work_dir) / METRICS_LOG}: {error.strerror}'
             ) from error
 
     def _show(self, tag: str, values: dict[str, float], iteration: int) -> None:
@@ -139,25 +139,12 @@ class MetricsLog(Hook):
                 self._board.add_scalar(f'{tag}/{name}', value, iteration)
 
 
-def truncate_log(path: Path, iteration: int) -> None:
+def truncate_log(folder: Path, iteration: int) -> None:
     """Drop the lines after an iteration, which a resumed run writes again, and a torn last line."""
-    if not path.exists():
-        return
-    kept = []
-    for text in path.read_text(encoding='utf-8').splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            break
-        if line['iter'] > iteration:
-            break
-        kept.append(text + '\n')
-    temporary = path.with_name(f'.{path.name}.tmp')
-    try:
-        temporary.write_text(''.join(kept), encoding='utf-8')
-        os.replace(temporary, path)
-    except OSError as error:
-        raise RunError(f'cannot write {path}: {error.strerror}') from error
+    if (folder / METRICS_LOG).exists():
+        kept = [line for line in read_metrics_log(folder) if line['iter'] <= iteration]
+        text = ''.join(json.dumps(line) + '\n' for line in kept)
+        atomic_write.write(folder / METRICS_LOG, text)
 
 
 def _place(runner: Runner, iteration: int) -> dict[str, Any]:

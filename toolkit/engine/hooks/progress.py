@@ -14,7 +14,7 @@ from rich.progress import Progress as Bar
 
 from toolkit.engine import distributed
 from toolkit.engine.evaluator import main_metric_names
-from toolkit.engine.hooks.metrics_log import NAME as METRICS_LOG
+from toolkit.io.run_layout import METRICS_LOG
 from toolkit.registry import HOOKS
 
 if TYPE_CHECKING:

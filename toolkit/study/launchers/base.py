@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from toolkit.study.launchers.job import Ended, Job
+from toolkit.study.launchers.job import EndedJob, Job
 
 
 class Launcher(ABC):
@@ -41,7 +41,7 @@ class Launcher(ABC):
         """
 
     @abstractmethod
-    def poll(self) -> list[Ended]:
+    def poll(self) -> list[EndedJob]:
         """The jobs that have ended since the last call."""
 
     @abstractmethod

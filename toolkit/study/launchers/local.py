@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from toolkit.study.launchers.base import Launcher
-from toolkit.study.launchers.job import Ended, Job
+from toolkit.study.launchers.job import EndedJob, Job
 from toolkit.study.launchers.supervisor import supervise
 
 
@@ -27,7 +27,7 @@ class LocalLauncher(Launcher):
     ) -> None:
         super().__init__(jobs, threads, gpus)
         self._stopped = 0
-        self._ended: queue.SimpleQueue[Ended | BaseException] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[EndedJob | BaseException] = queue.SimpleQueue()
         self._pool: ThreadPoolExecutor | None = None
         self._futures: list[Future[None]] = []
 
@@ -58,7 +58,7 @@ class LocalLauncher(Launcher):
         finally:
             slots.put(slot)
 
-    def poll(self) -> list[Ended]:
+    def poll(self) -> list[EndedJob]:
         found = []
         while not self._ended.empty():
             item = self._ended.get()

@@ -10,7 +10,7 @@ from typing import Any
 
 import toolkit
 from toolkit.errors import ToolkitError
-from toolkit.study.launchers.job import Ended, Job
+from toolkit.study.launchers.job import EndedJob, Job
 from toolkit.study.launchers.remote import RemoteLauncher, environment, remote
 
 CONNECT_SECONDS = 5.0
@@ -85,7 +85,7 @@ class RayLauncher(RemoteLauncher):
             reference = self._task.remote(job.to_json(), self.threads, stop_file)
             self._running[reference] = job
 
-    def poll(self) -> list[Ended]:
+    def poll(self) -> list[EndedJob]:
         found = []
         ready, _ = (
             self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
@@ -99,7 +99,7 @@ class RayLauncher(RemoteLauncher):
             except self._ray.exceptions.RayTaskError:
                 raise  # a mistake of ours
             except self._ray.exceptions.RayError:
-                found.append(Ended(job, {}, lost=True))
+                found.append(EndedJob(job, {}, lost=True))
         self._fill()
         return found
 

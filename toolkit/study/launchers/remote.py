@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from toolkit.study.launchers.base import Launcher
-from toolkit.study.launchers.job import Ended, Job
+from toolkit.study.launchers.job import EndedJob, Job
 from toolkit.study.launchers.supervisor import supervise
 
 # In the study's folder while its runs are asked to stop: 1 to save and end, 2 to end at once.
@@ -39,7 +39,7 @@ class RemoteLauncher(Launcher):
     def start(self, jobs: Sequence[Job]) -> None:
         if self._stop_file is None:
             # A study's runs lie in STUDY/runs/ID.
-            self._stop_file = Path(jobs[0].runs[0].folder).parents[1] / STOP
+            self._stop_file = jobs[0].runs[0].folder.parents[1] / STOP
             self._end_what_is_left(jobs)
             self._stop_file.unlink(missing_ok=True)
         for job in jobs:
@@ -50,7 +50,7 @@ class RemoteLauncher(Launcher):
         from toolkit.run import work_dir as work_dirs
 
         deadline = time.monotonic() + LEFT_SECONDS
-        folders = [Path(job.trained_in) for job in jobs if job.trained_in is not None]
+        folders = [job.trained_in for job in jobs if job.trained_in is not None]
         while any(work_dirs.is_busy(folder) for folder in folders) and time.monotonic() < deadline:
             self.stop()
             time.sleep(1)
@@ -71,7 +71,7 @@ class RemoteLauncher(Launcher):
 
 def remote(
     text: str, threads: int | None, stop_file: str, environment: dict[str, str] | None = None
-) -> Ended:
+) -> EndedJob:
     """Run a job on the machine that this is called on; GPUs are those that it has been given.
 
     Args:

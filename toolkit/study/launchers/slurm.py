@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.errors import ToolkitError
-from toolkit.study.launchers.job import Ended, Job
+from toolkit.study.launchers.job import EndedJob, Job
 from toolkit.study.launchers.remote import RemoteLauncher, environment, remote
 
 # What submitit keeps of its jobs: scripts and output, in the study's folder.
@@ -50,7 +50,7 @@ class SlurmLauncher(RemoteLauncher):
             raise ToolkitError(
                 "the launcher 'slurm' needs submitit: pip install 'ablakit[slurm]'"
             ) from error
-        executor = self._executor(submitit, Path(jobs[0].runs[0].folder).parents[1] / LOGS)
+        executor = self._executor(submitit, jobs[0].runs[0].folder.parents[1] / LOGS)
         super().start(jobs)
         queued, self._queued = self._queued, []
         variables = environment()
@@ -91,7 +91,7 @@ class SlurmLauncher(RemoteLauncher):
     def _submit(self, job: Job, stop_file: str) -> None:
         self._queued.append((job, stop_file))
 
-    def poll(self) -> list[Ended]:
+    def poll(self) -> list[EndedJob]:
         from submitit.core.utils import UncompletedJobError
 
         found = []
@@ -102,7 +102,7 @@ class SlurmLauncher(RemoteLauncher):
             try:
                 found.append(submitted.result())
             except UncompletedJobError:  # its machine is gone, or it was cancelled
-                found.append(Ended(job, {}, lost=True))
+                found.append(EndedJob(job, {}, lost=True))
         return found
 
     def done(self) -> bool:

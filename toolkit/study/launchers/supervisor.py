@@ -19,7 +19,9 @@ from typing import IO, Any
 
 import toolkit
 from toolkit.io.atomic_write import no_room
-from toolkit.study.launchers.job import Ended, Job, State, Status, note, now, read_status
+from toolkit.io.read_metrics_log import last_iteration
+from toolkit.io.run_layout import RunState, RunStatus, utc_now
+from toolkit.study.launchers.job import EndedJob, Job, write_if_possible
 
 COMMAND = ['-m', 'toolkit.study.launchers.worker']
 POLL_SECONDS = 0.05
@@ -32,7 +34,7 @@ def supervise(
     threads: int | None = None,
     devices: str | None = None,
     stopped: Callable[[], int] = lambda: 0,
-) -> Ended:
+) -> EndedJob:
     """Run a job to its end, again as often as its retries allow.
 
     Args:
@@ -51,9 +53,9 @@ def supervise(
 
 def _attempt(
     job: Job, threads: int | None, devices: str | None, stopped: Callable[[], int]
-) -> tuple[Ended, bool]:
+) -> tuple[EndedJob, bool]:
     """Start the process once; returns how it ended and whether another attempt makes sense."""
-    spent = max(read_status(run.path).seconds or 0.0 for run in job.runs)
+    spent = max(RunStatus.read(run.folder).seconds or 0.0 for run in job.runs)
     limit = None if job.time is None else job.time - spent
     if limit is not None and limit <= 0:
         return _closed(job, 'failed', _over_budget(job)), False
@@ -74,9 +76,9 @@ def _attempt(
         if stopped():
             return _closed(job, 'waiting', ''), False
         return _closed(job, 'failed', _cause(process.returncode, job)), True
-    statuses = {name: Status(**record) for name, record in answer['statuses'].items()}
-    done = {run.id: read_status(run.path) for run in job.runs if run.id not in statuses}
-    return Ended(job, {**done, **statuses}, full=answer['full']), True
+    statuses = {name: RunStatus.from_json(record) for name, record in answer['statuses'].items()}
+    done = {run.id: RunStatus.read(run.folder) for run in job.runs if run.id not in statuses}
+    return EndedJob(job, {**done, **statuses}, full=answer['full']), True
 
 
 def _start(job: Job, threads: int | None, devices: str | None) -> subprocess.Popen[bytes]:
@@ -149,18 +151,18 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     return pipe
 
 
-def _closed(job: Job, state: State, message: str, full: bool = False) -> Ended:
+def _closed(job: Job, state: RunState, message: str, full: bool = False) -> EndedJob:
     """The job's open runs, ended from outside."""
     statuses = {}
     for run in job.runs:
-        status = read_status(run.path)
+        status = RunStatus.read(run.folder)
         if status.status != 'finished':
-            status = status.replaced(
-                status=state, ended=now(), message=message, identity=dict(run.identity)
+            status = status.replace(
+                status=state, ended=utc_now(), message=message, fingerprint=run.fingerprint
             )
-            note(run.path, status)
+            write_if_possible(run.folder, status)
         statuses[run.id] = status
-    return Ended(job, statuses, full=full)
+    return EndedJob(job, statuses, full=full)
 
 
 def _over_budget(job: Job) -> str:
@@ -168,9 +170,7 @@ def _over_budget(job: Job) -> str:
 
 
 def _progress(job: Job) -> str:
-    from toolkit.study.progress import iteration
-
-    done = iteration(Path(job.trained_in)) if job.trained_in is not None else None
+    done = last_iteration(job.trained_in) if job.trained_in is not None else None
     return '' if done is None else f', at iteration {done}'
 
 

@@ -8,7 +8,6 @@ run's log; the last line of its output is how the runs ended.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import signal
@@ -21,7 +20,8 @@ from typing import Any
 
 from toolkit.errors import BusyError, ToolkitError
 from toolkit.io.atomic_write import no_room
-from toolkit.study.launchers.job import Job, JobRun, Status, note, now, read_status
+from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS, PlannedRun, RunStatus, utc_now
+from toolkit.study.launchers.job import Job, write_if_possible
 
 # How often a status says how long a run has been running.
 BEAT_SECONDS = 5.0
@@ -44,24 +44,24 @@ class Record:
 
     def __init__(self, job: Job) -> None:
         self._lock = threading.Lock()
-        self._folders = {run.id: run.path for run in job.runs}
+        self._folders = {run.id: run.folder for run in job.runs}
         self._begun = time.monotonic()
         self._before: dict[str, float] = {}
-        self.statuses: dict[str, Status] = {}
+        self.statuses: dict[str, RunStatus] = {}
         for run in job.runs:
-            status = read_status(run.path)
+            status = RunStatus.read(run.folder)
             if status.status == 'finished':
                 continue
             self._before[run.id] = status.seconds or 0.0
             self._put(
                 run.id,
-                status.replaced(
+                status.replace(
                     status='running',
                     attempts=status.attempts + 1,
-                    started=status.started or now(),
+                    started=status.started or utc_now(),
                     ended=None,
                     message='',
-                    identity=dict(run.identity),
+                    fingerprint=run.fingerprint,
                 ),
             )
         threading.Thread(target=self._beat, daemon=True).start()
@@ -88,29 +88,29 @@ class Record:
         """A run has ended."""
         with self._lock:
             status = self._timed(name)
-            self._put(name, status.replaced(ended=now(), memory=peak_memory(), **changes))
+            self._put(name, status.replace(ended=utc_now(), memory=peak_memory(), **changes))
 
     def leave(self, message: str) -> None:
         """Another process has the runs; what it writes of them stays."""
         with self._lock:
             for name in self.open:
-                self.statuses[name] = self.statuses[name].replaced(status='failed', message=message)
+                self.statuses[name] = self.statuses[name].replace(status='failed', message=message)
 
     def note_training(self, name: str, seconds: float) -> None:
         """The training in this run's folder is over and took so long in all."""
         with self._lock:
-            self._put(name, self.statuses[name].replaced(train_seconds=seconds))
+            self._put(name, self.statuses[name].replace(train_seconds=seconds))
 
     def seconds(self, name: str) -> float:
         return self._before[name]
 
-    def _timed(self, name: str) -> Status:
+    def _timed(self, name: str) -> RunStatus:
         seconds = self._before[name] + time.monotonic() - self._begun
-        return self.statuses[name].replaced(seconds=round(seconds, 3))
+        return self.statuses[name].replace(seconds=round(seconds, 3))
 
-    def _put(self, name: str, status: Status) -> None:
+    def _put(self, name: str, status: RunStatus) -> None:
         self.statuses[name] = status
-        note(self._folders[name], status)
+        write_if_possible(self._folders[name], status)
 
     def _beat(self) -> None:
         while True:
@@ -133,7 +133,7 @@ def peak_memory() -> int | None:
         return peak if sys.platform == 'darwin' else 1024 * peak
 
 
-def work(job: Job) -> tuple[dict[str, Status], bool]:
+def work(job: Job) -> tuple[dict[str, RunStatus], bool]:
     """Do a job; returns the runs' statuses, and whether the disk is full."""
     with contextlib.suppress(Exception):  # what is wrong is said where it is used
         _config(job.runs[0].path)  # imports everything, which is no part of what a run takes
@@ -143,8 +143,8 @@ def work(job: Job) -> tuple[dict[str, Status], bool]:
     try:
         weights = None
         if job.trained_in is not None and todo:
-            _train(Path(job.trained_in), record)
-            weights = Path(job.trained_in)
+            _train(job.trained_in, record)
+            weights = job.trained_in
         for run in todo:
             full = _tested(run, weights, record) or full
     except Interrupted:
@@ -160,7 +160,7 @@ def work(job: Job) -> tuple[dict[str, Status], bool]:
     return record.statuses, full
 
 
-def _tested(run: JobRun, trained_in: Path | None, record: Record) -> bool:
+def _tested(run: PlannedRun, trained_in: Path | None, record: Record) -> bool:
     """Test a run; returns whether the disk is full."""
     record.restart_clock(keep=False)  # the test before this one was another run's
     try:
@@ -191,11 +191,11 @@ def _config(folder: Path) -> tuple[Any, Any, Any]:
     from toolkit.registry.build import fill
     from toolkit.run.capsule import make_capsule_input
 
-    config = load(folder / 'config.yaml')
+    config = load(folder / CONFIG)
     config.use_plugins()
     given = make_capsule_input(config)
-    given.command = ['toolkit', 'train', str(folder / 'config.yaml')]
-    origins = folder / 'origins.json'
+    given.command = ['toolkit', 'train', str(folder / CONFIG)]
+    origins = folder / ORIGINS
     if origins.exists():
         given.origins = json.loads(origins.read_text(encoding='utf-8'))
     return config, fill(RunConfig, config.tree), given
@@ -207,8 +207,8 @@ def _train(folder: Path, record: Record) -> None:
     from toolkit.run.train import train
 
     own = next((run for run in record.open if record._folders[run] == folder), None)
-    if trained(folder):
-        paid = read_status(folder).train_seconds or 0.0
+    if holds_training(folder):
+        paid = RunStatus.read(folder).train_seconds or 0.0
         for name in record.open:
             if name != own:
                 record.add(name, paid)
@@ -231,33 +231,31 @@ def _train(folder: Path, record: Record) -> None:
         record.note_training(own, record.seconds(own))
 
 
-def trained(folder: Path) -> bool:
-    """Whether a folder holds a whole training."""
+def holds_training(folder: Path) -> bool:
+    """Tell whether a folder holds a finished training."""
     from toolkit.engine import checkpoint
     from toolkit.run import capsule
-    from toolkit.run import work_dir as work_dirs
 
-    if not (folder / work_dirs.CAPSULE).exists() or checkpoint.find_best_or_last(folder) is None:
+    if not (folder / CAPSULE).exists() or checkpoint.find_best_or_last(folder) is None:
         return False
     held = capsule.read(folder)
     return held['kind'] == 'train' and held['status'] == 'finished'
 
 
-def _test(run: JobRun, trained_in: Path | None) -> None:
+def _test(run: PlannedRun, trained_in: Path | None) -> None:
     from toolkit.engine import checkpoint
-    from toolkit.run import work_dir as work_dirs
     from toolkit.run.test import test
 
-    config, parts, given = _config(run.path)
+    config, parts, given = _config(run.folder)
     if trained_in is not None:
         weights = checkpoint.find_best_or_last(trained_in)
     else:
         weights = Path(parts.load_from) if parts.load_from is not None else None
-    if run.path != trained_in:
+    if run.folder != trained_in:
         # Of a test that was killed; it would be taken for a run to be tested.
-        (run.path / work_dirs.CAPSULE).unlink(missing_ok=True)
+        (run.folder / CAPSULE).unlink(missing_ok=True)
     with config.locate_errors():
-        test(parts, run.path, weights, capsule_input=given)
+        test(parts, run.folder, weights, capsule_input=given)
 
 
 def _read_line() -> str:
@@ -285,9 +283,7 @@ def main() -> int:
     os.dup2(2, 1)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     statuses, full = work(job)
-    text = json.dumps(
-        {'full': full, 'statuses': {n: dataclasses.asdict(s) for n, s in statuses.items()}}
-    )
+    text = json.dumps({'full': full, 'statuses': {n: s.to_json() for n, s in statuses.items()}})
     os.write(answer, text.encode() + b'\n')
     return 0
 

@@ -11,8 +11,9 @@ import time
 import pytest
 
 from tests.support import studies
+from tests.support.study_folders import planned
 from toolkit.cli import main
-from toolkit.study.launchers.job import read_status
+from toolkit.io.run_layout import PlannedRun, RunStatus
 
 SLOW = {
     'common': {'train_dataloader.dataset.slow': 0.03, 'train_cfg.max_iters': 60},
@@ -126,7 +127,7 @@ def test_a_ray_cluster_of_which_a_node_dies(tmp_path, calm, cluster):
     cluster.remove_node(nodes[1], allow_graceful=False)
     assert process.wait(300) == 0, _said(work)
     assert 'its machine is gone; it is started on another' in _said(work)
-    attempts = [read_status(work / 'runs' / name).attempts for name in ('full-s0', 'wide-s0')]
+    attempts = [RunStatus.read(work / 'runs' / name).attempts for name in ('full-s0', 'wide-s0')]
     assert sorted(attempts) == [1, 2]
     resumed = [
         json.loads((work / 'runs' / name / 'capsule.json').read_text())['resumed']
@@ -153,7 +154,7 @@ def _said(work):
 
 def test_threads_are_divided_among_jobs(monkeypatch, tmp_path):
     from toolkit.study.launchers import local
-    from toolkit.study.launchers.job import Ended, Job, JobRun
+    from toolkit.study.launchers.job import EndedJob, Job
 
     seen = []
     together = threading.Barrier(3)
@@ -161,11 +162,11 @@ def test_threads_are_divided_among_jobs(monkeypatch, tmp_path):
     def supervise(job, threads, devices, stopped):
         together.wait(20)
         seen.append((threads, devices))
-        return Ended(job, {})
+        return EndedJob(job, {})
 
     monkeypatch.setattr(local, 'supervise', supervise)
     monkeypatch.setattr(local, 'cores', lambda: 13)
-    jobs = [Job((JobRun(str(n), str(tmp_path), {}),)) for n in range(3)]
+    jobs = [Job((PlannedRun.from_json(planned(str(n)), tmp_path),)) for n in range(3)]
     for gpus, visible, expected in (
         (None, [], [(4, None)] * 3),
         (None, ['4', '7'], [(4, '4'), (4, '4'), (4, '7')]),

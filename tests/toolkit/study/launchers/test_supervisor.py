@@ -7,13 +7,15 @@ import time
 
 import pytest
 
-from toolkit.study import progress
+from tests.support.study_folders import FINGERPRINT, planned
+from toolkit.io.read_metrics_log import last_iteration, last_loss
+from toolkit.io.run_layout import Fingerprint, PlannedRun, RunStatus
 from toolkit.study.launchers import supervisor
-from toolkit.study.launchers.job import Job, JobRun, Status, read_status
+from toolkit.study.launchers.job import Job
 
 
 def job(folder, **arguments):
-    return Job((JobRun('x', str(folder / 'x'), {'config': 'c'}),), **arguments)
+    return Job((PlannedRun.from_json(planned('x', id='x', folder='x'), folder),), **arguments)
 
 
 @pytest.fixture
@@ -53,8 +55,8 @@ def test_why_a_process_died(code, expected, tmp_path, command):
     ended = supervisor.supervise(job(tmp_path, retries=0))
     assert ended.statuses['x'].status == 'failed'
     assert ended.statuses['x'].message.startswith(expected)
-    assert read_status(tmp_path / 'x') == ended.statuses['x']
-    assert ended.statuses['x'].identity == {'config': 'c'}
+    assert RunStatus.read(tmp_path / 'x') == ended.statuses['x']
+    assert ended.statuses['x'].fingerprint == Fingerprint(**FINGERPRINT)
 
 
 @pytest.mark.parametrize('retries', [0, 2])
@@ -74,7 +76,7 @@ def test_a_process_gets_its_job_threads_and_gpus(tmp_path, command):
     )
     given = job(tmp_path)
     ended = supervisor.supervise(given, threads=3, devices='5')
-    assert ended.statuses == {'x': Status('finished')}
+    assert ended.statuses == {'x': RunStatus('finished')}
     text, rest = given.log.read_text().split('\n', 1)
     assert Job.from_json(text) == given
     assert rest == ' 3 5\n'
@@ -90,16 +92,16 @@ def test_a_study_that_stops_is_no_failure(tmp_path, command):
 
 def test_time_that_was_spent_before_counts(tmp_path, command):
     command('raise SystemExit("started")')
-    Status('waiting', 1, 12.0).write(tmp_path / 'x')
+    RunStatus('waiting', 1, 12.0).write(tmp_path / 'x')
     ended = supervisor.supervise(job(tmp_path, time=10.0))
     assert 'longer than its time budget of 10 s' in ended.statuses['x'].message
 
 
 def test_how_far_a_run_is(tmp_path):
-    assert progress.iteration(tmp_path) is None
-    assert progress.loss(tmp_path) is None
+    assert last_iteration(tmp_path) is None
+    assert last_loss(tmp_path) is None
     lines = [{'iter': n, 'loss': n / 2, 'note': 'x' * 90} for n in range(1, 200)]
     text = ''.join(json.dumps(line) + '\n' for line in [*lines, {'iter': 199, 'val': {}}])
     (tmp_path / 'metrics.jsonl').write_text(text + '{"iter": 20')
-    assert progress.iteration(tmp_path) == 199
-    assert progress.loss(tmp_path) == 99.5
+    assert last_iteration(tmp_path) == 199
+    assert last_loss(tmp_path) == 99.5
