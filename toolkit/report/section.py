@@ -13,7 +13,7 @@ from toolkit.analysis.results import StudyResults
 from toolkit.analysis.tables import Grid
 from toolkit.io.run_layout import STUDY
 from toolkit.report import plotly_bundle
-from toolkit.report.config_diff import changes
+from toolkit.report.config_diff import Change, changes
 from toolkit.report.environment import Environment, environment
 from toolkit.report.panel import PanelRun
 from toolkit.report.training_curves import curves

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit.config.diff import compare_configs
-from toolkit.config.yaml_file import ConfigError
+from toolkit.config.yaml_file import ConfigError, read_yaml
 from toolkit.errors import ToolkitError
 from toolkit.io.run_layout import (
     CONFIG,

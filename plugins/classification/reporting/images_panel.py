@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import escape
-from PIL import Image, UnidentifiedImageError
 
 from plugins.classification.inference.item_images import KIND
 from plugins.classification.reporting.curves_panel import FILE
 from toolkit.registry import PANELS
+from toolkit.report.embed_images import (
+    ImageEmbedder,
+    ImageQuality,
+    encode_image,
+    to_script_json,
+)
 from toolkit.report.panel import Panel, PanelRun, Rendered
 from toolkit.report.run_images import Drawn, read_drawn
 
@@ -116,21 +119,19 @@ def _mistakes(runs: Sequence[PanelRun]) -> Iterator[tuple[str, str, Path, list[R
 def _viewer(items: Mapping[str, Sequence[tuple[str, Drawn]]], choice: Choice) -> str:
     if not items:
         return ''
-    images: list[str] = []
-    places: dict[bytes, int] = {}
+    embedder = ImageEmbedder(ImageQuality(QUALITY, side=choice.side))
     told = []
     for item, drawn in list(items.items())[: choice.items]:
         variants = []
         for label, one in drawn:
-            layers = {x.name: _place(x.file, choice.side, images, places) for x in one.layers}
+            layers = {x.name: embedder.add(x.file) for x in one.layers}
             variants.append(
                 {'label': label, 'layers': layers, 'tasks': one.record.get('tasks', {})}
             )
         told.append({'item': item, 'variants': variants})
     names = dict.fromkeys(n for t in told for v in t['variants'] for n in v['layers'])
-    data = {'items': told, 'images': images, 'layers': [n for n in names if n != IMAGE]}
-    text = json.dumps(data, ensure_ascii=False).replace('<', '\\u003c')
-    return _VIEWER.format(data=text)
+    data = {'items': told, 'images': embedder.images, 'layers': [n for n in names if n != IMAGE]}
+    return _VIEWER.format(data=to_script_json(data))
 
 
 def _gallery(found: Sequence[tuple[str, str, Path, list[Record]]], choice: Choice) -> str:
@@ -139,7 +140,7 @@ def _gallery(found: Sequence[tuple[str, str, Path, list[Record]]], choice: Choic
     for label, task, folder, failures in found:
         shown = []
         for told in failures[: choice.mistakes]:
-            picture = _encoded(folder / Path(told['file']).name, min(choice.side, 160))
+            picture = _encode(folder / Path(told['file']).name, min(choice.side, 160))
             if picture is None:
                 continue
             shown.append(
@@ -163,23 +164,9 @@ def _gallery(found: Sequence[tuple[str, str, Path, list[Record]]], choice: Choic
     )
 
 
-def _place(path: Path, side: int, images: list[str], places: dict[bytes, int]) -> int:
-    """Number of a picture among those of the page, which holds each once."""
-    content = path.read_bytes()
-    if content not in places:
-        places[content] = len(images)
-        images.append(_encoded(path, side) or '')
-    return places[content]
-
-
-def _encoded(path: Path, side: int) -> str | None:
-    """A picture as a data URI; None where it cannot be read."""
+def _encode(path: Path, side: int) -> str | None:
+    """Encode an image as a data URI; None where it cannot be read."""
     try:
-        with Image.open(path) as picture:
-            picture = picture.convert('RGB')
-    except (OSError, UnidentifiedImageError):
+        return encode_image(path.read_bytes(), ImageQuality(QUALITY, side=side))
+    except OSError:
         return None
-    picture.thumbnail((side, side))
-    buffer = io.BytesIO()
-    picture.save(buffer, 'webp', quality=QUALITY, method=4)
-    return 'data:image/webp;base64,' + base64.b64encode(buffer.getvalue()).decode()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from markupsafe import escape
-from PIL import Image
 
 from toolkit.registry import PANELS
+from toolkit.report.embed_images import (
+    BudgetExceededError,
+    ImageEmbedder,
+    ImageQuality,
+    to_script_json,
+)
 from toolkit.report.panel import Panel, PanelRun, Rendered
 from toolkit.report.run_images import Drawn, read_drawn
 
@@ -50,12 +52,11 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """How pictures are kept: which items, how large (None: whole), and how well."""
+class _Selection:
+    """The items that are shown, and the quality of their images."""
 
     items: tuple[Item, ...]
-    crop: int | None = None
-    quality: int | None = None
+    quality: ImageQuality
 
 
 @PANELS.register
@@ -77,12 +78,12 @@ class Swipe(Panel):
         items, notes = _items(runs)
         if not items:
             return Rendered('', tuple(notes)) if notes else None
-        encoded: dict[tuple[bytes, int | None, int | None], str] = {}
+        cache: dict[tuple[bytes, ImageQuality], str] = {}
         for choice in _choices(items):
-            data = _embedded(choice, budget - _FRAME, encoded)
+            data = _embed(choice, budget - _FRAME, cache)
             if data is not None:
                 left_out = _left_out(items, choice)
-                html = _VIEWER.format(data=_script_safe(data), words=escape(_words(choice)))
+                html = _VIEWER.format(data=data, words=escape(_words(choice)))
                 return Rendered(html, (*notes, *left_out))
         return Rendered(
             '', (*notes, 'No room was left for pictures; report fewer studies at once.')
@@ -147,87 +148,54 @@ def _merged(known: tuple[Layer, ...], layers: Sequence[Layer], label: str) -> tu
 # -- choosing and embedding ------------------------------------------------------------------------
 
 
-def _choices(items: Sequence[Item]) -> Iterator[Choice]:
+def _choices(items: Sequence[Item]) -> Iterator[_Selection]:
     """From all as it is to one item, small: what is tried until it fits."""
     everything = tuple(items)
     for quality in QUALITIES:
-        yield Choice(everything, quality=quality)
+        yield _Selection(everything, ImageQuality(quality))
     plain = tuple(_without_errors(item) for item in items)
     lowest = QUALITIES[-1]
     count = len(plain)
     while count:
-        yield Choice(plain[:count], quality=lowest)
+        yield _Selection(plain[:count], ImageQuality(lowest))
         count = count // 2
     for crop in CROPS:
         if crop < max(plain[0].size):
-            yield Choice(plain[:1], crop, lowest)
+            yield _Selection(plain[:1], ImageQuality(lowest, crop))
 
 
 def _without_errors(item: Item) -> Item:
     return replace(item, layers=tuple(x for x in item.layers if x.kind != ERROR))
 
 
-def _embedded(
-    choice: Choice, budget: int, encoded: dict[tuple[bytes, int | None, int | None], str]
+def _embed(
+    selection: _Selection, budget: int, cache: dict[tuple[bytes, ImageQuality], str]
 ) -> str | None:
-    """The viewer's data as JSON; None where it takes more bytes than the budget.
-
-    Args:
-        choice: of the pictures.
-        budget: bytes.
-        encoded: what was tried before, by content, crop and quality; added to.
-    """
-    if choice.quality is None and _hopeless(choice.items, budget):
+    """Write the viewer's data as JSON; None if it takes more bytes than the budget."""
+    if selection.quality.webp is None and _exceeds_surely(selection.items, budget):
         return None
-    images: list[str] = []
-    places: dict[bytes, int] = {}
+    embedder = ImageEmbedder(selection.quality, budget, cache)
     items: list[dict[str, Any]] = []
-    for item in choice.items:
-        layers = []
-        for layer in item.layers:
-            content = layer.file.read_bytes()
-            if content not in places:
-                places[content] = len(images)
-                key = content, choice.crop, choice.quality
-                if key not in encoded:
-                    encoded[key] = _encoded(content, choice)
-                images.append(encoded[key])
-                budget -= len(images[-1])
-                if budget < 0:
-                    return None
-            layers.append({'name': layer.name, 'image': places[content]})
-        width, height = (min(side, choice.crop or side) for side in item.size)
-        items.append({'name': item.name, 'width': width, 'height': height, 'layers': layers})
-    text = json.dumps({'items': items, 'images': images}, ensure_ascii=False)
-    return None if len(text.encode()) - sum(map(len, images)) > budget else text
+    try:
+        for item in selection.items:
+            layers = [{'name': x.name, 'image': embedder.add(x.file)} for x in item.layers]
+            crop = selection.quality.crop
+            width, height = (min(side, crop or side) for side in item.size)
+            items.append({'name': item.name, 'width': width, 'height': height, 'layers': layers})
+    except BudgetExceededError:
+        return None
+    text = to_script_json({'items': items, 'images': embedder.images})
+    return None if len(text.encode()) > budget else text
 
 
-def _hopeless(items: Sequence[Item], budget: int) -> bool:
-    """Whether half of the PNG files' bytes would not fit: WebP without loss does not save more."""
+def _exceeds_surely(items: Sequence[Item], budget: int) -> bool:
+    """Tell whether half of the PNG files' bytes would not fit; lossless WebP saves no more."""
     files = {layer.file for item in items for layer in item.layers}
     contents = {file.read_bytes() for file in files}
     return sum(map(len, contents)) / 2 * 4 / 3 > budget
 
 
-def _encoded(content: bytes, choice: Choice) -> str:
-    """A picture as a data URI."""
-    with Image.open(io.BytesIO(content)) as picture:
-        picture = picture.convert('RGB')
-    if choice.crop is not None:
-        left, top = (max(0, (side - choice.crop) // 2) for side in picture.size)
-        right, bottom = (
-            start + min(side, choice.crop) for start, side in zip((left, top), picture.size)
-        )
-        picture = picture.crop((left, top, right, bottom))
-    buffer = io.BytesIO()
-    if choice.quality is None:
-        picture.save(buffer, 'webp', lossless=True, quality=40, method=2)
-    else:
-        picture.save(buffer, 'webp', quality=choice.quality, method=4)
-    return 'data:image/webp;base64,' + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _left_out(items: Sequence[Item], choice: Choice) -> list[str]:
+def _left_out(items: Sequence[Item], choice: _Selection) -> list[str]:
     """What the budget did not allow, in sentences."""
     notes = []
     if any(kept.layers != item.layers for kept, item in zip(choice.items, items)):
@@ -236,17 +204,17 @@ def _left_out(items: Sequence[Item], choice: Choice) -> list[str]:
         notes.append(
             f'{len(choice.items)} of {len(items)} scenes are shown, to keep the file small.'
         )
-    if choice.crop is not None:
-        notes.append(f'The central {choice.crop} pixels are shown, to keep the file small.')
+    if choice.quality.crop is not None:
+        notes.append(f'The central {choice.quality.crop} pixels are shown, to keep the file small.')
     return notes
 
 
-def _words(choice: Choice) -> str:
+def _words(choice: _Selection) -> str:
     """How pictures are kept, and what those of errors show."""
-    how = 'without loss' if choice.quality is None else f'as WebP of quality {choice.quality}'
+    how = (
+        'without loss'
+        if choice.quality.webp is None
+        else f'as WebP of quality {choice.quality.webp}'
+    )
     errors = {x.error for x in choice.items if x.error and any(y.kind == ERROR for y in x.layers)}
     return f'{how}.' + (f' Errors: {", ".join(sorted(errors))}.' if errors else '')
-
-
-def _script_safe(text: str) -> str:
-    return text.replace('<', '\\u003c')

@@ -138,7 +138,7 @@ def test_a_study_that_is_not_there(here, capsys):
         (['--only', 'ful'], "--only: no variant is named 'ful'; did you mean 'full'?"),
         (['--seeds', '7'], '--seeds: the study has no seed 7; there are: 0'),
         (['--only', 'full', 'full'], 'full is given twice'),
-        (['--style', 'csv'], '--style is of --table'),
+        (['--style', 'csv'], '--style is an option of --table'),
         (['--rerun', 'all'], "invalid choice: 'all'"),
         (['--jobs', '0'], 'jobs must be at least 1, found 0'),
     ],
