@@ -26,12 +26,16 @@ def status(*argv):
     [
         ['--help'],
         ['train', '--help'],
+        ['predict', '--help'],
+        ['study', '--help'],
+        ['list'],
+        ['list', 'attention'],
         ['show', CONFIG],
         ['show', CONFIG, '--origins', 'model.generator.width=8'],
         ['diff', CONFIG, 'ldpnet/ldpnet_2022_wv2'],
     ],
 )
-def test_light_verbs_import_neither_torch_nor_mmengine(argv):
+def test_light_commands_import_neither_torch_nor_mmengine(argv):
     code = (
         'import sys\nfrom toolkit.cli import main\n'
         'try:\n    done = main(sys.argv[1:])\nexcept SystemExit as error:\n    done = error.code\n'
@@ -101,6 +105,12 @@ def test_mistakes_are_one_line_and_status_2(argv, expected, capsys):
     assert captured.out == ''
 
 
+def test_the_config_may_stand_after_options(tmp_path, capsys):
+    # Not found, and so looked for: the word was taken as the config.
+    assert status('train', '--work-dir', str(tmp_path / 'w'), 'no_config.yaml') == 2
+    assert 'no_config' in capsys.readouterr().err
+
+
 def test_overrides_may_stand_anywhere(capsys):
     assert status('show', 'model.generator.width=8', CONFIG, '--origins', 'model.bands=8') == 0
     out = capsys.readouterr().out
@@ -108,8 +118,8 @@ def test_overrides_may_stand_anywhere(capsys):
     assert 'bands: 8' in out
 
 
-def test_plugins_add_verbs(tmp_path, monkeypatch, capsys):
-    (tmp_path / 'my_verbs.py').write_text(
+def test_plugins_add_commands(tmp_path, monkeypatch, capsys):
+    (tmp_path / 'my_commands.py').write_text(
         'from toolkit.registry import COMMANDS\n'
         'from toolkit.registry.command import Command\n\n\n'
         "@COMMANDS.register(name='greet')\n"
@@ -127,11 +137,11 @@ def test_plugins_add_verbs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(plugin_index, '_path_roots', set(plugin_index._path_roots))
     monkeypatch.setattr(plugin_index, '_index', None)
     monkeypatch.setattr(COMMANDS, '_module_dict', dict(COMMANDS._module_dict))
-    plugin_index.add(str(tmp_path / 'my_verbs.py'))
+    plugin_index.add(str(tmp_path / 'my_commands.py'))
     assert status('greet', '--name', 'you') == 3
     assert capsys.readouterr().out == 'hello you\n'
     assert status('greet') == 2
     assert 'the following arguments are required: --name' in capsys.readouterr().err
     assert status('--help') == 0
     assert 'greet' in capsys.readouterr().out
-    sys.modules.pop('my_verbs')
+    sys.modules.pop('my_commands')

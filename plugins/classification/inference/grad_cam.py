@@ -10,16 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from plugins.classification.system import Classifier
 from toolkit.interfaces import features_to_map
-
-if TYPE_CHECKING:
-    from plugins.classification.system import Classifier
 
 JOINT = 'joint'
 
