@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import toolkit
 from toolkit.commands import BUILTIN_COMMANDS
-from toolkit.errors import ToolkitError
+from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.registry.command import CommandParser, add_command, add_plugin_commands
 
 _EPILOG = """\
@@ -90,7 +90,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     ]
     unknown = [word for word in rest if word not in late]
     if unknown:
-        parser.error(f'unrecognized arguments: {" ".join(unknown)}')
+        near = did_you_mean(unknown[0], parser._option_string_actions)
+        parser.error(f'unrecognized arguments: {" ".join(unknown)}{near}')
     if has_config:
         words = [*filter(None, [arguments.config]), *arguments.overrides, *late]
         arguments.overrides = [word for word in words if '=' in word]

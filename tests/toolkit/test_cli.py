@@ -89,7 +89,10 @@ def test_check_with_shapes(capsys):
         (['chek', CONFIG], "invalid choice: 'chek'"),
         (['show'], 'which CONFIG?'),
         (['show', CONFIG, 'another'], 'one config expected, found 2'),
-        (['show', CONFIG, '--orgins'], 'unrecognized arguments: --orgins'),
+        (
+            ['show', CONFIG, '--orgins'],
+            "unrecognized arguments: --orgins; did you mean '--origins'?",
+        ),
         (['train', CONFIG], 'the following arguments are required: --work-dir'),
         (['show', CONFIG, 'model.widht=3'], "no key 'model.widht'"),
         (['list', 'backbon'], "no kind is named 'backbon'; did you mean 'backbone'?"),
