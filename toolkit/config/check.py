@@ -201,6 +201,14 @@ class _Checker:
         for name, entry in value.items():
             if entry is not None or not parts:
                 self.value(annotation, entry, (*path, name))
+            elif (origin := self.config.origins.get((*path, name))) and origin.is_void:
+                known = [key for key, other in value.items() if other is not None]
+                there = '; there are: ' + ', '.join(known) if known else ''
+                self.fail(
+                    (*path, name),
+                    f'null removes nothing: there is no {name!r} before it'
+                    f'{did_you_mean(name, known) or there}',
+                )
 
     def part(self, kind_: Kind, node: Any, path: KeyPath) -> None:
         """A mapping with a `type` of the kind that its place asks for."""

@@ -1,4 +1,4 @@
-"""`${path.to.key}` in a config's values: what stands at that path of the same config."""
+"""Resolves references: `${path.to.key}` stands for the value at that path of the same config."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from toolkit.config.merge import REFERENCE, Extension, merge, view_extended
 from toolkit.config.yaml_file import (
     ConfigError,
     KeyPath,
     Origins,
     Problem,
+    describe_type,
     find_place,
     split_path,
     suggest_path,
 )
 from toolkit.errors import did_you_mean
 
-_REFERENCE = re.compile(r'\$\{([^{}]*)\}')
 _LITERAL = '$${'
-_EITHER = re.compile(rf'{re.escape(_LITERAL)}|{_REFERENCE.pattern}')
+_EITHER = re.compile(rf'{re.escape(_LITERAL)}|{REFERENCE.pattern}')
 
 
 def interpolate(
@@ -49,6 +50,8 @@ class _Resolver:
         self.problems: list[Problem] = []
 
     def walk(self, value: Any, path: KeyPath, chain: tuple[str, ...] = ()) -> Any:
+        if isinstance(value, Extension):
+            return self.extend(value, path, chain)
         if isinstance(value, dict):
             return {k: self.walk(v, (*path, k), chain) for k, v in value.items()}
         if isinstance(value, list):
@@ -58,7 +61,7 @@ class _Resolver:
         return value
 
     def text(self, value: str, path: KeyPath, chain: tuple[str, ...]) -> Any:
-        whole = _REFERENCE.fullmatch(value)
+        whole = REFERENCE.fullmatch(value)
         if whole:
             return self.reference(whole[1], path, chain)
 
@@ -69,6 +72,30 @@ class _Resolver:
 
         return _EITHER.sub(replaced, value)
 
+    def extend(self, value: Extension, path: KeyPath, chain: tuple[str, ...]) -> Any:
+        """Merges an extension over a copy of the mapping that its reference stands for."""
+        own_origins = _below(path, {**self.added, **self.origins})
+        for inner in own_origins:
+            self.added.pop((*path, *inner), None)
+        count = len(self.problems)
+        base = self.text(value.reference, path, chain)
+        if len(self.problems) > count:
+            return None
+        if base is not None and not isinstance(base, dict):
+            return self.fail(
+                path,
+                f'a mapping cannot be merged into {value.reference}, which is '
+                f'{describe_type(base)}; set `_delete_: true` in it to replace the reference',
+            )
+        result: dict[str, Any] = base or {}
+        origins = _below(path, self.added)
+        own = {key: self.walk(entry, (*path, key), chain) for key, entry in value.items()}
+        for inner in origins:
+            self.added.pop((*path, *inner), None)
+        merge(result, origins, own, own_origins)
+        self.added.update({(*path, *inner): origin for inner, origin in origins.items()})
+        return result
+
     def reference(self, target: str, path: KeyPath, chain: tuple[str, ...]) -> Any:
         target = target.strip()
         self.references.add(path)
@@ -77,6 +104,7 @@ class _Resolver:
             return self.fail(path, f'${{{target}}} refers to itself: {circle}')
         node: Any = self.tree
         for depth, key in enumerate(keys := split_path(target)):
+            node = view_extended(self.tree, node) if isinstance(node, Extension) else node
             if isinstance(node, dict) and key in node:
                 node = node[key]
             elif isinstance(node, list) and key.isdigit() and int(key) < len(node):
@@ -94,6 +122,12 @@ class _Resolver:
 
     def fail(self, path: KeyPath, message: str) -> None:
         self.problems.append(Problem(find_place(self.origins, path), '.'.join(path), message))
+
+
+def _below(path: KeyPath, origins: Origins) -> Origins:
+    """The origins below a path, relative to it."""
+    depth = len(path)
+    return {p[depth:]: o for p, o in origins.items() if p[:depth] == path and len(p) > depth}
 
 
 def _paths(tree: dict[str, Any], at: KeyPath = ()) -> Iterable[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from toolkit.config.find import find_config
 from toolkit.config.interpolate import interpolate
+from toolkit.config.merge import merge
 from toolkit.config.override import override
 from toolkit.config.yaml_file import (
     COMMAND_LINE,
@@ -182,38 +183,3 @@ def _relative_siblings(candidate: Path, folder: Path) -> list[str]:
     if not candidate.parent.is_dir():
         return []
     return [os.path.relpath(p, folder) for p in candidate.parent.glob('*.yaml')]
-
-
-def merge(
-    tree: dict[str, Any], origins: Origins, new: dict[str, Any], new_origins: Origins
-) -> None:
-    """Merge `new` into `tree` in place: mappings deep, everything else replaced.
-
-    A mapping with `_delete_: true` replaces what was there. `null` stays as null: an entry of a
-    collection that is null is not there, an argument that is null is None.
-    """
-    _merge(tree, origins, new, new_origins, ())
-
-
-def _merge(
-    tree: dict[str, Any], origins: Origins, new: dict[str, Any], new_origins: Origins, at: KeyPath
-) -> None:
-    for key, value in new.items():
-        path = (*at, key)
-        old = tree.get(key)
-        replace = isinstance(value, dict) and value.get('_delete_') is True
-        if isinstance(old, dict) and isinstance(value, dict) and not replace:
-            if path in new_origins and path not in origins:
-                origins[path] = new_origins[path]
-            _merge(old, origins, value, new_origins, path)
-            continue
-        for stale in [p for p in origins if p[: len(path)] == path]:
-            del origins[stale]
-        tree[key] = _without_delete(value)
-        origins.update({p: o for p, o in new_origins.items() if p[: len(path)] == path})
-
-
-def _without_delete(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _without_delete(v) for k, v in value.items() if k != '_delete_'}
-    return copy.deepcopy(value)

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from toolkit.config.merge import (
+    Extension,
+    is_reference,
+    null_paths,
+    set_void,
+    view_extended,
+)
 from toolkit.config.yaml_file import (
     COMMAND_LINE,
     ConfigError,
@@ -57,6 +64,10 @@ def assign(
     for stale in [p for p in origins if p[: len(path)] == path]:
         del origins[stale]
     origins.update({(*path, *inner): origin for inner, origin in value_origins.items()})
+    for inner in null_paths(value):
+        # A mapping replaces the old value whole, so its nulls remove nothing.
+        origins.setdefault((*path, *inner), value_origins.get((), COMMAND_LINE))
+        set_void((*path, *inner), origins, bool(inner) or adding)
 
 
 def _override_error(text: str, message: str) -> ConfigError:
@@ -65,29 +76,41 @@ def _override_error(text: str, message: str) -> ConfigError:
 
 def _assign(tree: dict[str, Any], path: KeyPath, value: Any, adding: bool) -> None:
     node: Any = tree
+    # The keys that a node has; an extension of a reference also has those of the reference.
+    view: Any = tree
+    extends = False
     for depth, key in enumerate(path):
         last = depth == len(path) - 1
         here = '.'.join(path[:depth])
-        if isinstance(node, list):
-            if not key.isdigit() or int(key) >= len(node):
-                raise KeyError(f'{here!r} is a list of {len(node)}; {key!r} is no index of it')
+        if isinstance(view, list):
+            if not key.isdigit() or int(key) >= len(view):
+                raise KeyError(f'{here!r} is a list of {len(view)}; {key!r} is no index of it')
+            if extends:
+                raise KeyError(f'{here!r} is a list that a reference stands for; give it whole')
             if last:
                 node[int(key)] = value
-            node = node[int(key)]
+            node = view = node[int(key)]
             continue
-        if not isinstance(node, dict):
-            raise KeyError(f'{here!r} is {describe_type(node)}, so it has no key {key!r}')
-        if last and adding and key in node:
+        if not isinstance(view, dict):
+            raise KeyError(f'{here!r} is {describe_type(view)}, so it has no key {key!r}')
+        if last and adding and key in view:
             raise KeyError('the key is there already; leave out the + to change it')
-        if key not in node and not adding:
+        if key not in view and not adding:
             full = '.'.join(path[: depth + 1])
-            near = suggest_path(path, depth, node)
-            raise KeyError(f'no key {full!r}{near or _keys(node)} (+ in front adds a new key)')
+            near = suggest_path(path, depth, view)
+            raise KeyError(f'no key {full!r}{near or _keys(view)} (+ in front adds a new key)')
         if last:
-            node[key] = value
+            whole = extends and isinstance(value, dict)
+            node[key] = {**value, '_delete_': True} if whole else value
+            return
+        found = view_extended(tree, view.get(key))
+        if not extends and is_reference(node.get(key)):
+            node[key] = Extension(node[key])
         elif node.get(key) is None:
             node[key] = {}
         node = node[key]
+        extends = extends or isinstance(node, Extension)
+        view = ({} if found is None else found) if extends else node
 
 
 def _keys(node: dict[str, Any]) -> str:

@@ -23,10 +23,17 @@ _CORE = {f'tag:yaml.org,2002:{name}' for name in ('null', 'bool', 'int', 'float'
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a value was written; `line` 0 stands for the command line."""
+    """Place in which a value was written.
+
+    Attributes:
+        file: as messages name it.
+        line: from 1; 0 stands for the command line.
+        is_void: the value is a `null` for a key that no base has, so it removes nothing.
+    """
 
     file: str
     line: int
+    is_void: bool = False
 
     def __str__(self) -> str:
         return f'{self.file}:{self.line}' if self.line else self.file

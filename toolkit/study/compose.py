@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config import Config, ConfigError, Problem
-from toolkit.config.load import Draft, find_base, load_draft, merge
+from toolkit.config.load import Draft, find_base, load_draft
+from toolkit.config.merge import merge
 from toolkit.config.override import assign
 from toolkit.config.yaml_file import KeyPath, Origins, split_path
 from toolkit.study.spec import BASE, Study
