@@ -1,4 +1,4 @@
-"""What is known of an image besides its pixels."""
+"""Record of an image: file, patient, centre, labels, boxes and attributes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Record:
     """One image of a data set.
 
     Attributes:
-        id: its own among all of the set.
+        id: name of the image, unique in the data set.
         path: of its file; None where the pixels come from elsewhere (an array, a drawing).
         patient: whom it shows; images of a patient stay together in every split. Its own `id`
             where patients are not known.

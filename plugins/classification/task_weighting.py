@@ -1,4 +1,4 @@
-"""How the losses of several tasks become one: fixed factors, by uncertainty, by their pace."""
+"""Weighting of the losses of several tasks: fixed, by uncertainty, by their rate of descent."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class FixedWeights(TaskWeighting):
 
 @TASK_WEIGHTINGS.register
 class UncertaintyWeights(TaskWeighting):
-    """Each task by a learned uncertainty: exp(-s) L + s / 2, s being a log variance.
+    """Weights each task by a learned uncertainty: exp(-s) L + s / 2 with a log variance s.
 
     Kendall et al. 2018, arXiv 1705.07115, eq. 10. The second term is logged as `uncertainty_TASK`,
     which is log sigma. Weight decay pulls s to 0; `custom_keys: {log_variance: {decay_mult: 0}}` of
@@ -59,7 +59,7 @@ class UncertaintyWeights(TaskWeighting):
         terms = {}
         for name, loss in losses.items():
             log_variance = self.log_variance[name]
-            if counts[name] == 0:  # nothing was seen that it could be uncertain about
+            if counts[name] == 0:  # no label, no evidence on the uncertainty
                 log_variance = log_variance.detach()
             terms[name] = torch.exp(-log_variance) * loss
             terms[f'uncertainty_{name}'] = log_variance / 2
@@ -68,7 +68,7 @@ class UncertaintyWeights(TaskWeighting):
 
 @TASK_WEIGHTINGS.register
 class DynamicWeightAverage(TaskWeighting):
-    """Tasks whose loss falls more slowly count more.
+    """Gives tasks whose loss falls more slowly a larger weight.
 
     lambda_k = K softmax_k(r_k / T), r_k being the loss of the last epoch by that of the one before
     (Liu et al. 2019, arXiv 1803.10704, eq. 7).

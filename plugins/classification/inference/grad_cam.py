@@ -1,4 +1,4 @@
-"""Where a system looks: Grad-CAM of its features, and the maps of its own attention.
+"""Grad-CAM of a system's features, and the maps of its attention.
 
 Grad-CAM after Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via
 Gradient-based Localization", ICCV 2017, equations 1 and 2: channels are weighted with the mean
@@ -24,7 +24,7 @@ JOINT = 'joint'
 def grad_cam(
     system: Classifier, features: Mapping[str, Tensor], task: str, classes: Tensor
 ) -> dict[str, Tensor]:
-    """Where the evidence for a class lies, on the joint map and on each branch's features.
+    """Compute Grad-CAM of a class on the joint map and on each branch's features.
 
     Gradients are taken whatever the context around it; parameters get none.
 
@@ -60,7 +60,7 @@ def grad_cam(
 
 
 def attention_maps(system: Classifier, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What the attention parts look at, by part and name: (B, 1, h, w) or (B, C)."""
+    """Collect the maps of the attention components by name: (B, 1, h, w) or (B, C)."""
     found = {}
     with torch.no_grad():
         for name, attention in system.branch_attention.items():

@@ -1,4 +1,4 @@
-"""Pictures of an image that was classified: what was said of it, and where the system looked."""
+"""Images of a classified item: Grad-CAM, attention maps and decisions."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ def item_pictures(
 ) -> None:
     """Write the image, Grad-CAM and attention of one item of a test.
 
-    `STEM.png` has all of them side by side; `STEM.json` names the layers, pictures of one size, and
-    what was said for each task. Grad-CAM is of the positive class, or of the class decided for
-    where none is named. Each map is shown up to its own highest value. Of images that were replaced
-    by cached features the pixels are read anew from the test data.
+    `STEM.png` shows all of them side by side; `STEM.json` names the layers, images of one size, and
+    gives label and prediction of each task. Grad-CAM is of the positive class, or of the decision
+    if no class is positive. Each map is scaled to its own maximum. If cached features replaced an
+    image, its pixels are read from the test data.
 
     Args:
         system: in evaluation mode.
-        outputs: of its `predict`.
-        batch: what it was given.
-        index: of the item in the batch.
-        folder: where to.
-        stem: of the files' names.
+        outputs: outputs of its `predict`.
+        batch: input of `predict`.
+        index: index of the item in the batch.
+        folder: folder to write to.
+        stem: beginning of the files' names.
     Raises:
         RunError: a file cannot be written.
     """
@@ -148,7 +148,7 @@ class ImageVisualizer(Visualizer):
 
 
 def to_picture(image: Tensor, side: int = SIDE) -> Image.Image:
-    """An image (C, H, W) in [0, 1] as a picture, enlarged to a side of at least `side` pixels.
+    """Convert an image (C, H, W) in [0, 1], enlarged to a side of at least `side` pixels.
 
     Two channels, or more than three, are shown by their mean.
     """
@@ -163,7 +163,7 @@ def to_picture(image: Tensor, side: int = SIDE) -> Image.Image:
 
 
 def overlay(image: Image.Image, values: Tensor) -> Image.Image:
-    """A map (h, w) from 0 to 1 over an image: the higher, the brighter and the less transparent."""
+    """Overlay an image with a map (h, w) from 0 to 1: the higher, the brighter and more opaque."""
     size = image.size[::-1]
     spread = functional.interpolate(values[None, None].float().cpu(), size, mode='bicubic')
     weight = spread[0, 0].clamp(0, 1).numpy()[..., None]  # (H, W, 1)
@@ -174,14 +174,14 @@ def overlay(image: Image.Image, values: Tensor) -> Image.Image:
 
 
 def encode_png(picture: Image.Image) -> bytes:
-    """A picture as a PNG file's content."""
+    """Encode an image as the content of a PNG file."""
     buffer = io.BytesIO()
     picture.save(buffer, 'png', compress_level=6)
     return buffer.getvalue()
 
 
 def _position(system: Classifier, meta: Mapping[str, Any]) -> int | None:
-    """Where the test data have an item, among all of theirs; None where they are not known."""
+    """Find the position of an item in the pool of the test data; None if it is not known."""
     if system.tested is not None:
         for position, record in zip(system.tested.positions, system.tested.records, strict=True):
             if record.id == meta.get('id'):
@@ -190,7 +190,7 @@ def _position(system: Classifier, meta: Mapping[str, Any]) -> int | None:
 
 
 def _image(system: Classifier, one: Batch, position: int | None) -> Tensor:
-    """The image (C, H, W) of a batch of one; grey where it cannot be had."""
+    """Return the image (C, H, W) of a batch of one; grey if it is not available."""
     if 'image' in one:
         return one['image'][0]
     if system.tested is None or position is None:
@@ -199,7 +199,7 @@ def _image(system: Classifier, one: Batch, position: int | None) -> Tensor:
 
 
 def _boxed(system: Classifier, image: Image.Image, position: int | None) -> Image.Image:
-    """The image with the outline of its boxes."""
+    """Draw the outline of the boxes into the image."""
     marked = None
     if system.tested is not None and position is not None:
         marked = system.tested.box_mask(position)
@@ -214,7 +214,7 @@ def _boxed(system: Classifier, image: Image.Image, position: int | None) -> Imag
 
 
 def _histogram(weights: Tensor, size: tuple[int, int]) -> Image.Image:
-    """How many channels have which weight (C,), as bars from the lowest to the highest weight."""
+    """Draw a histogram of the channels' weights (C,) as bars."""
     bins = min(max(len(weights) // 8, 4), 40)
     counts = np.histogram(weights.cpu().numpy(), bins)[0]
     canvas = Image.new('RGB', size, 'black')
@@ -234,7 +234,7 @@ def _histogram(weights: Tensor, size: tuple[int, int]) -> Image.Image:
 def _told(
     system: Classifier, outputs: Mapping[str, Any], batch: Batch, index: int
 ) -> dict[str, dict[str, Any]]:
-    """What was said of an item, by task; `shown` is the class whose evidence is shown."""
+    """Describe label and prediction by task; `shown` is the class of the Grad-CAM."""
     told = {}
     for name, task in system.tasks.items():
         probabilities = outputs['probabilities'][name][index].tolist()
@@ -265,7 +265,7 @@ def _words(task: str, said: Mapping[str, Any]) -> str:
 def _sheet(
     record: Mapping[str, Any], layers: Mapping[str, tuple[Image.Image, dict[str, Any]]]
 ) -> Image.Image:
-    """All layers in rows, under what was said."""
+    """Draw all layers in rows, under label and prediction."""
     font, small = ImageFont.load_default(18), ImageFont.load_default(14)
     lines = [_words(task, said) for task, said in record['tasks'].items()]
     width, height = layers['image'][0].size
