@@ -239,6 +239,12 @@ def result_notes(analysis: Analysis) -> list[str]:
     done = sum(run.status == 'finished' for run in analysis.results.runs)
     if done < len(analysis.results.runs):
         notes.append(f'{done} of {len(analysis.results.runs)} runs have finished.')
+    if other := [run.id for run in analysis.results.runs if run.other_code]:
+        few = ', '.join(other[:3]) + (f' and {len(other) - 3} more' if len(other) > 3 else '')
+        notes.append(
+            f'Made with other code or packages than when the study was last started: {few}; '
+            'run them anew by --rerun changed.'
+        )
     return notes
 
 

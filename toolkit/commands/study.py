@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.commands.arguments import add_plugins
 from toolkit.errors import ToolkitError, did_you_mean
-from toolkit.io.run_layout import REPORT
+from toolkit.io.run_layout import REPORT, STUDY
 from toolkit.registry.command import Command
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class StudyCommand(Command):
         study = read_study(arguments.file)
         folder = study_folder(study, arguments.work_dir)
         if arguments.table:
-            return _print_table(folder, arguments.style or 'text')
+            return _print_table(study, arguments.file, folder, arguments.style or 'text')
         if arguments.plan:
             return _print_plan(study, folder, arguments.plugin)
         return _run(study, folder, arguments)
@@ -91,11 +92,18 @@ def _print_plan(study: Study, folder: Path, plugins: Sequence[str]) -> int:
     return 0
 
 
-def _print_table(folder: Path, style: str) -> int:
+def _print_table(study: Study, file: str, folder: Path, style: str) -> int:
     from toolkit.analysis.results import load
     from toolkit.analysis.table_files import study_table
+    from toolkit.study.folder import is_planned
 
     print(study_table(load(folder), style))
+    if not is_planned(study, folder):
+        print(
+            f'{file} has changed since these runs were planned: the table is of the '
+            f'study in {folder / STUDY}; `toolkit study {file} --plan` compares them',
+            file=sys.stderr,
+        )
     return 0
 
 

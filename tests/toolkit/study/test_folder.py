@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import multiprocessing
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.support import studies
+from toolkit.analysis.results import load
+from toolkit.analysis.table_files import study_table
 from toolkit.cli import main
 from toolkit.errors import ToolkitError
 from toolkit.io.run_layout import RunStatus
@@ -195,6 +198,55 @@ def test_a_run_of_another_config_is_never_mixed_in(here):
     assert 'model.width: 16 -> 24' in said
     assert '--rerun changed' in said
     assert go(here, choice=RunFilter(rerun=['changed']), **changed) == (0, ['wide-s0', 'wide-s1'])
+
+
+def test_a_study_that_took_runs_over_shows_none_of_a_later_config(here):
+    """Results lie in the other study's folder, where they may be replaced."""
+    wide = {'variants': {'full': {}, 'wide': {'model.width': 24}}}
+    go(here, folder='work/a', study='a')
+    assert go(here, folder='work/b', study='b') == (0, [])
+    assert {run.status for run in load('work/b').runs} == {'finished'}
+    go(here, folder='work/a', choice=RunFilter(rerun=['changed']), study='a', **wide)
+    runs = {run.id: run for run in load('work/b').runs}
+    assert [runs[name].status for name in ALL] == ['finished', 'finished', 'waiting', 'waiting']
+    assert 'another config' in runs['wide-s0'].message
+    assert runs['wide-s0'].metrics == {}
+    table = study_table(load('work/b'), 'text')
+    assert '2 of 4 runs have finished' in table
+    assert 'another config' in table
+    # And the study itself runs them anew, in its own folder.
+    assert go(here, folder='work/b', study='b') == (0, ALL[2:])
+
+
+def test_runs_that_were_left_out_of_a_rerun_are_of_another_config(here):
+    go(here)
+    changed = {'common': {'optim_wrapper.optimizer.lr': 0.5}}
+    choice = RunFilter(variants=['wide'], rerun=['changed'])
+    assert go(here, choice=choice, **changed) == (0, ALL[2:])
+    runs = {run.id: run for run in load('work/tiny').runs}
+    assert [runs[name].status for name in ALL] == ['waiting', 'waiting', 'finished', 'finished']
+    assert 'another config' in runs['full-s0'].message
+
+
+def test_a_table_says_that_the_study_file_has_changed_since(here, capsys):
+    go(here)
+    assert main(['study', 'study.yaml', '--table']) == 0
+    assert capsys.readouterr().err == ''
+    studies.write(here, seeds=[0, 1, 2])
+    assert main(['study', 'study.yaml', '--table', '--style', 'csv']) == 0
+    out, err = capsys.readouterr()
+    assert re.search(r'study\.yaml has changed.*--plan', err)
+    assert 'has changed' not in out
+
+
+def test_a_table_says_that_code_or_packages_have_changed(here):
+    go(here)
+    path = here / 'work/tiny/runs/full-s0'
+    status = RunStatus.read(path)
+    status.replace(fingerprint=dataclasses.replace(status.fingerprint, code='old')).write(path)
+    go(here)
+    table = study_table(load('work/tiny'), 'text')
+    assert re.search(r'other code or packages.*full-s0.*--rerun changed', table)
 
 
 def test_other_code_keeps_what_is_finished_and_starts_over_what_is_not(here, capsys):

@@ -309,6 +309,46 @@ def test_keys_know_config_code_and_data(here):
     assert not set(keys()) & set(before)
 
 
+def test_keys_know_the_content_of_every_file_that_a_config_names(here):
+    """Weights above all: an overwritten file makes another run."""
+    (here / 'names_file.py').write_text(
+        'from mmengine.hooks import Hook\n'
+        'from toolkit.registry import HOOKS\n\n\n'
+        '@HOOKS.register\n'
+        'class NamesFile(Hook):\n'
+        '    def __init__(self, path: str) -> None:\n'
+        '        self.path = path\n'
+    )
+
+    def keys(text):
+        (here / 'weights.pth').write_text(text)
+        file = studies.write(here, seeds=[0], variants={'full': {}})
+        base = yaml.safe_load((here / 'base.yaml').read_text())
+        base['plugins'].append('names_file.py')
+        base['custom_hooks'] = {'names_a_file': {'type': 'NamesFile', 'path': 'weights.pth'}}
+        (here / 'base.yaml').write_text(yaml.safe_dump(base))
+        return [run.fingerprint for run in make_plan(read_study(file)).runs]
+
+    (before,), (same_again,), (after,) = keys('a'), keys('a'), keys('b')
+    assert before == same_again
+    assert before.config == after.config
+    assert before.data != after.data
+    assert before.train != after.train
+
+
+@pytest.mark.parametrize('package', ['torch', 'timm', 'torchvision', 'scipy', 'rasterio'])
+def test_keys_know_the_versions_of_the_packages_that_compute(here, monkeypatch, package):
+    def keys():
+        return [run.fingerprint.code for run in plan(here, open_data=False).runs]
+
+    before = keys()
+    real = fingerprint.version
+    monkeypatch.setattr(
+        fingerprint, 'version', lambda name: '0.0.1' if name == package else real(name)
+    )
+    assert not set(keys()) & set(before)
+
+
 @pytest.mark.slow
 def test_two_hundred_runs_are_checked_in_time(here):
     """The limit is 20 s; of the processor's time, so that other processes do not count."""
