@@ -78,7 +78,7 @@ def test_diff_with_cost(capsys):
 def test_check_with_shapes(capsys):
     assert status('check', CONFIG, '--shapes', '--size', '64') == 0
     rows = capsys.readouterr().out.split('\n')
-    assert rows[0].split() == ['part', 'class', 'output', 'parameters', 'MACs']
+    assert rows[0].split() == ['component', 'class', 'output', 'parameters', 'MACs']
     (generator,) = [row.split() for row in rows if row.startswith('model.generator ')]
     assert generator[1:6] == ['LDPNet', '(1,', '4,', '64,', '64)']
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from collections.abc import Sequence
 
 MISSING = '-'
+NO_BREAK = '\N{NO-BREAK SPACE}'
+_PIECE = r'[^ .]*[ .]*'  # of a line; it may end after a dot of a dotted name
 MARKS = ((0.001, '***'), (0.01, '**'), (0.05, '*'))
 
 
@@ -84,24 +88,57 @@ def memory(size: float | None) -> str:
     return f'{size / 1e9:.2f} GB' if size >= 1e9 else f'{size / 1e6:.0f} MB'
 
 
-def text_table(rows: Sequence[Sequence[str]], left: int = 1, rule: bool = False) -> str:
+def text_table(
+    rows: Sequence[Sequence[str]], left: int = 1, rule: bool = False, width: int | None = None
+) -> str:
     """Align rows of cells as text.
 
     Args:
         rows: of equally many cells; the first one may be the header.
         left: number of columns at the left that are aligned to the left; the others hold numbers.
         rule: draw a line below the first row.
+        width: characters of a line; the widest of the columns at the left are wrapped to fit, at
+            spaces or else after dots, and never at a no-break space. None for lines of any length.
     """
     if not rows:
         return ''
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        '  '.join(
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    if rule:
-        lines.insert(1, '  '.join('-' * width for width in widths))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if width is not None:
+        widths = _narrow(rows, widths, left, width)
+    lines = []
+    for row in rows:
+        wrapped = [_wrap(cell, size) for cell, size in zip(row, widths, strict=True)]
+        for line in itertools.zip_longest(*wrapped, fillvalue=''):
+            cells = (
+                cell.ljust(size) if i < left else cell.rjust(size)
+                for i, (cell, size) in enumerate(zip(line, widths, strict=True))
+            )
+            lines.append('  '.join(cells).rstrip().replace(NO_BREAK, ' '))
+        if rule and len(rows[0]) and row is rows[0]:
+            lines.append('  '.join('-' * size for size in widths))
     return '\n'.join(lines)
+
+
+def _narrow(rows: Sequence[Sequence[str]], widths: list[int], left: int, width: int) -> list[int]:
+    """Narrow the widest columns of words until the lines fit, if their longest words allow it."""
+    widths = list(widths)
+    for pattern in (r'[^ ]+', _PIECE):
+        for i in sorted(range(left), key=lambda i: -widths[i]):
+            excess = sum(widths) + 2 * (len(widths) - 1) - width
+            pieces = (piece for row in rows for piece in re.findall(pattern, row[i]))
+            longest = max((len(piece.rstrip()) for piece in pieces), default=0)
+            widths[i] -= min(max(excess, 0), max(widths[i] - longest, 0))
+    return widths
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    if len(text) <= width:
+        return [text]
+    lines = ['']
+    for word in re.findall(r'[^ ]+ *', text):
+        fits = len(word.rstrip(' ')) <= width
+        for piece in [word] if fits else re.findall(_PIECE, word):
+            if lines[-1] and len(lines[-1] + piece.rstrip(' ')) > width:
+                lines.append('')
+            lines[-1] += piece
+    return [line.rstrip(' ') for line in lines]

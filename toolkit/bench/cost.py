@@ -1,8 +1,10 @@
-"""Parts of a built system with their output shapes, parameters and MACs, without real memory."""
+"""Output shapes, parameters and MACs of a system's components, without real memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+import shutil
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,17 +12,26 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from toolkit.analysis.formatting import NO_BREAK, text_table
 from toolkit.interfaces import System
 from toolkit.registry import get_kinds
 from toolkit.registry.build import ComponentFactory
 
+# Characters of a line when the output is not a terminal.
+LINE_WIDTH = 120
+
 
 @dataclass(frozen=True)
-class Row:
-    """One part: its dotted name in the system, class, output shape, parameters and MACs.
+class ComponentCost:
+    """Costs of one component of a system.
 
-    `macs` counts multiply-accumulates of matrix products, convolutions and attention for a batch
-    of one, as torch's FlopCounterMode does (two FLOPs each).
+    Attributes:
+        name: dotted path in the system; '' for the system itself.
+        type: name of the class.
+        shape: shape of the output.
+        parameters: number of parameters.
+        macs: multiply-accumulates of matrix products, convolutions and attention for a batch of
+            one, as torch's FlopCounterMode counts them (two FLOPs each).
     """
 
     name: str
@@ -30,115 +41,121 @@ class Row:
     macs: int
 
 
-def cost(model: ComponentFactory, size: int | None = None) -> list[Row]:
-    """Build a system on the meta device, run it once, and list its parts; the system comes first.
+def measure_costs(model: ComponentFactory, size: int | None = None) -> list[ComponentCost]:
+    """Builds a system on the meta device and runs it once to find the costs of its components.
 
     Args:
         model: the config's `model`.
         size: height and width of the input in pixels; None for the system's own example.
+    Returns:
+        The system's costs, then those of its components.
     """
     with torch.device('meta'):
         system: System = model()
         system.eval()
-        parts = dict(_parts(system))
+        components = dict(_list_components(system))
         shapes: dict[str, str] = {}
         handles = [
-            module.register_forward_hook(_recorder(shapes, name)) for name, module in parts.items()
+            module.register_forward_hook(_make_shape_hook(shapes, name))
+            for name, module in components.items()
         ]
         try:
-            flops = _flops(system, size)
+            flops = _count_flops(system, size)
         finally:
             for handle in handles:
                 handle.remove()
     with torch.device('meta'), torch.no_grad():
         output = system(system.example(1, size), mode='predict')
     root = type(system).__name__
-    rows = [Row('', root, _shape(output), _parameters(system), _total(flops))]
-    for name, module in parts.items():
-        if name not in shapes and not _parameters(module):
+    costs = [
+        ComponentCost('', root, _format_shape(output), _count_parameters(system), _sum_macs(flops))
+    ]
+    for name, module in components.items():
+        if name not in shapes and not _count_parameters(module):
             continue  # a loss term that only training calls
         macs = sum(flops.get(f'{root}.{name}', {}).values()) // 2
         shape = shapes.get(name, 'not used in a forward')
-        rows.append(Row(name, type(module).__name__, shape, _parameters(module), macs))
-    return rows
+        parameters = _count_parameters(module)
+        costs.append(ComponentCost(name, type(module).__name__, shape, parameters, macs))
+    return costs
 
 
-def count(system: System) -> tuple[int, int]:
-    """Parameters and MACs of a system on the meta device, as the first row of `cost` has them."""
+def count_parameters_and_macs(system: System) -> tuple[int, int]:
+    """Counts parameters and MACs of a system on the meta device, as `measure_costs` does."""
     system.eval()
     with torch.device('meta'):
-        flops = _flops(system, None)
-    return _parameters(system), _total(flops)
+        flops = _count_flops(system, None)
+    return _count_parameters(system), _sum_macs(flops)
 
 
-def table(rows: Iterable[Row]) -> str:
-    """The rows as aligned text."""
-    cells = [('part', 'class', 'output', 'parameters', 'MACs')] + [
+def format_costs(costs: Iterable[ComponentCost], width: int | None = None) -> str:
+    """Formats costs as an aligned table.
+
+    Args:
+        costs: from `measure_costs`.
+        width: characters of a line, beyond which shapes are wrapped; None for the terminal's.
+    """
+    if width is None:
+        width = shutil.get_terminal_size((LINE_WIDTH, 24)).columns
+    rows = [('component', 'class', 'output', 'parameters', 'MACs')] + [
         (
-            f'model{"." if r.name else ""}{r.name}',
-            r.type,
-            r.shape,
-            f'{r.parameters:,}',
-            f'{r.macs:,}',
+            f'model{"." if cost.name else ""}{cost.name}',
+            cost.type,
+            re.sub(r' (?=[(\d])', NO_BREAK, cost.shape),  # a line break never splits a shape
+            f'{cost.parameters:,}',
+            f'{cost.macs:,}',
         )
-        for r in rows
+        for cost in costs
     ]
-    widths = [max(len(row[i]) for row in cells) for i in range(5)]
-    return '\n'.join(
-        '  '.join(
-            cell.rjust(width) if i > 2 else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in cells
-    )
+    return text_table(rows, left=3, width=width)
 
 
-def _flops(system: System, size: int | None) -> dict[str, dict[Any, int]]:
-    """By the names of modules, 'Global' for all, and by operation."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        system(system.example(1, size), mode='tensor')
-    return counter.get_flop_counts()
-
-
-def _total(flops: dict[str, dict[Any, int]]) -> int:
-    return sum(flops.get('Global', {}).values()) // 2
-
-
-def _parts(system: nn.Module) -> Iterable[tuple[str, nn.Module]]:
-    """Submodules that are instances of a registered class."""
-    registered = {cls for kind in get_kinds().values() for cls in kind.module_dict.values()}
-    for name, module in system.named_modules():
-        if name and type(module) in registered:
-            yield name, module
-
-
-def _recorder(shapes: dict[str, str], name: str) -> Any:
-    def record(module: nn.Module, inputs: Any, output: Any) -> None:
-        shapes.setdefault(name, _shape(output))
-
-    return record
-
-
-def _shape(output: Any) -> str:
-    if isinstance(output, Tensor):
-        return '(' + ', '.join(map(str, output.shape)) + ')'
-    if isinstance(output, dict):
-        return ', '.join(f'{k} {_shape(v)}' for k, v in output.items())
-    if isinstance(output, (list, tuple)):
-        return ', '.join(_shape(v) for v in output)
-    return type(output).__name__
-
-
-def _parameters(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
-
-
-def compare(before: ComponentFactory, after: ComponentFactory) -> str:
-    """Parameters and MACs of two systems beside each other."""
-    first, second = cost(before)[0], cost(after)[0]
+def compare_costs(before: ComponentFactory, after: ComponentFactory) -> str:
+    """Formats parameters and MACs of two systems beside each other."""
+    first, second = measure_costs(before)[0], measure_costs(after)[0]
     return '\n'.join(
         [
             f'parameters: {first.parameters:,} -> {second.parameters:,}',
             f'MACs: {first.macs:,} -> {second.macs:,}',
         ]
     )
+
+
+def _count_flops(system: System, size: int | None) -> dict[str, dict[Any, int]]:
+    """Counts FLOPs by module name ('Global' for all modules) and operation."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        system(system.example(1, size), mode='tensor')
+    return counter.get_flop_counts()
+
+
+def _sum_macs(flops: dict[str, dict[Any, int]]) -> int:
+    return sum(flops.get('Global', {}).values()) // 2
+
+
+def _list_components(system: nn.Module) -> Iterable[tuple[str, nn.Module]]:
+    """Yields the submodules that are instances of a registered class, with their names."""
+    registered = {cls for kind in get_kinds().values() for cls in kind.module_dict.values()}
+    for name, module in system.named_modules():
+        if name and type(module) in registered:
+            yield name, module
+
+
+def _make_shape_hook(shapes: dict[str, str], name: str) -> Callable[[nn.Module, Any, Any], None]:
+    def record_shape(module: nn.Module, inputs: Any, output: Any) -> None:
+        shapes.setdefault(name, _format_shape(output))
+
+    return record_shape
+
+
+def _format_shape(output: Any) -> str:
+    if isinstance(output, Tensor):
+        return '(' + ', '.join(map(str, output.shape)) + ')'
+    if isinstance(output, dict):
+        return ', '.join(f'{key} {_format_shape(value)}' for key, value in output.items())
+    if isinstance(output, (list, tuple)):
+        return ', '.join(_format_shape(value) for value in output)
+    return type(output).__name__
+
+
+def _count_parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -30,10 +30,10 @@ class CheckCommand(Command):
         config.use_plugins(arguments.plugin)
         run = fill_checked(config)
         if arguments.shapes:
-            from toolkit.bench.cost import cost, table
+            from toolkit.bench.cost import format_costs, measure_costs
 
             with config.locate_errors():
-                print(table(cost(run.model, arguments.size)))
+                print(format_costs(measure_costs(run.model, arguments.size)))
         else:
             print(f'{arguments.config}: no problem found')
         return 0

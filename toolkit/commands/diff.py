@@ -27,10 +27,10 @@ class DiffCommand(Command):
         before, after = load(arguments.a), load(arguments.b, arguments.overrides)
         print(diffs.format_changes(diffs.compare_configs(before.tree, after.tree)))
         if arguments.cost:
-            from toolkit.bench.cost import compare
+            from toolkit.bench.cost import compare_costs
             from toolkit.config.check import fill_checked
 
             first, second = fill_checked(before).model, fill_checked(after).model
             with after.locate_errors():
-                print(compare(first, second))
+                print(compare_costs(first, second))
         return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from toolkit.bench.cost import count
+from toolkit.bench.cost import count_parameters_and_macs
 from toolkit.interfaces import System
 from toolkit.registry.build import ComponentFactory
 
@@ -34,4 +34,4 @@ class SystemBuilder:
 
     def count(self, text: str, model: ComponentFactory) -> tuple[int, int]:
         """Count parameters and MACs of a system as `toolkit.bench.cost` does."""
-        return count(self.build(text, model))
+        return count_parameters_and_macs(self.build(text, model))

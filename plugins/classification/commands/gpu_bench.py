@@ -112,10 +112,10 @@ def _compiled(recorder: Recorder, runtime: Runtime, batch: int) -> None:
 
 def _flops(run: RunConfig) -> int:
     """Operations of one image's forward pass."""
-    from toolkit.bench.cost import count
+    from toolkit.bench.cost import count_parameters_and_macs
 
     with torch.device('meta'):
-        return 2 * count(run.model())[1]
+        return 2 * count_parameters_and_macs(run.model())[1]
 
 
 class _Pair(nn.Module):

@@ -19,7 +19,7 @@ from plugins.timm_zoo.attention import SE, SimAM
 from plugins.timm_zoo.backbone import TimmBackbone
 from plugins.timm_zoo.feature_layout import Layout, layout_of
 from plugins.timm_zoo.stage_attention import Attended
-from toolkit.bench.cost import cost
+from toolkit.bench.cost import measure_costs
 from toolkit.engine.optim import build_param_groups
 from toolkit.errors import ToolkitError
 from toolkit.registry.build import ComponentFactory
@@ -196,7 +196,7 @@ def test_published_sizes_on_the_meta_device(model: str, channels: int, macs: flo
         branches={'one': functools.partial(TimmBackbone, model=model)},
         head=LinearHead,
     )
-    rows = {row.name: row for row in cost(system)}
+    rows = {row.name: row for row in measure_costs(system)}
     assert rows['branches.one'].macs == pytest.approx(macs, rel=2e-3)
     side = 7 if channels == 1408 else 14
     assert rows['branches.one'].shape == f'(1, {channels}, {side}, {side})'

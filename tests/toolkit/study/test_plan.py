@@ -10,7 +10,7 @@ import yaml
 
 from plugins.pansharpening.data.patches import Patches
 from tests.support import studies
-from toolkit.bench.cost import cost
+from toolkit.bench.cost import measure_costs
 from toolkit.cli import main
 from toolkit.config import ConfigError, load
 from toolkit.config.check import fill_checked
@@ -279,7 +279,7 @@ def test_data_are_opened_once_and_other_data_are_seen(here, monkeypatch):
 def test_a_plans_costs_are_those_of_the_bench(here):
     found = plan(here, open_data=True, seeds=[0])
     (run,) = found.runs
-    whole = cost(fill_checked(found.configs[run.id]).model)[0]
+    whole = measure_costs(fill_checked(found.configs[run.id]).model)[0]
     assert (run.parameters, run.macs) == (whole.parameters, whole.macs)
     assert run.macs > 0
 
