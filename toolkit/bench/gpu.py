@@ -62,10 +62,10 @@ class Part(NamedTuple):
 # The most telling first.
 PARTS = (
     Part('tests', None, 150),
-    Part('device', 'gpu-device', 45),
-    Part('ldpnet', 'gpu-ldpnet', 100),
-    Part('scene', 'gpu-scene', 90),
-    Part('classifier', 'gpu-classifier', 90),
+    Part('device', 'gpu-device', 40),
+    Part('scene', 'gpu-scene', 75),
+    Part('ldpnet', 'gpu-ldpnet', 75),
+    Part('classifier', 'gpu-classifier', 60),
     Part('schedule', 'gpu-schedule', 420),
     Part('finetune', 'gpu-finetune', 150),
 )

@@ -47,7 +47,7 @@ class DeviceBench(GPUPart):
 
     def _overhead(self, recorder: Recorder) -> None:
         table, device = "The engine's overhead a step", recorder.device
-        iterations = 2 * SKIPPED if recorder.small else 6000
+        iterations = 2 * SKIPPED if recorder.small else 3000
         recorder.note(
             table,
             f'A small network (batch {BATCH} of 8 x 8 pixels), whose step is launches alone, in a '
@@ -55,7 +55,7 @@ class DeviceBench(GPUPart):
             'ten iterations; the same optimizer, fused.',
         )
         times: dict[str, list[float]] = {'hand-written loop': [], 'engine': []}
-        for _ in range(1 if recorder.small else 3):
+        for _ in range(1 if recorder.small else 2):
             times['hand-written loop'].append(_plain_seconds(iterations, device))
             times['engine'].append(_engine_seconds(iterations, device, False))
         middle = {name: statistics.median(found) for name, found in times.items()}

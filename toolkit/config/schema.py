@@ -109,6 +109,7 @@ class Runtime:
     Args:
         device: 'auto' takes a GPU where there is one.
         precision: of forward and backward; weights and optimizer stay fp32.
+            'tf32' is float32 whose products a GPU rounds to ten bits; a CPU computes it as 'fp32'.
         channels_last: memory format of weights and images.
         compile: torch.compile of the system; true is 'default'. 'reduce-overhead' and
             'max-autotune' record CUDA graphs of forward and backward on GPUs.
@@ -118,7 +119,7 @@ class Runtime:
     """
 
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
-    precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32'
+    precision: Literal['fp32', 'tf32', 'bf16', 'fp16'] = 'fp32'
     channels_last: bool = False
     compile: bool | Literal['default', 'reduce-overhead', 'max-autotune'] = False
     cuda_graph: bool = False

@@ -7,7 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from plugins.ldpnet.convolution import channels_last, convolve, convolve_3x3
+from plugins.ldpnet.convolution import (
+    _convolve_in_eights,
+    channels_last,
+    convolve,
+    convolve_3x3,
+)
 
 
 @given(
@@ -54,3 +59,13 @@ def test_large_kernels(shape: tuple[int, int], border: str, side: int, expanded:
         torch.testing.assert_close(found, expected)
         for a, b in zip(gradients(found, [single, kernel, bias]), wanted):
             torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize(('channels', 'count'), [(4, 4), (12, 8), (25, 4), (16, 16)])
+def test_channels_filled_up_to_eights_give_the_same(channels: int, count: int) -> None:
+    """As GPUs compute it in half precision."""
+    torch.manual_seed(0)
+    image = torch.rand(2, channels, 9, 7).to(memory_format=torch.channels_last)
+    weight, bias = torch.randn(count, channels, 3, 3), torch.randn(count)
+    found = _convolve_in_eights(image, weight, bias)
+    torch.testing.assert_close(found, F.conv2d(image, weight, bias, padding=1))

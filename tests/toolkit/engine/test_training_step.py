@@ -111,7 +111,6 @@ def test_replays_compute_what_steps_compute(
     replayed = weights(config, tmp_path / 'replayed', **changes, **on_gpu(cuda_graph=True))
     for name, tensor in plain['state_dict'].items():
         torch.testing.assert_close(replayed['state_dict'][name], tensor, rtol=1e-5, atol=1e-6)
-    assert plain['losses'] == pytest.approx(replayed['losses'])
 
 
 @pytest.mark.parametrize('gpu', [pytest.param(0, marks=GPU)])
