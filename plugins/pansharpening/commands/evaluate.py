@@ -31,6 +31,8 @@ from plugins.pansharpening.scenes.scene import Scene, check_finite
 from plugins.pansharpening.scenes.sensors import SENSORS
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
+from toolkit.io.data_paths import data_path
+from toolkit.io.output_path import check_outputs
 from toolkit.registry import COMMANDS
 from toolkit.registry.command import Command
 
@@ -63,6 +65,7 @@ class Evaluate(Command):
             'of the files',
         )
         add('--json', type=Path, metavar='FILE', help='write the scores here too')
+        add('--overwrite', action='store_true', help='replace the file of --json if it exists')
 
     def run(self, arguments: argparse.Namespace) -> int:
         scene = open_scene(
@@ -73,6 +76,14 @@ class Evaluate(Command):
             arguments.ratio,
             arguments.samples,
         )
+        if arguments.json is not None:
+            images = [data_path(p) for p in (arguments.fused, arguments.reference) if p is not None]
+            check_outputs(
+                [arguments.json],
+                [*scene.files(), *images],
+                overwrite=arguments.overwrite,
+                option='--json',
+            )
         result = evaluate(scene, arguments.fused, arguments.reference)
         for warning in result['warnings']:
             print(f'warning: {warning}', file=sys.stderr)

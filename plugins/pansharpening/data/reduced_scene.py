@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,6 +63,17 @@ class ReducedScene(Scene):
     @property
     def pan_shape(self) -> tuple[int, int]:
         return self._window.height // self.ratio, self._window.width // self.ratio
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.original.dtype
+
+    @property
+    def nodata(self) -> float | None:
+        return self.original.nodata
+
+    def files(self) -> list[Path]:
+        return self.original.files()
 
     @property
     def has_reference(self) -> bool:

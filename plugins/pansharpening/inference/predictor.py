@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import torch
 
+from plugins.pansharpening.inference.digital_numbers import DTYPES
 from plugins.pansharpening.inference.resumable_geotiff import Compression
 from plugins.pansharpening.inference.scene_inference import InferenceSettings, stream
 from plugins.pansharpening.inference.shards import join, part_file, to_cog
@@ -20,10 +21,11 @@ from plugins.pansharpening.scenes.band_files import BandFiles
 from plugins.pansharpening.scenes.open_scene import open_scene
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.system import Pansharpener
-from plugins.pansharpening.visualization.contact_sheet import write_scene_images
+from plugins.pansharpening.visualization.contact_sheet import list_sheet_files, write_scene_images
 from toolkit.engine import distributed
 from toolkit.errors import DataError, ToolkitError, did_you_mean
 from toolkit.interfaces import PredictOptions, Predictor, System
+from toolkit.io.output_path import check_outputs
 from toolkit.registry import PREDICTORS
 
 # Names of NAME=VALUE among the inputs.
@@ -44,7 +46,7 @@ class ScenePredictor(Predictor):
 
     @classmethod
     def add_arguments(cls, parser: argparse._ArgumentGroup) -> None:
-        """Declares `--sensor`, `--tile`, `--workers`, `--shard`, `--compress` and `--cog`."""
+        """Declares the options of pansharpening."""
         add = parser.add_argument
         add('--sensor', metavar='NAME', help="sensor of the input (default: of the run's data)")
         add('--tile', type=int, metavar='N', help='side of the windows in PAN pixels')
@@ -57,6 +59,8 @@ class ScenePredictor(Predictor):
             help='of the output (default: %(default)s)',
         )
         add('--cog', action='store_true', help='write a cloud-optimized GeoTIFF')
+        add('--dtype', choices=DTYPES, help='data type of the output (default: that of the MS)')
+        add('--overwrite', action='store_true', help='replace output files that exist')
 
     def predict(
         self, system: System, inputs: Sequence[str], output: Path, options: PredictOptions
@@ -81,6 +85,8 @@ class ScenePredictor(Predictor):
             autocast=options.autocast,
             compress=arguments.compress,
             cog=arguments.cog,
+            dtype=arguments.dtype,
+            overwrite=arguments.overwrite,
             report=options.report,
         )
 
@@ -97,6 +103,8 @@ def predict_scene(
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     compress: Compression = 'deflate',
     cog: bool = False,
+    dtype: str | None = None,
+    overwrite: bool = False,
     progress: bool = True,
     picture: bool = True,
     report: Callable[[str], None] = lambda line: None,
@@ -120,6 +128,8 @@ def predict_scene(
         autocast: makes a context for each computation; autocast belongs to a thread.
         compress: 'none' is fastest, 'deflate' is read everywhere, 'zstd' is fast and small.
         cog: write a cloud-optimized GeoTIFF, with overviews.
+        dtype: data type of the digital numbers, such as 'int16'; None for that of the MS.
+        overwrite: replace files that exist; inputs are never replaced.
         progress: show a progress bar.
         picture: write the images; see `contact_sheet.write_scene_images`.
         report: takes lines about results, speed and memory.
@@ -139,11 +149,16 @@ def predict_scene(
     output = Path(output)
     check_output(output, cog)
     shard = shard or _shard_of_rank()
+    part = part_file(output, shard)
+    outputs = {output, part, *(list_sheet_files(output.with_suffix('')) if picture else ())}
+    check_outputs(sorted(outputs), scene.files(), overwrite=overwrite)
     settings = InferenceSettings(
-        tile, shard, workers, torch.device(device), autocast, compress, progress
+        tile, shard, workers, torch.device(device), autocast, compress, progress, dtype
     )
-    outcome = stream(system, scene, part_file(output, shard), settings)
+    outcome = stream(system, scene, part, settings)
     report(str(outcome))
+    if outcome.note:
+        report(f'warning: {outcome.note}; the nearest number that fits was written')
     written = [outcome.path]
     if outcome.path != output:
         joined = join(output, scene, shard.count, outcome)

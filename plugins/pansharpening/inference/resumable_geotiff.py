@@ -15,6 +15,7 @@ import rasterio
 from filelock import FileLock
 from rasterio.errors import RasterioError
 
+from plugins.pansharpening.inference.digital_numbers import DigitalNumbers
 from plugins.pansharpening.scenes.alignment import RasterGrid
 from plugins.pansharpening.scenes.raster import quiet
 from plugins.pansharpening.scenes.scene import Georeference
@@ -40,8 +41,9 @@ class RasterFormat:
         dtype: of the digital numbers.
         georeference: of the scene's whole PAN grid.
         names: descriptions of the bands.
-        nodata: value that means no data.
-        compress: how.
+        nodata: value of pixels without data; None where no value stands for that.
+        masked: whether a mask in the file tells where there is data.
+        compress: compression method.
     """
 
     bands: int
@@ -49,6 +51,7 @@ class RasterFormat:
     georeference: Georeference | None = None
     names: Sequence[str] = ()
     nodata: float | None = None
+    masked: bool = False
     compress: Compression = 'deflate'
 
     def __post_init__(self) -> None:
@@ -108,7 +111,8 @@ class GrowingFile:
         RunError: it cannot be written.
 
     Attributes:
-        done: windows of the scene that are in the file and the list.
+        done: for each window of the scene that is in the file and the list, the numbers of clipped
+            and of all values.
     """
 
     def __init__(self, path: Path, extent: Window, layout: RasterFormat, identity: str) -> None:
@@ -116,7 +120,7 @@ class GrowingFile:
         self.partial = path.with_name(f'.{path.stem}.partial{path.suffix}')
         self.list = path.with_name(f'.{path.stem}.partial.json')
         self._dataset: Any = None
-        self._fresh: list[Window] = []
+        self._fresh: dict[Window, tuple[int, int]] = {}
         self._since = time.monotonic()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,16 +146,19 @@ class GrowingFile:
             self.close()
             raise
 
-    def write(self, window: Window, values: np.ndarray) -> None:
-        """A window of the scene, (C, height, width); not from several threads at once.
+    def write(self, window: Window, numbers: DigitalNumbers) -> None:
+        """Writes a window of the scene; not from several threads at once.
 
         Raises:
             RunError: the disk is full, or the file cannot be written.
         """
         place = window.relative_to(self.extent).raster_window
         with self._said():
-            self._dataset.write(values, window=place)
-        self._fresh.append(window)
+            self._dataset.write(numbers.values, window=place)
+            if self.layout.masked:
+                valid = np.ones(window.shape, bool) if numbers.valid is None else numbers.valid
+                self._dataset.write_mask(valid, window=place)
+        self._fresh[window] = numbers.clipped, numbers.count
         if time.monotonic() - self._since > CHECKPOINT:
             self.checkpoint()
             self._open()
@@ -163,7 +170,9 @@ class GrowingFile:
             dataset.close()
             for window in self._fresh:
                 check_blocks(self.partial, window.relative_to(self.extent))
-            lines = ''.join(f'{json.dumps(list(window))}\n' for window in self._fresh)
+            lines = ''.join(
+                f'{json.dumps([*key, *counts])}\n' for key, counts in self._fresh.items()
+            )
             self._file.write(lines)
             self._file.flush()
         self.done.update(self._fresh)
@@ -203,13 +212,20 @@ class GrowingFile:
             remove_lock(self._lock)
             self._lock = None
 
-    def _previous(self, identity: str) -> set[Window]:
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Numbers of clipped and of all values in the windows so far."""
+        found = [*self.done.values(), *self._fresh.values()]
+        return sum(clipped for clipped, _ in found), sum(count for _, count in found)
+
+    def _previous(self, identity: str) -> dict[Window, tuple[int, int]]:
         self._file.seek(0)
         # A kill in the middle of a line leaves it without an end.
         first, *lines = self._file.read().split('\n')[:-1] or ['']
         if first != json.dumps({'identity': identity}) or not self.partial.is_file():
-            return set()
-        return {Window(*json.loads(line)) for line in lines}
+            return {}
+        rows = [json.loads(line) for line in lines]
+        return {Window(*row[:4]): (row[4], row[5]) for row in rows}
 
     def _begin(self, identity: str) -> None:
         self._file.truncate(0)
@@ -229,7 +245,8 @@ class GrowingFile:
     @contextlib.contextmanager
     def _said(self) -> Any:
         try:
-            with quiet():
+            # A mask in a file of its own would be lost when the GeoTIFF is moved.
+            with quiet(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
                 yield
         except (OSError, RasterioError) as error:
             cause = getattr(error, 'strerror', None) or error.__cause__ or error

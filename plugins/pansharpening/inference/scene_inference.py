@@ -59,6 +59,7 @@ class InferenceOutcome(NamedTuple):
         seconds: that took.
         resumed: windows that were there before.
         windows: windows in all.
+        note: says how many values the data type cannot hold; '' where it holds all.
     """
 
     path: Path
@@ -68,6 +69,7 @@ class InferenceOutcome(NamedTuple):
     seconds: float
     resumed: int
     windows: int
+    note: str = ''
 
     def __str__(self) -> str:
         rate = self.pixels / 1e6 / max(self.seconds, 1e-9)
@@ -87,6 +89,7 @@ class InferenceSettings(NamedTuple):
         device: to compute on.
         context: made around each computation, for autocast.
         compress: of the file.
+        dtype: data type of the file; None for that of the MS.
         progress: show a progress bar.
     """
 
@@ -97,6 +100,7 @@ class InferenceSettings(NamedTuple):
     context: Callable[[], AbstractContextManager[Any]] = nullcontext
     compress: Compression = 'deflate'
     progress: bool = False
+    dtype: str | None = None
 
 
 def stream(
@@ -116,24 +120,28 @@ def stream(
         ToolkitError: a tile that is not positive, too many shards, an output in use.
         RunError: values that are not finite, or an output that cannot be written.
     """
-    tile, shard, workers, device, context, compress, progress = settings
+    tile, shard, workers, device, context, compress, progress, dtype = settings
     if tile is not None and tile < 1:
         raise ToolkitError(f'tile must be at least 1, found {tile}')
-    layout = RasterFormat(
-        scene.bands,
-        scene.dtype,
-        scene.georeference,
-        scene.sensor.names(scene.bands),
-        0 if scene.masked else None,
-        compress,
-    )
     with evaluating(system, device):
-        streamed = TiledInference(system, scene, device, context)
+        streamed = TiledInference(system, scene, device, context, dtype)
+        numbers_format = streamed.format
+        layout = RasterFormat(
+            scene.bands,
+            numbers_format.dtype,
+            scene.georeference,
+            scene.sensor.names(scene.bands),
+            numbers_format.nodata,
+            numbers_format.masked,
+            compress,
+        )
         align = math.lcm(scene.ratio, streamed.stride)
         side = align * math.ceil((tile or streamed.tile) / align)
         windows = tiles(scene.pan_shape, side, shard)
         basis = identity(system, scene)
-        file = GrowingFile(output, extent(windows), layout, f'{basis} {compress} {side} {shard}')
+        whole = extent(windows)
+        settings_key = f'{compress} {side} {shard} {layout.dtype} {layout.nodata} {layout.masked}'
+        file = GrowingFile(output, whole, layout, f'{basis} {settings_key}')
         try:
             todo = [window for window in windows if window not in file.done]
             with working(workers) as pool, _bars(progress) as bar:
@@ -144,7 +152,10 @@ def stream(
                 # Results come in order; those under way or waiting for this writer are few.
                 for window, numbers in pool.map(lambda w: (w, streamed.window(w)), todo):
                     file.write(window, numbers)
+                    numbers_format.check_share(file.counts[0], whole.pixels * scene.bands)
                     advance(window.pixels)
+                clipped, count = file.counts
+                numbers_format.check_share(clipped, count)
                 path = file.finish()
                 seconds = time.perf_counter() - started
         except UnwrittenError:
@@ -161,7 +172,8 @@ def stream(
         statistics_file(output).unlink(missing_ok=True)
     resumed = len(windows) - len(todo)
     pixels = sum(window.pixels for window in todo)
-    return InferenceOutcome(path, layout, side, pixels, seconds, resumed, len(windows))
+    note = numbers_format.describe(clipped, count) if clipped else ''
+    return InferenceOutcome(path, layout, side, pixels, seconds, resumed, len(windows), note)
 
 
 def identity(system: Any, scene: Scene) -> str:

@@ -18,6 +18,7 @@ from toolkit.io.file_lock import remove_lock, try_lock
 
 # GDAL's names of the types that a digital number may have.
 TYPES = {'uint8': 'Byte', 'uint16': 'UInt16', 'int16': 'Int16', 'uint32': 'UInt32'}
+TYPES |= {'int8': 'Int8', 'int64': 'Int64', 'uint64': 'UInt64'}
 TYPES |= {'int32': 'Int32', 'float32': 'Float32', 'float64': 'Float64'}
 
 
@@ -92,13 +93,16 @@ def _merge(output: Path, xml: str, layout: RasterFormat, scene: Scene) -> None:
     try:
         with replacing(vrt) as partial:
             partial.write_text(xml, encoding='utf-8')
-        with replacing(output) as partial, quiet(), rasterio.open(vrt) as source:
+        inside = rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True)
+        with replacing(output) as partial, quiet(), inside, rasterio.open(vrt) as source:
             with rasterio.open(partial, 'w', **layout.profile(whole)) as target:
                 for i, name in enumerate(layout.names, 1):
                     target.set_band_description(i, name)
                 for window in whole.tiles(4 * BLOCK):
                     place = window.raster_window
                     target.write(source.read(window=place), window=place)
+                    if layout.masked:
+                        target.write_mask(source.dataset_mask(window=place), window=place)
             check_blocks(partial, whole)
     finally:
         vrt.unlink(missing_ok=True)
@@ -121,13 +125,21 @@ def _vrt(scene: Scene, layout: RasterFormat, parts: list[tuple[Path, Window]]) -
             ElementTree.SubElement(element, 'Description').text = layout.names[band - 1]
         if layout.nodata is not None:
             ElementTree.SubElement(element, 'NoDataValue').text = f'{layout.nodata:g}'
-        for path, place in parts:
-            source = ElementTree.SubElement(element, 'SimpleSource')
-            name = ElementTree.SubElement(source, 'SourceFilename', relativeToVRT='1')
-            name.text = path.name
-            ElementTree.SubElement(source, 'SourceBand').text = str(band)
-            size = {'xSize': str(place.width), 'ySize': str(place.height)}
-            ElementTree.SubElement(source, 'SrcRect', xOff='0', yOff='0', **size)
-            at = {'xOff': str(place.col), 'yOff': str(place.row)}
-            ElementTree.SubElement(source, 'DstRect', **at, **size)
+        _add_sources(element, parts, str(band))
+    if layout.masked:
+        mask = ElementTree.SubElement(root, 'MaskBand')
+        element = ElementTree.SubElement(mask, 'VRTRasterBand', dataType='Byte')
+        _add_sources(element, parts, 'mask,1')
     return ElementTree.tostring(root, encoding='unicode')
+
+
+def _add_sources(element: ElementTree.Element, parts: list[tuple[Path, Window]], band: str) -> None:
+    for path, place in parts:
+        source = ElementTree.SubElement(element, 'SimpleSource')
+        name = ElementTree.SubElement(source, 'SourceFilename', relativeToVRT='1')
+        name.text = path.name
+        ElementTree.SubElement(source, 'SourceBand').text = band
+        size = {'xSize': str(place.width), 'ySize': str(place.height)}
+        ElementTree.SubElement(source, 'SrcRect', xOff='0', yOff='0', **size)
+        at = {'xOff': str(place.col), 'yOff': str(place.row)}
+        ElementTree.SubElement(source, 'DstRect', **at, **size)

@@ -20,11 +20,12 @@ from plugins.pansharpening.imaging.two_pass_generator import (
     TwoPassGenerator,
     prepared,
 )
+from plugins.pansharpening.inference.digital_numbers import DigitalFormat, DigitalNumbers
 from plugins.pansharpening.inference.thread_pool import Workers
 from plugins.pansharpening.inference.tiles import around
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
-from toolkit.errors import DataError, RunError
+from toolkit.errors import DataError
 
 # PAN pixels up to which a network that looks at the whole image at once may be run.
 LARGEST_WHOLE = 4096 * 4096
@@ -97,7 +98,9 @@ class TiledInference:
         scene: what to sharpen.
         device: to compute on.
         context: made around each computation, for autocast, which is a thread's own.
+        dtype: data type of the digital numbers; None for that of the MS.
     Raises:
+        ToolkitError: an unknown data type.
         DataError: a network that looks at the whole scene at once, and a scene too large for that.
     """
 
@@ -107,8 +110,10 @@ class TiledInference:
         scene: Scene,
         device: torch.device,
         context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        dtype: str | None = None,
     ) -> None:
         self.system, self.scene, self.device, self.context = system, scene, device, context
+        self.format = DigitalFormat(scene, dtype)
         generator = system.generator
         height, width = scene.pan_shape
         self.method = generator if isinstance(generator, TwoPassGenerator) else None
@@ -146,79 +151,73 @@ class TiledInference:
                 found.pop('count')
         self.statistics = found
 
-    def window(self, core: Window) -> np.ndarray:
-        """A window's digital numbers (C, height, width), 0 where there are no data.
+    def window(self, core: Window) -> DigitalNumbers:
+        """Sharpens a window.
 
         Raises:
             RunError: the network gives values that are not finite.
             DataError: the scene cannot be read.
         """
         scene = self.scene
-        mask = scene.read_mask(core)
-        if mask is not None and not mask.any():
-            return np.zeros((scene.bands, *core.shape), scene.dtype)
+        valid = scene.read_mask(core)
+        if valid is not None and not valid.any():
+            return DigitalNumbers(self.format.empty(scene.bands, core.shape), valid, 0)
         with torch.inference_mode(), self.context():
-            numbers = self._global(core) if self.method else self._local(core)
-        if mask is not None:
-            numbers[:, ~mask] = 0
-        return numbers
+            sharpen = self._two_pass(core) if self.method else self._one_pass(core)
+            values, clipped = self._pieces(core, valid, *sharpen)
+        return DigitalNumbers(values, valid, clipped)
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _global(self, core: Window) -> np.ndarray:
+    def _two_pass(self, core: Window) -> tuple[Callable[[Window], Tensor], int]:
+        """Returns a function that sharpens a piece of a window, and the side of the pieces."""
         assert self.method is not None and self.statistics is not None
         source = self._source(core, self.method.margin)
         statistics = prepared(self.statistics, torch.empty(0, device=self.device), torch.float32)
         method = self.method
-        return self._pieces(
-            core, lambda w: method.window(source.lrms_up, source.pan, w, statistics)
-        )
+        return (
+            lambda piece: method.window(source.lrms_up, source.pan, piece, statistics)
+        ), math.lcm(BLOCK, self.scene.ratio)
 
-    def _local(self, core: Window) -> np.ndarray:
-        shape = self.scene.pan_shape
-        align = math.lcm(self.scene.ratio, self.stride)
-        halo = self.system.generator.halo
+    def _one_pass(self, core: Window) -> tuple[Callable[[Window], Tensor], int]:
+        """Does the same as `_two_pass` for a network."""
+        shape, halo = self.scene.pan_shape, self.system.generator.halo
         if halo == 0:
-            return self._pointwise(core)
+            source = self._source(core, 0)
+            return (
+                lambda piece: self.system.fuse(source.lrms_up.read(piece), source.pan.read(piece))
+            ), math.lcm(BLOCK, self.scene.ratio)
         window = Window.whole(shape)
         if halo != 'global':
+            align = math.lcm(self.scene.ratio, self.stride)
             window = around(core, shape, int(halo), align, LEAST_SIDE)
         source = self._source(window, 0)
         hrms = self.system.fuse(source.lrms_up.read(window), source.pan.read(window))
-        return self._digital(core.relative_to(window).cut(hrms[0]), core)
+        return lambda piece: piece.relative_to(window).cut(hrms), max(core.shape)
 
-    def _pointwise(self, core: Window) -> np.ndarray:
-        source = self._source(core, 0)
-        return self._pieces(
-            core,
-            lambda w: self.system.fuse(source.lrms_up.read(w), source.pan.read(w)),
-        )
+    def _pieces(
+        self,
+        core: Window,
+        valid: np.ndarray | None,
+        sharpen: Callable[[Window], Tensor],
+        side: int,
+    ) -> tuple[np.ndarray, int]:
+        """Sharpens a window in pieces that stay in the cache from one operation to the next.
 
-    def _pieces(self, core: Window, sharpen: Callable[[Window], Tensor]) -> np.ndarray:
-        """A window made of pieces that stay in the cache from one operation to the next."""
-        result = np.empty((self.scene.bands, *core.shape), self.scene.dtype)
-        for piece in core.tiles(math.lcm(BLOCK, self.scene.ratio)):
-            core.paste(result, self._digital(sharpen(piece)[0], piece), piece)
-        return result
+        Returns:
+            The digital numbers, and how many of them the data type cannot hold.
+        """
+        result = np.empty((self.scene.bands, *core.shape), self.format.dtype)
+        clipped = 0
+        for piece in core.tiles(side):
+            inside = None if valid is None else piece.relative_to(core).cut(valid)
+            values, lost = self.format.convert(sharpen(piece)[0], inside, piece)
+            core.paste(result, values, piece)
+            clipped += lost
+        return result, clipped
 
     def _source(self, window: Window, margin: int) -> SceneSource:
         return SceneSource(self.scene, window, margin, self.system.upsampling, self.device)
-
-    def _digital(self, image: Tensor, window: Window) -> np.ndarray:
-        """Values in [0, 1] as digital numbers; integers are rounded and cut to the bit depth."""
-        scene = self.scene
-        if not bool(
-            torch.isfinite(image.sum())
-        ):  # one look, where a sum of spoilt values is spoilt
-            raise RunError(
-                f'the network gives NaN or infinite values for {scene.name}, {window}; its weights '
-                'are spoilt, so choose another checkpoint'
-            )
-        # float32 holds 24 bits.
-        numbers = image.to(torch.float64 if scene.bits > 20 else torch.float32) * scene.scale
-        if scene.dtype.kind != 'f':
-            numbers = numbers.round_().clamp_(0, scene.scale)
-        return numbers.cpu().numpy().astype(scene.dtype)
 
     def _scan(
         self, look: Look, workers: Workers, advance: Callable[[int], None], inner: bool

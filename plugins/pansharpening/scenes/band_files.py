@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
@@ -47,7 +48,9 @@ class Header(NamedTuple):
         bands: file number and band number of each band that is read.
         masked: whether some pixels may hold no data.
         names: descriptions of the bands, '' where a file gives none.
-        dtype: that holds the values of all files.
+        dtype: type that holds the values of all files.
+        nodata: value of pixels without data, of the first band that declares one; None if no band
+            does.
     """
 
     grid: RasterGrid
@@ -55,6 +58,7 @@ class Header(NamedTuple):
     masked: bool
     names: tuple[str, ...]
     dtype: np.dtype[Any]
+    nodata: float | None
 
 
 class BandFiles:
@@ -84,7 +88,7 @@ class BandFiles:
         Raises:
             DataError: a file that cannot be read, files of different grids, no such band.
         """
-        bands, names, dtypes, masked, grid = [], [], [], False, None
+        bands, names, dtypes, nodata, masked, grid = [], [], [], [], False, None
         for number, path in enumerate(self.paths):
             with opened(path) as raster:
                 here = RasterGrid(raster.height, raster.width, raster.crs, raster.transform)
@@ -93,6 +97,7 @@ class BandFiles:
                         bands.append((number, i + 1))
                         names.append(raster.descriptions[i] or '')
                         dtypes.append(raster.dtypes[i])
+                        nodata.append(raster.nodatavals[i])
                         masked |= MaskFlags.all_valid not in raster.mask_flag_enums[i]
             grid = grid or here
             if not _same(grid, here):
@@ -114,6 +119,7 @@ class BandFiles:
             masked,
             tuple(names[i] for i in chosen),
             np.result_type(*(dtypes[i] for i in chosen)),
+            next((nodata[i] for i in chosen if nodata[i] is not None), None),
         )
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
@@ -151,15 +157,32 @@ class BandFiles:
         return values, valid
 
     def files(self) -> list[Path]:
-        """All files that are read: those that a VRT names too."""
+        """Lists the files that are read, including those that a VRT names."""
         found = []
         for path in self.paths:
             found.append(path)
             if path.suffix.lower() == '.vrt':
-                with opened(path) as raster:
-                    others = sorted({Path(name).resolve() for name in raster.files[1:]})
-                found += [other for other in others if other.is_file() and other != path.resolve()]
+                found += [other for other in _named_files(path) if other != path.resolve()]
         return found
+
+    def all_files(self) -> list[Path]:
+        """Lists the files and all that they name, at any depth: sources, headers, masks."""
+        found: list[Path] = []
+        waiting = [path.resolve() for path in self.paths]
+        while waiting:
+            path = waiting.pop()
+            if path not in found:
+                found.append(path)
+                with contextlib.suppress(DataError):  # a text file beside a raster, say
+                    waiting += _named_files(path)
+        return found
+
+
+def _named_files(path: Path) -> list[Path]:
+    """Lists the existing files that a raster names, resolved and sorted."""
+    with opened(path) as raster:
+        named = sorted({Path(name).resolve() for name in raster.files[1:]})
+    return [other for other in named if other.is_file()]
 
 
 class WarpedBands:

@@ -63,6 +63,13 @@ class MatScene(Scene):
         h, w = self._images()[1].shape[1:]
         return h, w
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._images()[0].dtype
+
+    def files(self) -> list[Path]:
+        return [self.path]
+
     def read_ms(self, window: Window | None = None) -> np.ndarray:
         return self._read(0, self.ms_key, window)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -80,6 +81,13 @@ class ArrayScene(Scene):
     @property
     def pan_shape(self) -> tuple[int, int]:
         return self._pan_shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._arrays()[0].dtype
+
+    def files(self) -> list[Path]:
+        return list(self.paths)
 
     def read_ms(self, window: Window | None = None) -> np.ndarray:
         window = window or Window.whole(self.ms_shape)

@@ -116,11 +116,15 @@ class RasterScene(Scene):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        found = self.ms_files.header.dtype
-        if found.kind == 'f':
-            return np.dtype(np.float32)
-        holds = found.kind in 'ui' and np.iinfo(found).max >= self.scale
-        return found if holds else super().dtype
+        return self.ms_files.header.dtype
+
+    @property
+    def nodata(self) -> float | None:
+        ms, pan = self.ms_files.header.nodata, self.pan_files.header.nodata
+        return pan if ms is None else ms
+
+    def files(self) -> list[Path]:
+        return [*self.ms_files.all_files(), *self.pan_files.all_files()]
 
     @property
     def georeference(self) -> Georeference | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,8 +67,17 @@ class Scene(ABC):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the digital numbers, and so of images made of them."""
+        """Data type of the multispectral image, and so of images made of it."""
         return np.dtype(np.uint16 if self.bits <= 16 else np.uint32)
+
+    @property
+    def nodata(self) -> float | None:
+        """Value that stands for no data in the files; None if they declare none."""
+        return None
+
+    def files(self) -> list[Path]:
+        """Lists all files that the scene is read from, including files that they name."""
+        return []
 
     @property
     def georeference(self) -> Georeference | None:

@@ -60,6 +60,13 @@ class ReferencedScene(Scene):
         return self.original.dtype
 
     @property
+    def nodata(self) -> float | None:
+        return self.original.nodata
+
+    def files(self) -> list[Path]:
+        return [*self.original.files(), self.path]
+
+    @property
     def has_reference(self) -> bool:
         return True
 

@@ -146,4 +146,4 @@ def _made(
     streamed = TiledInference(system, scene, torch.device('cpu'))
     with working(workers) as pool:
         streamed.measure(pool, lambda pixels: None)
-        return streamed.window(window)
+        return streamed.window(window).values

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from plugins.pansharpening.commands.evaluate import write_json
+from plugins.pansharpening.inference.digital_numbers import DTYPES
 from plugins.pansharpening.inference.predictor import predict_scene
 from plugins.pansharpening.inference.resumable_geotiff import Compression
 from plugins.pansharpening.scenes.open_scene import made_scene, scene_config
@@ -33,6 +34,7 @@ from plugins.pansharpening.single_scene.arguments import (
     check_numbers,
     check_places,
     chosen,
+    files,
 )
 from plugins.pansharpening.single_scene.scene_check import central, check, patch_size, survey
 from toolkit.config import Config
@@ -42,6 +44,7 @@ from toolkit.engine import checkpoint, precision
 from toolkit.engine.components import build_for_training, build_system
 from toolkit.errors import RunError
 from toolkit.io.data_paths import data_path
+from toolkit.io.output_path import check_outputs
 from toolkit.registry import COMMANDS
 from toolkit.registry.command import Command
 from toolkit.run import work_dir as work_dirs
@@ -91,6 +94,7 @@ class Pansharpen(Command):
         add('--tile', type=int, help='side of the windows in pixels')
         add('--workers', type=int, help='threads that sharpen (default: one a core)')
         add('--compress', choices=get_args(Compression), default='deflate', help='of the output')
+        add('--dtype', choices=DTYPES, help='data type of the output (default: that of the MS)')
         add('--cog', action='store_true', help='write a cloud-optimized GeoTIFF')
 
     def run(self, arguments: argparse.Namespace) -> int:
@@ -100,6 +104,7 @@ class Pansharpen(Command):
         check_places(output, work_dir, arguments.cog, arguments.overwrite)
         asked = chosen(arguments, work_dir)
         scene, as_config = _scene(arguments)
+        check_outputs(files(output), scene.files(), overwrite=arguments.overwrite)
         turn = SceneSettings(
             scene=scene,
             config=as_config,
@@ -274,6 +279,8 @@ def _finish(
         autocast=lambda: precision.autocast(run.runtime, device),
         compress=arguments.compress,
         cog=arguments.cog,
+        dtype=arguments.dtype,
+        overwrite=arguments.overwrite,
         report=print,
     )
     print('scoring it', flush=True)

@@ -193,7 +193,7 @@ class _ImageWriter:
 
     def write_sheets(self, stem: Path) -> list[Path]:
         """Writes the contact sheet, the error maps and the histograms."""
-        paths = [stem.with_name(f'{stem.name}{end}.png') for end in ('', '-errors', '-histograms')]
+        paths = list_sheet_files(stem)
         save_png(self._draw_sheet(), paths[0])
         _save(error_maps.draw_maps(self.maps, f'{self.name}: {self.crop}'), paths[1])
         values = {name: image for name, image in self.values.items() if name != PAN}
@@ -320,6 +320,11 @@ class _ImageWriter:
             high = (float(np.percentile(known, 99)) if known.size else 0.0) or 1.0
             shown.append(error_maps.paint_map(error_maps.ErrorMap('', values, 0, high)))
         return [image.resize(size, Image.Resampling.LANCZOS) for image in shown]
+
+
+def list_sheet_files(stem: Path) -> list[Path]:
+    """Lists the files that `write_scene_images` writes for a path without suffix."""
+    return [stem.with_name(f'{stem.name}{end}.png') for end in ('', '-errors', '-histograms')]
 
 
 def save_png(image: Image.Image, path: Path) -> None:

@@ -82,7 +82,7 @@ def test_windows_give_the_whole_image(tmp_path, upsampling):
     system.eval()
     with torch.no_grad():
         lrms, pan = (torch.from_numpy(x)[None] for x in (scene.read_ms(), scene.read_pan()))
-        expected = (system.sharpen(lrms, pan)[0] * 2047).round().clamp(0, 2047)
+        expected = (system.sharpen(lrms, pan)[0] * 2047).round().clamp(0, 65535)
     np.testing.assert_array_equal(whole, expected.numpy())
     for tile in (64, 100):
         path = tmp_path / f'{tile}.tif'
@@ -97,7 +97,7 @@ def test_a_global_network_is_run_on_the_whole_whatever_the_tile(tmp_path):
     np.testing.assert_array_equal(*(_read(tmp_path / f'{t}.tif')[0] for t in (None, 32)))
 
 
-def test_grid_nodata_and_clipping(tmp_path):
+def test_grid_and_nodata(tmp_path):
     rng = np.random.default_rng(0)
     transform = from_origin(300000, 5000000, 0.5, 0.5)
     ms = rng.integers(1500, 2048, (4, 16, 16)).astype(np.uint16)
@@ -117,7 +117,7 @@ def test_grid_nodata_and_clipping(tmp_path):
     assert profile['nodata'] == 0
     assert not image[:, :8].any()
     assert image[:, 8:].any()
-    assert image.max() == 2047
+    assert image.max() > 2047  # the network overshoots, and uint16 holds it
 
 
 def test_refusals_leave_nothing_behind(tmp_path):

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 
 from plugins.pansharpening.commands.bench_scene import sharpener
+from plugins.pansharpening.inference.digital_numbers import DigitalNumbers
 from plugins.pansharpening.inference.predictor import predict_scene
 from plugins.pansharpening.inference.resumable_geotiff import GrowingFile, RasterFormat
 from plugins.pansharpening.inference.scene_inference import InferenceSettings, identity, stream
@@ -69,7 +70,7 @@ def whole(system, scene: RasterScene) -> np.ndarray:
     with torch.inference_mode():
         images = (torch.from_numpy(x)[None] for x in (scene.read_ms(), scene.read_pan()))
         hrms = system.eval().sharpen(*images)[0]
-    return (hrms * scene.scale).round().clamp(0, scene.scale).numpy()
+    return (hrms * scene.scale).round().clamp(0, 65535).numpy()
 
 
 def read(path: Path) -> np.ndarray:
@@ -241,7 +242,7 @@ def test_shards_become_one_image(name: str, scene: RasterScene, tmp_path: Path) 
             picture=False,
             report=said.append,
         )
-    assert said[1].startswith('shard 2/3 is done')
+    assert any(line.startswith('shard 2/3 is done') for line in said)
     np.testing.assert_array_equal(read(tmp_path / 'shards' / name), read(tmp_path / 'whole.tif'))
     left = sorted(p.name for p in (tmp_path / 'shards').iterdir())
     parts = [f'a.shard-{i}-of-3.tif' for i in (1, 2, 3)] if name == 'a.vrt' else []
@@ -435,7 +436,8 @@ def test_processes_of_torchrun_share_a_scene(tmp_path: Path) -> None:
 def test_a_file_that_does_not_hold_what_was_written_is_noticed(tmp_path: Path, monkeypatch) -> None:
     layout = RasterFormat(4, np.dtype(np.uint16), compress='none')
     file = GrowingFile(tmp_path / 'a.tif', Window(0, 0, 512, 512), layout, 'x')
-    file.write(Window(0, 0, 512, 512), np.ones((4, 512, 512), np.uint16))
+    values = np.ones((4, 512, 512), np.uint16)
+    file.write(Window(0, 0, 512, 512), DigitalNumbers(values, None, 0))
     real = Path.stat
 
     class Short:

@@ -1,0 +1,57 @@
+"""The rule for output files: an input is never overwritten, another file only on request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from toolkit.errors import ToolkitError
+
+
+def check_outputs(
+    outputs: Iterable[str | Path],
+    inputs: Iterable[str | Path] = (),
+    *,
+    overwrite: bool = False,
+    option: str = '--output',
+) -> None:
+    """Refuses outputs that would destroy an input or replace a file without being asked.
+
+    Call it before any work. An output is an input if both lead to the same file: by another
+    spelling, a symbolic link or a hard link.
+
+    Args:
+        outputs: every file that will be written.
+        inputs: every file that is read, including files that are named inside others, such as the
+            sources of a VRT.
+        overwrite: whether existing files that are no inputs may be replaced.
+        option: name of the command line option that names the output, for messages.
+    Raises:
+        ToolkitError: an output is an input, a folder, or exists and `overwrite` is not set.
+    """
+    paths = [Path(path) for path in inputs]
+    for output in map(Path, outputs):
+        for path in paths:
+            if is_same_file(output, path):
+                same = '' if output == path else f', which is the input {path}'
+                raise ToolkitError(
+                    f'the output {output}{same or " is an input"}: it would destroy the input; '
+                    f'choose another {option}'
+                )
+        if output.is_dir():
+            raise ToolkitError(f'the output {output} is a folder; give the name of a file in it')
+        if output.exists() and not overwrite:
+            raise ToolkitError(
+                f'{output} exists already; give --overwrite to replace it, or choose another '
+                f'{option}'
+            )
+
+
+def is_same_file(first: Path, second: Path) -> bool:
+    """Tells whether two paths lead to the same file, which need not exist yet."""
+    try:
+        if first.samefile(second):  # by device and inode, so hard links count
+            return True
+    except OSError:
+        pass
+    return first.resolve() == second.resolve()
