@@ -138,10 +138,18 @@ class _Checker:
         try:
             fill(cls, node, '.'.join(path))
         except ComponentError as error:
+            if error.path != '.'.join(path):
+                self.fail(self._find_keys(error.path), error.message)
+                return
             named = [key for key in node if re.search(rf'\b{key}\b', error.message)]
             # Of several keys that do not go together, the one that the config itself added.
             own = [k for k in named if self.config.place((*path, k)).startswith(self.own_places)]
             self.fail((*path, *(own or named)[-1:]), error.message)
+
+    def _find_keys(self, path: str) -> KeyPath:
+        """Splits a dotted path whose keys may have dots themselves, as those of `custom_keys`."""
+        known = (keys for keys in self.config.origins if '.'.join(keys) == path)
+        return next(known, split_path(path))
 
     def _unknown(self, cls: Any, name: str, settable: Sequence[str], path: KeyPath) -> str:
         hint = did_you_mean(name, settable)

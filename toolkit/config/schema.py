@@ -5,6 +5,7 @@ Every collection of parts is a mapping by name. `runtime`, `plugins` and `extra`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,8 +13,12 @@ from mmengine.hooks import Hook
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from torch.optim import Optimizer
 
+from toolkit.errors import ComponentError, did_you_mean
 from toolkit.interfaces import Dataset, Metric, Sampler, System
 from toolkit.registry import Slot
+from toolkit.registry.build import get_signature
+
+MULTIPLIERS = ('lr_mult', 'decay_mult', 'layer_decay')
 
 
 @dataclass
@@ -36,6 +41,8 @@ class Dataloader:
     def __post_init__(self) -> None:
         _at_least('batch_size', self.batch_size, 1)
         _at_least('num_workers', self.num_workers, 0)
+        if self.prefetch_factor is not None:
+            _at_least('prefetch_factor', self.prefetch_factor, 1)
 
 
 @dataclass
@@ -49,6 +56,10 @@ class ClipGrad:
     def __post_init__(self) -> None:
         if (self.max_norm is None) == (self.clip_value is None):
             raise ValueError('give either max_norm or clip_value')
+        for name in ('max_norm', 'norm_type', 'clip_value'):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f'{name} must be above 0, found {value:g}')
 
 
 @dataclass
@@ -63,6 +74,7 @@ class OptimWrapper:
 
     def __post_init__(self) -> None:
         _at_least('accumulative_counts', self.accumulative_counts, 1)
+        _check_custom_keys(self.optimizer, (self.paramwise_cfg or {}).get('custom_keys') or {})
 
 
 @dataclass
@@ -125,6 +137,10 @@ class Runtime:
     cuda_graph: bool = False
     threads: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.threads is not None:
+            _at_least('threads', self.threads, 1)
+
 
 @dataclass
 class Randomness:
@@ -132,6 +148,10 @@ class Randomness:
 
     seed: int = 0
     deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f'seed must be from 0 to 2^63 - 1, found {self.seed}')
 
 
 @dataclass
@@ -169,8 +189,50 @@ class RunConfig:
             loader, evaluator = f'{role}_dataloader', f'{role}_evaluator'
             if (getattr(self, loader) is None) != (getattr(self, evaluator) is None):
                 raise ValueError(f'{loader} and {evaluator} are given together or not at all')
+        for name, factory in self.param_scheduler.items():
+            _check_schedule(f'param_scheduler.{name}', arguments_of(factory), self.train_cfg)
 
 
 def _at_least(name: str, value: int, least: int) -> None:
     if value < least:
         raise ValueError(f'{name} must be at least {least}, found {value}')
+
+
+def arguments_of(factory: Any) -> Mapping[str, Any]:
+    """Returns the arguments that the config gives to a component."""
+    return getattr(factory, 'arguments', None) or getattr(factory, 'keywords', None) or {}
+
+
+def _check_custom_keys(optimizer: Any, custom: Mapping[str, Any]) -> None:
+    """Checks that the options of `custom_keys` are multipliers or options of the optimizer."""
+    cls = getattr(optimizer, 'cls', None) or getattr(optimizer, 'func', optimizer)
+    known = [*MULTIPLIERS, *(name for name in get_signature(cls) if name != 'params')]
+    for key, options in custom.items():
+        path = f'optim_wrapper.paramwise_cfg.custom_keys.{key}'
+        if not isinstance(options, Mapping):
+            raise ComponentError(path, f'expected a mapping of options, found {options!r}')
+        for option in options:
+            if option not in known:
+                hint = did_you_mean(option, known) or f'; there are: {", ".join(known)}'
+                name = getattr(cls, '__name__', cls)
+                raise ComponentError(
+                    f'{path}.{option}', f'{name} has no option {option!r}, and no multiplier{hint}'
+                )
+
+
+def _check_schedule(path: str, given: Mapping[str, Any], train_cfg: TrainCfg | None) -> None:
+    """Checks the numbers of a schedule, and that it ends after it begins."""
+    gamma, begin, end = given.get('gamma'), given.get('begin', 0), given.get('end')
+    if isinstance(gamma, (int, float)) and not gamma > 0:
+        raise ComponentError(f'{path}.gamma', f'gamma must be above 0, found {gamma:g}')
+    if not isinstance(begin, int) or not isinstance(end, int) or end > begin:
+        return
+    message = f'the schedule ends at {end}, but it begins at {begin}'
+    if train_cfg is not None and end in (train_cfg.max_epochs, train_cfg.max_iters):
+        unit = 'max_epochs' if train_cfg.by_epoch else 'max_iters'
+        raise ComponentError(
+            f'{path}.begin',
+            f'{message}, since train_cfg.{unit} is {end}: set train_cfg.{unit} to {begin + 1} or '
+            f'more, {path}.begin to {end - 1} or less, or take the schedule out: {path}: null',
+        )
+    raise ComponentError(f'{path}.end', f'{message}; set end to {begin + 1} or more')
