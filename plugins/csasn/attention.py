@@ -15,7 +15,7 @@ Order = Literal['channel-first', 'spatial-first', 'parallel']
 
 @ATTENTIONS.register
 class ChannelAttention(Attention):
-    """Channels weighed by what their means and maxima over all places say.
+    """Channel attention from the means and maxima over all places.
 
     F times sigmoid(W2 relu(W1 avg F) + W2 relu(W1 max F)) (Woo et al. 2018, CBAM, arXiv 1807.06521,
     eq. 2). Of a vector both are the vector itself.
@@ -58,7 +58,7 @@ class ChannelAttention(Attention):
 
 @ATTENTIONS.register
 class SpatialAttention(Attention):
-    """Places weighed by what the mean and the maximum over channels around them say.
+    """Spatial attention from the mean and the maximum over channels.
 
     F times sigmoid(conv[mean F; max F]) (CBAM, eq. 3). Of a vector it is one gate for the whole
     image.

@@ -1,4 +1,4 @@
-"""How a timm model lays its features out, and bringing any layout into a map or tokens."""
+"""Layouts of timm's features and their conversion to maps and tokens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from toolkit.interfaces import features_to_map, map_to_features
 
 @dataclass(frozen=True)
 class Layout:
-    """Of features: (B, D, h, w), (B, h, w, D), or tokens (B, prefix + h w, D) with h = w.
+    """Layout of features: (B, D, h, w), (B, h, w, D), or tokens (B, prefix + h w, D) with h = w.
 
     Attributes:
         kind: which of the three.
@@ -50,7 +50,7 @@ class Layout:
 
 
 def layout_of(model: nn.Module, features: object, channels: int | None = None) -> Layout:
-    """The layout of what a model or a stage of it gave.
+    """Finds the layout of the features of a model or of a stage.
 
     Args:
         model: timm's.
@@ -86,7 +86,7 @@ def run_on_meta(
     gradients: bool = True,
     like: Hashable = None,
 ) -> tuple[object, set[str]]:
-    """What a forward gives, as shapes, and the parameters that it does not depend on.
+    """Runs a forward on shapes alone; returns the output and the unused parameters.
 
     The parameters are exchanged for meta tensors meanwhile, so that this costs no memory and no
     arithmetic.

@@ -15,7 +15,7 @@ from toolkit.errors import did_you_mean
 
 
 def pretrained_config(name: str) -> PretrainedCfg:
-    """What timm knows of a model: its size, mean and std, where its weights are.
+    """Returns timm's settings of a model: size, mean and std, source of weights.
 
     Args:
         name: of an architecture, with or without a tag of its weights (`resnet18.a1_in1k`).
@@ -45,7 +45,7 @@ def create(
     drop_rate: float = 0.0,
     drop_path: float = 0.0,
 ) -> nn.Module:
-    """A timm model without its classifier. On the meta device nothing is loaded.
+    """Creates a timm model without its classifier. On the meta device nothing is loaded.
 
     Args:
         name: as of `pretrained_config`.

@@ -69,7 +69,7 @@ def package(model: str) -> Package:
 
 
 def installed(model: str) -> bool:
-    """Whether the package of a model's weights is there."""
+    """Tells whether the package of a model's weights is installed."""
     try:
         importlib.metadata.distribution(package(model).name)
     except importlib.metadata.PackageNotFoundError:

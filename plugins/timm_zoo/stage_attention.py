@@ -16,7 +16,7 @@ STEMS = (nn.modules.batchnorm._BatchNorm, BatchNormAct2d, GroupNormAct, nn.Group
 
 
 class Attended(nn.Module):
-    """A stage with attention on what it gives; class tokens go past it.
+    """A stage with attention on its features; class tokens bypass it.
 
     Args:
         stage: of a timm model.

@@ -1,4 +1,4 @@
-"""Where a model's weights come from: timm's hub, a file, or a package that carries them."""
+"""Sources of pretrained weights: timm's hub, a file or an installed package."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Source:
     path: Path | None = None
 
     def arguments(self, name: str, config: PretrainedCfg, size: int) -> dict[str, Any]:
-        """What `timm.create_model` is to be given; files and packages are read here.
+        """Returns the arguments of `timm.create_model`; reads the file or package.
 
         timm itself fits the first convolution to the channels and the positions to the size. Of a
         file or package every tensor but the classifier's must then be there and fit.
@@ -48,7 +48,7 @@ class Source:
         return {'pretrained': True, 'pretrained_cfg_overlay': overlay}
 
     def failed(self, name: str, error: str) -> str:
-        """What to tell where timm could not build the model with these weights."""
+        """Describes why timm could not build the model with these weights."""
         if self.kind == 'hub':
             return (
                 f"weights: hub: timm's weights of {name} could not be fetched ({error[:300]}); "
@@ -59,7 +59,7 @@ class Source:
 
 
 def source(weights: str | None, name: str, config: PretrainedCfg) -> Source | None:
-    """What `weights` of a config stands for; looks at no file.
+    """Parses `weights` of a config; opens no file.
 
     Raises:
         ValueError: it is nothing known, or this model has no such weights.

@@ -1,4 +1,4 @@
-"""Checking a whole config against the signatures of the parts that it names, before any work.
+"""Checks a whole config against the signatures of its components, before any work.
 
 Every problem is found at once: each `type` against the kind that its place asks for, each
 argument by name, presence, type and choice. Nothing is built and no data is opened.
@@ -41,7 +41,7 @@ _UNSAID = inspect.Parameter.empty
 
 
 def check(config: Config) -> list[Problem]:
-    """All that is wrong in a run's config; empty when it can be built."""
+    """Returns all problems of a run's config; none when it can be built."""
     try:
         config.use_plugins()
     except ConfigError as error:
@@ -50,7 +50,7 @@ def check(config: Config) -> list[Problem]:
 
 
 def find_problems(config: Config, cls: type, path: KeyPath = ()) -> list[Problem]:
-    """All that is wrong in the arguments that a class is given at a path, the top by default."""
+    """Returns all problems of the arguments of a class at a path, the top by default."""
     node: Any = config.tree
     for key in path:
         node = node[key]
@@ -60,14 +60,14 @@ def find_problems(config: Config, cls: type, path: KeyPath = ()) -> list[Problem
 
 
 def collect_component_classes(config: Config) -> set[type]:
-    """The classes of all parts that a run's config names, where it is right."""
+    """Returns the classes of all components that a valid run config names."""
     checker = _Checker(config)
     checker.call(RunConfig, config.tree, (), injected=())
     return checker.parts
 
 
 def _once(found: list[Problem], config: Config) -> list[Problem]:
-    """What several places take over by `${...}` is wrong once, where it is written."""
+    """Reports a problem that several places share by `${...}` once, where it is written."""
 
     def taken_over(problem: Problem) -> bool:
         path = split_path(problem.path)
@@ -80,7 +80,7 @@ def _once(found: list[Problem], config: Config) -> list[Problem]:
 
 
 def fill_checked(config: Config) -> RunConfig:
-    """The typed run of a config that is right.
+    """Checks a config and fills a `RunConfig` with it.
 
     Raises:
         ConfigError: with every problem.
@@ -91,7 +91,7 @@ def fill_checked(config: Config) -> RunConfig:
 
 
 class _Checker:
-    """Walks the tree along the annotations and collects problems."""
+    """Visitor that walks the tree along the annotations and collects problems."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -105,7 +105,7 @@ class _Checker:
     def call(
         self, cls: Any, node: Mapping[str, Any], path: KeyPath, injected: Sequence[str]
     ) -> None:
-        """A mapping as the arguments of a class; a dataclass is a section of the config."""
+        """Checks a mapping as the arguments of a class; a dataclass is a section of the config."""
         before = len(self.problems)
         parameters = get_signature(cls)
         section = dataclasses.is_dataclass(cls)
@@ -134,7 +134,7 @@ class _Checker:
             self._section(cls, node, path)
 
     def _section(self, cls: type, node: Mapping[str, Any], path: KeyPath) -> None:
-        """What a section says of its values together, in its `__post_init__`."""
+        """Reports the problems that a section finds in its `__post_init__`."""
         try:
             fill(cls, node, '.'.join(path))
         except ComponentError as error:
@@ -170,7 +170,7 @@ class _Checker:
     # -- values ------------------------------------------------------------------------------
 
     def value(self, annotation: Any, value: Any, path: KeyPath) -> None:
-        """A value against its annotation."""
+        """Checks a value against its annotation."""
         if annotation is _UNSAID or annotation is Any:
             return
         if value is None:
@@ -200,7 +200,7 @@ class _Checker:
             )
 
     def collection(self, annotation: Any, value: Any, path: KeyPath) -> None:
-        """A mapping by name whose entries share an annotation."""
+        """Checks a mapping by name whose entries share an annotation."""
         if not isinstance(value, Mapping):
             hint = '; name each entry: {name: {type: ...}}' if isinstance(value, list) else ''
             self.fail(path, f'found {_found(value)}, expected a mapping by name{hint}')
@@ -219,7 +219,7 @@ class _Checker:
                 )
 
     def part(self, kind_: Kind, node: Any, path: KeyPath) -> None:
-        """A mapping with a `type` of the kind that its place asks for."""
+        """Checks a mapping with a `type` of the expected kind."""
         if not isinstance(node, Mapping):
             hint = f'; write {{type: {node}}}' if isinstance(node, str) and node in kind_ else ''
             self.fail(path, f'found {_found(node)}, expected a {kind_.name} with a `type`{hint}')
@@ -298,7 +298,7 @@ _NAMES = {bool: 'true or false', int: 'an integer', float: 'a number', str: 'a s
 
 
 def _words(annotation: Any) -> str:
-    """An annotation as users say it."""
+    """Describes an annotation in plain words."""
     arguments = typing.get_args(annotation)
     if typing.get_origin(annotation) is typing.Literal:
         return 'one of ' + ', '.join(map(str, arguments))

@@ -1,4 +1,4 @@
-"""What really differs between two resolved configs: parts swapped, added, removed, values."""
+"""Compares two resolved configs: components swapped, added or removed, and values changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NOTES = ('extra',)
 
 @dataclass(frozen=True)
 class ConfigChange:
-    """One difference, at a dotted path.
+    """One difference at a dotted path.
 
     Attributes:
         what: 'part' where another class stands, otherwise what happened to a value or part.
@@ -38,12 +38,12 @@ class ConfigChange:
 
 
 def compare_configs(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[ConfigChange]:
-    """The differences in order; null and absent entries count as the same, notes do not count."""
+    """Returns the differences in order; null equals absent, notes are ignored."""
     return [c for c in _walk(before, after, ()) if c.path.split('.')[0] not in _NOTES]
 
 
 def format_changes(changes: list[ConfigChange]) -> str:
-    """The changes as text, parts first."""
+    """Formats the changes as text, components first."""
     if not changes:
         return 'no difference: both configs run the same'
     titles = {

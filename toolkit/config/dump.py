@@ -1,4 +1,4 @@
-"""A resolved tree -> YAML text that loads to the same tree, with origins as comments on demand."""
+"""Writes a resolved tree as YAML that loads to the same tree, with origins as comments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from toolkit.config.yaml_file import Dumper, KeyPath, Origins
 
 
 def dump(tree: Mapping[str, Any], origins: Origins | None = None) -> str:
-    """YAML text of a tree.
+    """Writes a tree as YAML.
 
     Args:
         tree: mappings, lists and plain values.
@@ -28,7 +28,7 @@ def dump(tree: Mapping[str, Any], origins: Origins | None = None) -> str:
 
 
 def dump_inline(value: Any) -> str:
-    """A value on one line, as YAML."""
+    """Writes a value as YAML on one line."""
     text = yaml.dump(value, Dumper=Dumper, default_flow_style=True, sort_keys=False, width=10**9)
     return text.removesuffix('\n').removesuffix('\n...')
 
@@ -44,7 +44,7 @@ def _mapping(node: Mapping[str, Any], path: KeyPath, indent: int) -> Iterator[tu
 
 
 def _escaped(value: Any) -> Any:
-    """The value with each literal `${` as `$${`, which interpolation takes back; keys stay."""
+    """Escapes each literal `${` of a value as `$${`; keys stay."""
     if isinstance(value, Mapping):
         return {k: _escaped(v) for k, v in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Finding a config by path or by name, in the working folder or among those that are shipped."""
+"""Finds a config by path or by name, in the working folder or among the shipped ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from toolkit.errors import did_you_mean
 
 
 def list_config_folders() -> list[Path]:
-    """Where named configs are looked for: ./configs, then those that come with the package."""
+    """Lists the folders of named configs: ./configs, then those of the package."""
     package = Path(__file__).parents[1]
     shipped = [package / 'configs', package.parent / 'configs']  # installed, or in a checkout
     folders = [Path.cwd() / 'configs', *shipped]
@@ -17,7 +17,7 @@ def list_config_folders() -> list[Path]:
 
 
 def find_config(name: str | Path, what: str = 'config') -> Path:
-    """The file of a config, or with `what='study'` of a study.
+    """Finds the file of a config, or of a study with `what='study'`.
 
     Raises:
         ConfigError: there is none; names the nearest shipped ones.
@@ -34,12 +34,12 @@ def find_config(name: str | Path, what: str = 'config') -> Path:
 
 
 def list_configs() -> list[str]:
-    """Names of the configs that can be run, without `.yaml`."""
+    """Lists the names of the configs that can be run, without `.yaml`."""
     return [name for name in _names() if 'studies' not in name.split('/')]
 
 
 def list_studies() -> list[str]:
-    """Names of the studies, without `.yaml`."""
+    """Lists the names of the studies, without `.yaml`."""
     return [name for name in _names() if 'studies' in name.split('/')]
 
 

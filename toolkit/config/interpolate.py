@@ -27,7 +27,7 @@ _EITHER = re.compile(rf'{re.escape(_LITERAL)}|{REFERENCE.pattern}')
 def interpolate(
     tree: dict[str, Any], origins: Origins
 ) -> tuple[dict[str, Any], Origins, set[KeyPath]]:
-    """The tree with every reference replaced, its origins, and the paths where references stood.
+    """Replaces every reference and returns the tree, its origins and the paths of references.
 
     Raises:
         ConfigError: references to what is not there, or in a circle; all of them.
@@ -40,7 +40,7 @@ def interpolate(
 
 
 class _Resolver:
-    """Replaces `${path.to.key}`; a value that is only a reference keeps its type."""
+    """Resolver of `${path.to.key}`; a value that is only a reference keeps its type."""
 
     def __init__(self, tree: dict[str, Any], origins: Origins) -> None:
         self.tree = tree

@@ -1,4 +1,4 @@
-"""A config file with its bases, overrides and interpolations -> one resolved tree with origins."""
+"""Loads a config file with its bases, overrides and references into one tree with origins."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Config:
     references: set[KeyPath] = field(default_factory=set)
 
     def place(self, path: str | KeyPath) -> str:
-        """`file:line` of a path, or of the nearest one above it."""
+        """Returns `file:line` of a path, or of the nearest one above it."""
         parts = split_path(path) if isinstance(path, str) else path
         return find_place(self.origins, parts) or display_path(self.file)
 
@@ -56,7 +56,7 @@ class Config:
 
     @contextmanager
     def locate_errors(self) -> Iterator[None]:
-        """Adds file and line to what parts that are built inside say of their arguments."""
+        """Adds file and line to errors of components that are built inside the context."""
         try:
             yield
         except ComponentError as error:
@@ -65,7 +65,7 @@ class Config:
             raise ConfigError(self.problem(error.path, error.message)) from error
 
     def use_plugins(self, extra: Sequence[str] = ()) -> None:
-        """Make the plugins known that the config names, and `extra` ones from the command line.
+        """Registers the plugins that the config names, and `extra` ones from the command line.
 
         The tree then names them by absolute paths, so that a copy of it elsewhere does too.
 
@@ -92,19 +92,18 @@ class Config:
 
 @dataclass
 class Draft:
-    """A config with its bases whose `${...}` still stand, so that what refers to a key follows a
-    change of it."""
+    """A config with its bases and with unresolved references, which follow later changes."""
 
     file: Path
     tree: dict[str, Any]
     origins: Origins
 
     def copy(self) -> Draft:
-        """Another one to be changed."""
+        """Copies the draft, so that the copy can be changed."""
         return Draft(self.file, copy.deepcopy(self.tree), dict(self.origins))
 
     def resolve(self) -> Config:
-        """The config.
+        """Resolves the references.
 
         Raises:
             ConfigError: references to what is not there, or in a circle.
@@ -113,7 +112,7 @@ class Draft:
 
 
 def load_draft(file: Path) -> Draft:
-    """A config's file merged over its bases.
+    """Merges a config file over its bases.
 
     Raises:
         ConfigError: all that is wrong, with file and line.
@@ -122,7 +121,7 @@ def load_draft(file: Path) -> Draft:
 
 
 def load(name: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Load a config.
+    """Loads a config.
 
     Args:
         name: a path, with or without `.yaml`, or the name of a shipped config
@@ -161,7 +160,7 @@ def _with_bases(file: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Or
 
 
 def find_base(base: str, file: Path, line: str, key: str = '_base_') -> Path:
-    """The file that `base` names in the config or study `file`, at `line` under `key`.
+    """Finds the file of `base`, which the config or study `file` names at `line` under `key`.
 
     Raises:
         ConfigError: there is none; names the nearest.

@@ -1,4 +1,4 @@
-"""`key.path=value` on the command line: changes an existing key; `+key.path=value` adds one."""
+"""Applies `key.path=value` of the command line, which changes a key; `+key.path=value` adds one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from toolkit.config.yaml_file import (
 
 
 def override(tree: dict[str, Any], origins: Origins, text: str) -> None:
-    """Apply `key.path=value` or `+key.path=value` in place; the value is YAML.
+    """Applies `key.path=value` or `+key.path=value` in place; the value is YAML.
 
     Raises:
         ConfigError: no such key (names the nearest), one that is there already, a value that is
@@ -52,7 +52,7 @@ def assign(
     value_origins: Origins,
     adding: bool,
 ) -> None:
-    """Put a value at a path in place of what is there, or with `adding` where nothing is.
+    """Replaces the value at a path, or with `adding` puts one at a new path.
 
     Args:
         value_origins: of the value's own paths; `()` is the value itself.

@@ -1,4 +1,4 @@
-"""The top of a config: its keys, their types and defaults. The keys are mmengine's Runner keys.
+"""Sections of a config: keys, types and defaults. The keys are mmengine's Runner keys.
 
 Every collection of parts is a mapping by name. `runtime`, `plugins` and `extra` are ours.
 """
@@ -23,7 +23,7 @@ MULTIPLIERS = ('lr_mult', 'decay_mult', 'layer_decay')
 
 @dataclass
 class Dataloader:
-    """One data loader. `sampler` defaults to a shuffled one for training, in order otherwise.
+    """Data loader. The default `sampler` shuffles for training and keeps the order otherwise.
 
     `pin_memory` defaults to true where the run is on a GPU: copies to it then overlap with
     computing.
@@ -64,8 +64,11 @@ class ClipGrad:
 
 @dataclass
 class OptimWrapper:
-    """The optimizer, gradient accumulation and clipping; `paramwise_cfg` as in mmengine, and
-    `layer_decay` (see `toolkit.engine.optim.build_param_groups`)."""
+    """Optimizer, gradient accumulation and clipping.
+
+    `paramwise_cfg` is mmengine's, with `layer_decay` (see
+    `toolkit.engine.optim.build_param_groups`).
+    """
 
     optimizer: Slot[Optimizer]
     accumulative_counts: int = 1
@@ -79,7 +82,7 @@ class OptimWrapper:
 
 @dataclass
 class TrainCfg:
-    """How long to train (`max_epochs` or `max_iters`) and how often to validate, in that unit.
+    """Length of training (`max_epochs` or `max_iters`) and interval of validation, in that unit.
 
     `val_interval` is 1 with `max_epochs`; with `max_iters`, where it is left out, the validation
     comes at the end alone. After `max_minutes`, validations among them, a run ends before that: it
@@ -116,7 +119,7 @@ class Evaluator:
 
 @dataclass
 class Runtime:
-    """Switches that change how a run is computed, not what is computed.
+    """Switches of device, precision and speed; they do not change the method.
 
     Args:
         device: 'auto' takes a GPU where there is one.
@@ -144,7 +147,7 @@ class Runtime:
 
 @dataclass
 class Randomness:
-    """Seed of everything; `deterministic` asks torch for deterministic algorithms on GPUs."""
+    """Random seed of a run; `deterministic` asks torch for deterministic algorithms on GPUs."""
 
     seed: int = 0
     deterministic: bool = False
@@ -156,7 +159,7 @@ class Randomness:
 
 @dataclass
 class RunConfig:
-    """A whole run. What is not given is not done: no `train_cfg`, no training."""
+    """Sections of a run. A run without `train_cfg` does not train."""
 
     model: Slot[System]
     train_dataloader: Dataloader | None = None

@@ -1,4 +1,4 @@
-"""One YAML file -> plain values and, for every key, the line it stands on.
+"""Reads a YAML file as plain values with the line of every key.
 
 YAML 1.2's reading of scalars: `1e-3` is a float, `on` and `no` are strings, `010` is ten. Only
 plain values: any tag that would build an object is refused. PyYAML's SafeLoader is underneath.
@@ -45,7 +45,7 @@ COMMAND_LINE = Origin('command line', 0)
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong in a config."""
+    """One problem of a config."""
 
     place: str
     path: str
@@ -56,7 +56,7 @@ class Problem:
 
 
 class ConfigError(ToolkitError):
-    """All that is wrong in a config, one line each."""
+    """Problems of a config, one line each."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__('\n'.join(dict.fromkeys(str(problem) for problem in problems)))
@@ -64,12 +64,12 @@ class ConfigError(ToolkitError):
 
 
 def split_path(path: str) -> KeyPath:
-    """A dotted path's keys."""
+    """Splits a dotted path into its keys."""
     return tuple(path.split('.')) if path else ()
 
 
 def find_place(origins: Origins, path: KeyPath) -> str:
-    """`file:line` of a path, or of the nearest one above it; '' where none is known."""
+    """Returns `file:line` of a path, or of the nearest known one above it, or ''."""
     for length in range(len(path), 0, -1):
         if (origin := origins.get(path[:length])) is not None:
             return str(origin)
@@ -77,7 +77,13 @@ def find_place(origins: Origins, path: KeyPath) -> str:
 
 
 def suggest_path(path: KeyPath, depth: int, node: Any) -> str:
-    """`; did you mean 'a.b.c'?` where `path` fails at `depth`, in a mapping `node`."""
+    """Suggests the nearest path: `; did you mean 'a.b.c'?`, or ''.
+
+    Args:
+        path: dotted path that does not exist.
+        depth: index of the first key that is not there.
+        node: mapping that should have it.
+    """
     if not isinstance(node, dict):
         return ''
     keys = find_nearest(path[depth], node)
@@ -87,7 +93,7 @@ def suggest_path(path: KeyPath, depth: int, node: Any) -> str:
 
 
 def display_path(file: Path) -> str:
-    """A path as messages name it: relative where it lies below the working folder."""
+    """Returns a path for messages, relative to the working folder where it lies below it."""
     try:
         return str(file.resolve().relative_to(Path.cwd()))
     except ValueError:
@@ -95,11 +101,11 @@ def display_path(file: Path) -> str:
 
 
 class Loader(yaml.SafeLoader):
-    """SafeLoader with YAML 1.2's scalars."""
+    """SafeLoader that reads YAML 1.2's scalars."""
 
 
 class Dumper(yaml.SafeDumper):
-    """SafeDumper whose quoting matches `Loader`."""
+    """SafeDumper that quotes as `Loader` needs it."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
@@ -147,7 +153,7 @@ Loader.add_constructor(
 
 
 def read_yaml(file: Path, shown: str) -> tuple[dict[str, Any], dict[KeyPath, Origin]]:
-    """The mapping that a file holds and the origin of each of its paths.
+    """Reads the mapping in a file and the origin of each of its paths.
 
     Args:
         file: to read.
@@ -172,7 +178,7 @@ def read_yaml(file: Path, shown: str) -> tuple[dict[str, Any], dict[KeyPath, Ori
 
 
 def parse_yaml(text: str, shown: str) -> tuple[Any, dict[KeyPath, Origin]]:
-    """A YAML text's value and origins; see `read`."""
+    """Parses a YAML text into its value and origins; see `read_yaml`."""
     try:
         loader = Loader(text)
         try:
@@ -191,7 +197,7 @@ def parse_yaml(text: str, shown: str) -> tuple[Any, dict[KeyPath, Origin]]:
 
 
 def describe_type(value: object) -> str:
-    """What a value is, in YAML's words."""
+    """Names the type of a value in YAML's words."""
     if value is None:
         return 'null'
     names = {bool: 'true or false', int: 'an integer', float: 'a float', str: 'a string'}
@@ -199,7 +205,7 @@ def describe_type(value: object) -> str:
 
 
 class _Walk:
-    """Composed nodes -> values and origins, refusing what a config may not hold."""
+    """Visitor that turns nodes into values and origins and refuses tags and duplicate keys."""
 
     def __init__(self, loader: Loader, shown: str) -> None:
         self.loader = loader

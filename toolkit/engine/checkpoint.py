@@ -32,13 +32,12 @@ class CheckpointError(ToolkitError):
 
 
 def get_folder(work_dir: Path) -> Path:
-    """Where a run keeps its checkpoints."""
+    """Returns the folder of a run's checkpoints."""
     return work_dir / CHECKPOINTS
 
 
 def find_best_or_last(work_dir: Path) -> Path | None:
-    """The checkpoint of a run that is tested: the best where one is kept, None where there is
-    none."""
+    """Finds the checkpoint for a test: the best one, else the last one, else None."""
     found = [
         get_folder(work_dir) / name
         for name in (BEST, LAST)
@@ -48,7 +47,7 @@ def find_best_or_last(work_dir: Path) -> Path | None:
 
 
 def check_finite(system: nn.Module, iteration: int) -> None:
-    """Refuse to save weights that are lost.
+    """Refuses to save weights that are not finite.
 
     A loss that is finite may have a gradient that is not, which only the next loss would show.
 
@@ -64,7 +63,7 @@ def check_finite(system: nn.Module, iteration: int) -> None:
 
 
 def to_plain(value: Any, path: str = '') -> Any:
-    """The value as CPU tensors and plain Python values, which load without running any code.
+    """Converts a value to CPU tensors and plain Python values, which load without running code.
 
     Raises:
         RunError: something else is in it; names where.
@@ -96,7 +95,7 @@ def to_plain(value: Any, path: str = '') -> Any:
 
 
 def save(content: Mapping[str, Any], path: Path) -> None:
-    """Write a checkpoint; whatever happens, `path` is then the old file or the whole new one.
+    """Writes a checkpoint atomically: `path` is the old file or the whole new one.
 
     Raises:
         RunError: it could not be written (a full disk, a folder without permission).
@@ -137,7 +136,7 @@ def _sync_folder(path: Path) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, on the CPU.
+    """Loads a checkpoint on the CPU.
 
     Raises:
         CheckpointError: no such file; not a whole checkpoint; or one that would run code.
@@ -173,7 +172,7 @@ def _instead(path: Path) -> str:
 
 
 def extract_weights(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """The weights in a loaded checkpoint, under the names of the system itself.
+    """Returns the weights of a loaded checkpoint under the system's own names.
 
     Raises:
         CheckpointError: there are none.
@@ -190,7 +189,7 @@ def extract_weights(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]
 
 
 def load_weights(system: nn.Module, path: Path) -> dict[str, Any]:
-    """Load a checkpoint's weights into a system, all of them or none.
+    """Loads a checkpoint's weights into a system, all of them or none.
 
     Returns:
         The whole checkpoint.
@@ -204,7 +203,7 @@ def load_weights(system: nn.Module, path: Path) -> dict[str, Any]:
 
 
 def copy_weights(system: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Copy weights into a system whose names and shapes must be the same.
+    """Copies weights into a system whose names and shapes must be the same.
 
     Raises:
         CheckpointError: they are not.

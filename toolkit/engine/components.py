@@ -1,4 +1,4 @@
-"""All parts of a run, built and checked before anything is written."""
+"""Builds and checks all components of a run before anything is written."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class EvaluationSet:
 
 @dataclass
 class RunComponents:
-    """The parts of a run, each built once."""
+    """Components of a run, each built once."""
 
     run: RunConfig
     system: System
@@ -54,7 +54,7 @@ class RunComponents:
     is_prepared: bool = False
 
     def prepare(self, say: Callable[[str], None]) -> None:
-        """Let the system learn from the data, with the weights that it has now.
+        """Lets the system prepare for the data with its present weights.
 
         Raises:
             ToolkitError: what the system finds wrong with them.
@@ -68,18 +68,18 @@ class RunComponents:
         self.is_prepared = True
 
     def fingerprints(self) -> dict[str, str]:
-        """A hash of each dataset's data, '' where it has none."""
+        """Returns a hash of each dataset's data, '' where it has none."""
         return {role: dataset.fingerprint() for role, dataset in self.datasets.items()}
 
 
 def build_system(run: RunConfig) -> System:
-    """The system alone, its weights drawn from the run's seed; nothing else moves them."""
+    """Builds the system alone, with weights drawn from the run's seed."""
     seeding.seed_all(seeding.derive_seed(run.randomness.seed, 'system'))
     return run.model()
 
 
 def build_for_training(run: RunConfig, device: torch.device) -> RunComponents:
-    """Everything that training needs.
+    """Builds all components of a training.
 
     Raises:
         ToolkitError: nothing to train, no data, a part that cannot be built or does not fit.
@@ -108,7 +108,7 @@ def build_for_training(run: RunConfig, device: torch.device) -> RunComponents:
 
 
 def build_for_testing(run: RunConfig, device: torch.device) -> RunComponents:
-    """Everything that a test needs.
+    """Builds all components of a test.
 
     Raises:
         ToolkitError: nothing to test, or a part that cannot be built or does not fit.
@@ -150,7 +150,7 @@ def _evaluated(
 
 
 def _check_batch_norm(system: System, draws: BatchSampler) -> None:
-    """A BatchNorm1d in training has more than one sample in every batch; of one it has no variance.
+    """Checks that no BatchNorm1d is trained on a batch of one sample, which has no variance.
 
     Raises:
         ToolkitError: the smallest batch of an epoch is one sample.
@@ -173,7 +173,7 @@ def _check_batch_norm(system: System, draws: BatchSampler) -> None:
 
 
 def _hooks(run: RunConfig) -> dict[str, Hook]:
-    """The configured hooks by name; progress, log and checkpoints where none is configured."""
+    """Builds the configured hooks by name, or the standard ones where none is configured."""
     factories: Mapping[str, Callable[..., Hook]] = run.default_hooks or STANDARD_HOOKS
     hooks = {}
     for section, group in (('default_hooks', factories), ('custom_hooks', run.custom_hooks)):
@@ -194,7 +194,7 @@ def _hooks(run: RunConfig) -> dict[str, Hook]:
 
 
 def _check_monitors(components: RunComponents) -> None:
-    """Hooks and schedules that follow a metric follow one that is measured."""
+    """Checks that hooks and schedules follow metrics that the validation measures."""
     known = components.val.directions if components.val is not None else {}
     custom = components.run.custom_hooks
     hooks = {

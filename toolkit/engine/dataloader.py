@@ -1,6 +1,6 @@
-"""Which samples a run sees, in which order, with which randomness: the loaders.
+"""Data loaders: the order of samples and their random seeds.
 
-A sample depends on its draw alone (its index, and a seed from the run's seed, the epoch and the
+A sample depends on its request alone (its index, and a seed from the run's seed, the epoch and the
 position in it). So the number of workers and of processes, a resumption and what the model draws
 never change the data.
 """
@@ -25,7 +25,7 @@ from toolkit.registry import SAMPLERS
 
 @SAMPLERS.register
 class DefaultSampler(Sampler):
-    """Every sample once an epoch, shuffled anew for each, or in the dataset's order.
+    """Sampler that gives every sample once an epoch, shuffled or in the dataset's order.
 
     Args:
         dataset: what is sampled.  Injected by the engine.
@@ -46,7 +46,7 @@ class DefaultSampler(Sampler):
 
 
 class SampleRequest(NamedTuple):
-    """One sample to be loaded: its index, its place in the epoch, and the seed for both."""
+    """Request to load one sample: its index, position in the epoch and random seed."""
 
     index: int
     position: int
@@ -54,7 +54,7 @@ class SampleRequest(NamedTuple):
 
 
 class BatchSampler(TorchSampler[list[SampleRequest]]):
-    """This process's batches, epoch after epoch, from iteration `start` up to `stop`.
+    """Batch sampler of this process, over all epochs from iteration `start` up to `stop`.
 
     Iteration i of an epoch takes the next `batch_size` samples per process, the first ones for
     rank 0: two processes with 4 see what one with 8 sees. Where the last samples cannot be shared
@@ -163,7 +163,7 @@ class SeededDataset(TorchDataset[Any]):
 
 
 def collate(samples: list[dict[str, Any]] | WorkerFailure) -> dict[str, Any] | WorkerFailure:
-    """Samples -> batch: tensors are stacked, `meta` stays a list with an entry per sample."""
+    """Collates samples to a batch: tensors are stacked, `meta` stays a list."""
     if isinstance(samples, WorkerFailure):
         return samples
     batch: dict[str, Any] = {}
@@ -181,7 +181,7 @@ def collate(samples: list[dict[str, Any]] | WorkerFailure) -> dict[str, Any] | W
 
 
 def unwrap(batch: Any) -> dict[str, Any]:
-    """The batch that a loader gave.
+    """Returns a loader's batch, or raises the error of its worker.
 
     Raises:
         DataError, ToolkitError: what a worker met.

@@ -1,4 +1,4 @@
-"""Several processes as one run: what torchrun started, spoken to through torch.distributed.
+"""Runs several processes of torchrun as one run through torch.distributed.
 
 Everything here works in a single process too, where it does nothing.
 """
@@ -25,27 +25,27 @@ _control: dist.ProcessGroup | None = None
 
 
 def is_launched() -> bool:
-    """Whether torchrun started this process."""
+    """Tells whether torchrun started this process."""
     return 'RANK' in os.environ and 'WORLD_SIZE' in os.environ
 
 
 def get_local_rank() -> int:
-    """Number of this process on its machine, which is its GPU's number."""
+    """Returns the number of this process on its machine, which is its GPU's number."""
     return int(os.environ.get('LOCAL_RANK', 0)) if is_launched() else 0
 
 
 def get_rank() -> int:
-    """Number of this process among all, 0 for a single one."""
+    """Returns the number of this process among all, 0 for a single one."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def get_world_size() -> int:
-    """How many processes there are."""
+    """Returns the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes and prints; also right before `joined`."""
+    """Tells whether this process writes and prints; valid before `join_processes` too."""
     if dist.is_initialized():
         return dist.get_rank() == 0
     return int(os.environ.get('RANK', 0)) == 0 if is_launched() else True
@@ -53,7 +53,7 @@ def is_main() -> bool:
 
 @contextmanager
 def join_processes(device: torch.device) -> Iterator[None]:
-    """Be one of torchrun's processes inside: nccl between GPUs, gloo between CPUs."""
+    """Joins torchrun's processes inside the context: nccl between GPUs, gloo between CPUs."""
     global _control
     if not is_launched() or dist.is_initialized():
         yield
@@ -69,7 +69,7 @@ def join_processes(device: torch.device) -> Iterator[None]:
 
 
 def gather(value: T) -> list[T]:
-    """Every process's value, in the order of ranks, on every process."""
+    """Gathers every process's value, in the order of ranks, on every process."""
     if get_world_size() == 1:
         return [value]
     values: list[Any] = [None] * get_world_size()
@@ -78,7 +78,7 @@ def gather(value: T) -> list[T]:
 
 
 def broadcast(value: T) -> T:
-    """The main process's value on every process."""
+    """Sends the main process's value to every process."""
     if get_world_size() == 1:
         return value
     box = [value]
@@ -87,7 +87,7 @@ def broadcast(value: T) -> T:
 
 
 def reduce_max(value: int) -> int:
-    """The largest of every process's values."""
+    """Returns the largest value of all processes."""
     if get_world_size() == 1:
         return value
     box = torch.tensor(value)
@@ -137,8 +137,7 @@ class Agreement:
 
 
 def reduce_sum(tensor: Tensor) -> Tensor:
-    """The sum of every process's tensors, on every process; of counts that follow a training, say.
-    It travels as gradients do."""
+    """Sums a tensor over all processes, with the backend of gradients."""
     if get_world_size() == 1:
         return tensor
     summed = tensor.clone()
@@ -147,7 +146,7 @@ def reduce_sum(tensor: Tensor) -> Tensor:
 
 
 def run_on_main(function: Callable[[], T]) -> T:
-    """The function's result, computed by the main process alone.
+    """Calls a function in the main process alone and returns its result everywhere.
 
     Raises:
         ToolkitError: the function raised one; then every process does, so that none waits.
@@ -169,7 +168,7 @@ def run_on_main(function: Callable[[], T]) -> T:
 
 
 def wrap_system(system: nn.Module, device: torch.device) -> nn.Module:
-    """The system in DistributedDataParallel when there are several processes, else as it is."""
+    """Wraps the system in DistributedDataParallel when there are several processes."""
     if not dist.is_initialized():
         return system
     if not any(p.requires_grad for p in system.parameters()):
@@ -183,7 +182,7 @@ def wrap_system(system: nn.Module, device: torch.device) -> nn.Module:
 
 
 def sync_buffers(system: nn.Module) -> None:
-    """Give every process the main one's buffers (BatchNorm's averages differ between them)."""
+    """Copies the main process's buffers to every process (averages of BatchNorm differ)."""
     if get_world_size() > 1:
         for buffer in system.buffers():
             dist.broadcast(buffer, src=0)

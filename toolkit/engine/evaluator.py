@@ -1,4 +1,4 @@
-"""Metrics over a whole dataset: measured batch by batch on each process, summed up together."""
+"""Evaluates metrics over a dataset, batch by batch on each process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 def collect_directions(metrics: Mapping[str, Metric]) -> dict[str, bool]:
-    """Every name that results carry -> whether higher is better.
+    """Maps the name of each metric value to whether higher is better.
 
     A metric of one value reports under its key, one of several under `key.name`.
     """
@@ -40,14 +40,14 @@ def _name(key: str, metric: Metric, value: str) -> str:
 
 
 def get_item_names(batch: Mapping[str, Any], draws: Sequence[SampleRequest]) -> list[str | None]:
-    """What samples call themselves: `item` in their `meta`; None where they have none."""
+    """Returns the name of each sample, `item` in its `meta`, or None."""
     metas = batch.get('meta') or [None] * len(draws)
     return [meta.get('item') if isinstance(meta, Mapping) else None for meta in metas]
 
 
 @dataclass
 class Evaluation:
-    """What an evaluation found.
+    """Result of an evaluation.
 
     Attributes:
         metrics: values by name.
@@ -62,7 +62,7 @@ class Evaluation:
 
 
 class Evaluator:
-    """Collects what metrics measure.
+    """Collector of the rows of all metrics.
 
     Args:
         metrics: by key, as configured.
@@ -80,7 +80,7 @@ class Evaluator:
     def add(
         self, draws: Sequence[SampleRequest], outputs: Mapping[str, Any], batch: dict[str, Any]
     ) -> None:
-        """Measure a batch.
+        """Measures a batch.
 
         Raises:
             ToolkitError: a metric did not give a row per item.
@@ -98,7 +98,7 @@ class Evaluator:
                     self._rows.setdefault(draw.position, {})[key] = named
 
     def finish(self) -> Evaluation:
-        """Sum up over all processes; the same on each of them.
+        """Summarizes the rows of all processes, with the same result on each.
 
         Raises:
             ToolkitError: a metric returned a name that its `directions` do not have.

@@ -154,7 +154,7 @@ class TrainLoop(BaseLoop):
         return batch
 
     def _step(self, batch: dict[str, Any]) -> bool:
-        """One iteration and what follows it; whether training ends here."""
+        """Does one iteration with its validation and hooks; returns whether training ends."""
         runner = self.runner
         self._train_iter(self._iter % self.epoch_length, batch)
         self._iter += 1
@@ -209,7 +209,7 @@ class TrainLoop(BaseLoop):
         return self._spent + (time.perf_counter() - self._began if self._began else 0.0)
 
     def _out_of_time(self) -> bool:
-        """Whether the time is over; the same answer on all processes."""
+        """Tells whether the time is over; the answer is the same on all processes."""
         if self._stop_at is not None:
             self.time_over = self._iter >= self._stop_at
         elif self._limit is not None:

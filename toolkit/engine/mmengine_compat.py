@@ -1,4 +1,4 @@
-"""Every workaround for mmengine. Each has a test that fails on the day it is needed no more."""
+"""Workarounds for mmengine, each with a test that fails once it is no longer needed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _runs = 0
 
 
 class QuietRunner(Runner):
-    """mmengine's Runner without what it does unasked when it is made.
+    """mmengine's Runner without the side effects of its constructor.
 
     It makes a folder named by the time, starts compilers to print their versions, dumps the whole
     environment and config to the screen, imports matplotlib and draws an empty figure. Here the
@@ -83,7 +83,7 @@ class QuietRunner(Runner):
 
     @visualizer.setter
     def visualizer(self, value: object) -> None:
-        """mmengine's constructor sets what `build_visualizer` returned: nothing to keep."""
+        """Ignores the value that mmengine's constructor sets."""
 
     def register_hook(self, hook: Hook | dict[str, Any], priority: Any = None) -> None:
         super().register_hook(hook, priority)
@@ -105,7 +105,7 @@ class QuietRunner(Runner):
 
 
 def _acts(hook: Hook, stage: str) -> bool:
-    """Whether a hook has more than mmengine's empty method at this stage."""
+    """Tells whether a hook overrides mmengine's empty method of this stage."""
     own = getattr(type(hook), stage, None)
     if own is None:
         return stage in vars(hook)
@@ -120,15 +120,18 @@ class _Screen(logging.Handler):
 
 
 def make_unique_name() -> str:
-    """A name for a run's global instances: mmengine keeps loggers and message hubs for ever, and
-    a second run of the same name would write into the first one's log."""
+    """Makes a name for a run's global instances.
+
+    mmengine keeps loggers and message hubs for ever, and a second run of the same name would write
+    into the first one's log.
+    """
     global _runs
     _runs += 1
     return f'run{_runs}'
 
 
 def release(runner: Runner) -> None:
-    """Forget a run's global instances and close its log file."""
+    """Releases a run's global instances and closes its log file."""
     for handler in list(runner.logger.handlers):
         runner.logger.removeHandler(handler)
         handler.close()
@@ -138,20 +141,24 @@ def release(runner: Runner) -> None:
 
 
 def silence_warnings() -> None:
-    """Ignore mmengine's warning that schedules step before the optimizer: with accumulated
-    gradients that is so, and meant."""
+    """Ignores mmengine's warning that schedules step before the optimizer.
+
+    With accumulated gradients they do, on purpose.
+    """
     warnings.filterwarnings('ignore', message='Detected call of `scheduler.step', module='mmengine')
 
 
 def is_test_hook(hook: Hook) -> bool:
-    """Whether a hook belongs to a test. Others stay away, since mmengine's EarlyStoppingHook asks
-    every run for a training loop."""
+    """Tells whether a hook takes part in a test.
+
+    Others are left out, since mmengine's EarlyStoppingHook asks every run for a training loop.
+    """
     stages = set(hook.get_triggered_stages())
     return bool(stages & {'after_load_checkpoint', *(s for s in Hook.stages if 'test' in s)})
 
 
 def get_hook_state(hook: Hook) -> dict[str, Any] | None:
-    """What a hook wants to find again after a resumption: its `state_dict()`, if it has one.
+    """Returns the state of a hook for resuming: its `state_dict()`, if it has one.
 
     mmengine's EarlyStoppingHook has none, and would start counting from nothing.
     """
@@ -163,7 +170,7 @@ def get_hook_state(hook: Hook) -> dict[str, Any] | None:
 
 
 def load_hook_state(hook: Hook, state: dict[str, Any]) -> None:
-    """Give a hook back what `hook_state` returned."""
+    """Restores the state of a hook from `get_hook_state`."""
     if hasattr(hook, 'load_state_dict'):
         hook.load_state_dict(state)
     else:
@@ -172,7 +179,7 @@ def load_hook_state(hook: Hook, state: dict[str, Any]) -> None:
 
 
 class SchedulerState:
-    """What of a schedule moves while training.
+    """State of a schedule that changes during training.
 
     mmengine's own `state_dict` holds its settings too, `end` and `T_max` among them, and loading
     it would undo a longer `max_epochs` given when resuming.

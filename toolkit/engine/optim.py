@@ -1,4 +1,4 @@
-"""Optimizer, accumulation, clipping, precision of the backward pass, schedules."""
+"""Optimizer, gradient accumulation and clipping, mixed precision and schedules."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ COMPUTED = ('foreach', 'fused', 'capturable', 'differentiable')
 
 
 class OptimWrapper(MMOptimWrapper):
-    """mmengine's wrapper with precisions that work on CPUs too, and without per-iteration logging.
+    """mmengine's wrapper with mixed precision on CPUs too and without logging per iteration.
 
     Args:
         optimizer: what steps.
@@ -107,7 +107,7 @@ class OptimWrapper(MMOptimWrapper):
 
     @property
     def learning_rate(self) -> float:
-        """The rate of parameters that `paramwise_cfg` leaves alone."""
+        """Learning rate of the parameters that `paramwise_cfg` does not change."""
         return float(self.param_groups[-1 if self.base_param_settings else 0]['lr'])
 
     def state_dict(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class OptimWrapper(MMOptimWrapper):
 def build_optim_wrapper(
     system: nn.Module, config: schema.OptimWrapper, runtime: schema.Runtime, device: torch.device
 ) -> OptimWrapper:
-    """The optimizer of a system's trainable parameters.
+    """Builds the optimizer of a system's trainable parameters.
 
     Raises:
         ToolkitError: nothing to train.
@@ -184,7 +184,7 @@ def _class_of(factory: Callable[..., Any]) -> Any:
 def build_param_groups(
     system: nn.Module, config: Mapping[str, Any], lr: float | None, weight_decay: float | None
 ) -> list[dict[str, Any]]:
-    """Trainable parameters by their settings, after mmengine's `paramwise_cfg`.
+    """Groups trainable parameters by their settings, after mmengine's `paramwise_cfg`.
 
     `custom_keys` maps a part of parameters' names to `lr_mult`, `decay_mult` or any option of the
     optimizer; the longest match wins over all other rules.
@@ -276,7 +276,7 @@ def _checked_decay(decay: Any, layered: Mapping[str, Any], path: str) -> float:
 
 
 def _above(name: str, layered: Mapping[str, Callable[[str], int]]) -> int:
-    """Layers above a parameter, as the innermost module that tells them says; 0 outside of any."""
+    """Counts the layers above a parameter by the innermost module that knows them; else 0."""
     owners = [path for path in layered if not path or name.startswith(f'{path}.')]
     if not owners:
         return 0
@@ -306,7 +306,7 @@ def _settings(
 
 
 def _argument(factory: Callable[..., Any], name: str) -> Any:
-    """What a part will be built with: given, or its class's default, or None."""
+    """Returns an argument of a component: the configured value, the default, or None."""
     given = getattr(factory, 'arguments', None) or getattr(factory, 'keywords', {})
     if name in given:
         return given[name]
@@ -322,7 +322,9 @@ def build_schedulers(
     train_cfg: schema.TrainCfg,
     epoch_length: int,
 ) -> dict[str, Any]:
-    """Schedules by name. One counts in the unit of `train_cfg` unless its `by_epoch` says else,
+    """Builds schedules by name.
+
+    A schedule counts in the unit of `train_cfg` unless its `by_epoch` says else,
     and ends with the training unless its `end` says else."""
     epochs = train_cfg.max_epochs or -(-(train_cfg.max_iters or 0) // epoch_length)
     iterations = train_cfg.max_iters or (train_cfg.max_epochs or 0) * epoch_length

@@ -1,4 +1,4 @@
-"""How a system is computed: device, precision, memory format, compiler, threads."""
+"""Device, precision, memory format and threads of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 
 
 def choose_device(runtime: Runtime) -> torch.device:
-    """The device of this process; with several GPUs, the one of its local rank.
+    """Chooses the device of this process: with several GPUs, that of its local rank.
 
     Raises:
         ToolkitError: a GPU is asked for and there is none.
@@ -40,7 +40,7 @@ def choose_device(runtime: Runtime) -> torch.device:
 
 
 def move_system(system: nn.Module, runtime: Runtime, device: torch.device) -> None:
-    """Move the system to its device and memory format, in place."""
+    """Moves the system to its device and memory format, in place."""
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
     if device.type == 'cuda':
@@ -54,14 +54,14 @@ def move_system(system: nn.Module, runtime: Runtime, device: torch.device) -> No
 
 
 def autocast(runtime: Runtime, device: torch.device) -> AbstractContextManager[Any]:
-    """The context of forward passes in the run's precision."""
+    """Returns the context of forward passes in the run's precision."""
     if runtime.precision not in DTYPES:
         return nullcontext()
     return torch.autocast(device.type, dtype=DTYPES[runtime.precision])
 
 
 def move_batch(batch: Any, runtime: Runtime, device: torch.device) -> Any:
-    """The batch with its tensors on the device, images in the run's memory format; `meta` as is."""
+    """Moves a batch's tensors to the device and images to the run's memory format."""
     if isinstance(batch, Tensor):
         moved = batch.to(device, non_blocking=True)
         if runtime.channels_last and moved.ndim == 4:
@@ -78,7 +78,7 @@ def move_batch(batch: Any, runtime: Runtime, device: torch.device) -> Any:
 
 
 def cast_to_float32(outputs: Any) -> Any:
-    """Outputs with half-precision tensors as float32, for metrics and files."""
+    """Casts half-precision outputs to float32, for metrics and files."""
     if isinstance(outputs, Tensor):
         return outputs.float() if outputs.dtype in DTYPES.values() else outputs
     if isinstance(outputs, dict):

@@ -22,7 +22,7 @@ FORMAT = 1
 
 
 class Runner(mmengine_compat.QuietRunner):
-    """A run whose parts are already built.
+    """Runner of components that are already built.
 
     mmengine's hooks work unchanged. Ours may add `after_step(runner)`, called after an iteration
     with its validation, and `state_dict()` with `load_state_dict()` for what a resumed run needs.
@@ -120,7 +120,7 @@ class Runner(mmengine_compat.QuietRunner):
         mmengine_compat.release(self)
 
     def interrupted(self) -> bool:
-        """Whether any process was told to stop; the same answer on each of them."""
+        """Tells whether any process was told to stop; the answer is the same on all."""
         self.signal = self._agreement.largest(self.iter, self._interrupt())
         return self.signal != 0
 
@@ -174,7 +174,7 @@ class Runner(mmengine_compat.QuietRunner):
     # -- state -----------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """All that a resumed run needs. Every process must ask for it at the same time.
+        """Returns the state that a resumed run needs; a collective call of all processes.
 
         Raises:
             RunError: a loss or a weight is not finite; nothing of that is to be saved.
@@ -203,7 +203,7 @@ class Runner(mmengine_compat.QuietRunner):
         return content
 
     def meta(self) -> dict[str, Any]:
-        """What a checkpoint says of itself."""
+        """Returns the metadata of a checkpoint."""
         return {
             'format': FORMAT,
             'iter': self.iter,
@@ -214,7 +214,7 @@ class Runner(mmengine_compat.QuietRunner):
         }
 
     def _pending_gradients(self) -> dict[str, torch.Tensor]:
-        """Gradients accumulated so far for a step that is still to come, by parameter."""
+        """Returns the gradients that are accumulated for the next step, by parameter."""
         if self.optim_wrapper.should_update():
             return {}
         return {
@@ -245,7 +245,7 @@ class Runner(mmengine_compat.QuietRunner):
         return content
 
     def resume(self, filename: str, *arguments: Any, **keywords: Any) -> None:
-        """Take up a run where a checkpoint left it.
+        """Resumes a run from a checkpoint.
 
         Raises:
             CheckpointError: unusable, of another system, or of another way to train it.

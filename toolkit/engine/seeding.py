@@ -1,4 +1,4 @@
-"""Seeds, and the state of the random generators that a run uses: torch's, numpy's and random's."""
+"""Random seeds and states of the generators of torch, numpy and random."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 
 def derive_seed(seed: int, *path: object) -> int:
-    """A 63-bit seed for one purpose of a run: `derive(0, 'sample', epoch, position)`.
+    """Derives a 63-bit seed for one purpose: `derive_seed(0, 'sample', epoch, position)`.
 
     Seeds of different paths are independent, so that what one purpose draws never moves another.
     """
@@ -23,14 +23,14 @@ def derive_seed(seed: int, *path: object) -> int:
 
 
 def seed_all(seed: int) -> None:
-    """Seed every global generator, those of all GPUs included."""
+    """Seeds every global generator, those of all GPUs included."""
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
 
 
 def set_determinism(deterministic: bool) -> None:
-    """Ask torch for deterministic algorithms, or let cuDNN choose its fastest."""
+    """Asks torch for deterministic algorithms, or lets cuDNN choose its fastest."""
     if deterministic:
         # cuBLAS reads it when its first handle is made.
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
@@ -41,7 +41,7 @@ def set_determinism(deterministic: bool) -> None:
 
 
 def get_state() -> dict[str, Any]:
-    """The state of this process's generators as tensors and plain values."""
+    """Returns the state of this process's generators as tensors and plain values."""
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     version, internal, gauss = random.getstate()
     saved: dict[str, Any] = {
@@ -55,7 +55,7 @@ def get_state() -> dict[str, Any]:
 
 
 def restore_state(saved: dict[str, Any]) -> None:
-    """Set this process's generators to what `state` returned."""
+    """Sets this process's generators to a state of `get_state`."""
     torch.set_rng_state(saved['torch'])
     kind, keys, position, has_gauss, cached = saved['numpy']
     np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
@@ -67,7 +67,7 @@ def restore_state(saved: dict[str, Any]) -> None:
 
 @contextmanager
 def isolate(seed: int) -> Iterator[None]:
-    """Seed everything inside; what was drawn outside goes on afterwards as if nothing had been."""
+    """Seeds all generators inside the context and restores their state afterwards."""
     before = get_state()
     seed_all(seed)
     try:
@@ -77,7 +77,7 @@ def isolate(seed: int) -> Iterator[None]:
 
 
 class SampleSeeds:
-    """Seeds the CPU generators sample after sample, and puts back what was there before.
+    """Context that seeds the CPU generators per sample and restores their state afterwards.
 
     Far cheaper than `isolated`: numpy's generator is swapped, not copied, and GPUs are left alone,
     since datasets work on the CPU. One thread inside, as in a loader's worker process, so that

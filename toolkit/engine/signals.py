@@ -54,7 +54,7 @@ class Interruption:
 
 
 def get_exit_status(number: int) -> int:
-    """What a process that this signal ended returns: 130 for SIGINT, 143 for SIGTERM."""
+    """Returns the exit status after a signal: 130 for SIGINT, 143 for SIGTERM."""
     return 128 + number
 
 

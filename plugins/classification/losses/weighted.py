@@ -114,7 +114,7 @@ class WeightedLoss(ClassLoss):
         self.epoch = epoch
 
     def weights(self) -> Tensor | None:
-        """What each class weighs now (K,); None where all weigh the same."""
+        """Returns the present weight of each class (K,); None where all are equal."""
         weighted = self.class_weights is not None and self.epoch >= self.from_epoch
         return self.base if weighted else None
 

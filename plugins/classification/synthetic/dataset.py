@@ -105,13 +105,13 @@ class SyntheticUltrasound(ImageSet):
 
 
 def _numbers(record: Record) -> tuple[int, int]:
-    """Which patient, and which of the patient's images."""
+    """Returns the number of the patient and of the image."""
     patient, number = record.id[1:].split('_')
     return int(patient), int(number)
 
 
 def _pathologies(patients: int, seed: int) -> list[str]:
-    """Of each patient: the shares as exactly as whole patients allow."""
+    """Assigns a pathology to each patient, with shares as exact as whole patients allow."""
     counts = [max(1, round(share * patients)) for share in phantom.SHARES[1:]]
     drawn = [phantom.PATHOLOGY[0]] * (patients - sum(counts))
     for name, count in zip(phantom.PATHOLOGY[1:], counts):

@@ -20,7 +20,7 @@ FLUID = -34.0
 
 @dataclass(frozen=True)
 class Habit:
-    """How nodules of a pathology tend to look: they overlap, as those of patients do.
+    """Appearance of the nodules of a pathology; pathologies overlap, as in patients.
 
     Attributes:
         aspect: height by width, mean and deviation; above 1 is taller than wide.
@@ -89,7 +89,7 @@ class Nodule:
     halo: float
 
     def radius(self, angle: np.ndarray) -> np.ndarray:
-        """Of the outline against the ellipse's, by angle."""
+        """Returns the radius of the outline relative to the ellipse's, by angle."""
         orders = np.arange(2, 2 + len(self.bumps), dtype=np.float32)[:, None]
         flat = angle.reshape(1, -1)
         waves = self.bumps[:, :1] * np.cos(orders * (flat - self.bumps[:, 1:]))
@@ -180,7 +180,7 @@ def section(rng: np.random.Generator, nodule: Nodule) -> Nodule:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What lies around: depths of the borders between layers, and their waves."""
+    """Tissue around a nodule: depths of the borders between layers, and their waves."""
 
     skin: float
     fat: float
@@ -233,7 +233,7 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
 def strengths(
     anatomy: Anatomy, nodule: Nodule, x: np.ndarray, z: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How strongly each place scatters, and how much of the sound it lets pass, both in decibels.
+    """Computes scattering strength and attenuation at each place, both in decibels.
 
     Args:
         anatomy: around the nodule.

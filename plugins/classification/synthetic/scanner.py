@@ -87,7 +87,7 @@ def places(scanner: Scanner) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _start(scanner: Scanner) -> np.float32:
-    """How far above the skin a sector's lines meet."""
+    """Returns the distance above the skin at which a sector's lines meet."""
     return np.float32(scanner.half_width / np.sin(np.radians(scanner.spread)))
 
 
@@ -128,7 +128,7 @@ def _layout(scanner: Scanner) -> tuple[np.ndarray, np.ndarray]:
 def picture(
     rng: np.random.Generator, scanner: Scanner, strength: np.ndarray, lost: np.ndarray
 ) -> np.ndarray:
-    """What a scanner shows.
+    """Computes the image of a scanner.
 
     Args:
         rng: of speckle, noise and the hand that sets the gain.

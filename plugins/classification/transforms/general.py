@@ -97,7 +97,7 @@ class RandomResizedCrop(PixelTransform):
 
 @TRANSFORMS.register
 class BoxCrop(ImageTransform):
-    """What the boxes mark, with some of what is around it; nothing is random.
+    """Crops an image to its boxes with a margin; nothing is random.
 
     Images without a box would be told apart from those with one by the crop alone, whatever they
     show: `missing: whole` is for data in which that says nothing of the class.

@@ -155,7 +155,7 @@ class Views:
         return sample['image']
 
     def key(self) -> str:
-        """What the steps do, as text that is the same in every process."""
+        """Describes the steps as text that is the same in every process."""
         return json.dumps(
             [[name, describe(step)] for name, step in {**self.fixed, **self.drawn}.items()]
         )

@@ -1,4 +1,4 @@
-"""Which checkpoints a run writes besides the one at its end."""
+"""Hook that writes checkpoints during training."""
 
 from __future__ import annotations
 

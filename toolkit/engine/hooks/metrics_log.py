@@ -1,4 +1,4 @@
-"""metrics.jsonl: what a run measured, one JSON object a line; and TensorBoard where asked for."""
+"""Hook that writes losses and metrics to metrics.jsonl, and to TensorBoard on demand."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class MetricsLog(Hook):
         self.close()
 
     def close(self) -> None:
-        """Close what is open, however the run ended."""
+        """Closes the open files, however the run ended."""
         if self._file is not None:
             self._file.close()
             self._file = None

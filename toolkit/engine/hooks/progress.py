@@ -1,4 +1,4 @@
-"""What a run shows: a header, a bar (or lines where there is no terminal), the result."""
+"""Hook that prints a header, a progress bar (lines without a terminal) and the result."""
 
 from __future__ import annotations
 
