@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from plugins.classification.data.image_dataset import ImageSet
+from plugins.classification.data.image_dataset import NAMED, ImageSet
 from plugins.classification.data.image_io import SUFFIXES, image_size, picture_region, read_image
 from plugins.classification.data.manifest import read_manifest
+from plugins.classification.data.mask_files import exclude_pattern, find_masks
 from plugins.classification.data.patient_ids import REASON, PatientIds, find_ambiguous_ids
 from plugins.classification.data.split import PARTS, SplitSpec
 from plugins.classification.image_record import Box, Record
 from plugins.classification.tasks import Task
-from toolkit.errors import ToolkitError, did_you_mean
+from toolkit.errors import DataError, ToolkitError, did_you_mean
 from toolkit.io.data_paths import data_folder
 from toolkit.io.hashing import hash_files
 from toolkit.registry import DATASETS
@@ -101,17 +104,23 @@ class ImageFolder(FileSet):
     Args:
         folder: absolute, or below $TOOLKIT_DATA, or from here.
         tasks: one.
-        classes: what a folder's name stands for, where it is not the class; null leaves it out.
+        classes: class of a folder that is not named after it; null leaves the folder out.
         patient: regular expression whose first group, found in a file's name, is the patient;
             without it each image is taken for a patient of its own.
         patients: 'check' refuses patients that are equal but for case, leading zeros, a trailing
             `.0` and spaces; 'as_written' takes them for different patients.
+        include: a pattern, or several, as `*.png`: files whose path from the folder matches none of
+            them are left out.
+        exclude: a pattern, or several, as `*_mask*`: files whose path matches one are left out.
+        masks: 'check' refuses segmentation masks among the images: files that are nearly binary and
+            named after another (`x_mask.png` beside `x.png`); 'as_images' takes them for images.
         part: of the split that this is; 'all' for every image.
         split: how the images are split.
         **options: see `FileSet`.
     Raises:
         ToolkitError: no such folder, one that is no class, a class without images, a name without a
             patient, images that cannot be read.
+        DataError: masks among the images.
         ValueError: arguments out of range.
     """
 
@@ -122,6 +131,9 @@ class ImageFolder(FileSet):
         classes: dict[str, str | None] | None = None,
         patient: str | None = None,
         patients: PatientIds = 'check',
+        include: str | list[str] | None = None,
+        exclude: str | list[str] | None = None,
+        masks: Literal['check', 'as_images'] = 'check',
         split: SplitSpec | None = None,
         **options: Any,
     ) -> None:
@@ -132,12 +144,90 @@ class ImageFolder(FileSet):
         if parts and split is None:
             split = SplitSpec(by='column', column='part', val=0)
         super().__init__(tasks, split=split, **options)
+        selection = _Selection(root, include, exclude)
         records: list[Record] = []
         for part in parts or ['']:
-            records += _records(root, part, tasks, classes or {}, patient)
+            records += _records(selection, part, tasks, classes or {}, patient)
+        if masks == 'check':
+            _check_masks(root, records)
         if patient is not None and patients == 'check':
             _check_patients(records)
         self.use(records)
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """Files of a folder that are images, by their names.
+
+    Attributes:
+        root: the folder.
+        include: patterns of which a path from the folder must match one; None for all.
+        exclude: patterns of which it may match none.
+    """
+
+    root: Path
+    include: str | Sequence[str] | None
+    exclude: str | Sequence[str] | None
+
+    def find(self, folder: Path) -> Iterator[tuple[str, Path]]:
+        """Yields path from the root, with `/`, and path of each image below a folder."""
+        for path in sorted(folder.rglob('*')):
+            if path.suffix.lower() not in SUFFIXES or path.name.startswith('.'):
+                continue
+            name = path.relative_to(self.root).as_posix()
+            included = self.include is None or _matches(name, self.include)
+            if included and not (self.exclude is not None and _matches(name, self.exclude)):
+                yield name, path
+
+    def describe(self) -> str:
+        """Returns the patterns, for messages; empty without any."""
+        patterns = [
+            f'{key}: {value}'
+            for key, value in (('include', self.include), ('exclude', self.exclude))
+            if value is not None
+        ]
+        return f' with {", ".join(patterns)}' if patterns else ''
+
+
+def _matches(name: str, patterns: str | Sequence[str]) -> bool:
+    several = [patterns] if isinstance(patterns, str) else patterns
+    return any(fnmatchcase(name, pattern) for pattern in several)
+
+
+def _check_masks(root: Path, records: Sequence[Record]) -> None:
+    """Refuses images that seem to be segmentation masks.
+
+    Raises:
+        DataError: there are some; names the first ones.
+    """
+    by_class: dict[Path, list[Path]] = {}
+    for record in records:
+        assert record.path is not None
+        (label,) = record.labels.values()
+        subset = record.attributes.get('part', '')
+        by_class.setdefault(Path(subset, label), []).append(record.path)
+    pairs = [pair for paths in by_class.values() for pair in find_masks(paths)]
+    if not pairs:
+        return
+    told = [
+        f'  {os.path.relpath(mask, root)}, named after {os.path.relpath(image, root)}'
+        for image, mask in pairs[:NAMED]
+    ]
+    if len(pairs) > NAMED:
+        told.append(f'  and {len(pairs) - NAMED} more')
+    patterns = sorted({exclude_pattern(*pair) for pair in pairs})
+    quoted = [f"'{pattern}'" for pattern in patterns]
+    advice = quoted[0] if len(quoted) == 1 else f'[{", ".join(quoted)}]'
+    raise DataError(
+        '\n'.join(
+            [
+                f'{root}: {len(pairs)} of {len(records)} images seem to be segmentation masks: '
+                'they are nearly binary and named after another image; leave them out with '
+                f'`exclude: {advice}`, or take them for images with `masks: as_images`:',
+                *told,
+            ]
+        )
+    )
 
 
 def _check_patients(records: list[Record]) -> None:
@@ -156,7 +246,7 @@ def _check_patients(records: list[Record]) -> None:
 
 
 def _records(
-    root: Path,
+    selection: _Selection,
     part: str,
     tasks: Mapping[str, Task],
     named: Mapping[str, str | None],
@@ -169,6 +259,7 @@ def _records(
         raise ValueError(f'patient is no regular expression: {error}') from error
     if pattern is not None and not pattern.groups:
         raise ValueError(f'patient: {patient!r} has no group ( ) that is the patient')
+    root = selection.root
     records, problems = [], []
     for folder in sorted(path for path in (root / part).iterdir() if path.is_dir()):
         if folder.name.startswith('.') or (folder.name in named and named[folder.name] is None):
@@ -182,10 +273,7 @@ def _records(
                 f'{{{folder.name}: CLASS}}`, or null to leave it out'
             )
             continue
-        for path in sorted(folder.rglob('*')):
-            if path.suffix.lower() not in SUFFIXES or path.name.startswith('.'):
-                continue
-            name = path.relative_to(root).as_posix()
+        for name, path in selection.find(folder):
             found = pattern.search(path.name) if pattern is not None else None
             if pattern is not None and (found is None or not found[1]):
                 problems.append(f'{path}: its name has no patient by {patient!r}')
@@ -203,7 +291,8 @@ def _records(
         raise ToolkitError('\n'.join(problems))
     if not records:
         raise ToolkitError(
-            f'{root / part} has no images in folders; expected FOLDER/CLASS/IMAGE with '
-            f'{", ".join(task.classes)} for CLASS and one of {", ".join(SUFFIXES)}'
+            f'{root / part} has no images in folders{selection.describe()}; expected '
+            f'FOLDER/CLASS/IMAGE with {", ".join(task.classes)} for CLASS and one of '
+            f'{", ".join(SUFFIXES)}'
         )
     return records

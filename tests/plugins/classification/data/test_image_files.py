@@ -4,6 +4,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from plugins.classification.data.feature_cache import FeatureCache, keep
@@ -412,3 +413,86 @@ def test_spellings_of_a_patient_in_names_of_files_are_refused(tmp_path):
         ImageFolder(str(tmp_path), TASKS, **options)
     data = ImageFolder(str(tmp_path), TASKS, patients='as_written', **options)
     assert [record.patient for record in data.records] == ['p01', 'p1']
+
+
+# -- masks -----------------------------------------------------------------------------------------
+
+
+def write_mask(path, empty=False):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.zeros((32, 32), dtype=np.uint8)
+    values[8:20, 10:22] = 0 if empty else 255
+    Image.fromarray(values).save(path)
+
+
+def write_busi(folder, mask='{}_mask.png'):
+    """Writes images with their masks, as BUSI lays them out; masks of one class are empty."""
+    for kind in KINDS:
+        for number in (1, 2):
+            write_image(folder / kind / f'{kind} ({number}).png', number, (32, 32))
+            write_mask(folder / kind / mask.format(f'{kind} ({number})'), empty=kind == 'benign')
+    return str(folder)
+
+
+def test_masks_beside_images_are_refused_and_named(tmp_path):
+    folder = write_busi(tmp_path)
+    write_mask(tmp_path / 'malignant/malignant (1)_mask_1.png')
+    with pytest.raises(DataError, match=r"5 of 9 images .*exclude: '\*_mask\*'`") as caught:
+        ImageFolder(folder, TASKS, size=8)
+    told = str(caught.value).split('\n')[1:]
+    assert 'benign/benign (1)_mask.png, named after benign/benign (1).png' in told[0]
+    assert 'malignant (1)_mask_1.png, named after malignant/malignant (1).png' in told[3]
+    data = ImageFolder(folder, TASKS, size=8, exclude='*_mask*')
+    assert data.class_counts('kind').tolist() == [2, 2]
+    assert not any('mask' in record.id for record in data.records)
+    assert len(ImageFolder(folder, TASKS, size=8, masks='as_images')) == 9
+
+
+@pytest.mark.parametrize(
+    ('mask', 'pattern'),
+    [
+        ('{}-mask.png', '*-mask*'),
+        ('{}.seg.png', '*.seg*'),
+        ('{}_segmentation.bmp', '*_segmentation*'),
+        ('{}_mask.jpg', '*_mask*'),
+        ('{}_1.png', '*_1.png'),
+        ('masks/{}.png', '*/masks/*'),
+    ],
+)
+def test_masks_of_any_name_are_found(tmp_path, mask, pattern):
+    folder = write_busi(tmp_path, mask)
+    with pytest.raises(DataError) as caught:
+        ImageFolder(folder, TASKS, size=8)
+    assert f"exclude: '{pattern}'" in str(caught.value)
+    assert len(ImageFolder(folder, TASKS, size=8, exclude=pattern)) == 4
+
+
+def test_masks_in_folders_of_subsets_are_found(tmp_path):
+    for subset in ('train', 'test'):
+        write_busi(tmp_path / subset)
+    with pytest.raises(DataError, match='8 of 16 images seem to be segmentation masks'):
+        ImageFolder(str(tmp_path), TASKS, size=8)
+
+
+def test_images_named_after_each_other_are_no_masks(tmp_path):
+    for name in ('p1.png', 'p1_2.png', 'p1_mask.png', 'second/p1.png'):
+        write_image(tmp_path / 'benign' / name, 1)
+    assert len(ImageFolder(str(tmp_path), TASKS, size=8)) == 4
+
+
+def test_binary_images_alone_are_no_masks(tmp_path):
+    for name in ('a.png', 'a_2.png', 'b.png'):
+        write_mask(tmp_path / 'benign' / name)
+    assert len(ImageFolder(str(tmp_path), TASKS, size=8)) == 3
+
+
+def test_patterns_select_files_by_their_path(folders):
+    data = ImageFolder(str(folders), TASKS, include='benign/*', size=8)
+    assert data.class_counts('kind').tolist() == [3, 0]
+    data = ImageFolder(
+        str(folders), TASKS, include=['*/p0_*', '*/p1_*'], exclude=['*_3.png'], size=8
+    )
+    names = {'benign/p0_0.png', 'malignant/p0_1.png', 'benign/p1_2.png'}
+    assert {record.id for record in data.records} == names
+    with pytest.raises(ToolkitError, match=r'no images in folders with include: \*\.jpg; expected'):
+        ImageFolder(str(folders), TASKS, include='*.jpg')
