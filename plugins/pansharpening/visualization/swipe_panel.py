@@ -1,4 +1,4 @@
-"""The report's panel of pansharpening: a swipe between PAN, upsampled MS and any two variants."""
+"""Report panel of pansharpening: a swipe between any two of PAN, upsampled MS and variants."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from markupsafe import escape
+from markupsafe import Markup
 
 from toolkit.registry import PANELS
 from toolkit.report.embed_images import (
@@ -16,6 +16,7 @@ from toolkit.report.embed_images import (
     ImageQuality,
     to_script_json,
 )
+from toolkit.report.jinja_environment import environment
 from toolkit.report.panel import Panel, PanelRun, Rendered
 from toolkit.report.run_images import Drawn, read_drawn
 
@@ -25,13 +26,13 @@ OWN = (RESULT, ERROR)
 QUALITIES = (None, 95, 88, 80)  # of WebP; None is lossless
 CROPS = (512, 384, 256)
 _HERE = Path(__file__).parent
-_VIEWER = (_HERE / 'swipe_panel.html').read_text(encoding='utf-8')
-_FRAME = 2 * len(_VIEWER)  # bytes around the pictures, at most
+_TEMPLATE = 'swipe_panel.html.j2'
+_FRAME = 2 * (_HERE / _TEMPLATE).stat().st_size  # bytes of the panel beside its images, at most
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A picture of an item: its name in the viewer, the file, and what the run calls it."""
+class SwipeLayer:
+    """An image of a scene: its name in the viewer, its file, and its name in the run."""
 
     name: str
     file: Path
@@ -39,98 +40,101 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Item:
-    """What `toolkit test` drew of a scene by all variants: layers of one size (width, height).
+class SwipeScene:
+    """Images of a scene by all variants, as written by `toolkit test`.
 
-    `error` says what its error layers show.
+    Attributes:
+        name: of the scene.
+        size: width and height of all layers.
+        layers: the images.
+        error: title of the values in its error layers.
     """
 
     name: str
     size: tuple[int, int]
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[SwipeLayer, ...] = ()
     error: str = ''
 
 
 @dataclass(frozen=True)
-class _Selection:
-    """The items that are shown, and the quality of their images."""
+class SwipeSelection:
+    """Scenes to embed, and the quality of their images."""
 
-    items: tuple[Item, ...]
+    scenes: tuple[SwipeScene, ...]
     quality: ImageQuality
 
 
 @PANELS.register
 class Swipe(Panel):
-    """Two pictures of a scene over each other, with a divider to drag, zoomed and moved together.
+    """Compares two images of a scene by a movable divider; zooms and moves both together.
 
-    Shows the pictures that `toolkit test` leaves in a run's folder: `pictures/ITEM.json` with
-    `item` and `layers`, each with `name` and `file`, beside PNG files of one size. Each variant is
-    shown by its first run that has some. They are embedded as WebP, without loss if the budget
-    allows it.
+    Shows the images that `toolkit test` writes to a run's folder: `pictures/ITEM.json` with `item`
+    and `layers`, each with `name` and `file`, beside PNG files of one size. Each variant is shown
+    by its first run with images. They are embedded as WebP, lossless if the budget allows it.
     """
 
-    title = 'Pictures'
+    title = 'Images'
     style = (_HERE / 'swipe_panel.css').read_text(encoding='utf-8')
     script = (_HERE / 'swipe_panel.js').read_text(encoding='utf-8')
 
     def render(self, runs: Sequence[PanelRun], budget: int) -> Rendered | None:
-        """The viewer, with as many and as good pictures as the budget allows; None without any."""
-        items, notes = _items(runs)
-        if not items:
+        """Renders the viewer with as many images of as high quality as the budget allows."""
+        scenes, notes = _collect_scenes(runs)
+        if not scenes:
             return Rendered('', tuple(notes)) if notes else None
         cache: dict[tuple[bytes, ImageQuality], str] = {}
-        for choice in _choices(items):
-            data = _embed(choice, budget - _FRAME, cache)
+        for selection in _list_selections(scenes):
+            data = _embed(selection, budget - _FRAME, cache)
             if data is not None:
-                left_out = _left_out(items, choice)
-                html = _VIEWER.format(data=data, words=escape(_words(choice)))
-                return Rendered(html, (*notes, *left_out))
-        return Rendered(
-            '', (*notes, 'No room was left for pictures; report fewer studies at once.')
-        )
+                template = environment(_HERE).get_template(_TEMPLATE)
+                html = template.render(data=Markup(data), description=_describe(selection))
+                return Rendered(html, (*notes, *_describe_omissions(scenes, selection)))
+        return Rendered('', (*notes, 'No room was left for images; report fewer studies at once.'))
 
 
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def _items(runs: Sequence[PanelRun]) -> tuple[list[Item], list[str]]:
-    """Items with the layers of all variants, and what could not be used."""
-    found: dict[str, Item] = {}
+def _collect_scenes(runs: Sequence[PanelRun]) -> tuple[list[SwipeScene], list[str]]:
+    """Collects scenes with the layers of all variants, and notes of unusable files."""
+    found: dict[str, SwipeScene] = {}
     notes: list[str] = []
     shown: set[tuple[str, str]] = set()
     for run in runs:
-        drawn_items, unusable = read_drawn(run, None)
+        drawn, unusable = read_drawn(run, None)
         notes += unusable
-        for drawn in map(_item, drawn_items):
-            name = drawn.name
+        for own in map(_make_scene, drawn):
+            name = own.name
             if (run.label, name) in shown:
                 continue  # another seed of the same variant
-            item = found.setdefault(name, replace(drawn, layers=()))
-            if item.size != drawn.size:
-                sizes = f'{drawn.size}, not {item.size} as of other variants'
+            scene = found.setdefault(name, replace(own, layers=()))
+            if scene.size != own.size:
+                sizes = f'{own.size}, not {scene.size} as of other variants'
                 notes.append(f'{run.label}: {name} is {sizes}')
                 continue
             shown.add((run.label, name))
-            found[name] = replace(item, layers=_merged(item.layers, drawn.layers, run.label))
+            found[name] = replace(scene, layers=_merge_layers(scene.layers, own.layers, run.label))
     return list(found.values()), notes
 
 
-def _item(drawn: Drawn) -> Item:
-    """An item with the layers of one run."""
+def _make_scene(drawn: Drawn) -> SwipeScene:
+    """Makes a scene with the layers of one run."""
     error = drawn.record.get('error')
-    told = error if isinstance(error, dict) else {}
-    low, high = told.get('low', 0), told.get('high')
+    error = error if isinstance(error, dict) else {}
+    low, high = error.get('low', 0), error.get('high')
     layers = []
     for layer in drawn.layers:
         name = layer.name
         if name == ERROR and isinstance(low, (int, float)) and isinstance(high, (int, float)):
-            name = f'{name} ({low:g} to {high:g})'  # each variant's has a scale of its own
-        layers.append(Layer(name, layer.file, layer.name))
-    return Item(drawn.item, drawn.size, tuple(layers), str(told.get('what', '')))
+            name = f'{name} ({low:g} to {high:g})'  # each variant has its own scale
+        layers.append(SwipeLayer(name, layer.file, layer.name))
+    return SwipeScene(drawn.item, drawn.size, tuple(layers), str(error.get('what', '')))
 
 
-def _merged(known: tuple[Layer, ...], layers: Sequence[Layer], label: str) -> tuple[Layer, ...]:
-    """The layers with those of another variant: its own by its name, the scene's once."""
+def _merge_layers(
+    known: tuple[SwipeLayer, ...], layers: Sequence[SwipeLayer], label: str
+) -> tuple[SwipeLayer, ...]:
+    """Adds the layers of another variant: results under its name, those of the scene once."""
     contents = {x.name: x.file.read_bytes() for x in known if x.kind not in OWN}
     more = []
     for layer in layers:
@@ -140,81 +144,79 @@ def _merged(known: tuple[Layer, ...], layers: Sequence[Layer], label: str) -> tu
         elif layer.name not in contents:
             more.append(layer)
         elif contents[layer.name] != layer.file.read_bytes():
-            # Other data, or another stretch: not to be taken for the same.
+            # Other data or another stretch: shown as another layer.
             more.append(replace(layer, name=f'{layer.name} ({label})'))
     return (*known, *more)
 
 
-# -- choosing and embedding ------------------------------------------------------------------------
+# -- selecting and embedding -----------------------------------------------------------------------
 
 
-def _choices(items: Sequence[Item]) -> Iterator[_Selection]:
-    """From all as it is to one item, small: what is tried until it fits."""
-    everything = tuple(items)
+def _list_selections(scenes: Sequence[SwipeScene]) -> Iterator[SwipeSelection]:
+    """Lists selections in the order of preference, from all scenes to a crop of one."""
+    everything = tuple(scenes)
     for quality in QUALITIES:
-        yield _Selection(everything, ImageQuality(quality))
-    plain = tuple(_without_errors(item) for item in items)
+        yield SwipeSelection(everything, ImageQuality(quality))
+    plain = tuple(_remove_errors(scene) for scene in scenes)
     lowest = QUALITIES[-1]
     count = len(plain)
     while count:
-        yield _Selection(plain[:count], ImageQuality(lowest))
+        yield SwipeSelection(plain[:count], ImageQuality(lowest))
         count = count // 2
     for crop in CROPS:
         if crop < max(plain[0].size):
-            yield _Selection(plain[:1], ImageQuality(lowest, crop))
+            yield SwipeSelection(plain[:1], ImageQuality(lowest, crop))
 
 
-def _without_errors(item: Item) -> Item:
-    return replace(item, layers=tuple(x for x in item.layers if x.kind != ERROR))
+def _remove_errors(scene: SwipeScene) -> SwipeScene:
+    return replace(scene, layers=tuple(x for x in scene.layers if x.kind != ERROR))
 
 
 def _embed(
-    selection: _Selection, budget: int, cache: dict[tuple[bytes, ImageQuality], str]
+    selection: SwipeSelection, budget: int, cache: dict[tuple[bytes, ImageQuality], str]
 ) -> str | None:
-    """Write the viewer's data as JSON; None if it takes more bytes than the budget."""
-    if selection.quality.webp is None and _exceeds_surely(selection.items, budget):
+    """Writes the viewer's data as JSON; None if it takes more bytes than the budget."""
+    if selection.quality.webp is None and _exceeds_lossless(selection.scenes, budget):
         return None
     embedder = ImageEmbedder(selection.quality, budget, cache)
     items: list[dict[str, Any]] = []
     try:
-        for item in selection.items:
-            layers = [{'name': x.name, 'image': embedder.add(x.file)} for x in item.layers]
+        for scene in selection.scenes:
+            layers = [{'name': x.name, 'image': embedder.add(x.file)} for x in scene.layers]
             crop = selection.quality.crop
-            width, height = (min(side, crop or side) for side in item.size)
-            items.append({'name': item.name, 'width': width, 'height': height, 'layers': layers})
+            width, height = (min(side, crop or side) for side in scene.size)
+            items.append({'name': scene.name, 'width': width, 'height': height, 'layers': layers})
     except BudgetExceededError:
         return None
     text = to_script_json({'items': items, 'images': embedder.images})
     return None if len(text.encode()) > budget else text
 
 
-def _exceeds_surely(items: Sequence[Item], budget: int) -> bool:
-    """Tell whether half of the PNG files' bytes would not fit; lossless WebP saves no more."""
-    files = {layer.file for item in items for layer in item.layers}
+def _exceeds_lossless(scenes: Sequence[SwipeScene], budget: int) -> bool:
+    """Estimates that lossless WebP exceeds the budget: it saves at most half of the PNG files."""
+    files = {layer.file for scene in scenes for layer in scene.layers}
     contents = {file.read_bytes() for file in files}
     return sum(map(len, contents)) / 2 * 4 / 3 > budget
 
 
-def _left_out(items: Sequence[Item], choice: _Selection) -> list[str]:
-    """What the budget did not allow, in sentences."""
+def _describe_omissions(scenes: Sequence[SwipeScene], selection: SwipeSelection) -> list[str]:
+    """Describes the omissions of the selection, in sentences."""
     notes = []
-    if any(kept.layers != item.layers for kept, item in zip(choice.items, items)):
-        notes.append('Pictures of errors were left out to keep the file small.')
-    if len(choice.items) < len(items):
+    if any(kept.layers != scene.layers for kept, scene in zip(selection.scenes, scenes)):
+        notes.append('Images of errors were left out to keep the file small.')
+    if len(selection.scenes) < len(scenes):
         notes.append(
-            f'{len(choice.items)} of {len(items)} scenes are shown, to keep the file small.'
+            f'{len(selection.scenes)} of {len(scenes)} scenes are shown, to keep the file small.'
         )
-    if choice.quality.crop is not None:
-        notes.append(f'The central {choice.quality.crop} pixels are shown, to keep the file small.')
+    crop = selection.quality.crop
+    if crop is not None:
+        notes.append(f'The central {crop} pixels are shown, to keep the file small.')
     return notes
 
 
-def _words(choice: _Selection) -> str:
-    """How pictures are kept, and what those of errors show."""
-    how = (
-        'without loss'
-        if choice.quality.webp is None
-        else f'as WebP of quality {choice.quality.webp}'
-    )
-    errors = {x.error for x in choice.items if x.error and any(y.kind == ERROR for y in x.layers)}
-    return f'{how}.' + (f' Errors: {", ".join(sorted(errors))}.' if errors else '')
+def _describe(selection: SwipeSelection) -> str:
+    """Describes the quality of the images and the values of the error layers."""
+    webp = selection.quality.webp
+    quality = 'without loss' if webp is None else f'as WebP of quality {webp}'
+    errors = {x.error for x in selection.scenes if any(y.kind == ERROR for y in x.layers)} - {''}
+    return f'{quality}.' + (f' Errors: {", ".join(sorted(errors))}.' if errors else '')

@@ -57,7 +57,7 @@ def test_layers_of_the_scene_once_and_of_each_variant_by_its_first_run(study):
     assert found.notes == ()
     # Without loss where there is room.
     assert np.array_equal(image_of(data, 'other'), np.asarray(picture(5000 + 20 + 2)))
-    assert 'kept without loss' in found.html
+    assert 'stored without loss' in found.html
 
 
 def test_errors_say_what_they_show_and_on_which_scale(study):
@@ -70,7 +70,7 @@ def test_errors_say_what_they_show_and_on_which_scale(study):
     found = rendered(study)
     names = [layer['name'] for layer in data_of(found)['items'][0]['layers']]
     assert names[-3:] == ['full: error (0 to 12)', 'other', 'other: error (0 to 303.25)']
-    assert 'kept without loss. Errors: RMSE.' in found.html
+    assert 'stored without loss. Errors: RMSE.' in found.html
 
 
 def test_nothing_to_show(tmp_path):
@@ -152,7 +152,7 @@ def test_less_room_means_lower_quality_then_fewer_pictures_and_it_says_so(study)
         if 'application/json' in found.html:
             data = data_of(found)
             item = data['items'][0]
-            quality = re.search('kept ([^.]*)\\.', found.html)[1]
+            quality = re.search('stored ([^.]*)\\.', found.html)[1]
             seen.append((len(data['items']), item['width'], len(item['layers']), quality))
             assert bool(found.notes) == (
                 (len(data['items']), item['width'], len(item['layers'])) != (3, 320, 6)
@@ -179,7 +179,7 @@ def test_the_middle_is_shown_where_there_is_no_room_for_the_whole(study, monkeyp
 def test_no_room_at_all(study):
     found = rendered(study, 100)
     assert found.html == ''
-    assert found.notes == ('No room was left for pictures; report fewer studies at once.',)
+    assert found.notes == ('No room was left for images; report fewer studies at once.',)
 
 
 @pytest.mark.slow
