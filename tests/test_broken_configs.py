@@ -140,7 +140,7 @@ CASES = {
     ),
     'choice': (
         'runtime: {precision: bf61}\n',
-        ["2: runtime.precision: found 'bf61'.*expected one of fp32, bf16, fp16; did .*'bf16'"],
+        ["2: runtime.precision: found 'bf61'.*one of fp32, tf32, bf16, fp16; did .*'bf16'"],
     ),
     'choice_of_a_part': (
         'model: {upsample: bicubics}\n',
