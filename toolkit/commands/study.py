@@ -46,6 +46,11 @@ class StudyCommand(Command):
             choices=('failed', 'changed'),
             help='run again what failed, or what was run with another config, code or data',
         )
+        add(
+            '--keep-going',
+            action='store_true',
+            help='continue where three runs in a row fail with the same message',
+        )
         add('--jobs', type=int, metavar='N', help='runs at a time, in place of the number in FILE')
 
     def run(self, arguments: argparse.Namespace) -> int:
@@ -120,7 +125,7 @@ def _run(study: Study, folder: Path, arguments: argparse.Namespace) -> int:
     for warning in plan.warnings:
         print(f'warning: {warning}')
     chosen = RunFilter(arguments.only, arguments.seeds, arguments.rerun)
-    status = run_study(plan, folder, launcher, chosen)
+    status = run_study(plan, folder, launcher, chosen, arguments.keep_going)
     if status in (0, 1):
         write_results(folder)
     return status

@@ -225,7 +225,7 @@ def _module_of_path(path: Path) -> tuple[str, Path]:
             return known, root
     name = path.stem if path.is_file() else path.name
     # A name that no installed module has.
-    name = f'plugin_{name}' if _roots.get(name, path) != path or _is_installed(name) else name
+    name = f'plugin_{name}' if _roots.get(name, path) != path or _is_taken(name, path) else name
     _path_roots.add(name)
     return name, path
 
@@ -239,8 +239,17 @@ def _texts(root: Path) -> dict[str, bytes]:
     return {name: file.read_bytes() for name, file in _walk('', root)}
 
 
-def _is_installed(name: str) -> bool:
-    return name in sys.modules or importlib.util.find_spec(name) is not None
+def _is_taken(name: str, path: Path) -> bool:
+    """Tells whether a module other than the plugin's own has its name.
+
+    Python may find the plugin itself too, in a folder that it searches. The name must not depend
+    on that, or the plugin would be imported twice.
+    """
+    spec = getattr(sys.modules.get(name), '__spec__', None) or importlib.util.find_spec(name)
+    if spec is None:
+        return name in sys.modules
+    own = path / '__init__.py' if path.is_dir() else path
+    return spec.origin is None or Path(spec.origin).resolve() != own
 
 
 def _load_path(name: str, path: Path | None) -> None:

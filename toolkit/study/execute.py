@@ -21,9 +21,13 @@ from toolkit.study.reconcile import ReconciledRun, RunFilter, check_unchanged, r
 TICK_SECONDS = 0.1
 # Number of times that a job is started elsewhere after its machine is gone.
 LOSSES = 10
+# Number of jobs in a row that fail with the same message before a study stops.
+EQUAL_FAILURES = 3
 
 
-def run_study(plan: Plan, folder: Path, launcher: Launcher, choice: RunFilter) -> int:
+def run_study(
+    plan: Plan, folder: Path, launcher: Launcher, choice: RunFilter, keep_going: bool = False
+) -> int:
     """Run the pending runs of a study.
 
     Args:
@@ -31,6 +35,7 @@ def run_study(plan: Plan, folder: Path, launcher: Launcher, choice: RunFilter) -
         folder: folder of the study; a study that is there is continued.
         launcher: starts the runs.
         choice: the runs that are to be run.
+        keep_going: continue where runs fail one after the other with the same message.
     Returns:
         The exit status: 0, 1 where runs have failed, 130 or 143 after a signal.
     Raises:
@@ -49,7 +54,7 @@ def run_study(plan: Plan, folder: Path, launcher: Launcher, choice: RunFilter) -
         write_plan(plan, entries, folder)
         jobs = prepare_jobs(plan, entries)
         _report_kept(entries)
-        return _Watcher(plan, entries, launcher).run(jobs)
+        return _Watcher(plan, entries, launcher, keep_going).run(jobs)
 
 
 def _report_kept(entries: list[ReconciledRun]) -> None:
@@ -68,14 +73,20 @@ def _report_kept(entries: list[ReconciledRun]) -> None:
 class _Watcher:
     """Watches the jobs of a study until all have ended, or a signal has stopped them."""
 
-    def __init__(self, plan: Plan, entries: list[ReconciledRun], launcher: Launcher) -> None:
+    def __init__(
+        self, plan: Plan, entries: list[ReconciledRun], launcher: Launcher, keep_going: bool
+    ) -> None:
         self.plan = plan
         self.entries = entries
         self.launcher = launcher
         self.signals: list[int] = []
         self.full = False
+        self.stopped = False
         self.failed = any(e.status.status == 'failed' and not e.pending for e in entries)
         self.losses: Counter[str] = Counter()
+        self.keep_going = keep_going
+        # Messages of the jobs that failed since the last one that did not.
+        self.failures: list[str] = []
 
     def run(self, jobs: list[Job]) -> int:
         previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
@@ -128,6 +139,22 @@ class _Watcher:
             self.launcher.stop()
         self.failed = self.failed or any(s.status == 'failed' for s in statuses.values())
         display.end(statuses)
+        self._count_failures(ended, display)
+
+    def _count_failures(self, ended: EndedJob, display: Display) -> None:
+        """Stop the study where one job after the other fails alike: the others would too."""
+        messages = {s.message for s in ended.statuses.values() if s.status == 'failed'}
+        finished = any(s.status == 'finished' for s in ended.statuses.values())
+        self.failures = [] if finished else [*self.failures, *sorted(messages)[:1]]
+        last = self.failures[-EQUAL_FAILURES:]
+        if len(last) < EQUAL_FAILURES or len(set(last)) > 1 or self.keep_going or self.stopped:
+            return
+        self.stopped = True
+        display.say(
+            f'{EQUAL_FAILURES} runs in a row failed alike ({last[0]}): the study stops here; '
+            'mend it, then use --rerun failed, or run the others with --keep-going'
+        )
+        self.launcher.stop()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.signals.append(number)

@@ -264,6 +264,29 @@ def test_other_code_keeps_what_is_finished_and_starts_over_what_is_not(here, cap
     assert go(here, choice=RunFilter(rerun=['changed'])) == (0, ALL[:3])
 
 
+def test_three_equal_failures_in_a_row_stop_a_study(here, capsys):
+    seeds = {'seeds': [0, 1, 2, 3]}
+    names = [f'{v}-s{s}' for v in ('full', 'wide') for s in range(4)]
+    launcher = Pretender(fails=names)
+    assert go(here, launcher=launcher, **seeds)[0] == 1
+    assert launcher.stopped
+    said = ' '.join(capsys.readouterr().out.split())
+    assert re.search(r'3 runs in a row failed alike \(no luck\).*--keep-going', said)
+
+
+def test_failures_with_a_result_between_them_stop_nothing(here):
+    launcher = Pretender(fails=['full-s0', 'full-s1', 'wide-s1'])
+    assert go(here, launcher=launcher)[0] == 1
+    assert not launcher.stopped
+
+
+def test_a_study_goes_on_where_it_is_told_to(here):
+    launcher = Pretender(fails=ALL)
+    plan = make(here)
+    assert run_study(plan, Path('work/tiny'), launcher, RunFilter(), keep_going=True) == 1
+    assert not launcher.stopped
+
+
 def test_a_full_disk_stops_the_study_and_fails_no_run(here, capsys):
     launcher = Pretender(full=True)
     assert go(here, launcher=launcher)[0] == 1

@@ -23,7 +23,13 @@ from toolkit.io.read_metrics_log import last_iteration
 from toolkit.io.run_layout import RunState, RunStatus, utc_now
 from toolkit.study.launchers.job import EndedJob, Job, write_if_possible
 
-COMMAND = ['-m', 'toolkit.study.launchers.worker']
+# Python puts the working folder first, and a `toolkit` or `plugins` package there would hide the
+# project's. At the end of the path it still gives the user's own modules.
+COMMAND = [
+    '-c',
+    'import sys; sys.path[0] or sys.path.append(sys.path.pop(0)); '
+    'from toolkit.study.launchers.worker import main; sys.exit(main())',
+]
 POLL_SECONDS = 0.05
 # For a process that was asked to save and end.
 GRACE_SECONDS = 30.0
@@ -78,7 +84,8 @@ def _attempt(
         return _closed(job, 'failed', _cause(process.returncode, job)), True
     statuses = {name: RunStatus.from_json(record) for name, record in answer['statuses'].items()}
     done = {run.id: RunStatus.read(run.folder) for run in job.runs if run.id not in statuses}
-    return EndedJob(job, {**done, **statuses}, full=answer['full']), True
+    # A mistake in what was asked is one again.
+    return EndedJob(job, {**done, **statuses}, full=answer['full']), not answer['mistake']
 
 
 def _start(job: Job, threads: int | None, devices: str | None) -> subprocess.Popen[bytes]:

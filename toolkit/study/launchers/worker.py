@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -133,44 +134,63 @@ def peak_memory() -> int | None:
         return peak if sys.platform == 'darwin' else 1024 * peak
 
 
-def work(job: Job) -> tuple[dict[str, RunStatus], bool]:
-    """Do a job; returns the runs' statuses, and whether the disk is full."""
+@dataclass
+class Outcome:
+    """The outcome of a job.
+
+    Attributes:
+        statuses: of its runs, by name.
+        full: whether the disk is full.
+        mistake: whether a run failed by a mistake of the user, which no retry mends.
+    """
+
+    statuses: dict[str, RunStatus]
+    full: bool = False
+    mistake: bool = False
+
+
+def work(job: Job) -> Outcome:
+    """Do a job: train if there is something to train, then test each run."""
     with contextlib.suppress(Exception):  # what is wrong is said where it is used
         _config(job.runs[0].path)  # imports everything, which is no part of what a run takes
     record = Record(job)
+    outcome = Outcome(record.statuses)
     todo = [run for run in job.runs if run.id in record.open]
-    full = False
     try:
         weights = None
         if job.trained_in is not None and todo:
             _train(job.trained_in, record)
             weights = job.trained_in
         for run in todo:
-            full = _tested(run, weights, record) or full
+            _test_run(run, weights, record, outcome)
     except Interrupted:
         for name in record.open:
             record.end(name, status='waiting')
     except BusyError as error:
         record.leave(str(error))
     except Exception as error:
-        full = no_room(error)
         for name in record.open:
-            # A full disk is no fault of the run's: it goes on when there is room.
-            record.end(name, status='waiting' if full else 'failed', message=_explain(error))
-    return record.statuses, full
+            _fail(name, error, record, outcome)
+    return outcome
 
 
-def _tested(run: PlannedRun, trained_in: Path | None, record: Record) -> bool:
-    """Test a run; returns whether the disk is full."""
+def _test_run(run: PlannedRun, trained_in: Path | None, record: Record, outcome: Outcome) -> None:
     record.restart_clock(keep=False)  # the test before this one was another run's
     try:
         _test(run, trained_in)
     except Exception as error:
-        full = no_room(error)
-        record.end(run.id, status='waiting' if full else 'failed', message=_explain(error))
-        return full
-    record.end(run.id, status='finished')
-    return False
+        _fail(run.id, error, record, outcome)
+    else:
+        record.end(run.id, status='finished')
+
+
+def _fail(name: str, error: Exception, record: Record, outcome: Outcome) -> None:
+    """End a run with an error. A full disk is not its fault: it continues when there is room."""
+    full = no_room(error)
+    outcome.full = outcome.full or full
+    mistake = isinstance(error, ToolkitError) and error.exit_status == 2
+    outcome.mistake = outcome.mistake or mistake
+    record.end(name, status='waiting' if full else 'failed', message=_explain(error))
 
 
 def _explain(error: Exception) -> str:
@@ -282,8 +302,13 @@ def main() -> int:
     answer = os.dup(1)
     os.dup2(2, 1)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    statuses, full = work(job)
-    text = json.dumps({'full': full, 'statuses': {n: s.to_json() for n, s in statuses.items()}})
+    outcome = work(job)
+    answer_text = {
+        'full': outcome.full,
+        'mistake': outcome.mistake,
+        'statuses': {name: status.to_json() for name, status in outcome.statuses.items()},
+    }
+    text = json.dumps(answer_text)
     os.write(answer, text.encode() + b'\n')
     return 0
 

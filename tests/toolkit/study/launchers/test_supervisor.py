@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -67,12 +71,44 @@ def test_so_many_attempts(retries, tmp_path, command):
     assert tried.log.read_text() == 'once\n' * (retries + 1)
 
 
+@pytest.mark.parametrize(('mistake', 'attempts'), [(True, 1), (False, 3)])
+def test_a_mistake_of_the_user_is_not_tried_again(mistake, attempts, tmp_path, command):
+    answer = {'full': False, 'mistake': mistake, 'statuses': {'x': {'status': 'failed'}}}
+    command(f'import sys; print("once", file=sys.stderr); print({json.dumps(json.dumps(answer))})')
+    tried = job(tmp_path, retries=2)
+    supervisor.supervise(tried)
+    assert tried.log.read_text() == 'once\n' * attempts
+
+
+@pytest.mark.parametrize('how', [supervisor.COMMAND, ['-m', 'toolkit', 'list']])
+def test_packages_of_the_working_folder_hide_none_of_the_projects(how, tmp_path):
+    """A `plugins` package is common; `toolkit` can be hidden by `python -m toolkit` alone."""
+    for name in ('plugins', 'toolkit')[: 1 if '-m' in how else 2]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / '__init__.py').write_text('raise RuntimeError("the wrong package")')
+    root = str(Path(supervisor.__file__).parents[3])
+    done = subprocess.run(
+        [sys.executable, *how],
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': root},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert 'wrong package' not in done.stderr
+    if '-m' in how:
+        assert 'LDPNet' in done.stdout
+    else:
+        assert 'the job is expected on the standard input' in done.stderr
+
+
 def test_a_process_gets_its_job_threads_and_gpus(tmp_path, command):
     command(
         'import json, os, sys; job = sys.stdin.readline(); '
         'print(job, os.environ["OMP_NUM_THREADS"], os.environ["CUDA_VISIBLE_DEVICES"], '
         'file=sys.stderr); '
-        'print(json.dumps({"full": False, "statuses": {"x": {"status": "finished"}}}))'
+        'answer = {"full": False, "mistake": False, "statuses": {"x": {"status": "finished"}}}; '
+        'print(json.dumps(answer))'
     )
     given = job(tmp_path)
     ended = supervisor.supervise(given, threads=3, devices='5')
