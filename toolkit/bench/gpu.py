@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from toolkit.bench.gpu_record import write_json
 from toolkit.bench.gpu_report import write_report
 from toolkit.errors import ToolkitError
+from toolkit.io.json_values import write_json
 from toolkit.registry import BENCHES
 from toolkit.registry.command import Command
 

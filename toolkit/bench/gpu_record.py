@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
 import statistics
 import time
 import traceback
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from toolkit.io.json_values import write_json
 from toolkit.registry.command import Command
 
 # A timing repeats its run until it has taken so many seconds.
@@ -80,14 +80,6 @@ class Recorder:
     def _write(self) -> None:
         if self.path is not None:
             write_json(self.path, self.content)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON; whatever happens, the file is the old one or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.tmp')
-    temporary.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
-    os.replace(temporary, path)
 
 
 class GPUPart(Command):

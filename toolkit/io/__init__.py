@@ -1,1 +1,1 @@
-"""Reading and writing files: atomic writes, paths of data, tables."""
+"""Reading and writing files: atomic writes, paths of data, tables, JSON."""

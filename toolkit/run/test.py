@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from toolkit.engine import checkpoint, components, distributed, mmengine_compat,
 from toolkit.engine.evaluator import Evaluation
 from toolkit.engine.runner import Runner
 from toolkit.errors import ToolkitError
-from toolkit.io import atomic_write
+from toolkit.io.json_values import write_json
 from toolkit.io.run_layout import METRICS_FILE
 from toolkit.run import capsule
 from toolkit.run import work_dir as work_dirs
@@ -92,18 +90,4 @@ def _write(
         'directions': result.directions,
         'rows': result.rows,
     }
-    atomic_write.write(work_dir / METRICS_FILE, json.dumps(_json_ready(record), indent=1) + '\n')
-
-
-def _json_ready(value: Any) -> Any:
-    """Plain values; a number that is not finite is null, as JSON has none."""
-    value = checkpoint.to_plain(value)
-    if isinstance(value, dict):
-        return {str(key): _json_ready(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_json_ready(item) for item in value]
-    if hasattr(value, 'tolist'):
-        return _json_ready(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    write_json(work_dir / METRICS_FILE, checkpoint.to_plain(record))

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
-import math
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,12 +23,13 @@ from plugins.pansharpening.metrics.score_image import (
 )
 from plugins.pansharpening.scenes.alignment import RasterGrid, align
 from plugins.pansharpening.scenes.open_scene import ImageFile, open_scene, read_image
-from plugins.pansharpening.scenes.raster import Samples, replacing
+from plugins.pansharpening.scenes.raster import Samples
 from plugins.pansharpening.scenes.scene import Scene, check_finite
 from plugins.pansharpening.scenes.sensors import SENSORS
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
 from toolkit.io.data_paths import data_path
+from toolkit.io.json_values import write_json
 from toolkit.io.output_path import check_outputs
 from toolkit.registry import COMMANDS
 from toolkit.registry.command import Command
@@ -154,24 +152,6 @@ def evaluate(scene: Scene, fused: str, reference: str | None = None) -> dict[str
         'valid': 1.0 if valid is None else float(valid.mean()),
         'warnings': warnings,
     }
-
-
-def write_json(path: Path, result: Mapping[str, Any]) -> None:
-    """Writes a result; NaN and infinite numbers, which JSON does not have, become null.
-
-    Raises:
-        RunError: the file cannot be written.
-    """
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(_replace_nonfinite(result), indent=2) + '\n')
-
-
-def _replace_nonfinite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _replace_nonfinite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_replace_nonfinite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _locate(image: ImageFile, scene: Scene, name: str) -> tuple[Window, tuple[int, int]]:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
-from plugins.pansharpening.commands.evaluate import write_json
 from plugins.pansharpening.inference.digital_numbers import DTYPES
 from plugins.pansharpening.inference.predictor import predict_scene
 from plugins.pansharpening.inference.resumable_geotiff import Compression
@@ -44,6 +43,7 @@ from toolkit.engine import checkpoint, precision
 from toolkit.engine.components import build_for_training, build_system
 from toolkit.errors import RunError
 from toolkit.io.data_paths import data_path
+from toolkit.io.json_values import write_json
 from toolkit.io.output_path import check_outputs
 from toolkit.registry import COMMANDS
 from toolkit.registry.command import Command

@@ -8,7 +8,6 @@ which has its own detector, has its own percentiles.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from plugins.pansharpening.imaging.resample import Method
-from plugins.pansharpening.scenes.raster import replacing
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.sensors import Sensor
 from plugins.pansharpening.scenes.window import Read, Window
@@ -37,6 +35,8 @@ from plugins.pansharpening.visualization.scene_images import (
     sample_pixels,
 )
 from toolkit.interfaces import Batch, System, Visualizer
+from toolkit.io import atomic_write
+from toolkit.io.json_values import write_json
 from toolkit.registry import VISUALIZERS
 
 PANEL = 340  # side of a panel of the sheet in pixels
@@ -195,11 +195,12 @@ class _ImageWriter:
         """Writes the contact sheet, the error maps and the histograms."""
         paths = list_sheet_files(stem)
         save_png(self._draw_sheet(), paths[0])
-        _save(error_maps.draw_maps(self.maps, f'{self.name}: {self.crop}'), paths[1])
+        maps = error_maps.draw_maps(self.maps, f'{self.name}: {self.crop}')
+        atomic_write.write(paths[1], maps)
         values = {name: image for name, image in self.values.items() if name != PAN}
         bands = self.images.sensor.names(len(values[SHARPENED]))
         figure = error_maps.draw_histograms(values, bands, self.images.scale, self.name)
-        _save(figure, paths[2])
+        atomic_write.write(paths[2], figure)
         return paths
 
     def write_layers(self, folder: Path, stem: str) -> None:
@@ -230,8 +231,7 @@ class _ImageWriter:
             'stretch': {'of': self.images.base, 'percentiles': list(PERCENTILES), **limits},
             'error': {'what': error.title, 'low': error.low, 'high': round(error.high, 4)},
         }
-        text = json.dumps(record, indent=1, ensure_ascii=False) + '\n'
-        _save(text.encode(), folder / f'{stem}.json')
+        write_json(folder / f'{stem}.json', record)
 
     def _render(self, name: str, image: np.ndarray) -> Image.Image:
         limits = self.pan_limits if name == PAN else self.limits
@@ -335,12 +335,7 @@ def save_png(image: Image.Image, path: Path) -> None:
     """
     buffer = io.BytesIO()
     image.save(buffer, 'png', compress_level=3)  # half the time for a tenth more bytes
-    _save(buffer.getvalue(), path)
-
-
-def _save(content: bytes, path: Path) -> None:
-    with replacing(path) as partial:
-        partial.write_bytes(content)
+    atomic_write.write(path, buffer.getvalue())
 
 
 def _check_details(details: Sequence[Window], shape: tuple[int, int]) -> None:

@@ -1,0 +1,41 @@
+"""JSON files of plain values, in which numbers that are not finite are null."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from toolkit.io import atomic_write
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a value as JSON, whole or not at all.
+
+    Args:
+        path: of the file; its folder is made.
+        value: see `replace_nonfinite`.
+    Raises:
+        RunError: the file cannot be written.
+    """
+    text = json.dumps(replace_nonfinite(value), indent=1, ensure_ascii=False, allow_nan=False)
+    atomic_write.write(path, text + '\n')
+
+
+def replace_nonfinite(value: Any) -> Any:
+    """Replaces NaN and infinite numbers, which JSON does not have, by None.
+
+    Args:
+        value: of mappings, lists, tuples, plain values, arrays and tensors.
+    Returns:
+        A value of dicts with strings as keys, lists and plain values.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): replace_nonfinite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [replace_nonfinite(item) for item in value]
+    if hasattr(value, 'tolist'):  # NumPy's scalars and arrays, PyTorch's tensors
+        return replace_nonfinite(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
