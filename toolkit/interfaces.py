@@ -315,6 +315,7 @@ class PredictOptions:
         device: to compute on; the system is there already.
         autocast: makes a context for the precision of the run. Each thread that computes enters
             one of its own.
+        overwrite: replace output files that exist; inputs are never replaced.
         report: takes a line for the user.
     """
 
@@ -322,6 +323,7 @@ class PredictOptions:
     dataset: Callable[[], Dataset] | None = None
     device: torch.device = torch.device('cpu')
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
+    overwrite: bool = False
     report: Callable[[str], None] = print
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,3 +40,8 @@ class Record:
         """The label's number among the classes, MISSING where there is none."""
         name = self.labels.get(task)
         return MISSING if name is None else classes.index(name)
+
+
+def list_files(records: Iterable[Record]) -> list[Path]:
+    """Lists the files of images, without those whose pixels come from elsewhere."""
+    return list(dict.fromkeys(record.path for record in records if record.path is not None))

@@ -38,6 +38,9 @@ class PredictCommand(Command):
         parser.add_argument(
             '--output', type=Path, required=True, metavar='FILE', help='file to write'
         )
+        parser.add_argument(
+            '--overwrite', action='store_true', help='replace output files that exist'
+        )
 
     @classmethod
     def add_dependent_arguments(
@@ -61,6 +64,8 @@ class PredictCommand(Command):
         from toolkit.engine import checkpoint, precision
         from toolkit.engine.components import build_system
         from toolkit.interfaces import PredictOptions
+        from toolkit.io.output_path import check_outputs
+        from toolkit.io.run_layout import list_run_files
         from toolkit.run.load_run import load_trained
 
         trained = load_trained(
@@ -71,6 +76,10 @@ class PredictCommand(Command):
             arguments.plugin,
         )
         run = trained.run
+        own = [] if arguments.run_dir is None else list_run_files(arguments.run_dir)
+        own += [] if trained.weights is None else [trained.weights]
+        # The predictor, which knows its inputs and outputs, refuses the other files that exist.
+        check_outputs([arguments.output], own, overwrite=True)
         with trained.config.locate_errors():
             system = build_system(run)
             predictor: type[Predictor] | None = getattr(arguments, 'predictor', None)
@@ -90,6 +99,7 @@ class PredictCommand(Command):
                 dataset=None if loader is None else loader.dataset,
                 device=device,
                 autocast=lambda: precision.autocast(run.runtime, device),
+                overwrite=arguments.overwrite,
             )
             written = predictor().predict(system, arguments.input, arguments.output, options)
         for path in written:

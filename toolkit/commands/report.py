@@ -24,6 +24,9 @@ class ReportCommand(Command):
             metavar='FILE',
             help='the HTML file (default: report.html in DIR, or here if there are several)',
         )
+        parser.add_argument(
+            '--overwrite', action='store_true', help='replace a file that is no report, too'
+        )
 
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.io.run_layout import REPORT
@@ -34,7 +37,7 @@ class ReportCommand(Command):
             plugin_index.add(plugin)
         folders = arguments.folders
         output = arguments.output or (folders[0] if len(folders) == 1 else Path()) / REPORT
-        for note in page.write(folders, output):
+        for note in page.write(folders, output, overwrite=arguments.overwrite):
             print(note)
         print(f'wrote {output}')
         return 0

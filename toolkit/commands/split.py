@@ -45,19 +45,14 @@ class SplitCommand(Command):
 
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.io.data_paths import data_path
+        from toolkit.io.output_path import check_outputs
 
         if arguments.seed < 0:
             raise ToolkitError(f'--seed must be 0 or more, found {arguments.seed}')
         manifest = data_path(arguments.manifest)
         splitter = _choose_splitter(manifest, arguments)
         output: Path = arguments.output or manifest.with_name(manifest.stem + splitter.suffix)
-        if output.is_dir():
-            raise ToolkitError(f'cannot write {output}: it is a folder; name the file')
-        if output.exists() and not arguments.overwrite:
-            raise ToolkitError(
-                f'{output} is there already; keep it, since results depend on it, or replace it '
-                'with --overwrite'
-            )
+        check_outputs([output], [manifest], overwrite=arguments.overwrite)
         digest = splitter().split(manifest, output, arguments)
         print(f'wrote {output} ({digest[:16]})')
         return 0

@@ -27,17 +27,23 @@ def check_outputs(
         overwrite: whether existing files that are no inputs may be replaced.
         option: name of the command line option that names the output, for messages.
     Raises:
-        ToolkitError: an output is an input, a folder, or exists and `overwrite` is not set.
+        ToolkitError: an output is an input, another output, a folder, or exists and `overwrite`
+            is not set.
     """
-    paths = [Path(path) for path in inputs]
+    by_file = {_identify(Path(path)): Path(path) for path in inputs}
+    seen: set[object] = set()
     for output in map(Path, outputs):
-        for path in paths:
-            if is_same_file(output, path):
-                same = '' if output == path else f', which is the input {path}'
-                raise ToolkitError(
-                    f'the output {output}{same or " is an input"}: it would destroy the input; '
-                    f'choose another {option}'
-                )
+        file = _identify(output)
+        path = by_file.get(file)
+        if path is not None:
+            same = '' if output == path else f', which is the input {path}'
+            raise ToolkitError(
+                f'the output {output}{same or " is an input"}: it would destroy the input; '
+                f'choose another {option}'
+            )
+        if file in seen:
+            raise ToolkitError(f'two outputs are the same file, {output}; choose another {option}')
+        seen.add(file)
         if output.is_dir():
             raise ToolkitError(f'the output {output} is a folder; give the name of a file in it')
         if output.exists() and not overwrite:
@@ -47,11 +53,10 @@ def check_outputs(
             )
 
 
-def is_same_file(first: Path, second: Path) -> bool:
-    """Tells whether two paths lead to the same file, which need not exist yet."""
+def _identify(path: Path) -> tuple[int, int] | Path:
+    """Returns a value that is equal for all paths of a file, which need not exist yet."""
     try:
-        if first.samefile(second):  # by device and inode, so hard links count
-            return True
+        status = path.stat()
     except OSError:
-        pass
-    return first.resolve() == second.resolve()
+        return path.resolve()
+    return status.st_dev, status.st_ino  # equal for hard links too

@@ -49,6 +49,22 @@ RunState = Literal['waiting', 'running', 'finished', 'failed']
 Row = dict[str, Any]
 
 
+def list_run_files(folder: Path) -> list[Path]:
+    """Lists the existing files of a run, or of a study and its runs, that commands read.
+
+    Reports and other results that a command has written into the folder are left out.
+    """
+    names = (CAPSULE, CONFIG, ORIGINS, PATCH, METRICS_FILE, METRICS_LOG, TRAIN_LOG, TEST_LOG)
+    names += (STATUS, OUTPUT, PLAN, STUDY)
+    files = [folder / name for name in names if (folder / name).is_file()]
+    for name in (CHECKPOINTS, IMAGES, PLUGINS):
+        files += sorted(path for path in (folder / name).rglob('*') if path.is_file())
+    runs = folder / RUNS
+    for run in sorted(runs.iterdir()) if runs.is_dir() else ():
+        files += list_run_files(run)
+    return files
+
+
 # -- records of a study's run ----------------------------------------------------------------------
 
 

@@ -14,7 +14,8 @@ from toolkit.analysis.aggregate import Analysis, analyse
 from toolkit.analysis.results import holds_study, load
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
-from toolkit.io.run_layout import CAPSULE, PLAN, REPORT
+from toolkit.io.output_path import check_outputs
+from toolkit.io.run_layout import CAPSULE, PLAN, REPORT, list_run_files
 from toolkit.report import plotly_bundle
 from toolkit.report.jinja_environment import TEMPLATES, environment, style
 from toolkit.report.panel import Panel, panels
@@ -22,25 +23,30 @@ from toolkit.report.section import Section, Shown, panel_runs, sections
 from toolkit.report.single_runs import holds_run, of_runs
 
 LIMIT = 8_000_000  # bytes of the whole file
+_GENERATOR = '<meta name="generator" content="Ablakit">'
 _MARGIN = 20_000  # for headings and notes of panels
 
 
-def write(folders: Sequence[Path | str], output: Path) -> list[str]:
+def write(folders: Sequence[Path | str], output: Path, overwrite: bool = False) -> list[str]:
     """Write the report of studies and single runs.
 
     Args:
         folders: of studies and runs; the runs make a section together.
-        output: the HTML file.
+        output: the HTML file. An earlier report is replaced.
+        overwrite: replace another file too, unless it belongs to one of the folders.
     Returns:
         What had to be left out, in sentences.
     Raises:
-        ToolkitError: a folder holds neither, is given twice, or is damaged.
+        ToolkitError: a folder holds neither, is given twice, or is damaged; the output is a file
+            of a run, or a file that is no report.
         RunError: the file cannot be written.
     """
     if output.is_dir():
         raise RunError(f'cannot write {output}: it is a folder; give the file: {output / REPORT}')
     if output.exists() and not output.is_file():
         raise RunError(f'cannot write {output}: it is no regular file')  # a device, a pipe
+    inputs = [path for folder in folders for path in list_run_files(Path(folder))]
+    check_outputs([output], inputs, overwrite=overwrite or is_report(output))
     analyses = _analyses([Path(folder) for folder in folders])
     content = sections(analyses)
     kinds, notes = panels([analysis.results for analysis, _ in analyses])
@@ -55,6 +61,15 @@ def write(folders: Sequence[Path | str], output: Path) -> list[str]:
     if len(page.encode()) > LIMIT:
         notes.append(f'the report takes {len(page.encode()) / 1e6:.1f} MB; report fewer studies')
     return notes
+
+
+def is_report(path: Path) -> bool:
+    """Tells whether a file is a report that `write` has written."""
+    try:
+        with path.open('rb') as file:
+            return _GENERATOR.encode() in file.read(1000)
+    except OSError:
+        return False
 
 
 def _analyses(folders: Sequence[Path]) -> list[tuple[Analysis, bool]]:
@@ -110,6 +125,7 @@ def _page(
     filled.filters['script'] = _script
     filled.policies['json.dumps_kwargs'] = {'sort_keys': False}
     return filled.get_template('report.html.j2').render(
+        generator=Markup(_GENERATOR),
         title=', '.join(part.title for part in content),
         sections=content,
         styles=[style()] + [kind.style for _, kind in kinds],

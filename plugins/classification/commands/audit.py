@@ -23,8 +23,11 @@ from plugins.classification.data.manifest_options import (
     parse_tasks,
 )
 from plugins.classification.data.split_file import load_split
+from plugins.classification.image_record import list_files
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.io import atomic_write
+from toolkit.io.data_paths import data_path
+from toolkit.io.output_path import check_outputs
 from toolkit.registry import COMMANDS
 from toolkit.registry.command import Command
 
@@ -61,6 +64,7 @@ class AuditCommand(Command):
             help='write a CSV with id and group of each image: patients, joined where images are '
             'nearly the same; as the patient column of a manifest it keeps them together',
         )
+        add('--overwrite', action='store_true', help='replace output files that exist')
 
     def run(self, arguments: argparse.Namespace) -> int:
         for name in ('threshold', 'detail'):
@@ -71,9 +75,6 @@ class AuditCommand(Command):
                 )
         if arguments.fold < 0:
             raise ToolkitError(f'--fold must be 0 or more, found {arguments.fold}')
-        for path in (arguments.json, arguments.html, arguments.groups):
-            if path and path.is_dir():
-                raise ToolkitError(f'cannot write {path}: it is a folder; name the file')
         annotations, annotated = (
             damaged(arguments.annotations) if arguments.annotations else ({}, 0)
         )
@@ -84,6 +85,7 @@ class AuditCommand(Command):
             arguments.outside,
             arguments.patients,
         )
+        _check_outputs(source, arguments)
         split, part_of = _split(source, arguments)
         audit = examine(
             source.name,
@@ -109,6 +111,23 @@ class AuditCommand(Command):
             if path:
                 print(f'wrote {path}')
         return 0
+
+
+def _check_outputs(source: Source, arguments: argparse.Namespace) -> None:
+    named = {n: p for n in ('json', 'html', 'groups') if (p := getattr(arguments, n)) is not None}
+    annotations: Path | None = arguments.annotations
+    inputs = [
+        data_path(arguments.manifest),
+        *filter(None, [arguments.split]),
+        *list_files(source.records),
+        *(() if annotations is None else annotations.rglob('*')),
+    ]
+    check_outputs(
+        named.values(),
+        inputs,
+        overwrite=arguments.overwrite,
+        option=' or '.join(f'--{name}' for name in named),
+    )
 
 
 def _split(source: Source, arguments: argparse.Namespace) -> tuple[str, dict[int, str]]:

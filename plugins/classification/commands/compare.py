@@ -14,6 +14,8 @@ from plugins.classification.metrics.functional.patients import Aggregation
 from plugins.classification.reporting.comparison import compare_runs, read_tested_run
 from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
+from toolkit.io.output_path import check_outputs
+from toolkit.io.run_layout import list_run_files
 from toolkit.registry import COMMANDS
 from toolkit.registry.command import Command
 
@@ -49,6 +51,7 @@ class Compare(Command):
         add('--resamples', type=int, default=RESAMPLES, metavar='N')
         add('--seed', type=int, default=0, metavar='N', help='of the resampling')
         add('--json', type=Path, metavar='FILE', help='write the comparison here too')
+        add('--overwrite', action='store_true', help='replace the file of --json if it exists')
 
     def run(self, arguments: argparse.Namespace) -> int:
         a, b = arguments.runs, arguments.against
@@ -61,6 +64,13 @@ class Compare(Command):
             a, b = a[:1], a[1:]
         if arguments.resamples < 100:
             raise ToolkitError(f'--resamples must be at least 100, found {arguments.resamples}')
+        if arguments.json is not None:
+            check_outputs(
+                [arguments.json],
+                [path for folder in (*a, *b) for path in list_run_files(folder)],
+                overwrite=arguments.overwrite,
+                option='--json',
+            )
         task = arguments.task
         sides = [[read_tested_run(folder, task) for folder in side] for side in (a, b)]
         found = compare_runs(

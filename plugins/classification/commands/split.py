@@ -20,9 +20,11 @@ from plugins.classification.data.manifest_options import (
 )
 from plugins.classification.data.split import PARTS, Parts, SplitSpec, check_classes, divide
 from plugins.classification.data.split_file import save_split
+from plugins.classification.image_record import list_files
 from plugins.classification.tasks import Task
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Splitter
+from toolkit.io.output_path import check_outputs
 from toolkit.registry import SPLITTERS
 
 
@@ -83,6 +85,7 @@ class ImageSplitter(Splitter):
         """Splits the images into folds, into one holdout, or by centre; see `SplitSpec`."""
         columns, named = parse_columns(arguments.columns), parse_tasks(arguments.task)
         source = ManifestSource(manifest, columns, named, arguments.outside, arguments.patients)
+        check_outputs([output], list_files(source.records), overwrite=True)
         tasks = {name: _make_task(source, name) for name in source.tasks}
         options = {name: getattr(arguments, name) for name in ('by', 'folds', 'test', 'val')}
         options['seed'] = arguments.seed

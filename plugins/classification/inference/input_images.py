@@ -40,6 +40,11 @@ class InputImages(FileSet):
         self.use(records)
 
 
+def is_manifest(word: str) -> bool:
+    """Tells whether a word of a command line names a manifest."""
+    return Path(word).suffix.lower() in TABLES
+
+
 def find_images(
     words: Sequence[str],
     patient: str | None = None,
@@ -56,7 +61,7 @@ def find_images(
     Raises:
         ToolkitError: a word that names no image, or an option that does not fit the words.
     """
-    tables = [word for word in words if Path(word).suffix.lower() in TABLES]
+    tables = [word for word in words if is_manifest(word)]
     if columns and not tables:
         raise ToolkitError('--columns is an option for a manifest, and --input names none')
     pattern = _compile_patient(patient) if patient is not None else None

@@ -22,6 +22,8 @@ from plugins.classification.interfaces import NOTE
 from plugins.classification.system import Classifier
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
+from toolkit.io.output_path import check_outputs
+from toolkit.io.run_layout import list_run_files
 from toolkit.registry import COMMANDS
 from toolkit.registry.command import Command
 
@@ -43,6 +45,7 @@ class Export(Command):
             '--checkpoint', help="'best', 'last' or a path (default: best where there is one)"
         )
         parser.add_argument('--output', type=Path, required=True, help='the .onnx file to write')
+        parser.add_argument('--overwrite', action='store_true', help='replace an existing file')
 
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.engine import checkpoint
@@ -54,6 +57,8 @@ class Export(Command):
             None, run_dir=arguments.run_dir, checkpoint_name=arguments.checkpoint
         )
         run, weights = trained.run, trained.weights
+        inputs = [*list_run_files(arguments.run_dir), *filter(None, [weights])]
+        check_outputs([arguments.output], inputs, overwrite=arguments.overwrite)
         if weights is None:
             raise ToolkitError(f'{arguments.run_dir} has no checkpoint; train it first')
         with trained.config.locate_errors():

@@ -15,12 +15,19 @@ import numpy as np
 import torch
 
 from plugins.classification.data.manifest_options import add_columns_option, parse_columns
-from plugins.classification.inference.input_images import ON_ERROR, find_images, load_images
+from plugins.classification.image_record import list_files
+from plugins.classification.inference.input_images import (
+    ON_ERROR,
+    find_images,
+    is_manifest,
+    load_images,
+)
 from plugins.classification.interfaces import NOTE, LabelledImages
 from plugins.classification.system import Classifier
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import PredictOptions, Predictor, System
 from toolkit.io import atomic_write
+from toolkit.io.output_path import check_outputs
 from toolkit.registry import PREDICTORS
 
 BATCH_SIZE = 32
@@ -78,6 +85,7 @@ class ImagePredictor(Predictor):
             dataset=options.dataset,
             device=options.device,
             autocast=options.autocast,
+            overwrite=options.overwrite,
             report=options.report,
         )
 
@@ -94,6 +102,7 @@ def predict_images(
     dataset: Any = None,
     device: torch.device | str = 'cpu',
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    overwrite: bool = False,
     report: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
     """Writes the predictions of a system for images, and for patients if they are known.
@@ -116,6 +125,7 @@ def predict_images(
             built only if there are no inputs.
         device: of the system.
         autocast: makes a context for each computation.
+        overwrite: replace files that exist; inputs are never replaced.
         report: takes a line for the user.
     Returns:
         The files written.
@@ -131,26 +141,30 @@ def predict_images(
         raise ToolkitError(
             f'the output {output} is a table and needs a name such as {output.with_suffix(".csv")}'
         )
-    if output.is_dir():
-        raise ToolkitError(f'the output {output} is a folder; give the name of a CSV file in it')
     if dataset is None:
         raise ToolkitError(
             'it is not known how to prepare images: the config has no test_dataloader; add one'
         )
+    by_patient = output.with_name(f'{output.stem}-patients.csv')
+    outputs = [output, by_patient, output.with_suffix('.json')]
     report(NOTE)
     if inputs:
-        data = load_images(find_images(inputs, patient, columns), system, dataset, on_error)
+        images = find_images(inputs, patient, columns)
+        files_read = [*filter(is_manifest, inputs), *list_files(images)]
+        check_outputs(outputs, files_read, overwrite=overwrite)
+        data = load_images(images, system, dataset, on_error)
     elif patient is not None or columns:
         option = '--patient' if patient is not None else '--columns'
         raise ToolkitError(f'{option} is an option for --input, which is not given')
     else:
         data = dataset()
+        check_outputs(outputs, list_files(data.pool), overwrite=overwrite)
         system.check_data(data)
     rows = list(_predict_rows(system, data, batch_size, torch.device(device), autocast))
     patients = _average_by_patient(system, rows)
     files = {output: _to_csv(rows)}
     if patients:
-        files[output.with_name(f'{output.stem}-patients.csv')] = _to_csv(patients)
+        files[by_patient] = _to_csv(patients)
     skipped = getattr(data, 'skipped', {})
     files[output.with_suffix('.json')] = _describe(system, rows, patients, skipped)
     for path, content in files.items():

@@ -14,6 +14,8 @@ from plugins.classification.reporting.clinical_text import format_table, to_mark
 from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
+from toolkit.io.output_path import check_outputs
+from toolkit.io.run_layout import list_run_files
 from toolkit.registry import COMMANDS
 from toolkit.registry.command import Command
 from toolkit.run import capsule
@@ -37,11 +39,12 @@ class Card(Command):
             '--run', dest='run_dir', type=Path, required=True, metavar='D', help='folder of the run'
         )
         parser.add_argument('--output', type=Path, help=f'the file to write (default: D/{NAME})')
+        parser.add_argument('--overwrite', action='store_true', help='replace an existing card')
 
     def run(self, arguments: argparse.Namespace) -> int:
         output = arguments.output or arguments.run_dir / NAME
-        if output.is_dir():
-            raise ToolkitError(f'the output {output} is a folder; give a file: {output / NAME}')
+        inputs = [*list_run_files(arguments.run_dir), arguments.run_dir / 'clinical.json']
+        check_outputs([output], inputs, overwrite=arguments.overwrite)
         atomic_write.write(output, make_card(arguments.run_dir))
         print(NOTE)
         print(f'wrote {output}')

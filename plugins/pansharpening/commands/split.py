@@ -14,6 +14,7 @@ from plugins.pansharpening.data.splits import make_split, save_split
 from plugins.pansharpening.scenes.manifest import SceneManifest, read_manifest
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Splitter
+from toolkit.io.output_path import check_outputs
 from toolkit.registry import SPLITTERS
 
 
@@ -48,6 +49,8 @@ class SceneSplitter(Splitter):
         scenes = read_manifest(manifest, arguments.outside)
         if 'split' in scenes.columns:
             raise ToolkitError(f'{scenes.path} has a column split already; remove one of them')
+        images = [path for row in scenes.rows for path in (*row.ms, row.pan, row.reference) if path]
+        check_outputs([output], images, overwrite=True)
         subsets = make_split(scenes.rows, fractions, arguments.seed, arguments.group)
         options = {'fractions': fractions, 'seed': arguments.seed, 'group': arguments.group}
         digest = save_split(output, scenes, subsets, options)

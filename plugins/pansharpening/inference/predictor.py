@@ -60,7 +60,6 @@ class ScenePredictor(Predictor):
         )
         add('--cog', action='store_true', help='write a cloud-optimized GeoTIFF')
         add('--dtype', choices=DTYPES, help='data type of the output (default: that of the MS)')
-        add('--overwrite', action='store_true', help='replace output files that exist')
 
     def predict(
         self, system: System, inputs: Sequence[str], output: Path, options: PredictOptions
@@ -86,7 +85,7 @@ class ScenePredictor(Predictor):
             compress=arguments.compress,
             cog=arguments.cog,
             dtype=arguments.dtype,
-            overwrite=arguments.overwrite,
+            overwrite=options.overwrite,
             report=options.report,
         )
 

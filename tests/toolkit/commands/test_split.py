@@ -52,7 +52,7 @@ def test_the_manifest_decides(here, capsys):
         (['both.csv'], 'of images .*of scenes .*found the columns image, pan; rename'),
         (['gone.csv'], 'gone.csv'),
         (['images.csv', '--seed', '-1'], '--seed must be 0 or more, found -1'),
-        (['images.csv', '--output', '.'], 'cannot write .: it is a folder'),
+        (['images.csv', '--output', '.'], 'the output . is a folder'),
     ],
 )
 def test_mistakes_are_one_line(here, argv, message, capsys):

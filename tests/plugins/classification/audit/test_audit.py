@@ -101,7 +101,7 @@ def test_a_saved_split_is_audited(manifest, tmp_path, capsys):
     assert audit(manifest, '--split', saved) == 1
     assert 'other images or patients' in capsys.readouterr().err
     assert main(['split', str(manifest), *options, '--output', str(saved)]) == 2
-    assert 'is there already' in capsys.readouterr().err
+    assert 'x.folds.json exists already; give --overwrite' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_saved_split_is_audited(manifest, tmp_path, capsys):
         (('--split-column', 'oficial'), "has no column 'oficial'; did you mean 'official'?"),
         (('--annotations', 'nowhere'), '--annotations: no folder nowhere'),
         (('--split', 'nowhere.json'), 'no file nowhere.json'),
-        (('--html', '.'), 'cannot write .: it is a folder; name the file'),
+        (('--html', '.'), 'the output . is a folder; give the name of a file'),
         (('--fold', '-1'), '--fold must be 0 or more, found -1'),
     ],
 )

@@ -148,7 +148,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert all(split_of[f's{i}'] == split_of[f's{i + 1}'] for i in (0, 2, 4))
     before = (tmp_path / 'm.splits.json').read_bytes()
     for argv, message in (
-        ([], 'is there already; keep it'),
+        ([], 'm.splits.json exists already; give --overwrite'),
         (['--overwrite', '--group', 'twon'], "no column is named 'twon'; did you mean 'town'?"),
         (['--overwrite', '--fractions', 'a=.5'], 'found a sum of 0.5'),
         (['--overwrite', '--seed', '-1'], 'seed must be 0 or more'),
