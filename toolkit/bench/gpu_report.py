@@ -84,11 +84,12 @@ def _part(name: str, part: Mapping[str, Any]) -> list[str]:
         lines += [f'`pytest -m gpu`: {part["summary"].strip("= ")}', '']
         lines += [f'- {line}' for line in part['failed_tests']]
         lines += [''] * bool(part['failed_tests'])
+    lines += [line for remark in part.get('remarks', []) for line in (remark, '')]
     for title, table in part.get('tables', {}).items():
         lines += [f'### {title}', '']
         for note in table['notes']:
             lines += [note, '']
-        lines += [*_table(table['rows']), '']
+        lines += [*(_table(table['rows']) or ['No row was finished.']), '']
     for label, error in part.get('errors', {}).items():
         lines += [f'{label} failed: `{error}`', '']
     if part['status'] == 'failed' and not (part.get('errors') or part.get('failed_tests')):
@@ -97,6 +98,8 @@ def _part(name: str, part: Mapping[str, Any]) -> list[str]:
 
 
 def _table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    if not rows:
+        return []
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     lines = ['| | ' + ' | '.join(columns) + ' |', '|---' * (len(columns) + 1) + '|']
     for label, row in rows.items():

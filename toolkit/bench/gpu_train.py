@@ -53,7 +53,9 @@ def time_training(
     run = replace(run, default_hooks=hooks, custom_hooks={})
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        train(run, folder)
+        result = train(run, folder)
+    if result.exit_status:
+        raise InterruptedError(f'stopped at iteration {result.iterations} of {iterations}')
     step = (clock.ended - clock.warm) / (iterations - warm_up)
     return TrainingTime(step, clock.ended - clock.began, time.perf_counter() - started)
 

@@ -24,6 +24,12 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def full_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cuda.matmul, 'allow_tf32', False)
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
+
+
 @pytest.mark.parametrize('name', (*REFERENCE, *NO_REFERENCE, *REPROJECTION))
 def test_indices_of_a_gpu_are_those_of_the_cpu(name: str) -> None:
     scene = SyntheticScene(bands=4, size=256, seed=0)
