@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -312,6 +312,7 @@ class PredictOptions:
         arguments: values of the arguments that the predictor declares, by name.
         dataset: builds the run's test data; None if the config has none. Files are predicted
             without it, since the run's own data may be elsewhere.
+        metrics: builds each metric of the run's test, by key; empty if the config has none.
         device: to compute on; the system is there already.
         autocast: makes a context for the precision of the run. Each thread that computes enters
             one of its own.
@@ -321,6 +322,7 @@ class PredictOptions:
 
     arguments: argparse.Namespace
     dataset: Callable[[], Dataset] | None = None
+    metrics: Mapping[str, Callable[[], Metric]] = field(default_factory=dict)
     device: torch.device = torch.device('cpu')
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
     overwrite: bool = False

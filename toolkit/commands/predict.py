@@ -93,10 +93,11 @@ class PredictCommand(Command):
             device = precision.choose_device(run.runtime)
             precision.move_system(system, run.runtime, device)
             system.eval()
-            loader = run.test_dataloader
+            loader, evaluator = run.test_dataloader, run.test_evaluator
             options = PredictOptions(
                 arguments,
                 dataset=None if loader is None else loader.dataset,
+                metrics={} if evaluator is None else evaluator.metrics,
                 device=device,
                 autocast=lambda: precision.autocast(run.runtime, device),
                 overwrite=arguments.overwrite,

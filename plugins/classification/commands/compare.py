@@ -46,7 +46,7 @@ class Compare(Command):
         add(
             '--aggregate',
             choices=get_args(Aggregation),
-            help="rule that joins a patient's images (default: that of the run's metric)",
+            help="rule that joins a patient's images (default: that of the run's test)",
         )
         add('--resamples', type=int, default=RESAMPLES, metavar='N')
         add('--seed', type=int, default=0, metavar='N', help='of the resampling')

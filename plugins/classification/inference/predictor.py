@@ -6,7 +6,7 @@ import argparse
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from plugins.classification.data.manifest_options import add_columns_option, parse_columns
-from plugins.classification.image_record import list_files
+from plugins.classification.image_record import Record, list_files
 from plugins.classification.inference.input_images import (
     ON_ERROR,
     find_images,
@@ -23,16 +23,22 @@ from plugins.classification.inference.input_images import (
     load_images,
 )
 from plugins.classification.interfaces import NOTE, LabelledImages
+from plugins.classification.metrics.clinical_metrics import ClinicalMetrics, find_aggregations
+from plugins.classification.metrics.functional.patients import Aggregation, join_probabilities
+from plugins.classification.metrics.predictions import decide
 from plugins.classification.system import Classifier
-from toolkit.errors import ToolkitError
-from toolkit.interfaces import PredictOptions, Predictor, System
+from toolkit.errors import DataError, ToolkitError
+from toolkit.interfaces import Metric, PredictOptions, Predictor, System
 from toolkit.io import atomic_write
 from toolkit.io.output_path import check_outputs
 from toolkit.registry import PREDICTORS
+from toolkit.registry.build import ComponentFactory
 
 BATCH_SIZE = 32
 
 Rows = list[dict[str, Any]]
+# By task, probabilities (N, K) and decisions (N,).
+Predicted = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 @PREDICTORS.register
@@ -83,6 +89,7 @@ class ImagePredictor(Predictor):
             on_error=arguments.on_error,
             batch_size=arguments.batch_size,
             dataset=options.dataset,
+            metrics=options.metrics,
             device=options.device,
             autocast=options.autocast,
             overwrite=options.overwrite,
@@ -100,6 +107,7 @@ def predict_images(
     on_error: str = 'stop',
     batch_size: int = BATCH_SIZE,
     dataset: Any = None,
+    metrics: Mapping[str, Callable[[], Metric]] | None = None,
     device: torch.device | str = 'cpu',
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     overwrite: bool = False,
@@ -110,8 +118,10 @@ def predict_images(
     OUTPUT has a row for each image: `id`, `file`, `frame`, `patient`, and for each task the
     decision (`TASK`), the threshold of the positive class if the task has one (`TASK_threshold`),
     and the probability of each class (`TASK_probability_CLASS`). OUTPUT-patients.csv has the same
-    for each patient, by the mean probability over the images. OUTPUT.json describes both and lists
-    skipped images.
+    for each patient. It joins the images by the rule of the run's test (`find_aggregations`), the
+    mean if the test has none. An image whose patient is not known counts as a patient of its own,
+    as in a test; if no patient is known, the file is not written and the column is blank.
+    OUTPUT.json describes both and lists skipped images.
 
     Args:
         system: in evaluation mode.
@@ -123,6 +133,7 @@ def predict_images(
         batch_size: images that go through the network together.
         dataset: slot of the run's test data. The images are prepared as these data are; it is
             built only if there are no inputs.
+        metrics: slots of the run's test metrics, by key.
         device: of the system.
         autocast: makes a context for each computation.
         overwrite: replace files that exist; inputs are never replaced.
@@ -132,7 +143,7 @@ def predict_images(
     Raises:
         ToolkitError: inputs, options or an output that cannot be used, or no data that say how
             images are prepared.
-        DataError: images that cannot be read.
+        DataError: images that cannot be read, or probabilities that are not finite.
         RunError: a file cannot be written.
     """
     if batch_size < 1:
@@ -160,13 +171,17 @@ def predict_images(
         data = dataset()
         check_outputs(outputs, list_files(data.pool), overwrite=overwrite)
         system.check_data(data)
-    rows = list(_predict_rows(system, data, batch_size, torch.device(device), autocast))
-    patients = _average_by_patient(system, rows)
+    predicted = _predict_all(system, data, batch_size, torch.device(device), autocast)
+    aggregations = dict.fromkeys(system.tasks, 'mean') | _read_aggregations(metrics or {})
+    rows = _make_rows(system, data.records, predicted)
+    patients = _make_patient_rows(system, data.records, predicted, aggregations)
     files = {output: _to_csv(rows)}
     if patients:
         files[by_patient] = _to_csv(patients)
     skipped = getattr(data, 'skipped', {})
-    files[output.with_suffix('.json')] = _describe(system, rows, patients, skipped)
+    files[output.with_suffix('.json')] = _describe(
+        system, len(rows), len(patients), aggregations, skipped
+    )
     for path, content in files.items():
         atomic_write.write(path, content)
     for name, reason in skipped.items():
@@ -180,70 +195,128 @@ def predict_images(
 # -- rows ------------------------------------------------------------------------------------------
 
 
-def _predict_rows(
+def _predict_all(
     system: Classifier,
     data: LabelledImages,
     batch_size: int,
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[Any]],
-) -> Iterator[dict[str, Any]]:
+) -> Predicted:
+    """Predict all images.
+
+    Raises:
+        DataError: a probability that is not finite; a test refuses it too.
+    """
+    batches: list[dict[str, tuple[torch.Tensor, torch.Tensor]]] = []
     for start in range(0, len(data.positions), batch_size):
-        stop = min(start + batch_size, len(data.positions))
-        images = [data.pool_image(data.positions[i], 0) for i in range(start, stop)]
+        images = [data.pool_image(i, 0) for i in data.positions[start : start + batch_size]]
         with torch.inference_mode(), autocast():
             outputs = system.predict({'image': torch.stack(images).to(device)})
-        predicted = {k: x.float().cpu().numpy() for k, x in outputs['probabilities'].items()}
-        for index, record in enumerate(data.records[start:stop]):
-            yield {
-                'id': record.id,
-                'file': '' if record.path is None else str(record.path),
-                'frame': record.frame,
-                'patient': '' if record.patient == record.id else record.patient,
-                **_make_cells(system, {name: values[index] for name, values in predicted.items()}),
-            }
+        values, decisions = outputs['probabilities'], outputs['decision']
+        batches.append({k: (values[k].float().cpu(), decisions[k].cpu()) for k in system.tasks})
+    predicted = {}
+    for name in system.tasks:
+        parts = zip(*(batch[name] for batch in batches))
+        probabilities, decided = (torch.cat(part).numpy() for part in parts)
+        for index in np.flatnonzero(~np.isfinite(probabilities).all(1)):
+            raise DataError(
+                f'the probabilities of task {name!r} are not finite for {data.records[index].id}: '
+                f'{probabilities[index].tolist()}; check the weights and the image'
+            )
+        predicted[name] = probabilities, decided
+    return predicted
 
 
-def _make_cells(system: Classifier, probabilities: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The cells of an image or a patient: decision, threshold and probabilities by task."""
-    cells: dict[str, Any] = {}
-    for name, task in system.tasks.items():
-        values = torch.from_numpy(probabilities[name])[None]
-        values = values.to(system.calibration.temperature(name).device)
+def _read_aggregations(metrics: Mapping[str, Callable[[], Metric]]) -> dict[str, Aggregation]:
+    built = {
+        key: factory()
+        for key, factory in metrics.items()
+        if isinstance(factory, ComponentFactory) and issubclass(factory.cls, ClinicalMetrics)
+    }
+    return find_aggregations(built)
+
+
+def _make_rows(system: Classifier, records: Sequence[Record], predicted: Predicted) -> Rows:
+    known = _are_patients_known(records)
+    return [
+        {
+            'id': record.id,
+            'file': '' if record.path is None else str(record.path),
+            'frame': record.frame,
+            'patient': _get_patient(record) if known else '',
+            **_make_cells(system, predicted, index),
+        }
+        for index, record in enumerate(records)
+    ]
+
+
+def _make_patient_rows(
+    system: Classifier,
+    records: Sequence[Record],
+    predicted: Predicted,
+    aggregations: Mapping[str, Aggregation],
+) -> Rows:
+    """Make a row for each patient, in the order of their first images; none if none is known."""
+    if not _are_patients_known(records):
+        return []
+    names = list(dict.fromkeys(map(_get_patient, records)))
+    index = {name: i for i, name in enumerate(names)}
+    owner = np.array([index[_get_patient(record)] for record in records])
+    joined: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for name, (probabilities, _) in predicted.items():
+        positive = system.tasks[name].positive_index
         _, threshold = system.calibration.numbers(name)
-        decision = int(system.calibration.decide(name, values)[0])
-        cells[name] = task.classes[decision]
+        values = join_probabilities(probabilities, owner, aggregations[name], positive)
+        joined[name] = values, decide(values, positive, threshold)
+    return [
+        {'patient': name, 'images': count, **_make_cells(system, joined, i)}
+        for i, (name, count) in enumerate(zip(names, np.bincount(owner).tolist()))
+    ]
+
+
+def _get_patient(record: Record) -> str:
+    return record.patient or record.id
+
+
+def _are_patients_known(records: Sequence[Record]) -> bool:
+    """Tell whether a patient has another name than its image.
+
+    One that has the same name is a patient too: a group of images may be named after its first one.
+    """
+    return any(_get_patient(record) != record.id for record in records)
+
+
+def _make_cells(system: Classifier, predicted: Predicted, index: int) -> dict[str, Any]:
+    """Make the cells of an image or a patient: decision, threshold and probabilities by task."""
+    cells: dict[str, Any] = {}
+    # str of a numpy float is the shortest text that is read back as the same number.
+    for name, task in system.tasks.items():
+        probabilities, decisions = predicted[name]
+        cells[name] = task.classes[int(decisions[index])]
+        threshold = system.calibration.threshold(name)
         if threshold is not None:
-            cells[f'{name}_threshold'] = f'{threshold:.6g}'
-        for label, value in zip(task.classes, probabilities[name]):
-            cells[f'{name}_probability_{label}'] = float(f'{value:.6g}')
+            cells[f'{name}_threshold'] = str(np.float32(threshold.item()))
+        for label, value in zip(task.classes, probabilities[index]):
+            cells[f'{name}_probability_{label}'] = str(value)
     return cells
 
 
-def _average_by_patient(system: Classifier, rows: Rows) -> Rows:
-    """A row for each patient by the mean over images; no row if no patient is known."""
-    by_patient: dict[str, Rows] = {}
-    for row in rows:
-        if row['patient']:
-            by_patient.setdefault(row['patient'], []).append(row)
-    averaged = []
-    for patient, own in by_patient.items():
-        means = {
-            name: np.mean(
-                [[row[f'{name}_probability_{c}'] for c in task.classes] for row in own], axis=0
-            ).astype(np.float32)
-            for name, task in system.tasks.items()
-        }
-        averaged.append({'patient': patient, 'images': len(own), **_make_cells(system, means)})
-    return averaged
-
-
-def _describe(system: Classifier, rows: Rows, patients: Rows, skipped: Mapping[str, str]) -> str:
+def _describe(
+    system: Classifier,
+    images: int,
+    patients: int,
+    aggregations: Mapping[str, Aggregation],
+    skipped: Mapping[str, str],
+) -> str:
+    tasks = {
+        name: {**task, 'aggregate': aggregations[name]}
+        for name, task in system.calibration.record().items()
+    }
     record = {
         'note': NOTE,
-        'tasks': system.calibration.record(),
-        'patients_by': 'mean of the probabilities of their images',
-        'images': len(rows),
-        'patients': len(patients),
+        'tasks': tasks,
+        'images': images,
+        'patients': patients,
         'skipped': dict(skipped),
     }
     return json.dumps(record, indent=1, ensure_ascii=False) + '\n'

@@ -157,10 +157,30 @@ def find_clinical_metrics(
     Returns:
         Key and metric by task.
     """
+    return _find_by_level(metrics, 'image')
+
+
+def find_aggregations(metrics: Mapping[str, Metric]) -> dict[str, Aggregation]:
+    """Find the rule that joins the images of a patient, of each task.
+
+    It is that of the task's `ClinicalMetrics`; of several, of the first one that scores patients,
+    since its values depend on the rule.
+
+    Returns:
+        Rule by task; a task without `ClinicalMetrics` is left out.
+    """
+    return {
+        task: metric.aggregate for task, (_, metric) in _find_by_level(metrics, 'patient').items()
+    }
+
+
+def _find_by_level(
+    metrics: Mapping[str, Metric], preferred: Level
+) -> dict[str, tuple[str, ClinicalMetrics]]:
     clinical = [
         (key, metric) for key, metric in metrics.items() if isinstance(metric, ClinicalMetrics)
     ]
     found: dict[str, tuple[str, ClinicalMetrics]] = {}
-    for key, metric in sorted(clinical, key=lambda item: item[1].level != 'image'):
+    for key, metric in sorted(clinical, key=lambda item: item[1].level != preferred):
         found.setdefault(metric.task_name, (key, metric))
     return found

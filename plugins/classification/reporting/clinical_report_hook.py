@@ -11,7 +11,10 @@ from mmengine.hooks import Hook
 
 from plugins.classification.interfaces import NOTE
 from plugins.classification.metrics.calibration_hook import Calibrate
-from plugins.classification.metrics.clinical_metrics import find_clinical_metrics
+from plugins.classification.metrics.clinical_metrics import (
+    find_aggregations,
+    find_clinical_metrics,
+)
 from plugins.classification.metrics.functional.bootstrap import RESAMPLES, BootstrapSettings
 from plugins.classification.metrics.functional.thresholds import HALF
 from plugins.classification.reporting.clinical_summary import ReportSettings, summarize_task
@@ -78,11 +81,12 @@ class ClinicalReport(Hook):
 
     def _report(self, runner: Runner) -> None:
         loop = runner.test_loop
+        aggregations = find_aggregations(loop.evaluator.metrics)
         tasks = {}
         for name, (key, metric) in find_clinical_metrics(loop.evaluator.metrics).items():
             tasks[name] = {
                 **_operating_point(runner, name),
-                **summarize_task(metric, loop.result.rows[key], self.settings),
+                **summarize_task(metric, loop.result.rows[key], self.settings, aggregations[name]),
             }
         record = {
             'note': NOTE,

@@ -14,6 +14,7 @@ from plugins.classification.metrics.clinical_metrics import ClinicalMetrics
 from plugins.classification.metrics.functional import bootstrap, calibration
 from plugins.classification.metrics.functional.bootstrap import BootstrapSettings
 from plugins.classification.metrics.functional.confusion import confusion
+from plugins.classification.metrics.functional.patients import Aggregation
 from plugins.classification.metrics.intervals import (
     compute_with_intervals,
     explain_few_patients,
@@ -41,15 +42,25 @@ class ReportSettings:
 
 
 def summarize_task(
-    metric: ClinicalMetrics, rows: Sequence[Mapping[str, Any]], settings: ReportSettings
+    metric: ClinicalMetrics,
+    rows: Sequence[Mapping[str, Any]],
+    settings: ReportSettings,
+    aggregate: Aggregation | None = None,
 ) -> dict[str, Any]:
     """Summarize a task as values that JSON has.
 
     A value that is not defined is None, and `why` gives the reason; see `compute_with_intervals`.
+
+    Args:
+        metric: metric of the task.
+        rows: its rows.
+        settings: settings of the report.
+        aggregate: rule that joins the images of a patient; None for that of the metric.
     """
+    aggregate = metric.aggregate if aggregate is None else aggregate
     everything = read_rows(rows, metric.task)
     images = everything.labelled()
-    people = images.by_patient(metric.aggregate)
+    people = images.by_patient(aggregate)
     several = len(np.unique(images.patients)) < len(images)
     names = expand_names(metric.task)
     return {
@@ -65,7 +76,7 @@ def summarize_task(
         .astype(int)
         .tolist(),
         'patients': {
-            'aggregate': metric.aggregate,
+            'aggregate': aggregate,
             'conflicting_labels': list(people.conflicts),
             **_count(people),
             'values': _compute(metric, people, names, settings),

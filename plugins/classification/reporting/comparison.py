@@ -11,7 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from plugins.classification.metrics.clinical_metrics import ClinicalMetrics, Level
+from plugins.classification.metrics.clinical_metrics import (
+    ClinicalMetrics,
+    Level,
+    find_aggregations,
+    find_clinical_metrics,
+)
 from plugins.classification.metrics.functional import bootstrap
 from plugins.classification.metrics.functional.delong import compare_areas
 from plugins.classification.metrics.functional.patients import Aggregation
@@ -40,11 +45,13 @@ class TestedRun:
         folder: folder of the run.
         metric: metric that measured the task.
         predictions: predictions of all items.
+        aggregate: rule of the run's test that joins the images of a patient.
     """
 
     folder: Path
     metric: ClinicalMetrics
     predictions: Predictions
+    aggregate: Aggregation
 
 
 def read_tested_run(folder: Path, task: str | None = None) -> TestedRun:
@@ -58,10 +65,10 @@ def read_tested_run(folder: Path, task: str | None = None) -> TestedRun:
     """
     config = capsule.read(folder).get('config') or {}
     nodes = (config.get('test_evaluator') or {}).get('metrics') or {}
-    clinical: dict[str, str] = {}
+    clinical: dict[str, list[str]] = {}
     for key, node in nodes.items():
         if node.get('type') == 'ClinicalMetrics':
-            clinical.setdefault(node['task'], key)
+            clinical.setdefault(node['task'], []).append(key)
     if not clinical:
         raise ToolkitError(
             f'{folder} has no ClinicalMetrics in test_evaluator, whose rows are compared'
@@ -76,10 +83,11 @@ def read_tested_run(folder: Path, task: str | None = None) -> TestedRun:
             f'{folder} measures no task {task!r}{did_you_mean(task, clinical)}; it measures: '
             f'{", ".join(clinical)}'
         )
-    metric = build.build(nodes[clinical[task]], METRICS)
+    metrics = {key: build.build(nodes[key], METRICS) for key in clinical[task]}
+    key, metric = find_clinical_metrics(metrics)[task]
     path = folder / METRICS_FILE
     try:
-        rows = json.loads(path.read_text(encoding='utf-8'))['rows'][clinical[task]]
+        rows = json.loads(path.read_text(encoding='utf-8'))['rows'][key]
     except OSError as error:
         raise ToolkitError(
             f'{folder} is not tested: no {METRICS_FILE} in it; run toolkit test --run {folder}'
@@ -88,7 +96,12 @@ def read_tested_run(folder: Path, task: str | None = None) -> TestedRun:
         raise ToolkitError(
             f'{path} is damaged, or older than its config; test the run again'
         ) from error
-    return TestedRun(folder, metric, read_rows(rows, metric.task, f'the rows in {path}'))
+    return TestedRun(
+        folder,
+        metric,
+        read_rows(rows, metric.task, f'the rows in {path}'),
+        find_aggregations(metrics)[task],
+    )
 
 
 def compare_runs(
@@ -108,7 +121,7 @@ def compare_runs(
         b: runs of the second side.
         names: names of values; None for those that fit the task.
         level: 'image' or 'patient'.
-        aggregate: rule that joins a patient's images; None for that of the first run's metric.
+        aggregate: rule that joins a patient's images; None for that of the first run's test.
         resamples: number of resamples of the bootstrap.
         seed: seed of the bootstrap.
     Returns:
@@ -120,7 +133,7 @@ def compare_runs(
     """
     first = a[0]
     task = first.metric.task
-    aggregate = first.metric.aggregate if aggregate is None else aggregate
+    aggregate = first.aggregate if aggregate is None else aggregate
     try:
         wanted = expand_names(task, names)
     except ValueError as error:

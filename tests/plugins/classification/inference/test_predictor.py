@@ -13,17 +13,22 @@ from PIL import Image
 
 from plugins.classification.data.image_files import ManifestImages
 from plugins.classification.inference.input_images import find_images
+from plugins.classification.metrics.clinical_metrics import ClinicalMetrics
 from tests.support.patch_classifier import (
     SIDE,
     TASKS,
     classifier,
+    clinical_metrics,
     manifest_data,
     run_of,
     save,
 )
 from toolkit import cli
+from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError
 
+# Images of a patient -> its name, as `audit --groups` names groups: after their first image.
+GROUPS = ('image00.png', 'image00.png', 'image00.png', 'image03.png', 'image04.png', 'image04.png')
 NO_PICTURES = {'pictures': {'type': 'Pictures', 'count': 0}}
 
 
@@ -128,6 +133,16 @@ def test_what_cannot_be_read_is_named_and_skipped_when_told_to(run, images, tmp_
     assert len(json.loads((tmp_path / 'said.json').read_text())['skipped']) == 2
 
 
+def test_a_probability_that_is_not_finite(run, images, tmp_path, capsys):
+    weights = checkpoint.load(checkpoint.get_folder(run) / checkpoint.LAST)
+    weights['state_dict']['heads.shape.linear.bias'][1] = float('nan')
+    checkpoint.save(weights, tmp_path / 'nan.pth')
+    given = [images, '--checkpoint', tmp_path / 'nan.pth']
+    assert predict(run, tmp_path / 'said.csv', *given) == 1
+    assert "task 'shape' are not finite for " in capsys.readouterr().err
+    assert not (tmp_path / 'said.csv').exists()
+
+
 def test_any_kind_of_image(run, tmp_path):
     folder = tmp_path / 'kinds'
     folder.mkdir()
@@ -145,6 +160,73 @@ def test_the_runs_own_test_data(tmp_path):
     assert predict(run, tmp_path / 'own.csv') == 0
     rows = table(tmp_path / 'own.csv')
     assert len(rows) == 24 and len(table(tmp_path / 'own-patients.csv')) == 12
+
+
+def save_groups(folder):
+    """Images with a manifest whose patients are named after their first image; its path."""
+    path = save(folder, len(GROUPS))
+    rows = list(csv.DictReader(path.open()))
+    with path.open('w') as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({**row, 'patient': name} for row, name in zip(rows, GROUPS, strict=True))
+    return path
+
+
+@pytest.mark.parametrize('levels', [('patient',), ('image',), ('image', 'patient')])
+def test_patients_are_those_of_the_test(tmp_path, levels):
+    """Same patients, rule, probabilities and decisions as ClinicalMetrics of the same images."""
+    manifest = save_groups(tmp_path / 'data')
+    rules = {'pathology': 'noisy_or', 'shape': 'max'}
+    metrics = {
+        f'{task}_{level}': {
+            **clinical_metrics()[task],
+            'level': level,
+            'aggregate': 'mean' if level != levels[-1] else rules[task],
+        }
+        for task in rules
+        for level in levels
+    }
+    run = run_of(
+        tmp_path,
+        data=manifest_data(manifest),
+        default_hooks=NO_PICTURES,
+        test_evaluator={'metrics': metrics},
+        custom_hooks={'report': {'type': 'ClinicalReport', 'resamples': 100}},
+    )
+    assert predict(run, tmp_path / 'own.csv') == 0
+    assert predict(run, tmp_path / 'given.csv', manifest) == 0
+    tested = json.loads((run / 'metrics.json').read_text())['rows']
+    report = json.loads((run / 'clinical.json').read_text())['tasks']
+    for name in ('own', 'given'):
+        assert [row['patient'] for row in table(tmp_path / f'{name}.csv')] == list(GROUPS)
+        people = table(tmp_path / f'{name}-patients.csv')
+        assert [row['patient'] for row in people] == list(dict.fromkeys(GROUPS))
+        assert [row['images'] for row in people] == ['3', '1', '2']
+        about = json.loads((tmp_path / f'{name}.json').read_text())
+        for task, rule in rules.items():
+            assert about['tasks'][task]['aggregate'] == rule
+            assert report[task]['patients']['aggregate'] == rule
+            metric = ClinicalMetrics(task, TASKS, level='patient', aggregate=rule)
+            rows = tested[f'{task}_{levels[0]}']
+            # A test pools the labelled images, and the last patient has no shape.
+            expected = metric.read_predictions([{**row, 'label': 0} for row in rows])
+            assert list(expected.ids) == [row['patient'] for row in people]
+            for k, label in enumerate(TASKS[task].classes):
+                found = [float(row[f'{task}_probability_{label}']) for row in people]
+                np.testing.assert_allclose(found, expected.probabilities[:, k], rtol=1e-5)
+            decided = [TASKS[task].classes.index(row[task]) for row in people]
+            assert decided == list(expected.decisions)
+            if expected.threshold is not None:
+                shown = {float(row[f'{task}_threshold']) for row in people}
+                assert np.float32(shown.pop()) == np.float32(expected.threshold) and not shown
+            images = table(tmp_path / f'{name}.csv')
+            for row, row_of_test in zip(images, rows, strict=True):
+                assert row[task] == TASKS[task].classes[row_of_test['decision']]
+                found = [row[f'{task}_probability_{label}'] for label in TASKS[task].classes]
+                np.testing.assert_allclose(
+                    np.array(found, float), row_of_test['probabilities'], rtol=1e-5
+                )
 
 
 @pytest.mark.parametrize(
