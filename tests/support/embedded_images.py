@@ -16,16 +16,16 @@ EACH = {'train': 8, 'val': 6, 'test': 6}
 
 
 def write_images(folder: Path, tasks: Mapping[str, Any]) -> Path:
-    """A manifest of noise. Every part has every class; of several tasks one label is missing."""
+    """A manifest of noise. Every subset has every class; of several tasks one label is missing."""
     random = np.random.default_rng(0)
     rows = []
-    for part, count in EACH.items():
+    for subset, count in EACH.items():
         for i in range(count):
-            name = f'{part}{i}'
+            name = f'{subset}{i}'
             pixels = random.integers(0, 256, (48, 40), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / f'{name}.png')
             labels = {t: spec['classes'][i % len(spec['classes'])] for t, spec in tasks.items()}
-            rows.append({'image': f'{name}.png', 'patient': name, 'part': part, **labels})
+            rows.append({'image': f'{name}.png', 'patient': name, 'subset': subset, **labels})
     if len(tasks) > 1:
         rows[EACH['train'] - 1][next(iter(tasks))] = ''
     with (folder / 'images.csv').open('w', newline='') as file:
@@ -43,7 +43,7 @@ def embedded_images(tree: Mapping[str, Any], folder: Path) -> list[str]:
         'manifest': str(write_images(folder, model['tasks'])),
         'tasks': '${model.tasks}',
         'size': '${model.size}',
-        'split': {'by': 'column', 'column': 'part'},
+        'split': {'by': 'column', 'column': 'subset'},
     }
     overrides = ['model.size=64']
     for name, branch in model['branches'].items():
@@ -53,8 +53,8 @@ def embedded_images(tree: Mapping[str, Any], folder: Path) -> list[str]:
             size = 56 if 'patch14' in branch['model'] else 64
             overrides += [f'model.branches.{name}.{k}' for k in (f'resize={size}', 'grid=null')]
         overrides.append(f'model.branches.{name}.weights=null')
-    for part in EACH:
+    for subset in EACH:
         views = {'views': 2, 'transforms': {'flip': {'type': 'RandomFlip'}}}
-        given = dataset | {'part': part} | (views if part == 'train' else {})
-        overrides.append(f'{part}_dataloader.dataset={dump_inline(given)}')
+        given = dataset | {'subset': subset} | (views if subset == 'train' else {})
+        overrides.append(f'{subset}_dataloader.dataset={dump_inline(given)}')
     return overrides

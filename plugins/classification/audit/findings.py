@@ -11,7 +11,7 @@ import numpy as np
 
 from plugins.classification.audit.duplicates import Pair, clusters, near_pairs, same
 from plugins.classification.audit.scan import Look
-from plugins.classification.data.split import PARTS
+from plugins.classification.data.split_file import SUBSETS
 from plugins.classification.image_record import Record
 
 Cluster = tuple[int, ...]
@@ -33,7 +33,7 @@ class Audit:
         pixels: clusters of images whose pixels are equal.
         near: clusters of images that show nearly the same, equal ones among them.
         pairs: that `near` is made of, without the equal ones.
-        part_of: part of each image that is in a split, where one was given.
+        subset_of: subset of each image that is in a split, where one was given.
         split: what the split is called.
         annotations: what is wrong with annotation files, by name.
         annotated: how many of them were looked at.
@@ -47,7 +47,7 @@ class Audit:
     pixels: list[Cluster]
     near: list[Cluster]
     pairs: list[Pair]
-    part_of: Mapping[int, str] = field(default_factory=dict)
+    subset_of: Mapping[int, str] = field(default_factory=dict)
     split: str = ''
     annotations: Mapping[str, str] = field(default_factory=dict)
     annotated: int = 0
@@ -96,36 +96,36 @@ class Audit:
         """Whether any patient has several images, or another name than its image."""
         return any(record.patient != record.id for record in self.records)
 
-    def parts(self, cluster: Cluster) -> list[str]:
-        """Parts of the split that a cluster is in."""
-        return _ordered({self.part_of[i] for i in cluster if i in self.part_of})
+    def subsets(self, cluster: Cluster) -> list[str]:
+        """Returns the subsets of the split that a cluster is in."""
+        return _ordered({self.subset_of[i] for i in cluster if i in self.subset_of})
 
     # -- leaks ---------------------------------------------------------------------------------
 
     def leaks(self) -> dict[tuple[str, str], list[Cluster]]:
-        """Clusters that straddle two parts, by the parts."""
+        """Clusters that straddle two subsets, by the subsets."""
         return self._straddling(self.near)
 
     def patients_straddling(self) -> dict[tuple[str, str], list[Cluster]]:
-        """Images of patients who are in two parts, by the parts."""
+        """Images of patients who are in two subsets, by the subsets."""
         by_patient: dict[str, list[int]] = {}
         for i, record in enumerate(self.records):
             by_patient.setdefault(record.patient, []).append(i)
         return self._straddling([tuple(found) for found in by_patient.values()])
 
     def _straddling(self, found: Sequence[Cluster]) -> dict[tuple[str, str], list[Cluster]]:
-        names = _ordered(set(self.part_of.values()))
+        names = _ordered(set(self.subset_of.values()))
         leaks: dict[tuple[str, str], list[Cluster]] = {pair: [] for pair in combinations(names, 2)}
         for cluster in found:
-            inside = set(self.parts(cluster))
+            inside = set(self.subsets(cluster))
             for pair, held in leaks.items():
                 if inside.issuperset(pair):
                     held.append(cluster)
         return leaks
 
-    def images_in(self, found: Sequence[Cluster], part: str) -> int:
-        """How many images of a part clusters have."""
-        return sum(self.part_of.get(i) == part for cluster in found for i in cluster)
+    def images_in(self, found: Sequence[Cluster], subset: str) -> int:
+        """How many images of a subset clusters have."""
+        return sum(self.subset_of.get(i) == subset for cluster in found for i in cluster)
 
     # -- counts --------------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class Audit:
         """Images by value of the centre, of the split, and of each attribute with few values."""
         told: dict[str, list[str]] = {'centre': [record.centre for record in self.records]}
         if self.split:
-            told[self.split] = [self.part_of.get(i, '') for i in range(len(self.records))]
+            told[self.split] = [self.subset_of.get(i, '') for i in range(len(self.records))]
         for column in self.records[0].attributes if self.records else ():
             told.setdefault(column, [record.attributes[column] for record in self.records])
         labels = [[record.labels.get(task, '') for record in self.records] for task in self.tasks]
@@ -172,8 +172,8 @@ class Audit:
         return names
 
 
-def _ordered(parts: set[str]) -> list[str]:
-    return [*(part for part in PARTS if part in parts), *sorted(parts - set(PARTS))]
+def _ordered(subsets: set[str]) -> list[str]:
+    return [*(subset for subset in SUBSETS if subset in subsets), *sorted(subsets - set(SUBSETS))]
 
 
 def examine(

@@ -82,8 +82,8 @@ def _groups(audit: Audit, read: Callable[[int], np.ndarray]) -> tuple[list[Group
 
 def _remarks(audit: Audit, cluster: Cluster) -> tuple[str, ...]:
     remarks = []
-    if len(audit.parts(cluster)) > 1:
-        remarks.append(f'in {" and ".join(audit.parts(cluster))}')
+    if len(audit.subsets(cluster)) > 1:
+        remarks.append(f'in {" and ".join(audit.subsets(cluster))}')
     for task in audit.tasks:
         if len(values := audit.values(cluster, task)) > 1:
             remarks.append(f'{task}: {" and ".join(values)}')
@@ -99,8 +99,8 @@ def _told(audit: Audit, position: int) -> tuple[str, tuple[str, ...]]:
     facts = [f'{task}: {record.labels[task]}' for task in audit.tasks if task in record.labels]
     if record.patient != record.id:
         facts.append(f'patient {record.patient}')
-    if position in audit.part_of:
-        facts.append(audit.part_of[position])
+    if position in audit.subset_of:
+        facts.append(audit.subset_of[position])
     height, width = audit.looks[position].size
     return record.id, (*facts, f'{width} x {height}')
 

@@ -15,7 +15,7 @@ from plugins.classification.data.image_io import is_dicom, read_image
 from plugins.classification.data.manifest import read_manifest
 from plugins.classification.data.medmnist import read_arrays
 from plugins.classification.data.patient_ids import PatientIds
-from plugins.classification.data.split import PARTS
+from plugins.classification.data.split_file import SUBSETS
 from plugins.classification.image_record import Record
 from toolkit.errors import DataError, ToolkitError, did_you_mean
 from toolkit.io.data_paths import data_path
@@ -106,23 +106,23 @@ class ArchiveSource(Source):
         DataError: it is no such archive.
     """
 
-    split_column = 'part'
+    split_column = 'subset'
 
     def __init__(self, path: Path) -> None:
         arrays = read_arrays(path)
         self.name = _named(path)
-        self._images = np.concatenate([arrays[f'{part}_images'] for part in PARTS])
+        self._images = np.concatenate([arrays[f'{subset}_images'] for subset in SUBSETS])
         columns = arrays['train_labels'].shape[1]
         self.tasks = ('label',) if columns == 1 else tuple(f'label_{i}' for i in range(columns))
         self.records = tuple(
             Record(
-                id=f'{part}-{number}',
-                patient=f'{part}-{number}',
+                id=f'{subset}-{number}',
+                patient=f'{subset}-{number}',
                 labels={task: str(value) for task, value in zip(self.tasks, row)},
-                attributes={'part': part},
+                attributes={'subset': subset},
             )
-            for part in PARTS
-            for number, row in enumerate(arrays[f'{part}_labels'])
+            for subset in SUBSETS
+            for number, row in enumerate(arrays[f'{subset}_labels'])
         )
 
     def read(self, position: int) -> np.ndarray:

@@ -64,11 +64,11 @@ def plain(audit: Audit) -> dict[str, Any]:
     def straddling(leaks: dict[tuple[str, str], list[Cluster]]) -> list[dict[str, Any]]:
         return [
             {
-                'parts': list(parts),
+                'subsets': list(subsets),
                 'clusters': ids(found),
-                'images': {part: audit.images_in(found, part) for part in parts},
+                'images': {subset: audit.images_in(found, subset) for subset in subsets},
             }
-            for parts, found in leaks.items()
+            for subsets, found in leaks.items()
         ]
 
     return {
@@ -91,7 +91,7 @@ def plain(audit: Audit) -> dict[str, Any]:
         'conflicts': {task: ids(audit.conflicts(task)) for task in audit.tasks},
         'split': audit.split,
         'leaks': straddling(audit.leaks()),
-        'patients_in_two_parts': straddling(audit.patients_straddling()),
+        'patients_in_two_subsets': straddling(audit.patients_straddling()),
         'classes': {task: dict(audit.classes(task)) for task in audit.tasks},
         'subgroups': {
             column: {
@@ -142,24 +142,24 @@ def _forms(audit: Audit) -> list[Sheet]:
 
 
 def _leaks(audit: Audit) -> list[Sheet]:
-    columns = ('parts', 'how many', 'images in the first', 'images in the second')
+    columns = ('subsets', 'how many', 'images in the first', 'images in the second')
 
     def rows(leaks: dict[tuple[str, str], list[Cluster]]) -> list[tuple[str | int, ...]]:
         return [
-            (' and '.join(parts), len(found), *(audit.images_in(found, part) for part in parts))
-            for parts, found in leaks.items()
+            (' and '.join(pair), len(found), *(audit.images_in(found, subset) for subset in pair))
+            for pair, found in leaks.items()
         ]
 
     near = Sheet(
-        f'Nearly the same images in two parts of {audit.split}',
+        f'Nearly the same images in two subsets of {audit.split}',
         columns,
         rows(audit.leaks()),
-        'What is measured on a part that shares images with the training is too good.',
+        'What is measured on a subset that shares images with the training is too good.',
     )
     if not audit.knows_patients():
         return [near]
     patients = Sheet(
-        f'Patients in two parts of {audit.split}', columns, rows(audit.patients_straddling())
+        f'Patients in two subsets of {audit.split}', columns, rows(audit.patients_straddling())
     )
     return [near, patients]
 
@@ -170,7 +170,7 @@ def _clusters(audit: Audit) -> list[Sheet]:
     def listed(found: Sequence[Cluster]) -> list[tuple[str | int, ...]]:
         return [(len(c), ' '.join(map(name, c)), *_said(audit, c)) for c in found]
 
-    columns = ('images', 'which', *audit.tasks, *(('parts',) if audit.split else ()))
+    columns = ('images', 'which', *audit.tasks, *(('subsets',) if audit.split else ()))
     differing = [c for c in audit.near if any(len(audit.values(c, t)) > 1 for t in audit.tasks)]
     across = [c for c in audit.near if len(audit.patients(c)) > 1] if audit.knows_patients() else []
     return [
@@ -183,7 +183,7 @@ def _clusters(audit: Audit) -> list[Sheet]:
 
 def _said(audit: Audit, cluster: Cluster) -> tuple[str, ...]:
     labels = tuple(', '.join(audit.values(cluster, task)) for task in audit.tasks)
-    return (*labels, ', '.join(audit.parts(cluster))) if audit.split else labels
+    return (*labels, ', '.join(audit.subsets(cluster))) if audit.split else labels
 
 
 def _counts(audit: Audit) -> list[Sheet]:

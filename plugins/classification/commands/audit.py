@@ -50,7 +50,7 @@ class AuditCommand(Command):
         add_manifest_options(parser)
         split = parser.add_mutually_exclusive_group()
         split.add_argument('--split', metavar='FILE', help='split that `toolkit split` saved')
-        split.add_argument('--split-column', metavar='NAME', help='column that names the part')
+        split.add_argument('--split-column', metavar='NAME', help='column that names the subset')
         add('--fold', type=int, default=0, metavar='N', help='of --split, from 0 (default: 0)')
         add('--threshold', type=float, default=0.98, metavar='R', help='default: %(default)s')
         add('--detail', type=float, default=0.65, metavar='R', help='default: %(default)s')
@@ -86,7 +86,7 @@ class AuditCommand(Command):
             arguments.patients,
         )
         _check_outputs(source, arguments)
-        split, part_of = _split(source, arguments)
+        split, subset_of = _split(source, arguments)
         audit = examine(
             source.name,
             source.records,
@@ -94,7 +94,7 @@ class AuditCommand(Command):
             source.tasks,
             arguments.threshold,
             arguments.detail,
-            part_of=part_of,
+            subset_of=subset_of,
             split=split,
             annotations=annotations,
             annotated=annotated,
@@ -131,7 +131,7 @@ def _check_outputs(source: Source, arguments: argparse.Namespace) -> None:
 
 
 def _split(source: Source, arguments: argparse.Namespace) -> tuple[str, dict[int, str]]:
-    """What the split is called, and the part of each image that is in it."""
+    """What the split is called, and the subset of each image that is in it."""
     if arguments.split:
         by_id = load_split(arguments.split, source.records, arguments.fold)
         name = f'{Path(arguments.split).name}, fold {arguments.fold}'

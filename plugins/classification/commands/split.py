@@ -18,8 +18,13 @@ from plugins.classification.data.manifest_options import (
     parse_columns,
     parse_tasks,
 )
-from plugins.classification.data.split import PARTS, Parts, SplitSpec, check_classes, divide
-from plugins.classification.data.split_file import save_split
+from plugins.classification.data.split import (
+    SplitPositions,
+    SplitSpec,
+    check_classes,
+    split_records,
+)
+from plugins.classification.data.split_file import SUBSETS, save_split
 from plugins.classification.image_record import list_files
 from plugins.classification.tasks import Task
 from toolkit.errors import ToolkitError
@@ -98,14 +103,15 @@ class ImageSplitter(Splitter):
                 spec = SplitSpec(**options, fold=fold)
             except ValueError as error:
                 raise ToolkitError(f'--{error}') from error
-            folds.append(divide(source.records, spec, tasks))
-        for fold, parts in enumerate(folds):
-            for part in PARTS if arguments.empty == 'error' else ():
-                if parts[part] or (part == 'val' and arguments.val):
-                    members = [source.records[i] for i in parts[part]]
-                    check_classes(members, tasks, f'{part} of fold {fold}')
+            folds.append(split_records(source.records, spec, tasks))
+        for fold, positions in enumerate(folds):
+            for subset in SUBSETS if arguments.empty == 'error' else ():
+                if positions[subset] or (subset == 'val' and arguments.val):
+                    members = [source.records[i] for i in positions[subset]]
+                    check_classes(members, tasks, f'{subset} of fold {fold}')
         ids = [
-            {part: [source.records[i].id for i in parts[part]] for part in PARTS} for parts in folds
+            {subset: [source.records[i].id for i in positions[subset]] for subset in SUBSETS}
+            for positions in folds
         ]
         digest = save_split(output, source.records, ids, options)
         Console().print(_make_table(source, folds))
@@ -121,7 +127,7 @@ def _make_task(source: ManifestSource, name: str) -> Task:
     return Task(tuple(sorted(found)))
 
 
-def _make_table(source: ManifestSource, folds: Sequence[Parts]) -> Table:
+def _make_table(source: ManifestSource, folds: Sequence[SplitPositions]) -> Table:
     patients = len({record.patient for record in source.records})
     title = f'{source.name}: {len(source.records)} images, {patients} patients'
     table = Table(title=title, title_justify='left')
@@ -131,13 +137,13 @@ def _make_table(source: ManifestSource, folds: Sequence[Parts]) -> Table:
     table.add_column('patients', justify='right')
     for task in source.tasks:
         table.add_column(task)
-    for fold, parts in enumerate(folds):
-        for part in PARTS:
-            members = [source.records[i] for i in parts[part]]
+    for fold, positions in enumerate(folds):
+        for subset in SUBSETS:
+            members = [source.records[i] for i in positions[subset]]
             counts = [Counter(r.labels.get(task, '-') for r in members) for task in source.tasks]
             table.add_row(
                 str(fold),
-                part,
+                subset,
                 str(len(members)),
                 str(len({record.patient for record in members})),
                 *(' '.join(f'{k}:{n}' for k, n in sorted(count.items())) for count in counts),

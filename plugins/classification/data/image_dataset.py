@@ -1,4 +1,4 @@
-"""What datasets of labelled images share: their parts, reading, checking, keeping, and views."""
+"""Base class of datasets of labelled images: subsets, checks, cache and augmentation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from plugins.classification.data.image_io import to_channels
-from plugins.classification.data.split import Part, SplitSpec, positions
+from plugins.classification.data.split import SplitSpec, Subset, find_positions
 from plugins.classification.image_record import Box, Record
 from plugins.classification.interfaces import LabelledImages
 from plugins.classification.tasks import Task
@@ -24,41 +24,41 @@ from toolkit.engine import seeding
 from toolkit.errors import DataError
 from toolkit.interfaces import Transform
 
-# Images that are named where several cannot be read.
+# Number of images that a message names.
 NAMED = 20
 
 log = logging.getLogger(__name__)
 
 
 class ImageSet(LabelledImages):
-    """Labelled images from any source.
+    """Dataset of labelled images, whatever their source.
 
     Args:
         tasks: by name.
-        part: of the split that this is; 'all' for every image.
-        split: how the images are split.
+        subset: subset of the split that the dataset holds; 'all' for every image.
+        split: assignment of images to subsets.
         size: height and width of the images.
         channels: 3, grey repeated; or 1, colour by its luminance.
-        fit: 'squash' for the whole image, sides stretched as needed; 'pad' for the whole image with
-            black around it; 'crop' for the largest square in its middle.
-        transforms: by name; `null` takes one out.
-        views: how many different draws of the random transforms an image has, so that features of
-            them can be kept; None for a new draw each time.
-        unlabelled: what becomes of images without a label for any task: 'drop' or 'keep'.
-        on_error: where images cannot be read, 'stop' before anything runs, or 'skip' them, which
-            is said, with their number and names.
-        verify: 'decode' to read every image of the part at the start; 'header' to see only whether
-            each is there and looks like an image, for sets too large for that.
-        cache: megabytes of images that are kept decoded and fitted.
+        fit: 'squash' stretches the whole image to a square; 'pad' keeps its shape and adds black;
+            'crop' takes the largest square in its middle.
+        transforms: by name; `null` removes one.
+        views: number of augmented versions of an image, whose features can be cached; None for a
+            new version each time.
+        unlabelled: 'drop' leaves out images without a label for any task, 'keep' keeps them.
+        on_error: 'stop' raises an error before the run if images cannot be read; 'skip' leaves
+            them out and logs their number and names.
+        verify: 'decode' reads every image of the subset at the start; 'header' only checks that
+            each file exists and looks like an image, for large datasets.
+        cache: megabytes of decoded and resized images that are kept in memory.
     Raises:
-        ToolkitError: images that cannot be read, what `positions` refuses.
-        ValueError: arguments out of range.
+        ToolkitError: images cannot be read, or the split has a mistake (see `find_positions`).
+        ValueError: an argument is out of range.
     """
 
     def __init__(
         self,
         tasks: dict[str, Task],
-        part: Part = 'all',
+        subset: Subset = 'all',
         split: SplitSpec | None = None,
         size: int = 224,
         channels: int = 3,
@@ -78,7 +78,7 @@ class ImageSet(LabelledImages):
             raise ValueError(f'views must be at least 1, or null for new ones; found {views}')
         if cache < 0:
             raise ValueError(f'cache must be 0 or more megabytes, found {cache}')
-        self.tasks, self.part, self.split = dict(tasks), part, split
+        self.tasks, self.subset, self.split = dict(tasks), subset, split
         self.size, self.channels, self.fit = size, channels, fit
         self.unlabelled, self.on_error, self.verify = unlabelled, on_error, verify
         self.steps = Views(size, fit, transforms or {})
@@ -87,36 +87,44 @@ class ImageSet(LabelledImages):
         self._cache = self._room = cache * 2**20
         self._kept: dict[int, tuple[Tensor, tuple[Box, ...]]] = {}
 
-    # -- what a source gives -------------------------------------------------------------------
+    # -- a source of images --------------------------------------------------------------------
 
     @abstractmethod
     def read(self, position: int) -> tuple[np.ndarray, tuple[Box, ...]]:
-        """Pixels (H, W) or (H, W, 3) in [0, 1] of a record of the pool, and its boxes in them.
+        """Reads the pixels of a record of the pool, and its boxes in pixels.
 
+        Returns:
+            (H, W) or (H, W, 3) in [0, 1], and the boxes.
         Raises:
-            DataError: they cannot be read.
+            DataError: the image cannot be read.
         """
 
     @abstractmethod
-    def look(self, position: int) -> None:
-        """Raise the DataError of `read` as far as it is known without decoding."""
+    def check_header(self, position: int) -> None:
+        """Checks an image without decoding it.
+
+        Raises:
+            DataError: the image cannot be read, as far as its header tells.
+        """
 
     @abstractmethod
-    def contents(self, position: int) -> str:
-        """A hash of what `read` reads."""
+    def hash_image(self, position: int) -> str:
+        """Computes a hash of the image that `read` returns."""
 
-    def use(self, pool: Sequence[Record]) -> None:
-        """Take in the records of the whole set; called once, at the end of the constructor.
+    def use_records(self, pool: Sequence[Record]) -> None:
+        """Stores all records and selects the subset; called once, at the end of the constructor.
 
+        Args:
+            pool: records of all images.
         Raises:
             ToolkitError: see the class.
         """
         self.pool = tuple(pool)
         self.steps.use_counts({task: self._counts(task) for task in self.tasks})
-        found = positions(self.pool, self.split, self.part, self.tasks)
+        found = find_positions(self.pool, self.split, self.subset, self.tasks)
         if self.unlabelled == 'drop':
             found = [position for position in found if self.pool[position].labels]
-        self.positions = self._readable(found)
+        self.positions = self._select_readable(found)
         self.records = tuple(self.pool[position] for position in self.positions)
 
     def _counts(self, task: str) -> Tensor:
@@ -124,26 +132,26 @@ class ImageSet(LabelledImages):
         labels = torch.tensor([record.index(task, classes) for record in self.pool])
         return torch.bincount(labels[labels >= 0], minlength=len(classes))
 
-    def _readable(self, found: Sequence[int]) -> tuple[int, ...]:
-        """Those that can be read, after saying which cannot."""
-        check = self._fixed if self.verify == 'decode' else self.look
+    def _select_readable(self, found: Sequence[int]) -> tuple[int, ...]:
+        """Selects the positions of images that can be read, and reports the others."""
+        check = self._prepare if self.verify == 'decode' else self.check_header
 
-        def problem(position: int) -> str | None:
+        def find_problem(position: int) -> str | None:
             try:
                 check(position)
             except DataError as error:
                 return str(error)
             return None
 
-        # Decoding lets other threads run.
+        # Decoders release the interpreter lock.
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-            problems = dict(zip(found, threads.map(problem, found), strict=True))
+            problems = dict(zip(found, threads.map(find_problem, found), strict=True))
         bad = {self.pool[p].id: text for p, text in problems.items() if text is not None}
         if bad:
             told = [f'  {text}' for text in list(bad.values())[:NAMED]]
             if len(bad) > NAMED:
                 told.append(f'  and {len(bad) - NAMED} more')
-            counted = f'{len(bad)} of {len(found)} images of {self.part} cannot be read'
+            counted = f'{len(bad)} of {len(found)} images of {self.subset} cannot be read'
             if self.on_error == 'stop':
                 advice = 'repair them or leave them out, or skip them with `on_error: skip`'
                 raise DataError('\n'.join([f'{counted}; {advice}:', *told]))
@@ -159,10 +167,10 @@ class ImageSet(LabelledImages):
         return len(self.records)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """A sample, see `LabelledImages`.
+        """Returns a sample, see `LabelledImages`.
 
         Raises:
-            DataError: its image cannot be read.
+            DataError: the image cannot be read.
         """
         record = self.records[index]
         view: int | None = 0
@@ -185,16 +193,21 @@ class ImageSet(LabelledImages):
         return sample
 
     def pool_image(self, position: int, view: int | None = None) -> Tensor:
-        """The image (C, size, size) in [0, 1] at a position of the pool: one of its views, or a new
-        draw where `view` is None. One that cannot be read is black where such are skipped: no part
-        has it.
+        """Returns the augmented image at a position of the pool.
 
+        With `on_error: skip`, an image that cannot be read is black; no subset holds it.
+
+        Args:
+            position: position in the pool.
+            view: augmentation index; None for new random transforms.
+        Returns:
+            (C, size, size) in [0, 1].
         Raises:
-            DataError: it cannot be read.
+            DataError: the image cannot be read.
         """
         record = self.pool[position]
         try:
-            image, boxes = self._fixed(position)
+            image, boxes = self._prepare(position)
         except DataError:
             if self.on_error == 'stop':
                 raise
@@ -216,23 +229,26 @@ class ImageSet(LabelledImages):
         for box in boxes:
             x0, y0, x1, y1 = (max(0, round(edge)) for edge in box)
             mask[:, y0:y1, x0:x1] = 1
-        # A mask goes the way of its image, whatever crops and fits that.
+        # The same crops and resizing as of the image.
         sample = self.steps.start(mask, boxes, self._labels(self.pool[position]))
         return sample['image'].amax(0)
 
     def _labels(self, record: Record) -> dict[str, int]:
         return {name: record.index(name, task.classes) for name, task in self.tasks.items()}
 
-    def _fixed(self, position: int) -> tuple[Tensor, tuple[Box, ...]]:
-        """An image after the steps that are always the same, grey (1, H, W) or colour, and the
-        boxes that it still has."""
+    def _prepare(self, position: int) -> tuple[Tensor, tuple[Box, ...]]:
+        """Reads an image and applies the fixed transforms.
+
+        Returns:
+            (1, size, size) if the image is grey, else (C, size, size); and the boxes in it.
+        """
         kept = self._kept.get(position)
         if kept is not None:
             return kept
         pixels, boxes = self.read(position)
         if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
             pixels = pixels[..., 0]
-        # Grey is repeated only after the last transform.
+        # Grey is repeated after the last transform, which saves memory and time.
         channels = self.channels if pixels.ndim == 3 else 1
         image = torch.from_numpy(np.array(to_channels(pixels, channels)))  # (C, H, W)
         record = self.pool[position]
@@ -241,10 +257,10 @@ class ImageSet(LabelledImages):
         except DataError as error:
             raise DataError(f'{record.path or record.id}: {error}') from error
         image, boxes = sample['image'], sample.get('boxes', ())
-        self._keep(position, image, boxes)
+        self._store(position, image, boxes)
         return image, boxes
 
-    def _keep(self, position: int, image: Tensor, boxes: tuple[Box, ...]) -> None:
+    def _store(self, position: int, image: Tensor, boxes: tuple[Box, ...]) -> None:
         size = image.numel() * image.element_size()
         if size <= self._room:
             self._room -= size
@@ -254,22 +270,22 @@ class ImageSet(LabelledImages):
         self._kept.clear()
         self._room = self._cache
 
-    # -- identity ------------------------------------------------------------------------------
+    # -- fingerprints --------------------------------------------------------------------------
 
     def image_fingerprint(self) -> str:
-        """A hash of the pool's images and of all that is done to them."""
+        """Computes a hash of the images of the pool and of their transforms."""
         digest = hashlib.sha256(f'{self.channels}/{self.steps.key()}'.encode())
         for position, record in enumerate(self.pool):
-            told = (record.id, record.frame, record.boxes, self.contents(position))
+            told = (record.id, record.frame, record.boxes, self.hash_image(position))
             digest.update(repr(told).encode())
         return digest.hexdigest()[:16]
 
     def fingerprint(self) -> str:
-        """A short hash of the images of this part and of their labels."""
+        """Computes a short hash of the images of this subset and of their labels."""
         digest = hashlib.sha256()
         for position, record in zip(self.positions, self.records, strict=True):
             told = (record.id, record.patient, record.centre, record.frame, record.boxes)
             labels = sorted(record.labels.items())
             attributes = sorted(record.attributes.items())
-            digest.update(repr((told, labels, attributes, self.contents(position))).encode())
+            digest.update(repr((told, labels, attributes, self.hash_image(position))).encode())
         return digest.hexdigest()[:16]

@@ -17,7 +17,8 @@ from plugins.classification.data.image_io import SUFFIXES, image_size, picture_r
 from plugins.classification.data.manifest import read_manifest
 from plugins.classification.data.mask_files import exclude_pattern, find_masks
 from plugins.classification.data.patient_ids import REASON, PatientIds, find_ambiguous_ids
-from plugins.classification.data.split import PARTS, SplitSpec
+from plugins.classification.data.split import SplitSpec
+from plugins.classification.data.split_file import SUBSETS
 from plugins.classification.image_record import Box, Record
 from plugins.classification.tasks import Task
 from toolkit.errors import DataError, ToolkitError, did_you_mean
@@ -27,11 +28,11 @@ from toolkit.registry import DATASETS
 
 
 class FileSet(ImageSet):
-    """Images of which each has a file, or a frame of one.
+    """Dataset of image files, or of frames of files.
 
     Args:
         tasks: by name.
-        region: of ultrasound in DICOM, take only the region that the scanner has marked as picture.
+        region: crop DICOM ultrasound to the region that the scanner has marked as the image.
         **options: see `ImageSet`.
     """
 
@@ -49,12 +50,12 @@ class FileSet(ImageSet):
             return pixels[y0:y1, x0:x1], tuple(shown)
         return pixels, record.boxes
 
-    def look(self, position: int) -> None:
+    def check_header(self, position: int) -> None:
         record = self.pool[position]
         assert record.path is not None
         image_size(record.path, record.frame)
 
-    def contents(self, position: int) -> str:
+    def hash_image(self, position: int) -> str:
         path = self.pool[position].path
         assert path is not None
         return f'{hash_files(path)}{"/region" if self.region else ""}'
@@ -62,21 +63,22 @@ class FileSet(ImageSet):
 
 @DATASETS.register
 class ManifestImages(FileSet):
-    """The images of a manifest, a table with a row for each (`read_manifest`).
+    """Dataset of the images of a manifest, a table with one row per image (`read_manifest`).
 
     Args:
-        manifest: CSV or Parquet file: absolute, or below $TOOLKIT_DATA, or from here.
-        tasks: by name, each with a column of that name.
-        columns: the file's own names for columns: `{patient: case_id, malignancy: tirads}`.
-        values: by task, what the file writes for a class: `{malignancy: {2: benign}}`;
-            null for what counts as missing.
-        outside: paths in the manifest may leave its folder.
-        patients: 'check' refuses patients that are equal but for case, leading zeros, a trailing
-            `.0` and spaces; 'as_written' takes them for different patients.
+        manifest: CSV or Parquet file: absolute, or below $TOOLKIT_DATA or the current folder.
+        tasks: tasks by name; each has a column of that name.
+        columns: names of columns in the file: `{patient: case_id, malignancy: tirads}`.
+        values: classes by task and value in the file: `{malignancy: {2: benign}}`; null for values
+            that count as missing.
+        outside: allow paths that leave the folder of the manifest.
+        patients: 'check' refuses patients that differ only in case, leading zeros, a trailing `.0`
+            or spaces; 'as_written' treats them as different patients.
         **options: see `FileSet`.
     Raises:
-        ToolkitError: mistakes in the manifest, images that cannot be read, a patient in two parts.
-        ValueError: arguments out of range.
+        ToolkitError: the manifest has mistakes, images cannot be read, or a patient is in two
+            subsets.
+        ValueError: an argument is out of range.
     """
 
     def __init__(
@@ -91,37 +93,38 @@ class ManifestImages(FileSet):
     ) -> None:
         super().__init__(tasks, **options)
         self.manifest = read_manifest(manifest, tasks, columns, values, outside, patients)
-        self.use(self.manifest.records)
+        self.use_records(self.manifest.records)
 
 
 @DATASETS.register
 class ImageFolder(FileSet):
-    """Images in folders that are named after their classes: `FOLDER/malignant/0001.png`.
+    """Dataset of images in folders named after their classes: `FOLDER/malignant/0001.png`.
 
-    Where the folder holds `train`, `val` or `test`, the classes' folders are in those, and they are
-    the split unless another is given.
+    If the folder holds `train`, `val` or `test`, the folders of classes are in those, which are the
+    split unless `split` states another.
 
     Args:
-        folder: absolute, or below $TOOLKIT_DATA, or from here.
-        tasks: one.
+        folder: absolute, or below $TOOLKIT_DATA or the current folder.
+        tasks: one task, by name.
         classes: class of a folder that is not named after it; null leaves the folder out.
-        patient: regular expression whose first group, found in a file's name, is the patient;
-            without it each image is taken for a patient of its own.
-        patients: 'check' refuses patients that are equal but for case, leading zeros, a trailing
-            `.0` and spaces; 'as_written' takes them for different patients.
-        include: a pattern, or several, as `*.png`: files whose path from the folder matches none of
-            them are left out.
-        exclude: a pattern, or several, as `*_mask*`: files whose path matches one are left out.
-        masks: 'check' refuses segmentation masks among the images: files that are nearly binary and
-            named after another (`x_mask.png` beside `x.png`); 'as_images' takes them for images.
-        part: of the split that this is; 'all' for every image.
-        split: how the images are split.
+        patient: regular expression; its first group, searched in the file name, is the patient.
+            Without it, each image counts as a patient.
+        patients: 'check' refuses patients that differ only in case, leading zeros, a trailing `.0`
+            or spaces; 'as_written' treats them as different patients.
+        include: pattern or patterns, as `*.png`; only files whose path from the folder matches one
+            are read.
+        exclude: pattern or patterns, as `*_mask*`; files whose path from the folder matches one are
+            left out.
+        masks: 'check' refuses segmentation masks: nearly binary files that are named after another
+            image (`x_mask.png` beside `x.png`); 'as_images' treats them as images.
+        subset: subset of the split that the dataset holds; 'all' for every image.
+        split: assignment of images to subsets.
         **options: see `FileSet`.
     Raises:
-        ToolkitError: no such folder, one that is no class, a class without images, a name without a
-            patient, images that cannot be read.
-        DataError: masks among the images.
-        ValueError: arguments out of range.
+        ToolkitError: the folder does not exist or has no images, a folder is no class, a file name
+            has no patient, or images cannot be read.
+        DataError: there are masks among the images.
+        ValueError: an argument is out of range.
     """
 
     def __init__(
@@ -138,21 +141,21 @@ class ImageFolder(FileSet):
         **options: Any,
     ) -> None:
         if len(tasks) != 1:
-            raise ValueError(f'folders tell the classes of one task, found {len(tasks)}')
+            raise ValueError(f'folders name the classes of one task, found {len(tasks)} tasks')
         root = data_folder(folder)
-        parts = [part for part in PARTS if (root / part).is_dir()]
-        if parts and split is None:
-            split = SplitSpec(by='column', column='part', val=0)
+        subsets = [subset for subset in SUBSETS if (root / subset).is_dir()]
+        if subsets and split is None:
+            split = SplitSpec(by='column', column='subset', val=0)
         super().__init__(tasks, split=split, **options)
         selection = _Selection(root, include, exclude)
         records: list[Record] = []
-        for part in parts or ['']:
-            records += _records(selection, part, tasks, classes or {}, patient)
+        for subset in subsets or ['']:
+            records += _find_records(selection, subset, tasks, classes or {}, patient)
         if masks == 'check':
             _check_masks(root, records)
         if patient is not None and patients == 'check':
             _check_patients(records)
-        self.use(records)
+        self.use_records(records)
 
 
 @dataclass(frozen=True)
@@ -204,7 +207,7 @@ def _check_masks(root: Path, records: Sequence[Record]) -> None:
     for record in records:
         assert record.path is not None
         (label,) = record.labels.values()
-        subset = record.attributes.get('part', '')
+        subset = record.attributes.get('subset', '')
         by_class.setdefault(Path(subset, label), []).append(record.path)
     pairs = [pair for paths in by_class.values() for pair in find_masks(paths)]
     if not pairs:
@@ -223,7 +226,7 @@ def _check_masks(root: Path, records: Sequence[Record]) -> None:
             [
                 f'{root}: {len(pairs)} of {len(records)} images seem to be segmentation masks: '
                 'they are nearly binary and named after another image; leave them out with '
-                f'`exclude: {advice}`, or take them for images with `masks: as_images`:',
+                f'`exclude: {advice}`, or treat them as images with `masks: as_images`:',
                 *told,
             ]
         )
@@ -238,16 +241,16 @@ def _check_patients(records: list[Record]) -> None:
     for names in find_ambiguous_ids(first):
         found = ', '.join(f'{name!r} ({first[name]})' for name in names)
         mistakes.append(
-            f'the patients {found} {REASON}; name the files of one patient in one way, or allow it '
+            f'the patients {found} {REASON}; write each patient in one way, or allow it '
             'with `patients: as_written`'
         )
     if mistakes:
         raise ToolkitError('\n'.join(mistakes))
 
 
-def _records(
+def _find_records(
     selection: _Selection,
-    part: str,
+    subset: str,
     tasks: Mapping[str, Task],
     named: Mapping[str, str | None],
     patient: str | None,
@@ -256,27 +259,27 @@ def _records(
     try:
         pattern = re.compile(patient) if patient is not None else None
     except re.error as error:
-        raise ValueError(f'patient is no regular expression: {error}') from error
+        raise ValueError(f'patient is not a regular expression: {error}') from error
     if pattern is not None and not pattern.groups:
-        raise ValueError(f'patient: {patient!r} has no group ( ) that is the patient')
+        raise ValueError(f'patient: {patient!r} has no group ( ) for the patient')
     root = selection.root
     records, problems = [], []
-    for folder in sorted(path for path in (root / part).iterdir() if path.is_dir()):
+    for folder in sorted(path for path in (root / subset).iterdir() if path.is_dir()):
         if folder.name.startswith('.') or (folder.name in named and named[folder.name] is None):
             continue
         label = named.get(folder.name, folder.name)
         if label not in task.classes:
-            known = [*task.classes, *named]
+            hint = did_you_mean(str(label), [*task.classes, *named])
             problems.append(
-                f'{folder}: {label!r} is no class of {task_name}{did_you_mean(str(label), known)}; '
-                f'there are: {", ".join(task.classes)}; say what it is by `classes: '
+                f'{folder}: {label!r} is not a class of {task_name}{hint}; '
+                f'there are: {", ".join(task.classes)}; name its class with `classes: '
                 f'{{{folder.name}: CLASS}}`, or null to leave it out'
             )
             continue
         for name, path in selection.find(folder):
             found = pattern.search(path.name) if pattern is not None else None
             if pattern is not None and (found is None or not found[1]):
-                problems.append(f'{path}: its name has no patient by {patient!r}')
+                problems.append(f'{path}: its name has no patient that matches {patient!r}')
                 continue
             records.append(
                 Record(
@@ -284,14 +287,14 @@ def _records(
                     path=Path(os.path.normpath(path)),
                     patient=found[1] if found is not None else name,
                     labels={task_name: label},
-                    attributes={'part': part} if part else {},
+                    attributes={'subset': subset} if subset else {},
                 )
             )
     if problems:
         raise ToolkitError('\n'.join(problems))
     if not records:
         raise ToolkitError(
-            f'{root / part} has no images in folders{selection.describe()}; expected '
+            f'{root / subset} has no images in folders{selection.describe()}; expected '
             f'FOLDER/CLASS/IMAGE with {", ".join(task.classes)} for CLASS and one of '
             f'{", ".join(SUFFIXES)}'
         )

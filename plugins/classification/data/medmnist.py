@@ -1,4 +1,4 @@
-"""MedMNIST's archives of small images with their official split."""
+"""MedMNIST archives of small images with their official split."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from plugins.classification.data.image_dataset import ImageSet
-from plugins.classification.data.split import PARTS, SplitSpec
+from plugins.classification.data.split import SplitSpec
+from plugins.classification.data.split_file import SUBSETS
 from plugins.classification.image_record import Box, Record
 from plugins.classification.tasks import Task
 from toolkit.errors import DataError, ToolkitError
@@ -22,17 +23,18 @@ from toolkit.registry import DATASETS
 
 @DATASETS.register
 class MedMNIST(ImageSet):
-    """The images of a two-dimensional MedMNIST file (`breastmnist.npz`, `breastmnist_128.npz`).
+    """Dataset of a two-dimensional MedMNIST archive (`breastmnist.npz`, `breastmnist_128.npz`).
 
     Args:
-        file: absolute, or below $TOOLKIT_DATA, or from here.
-        tasks: a task for each column of the labels, which are (n,) or (n, tasks); classes in the
-            order of their numbers. Of BreastMNIST, 0 is malignant and 1 is normal or benign.
-        split: how the images are split; the file's own, official split where it is left out.
+        file: absolute, or below $TOOLKIT_DATA or the current folder.
+        tasks: one task for each column of the labels, which are (n,) or (n, tasks); classes in the
+            order of their numbers. In BreastMNIST, 0 is malignant and 1 is normal or benign.
+        split: assignment of images to subsets; the official split of the archive by default.
         **options: see `ImageSet`.
     Raises:
-        ToolkitError: no such file, images of three dimensions, other numbers of classes or tasks.
-        ValueError: arguments out of range.
+        ToolkitError: there is no such file, its images have three dimensions, or the numbers of
+            classes or tasks differ.
+        ValueError: an argument is out of range.
 
     Source: Yang et al., Scientific Data 10:41, 2023.
     """
@@ -40,19 +42,19 @@ class MedMNIST(ImageSet):
     def __init__(
         self, file: str, tasks: dict[str, Task], split: SplitSpec | None = None, **options: Any
     ) -> None:
-        official = SplitSpec(by='column', column='part', val=0)
+        official = SplitSpec(by='column', column='subset', val=0)
         super().__init__(tasks, split=split or official, **options)
         self.path = data_path(file)
         arrays = read_arrays(self.path)
-        self._images = _joined(arrays)
+        self._images = _join_images(arrays)
         records: list[Record] = []
-        for part in PARTS:
-            records += _records(self.path, part, arrays[f'{part}_labels'], tasks)
-        self.use(records)
+        for subset in SUBSETS:
+            records += _make_records(self.path, subset, arrays[f'{subset}_labels'], tasks)
+        self.use_records(records)
 
     @functools.cached_property
     def _images(self) -> np.ndarray:
-        return _joined(read_arrays(self.path))
+        return _join_images(read_arrays(self.path))
 
     def release(self) -> None:
         super().release()
@@ -61,20 +63,23 @@ class MedMNIST(ImageSet):
     def read(self, position: int) -> tuple[np.ndarray, tuple[Box, ...]]:
         return self._images[position].astype(np.float32) / np.float32(255), ()
 
-    def look(self, position: int) -> None:
-        """They are all in memory."""
+    def check_header(self, position: int) -> None:
+        """Does nothing: all images are in memory."""
 
-    def contents(self, position: int) -> str:
+    def hash_image(self, position: int) -> str:
         return hashlib.sha256(self._images[position].tobytes()).hexdigest()[:16]
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """`PART_images` (n, H, W) or (n, H, W, 3), uint8, and `PART_labels` (n, tasks), int64.
+    """Reads the arrays of an archive.
 
+    Returns:
+        `SUBSET_images`, (n, H, W) or (n, H, W, 3) uint8, and `SUBSET_labels`, (n, tasks) int64, for
+        each subset.
     Raises:
-        DataError: the file is no such archive.
+        DataError: the file is not such an archive.
     """
-    names = [f'{part}_{what}' for part in PARTS for what in ('images', 'labels')]
+    names = [f'{subset}_{what}' for subset in SUBSETS for what in ('images', 'labels')]
     try:
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
@@ -89,29 +94,31 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             arrays = {name: archive[name] for name in names}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f'{path} cannot be read: {error}; it may be cut or no .npz') from error
-    for part in PARTS:
-        images, labels = arrays[f'{part}_images'], arrays[f'{part}_labels']
+    for subset in SUBSETS:
+        images, labels = arrays[f'{subset}_images'], arrays[f'{subset}_labels']
         if images.dtype != np.uint8 or not (
             images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3)
         ):
             raise DataError(
-                f'{path}: {part}_images are {images.dtype} {images.shape}; expected uint8 of '
+                f'{path}: {subset}_images are {images.dtype} {images.shape}; expected uint8 of '
                 '(n, H, W) or (n, H, W, 3)'
             )
         if len(labels) != len(images) or labels.ndim > 2 or labels.dtype.kind not in 'iub':
             raise DataError(
-                f'{path}: {part}_labels are {labels.dtype} {labels.shape}; expected whole numbers, '
-                f'({len(images)},) or ({len(images)}, tasks)'
+                f'{path}: {subset}_labels are {labels.dtype} {labels.shape}; expected whole '
+                f'numbers, ({len(images)},) or ({len(images)}, tasks)'
             )
-        arrays[f'{part}_labels'] = labels.reshape(len(images), -1).astype(np.int64)
+        arrays[f'{subset}_labels'] = labels.reshape(len(images), -1).astype(np.int64)
     return arrays
 
 
-def _joined(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    return np.concatenate([arrays[f'{part}_images'] for part in PARTS])
+def _join_images(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.concatenate([arrays[f'{subset}_images'] for subset in SUBSETS])
 
 
-def _records(path: Path, part: str, labels: np.ndarray, tasks: Mapping[str, Task]) -> list[Record]:
+def _make_records(
+    path: Path, subset: str, labels: np.ndarray, tasks: Mapping[str, Task]
+) -> list[Record]:
     if labels.shape[1] != len(tasks):
         raise ToolkitError(
             f'{path} has labels for {labels.shape[1]} tasks, and {len(tasks)} are named: '
@@ -121,15 +128,15 @@ def _records(path: Path, part: str, labels: np.ndarray, tasks: Mapping[str, Task
         classes = len(task.classes)
         if column.size and not 0 <= column.min() <= column.max() < classes:
             raise DataError(
-                f'{path}: {part}_labels of {name} are from {column.min()} to {column.max()}, but '
+                f'{path}: {subset}_labels of {name} are from {column.min()} to {column.max()}, but '
                 f'its {classes} classes are numbered from 0: {", ".join(task.classes)}'
             )
     return [
         Record(
-            id=f'{part}-{number}',
-            patient=f'{part}-{number}',
+            id=f'{subset}-{number}',
+            patient=f'{subset}-{number}',
             labels={name: tasks[name].classes[row[i]] for i, name in enumerate(tasks)},
-            attributes={'part': part},
+            attributes={'subset': subset},
         )
         for number, row in enumerate(labels)
     ]

@@ -1,4 +1,4 @@
-"""Which images are for training, validation and test, with the images of a patient together."""
+"""Splits images into training, validation and test; a patient's images stay together."""
 
 from __future__ import annotations
 
@@ -6,44 +6,42 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from plugins.classification.data.split_file import load_split
+from plugins.classification.data.split_file import SUBSETS, load_split
 from plugins.classification.image_record import Record
 from plugins.classification.tasks import Tasks
 from toolkit.errors import DataError, ToolkitError, did_you_mean
 from toolkit.io.stratified_groups import split_groups
 
 By = Literal['folds', 'holdout', 'centre', 'column', 'file']
-Part = Literal['train', 'val', 'test', 'all']
-PARTS = ('train', 'val', 'test')
+Subset = Literal['train', 'val', 'test', 'all']
 
 
 @dataclass(frozen=True)
 class SplitSpec:
-    """How images are split; all images of a patient are in one part, whatever the way.
+    """Options of a split, in which all images of a patient are in one subset.
 
     Args:
-        by: 'folds' for k folds, of which one is the test; 'holdout' for a share drawn once;
-            'centre' for one centre as the test; 'column' for a column of the data that names the
-            part of each image; 'file' for what `toolkit split` saved.
-        fold: which fold, centre (in the order of their names) or fold of a file is the test,
-            from 0.
-        folds: how many there are, with 'folds'.
-        test: share of all patients' images, with 'holdout'.
-        val: share of what is not test that is set aside for validation, unless a column or file
-            says which; 0 for none.
-        seed: of the draw.
-        stratify: tasks whose classes are to have their share in each part; all if left out. An
+        by: 'folds' tests on one of k folds; 'holdout' on a random share of the images; 'centre' on
+            the images of one centre; 'column' takes the subset of each image from a column; 'file'
+            from a file of `toolkit split`.
+        fold: number of the test fold, from 0; with 'centre', of the centre in the order of names.
+        folds: number of folds, with 'folds'.
+        test: share of the images in the test, with 'holdout'.
+        val: share of the other images in the validation, unless a column or a file states them;
+            0 for none.
+        seed: random seed of the split.
+        stratify: tasks whose classes have equal shares in each subset; all tasks by default. An
             image without a label counts as one more class.
-        centre: name of the test's centre, instead of `fold`.
-        column: that names the part, with 'column'. Images without a value are left out.
-        names: what the column calls train, val and test.
-        file: absolute, or below $TOOLKIT_DATA, or from here.
-        shared: what becomes of a patient that a column puts into two parts, or who was seen at two
-            centres: 'error', or 'drop', which leaves the patient's images out of training where
-            any is in validation or test, and out of validation where any is in the test.
-        empty: what becomes of a part without a sample of a class: 'error' or 'allow'.
+        centre: name of the centre to test on, instead of `fold`.
+        column: column of the subsets, with 'column'. Images without a value are left out.
+        names: values of the column for train, val and test.
+        file: absolute, or below $TOOLKIT_DATA, or below the current folder.
+        shared: 'error' refuses a patient whom a column puts into two subsets, or who was seen at
+            two centres; 'drop' removes the patient's images from the training if others are in
+            validation or test, and from the validation if others are in the test.
+        empty: 'error' refuses a subset without a sample of a class; 'allow' accepts it.
     Raises:
-        ValueError: a share or a number out of range, or a column or file that is not named.
+        ValueError: a share or a number is out of range; a column or file is not named.
     """
 
     by: By = 'folds'
@@ -55,7 +53,7 @@ class SplitSpec:
     stratify: tuple[str, ...] = ()
     centre: str | None = None
     column: str | None = None
-    names: dict[str, str] = field(default_factory=lambda: {name: name for name in PARTS})
+    names: dict[str, str] = field(default_factory=lambda: {name: name for name in SUBSETS})
     file: str | None = None
     shared: Literal['error', 'drop'] = 'error'
     empty: Literal['error', 'allow'] = 'error'
@@ -79,19 +77,19 @@ class SplitSpec:
                 raise ValueError(f'{way}: {given} is of by: {way}, found by: {self.by}')
             if given is None and self.by == way and way != 'centre':
                 raise ValueError(f'by: {way} needs {way}')
-        unknown = sorted(self.names.keys() - set(PARTS))
+        unknown = sorted(self.names.keys() - set(SUBSETS))
         if unknown:
-            raise ValueError(f'names: {unknown[0]!r} is no part; there are: {", ".join(PARTS)}')
+            raise ValueError(f'names: {unknown[0]!r} is no subset; there are: {", ".join(SUBSETS)}')
         if len(set(self.names.values())) < len(self.names):
-            raise ValueError('names: two parts go by the same value of the column')
+            raise ValueError('names: two subsets go by the same value of the column')
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Positions of the records of each part, ascending.
+class SplitPositions:
+    """Positions of the records in each subset, ascending.
 
     Attributes:
-        left_out: how many records are in no part, by why.
+        left_out: number of records in no subset, by reason.
     """
 
     train: tuple[int, ...]
@@ -99,41 +97,43 @@ class Parts:
     test: tuple[int, ...]
     left_out: Mapping[str, int] = field(default_factory=dict)
 
-    def __getitem__(self, part: str) -> tuple[int, ...]:
-        return getattr(self, part)
+    def __getitem__(self, subset: str) -> tuple[int, ...]:
+        return getattr(self, subset)
 
 
-def positions(
-    records: Sequence[Record], spec: SplitSpec | None, part: Part, tasks: Tasks
+def find_positions(
+    records: Sequence[Record], spec: SplitSpec | None, subset: Subset, tasks: Tasks
 ) -> list[int]:
-    """Where a part's records are among all.
+    """Returns the positions of a subset's records among all records.
 
     Args:
-        records: all of a data set.
-        spec: how they are split; None where they are not, and the part is 'all'.
-        part: which.
-        tasks: whose classes the part must have.
+        records: all records of a dataset.
+        spec: options of the split; None for the subset 'all'.
+        subset: name of the subset.
+        tasks: tasks by name; the subset must have samples of all their classes.
     Raises:
-        ToolkitError: see `divide`; a part that is empty, or lacks a class.
+        ToolkitError: see `split_records`; or the subset is empty or lacks a class.
     """
-    if part == 'all':
+    if subset == 'all':
         return list(range(len(records)))
     if spec is None:
-        raise ToolkitError(f'the part {part!r} is asked for, and no split is given')
-    found = list(divide(records, spec, tasks)[part])
+        raise ToolkitError(
+            f'subset: {subset} needs a split, found none; give `split`, or `subset: all`'
+        )
+    found = list(split_records(records, spec, tasks)[subset])
     if not found:
-        raise ToolkitError(f'the split leaves nothing for {part}{_advice_on_empty(spec, part)}')
+        raise ToolkitError(f'the split leaves nothing for {subset}{_advise_on_empty(spec, subset)}')
     if spec.empty == 'error':
-        check_classes([records[i] for i in found], tasks, f'{part} of {_where(spec)}')
+        check_classes([records[i] for i in found], tasks, f'{subset} of {_describe(spec)}')
     return found
 
 
-def divide(records: Sequence[Record], spec: SplitSpec, tasks: Tasks) -> Parts:
-    """All parts at once.
+def split_records(records: Sequence[Record], spec: SplitSpec, tasks: Tasks) -> SplitPositions:
+    """Assigns records to all subsets.
 
     Raises:
-        ToolkitError: a task, column, centre or fold that is not there, fewer patients than folds.
-        DataError: a patient in two parts; a file of another manifest.
+        ToolkitError: there is no such task, column, centre or fold; or fewer patients than folds.
+        DataError: a patient is in two subsets; the file is of another manifest.
     """
     for name in spec.stratify:
         if name not in tasks:
@@ -144,27 +144,33 @@ def divide(records: Sequence[Record], spec: SplitSpec, tasks: Tasks) -> Parts:
     left_out: dict[str, int] = {}
     if spec.by == 'file':
         assert spec.file is not None
-        part_of = _from_file(records, spec)
+        subset_of = _read_file(records, spec)
     elif spec.by == 'column':
-        part_of = _from_column(records, spec, left_out)
+        subset_of = _read_column(records, spec, left_out)
     elif spec.by == 'centre':
-        part_of = _by_centre(records, spec)
+        subset_of = _split_by_centre(records, spec)
     else:
-        part_of = _drawn(records, spec, tasks)
-    _together(records, spec, part_of, left_out)
-    if spec.val and 'val' not in part_of.values() and spec.by != 'file':
-        rest = [i for i in sorted(part_of) if part_of[i] == 'train']
-        drawn = _share(records, rest, {'train': 1 - spec.val, 'val': spec.val}, spec, tasks)
-        part_of.update(drawn)
-    by_part = {name: tuple(i for i in sorted(part_of) if part_of[i] == name) for name in PARTS}
-    return Parts(**by_part, left_out=left_out)
+        subset_of = _split_at_random(records, spec, tasks)
+    _separate_patients(records, spec, subset_of, left_out)
+    if spec.val and 'val' not in subset_of.values() and spec.by != 'file':
+        rest = [i for i in sorted(subset_of) if subset_of[i] == 'train']
+        drawn = _draw_shares(records, rest, {'train': 1 - spec.val, 'val': spec.val}, spec, tasks)
+        subset_of.update(drawn)
+    by_subset = {
+        name: tuple(i for i in sorted(subset_of) if subset_of[i] == name) for name in SUBSETS
+    }
+    return SplitPositions(**by_subset, left_out=left_out)
 
 
 def check_classes(records: Sequence[Record], tasks: Tasks, where: str) -> None:
-    """See that every class of every task has a sample.
+    """Checks that every class of every task has a sample.
 
+    Args:
+        records: records of the subset.
+        tasks: tasks by name.
+        where: name of the subset, for the message.
     Raises:
-        ToolkitError: one has none; names the task, the class and where.
+        ToolkitError: a class has none.
     """
     for name, task in tasks.items():
         found = {record.labels.get(name) for record in records}
@@ -177,19 +183,21 @@ def check_classes(records: Sequence[Record], tasks: Tasks, where: str) -> None:
                 )
 
 
-def _drawn(records: Sequence[Record], spec: SplitSpec, tasks: Tasks) -> dict[int, str]:
+def _split_at_random(records: Sequence[Record], spec: SplitSpec, tasks: Tasks) -> dict[int, str]:
     everything = range(len(records))
     if spec.by == 'holdout':
-        return _share(records, everything, {'train': 1 - spec.test, 'test': spec.test}, spec, tasks)
+        return _draw_shares(
+            records, everything, {'train': 1 - spec.test, 'test': spec.test}, spec, tasks
+        )
     patients = len({record.patient for record in records})
     if patients < spec.folds:
         raise ToolkitError(f'{spec.folds} folds need at least as many patients, found {patients}')
     shares = {str(fold): 1 / spec.folds for fold in range(spec.folds)}
-    fold_of = _share(records, everything, shares, spec, tasks)
+    fold_of = _draw_shares(records, everything, shares, spec, tasks)
     return {i: 'test' if fold_of[i] == str(spec.fold) else 'train' for i in everything}
 
 
-def _share(
+def _draw_shares(
     records: Sequence[Record],
     among: Sequence[int],
     shares: Mapping[str, float],
@@ -198,11 +206,11 @@ def _share(
 ) -> dict[int, str]:
     stratify = spec.stratify or tuple(tasks)
     labels = [[(task, records[i].labels.get(task)) for task in stratify] for i in among]
-    parts = split_groups([records[i].patient for i in among], labels, shares, spec.seed)
-    return dict(zip(among, parts))
+    names = split_groups([records[i].patient for i in among], labels, shares, spec.seed)
+    return dict(zip(among, names))
 
 
-def _by_centre(records: Sequence[Record], spec: SplitSpec) -> dict[int, str]:
+def _split_by_centre(records: Sequence[Record], spec: SplitSpec) -> dict[int, str]:
     nowhere = [record.id for record in records if not record.centre]
     if nowhere:
         raise ToolkitError(
@@ -224,7 +232,7 @@ def _by_centre(records: Sequence[Record], spec: SplitSpec) -> dict[int, str]:
     return {i: 'test' if r.centre == centre else 'train' for i, r in enumerate(records)}
 
 
-def _from_column(
+def _read_column(
     records: Sequence[Record], spec: SplitSpec, left_out: dict[str, int]
 ) -> dict[int, str]:
     column = spec.column
@@ -235,53 +243,53 @@ def _from_column(
             f'split.column: the data have no column {column!r}{did_you_mean(column, columns)}; '
             f'they have: {", ".join(sorted(columns)) or "none"}'
         )
-    part_by = {value: part for part, value in spec.names.items()}
-    part_of: dict[int, str] = {}
+    subset_by = {value: subset for subset, value in spec.names.items()}
+    subset_of: dict[int, str] = {}
     for i, record in enumerate(records):
         value = record.attributes.get(column, '')
         if not value:
             why = f'no value in {column}'
             left_out[why] = left_out.get(why, 0) + 1
-        elif value in part_by:
-            part_of[i] = part_by[value]
+        elif value in subset_by:
+            subset_of[i] = subset_by[value]
         else:
             raise ToolkitError(
                 f'{record.id}: {column} is {value!r}, expected one of '
-                f'{", ".join(part_by)}; name others in split.names'
+                f'{", ".join(subset_by)}; name others in split.names'
             )
-    return part_of
+    return subset_of
 
 
-def _from_file(records: Sequence[Record], spec: SplitSpec) -> dict[int, str]:
+def _read_file(records: Sequence[Record], spec: SplitSpec) -> dict[int, str]:
     assert spec.file is not None
-    part_by_id = load_split(spec.file, records, spec.fold)
-    return {i: part_by_id[r.id] for i, r in enumerate(records) if r.id in part_by_id}
+    subset_by_id = load_split(spec.file, records, spec.fold)
+    return {i: subset_by_id[r.id] for i, r in enumerate(records) if r.id in subset_by_id}
 
 
-def _together(
-    records: Sequence[Record], spec: SplitSpec, part_of: dict[int, str], left_out: dict[str, int]
+def _separate_patients(
+    records: Sequence[Record], spec: SplitSpec, subset_of: dict[int, str], left_out: dict[str, int]
 ) -> None:
-    """See that no patient is in two parts, or take what is out of the lesser ones."""
-    highest: dict[str, int] = {}  # by patient: its part nearest to the test
-    for i, part in part_of.items():
-        patient, rank = records[i].patient, PARTS.index(part)
+    """Checks that no patient is in two subsets; with `shared: drop`, keeps the last of them."""
+    highest: dict[str, int] = {}  # by patient: index of the subset nearest to the test
+    for i, subset in subset_of.items():
+        patient, rank = records[i].patient, SUBSETS.index(subset)
         known = highest.setdefault(patient, rank)
         if known != rank and spec.shared == 'error':
-            first = next(j for j in part_of if records[j].patient == patient)
+            first = next(j for j in subset_of if records[j].patient == patient)
             raise DataError(
-                f'patient {patient} is in two parts of the split by {spec.by}: '
-                f'{records[first].id} in {part_of[first]}, {records[i].id} in {part}; mend the '
-                'data, or say split.shared: drop, which takes them out of the training'
+                f'patient {patient} is in two subsets of the split by {spec.by}: '
+                f'{records[first].id} in {subset_of[first]}, {records[i].id} in {subset}; repair '
+                'the data, or set split.shared: drop, which removes them from the training'
             )
         highest[patient] = max(known, rank)
-    for i in list(part_of):
-        if PARTS.index(part_of[i]) < highest[records[i].patient]:
-            why = f'patient in {PARTS[highest[records[i].patient]]} too'
+    for i in list(subset_of):
+        if SUBSETS.index(subset_of[i]) < highest[records[i].patient]:
+            why = f'patient in {SUBSETS[highest[records[i].patient]]} too'
             left_out[why] = left_out.get(why, 0) + 1
-            del part_of[i]
+            del subset_of[i]
 
 
-def _where(spec: SplitSpec) -> str:
+def _describe(spec: SplitSpec) -> str:
     if spec.by == 'centre' and spec.centre is not None:
         return f'the split with centre {spec.centre} as the test'
     named = {'folds': f'fold {spec.fold}', 'centre': f'fold {spec.fold}, a centre each'}
@@ -289,5 +297,5 @@ def _where(spec: SplitSpec) -> str:
     return named.get(spec.by, f'fold {spec.fold} of {spec.file}')
 
 
-def _advice_on_empty(spec: SplitSpec, part: str) -> str:
-    return '; split.val is 0' if part == 'val' and not spec.val else f' in {_where(spec)}'
+def _advise_on_empty(spec: SplitSpec, subset: str) -> str:
+    return '; split.val is 0' if subset == 'val' and not spec.val else f' in {_describe(spec)}'

@@ -37,7 +37,7 @@ class InputImages(FileSet):
 
     def __init__(self, records: Sequence[Record], tasks: dict[str, Task], **options: Any) -> None:
         super().__init__(tasks, unlabelled='keep', **options)
-        self.use(records)
+        self.use_records(records)
 
 
 def is_manifest(word: str) -> bool:

@@ -22,7 +22,17 @@ from toolkit.run import capsule
 
 NAME = 'MODEL_CARD.md'
 # Arguments of a data set that say which images it holds and how they are prepared.
-DATA_ARGUMENTS = ('type', 'manifest', 'folder', 'file', 'part', 'split', 'size', 'channels', 'fit')
+DATA_ARGUMENTS = (
+    'type',
+    'manifest',
+    'folder',
+    'file',
+    'subset',
+    'split',
+    'size',
+    'channels',
+    'fit',
+)
 PACKAGES = ('torch', 'torchvision', 'timm', 'mmengine', 'numpy', 'scikit-learn')
 FEW_PATIENTS, FEW_IMAGES = 100, 10
 

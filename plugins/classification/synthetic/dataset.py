@@ -85,7 +85,7 @@ class SyntheticUltrasound(ImageSet):
         super().__init__(tasks, split=split or SplitSpec(), **options)
         self.seed = seed
         self._pathologies = _pathologies(patients, seed)
-        self.use(_records(self._pathologies, centres, missing, seed, tuple(tasks)))
+        self.use_records(_records(self._pathologies, centres, missing, seed, tuple(tasks)))
 
     def read(self, position: int) -> tuple[np.ndarray, tuple[Box, ...]]:
         record = self.pool[position]
@@ -94,10 +94,10 @@ class SyntheticUltrasound(ImageSet):
         pixels = _image(self.seed, patient, number, record.centre, pathology)
         return pixels.astype(np.float32) / np.float32(255), record.boxes
 
-    def look(self, position: int) -> None:
+    def check_header(self, position: int) -> None:
         """They are drawn."""
 
-    def contents(self, position: int) -> str:
+    def hash_image(self, position: int) -> str:
         record = self.pool[position]
         pathology = self._pathologies[_numbers(record)[0]]
         told = (scanner.VERSION, self.seed, record.id, record.centre, pathology)

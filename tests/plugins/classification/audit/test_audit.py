@@ -12,7 +12,7 @@ from tests.plugins.classification.audit.test_duplicates import scene
 from toolkit.cli import main
 
 COLUMNS = ('image', 'case', 'label', 'official', 'sex', 'boxes')
-# Of each image: its scene, case, label, part, sex, boxes.
+# Of each image: its scene, case, label, subset, sex, boxes.
 ROWS = {
     'a.png': (1, 'A', 'benign', 'train', 'F', '5,5,40,40'),
     'b.png': (1, 'B', 'malignant', 'test', 'M', '5,5,40,120'),  # the same pixels as a, as RGB
@@ -67,12 +67,14 @@ def test_an_audit_finds_what_is_wrong(manifest, tmp_path, capsys):
     assert list(found['unreadable']) == ['g.png']
     assert found['blank'] == ['h.png']
     assert found['boxes_outside'] == [['b.png', [5, 5, 40, 120]]]
-    leaks = {tuple(leak['parts']): leak for leak in found['leaks']}
+    leaks = {tuple(leak['subsets']): leak for leak in found['leaks']}
     assert leaks['train', 'test']['clusters'] == [['a.png', 'b.png', 'c.png']]
     assert leaks['train', 'test']['images'] == {'train': 2, 'test': 1}
     assert leaks['train', 'val']['clusters'] == [['d.jpg', 'e.jpg']]
     assert not leaks['val', 'test']['clusters']
-    patients = {tuple(leak['parts']): leak['clusters'] for leak in found['patients_in_two_parts']}
+    patients = {
+        tuple(leak['subsets']): leak['clusters'] for leak in found['patients_in_two_subsets']
+    }
     assert patients['train', 'test'] == [['f.png', 'i.png']]
     assert found['classes'] == {'label': {'benign': 5, 'malignant': 3, '(missing)': 1}}
     assert found['subgroups']['sex']['F'] == {'images': 3, 'label': {'benign': 3}}
@@ -96,7 +98,7 @@ def test_a_saved_split_is_audited(manifest, tmp_path, capsys):
     found = json.loads((tmp_path / 'f.json').read_text())
     assert found['split'] == 'x.folds.json, fold 0'
     # Cases keep together what is of one case, and only the groups what looks alike.
-    assert not any(leak['clusters'] for leak in found['patients_in_two_parts'])
+    assert not any(leak['clusters'] for leak in found['patients_in_two_subsets'])
     capsys.readouterr()
     assert audit(manifest, '--split', saved) == 1
     assert 'other images or patients' in capsys.readouterr().err

@@ -23,8 +23,8 @@ def found(data_root, tmp_path):
     return audit
 
 
-def straddling(found, *parts):
-    leak = next(leak for leak in found['leaks'] if set(leak['parts']) == set(parts))
+def straddling(found, *subsets):
+    leak = next(leak for leak in found['leaks'] if set(leak['subsets']) == set(subsets))
     return len(leak['clusters']), leak['images']
 
 

@@ -70,23 +70,23 @@ def test_an_image_is_fitted(tmp_path, fit):
         assert image.mean() == pytest.approx(values.mean(), abs=0.02)
 
 
-def test_parts_share_no_patient_and_leave_none_out(manifest):
-    parts = [dataset(manifest, part=part, split=SPLIT) for part in ('train', 'val', 'test')]
-    patients = [{record.patient for record in part.records} for part in parts]
+def test_subsets_share_no_patient_and_leave_none_out(manifest):
+    subsets = [dataset(manifest, subset=subset, split=SPLIT) for subset in ('train', 'val', 'test')]
+    patients = [{record.patient for record in subset.records} for subset in subsets]
     assert sum(map(len, patients)) == len(set().union(*patients)) == 6
-    assert sorted(p for part in parts for p in part.positions) == list(range(12))
-    assert len({part.image_fingerprint() for part in parts}) == 1
-    assert len({part.fingerprint() for part in parts}) == 3
+    assert sorted(p for subset in subsets for p in subset.positions) == list(range(12))
+    assert len({subset.image_fingerprint() for subset in subsets}) == 1
+    assert len({subset.fingerprint() for subset in subsets}) == 3
 
 
-def test_a_patient_in_two_parts_stops(tmp_path):
+def test_a_patient_in_two_subsets_stops(tmp_path):
     path = write_set(tmp_path)
     lines = (tmp_path / 'manifest.csv').read_text().splitlines()
-    parts = ['part', *('test' if i in (1, 4, 5) else 'train' for i in range(12))]
-    (tmp_path / 'manifest.csv').write_text('\n'.join(map(','.join, zip(lines, parts))))
-    spec = SplitSpec(by='column', column='part', val=0)
-    with pytest.raises(DataError, match='patient p0 is in two parts'):
-        dataset(path, part='train', split=spec)
+    subsets = ['subset', *('test' if i in (1, 4, 5) else 'train' for i in range(12))]
+    (tmp_path / 'manifest.csv').write_text('\n'.join(map(','.join, zip(lines, subsets))))
+    spec = SplitSpec(by='column', column='subset', val=0)
+    with pytest.raises(DataError, match='patient p0 is in two subsets'):
+        dataset(path, subset='train', split=spec)
 
 
 # -- views -----------------------------------------------------------------------------------------
@@ -102,9 +102,9 @@ def test_a_view_depends_on_the_image_and_its_number_alone(manifest):
     data = dataset(manifest, transforms=random(), views=3)
     views = [data.pool_image(2, view) for view in range(3)]
     torch.manual_seed(5)
-    part = dataset(manifest, part='train', split=SPLIT, transforms=random(), views=9, cache=0)
+    subset = dataset(manifest, subset='train', split=SPLIT, transforms=random(), views=9, cache=0)
     for view in range(3):
-        assert torch.equal(part.pool_image(2, view), views[view])
+        assert torch.equal(subset.pool_image(2, view), views[view])
     assert not torch.equal(views[0], views[1])
     assert not torch.equal(data.pool_image(3, 0), views[0])
     found = {data[2]['meta']['view'] for _ in range(40)}
@@ -165,7 +165,7 @@ def test_kept_features_are_given_instead_of_images(manifest):
         def __call__(self, position, view):
             return {'branch': torch.tensor([position, view])}
 
-    data = dataset(manifest, part='test', split=SPLIT, transforms=random(), views=4)
+    data = dataset(manifest, subset='test', split=SPLIT, transforms=random(), views=4)
     data.features = Features(complete=True)
     data.read = None  # not to be called
     sample = data[1]
@@ -217,7 +217,7 @@ def test_images_that_are_given_back_are_read_again(manifest):
     assert list(data._kept) == [data.positions[3]]
     small = dataset(manifest, cache=1)
     small.release()
-    small._fixed(0)
+    small._prepare(0)
     assert len(small._kept) == 1
     assert small._room > room
 
@@ -244,7 +244,7 @@ def test_classes_of_any_fold_have_the_same_chances(manifest):
         dataset(manifest, transforms={'rare': balanced}, **options)
         return balanced.chances
 
-    assert chances() == chances(part='test', split=SPLIT) == pytest.approx([0.4, 0.8])
+    assert chances() == chances(subset='test', split=SPLIT) == pytest.approx([0.4, 0.8])
     with pytest.raises(ValueError, match="there is no task 'kid'"):
         dataset(manifest, transforms={'rare': ClassBalanced('kid', {'flip': RandomFlip()})})
 
@@ -349,12 +349,12 @@ def test_folders_by_class(folders):
 
 
 def test_folders_of_parts_are_the_split(tmp_path):
-    for i, part in enumerate(('train', 'train', 'val', 'test')):
+    for i, subset in enumerate(('train', 'train', 'val', 'test')):
         for kind in KINDS:
-            write_image(tmp_path / part / kind / f'{i}.png', i)
+            write_image(tmp_path / subset / kind / f'{i}.png', i)
     sizes = {
-        part: len(ImageFolder(str(tmp_path), TASKS, part=part, size=8))
-        for part in ('train', 'val', 'test', 'all')
+        subset: len(ImageFolder(str(tmp_path), TASKS, subset=subset, size=8))
+        for subset in ('train', 'val', 'test', 'all')
     }
     assert sizes == {'train': 4, 'val': 2, 'test': 2, 'all': 8}
 
@@ -362,11 +362,15 @@ def test_folders_of_parts_are_the_split(tmp_path):
 @pytest.mark.parametrize(
     ('options', 'error', 'message'),
     [
-        ({'patient': r'^(x)'}, ToolkitError, r"p0_0.png: its name has no patient by '\^\(x\)'"),
+        (
+            {'patient': r'^(x)'},
+            ToolkitError,
+            r"p0_0.png: its name has no patient that matches '\^\(x\)'",
+        ),
         ({'patient': r'p'}, ValueError, 'has no group'),
-        ({'patient': r'('}, ValueError, 'patient is no regular expression'),
-        ({'classes': {'benign': 'benin'}}, ToolkitError, "'benin' is no class of kind; did you"),
-        ({'tasks': {**TASKS, 'b': TASKS['kind']}}, ValueError, 'one task, found 2'),
+        ({'patient': r'('}, ValueError, 'patient is not a regular expression'),
+        ({'classes': {'benign': 'benin'}}, ToolkitError, "'benin' is not a class of kind; did you"),
+        ({'tasks': {**TASKS, 'b': TASKS['kind']}}, ValueError, 'one task, found 2 tasks'),
     ],
 )
 def test_folders_that_say_something_else(folders, options, error, message):

@@ -14,11 +14,11 @@ COUNTS = {'train': 6, 'val': 2, 'test': 4}
 def arrays(colour=False, columns=None):
     rng = np.random.default_rng(0)
     found = {}
-    for part, count in COUNTS.items():
+    for subset, count in COUNTS.items():
         shape = (count, 28, 28, 3) if colour else (count, 28, 28)
-        found[f'{part}_images'] = rng.integers(0, 256, shape, dtype=np.uint8)
+        found[f'{subset}_images'] = rng.integers(0, 256, shape, dtype=np.uint8)
         labels = np.arange(count, dtype=np.uint8) % 2
-        found[f'{part}_labels'] = labels if columns is None else np.stack([labels] * columns, 1)
+        found[f'{subset}_labels'] = labels if columns is None else np.stack([labels] * columns, 1)
     return found
 
 
@@ -31,24 +31,24 @@ def written(tmp_path, **found):
 def test_the_official_split(tmp_path, columns):
     found = arrays(columns=columns)
     path = written(tmp_path, **found)
-    for part, count in COUNTS.items():
-        data = MedMNIST(path, TASKS, part=part, size=28, channels=1)
+    for subset, count in COUNTS.items():
+        data = MedMNIST(path, TASKS, subset=subset, size=28, channels=1)
         assert len(data) == count
         assert data.labels('kind').tolist() == [i % 2 for i in range(count)]
-        expected = torch.from_numpy(found[f'{part}_images'][1]) / 255
+        expected = torch.from_numpy(found[f'{subset}_images'][1]) / 255
         torch.testing.assert_close(data[1]['image'][0], expected)
-        assert data[1]['meta']['id'] == f'{part}-1'
+        assert data[1]['meta']['id'] == f'{subset}-1'
 
 
 def test_another_split_may_be_made(tmp_path):
     spec = SplitSpec(by='folds', folds=2, val=0)
-    data = MedMNIST(written(tmp_path, **arrays()), TASKS, part='test', split=spec, size=28)
+    data = MedMNIST(written(tmp_path, **arrays()), TASKS, subset='test', split=spec, size=28)
     assert len(data) == 6
 
 
 def test_colour_and_several_tasks(tmp_path):
     path = written(tmp_path, **arrays(colour=True, columns=2))
-    data = MedMNIST(path, {'a': TASKS['kind'], 'b': Task(('x', 'y'))}, part='val', size=28)
+    data = MedMNIST(path, {'a': TASKS['kind'], 'b': Task(('x', 'y'))}, subset='val', size=28)
     assert data[1]['labels'] == {'a': 1, 'b': 1}
     assert not torch.equal(data[0]['image'][0], data[0]['image'][1])
 
@@ -67,7 +67,7 @@ def test_colour_and_several_tasks(tmp_path):
 def test_other_files_are_refused(tmp_path, change, message):
     found = {k: v for k, v in {**arrays(), **change}.items() if v is not None}
     with pytest.raises(ToolkitError, match=f'a.npz.*{message}'):
-        MedMNIST(written(tmp_path, **found), TASKS, part='val')
+        MedMNIST(written(tmp_path, **found), TASKS, subset='val')
 
 
 def test_cut_files(tmp_path):
@@ -84,7 +84,7 @@ def test_cut_files(tmp_path):
 
 
 def test_images_that_are_given_back_are_read_again(tmp_path):
-    data = MedMNIST(written(tmp_path, **arrays()), TASKS, part='test', size=28)
+    data = MedMNIST(written(tmp_path, **arrays()), TASKS, subset='test', size=28)
     before, fingerprint = data[2]['image'], data.fingerprint()
     data.release()
     assert '_images' not in vars(data)

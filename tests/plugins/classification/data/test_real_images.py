@@ -39,7 +39,7 @@ def needs(name):
 
 
 @pytest.mark.parametrize('name', COUNTS)
-def test_parts_of_configs_hold_all_that_is_labelled(name):
+def test_subsets_of_configs_hold_all_that_is_labelled(name):
     needs(name)
     tree = load(PARTS / f'{name}.yaml').tree
     parts = [
@@ -59,7 +59,7 @@ def test_the_official_split_of_busi_leaks_and_can_be_mended():
     needs('busi')
     dataset = load(PARTS / 'busi_official.yaml').tree['train_dataloader']['dataset']
     dataset |= {'columns': {**dataset['columns'], 'patient': 'near_dup_group'}, 'verify': 'header'}
-    with pytest.raises(ToolkitError, match='is in two parts of the split by column'):
+    with pytest.raises(ToolkitError, match='is in two subsets of the split by column'):
         build(dataset, DATASETS)
     dataset['split'] = {**dataset['split'], 'shared': 'drop'}
     assert len(build(dataset, DATASETS)) < 543

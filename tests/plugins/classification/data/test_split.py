@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.classification.data.split import PARTS, SplitSpec, divide, positions
-from plugins.classification.data.split_file import hash_records, load_split, save_split
+from plugins.classification.data.split import SplitSpec, find_positions, split_records
+from plugins.classification.data.split_file import SUBSETS, hash_records, load_split, save_split
 from plugins.classification.image_record import Record
 from plugins.classification.tasks import Task
 from toolkit.errors import DataError, MissingDataError, ToolkitError
@@ -56,24 +56,24 @@ rows = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(rows, st.integers(2, 5), st.integers(0, 50), st.sampled_from([0.0, 0.15, 0.5]))
-def test_every_image_is_tested_once_and_no_patient_is_in_two_parts(made, folds, seed, val):
+def test_every_image_is_tested_once_and_no_patient_is_in_two_subsets(made, folds, seed, val):
     records = [record(i, f'p{patient}', *labels) for i, (patient, *labels) in enumerate(made)]
     patients = {r.patient for r in records}
     if len(patients) < folds:
         with pytest.raises(ToolkitError, match=f'{folds} folds need .* found {len(patients)}'):
-            divide(records, SplitSpec(folds=folds, seed=seed), TASKS)
+            split_records(records, SplitSpec(folds=folds, seed=seed), TASKS)
         return
     tested = Counter()
     for fold in range(folds):
         spec = SplitSpec(folds=folds, fold=fold, seed=seed, val=val)
-        parts = divide(records, spec, TASKS)
-        assert parts == divide(records, spec, TASKS)
-        assert sorted(parts.train + parts.val + parts.test) == list(range(len(records)))
-        seen = [{records[i].patient for i in parts[name]} for name in PARTS]
+        subsets = split_records(records, spec, TASKS)
+        assert subsets == split_records(records, spec, TASKS)
+        assert sorted(subsets.train + subsets.val + subsets.test) == list(range(len(records)))
+        seen = [{records[i].patient for i in subsets[name]} for name in SUBSETS]
         assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
-        assert parts.test
-        assert val or not parts.val
-        tested.update(parts.test)
+        assert subsets.test
+        assert val or not subsets.val
+        tested.update(subsets.test)
     assert tested == Counter(range(len(records)))
 
 
@@ -95,7 +95,7 @@ def test_shares_of_classes_are_close_and_closer_than_scikit_learns():
         records = drawn(seed)
         fold_of = [0] * len(records)
         for fold in range(5):
-            for i in divide(records, SplitSpec(fold=fold, seed=seed), TASKS).test:
+            for i in split_records(records, SplitSpec(fold=fold, seed=seed), TASKS).test:
                 fold_of[i] = fold
         own.append(deviation(fold_of, records, 5))
         kinds = [r.labels['kind'] for r in records]
@@ -112,121 +112,127 @@ def test_shares_of_classes_are_close_and_closer_than_scikit_learns():
 
 def test_shares_of_hold_out_and_validation():
     records = drawn(0, patients=300)
-    parts = divide(records, SplitSpec(by='holdout', test=0.25, val=0.2), TASKS)
+    subsets = split_records(records, SplitSpec(by='holdout', test=0.25, val=0.2), TASKS)
     count = len(records)
-    assert abs(len(parts.test) / count - 0.25) < 0.02
-    assert abs(len(parts.val) / count - 0.15) < 0.02
-    for name in PARTS:
-        kinds = [records[i].labels['kind'] for i in parts[name]]
+    assert abs(len(subsets.test) / count - 0.25) < 0.02
+    assert abs(len(subsets.val) / count - 0.15) < 0.02
+    for name in SUBSETS:
+        kinds = [records[i].labels['kind'] for i in subsets[name]]
         everywhere = [r.labels['kind'] for r in records]
         for label in KIND.classes:
             share = kinds.count(label) / len(kinds)
             assert abs(share - everywhere.count(label) / count) < 0.02
-    assert divide(records, SplitSpec(by='holdout', seed=1), TASKS) != parts
+    assert split_records(records, SplitSpec(by='holdout', seed=1), TASKS) != subsets
 
 
-def test_small_parts_get_large_groups_too():
+def test_small_subsets_get_large_groups_too():
     records = drawn(2, patients=300)
-    parts = divide(records, SplitSpec(by='holdout', test=0.2, val=0.15), TASKS)
-    sizes = [len(parts[name]) / len({records[i].patient for i in parts[name]}) for name in PARTS]
+    subsets = split_records(records, SplitSpec(by='holdout', test=0.2, val=0.15), TASKS)
+    sizes = [
+        len(subsets[name]) / len({records[i].patient for i in subsets[name]}) for name in SUBSETS
+    ]
     assert max(sizes) / min(sizes) < 1.25
 
 
 def test_one_task_can_be_stratified_alone():
     records = drawn(3)
     spec = SplitSpec(stratify=('margin',))
-    assert divide(records, spec, TASKS).test != divide(records, SplitSpec(), TASKS).test
+    assert (
+        split_records(records, spec, TASKS).test != split_records(records, SplitSpec(), TASKS).test
+    )
     with pytest.raises(ToolkitError, match=r"no task 'margn'; did you mean 'margin'\?"):
-        divide(records, SplitSpec(stratify=('margn',)), TASKS)
+        split_records(records, SplitSpec(stratify=('margn',)), TASKS)
 
 
 def test_a_class_without_a_sample_is_named():
     records = [record(i, kind=KIND.classes[i % 2], margin=MARGIN.classes[i % 2]) for i in range(40)]
     records.append(record(40, kind='medullary'))
-    tested = [f for f in range(5) if 40 in divide(records, SplitSpec(fold=f), TASKS).test]
+    tested = [f for f in range(5) if 40 in split_records(records, SplitSpec(fold=f), TASKS).test]
     fold = (tested[0] + 1) % 5
     message = f"task 'kind' has no sample of class 'medullary' in test of fold {fold}"
     with pytest.raises(ToolkitError, match=message):
-        positions(records, SplitSpec(fold=fold), 'test', TASKS)
-    assert positions(records, SplitSpec(fold=fold, empty='allow'), 'test', TASKS)
-    assert positions(records, None, 'all', TASKS) == list(range(41))
-    with pytest.raises(ToolkitError, match="the part 'test' is asked for, and no split is given"):
-        positions(records, None, 'test', TASKS)
+        find_positions(records, SplitSpec(fold=fold), 'test', TASKS)
+    assert find_positions(records, SplitSpec(fold=fold, empty='allow'), 'test', TASKS)
+    assert find_positions(records, None, 'all', TASKS) == list(range(41))
+    with pytest.raises(ToolkitError, match='subset: test needs a split, found none'):
+        find_positions(records, None, 'test', TASKS)
 
 
 def test_leave_one_centre_out():
     records = drawn(1)
     for fold, centre in enumerate(('c0', 'c1', 'c2')):
-        by_fold = divide(records, SplitSpec(by='centre', fold=fold), TASKS)
-        assert by_fold == divide(records, SplitSpec(by='centre', centre=centre), TASKS)
+        by_fold = split_records(records, SplitSpec(by='centre', fold=fold), TASKS)
+        assert by_fold == split_records(records, SplitSpec(by='centre', centre=centre), TASKS)
         assert {records[i].centre for i in by_fold.test} == {centre}
         assert centre not in {records[i].centre for i in by_fold.train + by_fold.val}
         assert len(by_fold.train + by_fold.val + by_fold.test) == len(records)
     with pytest.raises(ToolkitError, match=r'split.fold is 3, and there are 3 centres: c0, c1'):
-        divide(records, SplitSpec(by='centre', fold=3), TASKS)
+        split_records(records, SplitSpec(by='centre', fold=3), TASKS)
     with pytest.raises(ToolkitError, match="no centre 'c9'; there are: c0, c1, c2"):
-        divide(records, SplitSpec(by='centre', centre='c9'), TASKS)
+        split_records(records, SplitSpec(by='centre', centre='c9'), TASKS)
     with pytest.raises(ToolkitError, match='2 images have no centre, such as i8'):
-        divide([*records, record(8), record(9)], SplitSpec(by='centre'), TASKS)
+        split_records([*records, record(8), record(9)], SplitSpec(by='centre'), TASKS)
     travelled = [record(900, 'p0', centre='c0'), record(901, 'p0', centre='c2')]
-    with pytest.raises(DataError, match='patient p0 is in two parts of the split by centre'):
-        divide([*records, *travelled], SplitSpec(by='centre', centre='c2'), TASKS)
+    with pytest.raises(DataError, match='patient p0 is in two subsets of the split by centre'):
+        split_records([*records, *travelled], SplitSpec(by='centre', centre='c2'), TASKS)
 
 
 def official():
     rows = [('train', 'a'), ('train', 'b'), ('val', 'c'), ('test', 'd'), ('', 'e'), ('train', 'f')]
-    return [record(i, patient, 'benign', official=part) for i, (part, patient) in enumerate(rows)]
+    return [
+        record(i, patient, 'benign', official=subset) for i, (subset, patient) in enumerate(rows)
+    ]
 
 
 def test_a_column_says_which_and_what_has_no_value_is_left_out_and_counted():
     spec = SplitSpec(by='column', column='official')
-    parts = divide(official(), spec, TASKS)
-    assert (parts.train, parts.val, parts.test) == ((0, 1, 5), (2,), (3,))
-    assert parts.left_out == {'no value in official': 1}
+    subsets = split_records(official(), spec, TASKS)
+    assert (subsets.train, subsets.val, subsets.test) == ((0, 1, 5), (2,), (3,))
+    assert subsets.left_out == {'no value in official': 1}
     names = {'train': 'train', 'test': 'val'}
     with pytest.raises(ToolkitError, match=r"i3: official is 'test', expected one of train, val"):
-        divide(official(), SplitSpec(by='column', column='official', names=names), TASKS)
+        split_records(official(), SplitSpec(by='column', column='official', names=names), TASKS)
     with pytest.raises(ToolkitError, match=r"no column 'oficial'; did you mean 'official'\?"):
-        divide(official(), SplitSpec(by='column', column='oficial'), TASKS)
+        split_records(official(), SplitSpec(by='column', column='oficial'), TASKS)
 
 
-def test_a_patient_in_two_parts_of_a_column_is_named_or_dropped():
+def test_a_patient_in_two_subsets_of_a_column_is_named_or_dropped():
     records = [*official(), record(6, 'd', 'benign', official='train')]
     spec = SplitSpec(by='column', column='official')
-    message = 'patient d is in two parts of the split by column: i3 in test, i6 in train'
+    message = 'patient d is in two subsets of the split by column: i3 in test, i6 in train'
     with pytest.raises(DataError, match=message):
-        divide(records, spec, TASKS)
+        split_records(records, spec, TASKS)
     spec = SplitSpec(by='column', column='official', shared='drop')
-    parts = divide(records, spec, TASKS)
-    assert (parts.train, parts.test) == ((0, 1, 5), (3,))
-    assert parts.left_out['patient in test too'] == 1
+    subsets = split_records(records, spec, TASKS)
+    assert (subsets.train, subsets.test) == ((0, 1, 5), (3,))
+    assert subsets.left_out['patient in test too'] == 1
 
 
 def test_validation_is_drawn_where_the_column_names_none():
     records = [r for r in official() if r.attributes['official'] != 'val']
-    parts = divide(records, SplitSpec(by='column', column='official', val=0.34), TASKS)
-    assert len(parts.val) == 1
+    subsets = split_records(records, SplitSpec(by='column', column='official', val=0.34), TASKS)
+    assert len(subsets.val) == 1
     with pytest.raises(ToolkitError, match=r'nothing for val; split.val is 0'):
-        positions(records, SplitSpec(by='column', column='official', val=0), 'val', TASKS)
+        find_positions(records, SplitSpec(by='column', column='official', val=0), 'val', TASKS)
 
 
 def saved(tmp_path, records, folds=3):
     specs = [SplitSpec(folds=folds, fold=f) for f in range(folds)]
-    made = [divide(records, spec, TASKS) for spec in specs]
-    ids = [{p: [records[i].id for i in parts[p]] for p in PARTS} for parts in made]
+    made = [split_records(records, spec, TASKS) for spec in specs]
+    ids = [{p: [records[i].id for i in subsets[p]] for p in SUBSETS} for subsets in made]
     path = tmp_path / 'm.split.json'
     save_split(path, records, ids, {'folds': folds})
     return path, made
 
 
-def test_a_saved_split_gives_the_same_parts(tmp_path):
+def test_a_saved_split_gives_the_same_subsets(tmp_path):
     records = drawn(5)
     path, made = saved(tmp_path, records)
-    for fold, parts in enumerate(made):
+    for fold, subsets in enumerate(made):
         spec = SplitSpec(by='file', file=str(path), fold=fold)
-        assert divide(records, spec, TASKS) == parts
-        assert divide(records[::-1], spec, TASKS).test == tuple(
-            sorted(len(records) - 1 - i for i in parts.test)
+        assert split_records(records, spec, TASKS) == subsets
+        assert split_records(records[::-1], spec, TASKS).test == tuple(
+            sorted(len(records) - 1 - i for i in subsets.test)
         )
     with pytest.raises(ToolkitError, match=r'has 3 folds .*fold: 3'):
         load_split(path, records, 3)
@@ -243,7 +249,7 @@ def test_a_saved_split_is_checked(tmp_path, monkeypatch):
     path, made = saved(tmp_path, records)
     other = [*records, record(len(records), 'p0')]
     assert hash_records(other) != hash_records(records) == hash_records(records[::-1])
-    # One whose patient is another, though no two parts share it.
+    # One whose patient is another, though no two subsets share it.
     tested = [i for i in made[0].test if records[i].patient == records[made[0].test[0]].patient]
     moved = list(records)
     for i in tested:
@@ -262,9 +268,9 @@ def test_a_saved_split_is_checked(tmp_path, monkeypatch):
 
     def move(held):
         fold = held['folds'][0]
-        part = next(p for p in PARTS if second in fold[p])
-        fold[part].remove(second)
-        fold['test' if part != 'test' else 'train'].append(second)
+        subset = next(p for p in SUBSETS if second in fold[p])
+        fold[subset].remove(second)
+        fold['test' if subset != 'test' else 'train'].append(second)
 
     edit(path, move)
     message = rf'patient {patient} is in two subsets of fold 0: \w+ in \w+, \w+ in \w+'
@@ -308,8 +314,8 @@ def test_a_saved_split_is_checked(tmp_path, monkeypatch):
         ({'seed': -1}, 'seed must be 0 or more'),
         ({'by': 'column'}, 'by: column needs column'),
         ({'file': 'x.json'}, 'file: x.json is of by: file, found by: folds'),
-        ({'names': {'testing': 'x'}}, "names: 'testing' is no part"),
-        ({'names': {'val': 'x', 'test': 'x'}}, 'two parts go by the same value'),
+        ({'names': {'testing': 'x'}}, "names: 'testing' is no subset"),
+        ({'names': {'val': 'x', 'test': 'x'}}, 'two subsets go by the same value'),
     ],
 )
 def test_what_cannot_be_is_refused(arguments, message):

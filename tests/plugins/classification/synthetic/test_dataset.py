@@ -20,7 +20,7 @@ def drawn(**arguments):
 
 
 def test_images_are_the_same_each_time_and_of_one_seed():
-    first, second, other = (drawn(part='test', seed=seed, size=48) for seed in (3, 3, 4))
+    first, second, other = (drawn(subset='test', seed=seed, size=48) for seed in (3, 3, 4))
     assert [r.id for r in first.records] == [r.id for r in second.records]
     assert first.fingerprint() == second.fingerprint() != other.fingerprint()
     assert first.image_fingerprint() == second.image_fingerprint() != other.image_fingerprint()
@@ -34,13 +34,13 @@ def test_images_are_the_same_each_time_and_of_one_seed():
 
 
 def test_what_is_asked_changes_no_pixel_and_no_split():
-    whole, one = drawn(part='test'), drawn(part='test', tasks={'margin': TASKS['margin']})
+    whole, one = drawn(subset='test'), drawn(subset='test', tasks={'margin': TASKS['margin']})
     assert one.pool[5].labels.get('margin') == whole.pool[5].labels.get('margin')
     assert torch.equal(one.pool_image(5), whole.pool_image(5))
 
 
 def test_patients_centres_labels_and_rare_classes_are_as_said():
-    data = drawn(part='all', patients=200, missing=0.3, centres=4)
+    data = drawn(subset='all', patients=200, missing=0.3, centres=4)
     by_patient: dict[str, set] = {}
     for record in data.pool:
         by_patient.setdefault(record.patient, set()).add(
@@ -48,7 +48,7 @@ def test_patients_centres_labels_and_rare_classes_are_as_said():
         )
     assert len(by_patient) == 200
     assert all(len(told) == 1 for told in by_patient.values())
-    whole = drawn(part='all', patients=200, missing=0, centres=4)
+    whole = drawn(subset='all', patients=200, missing=0, centres=4)
     truth = Counter({r.patient: r.labels['pathology'] for r in whole.pool}.values())
     assert truth == {'benign': 120, 'papillary': 50, 'follicular': 20, 'medullary': 10}
     images = Counter(r.patient for r in data.pool)
@@ -64,7 +64,7 @@ def test_patients_centres_labels_and_rare_classes_are_as_said():
 
 
 def test_boxes_hold_the_nodule():
-    data = drawn(part='all', missing=0)
+    data = drawn(subset='all', missing=0)
     cysts = 0
     for position, record in enumerate(data.pool):
         x0, y0, x1, y1 = record.boxes[0]
@@ -126,7 +126,7 @@ def test_nodules_of_a_pathology_overlap_with_others():
 
 
 def test_drawing_is_fast():
-    data = drawn(part='all', cache=0)
+    data = drawn(subset='all', cache=0)
     data.read(0)
     start = time.process_time()
     for position in range(1, 9):
@@ -138,8 +138,8 @@ def test_every_fold_has_every_class():
     tested = Counter()
     for fold in range(5):
         spec = SplitSpec(fold=fold)
-        tested.update(r.id for r in drawn(part='test', split=spec).records)
-        assert all(drawn(part='val', split=spec).class_counts('pathology') > 0)
+        tested.update(r.id for r in drawn(subset='test', split=spec).records)
+        assert all(drawn(subset='val', split=spec).class_counts('pathology') > 0)
     assert set(tested.values()) == {1}
 
 
