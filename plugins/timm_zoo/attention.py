@@ -1,4 +1,4 @@
-"""timm's attention layers as attention parts, and SimAM, which needs no layers."""
+"""timm's attention layers as components, and SimAM, which timm does not have."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ Name = Literal[
 ]
 
 
-class _Layer(Attention):
-    """One of timm's layers on maps (B, C, H, W).
+class _AttentionLayer(Attention):
+    """An attention layer of timm on maps (B, C, H, W).
 
     Args:
-        name: timm's of the layer.
+        name: timm's name of the layer.
         in_channels: C.
-        **options: of the layer.
+        **options: arguments of the layer.
     """
 
     def __init__(self, name: str, in_channels: int, **options: Any) -> None:
         super().__init__()
-        made = get_attn(name)
+        layer = get_attn(name)
         if name == 'ge':
-            options.setdefault('use_mlp', False)  # timm 1.0.31's own default cannot be built
-        taken = inspect.signature(made).parameters
+            options.setdefault('use_mlp', False)  # the default of timm 1.0.31 raises an error
+        accepted = inspect.signature(layer).parameters
         for option in options:
-            if option not in taken or option in ('in_channels', 'channels', 'dim'):
-                hint = did_you_mean(option, taken)
+            if option not in accepted or option in ('in_channels', 'channels', 'dim'):
+                hint = did_you_mean(option, accepted)
                 raise ValueError(f'the layer {name!r} of timm takes no {option}{hint}')
-        self.layer = made(in_channels, **options)
+        self.layer = layer(in_channels, **options)
 
     def forward(self, features: Tensor) -> Tensor:
         if features.ndim != 4:
@@ -73,13 +73,16 @@ class _Layer(Attention):
             ) from error
 
     def maps(self, features: Tensor) -> dict[str, Tensor]:
-        """The gates in [0, 1] of channels (B, C) and of places (B, 1, H, W), where the layer has
-        them."""
+        """Returns the gates in [0, 1] of the layer.
+
+        Returns:
+            `channel` (B, C) and `spatial` (B, 1, H, W), if the layer has them.
+        """
         found: dict[str, Tensor] = {}
 
         def keep(module: nn.Module, inputs: Any, gate: Tensor) -> None:
-            channels, places = features.shape[1], features.shape[2:]
-            if gate.ndim == 4 and gate.shape[1] == 1 and gate.shape[2:] == places:
+            channels, grid = features.shape[1], features.shape[2:]
+            if gate.ndim == 4 and gate.shape[1] == 1 and gate.shape[2:] == grid:
                 found['spatial'] = gate  # (B, 1, H, W)
             elif gate.ndim >= 2 and gate[0].numel() == channels:
                 found['channel'] = gate.flatten(1)  # (B, C)
@@ -95,27 +98,28 @@ class _Layer(Attention):
 
 
 @ATTENTIONS.register
-class SE(_Layer):
-    """Squeeze-and-excitation: channels weighed by what their means say.
+class SE(_AttentionLayer):
+    """Squeeze-and-excitation: channel weights computed from the channel means.
 
     Args:
         in_channels: C. Injected by the parent.
-        reduction: how many times narrower the hidden layer is; it has a multiple of 8 channels.
+        reduction: the hidden layer has about C / reduction channels, a multiple of 8.
     Shape: (B, C, H, W) -> (B, C, H, W).
     Source: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018, arXiv 1709.01507.
     """
 
     def __init__(self, in_channels: int, reduction: int = 16) -> None:
-        super().__init__('se', in_channels, rd_ratio=_ratio(reduction))
+        super().__init__('se', in_channels, rd_ratio=_to_ratio(reduction))
 
 
 @ATTENTIONS.register
-class ECA(_Layer):
-    """Efficient channel attention: a convolution over neighbouring channels' means.
+class ECA(_AttentionLayer):
+    """Efficient channel attention: a convolution over the means of neighbouring channels.
 
     Args:
         in_channels: C. Injected by the parent.
-        kernel_size: of that convolution, odd; null for the paper's, which grows with log C.
+        kernel_size: kernel size of the convolution, odd; null for the paper's, which grows with
+            log C.
     Shape: (B, C, H, W) -> (B, C, H, W).
     Source: Wang et al., "ECA-Net: Efficient Channel Attention for Deep Convolutional Neural
         Networks", CVPR 2020, arXiv 1910.03151.
@@ -125,30 +129,33 @@ class ECA(_Layer):
         if kernel_size is None:
             super().__init__('eca', in_channels)
         else:
-            super().__init__('eca', None, kernel_size=_odd(kernel_size))
+            super().__init__('eca', None, kernel_size=_validate_odd(kernel_size))
 
 
 @ATTENTIONS.register
-class CBAM(_Layer):
-    """Channel attention on means and maxima, then spatial attention on the same over channels.
+class CBAM(_AttentionLayer):
+    """Channel attention, then spatial attention, each from means and maxima.
 
     Args:
         in_channels: C. Injected by the parent.
-        reduction: how many times narrower the hidden layer of channels is.
-        kernel_size: of the spatial convolution, odd.
+        reduction: the hidden layer of the channel attention has C / reduction channels.
+        kernel_size: kernel size of the spatial convolution, odd.
     Shape: (B, C, H, W) -> (B, C, H, W).
     Source: Woo et al., "CBAM: Convolutional Block Attention Module", ECCV 2018, arXiv 1807.06521.
     """
 
     def __init__(self, in_channels: int, reduction: int = 16, kernel_size: int = 7) -> None:
         super().__init__(
-            'cbam', in_channels, rd_ratio=_ratio(reduction), spatial_kernel_size=_odd(kernel_size)
+            'cbam',
+            in_channels,
+            rd_ratio=_to_ratio(reduction),
+            spatial_kernel_size=_validate_odd(kernel_size),
         )
 
 
 @ATTENTIONS.register
 class SimAM(Attention):
-    """Each neuron weighed by how far it stands out of its channel; it has no parameters.
+    """Attention without parameters: weights neurons by their distance from the channel mean.
 
     Args:
         regularization: lambda of the paper, added to the variance.
@@ -167,7 +174,7 @@ class SimAM(Attention):
         return features * self._weights(features)  # (B, C, H, W)
 
     def maps(self, features: Tensor) -> dict[str, Tensor]:
-        """The mean weight of each place (B, 1, H, W)."""
+        """Returns `spatial` (B, 1, H, W), the mean weight of each position."""
         return {'spatial': self._weights(features).mean(1, keepdim=True)}
 
     def _weights(self, features: Tensor) -> Tensor:
@@ -178,10 +185,10 @@ class SimAM(Attention):
 
 
 @ATTENTIONS.register
-class TimmAttention(_Layer):
-    """Any layer that timm calls attention and that keeps the shape, by timm's name.
+class TimmAttention(_AttentionLayer):
+    """An attention layer of timm that keeps the shape, selected by timm's name.
 
-    | name | what |
+    | name | layer |
     |---|---|
     | se | squeeze-and-excitation, Hu et al., CVPR 2018 |
     | ese | effective SE, one layer, Lee and Park, CVPR 2020, arXiv 1911.06667 |
@@ -199,17 +206,18 @@ class TimmAttention(_Layer):
     | nl | non-local block, Wang et al., CVPR 2018, arXiv 1711.07971 |
     | bat | bilinear attention transform, Chi et al., CVPR 2020 |
 
-    `halo` and `bat` need maps whose sides are multiples of their `block_size` (8 and 7).
+    `halo` and `bat` need maps with sides that are multiples of their `block_size` (8 and 7).
 
     Args:
         in_channels: C. Injected by the parent.
-        name: timm's of the layer.
-        reduction: how many times narrower its hidden layer is; null for the layer's own.
-        options: what else the layer takes, by timm's names.
+        name: timm's name of the layer.
+        reduction: factor by which the hidden layer is narrower; null for the layer's default.
+        options: other arguments of the layer, by timm's names.
     Shape: (B, C, H, W) -> (B, C, H, W).
     Raises:
-        ValueError: an option that the layer does not take.
-        ToolkitError: in a forward, a map whose sides its blocks do not divide.
+        ValueError: an option that the layer does not have.
+        ToolkitError: during the forward pass, if the block size does not divide the sides of the
+            map.
     Source: the papers above, in Wightman, "PyTorch Image Models", 2019,
         github.com/huggingface/pytorch-image-models, timm/layers.
     """
@@ -221,19 +229,19 @@ class TimmAttention(_Layer):
         reduction: int | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
-        given = dict(options or {})
+        arguments = dict(options or {})
         if reduction is not None:
-            given['rd_ratio'] = _ratio(reduction)
-        super().__init__(name, in_channels, **given)
+            arguments['rd_ratio'] = _to_ratio(reduction)
+        super().__init__(name, in_channels, **arguments)
 
 
-def _ratio(reduction: int) -> float:
+def _to_ratio(reduction: int) -> float:
     if reduction < 1:
         raise ValueError(f'reduction must be at least 1, found {reduction}')
     return 1 / reduction
 
 
-def _odd(size: int) -> int:
+def _validate_odd(size: int) -> int:
     if size < 1 or size % 2 == 0:
         raise ValueError(f'kernel_size must be odd, found {size}')
     return size

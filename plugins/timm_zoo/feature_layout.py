@@ -15,13 +15,14 @@ from toolkit.interfaces import features_to_map, map_to_features
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Layout of features: (B, D, h, w), (B, h, w, D), or tokens (B, prefix + h w, D) with h = w.
+class FeatureLayout:
+    """Layout of the features of a timm model: channels first, channels last, or tokens.
 
     Attributes:
-        kind: which of the three.
+        kind: `NCHW` for (B, D, h, w), `NHWC` for (B, h, w, D), or `tokens` for
+            (B, prefix + h w, D) with h = w.
         channels: D.
-        prefix: tokens before those of the patches (class, distillation, registers).
+        prefix: number of tokens before the patch tokens (class, distillation, registers).
     """
 
     kind: Literal['NCHW', 'NHWC', 'tokens']
@@ -29,7 +30,7 @@ class Layout:
     prefix: int = 0
 
     def to_map(self, features: Tensor) -> Tensor:
-        """Features of this layout -> (B, D, h, w)."""
+        """Converts features of this layout to a map (B, D, h, w)."""
         if self.kind == 'NCHW':
             return features
         if self.kind == 'NHWC':
@@ -37,7 +38,7 @@ class Layout:
         return features_to_map(features, self.prefix)
 
     def from_map(self, refined: Tensor, features: Tensor) -> Tensor:
-        """`features` with a map (B, D, h, w) in the place of their own; a prefix is kept."""
+        """Replaces the map in `features` by `refined` (B, D, h, w); keeps the prefix tokens."""
         if self.kind == 'NCHW':
             return refined
         if self.kind == 'NHWC':
@@ -45,38 +46,38 @@ class Layout:
         return map_to_features(refined, features, self.prefix)
 
     def to_tokens(self, features: Tensor) -> Tensor:
-        """Features of this layout -> (B, N, D), prefix included."""
+        """Converts features of this layout to tokens (B, N, D), including the prefix."""
         return features if self.kind == 'tokens' else self.to_map(features).flatten(2).mT
 
 
-def layout_of(model: nn.Module, features: object, channels: int | None = None) -> Layout:
+def find_layout(model: nn.Module, features: object, channels: int | None = None) -> FeatureLayout:
     """Finds the layout of the features of a model or of a stage.
 
     Args:
-        model: timm's.
-        features: what it gave.
-        channels: D where it is known, else the model's `num_features`.
+        model: a timm model.
+        features: output of the model or stage.
+        channels: D; None for the model's `num_features`.
     Raises:
-        ValueError: it is none of the three.
+        ValueError: the features are neither a map nor a square grid of tokens.
     """
     channels = channels or getattr(model, 'num_features', None)
     if isinstance(features, Tensor) and features.ndim == 4:
         last, second = features.shape[-1], features.shape[1]
         declared = getattr(model, 'output_fmt', 'NCHW')
         nhwc = last == channels and (second != channels or declared == 'NHWC')
-        return Layout('NHWC', last) if nhwc else Layout('NCHW', second)
+        return FeatureLayout('NHWC', last) if nhwc else FeatureLayout('NCHW', second)
     if isinstance(features, Tensor) and features.ndim == 3:
         count = features.shape[1]
         declared = getattr(model, 'num_prefix_tokens', None)
         if count == 1 and hasattr(model, 'cls_token'):
             raise ValueError('gives its class token only')
-        # A declared prefix may join the patches in a later stage only, as in CaiT.
+        # In some models, such as CaiT, the class token joins the patches only in a late stage.
         for prefix in (0, 1, 2) if declared is None else (declared, 0):
             if prefix < count and math.isqrt(count - prefix) ** 2 == count - prefix:
-                return Layout('tokens', features.shape[2], prefix)
-        raise ValueError(f'gives {count} tokens, which are no square grid')
+                return FeatureLayout('tokens', features.shape[2], prefix)
+        raise ValueError(f'gives {count} tokens, not a square grid')
     found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-    raise ValueError(f'gives {found}, which is neither a map nor tokens')
+    raise ValueError(f'gives {found}, neither a map nor tokens')
 
 
 def run_on_meta(
@@ -84,34 +85,36 @@ def run_on_meta(
     forward: Callable[[nn.Module, Tensor], object],
     image: tuple[int, ...],
     gradients: bool = True,
-    like: Hashable = None,
+    cache_key: Hashable = None,
 ) -> tuple[object, set[str]]:
-    """Runs a forward on shapes alone; returns the output and the unused parameters.
+    """Runs a forward pass on the meta device and finds the parameters that it does not use.
 
-    The parameters are exchanged for meta tensors meanwhile, so that this costs no memory and no
+    Meta tensors replace the parameters during the run, so that it needs no memory and no
     arithmetic.
 
     Args:
-        model: any; left as it is.
-        forward: model and image -> features.
-        image: its shape (1, C, H, W).
-        gradients: whether unused parameters are looked for; a model that recomputes its forward in
-            the backward pass would find its own parameters again there.
-        like: equal for models whose outcome is the same alone, which is then found once; None to
-            find it anew.
+        model: any model; it is not changed.
+        forward: computes features from the model and an image.
+        image: shape of the image, (1, C, H, W).
+        gradients: find unused parameters. This does not work with gradient checkpointing, which
+            needs the original parameters in the backward pass.
+        cache_key: equal only for models with the same result, which is then computed once; None
+            disables the cache.
+    Returns:
+        The output, and the names of the unused parameters.
     """
-    if like is None:
+    if cache_key is None:
         return _run_on_meta(model, forward, image, gradients)
-    if like not in _FOUND:
+    if cache_key not in _RESULTS:
         output, unused = _run_on_meta(model, forward, image, gradients)
-        # Without its graph, which holds the model's parameters.
-        _FOUND[like] = output.detach() if isinstance(output, Tensor) else output, unused
-    output, unused = _FOUND[like]
+        # Detached, because the graph would keep the model's parameters in memory.
+        _RESULTS[cache_key] = output.detach() if isinstance(output, Tensor) else output, unused
+    output, unused = _RESULTS[cache_key]
     return output, set(unused)
 
 
-# A study builds the same few models for each of its variants.
-_FOUND: dict[Hashable, tuple[object, set[str]]] = {}
+# A study builds the same few models for each variant.
+_RESULTS: dict[Hashable, tuple[object, set[str]]] = {}
 
 
 def _run_on_meta(
@@ -130,7 +133,9 @@ def _run_on_meta(
     model.eval()
     try:
         with torch.device('meta'), torch.set_grad_enabled(gradients):
-            output = functional_call(_Call(model, forward), _prefixed(state), torch.empty(image))
+            output = functional_call(
+                _Forward(model, forward), _add_prefix(state), torch.empty(image)
+            )
         unused: set[str] = set()
         if isinstance(output, Tensor) and output.requires_grad:
             gradients = torch.autograd.grad(
@@ -143,8 +148,8 @@ def _run_on_meta(
     return output, unused
 
 
-class _Call(nn.Module):
-    """A model whose forward is another of its methods, as `functional_call` wants it."""
+class _Forward(nn.Module):
+    """A module with another forward for a model, because `functional_call` needs a module."""
 
     def __init__(self, model: nn.Module, forward: Callable[[nn.Module, Tensor], object]) -> None:
         super().__init__()
@@ -155,13 +160,20 @@ class _Call(nn.Module):
         return self._forward(self.model, image)
 
 
-def _prefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _add_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f'model.{name}': tensor for name, tensor in state.items()}
 
 
-def without_unused(model: nn.Module, unused: set[str]) -> None:
-    """Take out the modules none of whose parameters the features depend on: a head that only the
-    pooled vector goes through would be counted, and would never get a gradient."""
+def remove_unused(model: nn.Module, unused: set[str]) -> None:
+    """Removes the modules that the features do not depend on, in place.
+
+    An example is a layer after the pooling of a model that gives maps. It would be counted as a
+    part of the model and never get a gradient.
+
+    Args:
+        model: the model.
+        unused: names of the parameters that the features do not depend on.
+    """
     if not unused:
         return
     for name, child in list(model.named_children()):
@@ -170,7 +182,7 @@ def without_unused(model: nn.Module, unused: set[str]) -> None:
         if own and own == below:
             setattr(model, name, nn.Identity())
         else:
-            without_unused(child, below)
+            remove_unused(child, below)
     for name, parameter in model.named_parameters(recurse=False):
         if name in unused:
             parameter.requires_grad_(False)

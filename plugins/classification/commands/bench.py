@@ -117,7 +117,7 @@ class _Plain(nn.Module):
                 branch.name,
                 num_classes=0,
                 in_chans=system.in_channels,
-                **({'img_size': system.size} if branch.fixed else {}),
+                **({'img_size': system.size} if branch.has_fixed_size else {}),
             )
             for branch in system.branches.values()
         )

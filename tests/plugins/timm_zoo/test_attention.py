@@ -1,4 +1,4 @@
-"""What timm's attention layers show and refuse, and SimAM against its formula."""
+"""Tests the maps and errors of timm's attention layers, and SimAM against its formula."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ def features() -> torch.Tensor:
 
 
 @pytest.mark.parametrize('part', [SE(16), ECA(16), ECA(16, 5), TimmAttention(16, 'ese')], ids=str)
-def test_the_channels_shown_are_what_is_multiplied(part: Attention, features: torch.Tensor) -> None:
+def test_the_channel_map_is_the_factor_of_the_features(
+    part: Attention, features: torch.Tensor
+) -> None:
     with torch.no_grad():
-        shown = part.maps(features)
-        assert list(shown) == ['channel']
-        torch.testing.assert_close(part(features), features * shown['channel'][:, :, None, None])
+        maps = part.maps(features)
+        assert list(maps) == ['channel']
+        torch.testing.assert_close(part(features), features * maps['channel'][:, :, None, None])
 
 
-def test_cbam_shows_channels_and_places(features: torch.Tensor) -> None:
+def test_cbam_has_a_channel_and_a_spatial_map(features: torch.Tensor) -> None:
     part = CBAM(16, reduction=4, kernel_size=3)
     with torch.no_grad():
-        shown = part.maps(features)
-        product = features * shown['channel'][:, :, None, None] * shown['spatial']
+        maps = part.maps(features)
+        product = features * maps['channel'][:, :, None, None] * maps['spatial']
         torch.testing.assert_close(part(features), product)
     assert part.layer.spatial.conv.conv.kernel_size == (3, 3)
     assert part.layer.channel.fc1.out_channels == 4
 
 
-def test_simam_is_its_formula(features: torch.Tensor) -> None:
+def test_simam_equals_its_formula(features: torch.Tensor) -> None:
     channel = features[0, 0].flatten().double()
     squares = (channel - channel.mean()) ** 2
     energy = squares / (4 * (channel.var(correction=1) + 1e-4)) + 0.5
@@ -46,7 +48,7 @@ def test_simam_is_its_formula(features: torch.Tensor) -> None:
     assert torch.isfinite(SimAM()(features[..., :1, :1])).all()
 
 
-def test_reduction_of_any_layer() -> None:
+def test_reduction_applies_to_any_layer() -> None:
     sizes = [
         sum(p.numel() for p in TimmAttention(64, 'gc', reduction=r).parameters()) for r in (2, 16)
     ]
@@ -66,6 +68,6 @@ def test_reduction_of_any_layer() -> None:
         (lambda: SE(16)(torch.rand(2, 16)), r'maps \(B, C, H, W\), found \(2, 16\)'),
     ],
 )
-def test_what_does_not_fit(make: Any, message: str) -> None:
+def test_invalid_arguments_are_refused(make: Any, message: str) -> None:
     with pytest.raises((ValueError, ToolkitError), match=message):
         make()

