@@ -97,6 +97,10 @@ CASES = {
         'default_hooks: {progress: {type: Progres}}\n',
         ["2: default_hooks.progress.type: .*did you mean 'Progress'"],
     ),
+    'refused_hook': (
+        'custom_hooks: {ema: {type: EMAHook}}\n',
+        ['2: custom_hooks.ema.type: EMAHook .*not used here: use EMA.*type: EMA'],
+    ),
     'unknown_metric': (
         'val_evaluator: {metrics: {ERGAS: {type: ergas}}}\n',
         ["2: val_evaluator.metrics.ERGAS.type: .*did you mean 'ERGAS'"],

@@ -20,6 +20,7 @@ from toolkit.engine.hooks import STANDARD_HOOKS
 from toolkit.engine.optim import OptimWrapper, build_optim_wrapper, build_schedulers
 from toolkit.errors import ComponentError, ToolkitError, did_you_mean
 from toolkit.interfaces import Dataset, System
+from toolkit.registry import HOOKS
 
 Subset = Literal['train', 'val', 'test']
 
@@ -183,12 +184,11 @@ def _hooks(run: RunConfig) -> dict[str, Hook]:
                     f'custom_hooks.{name}', 'default_hooks has a hook of that name too'
                 )
             hook = factory()
-            for cls, instead in mmengine_compat.REPLACED_HOOKS.items():
-                if isinstance(hook, cls):
-                    raise ComponentError(
-                        f'{section}.{name}',
-                        f"mmengine's {cls.__name__} is not used here: {instead}",
-                    )
+            if base := mmengine_compat.find_refused_base(hook):
+                raise ComponentError(
+                    f'{section}.{name}',
+                    f"mmengine's {base} is not used here: {HOOKS.refused[base]}",
+                )
             hooks[name] = hook
     return hooks
 

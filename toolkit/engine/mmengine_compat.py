@@ -16,18 +16,7 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
 from toolkit.io.run_layout import TRAIN_LOG
-
-# Hooks of mmengine that its own loops need and this engine's do not: they would write checkpoints
-# that cannot be loaded safely, append to buffers that are copied whole on every iteration, or step
-# the schedules a second time.
-REPLACED_HOOKS: dict[type[Hook], str] = {
-    hooks.CheckpointHook: 'use Checkpoint',
-    hooks.LoggerHook: 'use MetricsLog and Progress',
-    hooks.RuntimeInfoHook: 'the engine keeps that information itself',
-    hooks.IterTimerHook: 'MetricsLog logs the time of iterations',
-    hooks.DistSamplerSeedHook: 'samplers know the epoch',
-    hooks.ParamSchedulerHook: 'the engine always has one',
-}
+from toolkit.registry import HOOKS
 
 _EARLY_STOPPING = ('wait_count', 'best_score')
 _runs = 0
@@ -146,6 +135,14 @@ def silence_warnings() -> None:
     With accumulated gradients they do, on purpose.
     """
     warnings.filterwarnings('ignore', message='Detected call of `scheduler.step', module='mmengine')
+
+
+def find_refused_base(hook: Hook) -> str | None:
+    """Finds the hook of mmengine that is not used here and that a hook derives from, by name."""
+    for name in HOOKS.refused:
+        if isinstance(hook, getattr(hooks, name)):
+            return name
+    return None
 
 
 def is_test_hook(hook: Hook) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, overload
 
 from mmengine.registry import Registry
@@ -43,6 +43,7 @@ class Kind(Registry):
         injected: names of the arguments that a parent supplies and a config must not.
         library: dotted path of a module of another package. Its subclasses of the interface are
             components of this kind under their own names (`torch.optim` for optimizers).
+        refused: classes of `library` that are not used here, with the way that is.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Kind(Registry):
         interface: str,
         injected: tuple[str, ...] = (),
         library: str | None = None,
+        refused: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(name, scope='toolkit')
         if name in _KINDS:
@@ -58,6 +60,7 @@ class Kind(Registry):
         self.interface_path = interface
         self.injected = injected
         self.library = library
+        self.refused = dict(refused or {})
         _KINDS[name] = self
 
     def __bool__(self) -> bool:
@@ -143,6 +146,7 @@ class Kind(Registry):
             and issubclass(component, self.interface)
             and component is not self.interface
             and not name.startswith('_')
+            and name not in self.refused
         }
 
     def find_for(self, system: type) -> type | None:
@@ -175,6 +179,8 @@ class Kind(Registry):
 
     def _missing(self, name: str) -> str:
         candidates = [*self.names(), *self.library_components()]
+        if name in self.refused:
+            return f'{name} of {self.library} is not used here: {self.refused[name]}'
         message = f'no {self.name} is named {name!r}'
         others = [kind.name for kind in get_kinds().values() if kind is not self and name in kind]
         if others:
@@ -270,7 +276,24 @@ PREDICTORS = Kind('predictor', 'toolkit.interfaces.Predictor')
 SPLITTERS = Kind('splitter', 'toolkit.interfaces.Splitter')
 VISUALIZERS = Kind('visualizer', 'toolkit.interfaces.Visualizer')
 PANELS = Kind('panel', 'toolkit.report.panel.Panel')
-HOOKS = Kind('hook', 'mmengine.hooks.Hook', library='mmengine.hooks')
+# Hooks that mmengine's own loops need and this engine's do not: they would write checkpoints that
+# cannot be loaded safely, append to buffers that are copied whole on every iteration, or step the
+# schedules a second time. EMAHook starts its average at the first, random weights, which a short
+# training never forgets.
+HOOKS = Kind(
+    'hook',
+    'mmengine.hooks.Hook',
+    library='mmengine.hooks',
+    refused={
+        'CheckpointHook': 'use Checkpoint',
+        'DistSamplerSeedHook': 'samplers know the epoch',
+        'EMAHook': 'use EMA, whose decay warms up (type: EMA)',
+        'IterTimerHook': 'MetricsLog logs the time of iterations',
+        'LoggerHook': 'use MetricsLog and Progress',
+        'ParamSchedulerHook': 'the engine always has one',
+        'RuntimeInfoHook': 'the engine keeps that information itself',
+    },
+)
 OPTIMIZERS = Kind('optimizer', 'torch.optim.Optimizer', injected=('params',), library='torch.optim')
 SCHEDULERS = Kind(
     'scheduler',

@@ -29,7 +29,7 @@ def hashes(work_dir: Path) -> set[str]:
 
 
 def test_both_end_with_equal_weights_and_only_one_writes(tree: Any, tmp_path: Path) -> None:
-    config = tree(train_dataloader__dataset__length=18, custom_hooks={'ema': {'type': 'EMAHook'}})
+    config = tree(train_dataloader__dataset__length=18, custom_hooks={'ema': {'type': 'EMA'}})
     finish(subprocesses.start_joined('train', config, tmp_path / 'run', 2), tmp_path / 'run')
     assert len(hashes(tmp_path / 'run')) == 1
     assert (tmp_path / 'run.out1').read_text() == ''

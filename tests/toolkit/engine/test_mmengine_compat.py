@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine import hooks
 from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.logging import HistoryBuffer, MMLogger
 from mmengine.model import BaseModel
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from toolkit.engine import mmengine_compat
+from toolkit.registry import HOOKS
 
 
 class Model(BaseModel):
@@ -186,9 +188,16 @@ def test_a_schedule_before_the_first_step_warns() -> None:
     assert not caught
 
 
-def test_replaced_hooks_are_mmengines() -> None:
-    assert all(issubclass(hook, Hook) for hook in mmengine_compat.REPLACED_HOOKS)
-    assert all(hook.__module__.startswith('mmengine.') for hook in mmengine_compat.REPLACED_HOOKS)
+def test_refused_hooks_are_mmengines() -> None:
+    assert all(issubclass(getattr(hooks, name), Hook) for name in HOOKS.refused)
+    assert not HOOKS.refused.keys() & HOOKS.library_components().keys()
+
+
+def test_a_hook_derived_from_a_refused_one_is_found() -> None:
+    class Derived(hooks.EMAHook): ...
+
+    assert mmengine_compat.find_refused_base(Derived()) == 'EMAHook'
+    assert mmengine_compat.find_refused_base(EarlyStoppingHook('loss')) is None
 
 
 def test_clip_grad_writes_to_a_history_buffer() -> None:

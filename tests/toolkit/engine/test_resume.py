@@ -39,7 +39,7 @@ def whole(tree: Any, mode: str, workers: int, slow: float = 0.0) -> dict[str, An
             'checkpoint': {'type': 'Checkpoint', 'interval': interval, 'save_best': 'mse'},
         },
         custom_hooks={
-            'ema': {'type': 'EMAHook', 'momentum': 0.1},
+            'ema': {'type': 'EMA', 'decay': 0.9},
             'stop': {
                 'type': 'EarlyStoppingHook',
                 'monitor': 'err.close',

@@ -51,7 +51,7 @@ def test_metrics_json(config: Any, tmp_path: Path) -> None:
 
 
 def test_the_average_of_weights_is_tested(config: Any, tmp_path: Path) -> None:
-    ema = {'custom_hooks': {'ema': {'type': 'EMAHook', 'momentum': 0.3}}}
+    ema = {'custom_hooks': {'ema': {'type': 'EMA', 'decay': 0.7}}}
     result = train(config(**ema), tmp_path / 'run')
     with_hook = run_test(config(**ema), tmp_path / 'a', result.checkpoint)
     without = run_test(config(), tmp_path / 'b', result.checkpoint)

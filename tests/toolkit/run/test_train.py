@@ -62,7 +62,7 @@ def test_what_a_run_leaves(
 
 
 def test_the_checkpoint_is_plain(config: Any, tmp_path: Path) -> None:
-    run = config(runtime__channels_last=True, custom_hooks={'ema': {'type': 'EMAHook'}})
+    run = config(runtime__channels_last=True, custom_hooks={'ema': {'type': 'EMA'}})
     last = train(run, tmp_path / 'run').checkpoint
     content = torch.load(last, weights_only=True)
     names = run.model().state_dict().keys()
@@ -71,8 +71,9 @@ def test_the_checkpoint_is_plain(config: Any, tmp_path: Path) -> None:
     system = run.model()
     checkpoint.load_weights(system, last)
     # With an average of weights, the plain ones are the average.
-    average = content['ema_state_dict']
-    assert not torch.equal(average['module.conv.weight'], system.conv.weight)
+    in_training = content['ema']['state_dict']
+    assert in_training.keys() == names
+    assert not torch.equal(in_training['conv.weight'], system.conv.weight)
 
 
 def test_metrics_lines(config: Any, tmp_path: Path) -> None:
@@ -334,6 +335,7 @@ def test_nothing_is_written_when_a_part_cannot_be_built(config: Any, tmp_path: P
         ({'model': {'type': 'Constant'}}, 'no trainable parameters'),
         ({'load_from': str(tmp_path / 'no.pth')}, 'no checkpoint'),
         ({'default_hooks': {'c': {'type': 'CheckpointHook'}}}, 'not used here: use Checkpoint'),
+        ({'custom_hooks': {'e': {'type': 'EMAHook'}}}, 'EMAHook .*not used here: use EMA'),
         (
             {'default_hooks': {'c': {'type': 'Checkpoint', 'save_best': 'msee'}}},
             r"default_hooks\.c\.save_best: no metric is named 'msee'; did you mean 'mse'",

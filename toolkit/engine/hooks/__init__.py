@@ -1,4 +1,4 @@
-"""The engine's own hooks: parts like any other, which a config may leave out."""
+"""Hooks of the engine: components like any other, which a config may leave out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from collections.abc import Callable
 from mmengine.hooks import Hook
 
 from toolkit.engine.hooks.checkpoint import Checkpoint
+from toolkit.engine.hooks.ema import EMA
 from toolkit.engine.hooks.images import Pictures
 from toolkit.engine.hooks.metrics_log import MetricsLog
 from toolkit.engine.hooks.progress import Progress
 
-# What a run has when its config names no default hooks.
+__all__ = ['EMA', 'STANDARD_HOOKS', 'Checkpoint', 'MetricsLog', 'Pictures', 'Progress']
+
+# The hooks of a run whose config names no default hooks.
 STANDARD_HOOKS: dict[str, Callable[..., Hook]] = {
     'progress': Progress,
     'logger': MetricsLog,

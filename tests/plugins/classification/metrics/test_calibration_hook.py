@@ -92,7 +92,7 @@ def test_the_test_uses_them(tmp_path: Path) -> None:
 
 def test_averaged_weights_have_the_calibration_of_their_validation(tmp_path: Path) -> None:
     hooks = {
-        'ema': {'type': 'EMAHook', 'momentum': 0.3},
+        'ema': {'type': 'EMA', 'decay': 0.7},
         'calibrate': {'type': 'Calibrate'},
     }
     train(patients.run(custom_hooks=hooks), tmp_path / 'run')
