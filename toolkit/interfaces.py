@@ -200,6 +200,9 @@ class Head(nn.Module, ABC):
 class Degradation(nn.Module, ABC):
     """Degrades an image.
 
+    Args:
+        bands: C. Injected by the parent.
+        ratio: fine pixels per coarse pixel along each axis. Injected by the parent.
     Shape: (B, C, H, W) -> (B, C, H, W) for a reblur, (B, 1, H, W) for a gray.
 
     Attributes:

@@ -34,7 +34,7 @@ class Pyramid(TwoPassGenerator):
     """A method with the details P - P_k or P / P_k.
 
     Args:
-        ratio: PAN pixels per multispectral pixel, a power of two.  Injected by the parent.
+        ratio: PAN pixels per multispectral pixel, a power of two. Injected by the parent.
         sensor: name of the sensor, for the MTF gains of its bands.
     Raises:
         ValueError: no such sensor, or the ratio is not a power of two.

@@ -1,4 +1,4 @@
-"""A network that corrects what high-pass modulation makes, in place of starting from no detail."""
+"""High-pass modulation corrected by a network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from plugins.pansharpening.imaging.resample import low_pass
 from plugins.pansharpening.interfaces import GENERATORS, Generator
 from toolkit.registry import Slot
 
-# A low-passed PAN of half a digital number in 11 bits is taken to be no darker than that.
+# Lower bound of the low-pass PAN, a divisor: half a digital number of 11 bits.
 DARKEST = 0.5 / 2047
 
 
@@ -19,21 +19,20 @@ DARKEST = 0.5 / 2047
 class Modulated(Generator):
     """High-pass modulation, h_k + (E_k - h_k) P / P_low, corrected by a network.
 
-    E is the upsampled image and P_low the PAN through the filter of a bicubic reduction. The
-    offsets h start at zero and are learned: light that the atmosphere adds to a band is not to be
-    modulated. The network sees the modulated image in place of E; one that adds details to what it
-    sees and starts with none (`LDPNet` with `residual`) starts with the PAN's details in place.
+    E is the upsampled image and P_low the PAN after the low-pass filter of a bicubic reduction. The
+    offsets h are learned and start at zero. They stand for the haze: light that the atmosphere adds
+    to a band must not be modulated. The network gets the modulated image in place of E. A network
+    that adds details and starts with none, such as `LDPNet` with `residual`, thus starts training
+    with the details of the PAN.
 
     Args:
-        bands: C. Injected by the parent.
-        ratio: PAN pixels per multispectral pixel. Injected by the parent.
-        network: what corrects the modulated image; null for nothing: the modulation alone.
-        limit: P / P_low is at most that, for places that are dark at the coarse scale alone.
+        network: corrects the modulated image; null for the modulation alone.
+        limit: largest P / P_low, for pixels that are dark in P_low and bright in P.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> hrms (B, C, H, W), in [0, 1].
     Raises:
         ValueError: a limit of 1 or less, or a network that needs the whole image.
-    Source: the modulation Aiazzi et al., PE&RS 72(5), 2006; its offsets Lolli et al., IEEE GRSL
-        14(12), 2017, who measure what is learned here.
+    Source: Aiazzi et al., PE&RS 72(5), 2006, for the modulation; Lolli et al., IEEE GRSL 14(12),
+        2017, for its offsets, which they estimate from the image.
     """
 
     unit_range: ClassVar[bool] = True
@@ -50,14 +49,14 @@ class Modulated(Generator):
             raise ValueError(f'limit must be above 1, found {limit}')
         self.ratio, self.limit = ratio, limit
         self.network = network(bands=bands, ratio=ratio) if network else None
-        beyond = 0 if self.network is None else self.network.halo
-        if beyond == 'global':
+        network_halo = 0 if self.network is None else self.network.halo
+        if network_halo == 'global':
             raise ValueError(
-                f'{type(self.network).__name__} looks at the whole image; network must be one that '
-                'works on windows'
+                f'{type(self.network).__name__} needs the whole image; network must be a generator '
+                'that works on windows'
             )
         self.haze = nn.Parameter(torch.zeros(bands))
-        self.halo = beyond + 2 * ratio - 1  # of the bicubic filter's taps
+        self.halo = network_halo + 2 * ratio - 1  # of the bicubic filter's taps
         self.stride = 1 if self.network is None else self.network.stride
 
     def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor:

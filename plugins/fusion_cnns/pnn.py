@@ -1,4 +1,4 @@
-"""PNN: three convolutions."""
+"""PNN: pansharpening by three convolutions."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from plugins.pansharpening.interfaces import GENERATORS, Generator
 
 @GENERATORS.register
 class PNN(Generator):
-    """Three convolutions over the upsampled image and the PAN.
+    """PNN: three convolutions over the upsampled image and the PAN.
 
-    As published the convolutions are not padded and the image loses a border; here they are, with
-    zeros, so that it keeps its size.
+    The published convolutions have no padding, so that the image loses a border. Here they have
+    zero padding, so that the image keeps its size.
 
     Args:
-        bands: C. Injected by the parent.
         widths: channels after the first and the second convolution.
         kernel_sizes: sides of the three kernels in PAN pixels, odd.
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> hrms (B, C, H, W).
     Raises:
         ValueError: an even kernel size, or a width below 1.
     Source: Masi et al., "Pansharpening by Convolutional Neural Networks", Remote Sensing 8(7):594,

@@ -10,13 +10,13 @@ from plugins.pansharpening.interfaces import GENERATORS, Generator
 
 
 class DetailNet(nn.Module):
-    """A convolution, residual blocks of two, a convolution: what both networks are made of.
+    """Predicts details: a convolution, residual blocks of two convolutions each, a convolution.
 
     Args:
         in_channels: of the input.
         bands: C of the details.
-        width: channels in between.
-        blocks: how many residual blocks.
+        width: hidden channels.
+        blocks: number of residual blocks.
     Shape: (B, in_channels, H, W) -> (B, C, H, W).
     Raises:
         ValueError: a width below 1, or fewer than 0 blocks.
@@ -49,18 +49,15 @@ class DetailNet(nn.Module):
 
 @GENERATORS.register
 class PanNet(Generator):
-    """Details from the high frequencies of both images alone, added to the upsampled image.
+    """PanNet: adds details to the upsampled image, predicted from high frequencies alone.
 
-    The network never sees the low frequencies, so that it carries over to other sensors and places.
-    High frequencies are what a box mean of 5 pixels leaves; for the image, whose pixels are coarse,
-    the box covers 5 of its own, taken here on the upsampled one.
+    Since the network does not see low frequencies, it generalizes better to other sensors and
+    places. High frequencies are the difference from a box mean of 5 pixels. For the upsampled
+    image the box covers 5 multispectral pixels.
 
     Args:
-        bands: C. Injected by the parent.
-        ratio: PAN pixels per multispectral pixel. Injected by the parent.
-        width: channels inside.
-        blocks: residual blocks.
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> hrms (B, C, H, W).
+        width: hidden channels.
+        blocks: number of residual blocks.
     Raises:
         ValueError: a width below 1, or fewer than 0 blocks.
     Source: Yang et al., "PanNet: A Deep Network Architecture for Pan-Sharpening", ICCV 2017.
@@ -79,13 +76,11 @@ class PanNet(Generator):
 
 @GENERATORS.register
 class FusionNet(Generator):
-    """Details from the difference between the PAN and each band, added to the upsampled image.
+    """FusionNet: adds details, predicted from PAN minus each band, to the upsampled image.
 
     Args:
-        bands: C. Injected by the parent.
-        width: channels inside.
-        blocks: residual blocks.
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> hrms (B, C, H, W).
+        width: hidden channels.
+        blocks: number of residual blocks.
     Raises:
         ValueError: a width below 1, or fewer than 0 blocks.
     Source: Deng et al., "Detail Injection-Based Deep Convolutional Neural Networks for
@@ -102,6 +97,6 @@ class FusionNet(Generator):
 
 
 def high_pass(image: Tensor, size: int) -> Tensor:
-    """The image less its mean over a square of odd `size`; at borders over what there is of it."""
+    """Subtracts from an image its mean over a square of odd `size`, cropped at borders."""
     mean = F.avg_pool2d(image, size, stride=1, padding=size // 2, count_include_pad=False)
     return image - mean  # (B, C, H, W)

@@ -1,4 +1,4 @@
-"""How much faster LDP-Net runs here than as its authors' code runs it, and that both are equal."""
+"""Compares the speed and the results of LDP-Net with a plain forward of the published network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plugins.ldpnet.published_weights import published_state
+from plugins.ldpnet.published_weights import get_published_state
 from plugins.pansharpening.system import Pansharpener
 from toolkit.bench.turns import Taken, device_name, in_turns
 from toolkit.config import load
@@ -27,12 +27,13 @@ Weights = Mapping[str, Tensor]
 
 @BENCHES.register(name='ldpnet')
 class LDPNetBench(Command):
-    """Speed of LDP-Net beside a plain forward of the published network, and their differences.
+    """Speed and results of LDP-Net compared with a plain forward of the published network.
 
-    The plain one runs all branches, operation by operation, as published: in float32, each image
-    with its rows side by side. Inference is from the upsampled image and the PAN to the fused
+    The plain forward runs all branches, operation by operation, as published: in float32 and the
+    contiguous memory format. Inference goes from the upsampled image and the PAN to the fused
     image; a training step is a forward pass, the loss and a backward pass. Runs take turns in one
-    process; times are medians. Where other programs run too, trust the ratio of CPU times more.
+    process, and times are medians. If other programs run too, the ratio of CPU times is more
+    reliable.
     """
 
     @classmethod
@@ -60,9 +61,9 @@ class LDPNetBench(Command):
         if arguments.threads is not None:
             torch.set_num_threads(max(arguments.threads, 1))
         try:
-            system = _system(device)
-            print(_inference(system, arguments, device))
-            print(_training(system, arguments, device))
+            system = _build_system(device)
+            print(_compare_inference(system, arguments, device))
+            print(_compare_training(system, arguments, device))
             threads_now, name = torch.get_num_threads(), device_name(device)
             print(f'{threads_now} threads, torch {torch.__version__}, {name}')
         finally:
@@ -70,15 +71,15 @@ class LDPNetBench(Command):
         return 0
 
 
-def published_outputs(weights: Weights, lrms_up: Tensor, pan: Tensor) -> dict[str, Tensor]:
-    """All branches of the published network, without any of what `generator.py` does for speed.
+def compute_published_outputs(weights: Weights, lrms_up: Tensor, pan: Tensor) -> dict[str, Tensor]:
+    """Computes all branches of the published network, operation by operation.
 
     Args:
         weights: its state dict, by the published names.
         lrms_up: (B, C, H, W), H and W even.
         pan: (B, 1, H, W).
     Returns:
-        By the names of the system's outputs.
+        Images by the names of the system's outputs.
     """
     pan = pan.repeat(1, lrms_up.shape[1], 1, 1)
     ms_half, ms_full = _extract(weights, 'extractor1', lrms_up)
@@ -97,14 +98,14 @@ def published_outputs(weights: Weights, lrms_up: Tensor, pan: Tensor) -> dict[st
         'hrms': hrms,
         'hrms_reblurred': _convolve(weights, 'reblur.0', hrms, 10),
         'pan_reblurred': _convolve(weights, 'reblur.0', pan, 10),
-        'hrms_gray': _gray(weights, hrms),
-        'lrms_up_gray': _gray(weights, lrms_up),
+        'hrms_gray': _convert_to_gray(weights, hrms),
+        'lrms_up_gray': _convert_to_gray(weights, lrms_up),
     }
 
 
-def published_loss(weights: Weights, lrms: Tensor, lrms_up: Tensor, pan: Tensor) -> Tensor:
-    """The published loss on `published_outputs`."""
-    out = published_outputs(weights, lrms_up, pan)
+def compute_published_loss(weights: Weights, lrms: Tensor, lrms_up: Tensor, pan: Tensor) -> Tensor:
+    """Computes the published loss on `compute_published_outputs`."""
+    out = compute_published_outputs(weights, lrms_up, pan)
     hrms, gray, up_gray = out['hrms'], out['hrms_gray'], out['lrms_up_gray']
     repeated = pan.repeat(1, lrms_up.shape[1], 1, 1)
     smooth = F.avg_pool2d(hrms, 3, 1, 1)
@@ -129,7 +130,7 @@ def _extract(weights: Weights, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
     return layer(4, torch.cat([x3, x2], 1), stride=2), x3
 
 
-def _gray(weights: Weights, image: Tensor) -> Tensor:
+def _convert_to_gray(weights: Weights, image: Tensor) -> Tensor:
     features = _convolve(weights, 'gray.conv2', _convolve(weights, 'gray.conv1', image, 1), 0)
     features = F.adaptive_avg_pool2d(features, 1).flatten(1)
     scores = F.relu(features @ weights['gray.fc.0.weight'].T) @ weights['gray.fc.2.weight'].T
@@ -142,33 +143,35 @@ def _convolve(weights: Weights, name: str, image: Tensor, padding: int) -> Tenso
     return F.conv2d(image, weights[f'{name}.weight'], weights[f'{name}.bias'], padding=padding)
 
 
-def _system(device: torch.device) -> Pansharpener:
+def _build_system(device: torch.device) -> Pansharpener:
     torch.manual_seed(0)
     system: Pansharpener = build(load(CONFIG).tree['model'], SYSTEMS, 'model')
-    # Biases start at zero and would hide what is wrong with them.
+    # Biases start at zero, which would hide errors in their use.
     for name, parameter in system.named_parameters():
         if name.endswith('bias'):
             torch.nn.init.normal_(parameter, std=0.02)
     return system.to(device)
 
 
-def _images(batch: int, size: int, device: torch.device) -> dict[str, Tensor]:
+def _make_images(batch: int, size: int, device: torch.device) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(1)
     shapes = {'lrms': (batch, 4, size // 4, size // 4), 'pan': (batch, 1, size, size)}
     return {name: torch.rand(s, generator=generator).to(device) for name, s in shapes.items()}
 
 
-def _inference(system: Pansharpener, arguments: argparse.Namespace, device: torch.device) -> str:
-    images = _images(1, arguments.size, device)
+def _compare_inference(
+    system: Pansharpener, arguments: argparse.Namespace, device: torch.device
+) -> str:
+    images = _make_images(1, arguments.size, device)
     lrms_up, pan = system.upsampled(images['lrms']), images['pan']
-    weights = published_state(system)
+    weights = get_published_state(system)
 
     def half(fuse: Callable[..., Tensor]) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16):
             return fuse(lrms_up, pan)
 
     runs: dict[str, Run] = {
-        'published': lambda: published_outputs(weights, lrms_up, pan)['hrms'],
+        'published': lambda: compute_published_outputs(weights, lrms_up, pan)['hrms'],
         'fp32': lambda: system.fuse(lrms_up, pan),
         'bf16': lambda: half(system.fuse),
     }
@@ -190,41 +193,47 @@ def _inference(system: Pansharpener, arguments: argparse.Namespace, device: torc
         notes[name] = f'largest difference {error.abs().max().item():.1e}, PSNR {psnr:.1f} dB'
     notes['published'] = ''
     title = f'inference, {arguments.size} x {arguments.size} x 4'
-    return _table(title, times, notes)
+    return _format_table(title, times, notes)
 
 
-def _training(system: Pansharpener, arguments: argparse.Namespace, device: torch.device) -> str:
-    batch = _images(arguments.batch, arguments.patch, device)
+def _compare_training(
+    system: Pansharpener, arguments: argparse.Namespace, device: torch.device
+) -> str:
+    batch = _make_images(arguments.batch, arguments.patch, device)
     runs = {
-        'published': lambda: _published_gradients(system, batch),
-        'fp32': lambda: _gradients(system, batch),
-        'bf16': lambda: _gradients(system, batch, half=True),
+        'published': lambda: _compute_published_gradients(system, batch),
+        'fp32': lambda: _compute_gradients(system, batch),
+        'bf16': lambda: _compute_gradients(system, batch, half=True),
     }
-    # Of a few patches, and from the truth: each of the two has rounding errors of its own.
-    few = {name: image[:2] for name, image in batch.items()}
+    # Both have rounding errors, so each is compared with float64, on two patches.
+    patches = {name: image[:2] for name, image in batch.items()}
     exact = copy.deepcopy(system).double()
-    expected = _published_gradients(exact, {name: image.double() for name, image in few.items()})
+    expected = _compute_published_gradients(
+        exact, {name: image.double() for name, image in patches.items()}
+    )
     found = {
-        'published': _published_gradients(system, few),
-        'fp32': _gradients(system, few),
-        'bf16': _gradients(system, few, half=True),
+        'published': _compute_published_gradients(system, patches),
+        'fp32': _compute_gradients(system, patches),
+        'bf16': _compute_gradients(system, patches, half=True),
     }
     notes = {}
     for name, gradients in found.items():
-        worst = max(_relative(own, true) for own, true in zip(gradients, expected))
+        worst = max(_compute_relative_error(own, true) for own, true in zip(gradients, expected))
         notes[name] = f'a gradient differs from that in float64 by at most {worst:.1e} of it'
     title = f'training step, batch {arguments.batch} of {arguments.patch} x {arguments.patch} x 4'
-    return _table(title, in_turns(runs, arguments.repeats, device), notes)
+    return _format_table(title, in_turns(runs, arguments.repeats, device), notes)
 
 
-def _published_gradients(system: Pansharpener, batch: Mapping[str, Tensor]) -> Sequence[Tensor]:
-    parameters = dict(zip(published_state(system), system.parameters()))
+def _compute_published_gradients(
+    system: Pansharpener, batch: Mapping[str, Tensor]
+) -> Sequence[Tensor]:
+    parameters = dict(zip(get_published_state(system), system.parameters()))
     lrms_up = system.upsampled(batch['lrms'])
-    loss = published_loss(parameters, batch['lrms'], lrms_up, batch['pan'])
+    loss = compute_published_loss(parameters, batch['lrms'], lrms_up, batch['pan'])
     return torch.autograd.grad(loss, list(parameters.values()))
 
 
-def _gradients(
+def _compute_gradients(
     system: Pansharpener, batch: Mapping[str, Tensor], half: bool = False
 ) -> Sequence[Tensor]:
     device = batch['pan'].device.type
@@ -233,11 +242,11 @@ def _gradients(
     return torch.autograd.grad(loss, list(system.parameters()))
 
 
-def _relative(found: Tensor, expected: Tensor) -> float:
+def _compute_relative_error(found: Tensor, expected: Tensor) -> float:
     return ((found - expected).abs().max() / expected.abs().max()).item()
 
 
-def _table(title: str, times: Mapping[str, Taken], notes: Mapping[str, str]) -> str:
+def _format_table(title: str, times: Mapping[str, Taken], notes: Mapping[str, str]) -> str:
     lines = [f'{title}\n{"":14}  seconds  times faster  by CPU time']
     seconds, processor = times['published']
     for name, (wall, cpu) in times.items():

@@ -1,4 +1,4 @@
-"""Convolutions computed in the cheapest way that gives the same result, up to rounding."""
+"""Convolutions by the fastest algorithm for each device, equal to torch's up to rounding."""
 
 from __future__ import annotations
 
@@ -14,44 +14,47 @@ from plugins.pansharpening.imaging.autocast import without_autocast
 Method = Literal['auto', 'direct', 'fft']
 Border = Literal['zeros', 'replicate']
 
-# Numbers that a CPU multiplies at a time: output channels fewer than these leave the rest idle.
-LANES = 16
-# Results side by side that are computed as channels of one; more do more needless multiplications.
-MOST_BESIDE = 4
-# Channels that tensor cores take at a time.
-EIGHT = 8
-# Below this size the direct convolution is at least as fast as the FFT, forward and backward.
-SMALLEST_FFT_KERNEL = 7
+# Numbers that a CPU multiplies at a time. Fewer output channels leave some of them idle.
+CPU_LANES = 16
+# Neighbouring pixels computed as channels of one pixel. More of them multiply by more zeros.
+MAX_PIXELS_AT_A_TIME = 4
+# Tensor cores need channels in multiples of this number.
+CHANNEL_MULTIPLE = 8
+# For smaller kernels the direct convolution is as fast as the FFT, forward and backward.
+MIN_FFT_KERNEL = 7
 
 
 class Convolution(nn.Conv2d):
-    """A convolution whose weights lie in memory as its image does.
+    """A convolution that gives its weights the memory format of its image.
 
-    With weights in another order torch takes other algorithms for small images than for large ones,
-    with other rounding: windows would no longer hold the bits of the whole.
+    With another format torch chooses other algorithms for small images than for large ones. Their
+    rounding differs, so that a window would not have the same bits as the whole image.
     """
 
     def forward(self, image: Tensor) -> Tensor:
-        return self._conv_forward(image, laid_out(self.weight, image), self.bias)
+        return self._conv_forward(image, match_memory_format(self.weight, image), self.bias)
 
 
-def laid_out(weight: Tensor, image: Tensor) -> Tensor:
-    """The weight in the memory format of an image."""
+def match_memory_format(weight: Tensor, image: Tensor) -> Tensor:
+    """Converts a weight to the memory format of an image."""
     if image.is_contiguous(memory_format=torch.channels_last):
         return weight.contiguous(memory_format=torch.channels_last)
     return weight
 
 
-def channels_last(image: Tensor) -> Tensor:
-    """The image with its channels side by side in memory; of one channel, said to be so, since what
-    is joined with it else is laid out otherwise."""
+def to_channels_last(image: Tensor) -> Tensor:
+    """Converts an image to the memory format channels_last.
+
+    An image of one channel has both formats at once. Its strides are set to those of channels_last,
+    since a concatenation takes its format from the strides.
+    """
     if image.shape[1] == 1:
         return image.squeeze(1).contiguous().unsqueeze(-1).permute(0, 3, 1, 2)
     return image.contiguous(memory_format=torch.channels_last)
 
 
-def as_computed(image: Tensor) -> Tensor:
-    """The image in autocast's precision: joined with features it would else widen them all."""
+def cast_to_autocast(image: Tensor) -> Tensor:
+    """Casts an image to autocast's precision, so that a concatenation keeps that precision."""
     device = image.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         return image.to(torch.get_autocast_dtype(device))
@@ -59,12 +62,12 @@ def as_computed(image: Tensor) -> Tensor:
 
 
 def convolve_3x3(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A 3x3 convolution with a zero border.
+    """Convolves an image by a 3x3 kernel with a zero border.
 
-    On GPUs in half precision, channels are filled up with zeros to a multiple of 8, without which
-    tensor cores are not used. On CPU, few output channels are computed for 2 or 4 neighbouring
-    pixels at a time, by a kernel that holds the weights as often, each a pixel further on: the same
-    products and some with zero.
+    On GPUs in half precision, channels are padded with zeros to a multiple of 8, without which
+    tensor cores are not used. On CPU, 8 or fewer output channels are computed for 2 to 4
+    neighbouring pixels at a time. The kernel for that repeats the weights, each time shifted by one
+    pixel and padded with zeros.
 
     Args:
         image: (B, I, H, W).
@@ -73,42 +76,44 @@ def convolve_3x3(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Returns:
         (B, O, H, W).
     """
-    if fills_tensor_cores(image):
-        return _convolve_in_eights(image, weight, bias)
-    beside = min(LANES // len(weight), MOST_BESIDE) if len(weight) <= LANES else 1
+    if is_for_tensor_cores(image):
+        return _pad_channels_and_convolve(image, weight, bias)
+    pixels = min(CPU_LANES // len(weight), MAX_PIXELS_AT_A_TIME) if len(weight) <= CPU_LANES else 1
     height, width = image.shape[-2:]
-    beside_fits = image.is_contiguous(memory_format=torch.channels_last)
-    if beside < 2 or image.device.type != 'cpu' or not beside_fits:
-        return F.conv2d(image, laid_out(weight, image), bias, padding=1)
-    if width % beside:  # zeros, as lie beyond the border anyway
-        image = F.pad(image, (0, beside - width % beside))
-    places = [F.pad(weight, (place, beside - 1 - place)) for place in range(beside)]
-    weights = laid_out(torch.cat(places), image)  # (beside O, I, 3, 2 + beside)
-    wide = F.conv2d(image, weights, bias.repeat(beside), (1, beside), 1)
-    # As it lies in memory: pixels side by side, the channels of each together.
-    pixels = wide.permute(0, 2, 3, 1).reshape(len(image), height, image.shape[-1], len(weight))
-    return pixels.permute(0, 3, 1, 2)[..., :width]
+    is_channels_last = image.is_contiguous(memory_format=torch.channels_last)
+    if pixels < 2 or image.device.type != 'cpu' or not is_channels_last:
+        return F.conv2d(image, match_memory_format(weight, image), bias, padding=1)
+    if width % pixels:
+        image = F.pad(image, (0, pixels - width % pixels))  # zeros, as beyond the border
+    shifted = [F.pad(weight, (shift, pixels - 1 - shift)) for shift in range(pixels)]
+    weights = match_memory_format(torch.cat(shifted), image)  # (pixels O, I, 3, 2 + pixels)
+    wide = F.conv2d(image, weights, bias.repeat(pixels), (1, pixels), 1)
+    # A pixel of `wide` holds the channels of neighbouring pixels, one pixel after the other.
+    result = wide.permute(0, 2, 3, 1).reshape(len(image), height, image.shape[-1], len(weight))
+    return result.permute(0, 3, 1, 2)[..., :width]
 
 
-def fills_tensor_cores(image: Tensor) -> bool:
-    """Whether a GPU computes faster with channels in multiples of 8: in half precision, where they
-    lie side by side in memory."""
+def is_for_tensor_cores(image: Tensor) -> bool:
+    """Tells whether a GPU convolves the image faster with channels in multiples of 8.
+
+    It does in half precision and the memory format channels_last.
+    """
     half = image.dtype in (torch.bfloat16, torch.float16)
     side_by_side = image.is_contiguous(memory_format=torch.channels_last)
     return half and image.device.type == 'cuda' and side_by_side
 
 
-def _convolve_in_eights(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _pad_channels_and_convolve(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     count, channels = weight.shape[:2]
-    if channels % EIGHT:
-        beyond = EIGHT - channels % EIGHT
+    if channels % CHANNEL_MULTIPLE:
+        beyond = CHANNEL_MULTIPLE - channels % CHANNEL_MULTIPLE
         image = F.pad(image, (0, 0, 0, 0, 0, beyond))
         weight = F.pad(weight, (0, 0, 0, 0, 0, beyond))
-    if count % EIGHT:
-        beyond = EIGHT - count % EIGHT
+    if count % CHANNEL_MULTIPLE:
+        beyond = CHANNEL_MULTIPLE - count % CHANNEL_MULTIPLE
         weight = F.pad(weight, (0, 0, 0, 0, 0, 0, 0, beyond))
         bias = F.pad(bias, (0, beyond))
-    return F.conv2d(image, laid_out(weight, image), bias, padding=1)[:, :count]
+    return F.conv2d(image, match_memory_format(weight, image), bias, padding=1)[:, :count]
 
 
 def convolve(
@@ -118,15 +123,17 @@ def convolve(
     border: Border = 'zeros',
     method: Method = 'auto',
 ) -> Tensor:
-    """A large-kernel convolution (cross-correlation, as networks have it) that keeps the size.
+    """Convolves an image by a large kernel and keeps its size.
+
+    As in other networks, this is a cross-correlation: the kernel is not mirrored.
 
     Args:
-        image: (B, C, H, W); where it is one band, expanded to C, that band is convolved once.
-        kernel: (O, C, k, k) over all bands, or one for each band: (C, 1, k, k); k odd, of any size.
+        image: (B, C, H, W). One band that is expanded to C is convolved once.
+        kernel: (O, C, k, k) over all bands, or (C, 1, k, k) for each band; k odd, of any size.
         bias: (O,) or (C,).
-        border: what lies beyond the image.
-        method: 'direct', 'fft' (in the kernel's precision under autocast), or 'auto': the FFT on
-            CPU for kernels from 7x7.
+        border: 'zeros' beyond the image, or 'replicate' for its outermost pixels.
+        method: 'direct', 'fft' (in the kernel's precision under autocast), or 'auto' for the FFT on
+            CPU with kernels from 7x7.
     Returns:
         (B, O, H, W) or (B, C, H, W).
     """
@@ -137,19 +144,20 @@ def convolve(
         by_band = False
     if border == 'replicate':
         image = F.pad(image, (kernel.shape[-1] // 2,) * 4, mode='replicate')
-    large = kernel.shape[-1] >= SMALLEST_FFT_KERNEL
+    large = kernel.shape[-1] >= MIN_FFT_KERNEL
     if method == 'fft' or (method == 'auto' and large and image.device.type == 'cpu'):
-        return _by_fft(image, kernel, bias, by_band, border)
+        return _convolve_by_fft(image, kernel, bias, by_band, border)
     padding = kernel.shape[-1] // 2 if border == 'zeros' else 0
     return F.conv2d(image, kernel, bias, padding=padding, groups=bands if by_band else 1)
 
 
-def _by_fft(
+def _convolve_by_fft(
     image: Tensor, kernel: Tensor, bias: Tensor | None, by_band: bool, border: Border
 ) -> Tensor:
     side = kernel.shape[-1]
     margin = side // 2
-    # What wraps around must land in what is cut off: a margin beyond zeros, all of a padded one.
+    # The FFT wraps around. Only pixels that are cut off below may be affected by that: a margin of
+    # zeros that is added here, or the margin of a padded image.
     first, added = (margin, margin) if border == 'zeros' else (2 * margin, 0)
     inner = [n - (side - 1 if border == 'replicate' else 0) for n in image.shape[-2:]]
     size = tuple(next_fast_len(max(n + added, side), real=True) for n in image.shape[-2:])

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plugins.ldpnet.convolution import Convolution, as_computed, channels_last, convolve_3x3
-from plugins.ldpnet.scratch_memory import joined, rectified
+from plugins.ldpnet.convolution import Convolution, cast_to_autocast, convolve_3x3, to_channels_last
+from plugins.ldpnet.scratch_memory import apply_prelu, concatenate
 from plugins.pansharpening.imaging.autocast import without_autocast
 from plugins.pansharpening.interfaces import GENERATORS, Generator
 
@@ -27,27 +27,25 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 @GENERATORS.register
 class LDPNet(Generator):
-    """LDP-Net's generator: the June 2022 code with its defaults.
+    """LDP-Net's generator; the defaults are those of the June 2022 code.
 
-    Both images are seen at two scales. Odd heights and widths are padded by one replicated row or
-    column, which is cut off again at the end. Weights are kept as published; what can be computed
-    with fewer operations to the same result, up to rounding, is (`convolution.py`).
+    The network sees both images at two scales. It pads odd heights and widths by one replicated row
+    or column and removes it at the end. Weights are laid out as published; `convolution.py`
+    computes the same result, up to rounding, with fewer operations.
 
     Args:
-        bands: C. Injected by the parent.
         width: m, the channels of each extractor at half resolution, a multiple of 4; 16 in the
             June 2022 code, 128 in that of November 2021.
-        activation: of the output; 'relu' in the June 2022 code, which can die (see README.md),
-            'tanh' in that of November 2021, 'identity' leaves the output unbounded.
-        residual: whether the upsampled image is added to the output, so that only details are
-            learned. The last convolution then starts at zero: training starts from `lrms_up`.
-            Needs an activation other than 'relu', whose gradient at zero is zero.
-        pan: 'repeated' to C bands, as published, which only makes the first weights more; 'single'
-            as it is.
-    Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> hrms (B, C, H, W), any H and W.
+        activation: of the output. 'relu', as in the June 2022 code, can die (see README.md); 'tanh'
+            is that of November 2021; 'identity' leaves the output unbounded.
+        residual: adds the upsampled image to the output, so that the network learns details alone.
+            The last convolution then starts at zero, so that training starts from `lrms_up`. Needs
+            an activation other than 'relu', whose gradient at zero is zero.
+        pan: 'repeated' to C bands, as published, which only adds weights to the first layers, or
+            'single'.
     Raises:
-        ValueError: a width that is no positive multiple of 4, an unknown word, or a residual
-            behind a ReLU, which would never learn.
+        ValueError: a width that is no positive multiple of 4, an unknown value of `activation` or
+            `pan`, or a residual with a ReLU, which would never learn.
     Source: Ni et al., "LDP-Net: An Unsupervised Pansharpening Network Based on Learnable
         Degradation Processes", IEEE JSTARS 15, 2022, doi 10.1109/JSTARS.2022.3188181.
     """
@@ -95,9 +93,9 @@ class LDPNet(Generator):
         if height % 2 or width % 2:
             odd = (0, width % 2, 0, height % 2)
             x, pan = (F.pad(image, odd, mode='replicate') for image in (x, pan))
-        if x.device.type == 'cpu':  # there always faster, whatever the run's memory format
-            x, pan = channels_last(x), channels_last(pan)
-        x, pan = as_computed(x), as_computed(pan)
+        if x.device.type == 'cpu':  # faster on CPU, whatever the run's memory format
+            x, pan = to_channels_last(x), to_channels_last(pan)
+        x, pan = cast_to_autocast(x), cast_to_autocast(pan)
         ms_half, ms = self.extractor1(x)  # (B, m, H/2, W/2), (B, m/2, H, W)
         pan_half, pan = self.extractor2(pan)  # (B, m, H/2, W/2), (B, m/2, H, W)
         content = self.content(ms_half, pan_half)  # (B, m/2, H, W)
@@ -106,13 +104,13 @@ class LDPNet(Generator):
 
 
 class Extractor(nn.Module):
-    """Features of one image at half and at full resolution.
+    """Extracts features of one image at half and at full resolution.
 
     Args:
         bands: C of the image.
         width: m.
-    Shape: (B, C, H, W), or (B, 1, H, W) to be taken as repeated to C bands ->
-        (B, m, H/2, W/2) and (B, m/2, H, W); H and W even.
+    Shape: (B, C, H, W) -> (B, m, H/2, W/2) and (B, m/2, H, W); H and W even. An image (B, 1, H, W)
+        counts as repeated to C bands.
     """
 
     def __init__(self, bands: int, width: int) -> None:
@@ -131,18 +129,18 @@ class Extractor(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         second, repeated = self.conv2.weight, x
         if x.shape[1] < self.bands:
-            # Weights of equal bands add up. Not in the first convolution: torch convolves images of
-            # so few values by another algorithm, with other rounding in small windows.
-            repeated = channels_last(x.expand(-1, self.bands, -1, -1))
+            # Weights of equal bands add up. The first convolution keeps all bands: torch convolves
+            # images of one band by another algorithm, with other rounding in small windows.
+            repeated = to_channels_last(x.expand(-1, self.bands, -1, -1))
             own, shared = second.split([self.conv1.out_channels, self.bands], 1)
             second = torch.cat([own, shared.sum(1, keepdim=True)], 1)  # (m/2, m/4 + 1, 3, 3)
         x1 = convolve_3x3(repeated, self.conv1.weight, self.conv1.bias)
-        x1 = rectified(x1, self.relu1)  # (B, m/4, H, W)
-        x2 = convolve_3x3(joined([x1, x]), second, self.conv2.bias)
-        x2 = rectified(x2, self.relu2)  # (B, m/2, H, W)
-        x3 = convolve_3x3(joined([x2, x1]), self.conv3.weight, self.conv3.bias)
-        x3 = rectified(x3, self.relu3)  # (B, m/2, H, W)
-        x4 = rectified(self.conv4(joined([x3, x2])), self.relu4)  # (B, m, H/2, W/2)
+        x1 = apply_prelu(x1, self.relu1)  # (B, m/4, H, W)
+        x2 = convolve_3x3(concatenate([x1, x]), second, self.conv2.bias)
+        x2 = apply_prelu(x2, self.relu2)  # (B, m/2, H, W)
+        x3 = convolve_3x3(concatenate([x2, x1]), self.conv3.weight, self.conv3.bias)
+        x3 = apply_prelu(x3, self.relu3)  # (B, m/2, H, W)
+        x4 = apply_prelu(self.conv4(concatenate([x3, x2])), self.relu4)  # (B, m, H/2, W/2)
         return x4, x3
 
 
@@ -157,22 +155,22 @@ class ContentBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         wide = 2 * width
-        self.conv1 = _convolution(wide, wide)
-        self.conv2 = _convolution(2 * wide, wide)
-        self.conv3 = _convolution(3 * wide, wide)
-        self.conv4 = _convolution(4 * wide, wide)
+        self.conv1 = _make_convolution(wide, wide)
+        self.conv2 = _make_convolution(2 * wide, wide)
+        self.conv3 = _make_convolution(3 * wide, wide)
+        self.conv4 = _make_convolution(4 * wide, wide)
         self.up = nn.Sequential(nn.ConvTranspose2d(wide, width // 2, 2, stride=2), nn.PReLU())
 
     def forward(self, ms: Tensor, pan: Tensor) -> Tensor:
         features = [ms, pan]  # (B, m, H/2, W/2) each
         for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
-            x = rectified(layer[0](joined(features)), layer[1])  # (B, 2m, H/2, W/2)
+            x = apply_prelu(layer[0](concatenate(features)), layer[1])  # (B, 2m, H/2, W/2)
             features.append(x)
-        return rectified(self.up[0](x), self.up[1])  # (B, m/2, H, W)
+        return apply_prelu(self.up[0](x), self.up[1])  # (B, m/2, H, W)
 
 
 class Reconstruction(nn.Module):
-    """Features of both scales -> image.
+    """Reconstructs the image from the features of both scales.
 
     Args:
         bands: C of the image.
@@ -189,17 +187,18 @@ class Reconstruction(nn.Module):
         self.activation = activation
 
     def forward(self, content: Tensor, ms: Tensor, pan: Tensor) -> Tensor:
-        # Two linear layers are one. Of the first one's bias the second sees zeros beyond the
-        # border, so that it becomes the weights of a channel of ones, which is padded alike.
+        # Both convolutions are linear, so one computes them. Beyond the border the second one sees
+        # zeros and not the bias of the first, so the bias becomes the weights of a channel of ones,
+        # which is padded with zeros.
         one = torch.ones_like(content[:, :1])  # (B, 1, H, W)
-        x = joined([content, ms, pan, one])  # (B, 3m/2 + 1, H, W)
+        x = concatenate([content, ms, pan, one])  # (B, 3m/2 + 1, H, W)
         first = torch.cat([self.conv1.weight[..., 0, 0], self.conv1.bias[:, None]], 1)
         with without_autocast(x):
             weight = torch.einsum('ofyx,fi->oiyx', self.final_conv.weight, first)
         return self.activation(convolve_3x3(x, weight, self.final_conv.bias))  # (B, C, H, W)
 
 
-def _convolution(channels: int, out_channels: int) -> nn.Sequential:
+def _make_convolution(channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(Convolution(channels, out_channels, 3, padding=1), nn.PReLU())
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plugins.ldpnet.bench import published_outputs
-from plugins.ldpnet.published_weights import published_state
+from plugins.ldpnet.bench import compute_published_outputs
+from plugins.ldpnet.published_weights import get_published_state
 from plugins.pansharpening.system import Pansharpener
 from toolkit.bench.gpu_record import (
     Ceilings,
@@ -103,12 +103,12 @@ def _variants(
         with torch.autocast(device.type, torch.bfloat16):
             return fuse(*images)
 
-    weights = published_state(system)
+    weights = get_published_state(system)
     if size != 512:
         yield (
             f'as published, all branches{end}',
             'fp32',
-            lambda: published_outputs(weights, *images)['hrms'],
+            lambda: compute_published_outputs(weights, *images)['hrms'],
         )
     yield f'fp32{end}', 'fp32', lambda: network(*images)
     yield f'fp32, channels last{end}', 'fp32', lambda: network_last(*last)

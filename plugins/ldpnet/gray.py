@@ -1,4 +1,4 @@
-"""Graying: multispectral -> PAN-like, as a weighted sum of the bands."""
+"""Graying: a PAN-like image as a weighted sum of the multispectral bands."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ from toolkit.interfaces import Degradation
 from toolkit.registry import DEGRADATIONS
 
 Sign = Literal['any', 'non-negative']
-# Roots of weights start no lower than this: a root of zero would never learn.
-LEAST_ROOT = 1e-2
+# The roots of weights start at this value or above, since a root of zero has no gradient.
+MIN_ROOT = 1e-2
 
 
 @DEGRADATIONS.register
 class ChannelGray(Degradation):
-    """A weighted sum of the bands as PAN, one weight per band and image, predicted by a small net.
+    """A weighted sum of the bands, whose weights a small network predicts for each image.
 
-    The weights are positive and sum to 1. They come from the image's global average, so they are
-    constants within an image and move with its content.
+    The weights are positive and sum to 1. They depend on the image's global average alone, so that
+    they are constant within an image and change with its content.
 
     Args:
-        bands: C. Injected by the parent.
-        sigmoid: whether a sigmoid comes before the softmax, as published. It bounds each weight to
+        sigmoid: applies a sigmoid before the softmax, as published. It bounds each weight to
             [1 / (1 + (C - 1) e), e / (e + C - 1)], .109 to .475 with 4 bands and .050 to .280
-            with 8: no band can be switched off. Without it every mixture can be reached.
+            with 8, so that no weight can vanish. Without it the weights have no such bounds.
     Shape: (B, C, H, W) -> (B, 1, H, W).
     Source: Ni et al. 2022, doi 10.1109/JSTARS.2022.3188181, graying block.
     """
@@ -53,15 +52,14 @@ class ChannelGray(Degradation):
 
     def forward(self, image: Tensor) -> Tensor:
         with without_autocast(image):
-            return _mixed(image, self.weights(image))  # (B, 1, H, W)
+            return _mix_bands(image, self.compute_weights(image))  # (B, 1, H, W)
 
-    def weights(self, image: Tensor) -> Tensor:
-        """Each band's share of the gray image: (B, C, H, W) -> (B, C), positive, summing to 1."""
-        # Of both convolutions only the mean is wanted, and that of a linear layer needs no more
-        # than the means of its input, shifted as its taps are.
-        means = (
-            _shifted_sums(image.to(self.conv1.weight.dtype)) / image[0, 0].numel()
-        )  # (B, C, 3, 3)
+    def compute_weights(self, image: Tensor) -> Tensor:
+        """Computes the weights of the bands: (B, C, H, W) -> (B, C), positive, with a sum of 1."""
+        # Only the mean of the convolutions' result is needed. For a linear layer it follows from
+        # the mean of its input under each tap.
+        sums = _sum_by_tap(image.to(self.conv1.weight.dtype))  # (B, C, 3, 3)
+        means = sums / image[0, 0].numel()
         features = torch.einsum('bcyx,ocyx->bo', means, self.conv1.weight) + self.conv1.bias
         features = features @ self.conv2.weight[..., 0, 0].T + self.conv2.bias  # (B, C)
         scores = self.fc(features)  # (B, C)
@@ -70,10 +68,8 @@ class ChannelGray(Degradation):
 
 @DEGRADATIONS.register
 class MeanGray(Degradation):
-    """The plain mean of the bands as PAN; nothing is learned.
+    """The mean of the bands; nothing is learned.
 
-    Args:
-        bands: C. Injected by the parent.
     Shape: (B, C, H, W) -> (B, 1, H, W).
     """
 
@@ -88,16 +84,15 @@ class MeanGray(Degradation):
 
 @DEGRADATIONS.register
 class RegressionGray(Degradation, DataInitialized):
-    """A weighted sum of the bands and an offset as PAN, the same for all images.
+    """A weighted sum of the bands plus an offset, with the same weights for all images.
 
-    The weights are those of the regression of PAN, at the scale of the multispectral image, on its
-    bands, found before a training starts; until then all are 1 / C.
+    Before training starts, the weights are found by a regression of the PAN, at the scale of the
+    multispectral image, on the bands. Until then each weight is 1 / C.
 
     Args:
-        bands: C. Injected by the parent.
-        learned: whether training goes on from there, or the weights stay.
-        sign: 'any', or 'non-negative': weights are squares of what is learned, and can be zero.
-        offset: whether there is one.
+        learned: trains the weights further; by default they stay fixed.
+        sign: of the weights: 'any', or 'non-negative', for which the parameters are their roots.
+        offset: adds an offset.
     Shape: (B, C, H, W) -> (B, 1, H, W).
     Raises:
         ValueError: an unknown sign.
@@ -125,27 +120,27 @@ class RegressionGray(Degradation, DataInitialized):
 
     def forward(self, image: Tensor) -> Tensor:
         with without_autocast(image):
-            gray = _mixed(image, self.weights(image))  # (B, 1, H, W)
+            gray = _mix_bands(image, self.compute_weights(image))  # (B, 1, H, W)
             return gray if self.offset is None else gray + self.offset
 
-    def weights(self, image: Tensor) -> Tensor:
-        """Each band's weight: (B, C, H, W) -> (B, C), the same for each image."""
+    def compute_weights(self, image: Tensor) -> Tensor:
+        """Repeats the weights for each image: (B, C, H, W) -> (B, C)."""
         weight = self.weight.square() if self.sign == 'non-negative' else self.weight
         return weight.expand(len(image), -1)
 
     def learn(self, ms: Tensor, pan: Tensor) -> str:
-        """Least squares; of bands that say the same each gets its share."""
+        """Finds the weights by least squares; linearly dependent bands share a weight."""
         if self.offset is not None:
             ms = torch.cat([ms, torch.ones_like(ms[:, :1])], 1)  # (N, C + 1)
         lowest = [0.0 if self.sign == 'non-negative' else -np.inf] * len(self.weight)
         free = [-np.inf] * (ms.shape[1] - len(self.weight))
-        # The normal equations' factor: as many rows as unknowns, however many pixels there are.
+        # The factor R has as many rows as unknowns, however many pixels there are.
         triangle = torch.linalg.qr(torch.cat([ms, pan[:, None]], 1), mode='r').R.numpy(force=True)
         bounds = (np.array(lowest + free), np.inf)
         solution = lsq_linear(triangle[:, :-1], triangle[:, -1], bounds).x
         weight = torch.from_numpy(solution[: len(self.weight)])
         with torch.no_grad():
-            root = weight.clamp(min=0).sqrt().clamp(min=LEAST_ROOT)
+            root = weight.clamp(min=0).sqrt().clamp(min=MIN_ROOT)
             self.weight.copy_(root if self.sign == 'non-negative' else weight)
             if self.offset is not None:
                 self.offset.fill_(float(solution[-1]))
@@ -155,15 +150,15 @@ class RegressionGray(Degradation, DataInitialized):
         )
 
 
-def _mixed(image: Tensor, weights: Tensor) -> Tensor:
-    """(B, C, H, W) and (B, C) -> (B, 1, H, W)."""
+def _mix_bands(image: Tensor, weights: Tensor) -> Tensor:
+    """Sums bands by weights: (B, C, H, W) and (B, C) -> (B, 1, H, W)."""
     return torch.einsum('bc,bchw->bhw', weights, image.to(weights.dtype))[:, None]
 
 
-def _shifted_sums(image: Tensor) -> Tensor:
-    """Sums over an image of what each tap of a 3x3 kernel sees of it, zeros beyond the border.
+def _sum_by_tap(image: Tensor) -> Tensor:
+    """Sums the pixels under each tap of a 3x3 kernel that moves over the image, zero-padded.
 
-    (B, C, H, W) -> (B, C, 3, 3).
+    Shape: (B, C, H, W) -> (B, C, 3, 3).
     """
     rows = image.sum(-1)  # (B, C, H)
     rows = torch.stack([rows - image[..., -1], rows, rows - image[..., 0]], -1)  # (B, C, H, 3)

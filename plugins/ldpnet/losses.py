@@ -1,7 +1,7 @@
-"""LDP-Net's loss terms, one part each; the config's weights put them together.
+"""LDP-Net's loss terms, one component each; the config weights them.
 
-F is the fused image, UP the upsampled and LR the given multispectral image. As published, the
-whole is `20 spatial_high + spatial_low + 5 (20 spectral_low + spectral_high) + 0.1 kl`.
+F is the fused image, UP the upsampled and LR the original multispectral image. The published loss
+is `20 spatial_high + spatial_low + 5 (20 spectral_low + spectral_high) + 0.1 kl`.
 Source of all: Ni et al. 2022, doi 10.1109/JSTARS.2022.3188181.
 """
 
@@ -20,15 +20,13 @@ from toolkit.registry import LOSSES
 Reduction = Literal['sum', 'mean']
 Down = Literal['bilinear', 'bicubic']
 
-FLAT = 1e-4  # standard deviation that a constant detail is taken to have
+FLAT = 1e-4  # added to standard deviations, so that constant details are not divided by zero
 
 
 @LOSSES.register
 class LDPSpatialHigh(Loss):
-    """MSE(gray(F), PAN): the fused image, grayed, is the PAN.
+    """MSE(gray(F), PAN): the fused image, grayed, should equal the PAN.
 
-    Args:
-        weight: factor that the system applies.
     Shape: hrms_gray (B, 1, H, W), pan (B, 1, H, W) -> scalar.
     """
 
@@ -38,10 +36,8 @@ class LDPSpatialHigh(Loss):
 
 @LOSSES.register
 class LDPSpatialLow(Loss):
-    """MSE(reblur(PAN), gray(UP)): the same relation between the two low-pass images.
+    """MSE(reblur(PAN), gray(UP)): the same at the low-pass scale.
 
-    Args:
-        weight: factor that the system applies.
     Shape: pan_reblurred (B, C, H, W), lrms_up_gray (B, 1, H, W) -> scalar.
     """
 
@@ -51,10 +47,8 @@ class LDPSpatialLow(Loss):
 
 @LOSSES.register
 class LDPSpectralHigh(Loss):
-    """MSE(reblur(F), UP): the fused image, reblurred, is the upsampled multispectral image.
+    """MSE(reblur(F), UP): the fused image, reblurred, should equal the upsampled one.
 
-    Args:
-        weight: factor that the system applies.
     Shape: hrms_reblurred (B, C, H, W), lrms_up (B, C, H, W) -> scalar.
     """
 
@@ -64,17 +58,16 @@ class LDPSpectralHigh(Loss):
 
 @LOSSES.register
 class LDPSpectralLow(Loss):
-    """MSE(down(smooth(F)), LR): the fused image, smoothed and brought down, is the given one.
+    """MSE(down(smooth(F)), LR): the fused image, smoothed and downsampled, should equal LR.
 
-    Smoothing is a 3x3 mean with zero padding; an image is brought down to whatever size LR has.
+    Smoothing is a 3x3 mean with zero padding. The image is downsampled to the size of LR.
 
     Args:
-        weight: factor that the system applies.
-        smooth: whether it is smoothed, as in the June 2022 code and not in that of November 2021.
+        smooth: smooths the image, as in the June 2022 code and not in that of November 2021.
         down: 'bilinear' with aligned corners, as published, or 'bicubic' with antialiasing.
     Shape: hrms (B, C, H, W), lrms (B, C, h, w) -> scalar.
     Raises:
-        ValueError: an unknown word.
+        ValueError: an unknown value of `down`.
     """
 
     def __init__(self, weight: float = 1.0, smooth: bool = True, down: Down = 'bilinear') -> None:
@@ -96,24 +89,22 @@ class LDPSpectralLow(Loss):
 
 @LOSSES.register
 class LDPDetailKL(Loss):
-    """KL(softmax(F - PAN) || softmax(UP - gray(UP))): where spectral detail sits.
+    """KL(softmax(F - PAN) || softmax(UP - gray(UP))): both have the same spectral detail.
 
-    What an image holds beyond its gray version is turned, band by band, into a distribution over
-    pixels.
+    For each band, a softmax over pixels turns the difference between an image and its gray version
+    into a distribution.
 
     Args:
-        weight: factor that the system applies.
-        reduction: 'sum' over distributions, as published: the term's share of the loss then grows
-            with batch, bands and height. 'mean' divides by their number, so that a weight means
-            the same for every patch size.
-        over: pixels of a 'row' of the image, as published, or of the whole 'image'.
-        scale_free: whether details are divided by the standard deviation of those of UP, band by
-            band, so that the term does not change with the images' scale. As published, details of
-            a few hundredths leave all distributions nearly even.
+        reduction: 'sum' over distributions, as published, which grows with batch, bands and height,
+            or 'mean', which does not, so that a weight means the same for every patch size.
+        over: one distribution for each 'row' of the image, as published, or for the whole 'image'.
+        scale_free: divides the details of each band by the standard deviation of those of UP, so
+            that the term does not depend on the images' scale. The published term does not divide:
+            with details of a few hundredths, all distributions are nearly uniform.
     Shape: hrms (B, C, H, W), pan (B, 1, H, W), lrms_up (B, C, H, W), lrms_up_gray (B, 1, H, W)
         -> scalar.
     Raises:
-        ValueError: an unknown word.
+        ValueError: an unknown value of `reduction` or `over`.
     """
 
     def __init__(
@@ -131,7 +122,7 @@ class LDPDetailKL(Loss):
         self.reduction, self.over, self.scale_free = reduction, over, scale_free
 
     def forward(self, hrms: Tensor, pan: Tensor, lrms_up: Tensor, lrms_up_gray: Tensor) -> Tensor:
-        # Rows as they lie in memory, which softmax needs to be fast.
+        # softmax is fast only along rows that are contiguous in memory.
         fused, given = (
             detail.contiguous(memory_format=torch.contiguous_format)
             for detail in (hrms - pan, lrms_up - lrms_up_gray)

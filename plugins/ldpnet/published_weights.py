@@ -1,9 +1,9 @@
-"""Weights of the authors' code: their state dict's layout, to ours and back.
+"""Converts weights between the layout of the authors' code and the one of this toolkit.
 
 The authors' network is one module with `extractor1`, `extractor2`, `content`, `rec`, `gray` and
-`reblur` side by side; here the first four are the generator's and the other two are slots of the
-system. Their files are whole pickled models, which are not opened here: save the model's
-`state_dict()` in the environment of their code, then load that.
+`reblur`. Here the first four belong to the generator, and the other two are slots of the system.
+Their files are pickled models, which are not opened here: save the model's `state_dict()` in the
+environment of their code, then load that.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _PREFIXES = {
 
 
 def load_published(system: nn.Module, published: Mapping[str, Tensor]) -> None:
-    """Copy published weights into a system built of `LDPNet`, `ConvReblur` and `ChannelGray`.
+    """Copies published weights into a system of `LDPNet`, `ConvReblur` and `ChannelGray`.
 
     Args:
         system: a `Pansharpener` of the same bands and width.
         published: the flat state dict of the authors' network.
     Raises:
-        ToolkitError: weights are missing, not known or of another shape; nothing was copied.
+        ToolkitError: weights are missing, unknown or of another shape; nothing is copied then.
     """
-    expected = published_state(system)
+    expected = get_published_state(system)
     problems = [f'missing: {name}' for name in expected if name not in published]
     problems += [f'not known: {name}' for name in published if name not in expected]
     problems += [
@@ -51,8 +51,8 @@ def load_published(system: nn.Module, published: Mapping[str, Tensor]) -> None:
     system.load_state_dict({_rename(name, _PREFIXES): value for name, value in published.items()})
 
 
-def published_state(system: nn.Module) -> dict[str, Tensor]:
-    """The system's weights under the published names.
+def get_published_state(system: nn.Module) -> dict[str, Tensor]:
+    """Gets the system's weights under the published names.
 
     Raises:
         ToolkitError: the system has weights that the published network does not.

@@ -1,4 +1,4 @@
-"""Reblurring: sharp -> low-pass at the same size, learned or known."""
+"""Reblurring: a low-pass image of the same size, by a learned or a known filter."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from toolkit.registry import DEGRADATIONS
 
 Activation = Literal['identity', 'tanh']
 Kernels = Literal['mixing', 'per_band', 'shared']
-# Share of a kernel's largest tap below which a learned positive tap does not start.
-LEAST_TAP = 1e-6
+# Learned positive taps start at this share of the largest tap or above.
+MIN_TAP = 1e-6
 
 
 @DEGRADATIONS.register
 class ConvReblur(Degradation):
-    """One learned convolution, zero-padded, as the blur between two resolutions.
+    """A learned convolution with zero padding as the blur between two resolutions.
 
-    It may take any sign and any gain: nothing but the losses makes it a blur.
+    Its taps may have any sign and any sum: only the losses make it a blur.
 
     Args:
-        bands: C. Injected by the parent.
         kernel_size: side of the kernel in PAN pixels, odd; 21 in the June 2022 code, 41 in that
             of November 2021. It may be larger than the image.
-        bias: whether an offset per band is learned too, as published.
-        kernels: 'mixing' over all bands, as published; one 'per_band'; one 'shared' by all.
+        bias: learns an offset for each band too, as published.
+        kernels: 'mixing' over all bands, as published, one 'per_band', or one 'shared' by all.
         activation: 'identity', or 'tanh' as in the November 2021 code.
-        method: 'direct' convolves, 'fft' multiplies spectra (in fp32 under autocast): equal up
-            to rounding (relative 1e-5), and on CPU some 20 times faster forward and backward with
-            21x21 kernels. 'auto' takes the FFT on CPU for kernels from 7x7.
+        method: 'direct' convolves, 'fft' multiplies spectra (in fp32 under autocast). Both are
+            equal up to rounding (relative 1e-5). With 21x21 kernels on CPU the FFT is some 20 times
+            faster, forward and backward. 'auto' uses it on CPU for kernels from 7x7.
     Shape: (B, C, H, W) -> (B, C, H, W).
     Raises:
-        ValueError: an even or non-positive kernel size, or an unknown word.
+        ValueError: an even or non-positive kernel size, or an unknown value of `kernels`,
+            `activation` or `method`.
     Source: Ni et al. 2022, doi 10.1109/JSTARS.2022.3188181, reblurring block.
     """
 
@@ -55,9 +55,9 @@ class ConvReblur(Degradation):
     ) -> None:
         super().__init__()
         _check_kernel_size(kernel_size)
-        _check_word('kernels', kernels, Kernels)
-        _check_word('activation', activation, Activation)
-        _check_word('method', method, Method)
+        _check_choice('kernels', kernels, Kernels)
+        _check_choice('activation', activation, Activation)
+        _check_choice('method', method, Method)
         self.bands, self.method, self.activation = bands, method, activation
         channels = 1 if kernels == 'shared' else bands
         groups = 1 if kernels == 'mixing' else channels
@@ -77,16 +77,16 @@ class ConvReblur(Degradation):
 
 @DEGRADATIONS.register
 class MTFReblur(Degradation):
-    """Each band through the sensor's MTF, as what a multispectral sensor does to a sharp image.
+    """Filters each band by the MTF of a multispectral sensor.
+
+    Beyond its border the image is continued by its outermost pixels.
 
     Args:
-        bands: C. Injected by the parent.
-        ratio: PAN pixels per multispectral pixel. Injected by the parent.
-        sensor: name of the sensor, for the bands' gains.
-        learned: whether the kernels are trained from there: all taps positive, with a sum of one.
+        sensor: name of the sensor, for the MTF gains of its bands.
+        learned: trains the kernels from there; all taps stay positive, with a sum of one.
         kernel_size: side of the kernels in PAN pixels, odd, at least 3. It may be larger than the
-            image, which goes on beyond its border by its outermost pixels.
-        method: as of `ConvReblur`.
+            image.
+        method: see `ConvReblur`.
     Shape: (B, C, H, W) -> (B, C, H, W).
     Raises:
         ValueError: an even or too small kernel size, an unknown sensor or method.
@@ -107,23 +107,23 @@ class MTFReblur(Degradation):
     ) -> None:
         super().__init__()
         _check_kernel_size(kernel_size)
-        _check_word('method', method, Method)
+        _check_choice('method', method, Method)
         gains = sensor_named(sensor).gains(bands)
         kernels = torch.stack([mtf_kernel(gain, ratio, kernel_size) for gain in gains])
         kernels = kernels / kernels.sum((1, 2), keepdim=True)  # (C, k, k)
         self.method, self.learned = method, learned
         if learned:
-            least = LEAST_TAP * kernels.amax((1, 2), keepdim=True)
+            least = MIN_TAP * kernels.amax((1, 2), keepdim=True)
             self.logits = nn.Parameter(kernels.maximum(least).log().float()[:, None])
         else:
             self.register_buffer('fixed', kernels.float()[:, None])
 
     def forward(self, image: Tensor) -> Tensor:
-        kernel = self.kernels()
+        kernel = self.compute_kernels()
         return convolve(image, kernel, border='replicate', method=self.method)  # (B, C, H, W)
 
-    def kernels(self) -> Tensor:
-        """The bands' filters, (C, 1, k, k), each with a sum of one."""
+    def compute_kernels(self) -> Tensor:
+        """Computes the filters of the bands, (C, 1, k, k), each with a sum of one."""
         if not self.learned:
             return self.fixed
         return self.logits.flatten(2).softmax(2).view_as(self.logits)
@@ -131,11 +131,8 @@ class MTFReblur(Degradation):
 
 @DEGRADATIONS.register
 class BicubicReblur(Degradation):
-    """The low-pass of a bicubic reduction by the ratio, the same for all bands.
+    """The low-pass filter of a bicubic reduction by the ratio, the same for all bands.
 
-    Args:
-        bands: C. Injected by the parent.
-        ratio: PAN pixels per multispectral pixel. Injected by the parent.
     Shape: (B, C, H, W) -> (B, C, H, W).
     """
 
@@ -154,6 +151,6 @@ def _check_kernel_size(kernel_size: int) -> None:
         raise ValueError(f'kernel_size must be odd and positive, found {kernel_size}')
 
 
-def _check_word(name: str, value: str, choices: Any) -> None:
+def _check_choice(name: str, value: str, choices: Any) -> None:
     if value not in get_args(choices):
         raise ValueError(f'{name} must be one of {", ".join(get_args(choices))}, found {value!r}')

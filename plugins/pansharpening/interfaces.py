@@ -20,8 +20,8 @@ class Generator(nn.Module, ABC):
     Images are in [0, 1], or in [-1, 1] where the system is `symmetric`.
 
     Args:
-        bands: C.  Injected by the parent.
-        ratio: PAN pixels per multispectral pixel.  Injected by the parent.
+        bands: C. Injected by the parent.
+        ratio: PAN pixels per multispectral pixel. Injected by the parent.
     Shape: lrms_up (B, C, H, W), pan (B, 1, H, W) -> hrms (B, C, H, W).
 
     Attributes:

@@ -26,8 +26,6 @@ FLAT = (0.1 / 2047) ** 2
 class ReferenceMSE(Loss):
     """Mean squared difference from the reference.
 
-    Args:
-        weight: factor that the system applies.
     Shape: hrms (B, C, H, W), reference (B, C, H, W) -> scalar.
     """
 
@@ -39,8 +37,6 @@ class ReferenceMSE(Loss):
 class ReferenceL1(Loss):
     """Mean absolute difference from the reference.
 
-    Args:
-        weight: factor that the system applies.
     Shape: hrms (B, C, H, W), reference (B, C, H, W) -> scalar.
     """
 
@@ -63,7 +59,6 @@ class Consistency(_Normed):
     F is decimated at the places of LR's samples, so that no upsampling is involved.
 
     Args:
-        weight: factor that the system applies.
         norm: 'l1' mean absolute or 'l2' mean squared difference.
     Shape: hrms_low (B, C, h, w), lrms (B, C, h, w) -> scalar.
     Raises:
@@ -79,7 +74,6 @@ class Cycle(_Normed):
     """Difference between F and its reconstruction: F degraded both ways and sharpened again.
 
     Args:
-        weight: factor that the system applies.
         norm: 'l1' mean absolute or 'l2' mean squared difference.
     Shape: hrms_again (B, C, H, W), hrms (B, C, H, W) -> scalar.
     Raises:
@@ -97,7 +91,6 @@ class PanGradient(_Normed):
     Gradients are differences between neighbouring pixels along rows and columns.
 
     Args:
-        weight: factor that the system applies.
         norm: 'l1' mean absolute or 'l2' mean squared difference.
     Shape: hrms_gray (B, 1, H, W), pan (B, 1, H, W) -> scalar.
     Raises:
@@ -126,7 +119,6 @@ class GrayCorrelation(_Windowed):
     """Loss 1 - mean local correlation of gray(F) with the PAN.
 
     Args:
-        weight: factor that the system applies.
         size: side of the window around each pixel, odd, at least 3.
     Shape: hrms_gray (B, 1, H, W), pan (B, 1, H, W) -> scalar from 0 to 2.
     Raises:
@@ -145,7 +137,6 @@ class BandCorrelation(_Windowed):
     D_rho measures much the same; after training with this loss, judge by the other indices.
 
     Args:
-        weight: factor that the system applies.
         size: side of the window around each pixel, odd, at least 3.
     Shape: hrms (B, C, H, W), pan (B, 1, H, W) -> scalar from 0 to 2.
     Raises:
@@ -187,7 +178,6 @@ class BlockQuality(_Blockwise):
     and standard deviation of UP's band over the patch.
 
     Args:
-        weight: factor that the system applies.
         size: side of the blocks, which do not overlap. Pixels that are left over at the lower and
             right borders are ignored. An image smaller than a block is one block.
     Shape: hrms (B, C, H, W), pan (B, 1, H, W), lrms_up (B, C, H, W) -> scalar from 0 to 2.
@@ -212,7 +202,6 @@ class QualityTransfer(_Blockwise):
     reblur.
 
     Args:
-        weight: factor that the system applies.
         size: side of the blocks; see `BlockQuality`.
     Shape: hrms (B, C, H, W), pan (B, 1, H, W), lrms_up (B, C, H, W), pan_reblurred (B, C, H, W) ->
         scalar from 0 to 2.

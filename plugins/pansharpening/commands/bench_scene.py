@@ -1,4 +1,4 @@
-"""How fast scenes are sharpened and with how much memory, beside GDAL's own pansharpening."""
+"""Measures speed and peak memory of pansharpening whole scenes, compared with GDAL's tool."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ METHODS = (
     'MTF-GLP-HPM',
     'MTF-GLP-HPM-H',
 )
-SIDE = 1024  # of the piece that the scene repeats
+PIECE_SIDE = 1024  # the scene repeats a piece of this size
 
 
-class Taken(NamedTuple):
-    """What one run took."""
+class RunCost(NamedTuple):
+    """Time of one run in seconds and its peak memory in bytes; 0 if it was not measured."""
 
     seconds: float
     memory: int
@@ -56,11 +56,11 @@ class Taken(NamedTuple):
 
 @BENCHES.register(name='scene')
 class SceneBench(Command):
-    """Megapixels a second and peak memory of generators on a large scene, beside GDAL's tool.
+    """Speed and peak memory of generators on a large scene, compared with GDAL's tool.
 
-    A made-up scene of 11 bits and 4 bands is written, 4 PAN pixels per multispectral one, and each
-    run is a process of its own, in turns. Time is counted from the opened scene to the finished
-    file, imports aside; of GDAL's tool from its start.
+    The scene is synthetic, with 4 bands of 11 bits and the ratio 4. Each run has its own process,
+    and runs take turns. The time goes from the opened scene to the finished file, without imports;
+    that of GDAL's tool includes its start.
     """
 
     @classmethod
@@ -75,36 +75,39 @@ class SceneBench(Command):
         parser.add_argument(
             '--precision', choices=('fp32', 'bf16'), default='fp32', help="of networks ('fp32')"
         )
-        parser.add_argument('--tile', type=int, help='side of windows (what suits each)')
+        parser.add_argument('--tile', type=int, help='side of windows (chosen for each generator)')
         parser.add_argument('--folder', type=Path, help='for the scene and the outputs')
 
     def run(self, arguments: argparse.Namespace) -> int:
         size, repeats = arguments.size, arguments.repeats
         if size < 4 or size % 4 or repeats < 1:
-            raise ToolkitError('--size is a multiple of 4, and --repeats is at least 1')
+            raise ToolkitError(
+                f'--size must be a multiple of 4 and --repeats at least 1, found {size} and '
+                f'{repeats}'
+            )
         methods = list(arguments.methods or METHODS)
         for name in methods:
             GENERATORS.get(name)
         gdal = shutil.which(f'{GDAL}.py') or shutil.which(GDAL)
         options = (arguments.compress, arguments.device, arguments.precision, arguments.tile)
-        taken: dict[str, list[Taken]] = {}
+        costs: dict[str, list[RunCost]] = {}
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             write_scene(Path(folder), size)
             for _ in range(repeats):
                 if gdal is not None and arguments.device == 'cpu':
-                    taken.setdefault(GDAL, []).append(_gdal(gdal, Path(folder)))
+                    costs.setdefault(GDAL, []).append(_measure_gdal(gdal, Path(folder)))
                 for name in methods:
-                    found = _apart(name, Path(folder), *options)
-                    taken.setdefault(name, []).append(found)
-        print(_table(taken, size))
+                    found = _measure_in_process(name, Path(folder), *options)
+                    costs.setdefault(name, []).append(found)
+        print(_format_table(costs, size))
         if gdal is None:
-            print(f'{GDAL} is not there to compare with; on Debian it is in the package gdal-bin')
+            print(f'not compared with {GDAL}, which was not found; Debian has it in gdal-bin')
         return 0
 
 
 def write_scene(folder: Path, size: int) -> None:
-    """Write `ms.tif` (4 bands) and `pan.tif` of a made-up scene, tiled, uncompressed uint16."""
-    piece = SyntheticScene(bands=4, size=SIDE, seed=0)
+    """Writes `ms.tif` (4 bands) and `pan.tif` of a synthetic scene: uint16, tiled, uncompressed."""
+    piece = SyntheticScene(bands=4, size=PIECE_SIDE, seed=0)
     for name, image, side, pixel in (
         ('ms', piece.read_ms(), size // 4, 2.0),
         ('pan', piece.read_pan(), size, 0.5),
@@ -132,27 +135,27 @@ def write_scene(folder: Path, size: int) -> None:
                 raster.write(values, window=tile.raster_window)
 
 
-def _apart(name: str, folder: Path, *options: Any) -> Taken:
+def _measure_in_process(name: str, folder: Path, *options: Any) -> RunCost:
     context = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_streamed, name, folder, *options).result()
+        return pool.submit(_measure, name, folder, *options).result()
 
 
-def _streamed(
+def _measure(
     name: str, folder: Path, compress: Compression, device: str, precision: str, tile: int | None
-) -> Taken:
+) -> RunCost:
     scene = RasterScene(str(folder / 'ms.tif'), str(folder / 'pan.tif'), 'IKONOS')
-    place = torch.device(device)
+    torch_device = torch.device(device)
     context = nullcontext
     if precision == 'bf16':
-        context = functools.partial(torch.autocast, place.type, torch.bfloat16)
-    settings = InferenceSettings(tile, device=place, context=context, compress=compress)
+        context = functools.partial(torch.autocast, torch_device.type, torch.bfloat16)
+    settings = InferenceSettings(tile, device=torch_device, context=context, compress=compress)
     outcome = stream(sharpener(name, scene), scene, folder / 'out.tif', settings)
     outcome.path.unlink()
-    return Taken(outcome.seconds, peak_memory())
+    return RunCost(outcome.seconds, peak_memory())
 
 
-def _gdal(program: str, folder: Path) -> Taken:
+def _measure_gdal(program: str, folder: Path) -> RunCost:
     output = folder / 'gdal.tif'
     options = ['-q', '-threads', 'ALL_CPUS', '-r', 'cubic', '-co', 'TILED=YES']
     paths = [str(folder / 'pan.tif'), str(folder / 'ms.tif'), str(output)]
@@ -162,14 +165,14 @@ def _gdal(program: str, folder: Path) -> Taken:
     if done.returncode or not output.is_file():
         raise ToolkitError(f'{GDAL} failed: {(done.stderr or done.stdout).strip()[-300:]}')
     output.unlink()
-    return Taken(seconds, 0)
+    return RunCost(seconds, 0)
 
 
-def _table(taken: dict[str, list[Taken]], size: int) -> str:
+def _format_table(costs: dict[str, list[RunCost]], size: int) -> str:
     pixels = size * size / 1e6
-    gdal = statistics.median(t.seconds for t in taken[GDAL]) if GDAL in taken else None
+    gdal = statistics.median(t.seconds for t in costs[GDAL]) if GDAL in costs else None
     lines = [f'{"":16}  seconds  megapixels/s  times {GDAL}  peak memory, GB']
-    for name, runs in taken.items():
+    for name, runs in costs.items():
         seconds = statistics.median(t.seconds for t in runs)
         ratio = '' if gdal is None else f'{gdal / seconds:.2f}'
         memory = max(t.memory for t in runs) / 1e9
@@ -177,5 +180,5 @@ def _table(taken: dict[str, list[Taken]], size: int) -> str:
         lines.append(
             f'{name:16}  {seconds:7.2f}  {pixels / seconds:12.1f}  {ratio:>21}  {peak:>15}'
         )
-    lines.append(f'{size} x {size} PAN pixels, medians of {len(next(iter(taken.values())))}')
+    lines.append(f'{size} x {size} PAN pixels, medians of {len(next(iter(costs.values())))}')
     return '\n'.join(lines)

@@ -97,7 +97,7 @@ def test_modulation_of_a_black_pan_is_finite():
 def test_modulation_refuses():
     with pytest.raises(ValueError, match='limit must be above 1, found 1'):
         Modulated(4, 4, limit=1)
-    with pytest.raises(ValueError, match='GSA looks at the whole image'):
+    with pytest.raises(ValueError, match='GSA needs the whole image'):
         Modulated(4, 4, network=ComponentFactory(GSA, {}, 'GSA'))
     with pytest.raises(ValueError, match=r'works on images in \[0, 1\]'):
         Pansharpener(4, 4, generator=ComponentFactory(Modulated, {}, 'Modulated'), symmetric=True)

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from plugins.ldpnet.convolution import (
-    _convolve_in_eights,
-    channels_last,
+    _pad_channels_and_convolve,
     convolve,
     convolve_3x3,
+    to_channels_last,
 )
 
 
@@ -27,7 +27,7 @@ def test_3x3_with_its_gradients(out: int, channels: int, height: int, width: int
     double = {'dtype': torch.float64, 'requires_grad': True}
     image = torch.rand(2, channels, height, width, **double)
     weight, bias = torch.randn(out, channels, 3, 3, **double), torch.randn(out, **double)
-    found = convolve_3x3(channels_last(image), weight, bias)
+    found = convolve_3x3(to_channels_last(image), weight, bias)
     expected = F.conv2d(image, weight, bias, padding=1)
     torch.testing.assert_close(found, expected)
     for a, b in zip(*(gradients(y, [image, weight, bias]) for y in (found, expected))):
@@ -67,5 +67,5 @@ def test_channels_filled_up_to_eights_give_the_same(channels: int, count: int) -
     torch.manual_seed(0)
     image = torch.rand(2, channels, 9, 7).to(memory_format=torch.channels_last)
     weight, bias = torch.randn(count, channels, 3, 3), torch.randn(count)
-    found = _convolve_in_eights(image, weight, bias)
+    found = _pad_channels_and_convolve(image, weight, bias)
     torch.testing.assert_close(found, F.conv2d(image, weight, bias, padding=1))

@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.ldpnet.bench import published_loss, published_outputs
+from plugins.ldpnet.bench import compute_published_loss, compute_published_outputs
 from plugins.ldpnet.generator import LDPNet
-from plugins.ldpnet.published_weights import published_state
+from plugins.ldpnet.published_weights import get_published_state
 from tests.support import ldpnet_golden
 
 
@@ -108,13 +108,13 @@ def test_outputs_and_gradients_are_the_published_ones(bands: int) -> None:
             torch.nn.init.normal_(parameter, std=0.1)
     lrms = torch.rand(2, bands, 6, 8, dtype=torch.float64)
     batch = {'lrms': lrms, 'pan': torch.rand(2, 1, 24, 32, dtype=torch.float64)}
-    weights = dict(zip(published_state(system), system.parameters()))
+    weights = dict(zip(get_published_state(system), system.parameters()))
     lrms_up = system.upsampled(lrms)
     outputs = system.tensor(batch)
-    for name, expected in published_outputs(weights, lrms_up, batch['pan']).items():
+    for name, expected in compute_published_outputs(weights, lrms_up, batch['pan']).items():
         found = outputs[name]
         torch.testing.assert_close(found.expand_as(expected), expected, msg=name)
-    loss = published_loss(weights, lrms, lrms_up, batch['pan'])
+    loss = compute_published_loss(weights, lrms, lrms_up, batch['pan'])
     expected = torch.autograd.grad(loss, list(weights.values()))
     found = torch.autograd.grad(sum(system.loss(batch).values()), list(weights.values()))
     for name, own, published in zip(weights, found, expected):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from plugins.ldpnet.published_weights import published_state
+from plugins.ldpnet.published_weights import get_published_state
 from plugins.pansharpening import system as system_module
 from plugins.pansharpening.imaging.resample import upsample
 from plugins.pansharpening.system import Pansharpener
@@ -68,7 +68,7 @@ def test_total(system: Pansharpener) -> None:
 
 def test_gradients(system: Pansharpener) -> None:
     sum(system.loss(batch()).values()).backward()
-    own = dict(zip(published_state(system), system.parameters()))
+    own = dict(zip(get_published_state(system), system.parameters()))
     recorded = ldpnet_golden.recorded()
     expected = {k.split('/')[1]: v for k, v in recorded.items() if k.startswith('grad/')}
     assert set(own) == set(expected)

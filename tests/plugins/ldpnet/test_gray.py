@@ -20,7 +20,7 @@ def test_weights_are_those_of_the_convolutions(size: tuple[int, int]) -> None:
     image = torch.rand(2, 3, *size, dtype=torch.float64)
     features = gray.conv2(F.conv2d(image, gray.conv1.weight, gray.conv1.bias, padding=1))
     scores = gray.fc(features.mean((2, 3)))
-    torch.testing.assert_close(gray.weights(image), scores.sigmoid().softmax(1))
+    torch.testing.assert_close(gray.compute_weights(image), scores.sigmoid().softmax(1))
 
 
 def test_gray_keeps_precision_under_autocast() -> None:
@@ -51,7 +51,7 @@ def test_regression_finds_the_weights(learned: bool, sign: str) -> None:
     assert bool(gray.fitted)
     # What is learned as a square starts a little above zero.
     tolerance = 2e-4 if learned or sign == 'non-negative' else 1e-6
-    torch.testing.assert_close(gray.weights(before)[0], weights, atol=tolerance, rtol=0)
+    torch.testing.assert_close(gray.compute_weights(before)[0], weights, atol=tolerance, rtol=0)
     assert len(list(gray.parameters())) == (2 if learned else 0)
 
 
@@ -63,7 +63,7 @@ def test_negative_weights_only_where_they_may_be() -> None:
         gray = RegressionGray(2, sign=sign, offset=False)
         gray.fit(ms, pan)
         assert gray.offset is None
-        assert gray.weights(ms[:1])[0].min() == pytest.approx(lowest, abs=0.015)
+        assert gray.compute_weights(ms[:1])[0].min() == pytest.approx(lowest, abs=0.015)
 
 
 @pytest.mark.parametrize('kind', ['any', 'constant', 'equal bands', 'few'])
@@ -116,7 +116,7 @@ def extreme_weights(gray: ChannelGray, bands: int) -> tuple[float, float]:
             gray.fc[0].weight.fill_(1)
             gray.fc[2].weight.fill_(-20 * sign)
             gray.fc[2].weight[0] = 20 * sign
-            found.append(gray.weights(torch.rand(1, bands, 8, 8))[0, 0].item())
+            found.append(gray.compute_weights(torch.rand(1, bands, 8, 8))[0, 0].item())
     return found[0], found[1]
 
 

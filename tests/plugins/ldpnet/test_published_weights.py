@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from plugins.ldpnet.generator import LDPNet
-from plugins.ldpnet.published_weights import load_published, published_state
+from plugins.ldpnet.published_weights import get_published_state, load_published
 from plugins.pansharpening.system import Pansharpener
 from tests.support import ldpnet_golden
 from toolkit.errors import ToolkitError
@@ -13,7 +13,7 @@ from toolkit.registry.build import ComponentFactory
 
 def test_there_and_back() -> None:
     weights = ldpnet_golden.published_weights()
-    found = published_state(ldpnet_golden.published_system())
+    found = get_published_state(ldpnet_golden.published_system())
     assert list(found) != []
     assert set(found) == set(weights)
     assert all(torch.equal(found[name], weights[name]) for name in weights)
@@ -55,4 +55,4 @@ def test_another_system() -> None:
     system = Pansharpener(bands=4, ratio=4, generator=ComponentFactory(LDPNet, {}))
     system.neck = torch.nn.Conv2d(4, 4, 1)
     with pytest.raises(ToolkitError, match=r'neck\.weight has no place in the published LDP-Net'):
-        published_state(system)
+        get_published_state(system)

@@ -119,7 +119,7 @@ def test_tanh_bounds_the_result() -> None:
 def test_mtf_reblur_is_the_sensors_filter(learned: bool) -> None:
     image = torch.rand(1, 4, 50, 60)
     reblur = MTFReblur(4, 4, 'IKONOS', learned)
-    kernels = reblur.kernels()
+    kernels = reblur.compute_kernels()
     torch.testing.assert_close(kernels.sum((1, 2, 3)), torch.ones(4))
     expected = mtf_filter(image, sensor('IKONOS').gains(4), 4)
     # The known kernels do not quite sum to one, and have small negative taps far out.
@@ -136,7 +136,7 @@ def test_learned_kernels_stay_positive_with_a_sum_of_one() -> None:
         optimizer.zero_grad()
         (reblur(torch.rand(1, 2, 24, 24)) - torch.rand(1, 2, 24, 24)).square().mean().backward()
         optimizer.step()
-    kernels = reblur.kernels()
+    kernels = reblur.compute_kernels()
     assert (kernels >= 0).all()
     torch.testing.assert_close(kernels.sum((1, 2, 3)), torch.ones(2))
 

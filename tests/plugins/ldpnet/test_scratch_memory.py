@@ -1,4 +1,4 @@
-"""What is joined and activated in kept memory has the bits of torch's own."""
+"""Concatenation and activation in reused memory give the same bits as torch's own."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from plugins.ldpnet import scratch_memory
-from plugins.ldpnet.convolution import channels_last
+from plugins.ldpnet.convolution import to_channels_last
 from plugins.ldpnet.generator import LDPNet
-from plugins.ldpnet.scratch_memory import joined, rectified
+from plugins.ldpnet.scratch_memory import apply_prelu, concatenate
 
 _channels = st.lists(st.sampled_from([1, 2, 3, 4, 8, 16, 32]), min_size=1, max_size=4)
 
@@ -22,11 +22,11 @@ _channels = st.lists(st.sampled_from([1, 2, 3, 4, 8, 16, 32]), min_size=1, max_s
 @settings(max_examples=60)
 def test_joined_as_torch_does(channels: list[int], batch: int, side: int, dtype: str) -> None:
     images = [
-        channels_last(torch.randn(batch, count, side, side + 1).to(getattr(torch, dtype)))
+        to_channels_last(torch.randn(batch, count, side, side + 1).to(getattr(torch, dtype)))
         for count in channels
     ]
     with torch.no_grad():
-        found = joined(images)
+        found = concatenate(images)
     expected = torch.cat(images, 1)
     assert found.dtype == expected.dtype
     assert torch.equal(found, expected)
@@ -36,16 +36,16 @@ def test_joined_as_torch_does(channels: list[int], batch: int, side: int, dtype:
 
 def test_parts_cut_from_wider_images() -> None:
     """As `convolve_3x3` leaves them where the width is no multiple of its step."""
-    images = [channels_last(torch.randn(2, 4, 5, 8))[..., :7] for _ in range(2)]
+    images = [to_channels_last(torch.randn(2, 4, 5, 8))[..., :7] for _ in range(2)]
     with torch.no_grad():
-        assert torch.equal(joined(images), torch.cat(images, 1))
+        assert torch.equal(concatenate(images), torch.cat(images, 1))
 
 
 def test_with_gradients_nothing_is_written_over() -> None:
-    images = [channels_last(torch.randn(1, 4, 6, 6)).requires_grad_() for _ in range(2)]
-    first, second = joined(images), joined(images[::-1])
+    images = [to_channels_last(torch.randn(1, 4, 6, 6)).requires_grad_() for _ in range(2)]
+    first, second = concatenate(images), concatenate(images[::-1])
     assert first.data_ptr() != second.data_ptr()
-    activated = rectified(first, nn.PReLU())
+    activated = apply_prelu(first, nn.PReLU())
     assert torch.equal(first, torch.cat(images, 1))
     (activated.sum() + second.sum()).backward()
     assert all(image.grad is not None for image in images)
@@ -55,15 +55,15 @@ def test_mixed_precisions_and_large_images_get_memory_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     images = [
-        channels_last(torch.randn(1, 4, 6, 6)),
-        channels_last(torch.randn(1, 4, 6, 6)).double(),
+        to_channels_last(torch.randn(1, 4, 6, 6)),
+        to_channels_last(torch.randn(1, 4, 6, 6)).double(),
     ]
     with torch.no_grad():
-        assert torch.equal(joined(images), torch.cat(images, 1))
-        kept = joined(images[:1] * 2)
-        assert joined(images[:1] * 2).data_ptr() == kept.data_ptr()
-        monkeypatch.setattr(scratch_memory, 'MOST_KEPT', 100)
-        assert joined(images[:1] * 2).data_ptr() != kept.data_ptr()
+        assert torch.equal(concatenate(images), torch.cat(images, 1))
+        kept = concatenate(images[:1] * 2)
+        assert concatenate(images[:1] * 2).data_ptr() == kept.data_ptr()
+        monkeypatch.setattr(scratch_memory, 'MAX_KEPT_BYTES', 100)
+        assert concatenate(images[:1] * 2).data_ptr() != kept.data_ptr()
 
 
 @pytest.mark.parametrize('precision', [torch.float32, torch.bfloat16])
@@ -71,7 +71,7 @@ def test_rectified_as_prelu_in_place(precision: torch.dtype) -> None:
     image, by = torch.randn(2, 3, 5, 5).to(precision), nn.PReLU(init=0.3).to(precision)
     with torch.no_grad():
         expected = by(image)
-        found = rectified(image, by)
+        found = apply_prelu(image, by)
     assert found.data_ptr() == image.data_ptr()
     assert torch.equal(found, expected)
 

@@ -8,7 +8,7 @@ from toolkit.cli import main
 
 def test_scene_is_measured(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
-        bench_scene, '_apart', bench_scene._streamed
+        bench_scene, '_measure_in_process', bench_scene._measure
     )  # in this process: torch is imported
     arguments = ['--size', '512', '--repeats', '1', '--folder', str(tmp_path)]
     assert main(['bench', 'scene', *arguments, 'WeightedBrovey', 'GSA']) == 0
