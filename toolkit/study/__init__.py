@@ -1,1 +1,1 @@
-"""Studies: variants x seeds, planned, run, and what they found."""
+"""Studies: plans, fingerprints, reconciliation with results on disk, and execution."""

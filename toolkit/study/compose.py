@@ -1,5 +1,4 @@
-"""The configs of a study's runs: the base with what a variant, the axes, the data, the fold and the
-seed put in its place."""
+"""Composes the configs of a study's runs from base, variant, axes, data set, fold and seed."""
 
 from __future__ import annotations
 
@@ -16,10 +15,10 @@ from toolkit.study.spec import BASE, Study
 
 
 class Composer:
-    """Composes configs; each file is read once.
+    """Composes the configs of runs; reads each file once.
 
-    The order is: the base, or the variant's own; the data set's file; the budget; what is common to
-    all runs; then paths, of which no two parts of a study set the same.
+    Applies in this order: the base, or the variant's own base; the file of the data set; the
+    budget; the paths common to all runs; then all other paths, none of which is set twice.
     """
 
     def __init__(self, study: Study) -> None:
@@ -34,10 +33,10 @@ class Composer:
         fold: int | None,
         seed: int | None,
     ) -> Config:
-        """One run's config; None leaves that part of the study out.
+        """Compose the config of one run; None leaves out that part of the study.
 
         Raises:
-            ConfigError: what does not fit, with the line of the study file that says it.
+            ConfigError: a path or a file does not fit; names the line of the study file.
         """
         study, found = self.study, []
         result = self._base(variant)
@@ -77,7 +76,7 @@ class Composer:
         return self._drafts[file]
 
     def _merge_data(self, result: Draft, name: str) -> None:
-        """The data set's file over the config; what the config switches off stays off."""
+        """Merge the file of a data set over the config, whose null keys stay null."""
         entry = self.study.spec.data[name]
         file = entry if isinstance(entry, str) else (entry or {}).get(BASE)
         if file is None:
@@ -90,7 +89,7 @@ class Composer:
         merge(result.tree, result.origins, tree, origins)
 
     def _common(self, result: Draft) -> dict[str, Any]:
-        """What is common to all runs, without what this config switches off."""
+        """Get the paths common to all runs, without those below a null of this config."""
         return {
             path: value
             for path, value in self.study.spec.common.items()
@@ -104,8 +103,14 @@ class Composer:
         where: tuple[str | None, ...],
         named: bool = True,
     ) -> list[Problem]:
-        """Put values at their paths. They stand in the study file at `where`, if `named` each under
-        its path there."""
+        """Put values at their paths, and return the problems.
+
+        Args:
+            result: the config to change.
+            values: values by dotted path.
+            where: place of the values in the study file.
+            named: whether each value stands under its own path at that place.
+        """
         found = []
         for path, value in values.items():
             there = tuple(map(str, (*where, path) if named else where))
@@ -120,7 +125,7 @@ class Composer:
         return found
 
     def _set(self, result: Draft, path: str, value: Any, where: KeyPath) -> None:
-        """Put a value, whether there is one or not."""
+        """Put a value at a path that may exist or not."""
         keys = split_path(path)
         node: Any = result.tree
         for key in keys[:-1]:
@@ -129,13 +134,13 @@ class Composer:
         assign(result.tree, result.origins, keys, value, self._origins(where), adding)
 
     def _origins(self, path: KeyPath) -> Origins:
-        """The origins below a path of the study file, relative to it."""
+        """Get the origins below a path of the study file, relative to that path."""
         origins = self.study.config.origins
         return {p[len(path) :]: o for p, o in origins.items() if p[: len(path)] == path}
 
 
 def _is_off(tree: dict[str, Any], path: KeyPath) -> bool:
-    """Whether a path, or what it is a part of, is null."""
+    """Tell whether a path or one of its parents is null."""
     node: Any = tree
     for key in path:
         node = node.get(key, {}) if isinstance(node, dict) else {}

@@ -192,8 +192,10 @@ def _find_files(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 
 
 def hash_code(config: Config) -> str:
-    """Hash the sources of a config's components and of the engine, and of the modules of the
-    toolkit and of plugins that they import."""
+    """Hash the sources that a config reaches: its components, the engine, and their imports.
+
+    Imports count within the toolkit and plugins; packages count by their version.
+    """
     modules = frozenset({*ENGINE, *(part.__module__ for part in collect_component_classes(config))})
     return _hash_modules(modules)
 
@@ -279,8 +281,10 @@ def _imported(tree: ast.Module, package: str) -> Iterator[str]:
 
 
 def canonical_text(value: Any) -> str:
-    """Write a value as text that is equal only for equal values; the order of keys counts, since
-    sums depend on it."""
+    """Write a value as text that is equal only for equal values.
+
+    The order of keys counts, since sums depend on it.
+    """
     return json.dumps(value, default=_to_plain, ensure_ascii=False)
 
 

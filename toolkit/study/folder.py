@@ -51,7 +51,7 @@ def _study_name(folder: Path) -> Any:
 
 
 def is_planned(study: Study, folder: Path) -> bool:
-    """Whether the plan in a study's folder was made from this study file as it is now."""
+    """Tell whether the plan in a study's folder was made from the present study file."""
     try:
         written = (folder / STUDY).read_text(encoding='utf-8')
     except OSError:

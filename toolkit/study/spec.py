@@ -1,4 +1,4 @@
-"""What a study asks for: the keys of its file, typed."""
+"""Keys of a study file as typed classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from toolkit.config.yaml_file import KeyPath
 from toolkit.registry.build import ComponentFactory
 from toolkit.study.launchers import Launcher, launcher_class
 
-# What a variant or a data set says beside the paths that it changes.
+# Keys of a variant or a data set that are no paths.
 BASE, CHANGES = 'base', 'changes'
 DIRECTIONS = {'higher': True, 'lower': False}
 _UNITS = {'s': 1, 'min': 60, 'h': 3600, 'd': 86400}
@@ -23,7 +23,12 @@ _UNITS = {'s': 1, 'min': 60, 'h': 3600, 'd': 86400}
 
 @dataclass
 class Sample:
-    """A random part of the axes' grid: `points` of it, the same ones for each variant."""
+    """Random points of the grid of axes, the same for each variant.
+
+    Args:
+        points: number of points.
+        seed: random seed of the choice.
+    """
 
     points: int
     seed: int = 0
@@ -31,7 +36,12 @@ class Sample:
 
 @dataclass
 class FoldSpec:
-    """What differs between folds of the data: the values of a path, or of several together."""
+    """Folds of the data: values of one path, or of several paths that change together.
+
+    Args:
+        path: dotted path, or several.
+        values: one value per fold.
+    """
 
     path: str | list[str]
     values: list[Any]
@@ -43,12 +53,13 @@ class FoldSpec:
 
 @dataclass
 class Budget:
-    """What a run may cost.
+    """Limits of each run.
 
     Args:
-        time: after which a run is stopped and has failed: seconds, or '90 s', '30 min', '2 h'.
-        iterations: that each run trains, instead of what its config says.
-        retries: of a run that failed.
+        time: time limit, after which a run is stopped and counts as failed: seconds, or text such
+            as '90 s', '30 min', '2 h'.
+        iterations: training iterations, in place of the length in the config.
+        retries: number of attempts after a failure.
     """
 
     time: str | float | None = None
@@ -61,7 +72,7 @@ class Budget:
         if self.retries < 0:
             raise ValueError(f'retries must be 0 or more, found {self.retries}')
         if self.seconds is not None and not 0 < self.seconds < math.inf:
-            raise ValueError(f'time must be more than nothing, found {self.time}')
+            raise ValueError(f'time must be positive, found {self.time}')
 
     @property
     def seconds(self) -> float | None:
@@ -77,7 +88,7 @@ class Budget:
 
 @dataclass
 class Spec:
-    """The keys of a study file; docs/guides/studies.md says what they mean."""
+    """Keys of a study file; docs/guides/studies.md explains them."""
 
     study: str
     base: str
@@ -96,11 +107,11 @@ class Spec:
 
 @dataclass(frozen=True)
 class Study:
-    """A study as its file asks for it.
+    """A study file that has been read and checked.
 
     Attributes:
-        config: the file's values with the lines that they stand on.
-        spec: the same, typed.
+        config: values of the file with their lines.
+        spec: the same values, typed.
     """
 
     config: Config
@@ -112,12 +123,12 @@ class Study:
 
     @property
     def compare_to(self) -> str:
-        """The variant that the others are compared with: the first one where none is named."""
+        """The reference variant; the first one by default."""
         return self.spec.compare_to or next(iter(self.spec.variants))
 
     @property
     def metrics(self) -> dict[str, bool | None]:
-        """The metrics of the table -> whether higher is better, None where the runs say so."""
+        """Metrics of the table with their direction; None to take it from the runs."""
         named = self.spec.metrics or []
         if isinstance(named, Mapping):
             return {name: DIRECTIONS.get(str(better)) for name, better in named.items()}
@@ -127,19 +138,21 @@ class Study:
         return self.config.problem(path, message)
 
     def variant(self, name: str) -> dict[str, Any]:
-        """The paths that a variant changes."""
+        """Get the paths and values of a variant."""
         return _paths(self.spec.variants[name])
 
     def data(self, name: str) -> dict[str, Any]:
-        """The paths that a data set changes."""
+        """Get the paths and values of a data set."""
         entry = self.spec.data[name]
         return {} if isinstance(entry, str) else _paths(entry)
 
     def launcher(self, limit: int | None = None) -> Launcher:
-        """What starts the runs, `limit` of them at a time.
+        """Build the launcher of the runs.
 
+        Args:
+            limit: number of runs at a time, in place of the number in the file.
         Raises:
-            ConfigError: its arguments do not go together.
+            ConfigError: its arguments contradict each other.
         """
         arguments = {k: v for k, v in self.spec.launcher.items() if k != 'type'}
         if limit is not None:
@@ -148,7 +161,7 @@ class Study:
             return ComponentFactory(launcher_class(self.spec.launcher), arguments, 'launcher')()
 
     def settings(self) -> list[dict[str, Any]]:
-        """The points of the axes' grid, or those of it that are drawn."""
+        """List the points of the grid of axes, or a random sample of them."""
         axes, sample = self.spec.axes, self.spec.sample
         names = [name.removeprefix('+') for name in axes]
         if sample is None:

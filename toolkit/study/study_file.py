@@ -1,4 +1,4 @@
-"""A study's YAML file -> what it asks for, or all that can be told to be wrong from it alone."""
+"""Reads a study file and checks everything that the file alone can show."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read_study(name: str | Path) -> Study:
     Args:
         name: a path, or the name of a shipped one (`ldpnet/studies/demo`).
     Raises:
-        ConfigError: all that is wrong in the file, with lines.
+        ConfigError: all mistakes in the file, with their lines.
     """
     file = find_config(name, 'study')
     tree, origins = read_yaml(file, display_path(file))
@@ -52,7 +52,7 @@ def _launcher_problems(config: Config) -> list[Problem]:
 
 
 def _mistakes(study: Study) -> Iterator[Problem]:
-    """What is wrong in the file, apart from types and names of keys."""
+    """Find mistakes other than wrong types and names of keys."""
     spec = study.spec
     if not re.fullmatch(r'[\w.+-]+', study.name) or study.name.startswith('.'):
         message = f'{study.name!r} cannot name a folder: use letters, digits, _, -, + and .'
@@ -86,7 +86,7 @@ def _repeated(study: Study, path: KeyPath, values: list[Any], what: str) -> Iter
     for number, value in enumerate(values):
         here = (*path, str(number))
         if dump_inline(value) in lines:
-            message = f'the {what} {dump_inline(value)} is given twice; each is one run'
+            message = f'the {what} {dump_inline(value)} stands here twice; each value is one run'
             yield study.problem(here, message)
         lines[dump_inline(value)] = study.config.place(here)
 
@@ -97,9 +97,9 @@ def _sample_problems(study: Study) -> Iterator[Problem]:
         return
     size = math.prod(map(len, axes.values()))
     if not axes:
-        yield study.problem(('sample',), 'there are no axes to draw from')
+        yield study.problem(('sample',), 'there are no axes to sample')
     elif not 1 <= sample.points <= size:
-        message = f'expected 1 to {size}, which the grid of the axes has; found {sample.points}'
+        message = f'expected 1 to {size}, the number of points of the axes; found {sample.points}'
         yield study.problem(('sample', 'points'), message)
 
 
@@ -118,7 +118,7 @@ def _metric_problems(study: Study) -> Iterator[Problem]:
 
 
 def _entry_problems(study: Study) -> Iterator[Problem]:
-    """What a variant or data set says beside its paths."""
+    """Find mistakes in the keys of variants and data sets that are no paths."""
     for section in ('variants', 'data'):
         for name, entry in getattr(study.spec, section).items():
             given = entry if isinstance(entry, Mapping) else {}
@@ -136,7 +136,7 @@ def _entry_problems(study: Study) -> Iterator[Problem]:
 
 
 def _collisions(study: Study) -> Iterator[Problem]:
-    """Two parts of a study that set the same value, or one a part of what the other sets."""
+    """Find parts of a study that set the same path, or a path below one that another sets."""
     spec = study.spec
     setters: list[tuple[str, KeyPath, str]] = [('the seeds', ('seeds',), 'randomness.seed')]
     if spec.budget.iterations is not None:

@@ -1,6 +1,6 @@
-"""Where a study's runs are started: on this machine, on a Ray cluster, by SLURM.
+"""Launchers start the runs of a study: on this machine, on a Ray cluster, by SLURM.
 
-A launcher's module is imported only where a study names it.
+A launcher's module is imported only if a study names it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,6 @@ LAUNCHERS = {
 
 
 def launcher_class(node: Mapping[str, Any]) -> type[Launcher]:
-    """The class that a study's `launcher` names by its `type`; local where there is none."""
+    """Get the class of a launcher by its `type`; the local launcher by default."""
     module, _, name = LAUNCHERS[node.get('type', 'local')].rpartition('.')
     return getattr(importlib.import_module(module), name)

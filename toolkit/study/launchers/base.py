@@ -1,4 +1,4 @@
-"""What a launcher is."""
+"""Abstract class of the launchers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from toolkit.study.launchers.job import EndedJob, Job
 
 
 class Launcher(ABC):
-    """Runs jobs somewhere, so many at a time, each by
-    `toolkit.study.launchers.supervisor.supervise`.
+    """Base of the launchers, which run jobs by `toolkit.study.launchers.supervisor.supervise`.
 
     Args:
-        jobs: at a time; None for as many as there is room for.
-        threads: CPU threads of each run.
-        gpus: GPUs, or a share of one below 1, of each run.
+        jobs: number of jobs at a time; None for as many as there is room for.
+        threads: CPU threads per run.
+        gpus: GPUs per run: 1, 0, or a share of one.
     """
 
     def __init__(
@@ -34,24 +33,28 @@ class Launcher(ABC):
 
     @abstractmethod
     def start(self, jobs: Sequence[Job]) -> None:
-        """Begin to run the jobs, beside those that run already; returns at once.
+        """Start jobs beside those that run already; returns at once.
 
         Raises:
-            ToolkitError: there is nothing to run them on.
+            ToolkitError: no machine can run them.
         """
 
     @abstractmethod
     def poll(self) -> list[EndedJob]:
-        """The jobs that have ended since the last call."""
+        """Return the jobs that have ended since the last call."""
 
     @abstractmethod
     def done(self) -> bool:
-        """Whether no job runs or waits any more; what has ended may still be polled."""
+        """Tell whether no job runs or waits any more; ended jobs may still be polled."""
 
     @abstractmethod
     def stop(self, now: bool = False) -> None:
-        """Start no more jobs, and have the others save and end; `now`: end them without saving."""
+        """Start no more jobs and end the others.
+
+        Args:
+            now: end them without saving.
+        """
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what was taken; nothing of this launcher runs after it."""
+        """Release all resources; no process of this launcher runs after it."""

@@ -1,4 +1,4 @@
-"""Runs on this machine: a process each, so many at a time."""
+"""Launcher for processes of this machine."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from toolkit.study.launchers.supervisor import supervise
 
 
 class LocalLauncher(Launcher):
-    """Processes of this machine.
+    """Launcher that runs jobs as processes of this machine.
 
     Args:
-        jobs: at a time. By default one for each GPU, or for each share of one; without GPUs, one.
-        threads: CPU threads of each; by default the cores divided among the jobs.
-        gpus: GPUs of each: 1, the default where there are any, a share below 1 so that several
-            runs use the same one, 0 for none.
+        jobs: number of jobs at a time; by default one per GPU or share of a GPU, without GPUs one.
+        threads: CPU threads per job; by default the cores divided by the number of jobs.
+        gpus: GPUs per job: 1 (the default if there are any), a share below 1 so that several jobs
+            use the same GPU, 0 for none.
     """
 
     def __init__(
@@ -80,14 +80,14 @@ class LocalLauncher(Launcher):
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """Count the CPU cores that this process may use."""
     if hasattr(os, 'sched_getaffinity'):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _devices() -> list[str]:
-    """The GPUs that this process sees, as CUDA_VISIBLE_DEVICES names them."""
+    """List the GPUs that this process sees, as CUDA_VISIBLE_DEVICES names them."""
     import torch
 
     count = torch.cuda.device_count()

@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster: `pip install 'ablakit[ray]'`."""
+"""Launcher for a Ray cluster; needs `pip install 'ablakit[ray]'`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ CONNECT_SECONDS = 5.0
 
 
 class RayLauncher(RemoteLauncher):
-    """Tasks of a Ray cluster whose nodes share the study's folder.
+    """Launcher that runs jobs as tasks of a Ray cluster whose nodes share the study's folder.
 
-    A task whose node is gone is started on another one and goes on where it stopped.
+    If a node is lost, its tasks continue on another node.
 
     Args:
-        address: of the cluster; 'auto' for the one that this machine is part of.
-        jobs: at a time; None for as many as there is room for.
-        threads: CPU threads of each run, and the CPUs that Ray gives it.
-        gpus: GPUs of each run, or a share of one.
+        address: address of the cluster; 'auto' for the cluster of this machine.
+        jobs: number of jobs at a time; None for as many as there is room for.
+        threads: CPU threads per run, and the CPUs that it requests from Ray.
+        gpus: GPUs per run, or a share of one.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class RayLauncher(RemoteLauncher):
                 '`ray start --head` here and `ray start --address HOST:6379` on the other nodes'
             ) from error
         self._ray = ray
-        # The study itself starts a task anew whose node is gone, to say so and to count it.
+        # The study restarts the tasks of a lost node itself, to report and count it.
         self._task = ray.remote(num_cpus=self.threads or 1, num_gpus=self.gpus or 0, max_retries=0)(
             remote
         )
@@ -120,10 +120,10 @@ class RayLauncher(RemoteLauncher):
 
 
 def _reach(address: str) -> None:
-    """Find at once that nothing answers at HOST:PORT; Ray itself asks again for minutes.
+    """Connect to HOST:PORT once, since Ray itself retries for minutes.
 
     Raises:
-        OSError: nothing does.
+        OSError: nothing answers.
     """
     host, _, port = address.rpartition(':')
     if host and '/' not in host and port.isdigit():

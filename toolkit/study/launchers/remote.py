@@ -1,4 +1,4 @@
-"""What launchers share that start runs on other machines: a study stops them through its folder."""
+"""Base of launchers that run jobs on other machines; a file in the study's folder stops them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from toolkit.study.launchers.base import Launcher
 from toolkit.study.launchers.job import EndedJob, Job
 from toolkit.study.launchers.supervisor import supervise
 
-# In the study's folder while its runs are asked to stop: 1 to save and end, 2 to end at once.
+# File in the study's folder that stops its runs: 1 to save and end, 2 to end at once.
 STOP = '.stop'
-# For runs that an earlier study left behind to save and end.
+# Time for runs of a killed study to save and end.
 LEFT_SECONDS = 60.0
-# What runs need of the environment that the study was started in.
+# Environment variables that runs on other machines need.
 PASSED_ON = ('TOOLKIT_DATA', 'PYTHONPATH')
 
 
 class RemoteLauncher(Launcher):
-    """Runs on machines that share the study's folder, under the same path, and have the toolkit.
+    """Base of launchers for machines that have the toolkit and share the study's folder and path.
 
     Args:
-        jobs: at a time; None for as many as there is room for.
-        threads: CPU threads of each, and the cores that it is given.
-        gpus: GPUs of each, or a share of one.
+        jobs: number of jobs at a time; None for as many as there is room for.
+        threads: CPU threads per run, and the cores that it requests.
+        gpus: GPUs per run, or a share of one.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class RemoteLauncher(Launcher):
             self._submit(job, str(self._stop_file))
 
     def _end_what_is_left(self, jobs: Sequence[Job]) -> None:
-        """Stop runs that a study which was killed has left running elsewhere; they save first."""
+        """Stop runs that a killed study left on other machines; they save first."""
         from toolkit.run import work_dir as work_dirs
 
         deadline = time.monotonic() + LEFT_SECONDS
@@ -72,13 +72,13 @@ class RemoteLauncher(Launcher):
 def remote(
     text: str, threads: int | None, stop_file: str, environment: dict[str, str] | None = None
 ) -> EndedJob:
-    """Run a job on the machine that this is called on; GPUs are those that it has been given.
+    """Run a job on the present machine, with the GPUs assigned to it.
 
     Args:
         text: the job as JSON.
         threads: CPU threads of its process.
-        stop_file: while it exists the job is to stop.
-        environment: what the study was started with.
+        stop_file: file that stops the job while it exists.
+        environment: environment variables of the study's process.
     """
     os.environ.update(environment or {})
     return supervise(Job.from_json(text), threads, None, _reader(stop_file))
@@ -97,5 +97,5 @@ def _reader(stop_file: str) -> Callable[[], int]:
 
 
 def environment() -> dict[str, str]:
-    """What runs elsewhere need of this process's environment."""
+    """Get the environment variables that runs on other machines need."""
     return {name: os.environ[name] for name in PASSED_ON if name in os.environ}

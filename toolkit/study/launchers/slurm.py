@@ -1,4 +1,4 @@
-"""Runs as a job array of SLURM, by submitit: `pip install 'ablakit[slurm]'`."""
+"""Launcher for SLURM by submitit; needs `pip install 'ablakit[slurm]'`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from toolkit.errors import ToolkitError
 from toolkit.study.launchers.job import EndedJob, Job
 from toolkit.study.launchers.remote import RemoteLauncher, environment, remote
 
-# What submitit keeps of its jobs: scripts and output, in the study's folder.
+# Folder of submitit's scripts and output, in the study's folder.
 LOGS = 'slurm'
 
 
 class SlurmLauncher(RemoteLauncher):
-    """A job array of SLURM whose machines share the study's folder.
+    """Launcher that runs jobs as a SLURM job array whose machines share the study's folder.
 
     Args:
-        jobs: at a time; None for as many as SLURM starts.
-        threads: CPU threads of each run, and the cores that it asks for.
-        gpus: GPUs that each run asks for, 0 or 1.
-        options: for submitit, such as `{slurm_partition: long, timeout_min: 600}`.
+        jobs: number of jobs at a time; None for as many as SLURM starts.
+        threads: CPU threads per run, and the cores that it requests.
+        gpus: GPUs that each run requests, 0 or 1.
+        options: options of submitit, such as `{slurm_partition: long, timeout_min: 600}`.
         cluster: 'slurm'; 'local' runs the array as processes of this machine.
     Raises:
         ValueError: a share of a GPU, which SLURM does not give.
@@ -77,7 +77,7 @@ class SlurmLauncher(RemoteLauncher):
         return executor
 
     def _end_what_is_left(self, jobs: Sequence[Job]) -> None:
-        """Also takes out of the queue what a study that was killed has submitted."""
+        """Cancel the queued jobs of a killed study too."""
         import submitit
 
         assert self._stop_file is not None

@@ -1,6 +1,6 @@
-"""Starting a job's process and watching over it: time budget, retries, a study that is stopped.
+"""Starts the process of a job and supervises it: time limit, retries, a stopped study.
 
-Imports nothing heavy, as it also runs on other machines, beside the runs.
+Imports nothing heavy, since it runs on other machines too, beside the runs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COMMAND = [
     'from toolkit.study.launchers.worker import main; sys.exit(main())',
 ]
 POLL_SECONDS = 0.05
-# For a process that was asked to save and end.
+# Time for a stopped process to save and end.
 GRACE_SECONDS = 30.0
 
 
@@ -41,13 +41,13 @@ def supervise(
     devices: str | None = None,
     stopped: Callable[[], int] = lambda: 0,
 ) -> EndedJob:
-    """Run a job to its end, again as often as its retries allow.
+    """Run a job to its end, with as many retries as it allows.
 
     Args:
-        job: what to do.
-        threads: CPU threads of its process, None to leave the number to it.
-        devices: the GPUs that it sees, as in CUDA_VISIBLE_DEVICES; None to leave them to it.
-        stopped: 0 to go on, 1 to save and end, 2 to end at once.
+        job: the job.
+        threads: CPU threads of its process; None for its own default.
+        devices: visible GPUs as in CUDA_VISIBLE_DEVICES; None for its own default.
+        stopped: returns 0 to continue, 1 to save and end, 2 to end at once.
     """
     for attempt in range(job.retries + 1):
         ended, again = _attempt(job, threads, devices, stopped)
@@ -60,7 +60,7 @@ def supervise(
 def _attempt(
     job: Job, threads: int | None, devices: str | None, stopped: Callable[[], int]
 ) -> tuple[EndedJob, bool]:
-    """Start the process once; returns how it ended and whether another attempt makes sense."""
+    """Run the process once; returns its end and whether another attempt makes sense."""
     spent = max(RunStatus.read(run.folder).seconds or 0.0 for run in job.runs)
     limit = None if job.time is None else job.time - spent
     if limit is not None and limit <= 0:
@@ -117,7 +117,7 @@ def _start(job: Job, threads: int | None, devices: str | None) -> subprocess.Pop
 def _watch(
     process: subprocess.Popen[bytes], limit: float | None, stopped: Callable[[], int]
 ) -> bool:
-    """Wait for the end; returns whether the time budget ended it."""
+    """Wait for the process to end; returns whether the time limit ended it."""
     begun = time.monotonic()
     asked: float | None = None
     over = False
@@ -134,7 +134,7 @@ def _watch(
 
 
 def _signal(process: subprocess.Popen[bytes], number: Signals) -> None:
-    """To the process; SIGKILL also to those that it has started."""
+    """Send a signal to the process; SIGKILL also to its child processes."""
     with contextlib.suppress(ProcessLookupError):
         if number == signal.SIGKILL:
             os.killpg(process.pid, number)
@@ -143,7 +143,7 @@ def _signal(process: subprocess.Popen[bytes], number: Signals) -> None:
 
 
 def _answer(process: subprocess.Popen[bytes]) -> dict[str, Any] | None:
-    """What the process said of its runs, None where it died before."""
+    """Read the answer of the process about its runs; None if it died before."""
     output = _pipe(process.stdout)
     os.set_blocking(output.fileno(), False)  # a process of its own may hold the other end
     text = output.read() or b''
@@ -159,7 +159,7 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 
 
 def _closed(job: Job, state: RunState, message: str, full: bool = False) -> EndedJob:
-    """The job's open runs, ended from outside."""
+    """End the open runs of a job from outside."""
     statuses = {}
     for run in job.runs:
         status = RunStatus.read(run.folder)
@@ -182,15 +182,15 @@ def _progress(job: Job) -> str:
 
 
 def _cause(code: int, job: Job) -> str:
-    """Why a process that said nothing has ended."""
+    """Find why a process ended without an answer."""
     if code < 0:
-        hint = ' (by the system, for want of memory?)' if code == -signal.SIGKILL else ''
+        hint = ' (by the system, out of memory?)' if code == -signal.SIGKILL else ''
         return f'killed by {Signals(-code).name}{hint}'
     return last_line(job.log) or f'ended with status {code} and said nothing'
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log that says something, '' where there is none."""
+    """Read the last line of a log that is not empty; '' if there is none."""
     try:
         with open(log, 'rb') as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))

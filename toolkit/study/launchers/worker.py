@@ -1,8 +1,8 @@
-"""The process of a job: `python -m toolkit.study.launchers.worker`, started by `supervise`.
+"""Process of a job, started by `supervise`.
 
-Its first line of input is the job. The input then stays open for as long as the process that
-started it lives, so that none is left behind, whatever that one died of. What it prints goes to the
-run's log; the last line of its output is how the runs ended.
+It reads the job from the first line of its input. The input stays open as long as the process that
+started it lives; when it closes, this process ends too. Its output goes to the log of the run, but
+for the last line, which tells the outcome as JSON.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from toolkit.io.atomic_write import no_room
 from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS, PlannedRun, RunStatus, utc_now
 from toolkit.study.launchers.job import Job, write_if_possible
 
-# How often a status says how long a run has been running.
+# Interval at which the run time in a status is renewed.
 BEAT_SECONDS = 5.0
-# For saving, once the process that started this one is gone.
+# Time to save once the parent process is gone.
 ORPHAN_SECONDS = 20.0
-# For a process that a killed study left behind to save and leave the folder.
+# Time for a process of a killed study to save and leave the folder.
 BUSY_SECONDS = 60.0
 
 
 class Interrupted(Exception):
-    """Training was told to stop, and has saved."""
+    """Training was stopped and has saved."""
 
 
-class Record:
-    """The statuses of a job's runs, on disk while they run.
+class StatusRecord:
+    """Keeps the statuses of a job's runs, and writes them while the runs are active.
 
     Args:
-        job: whose.
+        job: the job.
     """
 
     def __init__(self, job: Job) -> None:
@@ -69,12 +69,15 @@ class Record:
 
     @property
     def open(self) -> list[str]:
-        """Names of the runs that have not ended."""
+        """Names of the active runs."""
         return [name for name, status in self.statuses.items() if status.status == 'running']
 
     def restart_clock(self, keep: bool) -> None:
-        """Count from now on; what has passed is time of all open runs, or with `keep` false of
-        none of them."""
+        """Restart the clock.
+
+        Args:
+            keep: count the time so far for all active runs; otherwise for none.
+        """
         with self._lock:
             passed = time.monotonic() - self._begun
             self._begun += passed
@@ -82,23 +85,23 @@ class Record:
                 self._before[name] += passed
 
     def add(self, name: str, seconds: float) -> None:
-        """Count what a run owes to an earlier process: a training that another run has paid."""
+        """Add the time of a shared training that another run has paid."""
         self._before[name] += seconds
 
     def end(self, name: str, **changes: Any) -> None:
-        """A run has ended."""
+        """End a run."""
         with self._lock:
             status = self._timed(name)
             self._put(name, status.replace(ended=utc_now(), memory=peak_memory(), **changes))
 
     def leave(self, message: str) -> None:
-        """Another process has the runs; what it writes of them stays."""
+        """Fail the runs without writing, since another process works on them."""
         with self._lock:
             for name in self.open:
                 self.statuses[name] = self.statuses[name].replace(status='failed', message=message)
 
     def note_training(self, name: str, seconds: float) -> None:
-        """The training in this run's folder is over and took so long in all."""
+        """Note the run time of the training in this run's folder."""
         with self._lock:
             self._put(name, self.statuses[name].replace(train_seconds=seconds))
 
@@ -122,7 +125,7 @@ class Record:
 
 
 def peak_memory() -> int | None:
-    """The most resident memory that this process has had, in bytes."""
+    """Get the peak resident memory of this process in bytes."""
     try:
         text = Path('/proc/self/status').read_text(encoding='utf-8')
         # ru_maxrss would also count what the process that forked this one held.
@@ -153,7 +156,7 @@ def work(job: Job) -> Outcome:
     """Do a job: train if there is something to train, then test each run."""
     with contextlib.suppress(Exception):  # what is wrong is said where it is used
         _config(job.runs[0].path)  # imports everything, which is no part of what a run takes
-    record = Record(job)
+    record = StatusRecord(job)
     outcome = Outcome(record.statuses)
     todo = [run for run in job.runs if run.id in record.open]
     try:
@@ -174,7 +177,9 @@ def work(job: Job) -> Outcome:
     return outcome
 
 
-def _test_run(run: PlannedRun, trained_in: Path | None, record: Record, outcome: Outcome) -> None:
+def _test_run(
+    run: PlannedRun, trained_in: Path | None, record: StatusRecord, outcome: Outcome
+) -> None:
     record.restart_clock(keep=False)  # the test before this one was another run's
     try:
         _test(run, trained_in)
@@ -184,7 +189,7 @@ def _test_run(run: PlannedRun, trained_in: Path | None, record: Record, outcome:
         record.end(run.id, status='finished')
 
 
-def _fail(name: str, error: Exception, record: Record, outcome: Outcome) -> None:
+def _fail(name: str, error: Exception, record: StatusRecord, outcome: Outcome) -> None:
     """End a run with an error. A full disk is not its fault: it continues when there is room."""
     full = no_room(error)
     outcome.full = outcome.full or full
@@ -194,7 +199,7 @@ def _fail(name: str, error: Exception, record: Record, outcome: Outcome) -> None
 
 
 def _explain(error: Exception) -> str:
-    """The error in one line; what is no mistake that a message explains is traced in the log."""
+    """Describe an error in one line; the log gets the traceback of unexpected errors."""
     if isinstance(error, ToolkitError):
         with contextlib.suppress(OSError):
             print(error, flush=True)
@@ -205,7 +210,7 @@ def _explain(error: Exception) -> str:
 
 
 def _config(folder: Path) -> tuple[Any, Any, Any]:
-    """The config in a run's folder, the run that it describes, and what the capsule keeps of it."""
+    """Load the config in a run's folder, the typed run, and the input of its capsule."""
     from toolkit.config import load
     from toolkit.config.schema import RunConfig
     from toolkit.registry.build import fill
@@ -221,8 +226,8 @@ def _config(folder: Path) -> tuple[Any, Any, Any]:
     return config, fill(RunConfig, config.tree), given
 
 
-def _train(folder: Path, record: Record) -> None:
-    """Train in a folder, or go on, or find it done."""
+def _train(folder: Path, record: StatusRecord) -> None:
+    """Train in a folder, resume its training, or find it finished."""
     from toolkit.run import work_dir as work_dirs
     from toolkit.run.train import train
 
@@ -297,7 +302,7 @@ def _leave_with_parent() -> None:
 
 
 def main() -> int:
-    """Read the job, do it, say how its runs ended."""
+    """Read the job, run it, and write its outcome."""
     job = Job.from_json(_read_line())
     answer = os.dup(1)
     os.dup2(2, 1)
