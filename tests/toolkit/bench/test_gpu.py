@@ -65,7 +65,7 @@ def test_a_part_that_fails_stops_no_other(
         '| fast | 2 | **missed** |',
         '| a | 1.5 |',
         'A note.',
-        'Not measured',
+        'The part failed',
         'small',
     ):
         assert expected in text
