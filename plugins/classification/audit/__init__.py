@@ -1,1 +1,1 @@
-"""What is wrong with a set of images before anything is trained on it: `toolkit audit`."""
+"""Audits labelled images before a training: duplicates, leaks, damaged files."""

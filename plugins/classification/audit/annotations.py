@@ -1,4 +1,4 @@
-"""Annotation files that are cut or damaged."""
+"""Finds annotation files that are cut or damaged."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from toolkit.errors import ToolkitError
 SUFFIXES = ('.json', '.xml')
 
 
-def damaged(folder: Path) -> tuple[dict[str, str], int]:
-    """Files that cannot be read whole, with what is wrong, and how many were looked at.
+def find_damaged(folder: Path) -> tuple[dict[str, str], int]:
+    """Finds JSON and XML files that cannot be parsed.
 
-    JSON is parsed; of XML also each text that begins like JSON, as in DDTI's `svg`.
+    In XML, texts that begin like JSON are parsed too, as in DDTI's `svg`.
 
+    Args:
+        folder: folder with the files, which may lie in folders of it.
+    Returns:
+        The fault of each damaged file, by its path from the folder; and the number of all files.
     Raises:
-        ToolkitError: no such folder, or none of these files in it.
+        ToolkitError: there is no such folder, or it has no such files.
     """
     if not folder.is_dir():
         raise ToolkitError(f'--annotations: no folder {folder}')
@@ -27,38 +31,38 @@ def damaged(folder: Path) -> tuple[dict[str, str], int]:
     found = {}
     for path in files:
         try:
-            wrong = _wrong(path)
+            fault = _find_fault(path)
         except OSError as error:
-            wrong = error.strerror or str(error)
-        if wrong:
-            found[path.relative_to(folder).as_posix()] = wrong
+            fault = error.strerror or str(error)
+        if fault:
+            found[path.relative_to(folder).as_posix()] = fault
     return found, len(files)
 
 
-def _wrong(path: Path) -> str:
+def _find_fault(path: Path) -> str:
     content = path.read_bytes()
     if not content.strip():
         return 'empty'
     if path.suffix.lower() == '.json':
-        return _json(content)
+        return _find_json_fault(content)
     try:
         root = ElementTree.fromstring(content)
     except ElementTree.ParseError as error:
         return f'no XML: {error}'
     for element in root.iter():
         text = (element.text or '').strip()
-        if text[:1] in ('[', '{') and (wrong := _json(text)):
-            return f'<{element.tag}>: {wrong}'
+        if text[:1] in ('[', '{') and (fault := _find_json_fault(text)):
+            return f'<{element.tag}>: {fault}'
     return ''
 
 
-def _json(text: bytes | str) -> str:
+def _find_json_fault(text: bytes | str) -> str:
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
         cut = error.pos >= len(error.doc.rstrip()) or error.msg.startswith('Unterminated')
-        what = error.msg.removesuffix(' at')
-        return f'{"cut" if cut else "damaged"} JSON: {what} at character {error.pos}'
+        reason = error.msg.removesuffix(' at')
+        return f'{"cut" if cut else "damaged"} JSON: {reason} at character {error.pos}'
     except (UnicodeDecodeError, RecursionError) as error:
         return f'no JSON: {error}'
     return ''

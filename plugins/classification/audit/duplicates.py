@@ -1,4 +1,4 @@
-"""Images that are the same or nearly so."""
+"""Finds images that are equal or nearly the same."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ import numpy as np
 from scipy import ndimage
 from scipy.cluster.hierarchy import DisjointSet
 
-BLOCK = 1024  # rows of the matrix of correlations that are held at once
-# Below this correlation of the whole, details are not asked.
+BLOCK = 1024  # rows of the correlation matrix that are in memory at once
+# Below this correlation of the small copies, details are not compared.
 ALIKE = 0.9
-# From so many images on, what they have in common says nothing of two of them.
+# From this number of images on, the mean of all details is removed before the comparison.
 MANY = 50
 
 
 class Pair(NamedTuple):
-    """Two images that are nearly the same, by position, the first one before the second."""
+    """Positions of two images that are nearly the same, the lower one first.
+
+    Attributes:
+        whole: correlation of the small copies.
+        detail: correlation of the details.
+    """
 
     first: int
     second: int
@@ -25,8 +30,8 @@ class Pair(NamedTuple):
     detail: float
 
 
-def same(keys: Sequence[Hashable]) -> list[tuple[int, ...]]:
-    """Positions that share a key, two or more each; a key that is empty is not one."""
+def find_equal(keys: Sequence[Hashable]) -> list[tuple[int, ...]]:
+    """Groups positions with equal keys; empty keys and keys that occur once are ignored."""
     places: dict[Hashable, list[int]] = {}
     for position, key in enumerate(keys):
         if key:
@@ -34,21 +39,21 @@ def same(keys: Sequence[Hashable]) -> list[tuple[int, ...]]:
     return [tuple(found) for found in places.values() if len(found) > 1]
 
 
-def near_pairs(
+def find_near_pairs(
     small: np.ndarray, fine: np.ndarray, threshold: float = 0.98, detail: float = 0.65
 ) -> list[Pair]:
-    """Pairs of images that show nearly the same.
+    """Finds pairs of images that are nearly the same.
 
-    They do where the correlation of the small copies is above `threshold`; or where it is above .9
-    and that of the details (what is left of the fine copy without its blurred self and without what
-    all images have in common, such as a scanner's frame) is above `detail`: that finds copies whose
-    contrast, crop or overlay differs.
+    The correlation of their small copies is above `threshold`; or it is above .9 and the
+    correlation of their details is above `detail`, which finds copies with another contrast, crop
+    or overlay. Details are the fine copy minus its blurred version, minus the mean of all images,
+    which removes a scanner's frame.
 
     Args:
-        small: (N, h, w).
-        fine: (N, H, W).
-        threshold: of the small copies' correlation.
-        detail: of the details' correlation.
+        small: small copies, (N, h, w).
+        fine: fine copies, (N, H, W).
+        threshold: least correlation of small copies.
+        detail: least correlation of details.
     """
     whole = _unit(small)
     details = fine - ndimage.gaussian_filter(fine, (0, 3, 3))
@@ -58,7 +63,7 @@ def near_pairs(
     pairs = []
     for start in range(0, len(whole), BLOCK):
         rows = slice(start, start + BLOCK)
-        first = whole[rows] @ whole[start:].T  # of each pair once
+        first = whole[rows] @ whole[start:].T  # each pair once
         second = details[rows] @ details[start:].T
         hit = (first > threshold) | ((first > ALIKE) & (second > detail))
         for i, j in np.argwhere(np.triu(hit, 1)).tolist():
@@ -66,12 +71,12 @@ def near_pairs(
     return pairs
 
 
-def clusters(count: int, links: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Sets of two or more that links hold together, directly or through others, in order.
+def find_clusters(count: int, links: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Joins linked positions to clusters of two or more, in ascending order.
 
     Args:
-        count: how many there are.
-        links: positions that belong together.
+        count: number of positions.
+        links: sets of positions that belong together.
     """
     sets = DisjointSet(range(count))
     for first, *others in links:
@@ -81,7 +86,7 @@ def clusters(count: int, links: Iterable[tuple[int, ...]]) -> list[tuple[int, ..
 
 
 def _unit(images: np.ndarray) -> np.ndarray:
-    """(N, ...) -> (N, D) without mean, of length 1; 0 where an image is blank."""
+    """Subtracts the mean and scales to length 1, (N, ...) -> (N, D); blank images become 0."""
     flat = images.reshape(len(images), -1).astype(np.float32)
     flat = flat - flat.mean(1, keepdims=True)
     length = np.linalg.norm(flat, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""One pass over all images: hashes, sizes, and small copies that are compared."""
+"""Scans all images: hashes, sizes, and small copies for the comparison."""
 
 from __future__ import annotations
 
@@ -10,56 +10,56 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from plugins.classification.audit.sources import Source, grey, unreadable
+from plugins.classification.audit.sources import AuditSource, average_colours, shorten_error
 from toolkit.errors import DataError
 
 SMALL, FINE = 32, 64  # sides of the copies
 
 
 @dataclass(frozen=True)
-class Look:
-    """What is known of an image's file.
+class ScanResult:
+    """Result of scanning one image file.
 
     Attributes:
-        file: hash of its bytes.
-        pixels: hash of its decoded pixels; '' where it cannot be read.
-        form: how it holds them, such as 'JPEG, L'.
+        file: hash of the file.
+        pixels: hash of the decoded pixels; '' if it cannot be read.
+        format: format and mode, such as 'JPEG, L'.
         size: height and width.
-        small: (32, 32) float32, the whole image squashed.
-        fine: (64, 64) float32.
-        error: why it cannot be read; '' where it can.
+        small: the whole image, resized to (32, 32), float32.
+        fine: the whole image, resized to (64, 64), float32.
+        error: reason why it cannot be read; '' if it can.
     """
 
     file: str = ''
     pixels: str = ''
-    form: str = ''
+    format: str = ''
     size: tuple[int, int] = (0, 0)
     small: np.ndarray | None = None
     fine: np.ndarray | None = None
     error: str = ''
 
 
-def scan(source: Source) -> list[Look]:
-    """Look at every image; one that cannot be read is said to be so."""
+def scan(source: AuditSource) -> list[ScanResult]:
+    """Reads every image; returns one result for each, with the error if it cannot be read."""
 
-    def look(position: int) -> Look:
+    def scan_image(position: int) -> ScanResult:
         try:
             pixels = source.read(position)
-            file, form = source.kept_as(position)
+            file, form = source.describe_file(position)
         except (DataError, OSError) as error:
-            return Look(error=unreadable(error))
+            return ScanResult(error=shorten_error(error))
         if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
-            pixels = pixels[..., 0]  # grey is the same image whichever way it is kept
-        told = repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()
-        image = Image.fromarray(np.ascontiguousarray(grey(pixels), dtype=np.float32))
+            pixels = pixels[..., 0]  # grey images are equal with one channel or three
+        content = repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()
+        image = Image.fromarray(np.ascontiguousarray(average_colours(pixels), dtype=np.float32))
         small, fine = (
-            # Smoothed as far as it is reduced.
+            # Bilinear resizing in Pillow is antialiased.
             np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
             for side in (SMALL, FINE)
         )
-        hashed = hashlib.sha256(told).hexdigest()[:16]
-        return Look(file, hashed, form, pixels.shape[:2], small, fine)
+        hashed = hashlib.sha256(content).hexdigest()[:16]
+        return ScanResult(file, hashed, form, pixels.shape[:2], small, fine)
 
-    # Decoding lets other threads run.
+    # Decoders release the interpreter lock.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        return list(threads.map(look, range(len(source.records))))
+        return list(threads.map(scan_image, range(len(source.records))))

@@ -1,4 +1,4 @@
-"""What can be audited: the images of a manifest, and MedMNIST's archives."""
+"""Sources of images to audit: manifests and MedMNIST archives."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from toolkit.io.data_paths import data_path
 from toolkit.io.hashing import hash_files
 
 
-class Source(ABC):
-    """A set of images.
+class AuditSource(ABC):
+    """Set of images to audit.
 
     Attributes:
-        name: of its file.
-        records: one for each image; their labels are as the file writes them.
-        tasks: names of those that have labels.
-        split_column: attribute that is known to be a split; '' where none is.
+        name: name of the file, with its folder.
+        records: one record for each image; labels are as in the file.
+        tasks: names of the tasks with labels.
+        split_column: attribute that holds the split; '' if there is none.
     """
 
     name: str
@@ -39,28 +39,28 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, position: int) -> np.ndarray:
-        """Pixels (H, W) or (H, W, 3), float32 in [0, 1].
+        """Reads an image, (H, W) or (H, W, 3) float32 in [0, 1].
 
         Raises:
-            DataError: they cannot be read.
+            DataError: it cannot be read.
         """
 
     @abstractmethod
-    def kept_as(self, position: int) -> tuple[str, str]:
-        """A hash of the file and how it holds its pixels, such as 'JPEG, L'."""
+    def describe_file(self, position: int) -> tuple[str, str]:
+        """Returns the hash of an image's file, and its format and mode, such as 'JPEG, L'."""
 
 
-class ManifestSource(Source):
-    """The images of a manifest.
+class ManifestSource(AuditSource):
+    """Images of a manifest.
 
     Args:
-        path: as of `read_manifest`.
-        columns: as of `read_manifest`.
-        tasks: columns by task; what they say is taken for names of classes.
-        outside: as of `read_manifest`.
-        patients: as of `read_manifest`.
+        path: see `read_manifest`.
+        columns: see `read_manifest`.
+        tasks: columns by task; their values are the names of classes.
+        outside: see `read_manifest`.
+        patients: see `read_manifest`.
     Raises:
-        ToolkitError: as of `read_manifest`; a task without its column.
+        ToolkitError: see `read_manifest`; or a task has no column.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ManifestSource(Source):
         patients: PatientIds = 'check',
     ) -> None:
         manifest = read_manifest(path, {}, columns, outside=outside, patients=patients)
-        self.name, self.tasks = _named(manifest.path), tuple(tasks or {})
+        self.name, self.tasks = _name_file(manifest.path), tuple(tasks or {})
         free = {name for record in manifest.records for name in record.attributes}
         for task, column in (tasks or {}).items():
             if column not in free:
@@ -80,14 +80,14 @@ class ManifestSource(Source):
                     f'--task {task}: {manifest.path} has no column {column!r} besides those that '
                     f'are taken{did_you_mean(column, free)}; it has: {", ".join(sorted(free))}'
                 )
-        self.records = tuple(_labelled(record, tasks or {}) for record in manifest.records)
+        self.records = tuple(_label_record(record, tasks or {}) for record in manifest.records)
 
     def read(self, position: int) -> np.ndarray:
         record = self.records[position]
         assert record.path is not None
         return read_image(record.path, record.frame)
 
-    def kept_as(self, position: int) -> tuple[str, str]:
+    def describe_file(self, position: int) -> tuple[str, str]:
         record = self.records[position]
         assert record.path is not None
         hashed = hash_files(record.path) + (f'#{record.frame}' if record.frame else '')
@@ -99,18 +99,20 @@ class ManifestSource(Source):
             return hashed, f'{image.format}, {image.mode}'
 
 
-class ArchiveSource(Source):
-    """A MedMNIST archive; its labels are numbers.
+class ArchiveSource(AuditSource):
+    """Images of a MedMNIST archive; the labels are numbers.
 
+    Args:
+        path: path of the archive.
     Raises:
-        DataError: it is no such archive.
+        DataError: the file is not such an archive.
     """
 
     split_column = 'subset'
 
     def __init__(self, path: Path) -> None:
         arrays = read_arrays(path)
-        self.name = _named(path)
+        self.name = _name_file(path)
         self._images = np.concatenate([arrays[f'{subset}_images'] for subset in SUBSETS])
         columns = arrays['train_labels'].shape[1]
         self.tasks = ('label',) if columns == 1 else tuple(f'label_{i}' for i in range(columns))
@@ -128,7 +130,7 @@ class ArchiveSource(Source):
     def read(self, position: int) -> np.ndarray:
         return self._images[position].astype(np.float32) / np.float32(255)
 
-    def kept_as(self, position: int) -> tuple[str, str]:
+    def describe_file(self, position: int) -> tuple[str, str]:
         image = self._images[position]
         return hashlib.sha256(image.tobytes()).hexdigest()[:16], f'npz, {image.dtype}'
 
@@ -139,11 +141,17 @@ def open_source(
     tasks: Mapping[str, str] | None = None,
     outside: bool = False,
     patients: PatientIds = 'check',
-) -> Source:
-    """The source that a file is.
+) -> AuditSource:
+    """Opens a manifest, or an archive if the name ends in `.npz`.
 
+    Args:
+        path: path of the file.
+        columns: see `ManifestSource`.
+        tasks: see `ManifestSource`.
+        outside: see `ManifestSource`.
+        patients: see `ManifestSource`.
     Raises:
-        ToolkitError: see the sources; columns and tasks of an archive.
+        ToolkitError: see the sources; or columns or tasks are given for an archive.
     """
     if Path(path).suffix == '.npz':
         if columns or tasks:
@@ -152,20 +160,20 @@ def open_source(
     return ManifestSource(path, columns, tasks, outside, patients)
 
 
-def grey(pixels: np.ndarray) -> np.ndarray:
-    """(H, W) of (H, W) or (H, W, 3): the mean of the colours."""
+def average_colours(pixels: np.ndarray) -> np.ndarray:
+    """Averages colours: (H, W) or (H, W, 3) -> (H, W)."""
     return pixels if pixels.ndim == 2 else pixels.mean(2)
 
 
-def unreadable(error: Exception) -> str:
-    """What a reader said, in one line."""
+def shorten_error(error: Exception) -> str:
+    """Returns the first line of a reader's message."""
     return str(error).splitlines()[0] if isinstance(error, DataError) else repr(error)
 
 
-def _named(path: Path) -> str:
+def _name_file(path: Path) -> str:
     return f'{path.absolute().parent.name}/{path.name}'  # many are called labels.csv
 
 
-def _labelled(record: Record, tasks: Mapping[str, str]) -> Record:
-    said = {task: record.attributes.get(column, '') for task, column in tasks.items()}
-    return dataclasses.replace(record, labels={task: name for task, name in said.items() if name})
+def _label_record(record: Record, tasks: Mapping[str, str]) -> Record:
+    labels = {task: record.attributes.get(column, '') for task, column in tasks.items()}
+    return dataclasses.replace(record, labels={task: name for task, name in labels.items() if name})

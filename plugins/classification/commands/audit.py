@@ -1,4 +1,4 @@
-"""`toolkit audit`: what is wrong with a set of images, before anything is trained on it."""
+"""`toolkit audit`: finds duplicates, leaks and damaged files in a set of images."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from plugins.classification.audit.annotations import damaged
+from plugins.classification.audit.annotations import find_damaged
 from plugins.classification.audit.findings import Audit, examine
 from plugins.classification.audit.html_page import write_page
 from plugins.classification.audit.scan import scan
-from plugins.classification.audit.sources import Source, open_source
-from plugins.classification.audit.tables import Sheet, plain, sheets
+from plugins.classification.audit.sources import AuditSource, open_source
+from plugins.classification.audit.tables import Sheet, make_sheets, to_json
 from plugins.classification.data.manifest_options import (
     add_manifest_options,
     parse_columns,
@@ -36,10 +36,10 @@ SHOWN = 12  # rows of a list of images on the terminal
 
 @COMMANDS.register(name='audit')
 class AuditCommand(Command):
-    """Look through labelled images for duplicates, label conflicts, leaks and damaged files.
+    """Check labelled images for duplicates, label conflicts, leaks and damaged files.
 
-    MANIFEST is a table of images or a MedMNIST archive. Nothing is changed. Images are duplicates
-    where their files or their pixels are equal, and nearly the same where small copies of them
+    MANIFEST is a table of images or a MedMNIST archive. The images are not changed. Images are
+    equal if their files or pixels are equal. They are nearly the same if small copies of them
     correlate by more than --threshold, or by more than .9 and their details by more than --detail.
     """
 
@@ -51,18 +51,28 @@ class AuditCommand(Command):
         split = parser.add_mutually_exclusive_group()
         split.add_argument('--split', metavar='FILE', help='split that `toolkit split` saved')
         split.add_argument('--split-column', metavar='NAME', help='column that names the subset')
-        add('--fold', type=int, default=0, metavar='N', help='of --split, from 0 (default: 0)')
+        add('--fold', type=int, default=0, metavar='N', help='fold of --split, from 0 (default: 0)')
         add('--threshold', type=float, default=0.98, metavar='R', help='default: %(default)s')
         add('--detail', type=float, default=0.65, metavar='R', help='default: %(default)s')
-        add('--annotations', type=Path, metavar='FOLDER', help='of XML and JSON files to look at')
-        add('--json', type=Path, metavar='FILE', help='write everything that was found')
-        add('--html', type=Path, metavar='FILE', help='write a page, duplicates side by side')
+        add(
+            '--annotations',
+            type=Path,
+            metavar='FOLDER',
+            help='folder of XML and JSON files to check',
+        )
+        add('--json', type=Path, metavar='FILE', help='write all findings')
+        add(
+            '--html',
+            type=Path,
+            metavar='FILE',
+            help='write a page that shows duplicates side by side',
+        )
         add(
             '--groups',
             type=Path,
             metavar='FILE',
-            help='write a CSV with id and group of each image: patients, joined where images are '
-            'nearly the same; as the patient column of a manifest it keeps them together',
+            help='write a CSV with id and group of each image: its patient, joined if images are '
+            'nearly the same; as the patient column of a manifest, it keeps them together',
         )
         add('--overwrite', action='store_true', help='replace output files that exist')
 
@@ -76,7 +86,7 @@ class AuditCommand(Command):
         if arguments.fold < 0:
             raise ToolkitError(f'--fold must be 0 or more, found {arguments.fold}')
         annotations, annotated = (
-            damaged(arguments.annotations) if arguments.annotations else ({}, 0)
+            find_damaged(arguments.annotations) if arguments.annotations else ({}, 0)
         )
         source = open_source(
             arguments.manifest,
@@ -86,7 +96,7 @@ class AuditCommand(Command):
             arguments.patients,
         )
         _check_outputs(source, arguments)
-        split, subset_of = _split(source, arguments)
+        split, subset_of = _read_split(source, arguments)
         audit = examine(
             source.name,
             source.records,
@@ -101,10 +111,10 @@ class AuditCommand(Command):
         )
         _print(audit)
         if arguments.json:
-            text = json.dumps(plain(audit), indent=1, ensure_ascii=False)
+            text = json.dumps(to_json(audit), indent=1, ensure_ascii=False)
             atomic_write.write(arguments.json, f'{text}\n')
         if arguments.groups:
-            atomic_write.write(arguments.groups, _groups(audit))
+            atomic_write.write(arguments.groups, _write_groups(audit))
         if arguments.html:
             write_page(audit, source.read, arguments.html)
         for path in (arguments.json, arguments.groups, arguments.html):
@@ -113,7 +123,7 @@ class AuditCommand(Command):
         return 0
 
 
-def _check_outputs(source: Source, arguments: argparse.Namespace) -> None:
+def _check_outputs(source: AuditSource, arguments: argparse.Namespace) -> None:
     named = {n: p for n in ('json', 'html', 'groups') if (p := getattr(arguments, n)) is not None}
     annotations: Path | None = arguments.annotations
     inputs = [
@@ -130,8 +140,8 @@ def _check_outputs(source: Source, arguments: argparse.Namespace) -> None:
     )
 
 
-def _split(source: Source, arguments: argparse.Namespace) -> tuple[str, dict[int, str]]:
-    """What the split is called, and the subset of each image that is in it."""
+def _read_split(source: AuditSource, arguments: argparse.Namespace) -> tuple[str, dict[int, str]]:
+    """Returns the name of the split, and the subset of each image that is in it."""
     if arguments.split:
         by_id = load_split(arguments.split, source.records, arguments.fold)
         name = f'{Path(arguments.split).name}, fold {arguments.fold}'
@@ -149,19 +159,19 @@ def _split(source: Source, arguments: argparse.Namespace) -> tuple[str, dict[int
     return column, {i: value for i, value in values.items() if value}
 
 
-def _groups(audit: Audit) -> str:
-    held = io.StringIO()
-    writer = csv.writer(held, lineterminator='\n')
+def _write_groups(audit: Audit) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator='\n')
     writer.writerow(('id', 'group'))
-    writer.writerows(zip((record.id for record in audit.records), audit.groups()))
-    return held.getvalue()
+    writer.writerows(zip((record.id for record in audit.records), audit.name_groups()))
+    return buffer.getvalue()
 
 
 def _print(audit: Audit) -> None:
     console = Console()
-    for sheet in sheets(audit):
+    for sheet in make_sheets(audit):
         shown = SHOWN if sheet.listing else len(sheet.rows)
-        console.print(_table(sheet, shown))
+        console.print(_make_table(sheet, shown))
         if len(sheet.rows) > shown:
             print(f'{len(sheet.rows) - shown} more are in --json and --html')
         if sheet.note:
@@ -169,7 +179,7 @@ def _print(audit: Audit) -> None:
         print()
 
 
-def _table(sheet: Sheet, shown: int) -> Table:
+def _make_table(sheet: Sheet, shown: int) -> Table:
     table = Table(title=sheet.title, title_justify='left', title_style='bold')
     for place, column in enumerate(sheet.columns):
         number = all(isinstance(row[place], int) for row in sheet.rows)

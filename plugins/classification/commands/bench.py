@@ -1,4 +1,4 @@
-"""How fast a classifier trains, beside a plain loop over the same models and with kept features."""
+"""Benchmarks of a classifier's training: beside a plain loop, and with cached features."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from toolkit.registry.command import Command
 
 @BENCHES.register(name='classifier')
 class ClassifierBench(Command):
-    """Seconds of a classifier's training step, beside a plain loop over the same timm models.
+    """Measure the seconds of a classifier's training step, beside a plain loop.
 
-    The plain loop is what a script has: the same models with random weights, pooled and joined, a
-    linear layer, AdamW, fp32, no switch turned. The system runs in bf16 and channels_last, with
-    all that its config adds. Both train all weights, in turns.
+    The plain loop trains the same timm models with random weights, a linear layer on their joined
+    features, AdamW and fp32. The system runs in bf16 and channels_last, with all that its config
+    adds. Both train all weights, in turns.
     """
 
     @classmethod
@@ -47,16 +47,16 @@ class ClassifierBench(Command):
         add('--device', default='auto', choices=('auto', 'cpu', 'cuda'), help="('auto')")
 
     def run(self, arguments: argparse.Namespace) -> int:
-        run = _run(arguments)
+        run = _load_run(arguments)
         device = precision.choose_device(Runtime(device=arguments.device))
         steps = {
-            'plain loop, fp32': _plain(run, device, arguments.batch_size),
-            'this system, fp32': _ours(run, Runtime(), device, arguments.batch_size),
-            'this system, bf16 and channels_last': _ours(
+            'plain loop, fp32': _make_plain_step(run, device, arguments.batch_size),
+            'this system, fp32': _make_system_step(run, Runtime(), device, arguments.batch_size),
+            'this system, bf16 and channels_last': _make_system_step(
                 run, Runtime(precision='bf16', channels_last=True), device, arguments.batch_size
             ),
         }
-        print(_table(in_turns(steps, arguments.repeats, device, warm_up=True)))
+        print(_format_table(in_turns(steps, arguments.repeats, device, warm_up=True)))
         print(
             f'batch {arguments.batch_size}, medians of {arguments.repeats}, {device_name(device)}'
         )
@@ -65,9 +65,10 @@ class ClassifierBench(Command):
 
 @BENCHES.register(name='features')
 class FeaturesBench(Command):
-    """Seconds of an epoch that trains what follows frozen branches, with and without kept features.
+    """Measure the seconds of an epoch behind frozen branches, with and without cached features.
 
-    Both read the config's training data, in turns; computing the features once is told apart.
+    Both read the training data of the config, in turns. The time to compute the features once is
+    printed separately.
     """
 
     @classmethod
@@ -79,16 +80,16 @@ class FeaturesBench(Command):
         add('--device', default='auto', choices=('auto', 'cpu', 'cuda'), help="('auto')")
 
     def run(self, arguments: argparse.Namespace) -> int:
-        run = _run(arguments)
+        run = _load_run(arguments)
         device = precision.choose_device(Runtime(device=arguments.device))
         if run.train_dataloader is None:
             raise ToolkitError(f'{arguments.name} has no train_dataloader to read images from')
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
-            kept = _epoch(run, device, FeatureCache(folder))
+            kept = _make_epoch(run, device, FeatureCache(folder))
             computing = time.perf_counter() - start
-            epochs = {'without': _epoch(run, device, None), 'with kept features': kept}
-            print(_table(in_turns(epochs, arguments.repeats, device, warm_up=True)))
+            epochs = {'without': _make_epoch(run, device, None), 'with cached features': kept}
+            print(_format_table(in_turns(epochs, arguments.repeats, device, warm_up=True)))
         print(f'computing the features once took {computing:.1f} s; {device_name(device)}')
         return 0
 
@@ -96,19 +97,19 @@ class FeaturesBench(Command):
 Step = Callable[[], None]
 
 
-def _run(arguments: argparse.Namespace) -> RunConfig:
+def _load_run(arguments: argparse.Namespace) -> RunConfig:
     if arguments.repeats < 1:
-        raise ToolkitError('--repeats is at least 1')
+        raise ToolkitError(f'--repeats must be at least 1, found {arguments.repeats}')
     run = fill_checked(load(arguments.name, arguments.changes))
     if not issubclass(run.model.cls, Classifier):  # type: ignore[attr-defined]
-        raise ToolkitError(f'{arguments.name} is no config of a Classifier')
+        raise ToolkitError(f'{arguments.name} is not a config of a Classifier')
     if run.optim_wrapper is None:
         raise ToolkitError(f'{arguments.name} has no training: it needs optim_wrapper')
     return run
 
 
 class _Plain(nn.Module):
-    """The models' pooled features, joined, and a linear layer for each task."""
+    """Linear layer for each task on the joined, pooled features of all models."""
 
     def __init__(self, system: Classifier) -> None:
         super().__init__()
@@ -129,11 +130,11 @@ class _Plain(nn.Module):
         return [head(joint) for head in self.heads]
 
 
-def _plain(run: RunConfig, device: torch.device, batch_size: int) -> Step:
+def _make_plain_step(run: RunConfig, device: torch.device, batch_size: int) -> Step:
     system = build_system(run)
     network = _Plain(system).to(device).train()
     optimizer = torch.optim.AdamW(network.parameters(), 1e-4)
-    batch = _batch(system, batch_size)
+    batch = _make_batch(system, batch_size)
     image, labels = batch['image'].to(device), [v.to(device) for v in batch['labels'].values()]
 
     def step() -> None:
@@ -145,7 +146,9 @@ def _plain(run: RunConfig, device: torch.device, batch_size: int) -> Step:
     return step
 
 
-def _ours(run: RunConfig, runtime: Runtime, device: torch.device, batch_size: int) -> Step:
+def _make_system_step(
+    run: RunConfig, runtime: Runtime, device: torch.device, batch_size: int
+) -> Step:
     system = build_system(run)
     precision.move_system(system, runtime, device)
     system.train().requires_grad_(True)
@@ -154,7 +157,7 @@ def _ours(run: RunConfig, runtime: Runtime, device: torch.device, batch_size: in
         counts = dict.fromkeys(system.tasks[name].classes, 100)
         for loss in losses.values():
             loss.use_counts(counts)
-    batch = precision.move_batch(_batch(system, batch_size), runtime, device)
+    batch = precision.move_batch(_make_batch(system, batch_size), runtime, device)
 
     def step() -> None:
         with wrapper.optim_context(system):
@@ -164,7 +167,7 @@ def _ours(run: RunConfig, runtime: Runtime, device: torch.device, batch_size: in
     return step
 
 
-def _batch(system: Classifier, batch_size: int) -> dict[str, Any]:
+def _make_batch(system: Classifier, batch_size: int) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     batch = system.example(batch_size)
     batch['image'] = torch.rand(batch['image'].shape, generator=generator)
@@ -173,7 +176,7 @@ def _batch(system: Classifier, batch_size: int) -> dict[str, Any]:
     return batch
 
 
-def _epoch(run: RunConfig, device: torch.device, cache: FeatureCache | None) -> Step:
+def _make_epoch(run: RunConfig, device: torch.device, cache: FeatureCache | None) -> Step:
     config = run.train_dataloader
     assert config is not None
     system: Classifier = build_system(run)
@@ -201,7 +204,7 @@ def _epoch(run: RunConfig, device: torch.device, cache: FeatureCache | None) -> 
     return step
 
 
-def _table(taken: Mapping[str, Taken]) -> str:
+def _format_table(taken: Mapping[str, Taken]) -> str:
     first = next(iter(taken.values())).seconds
     width = max(map(len, taken))
     lines = [f'{"":{width}}  seconds  times as fast']

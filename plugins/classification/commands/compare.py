@@ -1,4 +1,4 @@
-"""`toolkit compare`: whether one tested run is better than another on the same items."""
+"""`toolkit compare`: paired comparison of two tested runs of a classifier."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from toolkit.registry.command import Command
 class Compare(Command):
     """Compare two tested runs of a classifier on the same items.
 
-    Each value's difference has a 95 % interval and a p by a paired bootstrap over patients, an AUC
-    has DeLong's too. Several runs of a side (seeds) are averaged. p is not corrected for the number
-    of values that are looked at, nor does it say what other seeds would give: that is a study's.
+    Each difference has a 95 % interval and a p-value of a paired bootstrap over patients; an AUC
+    also has those of DeLong. Several runs of one side (seeds) are averaged. p is not corrected for
+    the number of values, and does not cover the variation between seeds, which a study measures.
     """
 
     @classmethod

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from plugins.classification.audit import duplicates
-from plugins.classification.audit.duplicates import clusters, near_pairs, same
+from plugins.classification.audit.duplicates import find_clusters, find_equal, find_near_pairs
 
 
 def scene(seed, side=96):
@@ -24,7 +24,7 @@ def copies(images):
 
 
 def found(images, **options):
-    return {tuple(pair[:2]) for pair in near_pairs(*copies(images), **options)}
+    return {tuple(pair[:2]) for pair in find_near_pairs(*copies(images), **options)}
 
 
 def test_what_changes_gain_contrast_noise_or_size_is_found_and_nothing_else():
@@ -56,8 +56,8 @@ def test_a_frame_that_all_share_makes_no_pair():
         image[20:80, 20:76] += 1.2 * scene(seed)[20:80, 20:76]
         images.append(image)
     small, fine = copies(images)
-    assert near_pairs(small, fine, threshold=0.9999) == []
-    few = near_pairs(small[:20], fine[:20], threshold=0.9999)
+    assert find_near_pairs(small, fine, threshold=0.9999) == []
+    few = find_near_pairs(small[:20], fine[:20], threshold=0.9999)
     assert len(few) > 50
 
 
@@ -71,7 +71,7 @@ def test_blocks_do_not_matter(monkeypatch):
 
 def test_blank_images_are_like_none():
     blank = np.full((4, 32, 32), 0.3, np.float32)
-    assert near_pairs(blank, np.full((4, 64, 64), 0.3, np.float32)) == []
+    assert find_near_pairs(blank, np.full((4, 64, 64), 0.3, np.float32)) == []
 
 
 @settings(max_examples=50, deadline=None)
@@ -79,7 +79,7 @@ def test_blank_images_are_like_none():
 def test_clusters_are_what_links_hold_together(count, data):
     position = st.integers(0, count - 1)
     links = data.draw(st.lists(st.tuples(position, position), max_size=30))
-    made = clusters(count, links)
+    made = find_clusters(count, links)
     place = {i: number for number, cluster in enumerate(made) for i in cluster}
     assert sum(map(len, made)) == len(place)
     assert all(len(cluster) > 1 for cluster in made)
@@ -94,7 +94,7 @@ def test_clusters_are_what_links_hold_together(count, data):
 
 
 def test_same():
-    assert same(['a', 'b', '', 'a', '', 'c', 'b', 'a']) == [(0, 3, 7), (1, 6)]
+    assert find_equal(['a', 'b', '', 'a', '', 'c', 'b', 'a']) == [(0, 3, 7), (1, 6)]
 
 
 @pytest.mark.slow
@@ -106,5 +106,5 @@ def test_ten_thousand_images_take_seconds():
     fine = rng.normal(size=(10_000, 64, 64)).astype(np.float32)
     small[9999], fine[9999] = small[17], fine[17]
     start = time.perf_counter()
-    assert [pair[:2] for pair in near_pairs(small, fine)] == [(17, 9999)]
+    assert [pair[:2] for pair in find_near_pairs(small, fine)] == [(17, 9999)]
     assert time.perf_counter() - start < 120

@@ -31,14 +31,17 @@ def test_an_epoch_with_and_without_kept_features(tmp_path, monkeypatch, capsys):
     argv = ['baselines/linear_busi', *changes, '--repeats', '1', '--device', 'cpu']
     assert main(['bench', 'features', *argv]) == 0
     out = capsys.readouterr().out
-    assert 'with kept features' in out and 'computing the features once took' in out
+    assert 'with cached features' in out and 'computing the features once took' in out
 
 
 @pytest.mark.parametrize(
     ('argv', 'said'),
     [
-        (['classifier', 'ldpnet/ldpnet_2022_synthetic'], 'is no config of a Classifier'),
-        (['classifier', 'csasn/csasn_small', '--repeats', '0'], '--repeats is at least 1'),
+        (['classifier', 'ldpnet/ldpnet_2022_synthetic'], 'is not a config of a Classifier'),
+        (
+            ['classifier', 'csasn/csasn_small', '--repeats', '0'],
+            '--repeats must be at least 1, found 0',
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_said(argv, said, capsys):
