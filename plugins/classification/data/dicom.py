@@ -94,6 +94,15 @@ def size(path: Path, frame: int = 0) -> tuple[int, int]:
     return int(data.Rows), int(data.Columns)
 
 
+def count_frames(path: Path) -> int:
+    """Counts the frames, by the header alone.
+
+    Raises:
+        DataError: as of `size`.
+    """
+    return int(_opened(path, 0, pixels=False).get('NumberOfFrames', 1) or 1)
+
+
 def region(path: Path) -> Box | None:
     """The largest two-dimensional region of tissue or flow that an ultrasound scanner has marked,
     (x0, y0, x1, y1) in pixels, the last ones beyond it; None where none is marked.

@@ -72,6 +72,25 @@ def image_size(path: str | Path, frame: int = 0) -> tuple[int, int]:
             return (width, height) if turned else (height, width)
 
 
+def count_frames(path: str | Path) -> int:
+    """Counts the images in a file: frames of DICOM and animations, pages of TIFF.
+
+    The further images of a JPEG (MPO) do not count: they are previews and depth maps of the first.
+
+    Raises:
+        DataError: as of `image_size`.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    with _reading(path):
+        if kind == 'dicom':
+            return dicom.count_frames(path)
+        if kind == 'npy':
+            return 1
+        with _opened(path, 0) as image:
+            return 1 if image.format == 'MPO' else getattr(image, 'n_frames', 1)
+
+
 def picture_region(path: str | Path) -> Box | None:
     """Of DICOM, the largest region that an ultrasound scanner has marked as picture, (x0, y0, x1,
     y1) in pixels; None where none is marked, and for other kinds of files.

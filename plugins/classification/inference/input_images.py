@@ -3,41 +3,68 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from plugins.classification.data.image_dataset import ImageSet
 from plugins.classification.data.image_files import FileSet
-from plugins.classification.data.image_io import SUFFIXES
+from plugins.classification.data.image_io import SUFFIXES, count_frames
 from plugins.classification.data.manifest import read_manifest
-from plugins.classification.image_record import Record
+from plugins.classification.image_record import Box, Record
 from plugins.classification.system import Classifier
 from plugins.classification.tasks import Task
-from toolkit.errors import MissingDataError, ToolkitError
+from toolkit.errors import DataError, MissingDataError, ToolkitError
 from toolkit.registry.build import ComponentFactory
 
 TABLES = ('.csv', '.parquet')
+NAMED = 20  # files that are named in a message
 ON_ERROR = ('stop', 'skip')
 # Arguments of a dataset that decide how a file becomes an image.
 PREPARATION = ('size', 'channels', 'fit', 'transforms', 'region')
+
+
+@dataclass
+class FoundImages:
+    """The images that a command line names.
+
+    Attributes:
+        records: images, each frame of a file as one.
+        left_out: reason for each file that is not predicted, by its name.
+        unreadable: reason for each image file whose frames cannot be counted.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[Path, str] = field(default_factory=dict)
 
 
 class InputImages(FileSet):
     """Images named on the command line, without labels.
 
     Args:
-        records: of the images.
+        found: the images.
         tasks: by name.
         **options: see `FileSet`.
     Raises:
         DataError: images that cannot be read, or no image that can.
     """
 
-    def __init__(self, records: Sequence[Record], tasks: dict[str, Task], **options: Any) -> None:
+    def __init__(self, found: FoundImages, tasks: dict[str, Task], **options: Any) -> None:
         super().__init__(tasks, unlabelled='keep', **options)
-        self.use_records(records)
+        self.unreadable = found.unreadable
+        self.use_records(found.records)
+
+    def read(self, position: int) -> tuple[np.ndarray, tuple[Box, ...]]:
+        path = self.pool[position].path
+        if path in self.unreadable:
+            raise DataError(self.unreadable[path])
+        return super().read(position)
 
 
 def is_manifest(word: str) -> bool:
@@ -49,17 +76,23 @@ def find_images(
     words: Sequence[str],
     patient: str | None = None,
     columns: Mapping[str, str | None] | None = None,
-) -> list[Record]:
+) -> FoundImages:
     """Finds the images that the words of a command line name, each file once.
 
+    Each frame of a file is an image of its own, named FILE#FRAME. Without `patient`, the frames of
+    a file are those of one patient, who is named like the file. Of a manifest, each row is an
+    image, as in a dataset.
+
     Args:
-        words: image files, folders (with all images below them), patterns with * or ?, and
-            manifests (.csv or .parquet, read as `ManifestImages` reads them, without tasks).
+        words: image files, folders (with all images below them, known by their names or their
+            contents), patterns with * or ?, and manifests (.csv or .parquet, read as
+            `ManifestImages` reads them, without tasks).
         patient: regular expression; its first group, found in the path of a file, is the patient.
             None if patients of files are not known.
         columns: column names of the manifest; see `ManifestImages`.
     Raises:
-        ToolkitError: a word that names no image, or an option that does not fit the words.
+        ToolkitError: a word that names no image, an option that does not fit the words, or two
+            images with one id.
     """
     tables = [word for word in words if is_manifest(word)]
     if columns and not tables:
@@ -70,27 +103,33 @@ def find_images(
             '--patient is an option for image files; name the column of a manifest by --columns '
             'patient=COLUMN'
         )
-    found: dict[tuple[Path, int], Record] = {}
+    found = FoundImages()
+    records: dict[tuple[Path, int], Record] = {}
     for word in words:
         if word in tables:
             path = Path(word).absolute()
             # Nothing is split here, so that spellings of patients leak nothing.
-            records = read_manifest(path, {}, columns or {}, patients='as_written').records
+            named = read_manifest(path, {}, columns or {}, patients='as_written').records
         else:
-            records = tuple(_make_record(path, pattern) for path in _find_files(word))
-        for record in records:
+            files = _find_files(word, found.left_out)
+            named = tuple(r for path in files for r in _make_records(path, pattern, found))
+        for record in named:
             assert record.path is not None
-            found.setdefault((record.path.resolve(), record.frame), record)
-    return list(found.values())
+            first = records.setdefault((record.path.resolve(), record.frame), record)
+            if first.path != record.path:
+                found.left_out[record.id] = f'the same file as {first.path}'
+    found.records = list(records.values())
+    _check_ids(found.records)
+    return found
 
 
 def load_images(
-    records: Sequence[Record], system: Classifier, dataset: Any, on_error: str = 'stop'
+    found: FoundImages, system: Classifier, dataset: Any, on_error: str = 'stop'
 ) -> InputImages:
     """Makes a dataset of images, prepared as the images of another dataset.
 
     Args:
-        records: of the images.
+        found: the images.
         system: to predict with.
         dataset: slot of the other dataset, the run's test data.
         on_error: 'stop', or 'skip' to leave out images that cannot be read.
@@ -104,43 +143,95 @@ def load_images(
             "run's own test data"
         )
     same = {name: dataset.arguments[name] for name in PREPARATION if name in dataset.arguments}
-    images = ComponentFactory(InputImages, same)(
-        records=records, tasks=system.tasks, on_error=on_error
-    )
+    images = ComponentFactory(InputImages, same)(found=found, tasks=system.tasks, on_error=on_error)
     system.check_data(images)
     return images
 
 
-def _find_files(word: str) -> list[Path]:
+def _find_files(word: str, left_out: dict[str, str]) -> list[Path]:
+    """Find the image files that a word names; `left_out` gets the other files, with the reason."""
     path = Path(word)
-    if path.is_dir():
-        images = [
-            file
-            for file in sorted(path.rglob('*'))
-            if file.suffix.lower() in SUFFIXES and file.is_file() and file.name[0] != '.'
-        ]
-        if not images:
-            raise ToolkitError(f'{path} holds no image; expected one of {", ".join(SUFFIXES)}')
-        return images
-    if path.exists():
+    if path.exists() and not path.is_dir():
         return [path]
-    matches = [Path(name) for name in sorted(glob.glob(word, recursive=True))]
-    images = [match for match in matches if match.is_file()]
-    if not images:
-        problem = 'no file matches' if glob.has_magic(word) else 'no file or folder'
-        raise MissingDataError(f'{problem} {word}')
-    return images
+    paths = [path] if path.is_dir() else map(Path, sorted(glob.glob(word, recursive=True)))
+    images, other = [], {}
+    for match in paths:
+        if match.is_file():
+            images.append(match)
+        elif match.is_dir():
+            for file, reason in _walk_folder(match):
+                if reason:
+                    other[file.as_posix()] = reason
+                else:
+                    images.append(file)
+    left_out |= other
+    if images:
+        return images
+    if path.is_dir():
+        reasons = ''.join(f'\n  {name}: {reason}' for name, reason in list(other.items())[:NAMED])
+        raise ToolkitError(
+            f'{path} holds no image; expected one of {", ".join(SUFFIXES)}, or a file of another '
+            f'name with such contents{reasons}'
+        )
+    problem = 'no file matches' if glob.has_magic(word) else 'no file or folder'
+    raise MissingDataError(f'{problem} {word}')
 
 
-def _make_record(path: Path, pattern: re.Pattern[str] | None) -> Record:
-    name = path.as_posix()
-    patient = name
+def _walk_folder(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Walk over all files below a folder; yield each with '', or why it is no image."""
+
+    def stop(error: OSError) -> None:
+        raise ToolkitError(f'the folder {error.filename} cannot be read: {error.strerror}')
+
+    for parent, folders, names in os.walk(folder, onerror=stop):
+        folders.sort()
+        for name in folders:
+            if (path := Path(parent, name)).is_symlink():
+                yield path, 'a link to a folder; give it as an input of its own'
+        for name in sorted(names):
+            path = Path(parent, name)
+            if name.startswith('.'):
+                yield path, 'a hidden file'
+            elif path.suffix.lower() in SUFFIXES:
+                yield path, ''
+            else:
+                try:
+                    count_frames(path)
+                except DataError as error:
+                    yield path, str(error).removeprefix(f'{path} ')
+                else:
+                    yield path, ''
+
+
+def _make_records(
+    path: Path, pattern: re.Pattern[str] | None, found: FoundImages
+) -> Iterator[Record]:
+    name = patient = path.as_posix()
     if pattern is not None:
         match = pattern.search(name)
         if match is None or not match[1]:
             raise ToolkitError(f'{path}: --patient {pattern.pattern!r} finds nothing in its path')
         patient = match[1]
-    return Record(id=name, path=path.absolute(), patient=patient)
+    try:
+        frames = count_frames(path)
+    except DataError as error:
+        # Raised again when the image is read, which may skip it.
+        found.unreadable[path.absolute()] = str(error)
+        frames = 1
+    for frame in range(frames):
+        own = f'{name}#{frame}' if frames > 1 else name
+        yield Record(id=own, path=path.absolute(), patient=patient, frame=frame)
+
+
+def _check_ids(records: Sequence[Record]) -> None:
+    first: dict[str, Record] = {}
+    for record in records:
+        other = first.setdefault(record.id, record)
+        if other is not record:
+            raise ToolkitError(
+                f'{other.path} and {record.path} both have the id {record.id!r}; predict their '
+                'manifests one after the other, or give the images ids of their own'
+            )
 
 
 def _compile_patient(text: str) -> re.Pattern[str]:

@@ -17,6 +17,7 @@ import torch
 from plugins.classification.data.manifest_options import add_columns_option, parse_columns
 from plugins.classification.image_record import Record, list_files
 from plugins.classification.inference.input_images import (
+    NAMED,
     ON_ERROR,
     find_images,
     is_manifest,
@@ -121,7 +122,7 @@ def predict_images(
     for each patient. It joins the images by the rule of the run's test (`find_aggregations`), the
     mean if the test has none. An image whose patient is not known counts as a patient of its own,
     as in a test; if no patient is known, the file is not written and the column is blank.
-    OUTPUT.json describes both and lists skipped images.
+    OUTPUT.json describes both and lists images that were skipped, and files that were left out.
 
     Args:
         system: in evaluation mode.
@@ -158,10 +159,12 @@ def predict_images(
         )
     by_patient = output.with_name(f'{output.stem}-patients.csv')
     outputs = [output, by_patient, output.with_suffix('.json')]
+    left_out: Mapping[str, str] = {}
     report(NOTE)
     if inputs:
         images = find_images(inputs, patient, columns)
-        files_read = [*filter(is_manifest, inputs), *list_files(images)]
+        left_out = images.left_out
+        files_read = [*filter(is_manifest, inputs), *list_files(images.records)]
         check_outputs(outputs, files_read, overwrite=overwrite)
         data = load_images(images, system, dataset, on_error)
     elif patient is not None or columns:
@@ -178,17 +181,23 @@ def predict_images(
     files = {output: _to_csv(rows)}
     if patients:
         files[by_patient] = _to_csv(patients)
+    else:
+        by_patient.unlink(missing_ok=True)  # one that `overwrite` allows to replace
     skipped = getattr(data, 'skipped', {})
     files[output.with_suffix('.json')] = _describe(
-        system, len(rows), len(patients), aggregations, skipped
+        system, len(rows), len(patients), aggregations, skipped, left_out
     )
     for path, content in files.items():
         atomic_write.write(path, content)
-    for name, reason in skipped.items():
-        report(f'skipped {name}: {reason}')
+    for verb, reasons in (('skipped', skipped), ('left out', left_out)):
+        for name, reason in list(reasons.items())[:NAMED]:
+            report(f'{verb} {name}: {reason}')
+        if len(reasons) > NAMED:
+            report(f'{verb} {len(reasons) - NAMED} more, see {output.with_suffix(".json")}')
     summary = f'classified {len(rows)} images'
     summary += f' of {len(patients)} patients' if patients else ''
-    report(summary + (f', skipped {len(skipped)}' if skipped else ''))
+    summary += f', skipped {len(skipped)}' if skipped else ''
+    report(summary + (f', left out {len(left_out)}' if left_out else ''))
     return list(files)
 
 
@@ -307,6 +316,7 @@ def _describe(
     patients: int,
     aggregations: Mapping[str, Aggregation],
     skipped: Mapping[str, str],
+    left_out: Mapping[str, str],
 ) -> str:
     tasks = {
         name: {**task, 'aggregate': aggregations[name]}
@@ -318,6 +328,7 @@ def _describe(
         'images': images,
         'patients': patients,
         'skipped': dict(skipped),
+        'left_out': dict(left_out),
     }
     return json.dumps(record, indent=1, ensure_ascii=False) + '\n'
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tests.support.patch_classifier import (
     TASKS,
     classifier,
     clinical_metrics,
+    draw,
     manifest_data,
     run_of,
     save,
@@ -153,6 +155,73 @@ def test_any_kind_of_image(run, tmp_path):
     np.save(folder / 'array.npy', np.full((33, 33), 0.5, np.float32))
     assert predict(run, tmp_path / 'said.csv', folder) == 0
     assert len(table(tmp_path / 'said.csv')) == 4
+
+
+def test_every_file_is_predicted_or_named(run, images, tmp_path, monkeypatch, capsys):
+    """Images of any name and all frames of a file; the others are named with the reason."""
+    monkeypatch.chdir(images)
+    names = ['image00.gif', 'image01.jp2', 'image02']
+    for name, kind in zip(names, ('GIF', 'JPEG2000', 'PNG')):
+        Image.open(f'{name.split(".")[0]}.png').save(name, kind)
+    pages = [Image.open(f'image{i:02}.png') for i in range(3)]
+    pages[0].save('pages.tif', save_all=True, append_images=pages[1:])
+    (images / 'notes.txt').write_text('x')
+    (images / '.hidden.png').write_bytes(b'')
+    (images / 'again.png').symlink_to(images / 'image00.png')
+    (images / 'linked').symlink_to(tmp_path)
+    assert predict(run, tmp_path / 'said.csv', '.') == 0
+    rows = {row['id']: row for row in table(tmp_path / 'said.csv')}
+    assert len(rows) == 8 + 3 + 3
+    assert set(names) <= rows.keys()
+    shown = capsys.readouterr().out
+    about = json.loads((tmp_path / 'said.json').read_text())['left_out']
+    expected = {
+        'manifest.csv': 'no image',
+        'notes.txt': 'no image',
+        '.hidden.png': 'hidden',
+        'image00.png': 'same file as',
+        'linked': 'link to a folder',
+    }
+    assert about.keys() == expected.keys()
+    for name, reason in expected.items():
+        assert reason in about[name] and f'left out {name}: ' in shown
+    assert 'classified 14 images of 12 patients, left out 5' in shown
+    # A page is predicted as the same image in a file of its own.
+    for i in range(3):
+        page = rows[f'pages.tif#{i}']
+        assert (page['frame'], page['patient']) == (str(i), 'pages.tif')
+        same = rows['again.png' if i == 0 else f'image{i:02}.png']
+        assert page['shape_probability_oval'] == pytest.approx(same['shape_probability_oval'])
+    people = {row['patient']: row for row in table(tmp_path / 'said-patients.csv')}
+    assert people['pages.tif']['images'] == '3'
+    assert people['image03.png']['images'] == '1'
+
+
+def test_all_frames_of_dicom_without_a_suffix(run, tmp_path):
+    pytest.importorskip('pydicom')
+    from tests.plugins.classification.data.test_dicom import write
+
+    folder = tmp_path / 'cines'
+    folder.mkdir()
+    frames = (draw(1, 1, 5) * 255).astype(np.uint8) * np.ones((4, 1, 1), np.uint8)
+    frames[2] = 0
+    write(folder / 'IM0001', frames, frames=4)
+    write(folder / 'DICOMDIR', None)
+    assert predict(run, tmp_path / 'said.csv', folder, '--patient', r'(IM\d+)') == 0
+    rows = table(tmp_path / 'said.csv')
+    assert [row['frame'] for row in rows] == ['0', '1', '2', '3']
+    assert rows[0]['pathology'] == 'malignant' and rows[2]['pathology'] == 'benign'
+    (row,) = table(tmp_path / 'said-patients.csv')
+    assert row['images'] == '4' and row['patient'] == 'IM0001'
+    left_out = json.loads((tmp_path / 'said.json').read_text())['left_out']
+    assert [Path(name).name for name in left_out] == ['DICOMDIR']
+    assert 'no pixels' in next(iter(left_out.values()))
+
+
+def test_one_id_in_two_manifests(tmp_path):
+    paths = [str(save(tmp_path / name, 2)) for name in 'ab']
+    with pytest.raises(ToolkitError, match="a/image00.png and .*b/image00.png .*id 'image00.png'"):
+        find_images(paths)
 
 
 def test_the_runs_own_test_data(tmp_path):
@@ -300,6 +369,6 @@ def test_help_names_the_options_of_the_task(run, capsys):
 def test_a_file_whose_name_has_an_equals_sign(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'a=b.png').write_bytes(b'x')
-    assert [record.id for record in find_images(['a=b.png'])] == ['a=b.png']
+    assert [record.id for record in find_images(['a=b.png']).records] == ['a=b.png']
     with pytest.raises(ToolkitError):
         find_images(['c=d.png'])
