@@ -1,4 +1,4 @@
-"""Channel and spatial attention, and their cascade."""
+"""Channel attention, spatial attention and their cascade."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ Order = Literal['channel-first', 'spatial-first', 'parallel']
 
 @ATTENTIONS.register
 class ChannelAttention(Attention):
-    """Channel attention from the means and maxima over all places.
+    """Channel attention from the means and maxima over all positions.
 
-    F times sigmoid(W2 relu(W1 avg F) + W2 relu(W1 max F)) (Woo et al. 2018, CBAM, arXiv 1807.06521,
-    eq. 2). Of a vector both are the vector itself.
+    Computes F sigmoid(W2 relu(W1 avg F) + W2 relu(W1 max F)). For a vector, mean and maximum are
+    the vector itself.
 
     Args:
         in_channels: C. Injected by the parent.
         reduction: the hidden layer has C / reduction units, at least one.
-        prefix_tokens: tokens before those of the patches, which stay as they are. Injected by the
+        prefix_tokens: number of tokens before the patch tokens; they do not change. Injected by the
             parent.
     Shape: (B, C, h, w), (B, N, C) or (B, C) -> the same.
     Raises:
-        ValueError: a reduction below 1.
+        ValueError: reduction is below 1.
+    Source: Woo et al. 2018, CBAM, arXiv 1807.06521, eq. 2.
     """
 
     def __init__(self, in_channels: int, reduction: int = 16, prefix_tokens: int = 0) -> None:
@@ -43,16 +44,16 @@ class ChannelAttention(Attention):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        places = features_to_map(features, self.prefix_tokens)  # (B, C, h, w)
-        refined = places * self._gate(places)[..., None, None]
+        grid = features_to_map(features, self.prefix_tokens)  # (B, C, h, w)
+        refined = grid * self._gate(grid)[..., None, None]
         return map_to_features(refined, features, self.prefix_tokens)
 
     def maps(self, features: Tensor) -> dict[str, Tensor]:
-        """`channel` (B, C), in [0, 1]."""
+        """Returns the gates `channel` (B, C), in [0, 1]."""
         return {'channel': self._gate(features_to_map(features, self.prefix_tokens))}
 
-    def _gate(self, places: Tensor) -> Tensor:
-        flat = places.flatten(2)  # (B, C, h w)
+    def _gate(self, grid: Tensor) -> Tensor:
+        flat = grid.flatten(2)  # (B, C, h w)
         return torch.sigmoid(self.mlp(flat.mean(-1)) + self.mlp(flat.amax(-1)))  # (B, C)
 
 
@@ -60,16 +61,17 @@ class ChannelAttention(Attention):
 class SpatialAttention(Attention):
     """Spatial attention from the mean and the maximum over channels.
 
-    F times sigmoid(conv[mean F; max F]) (CBAM, eq. 3). Of a vector it is one gate for the whole
-    image.
+    Computes F sigmoid(conv[mean F; max F]). A vector has a single position, so it gets one gate for
+    the whole image.
 
     Args:
-        kernel: side of the convolution, odd.
-        prefix_tokens: tokens before those of the patches, which stay as they are. Injected by the
+        kernel: kernel size of the convolution, odd.
+        prefix_tokens: number of tokens before the patch tokens; they do not change. Injected by the
             parent.
-    Shape: (B, C, h, w), (B, N, C) with N a square, or (B, C) -> the same.
+    Shape: (B, C, h, w), (B, N, C) with a square number N of patch tokens, or (B, C) -> the same.
     Raises:
-        ValueError: an even kernel.
+        ValueError: kernel is even.
+    Source: Woo et al. 2018, CBAM, arXiv 1807.06521, eq. 3.
     """
 
     def __init__(self, kernel: int = 7, prefix_tokens: int = 0) -> None:
@@ -80,33 +82,33 @@ class SpatialAttention(Attention):
         self.conv = nn.Conv2d(2, 1, kernel, padding=kernel // 2, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        places = features_to_map(features, self.prefix_tokens)  # (B, C, h, w)
-        return map_to_features(places * self._gate(places), features, self.prefix_tokens)
+        grid = features_to_map(features, self.prefix_tokens)  # (B, C, h, w)
+        return map_to_features(grid * self._gate(grid), features, self.prefix_tokens)
 
     def maps(self, features: Tensor) -> dict[str, Tensor]:
-        """`spatial` (B, 1, h, w), in [0, 1]."""
+        """Returns the gates `spatial` (B, 1, h, w), in [0, 1]."""
         return {'spatial': self._gate(features_to_map(features, self.prefix_tokens))}
 
-    def _gate(self, places: Tensor) -> Tensor:
-        summary = torch.cat([places.mean(1, True), places.amax(1, True)], 1)  # (B, 2, h, w)
+    def _gate(self, grid: Tensor) -> Tensor:
+        summary = torch.cat([grid.mean(1, True), grid.amax(1, True)], 1)  # (B, 2, h, w)
         return torch.sigmoid(self.conv(summary))  # (B, 1, h, w)
 
 
 @ATTENTIONS.register
 class CascadedAttention(Attention):
-    """Channel and spatial attention one after the other, or side by side.
+    """Channel and spatial attention in sequence or in parallel.
 
     Args:
         in_channels: C. Injected by the parent.
-        channel: the one over channels; None leaves it out.
-        spatial: the one over places; None leaves it out.
-        order: 'channel-first' as in the paper; 'spatial-first' the other way round; 'parallel'
-            gives both the features as they come and takes the mean of the two.
-        residual: add the features as they came.
-        prefix_tokens: tokens before those of the patches. Injected by the parent.
-    Shape: as its parts' -> the same.
+        channel: attention over channels; None for no channel attention.
+        spatial: attention over positions; None for no spatial attention.
+        order: 'channel-first' as in the paper, 'spatial-first' for the reverse order; 'parallel'
+            applies both to the input and averages the results.
+        residual: add the input features.
+        prefix_tokens: number of tokens before the patch tokens. Injected by the parent.
+    Shape: (B, C, h, w), (B, N, C) or (B, C) -> the same, if both attentions accept it.
     Raises:
-        ValueError: neither part, an unknown order.
+        ValueError: neither channel nor spatial is set, or order is unknown.
     """
 
     def __init__(
@@ -132,7 +134,9 @@ class CascadedAttention(Attention):
             {name: slot(**injected) for name in names if (slot := slots[name])}
         )
         if not self.parts:
-            raise ValueError('neither channel nor spatial is given; for none, set attention: null')
+            raise ValueError(
+                'neither channel nor spatial is set; for no attention, set attention: null'
+            )
         self.prefix_tokens = prefix_tokens
         self.parallel, self.residual = order == 'parallel', residual
 
@@ -146,17 +150,17 @@ class CascadedAttention(Attention):
         if not self.residual:
             return refined
         if features.ndim == 3 and self.prefix_tokens:
-            kept, places = features.split(
+            prefix, patches = features.split(
                 (self.prefix_tokens, refined.shape[1] - self.prefix_tokens), 1
             )
-            return torch.cat([kept, places + refined[:, self.prefix_tokens :]], 1)
+            return torch.cat([prefix, patches + refined[:, self.prefix_tokens :]], 1)
         return features + refined
 
     def maps(self, features: Tensor) -> dict[str, Tensor]:
-        """The maps of both parts, each of the features that it is given."""
+        """Returns the maps of both attentions, each computed from its own input."""
         found = {}
         for name, part in self.parts.items():
-            for shown, weights in part.maps(features).items():
-                found[shown if shown not in found else f'{name}_{shown}'] = weights
+            for key, weights in part.maps(features).items():
+                found[key if key not in found else f'{name}_{key}'] = weights
             features = features if self.parallel else part(features)
         return found

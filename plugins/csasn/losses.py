@@ -1,4 +1,4 @@
-"""CSASN's dynamically weighted loss."""
+"""Loss of CSASN with dynamic class weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plugins.classification.losses.focal import focal
+from plugins.classification.losses.focal import compute_focal_loss
 from plugins.classification.losses.weighted import Average, WeightedLoss, Weights
 from toolkit.engine import distributed
 from toolkit.registry import LOSSES
@@ -16,34 +16,34 @@ from toolkit.registry import LOSSES
 
 @LOSSES.register
 class DynamicClassWeights(WeightedLoss):
-    """Cross entropy, or focal loss, with class weights that follow each class's recall.
+    """Cross entropy or focal loss with class weights that depend on the recall of each class.
 
-    w_c ~ base_c (1 - R_c + eps)^gamma, brought to mean 1 and then clipped, where R_c is a running
-    average over epochs of the recall on the training data as it is trained on: augmented, with
-    dropout, by the weights of the time, summed over all processes. It costs no pass of its own,
-    and sees nothing of the validation data. Our reading of the paper: see the README.
+    The weights are w_c ~ base_c (1 - R_c + eps)^gamma, scaled to mean 1 and then clipped. R_c is a
+    running average over epochs of the training recall. It is counted during training, over all
+    processes: on augmented images, with dropout and with the weights of each step. It needs no
+    additional pass and uses no validation data. This is our reading of the paper; see the README.
 
-    Before anything is measured, and for a class that no sample was drawn of, R_c is 0: w starts at
-    `base`. Weights change between epochs alone. State, in checkpoints: `hits` and `seen` of the
-    epoch `present`, the `running` average and how often each class is in it (`measured`), and the
+    R_c is 0 before the first epoch ends, and for a class without samples, so that w starts at
+    `base`. Weights change only between epochs. Checkpoints contain `hits` and `seen` of the epoch
+    `present`, the `running` average, the number of epochs in it by class (`measured`), and the
     `current` weights, (K,) each.
 
     Args:
         num_classes: K. Injected by the system.
-        class_weights: base_c, as of `WeightedLoss`; None for 1.
-        gamma: 0 leaves the weights at their base.
-        eps: what is left to a class that is always found.
-        momentum: share of the past in the running average, which is corrected for its start.
-        min_weight: the least that a class may weigh.
-        max_weight: the most.
+        class_weights: base_c, as in `WeightedLoss`; None for 1.
+        gamma: exponent; 0 keeps the weights at base_c.
+        eps: constant that keeps the weight of a class with recall 1 above 0.
+        momentum: weight of earlier epochs in the running average, which has a bias correction.
+        min_weight: lower limit of the class weights.
+        max_weight: upper limit of the class weights.
         focusing: gamma of the focal loss; 0 for cross entropy.
-        beta: of 'effective' weights.
-        average: 'samples' divides by the number of samples, so that a batch of one class is
-            weighted too; 'weights' divides by the sum of their weights.
-        **options: `weight`, `from_epoch`, as of `WeightedLoss`.
-    Shape: logits (N, K), labels (N,) -> scalar; 0 where there are no samples.
+        beta: beta of 'effective' weights.
+        average: 'samples' divides by the number of samples, so that the weights also act on a batch
+            of one class; 'weights' divides by the sum of the weights.
+        **options: `weight` and `from_epoch`, as in `WeightedLoss`.
+    Shape: logits (N, K), labels (N,) -> scalar; 0 without samples.
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument is out of range.
     """
 
     def __init__(
@@ -79,58 +79,58 @@ class DynamicClassWeights(WeightedLoss):
             self.register_buffer(name, torch.zeros(num_classes, dtype=torch.float64))
         self.register_buffer('current', torch.ones(num_classes))
         self.register_buffer('present', torch.tensor(-1))
-        self._update()
+        self._update_weights()
 
     @property
     def recall(self) -> Tensor:
-        """R (K,), 0 where nothing was measured."""
-        # As Adam corrects its moments, so that the first epoch counts in full.
+        """Recall R (K,); 0 for a class that was never counted."""
+        # The bias correction of Adam, so that the first epoch counts in full.
         return self.running / (1 - self.momentum**self.measured).clamp_min(1e-12)
 
     def use_counts(self, counts: Mapping[str, int]) -> None:
         super().use_counts(counts)
-        self._update()
+        self._update_weights()
 
     def start_epoch(self, epoch: int) -> None:
         super().start_epoch(epoch)
         if epoch == self.present:
-            return  # a resumed run takes it up
-        if epoch < self.present:  # another training, which starts from this one's weights
+            return  # a resumed run continues this epoch
+        if epoch < self.present:  # a new training that starts from weights of an earlier one
             for name in ('hits', 'seen', 'running', 'measured'):
                 getattr(self, name).zero_()
-        drawn = self.seen > 0
+        has_samples = self.seen > 0
         recall = self.hits / self.seen.clamp_min(1)  # (K,)
-        moved = self.momentum * self.running + (1 - self.momentum) * recall
-        self.running.copy_(torch.where(drawn, moved, self.running))
-        self.measured += drawn
+        updated = self.momentum * self.running + (1 - self.momentum) * recall
+        self.running.copy_(torch.where(has_samples, updated, self.running))
+        self.measured += has_samples
         self.hits.zero_()
         self.seen.zero_()
         self.present.fill_(epoch)
-        self._update()
+        self._update_weights()
 
     def weights(self) -> Tensor | None:
         return self.current if self.epoch >= self.from_epoch else None
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         if self.training:
-            self._follow(logits, labels)
+            self._count(logits, labels)
         return super().forward(logits, labels)
 
     def per_sample(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        return focal(logits, labels, self.focusing, weights)
+        return compute_focal_loss(logits, labels, self.focusing, weights)
 
     @torch.no_grad()
-    def _follow(self, logits: Tensor, labels: Tensor) -> None:
-        """Count a batch; every process does, without samples too, for they count together."""
-        right = (logits.argmax(-1) == labels).double()  # (N,)
-        here = self.seen.new_zeros(2, self.num_classes)
-        here[0].index_add_(0, labels, right)
-        here[1].index_add_(0, labels, torch.ones_like(right))
-        hits, seen = distributed.reduce_sum(here)
+    def _count(self, logits: Tensor, labels: Tensor) -> None:
+        """Counts a batch, summed over processes; each process must call it."""
+        correct = (logits.argmax(-1) == labels).double()  # (N,)
+        local = self.seen.new_zeros(2, self.num_classes)
+        local[0].index_add_(0, labels, correct)
+        local[1].index_add_(0, labels, torch.ones_like(correct))
+        hits, seen = distributed.reduce_sum(local)
         self.hits += hits
         self.seen += seen
 
     @torch.no_grad()
-    def _update(self) -> None:
+    def _update_weights(self) -> None:
         weights = self.base * (1 - self.recall + self.eps).pow(self.gamma)  # (K,)
         self.current.copy_((weights / weights.mean()).clamp(*self.limits))

@@ -1,4 +1,4 @@
-"""The neck that joins CSASN's branches."""
+"""Neck that fuses CSASN's branches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from plugins.csasn.fusion import CrossAttention, Gated, Join, Sum
+from plugins.csasn.fusion import CrossAttentionFusion, GatedFusion, JoinFusion, SumFusion
 from toolkit.interfaces import Neck, features_to_map
 from toolkit.registry import NECKS
 
@@ -19,32 +19,31 @@ Fusion = Literal['join', 'sum', 'gated', 'cross_attention']
 
 @NECKS.register
 class DualBranch(Neck):
-    """Features of two branches, or of any number, as one.
+    """Fuses the features of two or more branches.
 
-    `map`: every branch's map, or tokens on a square, is pooled to the grid of the coarsest branch
-    and they are fused there, so that what follows still sees places. `vector`: every branch is a
-    vector first (a map's or tokens' mean where its backbone gives none), as the paper's text says
-    literally.
+    Mode `map` pools the map, or the square grid of tokens, of each branch to the grid of the
+    coarsest branch and fuses the maps, so that later modules have positions. Mode `vector` first
+    averages each branch to a vector, as the paper's text says literally.
 
     Args:
-        in_channels: channels by branch, in the order in which they are joined. Injected by the
-            system.
-        strides: of the branches. Injected by the system.
+        in_channels: channels by branch, in the order of concatenation. Injected by the system.
+        strides: stride by branch, None for vectors. Injected by the system.
         mode: 'map' or 'vector'.
-        fusion: 'join' concatenates channels; 'sum' adds branches brought to one width; 'gated'
-            does so with weights chosen at every place and channel; 'cross_attention' joins them
-            after each has looked at the others.
-        width: to which each branch is brought; None is no projection for 'join', the widest
-            branch's for 'sum' and 'gated', the narrowest's for 'cross_attention'.
-        grid: side of the common grid in `map` mode; None for the coarsest branch's.
-        heads: of 'cross_attention'.
-        prefix_tokens: tokens before those of the patches, by branch; they are left out. Injected by
-            the system.
+        fusion: 'join' concatenates the channels; 'sum' projects the branches to a common width and
+            adds them; 'gated' adds them with weights for each position and channel;
+            'cross_attention' concatenates them after attention of each branch to the others.
+        width: channels to which each branch is projected; None for no projection with 'join', the
+            width of the widest branch with 'sum' and 'gated', and of the narrowest branch with
+            'cross_attention'.
+        grid: side of the common grid in mode `map`; None for the grid of the coarsest branch.
+        heads: number of attention heads of 'cross_attention'.
+        prefix_tokens: number of tokens before the patch tokens, by branch; these tokens are
+            dropped. Injected by the system.
     Shape: maps (B, D_b, h_b, w_b), tokens (B, N, D_b) or vectors (B, D_b) by branch ->
         (B, D, h, w) or (B, D).
     Raises:
-        ValueError: a branch of vectors in `map` mode, an unknown fusion or mode, a width, grid or
-            number of heads that cannot be.
+        ValueError: a branch gives vectors in mode `map`, fusion or mode is unknown, or width, grid
+            or heads is not valid.
     """
 
     def __init__(
@@ -65,18 +64,18 @@ class DualBranch(Neck):
             if value is not None and value < 1:
                 raise ValueError(f'{name} must be at least 1, found {value}')
         if grid is not None and mode == 'vector':
-            raise ValueError('grid is of mode map; with mode vector there is none')
+            raise ValueError('grid needs mode: map, found mode: vector; remove grid')
         vectors = [name for name, stride in strides.items() if stride is None]
         if mode == 'map' and vectors:
             raise ValueError(
-                f'mode map needs maps, and the branch {vectors[0]!r} gives vectors: set its '
+                f'mode: map needs maps, but the branch {vectors[0]!r} gives vectors; set its '
                 'features to map, or mode to vector'
             )
         fusions = {
-            'join': Join,
-            'sum': Sum,
-            'gated': Gated,
-            'cross_attention': functools.partial(CrossAttention, heads=heads),
+            'join': JoinFusion,
+            'sum': SumFusion,
+            'gated': GatedFusion,
+            'cross_attention': functools.partial(CrossAttentionFusion, heads=heads),
         }
         if fusion not in fusions:
             raise ValueError(f'fusion must be one of {", ".join(fusions)}, found {fusion!r}')
@@ -95,9 +94,11 @@ class DualBranch(Neck):
             pooled = {name: x.mean((2, 3), keepdim=True) for name, x in maps.items()}
             return self.fusion(pooled).flatten(1)  # (B, D)
         grid = maps[self.coarsest].shape[-2:] if self.grid is None else (self.grid, self.grid)
-        return self.fusion({name: _on(x, grid) for name, x in maps.items()})  # (B, D, h, w)
+        return self.fusion(
+            {name: _pool_to_grid(x, grid) for name, x in maps.items()}
+        )  # (B, D, h, w)
 
 
-def _on(places: Tensor, grid: tuple[int, int]) -> Tensor:
-    """A map brought to a grid by means over its cells."""
-    return places if places.shape[-2:] == grid else F.adaptive_avg_pool2d(places, grid)
+def _pool_to_grid(features: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Pools a map to a grid by averaging over the cells."""
+    return features if features.shape[-2:] == grid else F.adaptive_avg_pool2d(features, grid)

@@ -1,4 +1,4 @@
-"""The residual multiscale classifier, up to the linear layer of each task."""
+"""Residual multiscale classifier of CSASN, without the linear layers of the tasks."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ Norm = Literal['layer', 'batch']
 class ResidualMultiscale(Neck):
     """Parallel paths of several widths, plus a linear skip: CSASN's classifier, used as trunk.
 
-    A path is Linear-Norm-GELU-Dropout and a linear layer that brings it to the common width.
+    A path is Linear-Norm-GELU-Dropout-Linear. The last layer maps it to the common width.
 
     Args:
         in_channels: D. Injected by the parent.
-        widths: of the paths, as many as there are scales.
-        width: to which each path is brought.
-        combine: 'sum' adds the paths; 'join' puts them side by side, `len(widths)` times as wide.
-        residual: False leaves the skip out.
-        norm: 'layer', or 'batch', which a batch of one sample cannot train.
+        widths: hidden width of each path; the number of widths is the number of scales.
+        width: output width of each path.
+        combine: 'sum' adds the paths; 'join' concatenates them.
+        residual: add the linear skip.
+        norm: 'layer', or 'batch', which needs more than one sample in a training batch.
         dropout: share of each path's features dropped in training, in [0, 1).
     Shape: (B, D) -> (B, width), or (B, len(widths) * width).
     Raises:
-        ValueError: no widths or one below 1, an unknown combine or norm, dropout out of range.
+        ValueError: widths is empty or has a value below 1, combine or norm is unknown, or dropout
+            is out of range.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class ResidualMultiscale(Neck):
         super().__init__()
         if not widths or min(widths) < 1 or width < 1:
             raise ValueError(
-                f'widths must be one number or more of at least 1, and width too, '
+                f'widths must have one or more values of at least 1, and width must be at least 1, '
                 f'found widths {list(widths)} and width {width}'
             )
         if combine not in ('sum', 'join'):
@@ -56,16 +57,16 @@ class ResidualMultiscale(Neck):
             raise ValueError(f'norm must be layer or batch, found {norm!r}')
         if not 0 <= dropout < 1:
             raise ValueError(f'dropout must be in [0, 1), found {dropout}')
-        normed = nn.LayerNorm if norm == 'layer' else nn.BatchNorm1d
+        norm_layer = nn.LayerNorm if norm == 'layer' else nn.BatchNorm1d
         self.paths = nn.ModuleList(
             nn.Sequential(
-                nn.Linear(in_channels, own),
-                normed(own),
+                nn.Linear(in_channels, hidden),
+                norm_layer(hidden),
                 nn.GELU(),
                 nn.Dropout(dropout),
-                nn.Linear(own, width),
+                nn.Linear(hidden, width),
             )
-            for own in widths
+            for hidden in widths
         )
         self.combine, self.norm = combine, norm
         self.out_channels = width if combine == 'sum' else len(widths) * width
@@ -74,7 +75,7 @@ class ResidualMultiscale(Neck):
     def forward(self, features: Tensor) -> Tensor:
         if self.training and self.norm == 'batch' and len(features) == 1:
             raise ToolkitError(
-                'ResidualMultiscale with norm batch cannot be trained by a batch of one sample; '
+                'ResidualMultiscale with norm: batch cannot train on a batch of one sample; '
                 'use norm: layer, a larger batch_size, or drop_last: true'
             )
         scales = [path(features) for path in self.paths]  # (B, width) each

@@ -1,1 +1,1 @@
-"""Losses between the logits and the labels of one task."""
+"""Classification losses: functions of the logits and labels of one task."""

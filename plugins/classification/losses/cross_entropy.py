@@ -1,4 +1,4 @@
-"""Cross entropy: plain, with class weights, with smoothed labels."""
+"""Cross entropy with optional class weights and label smoothing."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from toolkit.registry import LOSSES
 
 @LOSSES.register
 class CrossEntropy(WeightedLoss):
-    """torch's cross entropy.
+    """Cross entropy with optional class weights and label smoothing.
 
     Args:
         num_classes: K. Injected by the system.
-        label_smoothing: share of a label that is spread over all K classes, in [0, 1)
+        label_smoothing: share of each label that is distributed over all K classes, in [0, 1)
             (Szegedy et al. 2016, arXiv 1512.00567, section 7).
-        **options: class weights and averaging, as of `WeightedLoss`.
-    Shape: logits (N, K), labels (N,) -> scalar; 0 where there are no samples.
+        **options: class weights and averaging, as in `WeightedLoss`.
+    Shape: logits (N, K), labels (N,) -> scalar; 0 without samples.
     Raises:
-        ValueError: label_smoothing out of range, and what `WeightedLoss` raises.
+        ValueError: label_smoothing is out of range, or `WeightedLoss` refuses an argument.
     """
 
     def __init__(self, num_classes: int, label_smoothing: float = 0.0, **options: Any) -> None:

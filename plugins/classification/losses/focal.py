@@ -12,13 +12,15 @@ from plugins.classification.losses.weighted import WeightedLoss
 from toolkit.registry import LOSSES
 
 
-def focal(logits: Tensor, labels: Tensor, gamma: float, weights: Tensor | None) -> Tensor:
-    """(1 - p)^gamma times the cross entropy -log p, p being the label's probability.
+def compute_focal_loss(
+    logits: Tensor, labels: Tensor, gamma: float, weights: Tensor | None
+) -> Tensor:
+    """Computes the focal loss -(1 - p)^gamma log p, where p is the probability of the label.
 
     Shape: logits (N, K), labels (N,), weights (K,) or None -> (N,).
     """
     losses = F.cross_entropy(logits, labels, reduction='none')  # (N,)
-    # At p = 1 a power below 1 has an infinite slope, which times the loss's 0 is no number.
+    # At p = 1 an exponent below 1 has an infinite derivative; times the loss of 0 it gives NaN.
     rest = -torch.expm1(-losses)  # 1 - p
     losses = rest.clamp_min(torch.finfo(rest.dtype).eps).pow(gamma) * losses if gamma else losses
     return losses if weights is None else weights[labels] * losses
@@ -26,18 +28,19 @@ def focal(logits: Tensor, labels: Tensor, gamma: float, weights: Tensor | None) 
 
 @LOSSES.register
 class Focal(WeightedLoss):
-    """Cross entropy times (1 - p)^gamma: what is already right counts less.
+    """Focal loss: cross entropy times (1 - p)^gamma, where p is the probability of the label.
 
-    Lin et al. 2017, arXiv 1708.02002, eq. 4, over a softmax of K classes; alpha are the class
-    weights.
+    It reduces the loss of samples that are already classified well. Here p is a softmax over K
+    classes, and the class weights are the paper's alpha.
 
     Args:
         num_classes: K. Injected by the system.
-        gamma: 0 for cross entropy.
-        **options: class weights and averaging, as of `WeightedLoss`.
-    Shape: logits (N, K), labels (N,) -> scalar; 0 where there are no samples.
+        gamma: exponent; 0 for cross entropy.
+        **options: class weights and averaging, as in `WeightedLoss`.
+    Shape: logits (N, K), labels (N,) -> scalar; 0 without samples.
     Raises:
-        ValueError: a negative gamma, and what `WeightedLoss` raises.
+        ValueError: gamma is negative, or `WeightedLoss` refuses an argument.
+    Source: Lin et al. 2017, arXiv 1708.02002, eq. 4.
     """
 
     def __init__(self, num_classes: int, gamma: float = 2.0, **options: Any) -> None:
@@ -47,4 +50,4 @@ class Focal(WeightedLoss):
         self.gamma = gamma
 
     def per_sample(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        return focal(logits, labels, self.gamma, weights)
+        return compute_focal_loss(logits, labels, self.gamma, weights)

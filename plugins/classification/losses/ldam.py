@@ -1,4 +1,4 @@
-"""Label-distribution-aware margins."""
+"""Label-distribution-aware margin (LDAM) loss."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plugins.classification.losses.weighted import WeightedLoss, counts_of_all
+from plugins.classification.losses.weighted import WeightedLoss, require_counts
 from toolkit.registry import LOSSES
 
 
 @LOSSES.register
 class LDAM(WeightedLoss):
-    """Cross entropy in which a label's logit is lowered by a margin, larger for rarer classes.
+    """LDAM loss: cross entropy with a margin on the label's logit, larger for rarer classes.
 
-    s (z_y - m_y) against s z of the others, with m_c = max_margin (min n / n_c)^(1/4) (Cao et al.
-    2019, arXiv 1906.07413, eq. 13).
+    The logit of the label is s (z_y - m_y), the others are s z_c. The margin is
+    m_c = max_margin (min n / n_c)^(1/4) for a class with n_c samples.
 
-    LDAM-DRW, as published, is `class_weights: effective`, `beta: 0.9999` and `from_epoch` at four
-    fifths of the training. It is meant for logits that are cosines, `CosineHead`; those of a
-    linear head are not bounded, and want `scale: 1`.
+    The published LDAM-DRW is `class_weights: effective`, `beta: 0.9999` and `from_epoch` at four
+    fifths of the training. The loss is for logits that are cosines (`CosineHead`). Logits of a
+    linear head have no limits and need `scale: 1`.
 
     Args:
         num_classes: K. Injected by the system.
-        max_margin: of the rarest class.
-        scale: s.
-        **options: class weights and averaging, as of `WeightedLoss`.
-    Shape: logits (N, K), labels (N,) -> scalar; 0 where there are no samples.
+        max_margin: margin of the rarest class.
+        scale: factor s of the logits.
+        **options: class weights and averaging, as in `WeightedLoss`.
+    Shape: logits (N, K), labels (N,) -> scalar; 0 without samples.
     Raises:
-        ValueError: a negative margin, a scale that is not above 0, what `WeightedLoss` raises.
+        ValueError: max_margin is negative, scale is not above 0, or `WeightedLoss` refuses an
+            argument.
+    Source: Cao et al. 2019, arXiv 1906.07413, eq. 13.
     """
 
     def __init__(
@@ -47,11 +49,11 @@ class LDAM(WeightedLoss):
 
     def use_counts(self, counts: Mapping[str, int]) -> None:
         super().use_counts(counts)
-        known = counts_of_all(counts, 'margins').double()
-        self.margins.copy_(self.max_margin * (known.min() / known).pow(0.25))
+        numbers = require_counts(counts, 'margins').double()
+        self.margins.copy_(self.max_margin * (numbers.min() / numbers).pow(0.25))
 
     def per_sample(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        wanted = F.one_hot(labels, self.num_classes).to(logits)  # (N, K)
+        targets = F.one_hot(labels, self.num_classes).to(logits)  # (N, K)
         return F.cross_entropy(
-            self.scale * (logits - wanted * self.margins), labels, weights, reduction='none'
+            self.scale * (logits - targets * self.margins), labels, weights, reduction='none'
         )

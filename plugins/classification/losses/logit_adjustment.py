@@ -1,4 +1,4 @@
-"""Logits adjusted by how frequent each class is."""
+"""Logit adjustment by class frequency."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plugins.classification.losses.weighted import WeightedLoss, counts_of_all
+from plugins.classification.losses.weighted import WeightedLoss, require_counts
 from toolkit.registry import LOSSES
 
 
 @LOSSES.register
 class LogitAdjustment(WeightedLoss):
-    """Cross entropy of logits + tau log(prior) (Menon et al. 2021, arXiv 2007.07314, eq. 10).
+    """Logit-adjusted cross entropy: the loss uses logits + tau log(prior).
 
-    The prior, each class's share of the training data, is added in training alone, so that the
-    logits themselves come to favour no class for being frequent.
+    The prior is the share of each class in the training data. It is added only during training, so
+    that the logits themselves do not favour frequent classes.
 
     Args:
         num_classes: K. Injected by the system.
         tau: 1 aims at the balanced error; 0 is plain cross entropy.
-        **options: class weights and averaging, as of `WeightedLoss`.
-    Shape: logits (N, K), labels (N,) -> scalar; 0 where there are no samples.
+        **options: class weights and averaging, as in `WeightedLoss`.
+    Shape: logits (N, K), labels (N,) -> scalar; 0 without samples.
     Raises:
-        ValueError: a negative tau, and what `WeightedLoss` raises.
+        ValueError: tau is negative, or `WeightedLoss` refuses an argument.
+    Source: Menon et al. 2021, arXiv 2007.07314, eq. 10.
     """
 
     def __init__(self, num_classes: int, tau: float = 1.0, **options: Any) -> None:
@@ -38,8 +39,8 @@ class LogitAdjustment(WeightedLoss):
 
     def use_counts(self, counts: Mapping[str, int]) -> None:
         super().use_counts(counts)
-        known = counts_of_all(counts, 'adjusted logits').double()
-        self.log_prior.copy_((known / known.sum()).log())
+        numbers = require_counts(counts, 'adjusted logits').double()
+        self.log_prior.copy_((numbers / numbers.sum()).log())
 
     def per_sample(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         return F.cross_entropy(

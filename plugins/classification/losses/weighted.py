@@ -1,4 +1,4 @@
-"""Class weights from class counts, and the base of all losses that weigh classes."""
+"""Class weights from class counts, and the base class of losses with class weights."""
 
 from __future__ import annotations
 
@@ -16,52 +16,60 @@ Weights = Literal['inverse', 'effective']
 Average = Literal['weights', 'samples']
 
 
-def inverse_weights(counts: Tensor) -> Tensor:
-    """1 / n of each class (K,), at mean 1."""
+def compute_inverse_weights(counts: Tensor) -> Tensor:
+    """Computes 1 / n of each class (K,), scaled to mean 1."""
     weights = 1 / counts.double()
     return weights / weights.mean()
 
 
-def effective_weights(counts: Tensor, beta: float) -> Tensor:
-    """1 / effective number of each class (K,), at mean 1; effective numbers are
-    (1 - beta^n) / (1 - beta) (Cui et al. 2019, arXiv 1901.05555, eq. 2 and section 3.2)."""
-    # expm1, for beta^n near 1 leaves nothing of the difference.
+def compute_effective_weights(counts: Tensor, beta: float) -> Tensor:
+    """Computes 1 / effective number of each class (K,), scaled to mean 1.
+
+    The effective number is (1 - beta^n) / (1 - beta).
+
+    Source: Cui et al. 2019, arXiv 1901.05555, eq. 2 and section 3.2.
+    """
+    # expm1, because 1 - beta^n loses all digits if beta^n is close to 1.
     log_beta = torch.log(torch.tensor(beta, dtype=torch.float64))
     weights = 1 / -torch.expm1(counts.double() * log_beta)
     return weights / weights.mean()
 
 
-def counts_of_all(counts: Mapping[str, int], purpose: str) -> Tensor:
-    """Class counts as (K,) where every class must have a sample.
+def require_counts(counts: Mapping[str, int], purpose: str) -> Tensor:
+    """Returns the class counts (K,); each class must have a sample.
 
+    Args:
+        counts: number of samples by class.
+        purpose: plural noun for the error message, such as `margins`.
     Raises:
-        ToolkitError: one has none; it is named.
+        ToolkitError: a class has no sample; the message names the class.
     """
     empty = [name for name, count in counts.items() if count == 0]
     if empty:
         raise ToolkitError(
-            f'the class {empty[0]!r} has no training sample, and {purpose} need the count of '
-            'each: leave the class out of the task, or choose a split that has some of it'
+            f'the class {empty[0]!r} has no training sample, but {purpose} need samples of each '
+            'class: remove the class from the task, or use a split with samples of it'
         )
     return torch.tensor(list(counts.values()))
 
 
 class WeightedLoss(ClassLoss):
-    """A loss per sample, averaged with a weight for each class.
+    """Base class of losses that are averaged over samples with class weights.
 
     Args:
         num_classes: K. Injected by the system.
-        class_weights: 'inverse' (1 / n) or 'effective' (Cui et al. 2019), both by the training
-            data's class counts and at mean 1; or K numbers, taken as they are; None for none.
-        beta: of 'effective', in (0, 1).
-        from_epoch: the first epoch whose samples are weighted (deferred reweighting, Cao et al.
-            2019).
-        average: 'weights' divides a batch's sum by its samples' weights, as torch does; 'samples'
-            by their number, so that a sample counts the same whatever is beside it.
+        class_weights: 'inverse' (1 / n) or 'effective' (Cui et al. 2019), both computed from the
+            class counts of the training data and scaled to mean 1; or K numbers, used without
+            scaling; None for equal weights.
+        beta: beta of 'effective', in (0, 1).
+        from_epoch: first epoch with class weights (deferred reweighting, Cao et al. 2019).
+        average: 'weights' divides the sum over a batch by the sum of the weights, as torch does;
+            'samples' divides it by the number of samples, so that a sample has the same influence
+            in any batch.
         weight: factor that the system applies.
-    Shape: logits (N, K), labels (N,) -> scalar; 0 where there are no samples.
+    Shape: logits (N, K), labels (N,) -> scalar; 0 without samples.
     Raises:
-        ValueError: weights that are not K positive numbers, beta or from_epoch out of range.
+        ValueError: class_weights are not K positive numbers, or beta or from_epoch is out of range.
     """
 
     def __init__(
@@ -76,7 +84,7 @@ class WeightedLoss(ClassLoss):
         super().__init__(num_classes, weight)
         if isinstance(class_weights, str) and class_weights not in ('inverse', 'effective'):
             raise ValueError(
-                f'class_weights is inverse, effective or a list, found {class_weights!r}'
+                f'class_weights must be inverse, effective or a list, found {class_weights!r}'
             )
         if not 0 < beta < 1:
             raise ValueError(f'beta must be in (0, 1), found {beta}')
@@ -87,7 +95,7 @@ class WeightedLoss(ClassLoss):
         self.class_weights, self.beta = class_weights, beta
         self.from_epoch, self.average = from_epoch, average
         self.epoch = 0
-        # By the data at hand, so no part of the state.
+        # Computed from the data, so it is not a part of the state.
         self.register_buffer('base', torch.ones(num_classes), persistent=False)
         if isinstance(class_weights, list | tuple):
             if len(class_weights) != num_classes or not all(0 < w < 1e30 for w in class_weights):
@@ -98,23 +106,25 @@ class WeightedLoss(ClassLoss):
             self.base.copy_(torch.tensor(class_weights))
 
     def use_counts(self, counts: Mapping[str, int]) -> None:
-        """Set the class weights.
+        """Sets the class weights.
 
         Raises:
-            ToolkitError: a class without a sample, where weights follow the counts.
+            ToolkitError: a class has no sample, and class_weights is inverse or effective.
         """
         if isinstance(self.class_weights, str):
-            known = counts_of_all(counts, f'class weights {self.class_weights!r}')
+            numbers = require_counts(counts, f'class weights {self.class_weights!r}')
             inverse = self.class_weights == 'inverse'
             self.base.copy_(
-                inverse_weights(known) if inverse else effective_weights(known, self.beta)
+                compute_inverse_weights(numbers)
+                if inverse
+                else compute_effective_weights(numbers, self.beta)
             )
 
     def start_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def weights(self) -> Tensor | None:
-        """Returns the present weight of each class (K,); None where all are equal."""
+        """Returns the current weight of each class (K,); None if all are equal."""
         weighted = self.class_weights is not None and self.epoch >= self.from_epoch
         return self.base if weighted else None
 
@@ -131,4 +141,7 @@ class WeightedLoss(ClassLoss):
 
     @abstractmethod
     def per_sample(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        """Shape: logits (N, K), labels (N,), weights (K,) or None for 1 -> weighted losses (N,)."""
+        """Computes the weighted loss of each sample.
+
+        Shape: logits (N, K), labels (N,), weights (K,) or None for equal weights -> (N,).
+        """

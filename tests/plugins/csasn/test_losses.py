@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from plugins.classification.losses.focal import Focal
-from plugins.classification.losses.weighted import effective_weights
+from plugins.classification.losses.weighted import compute_effective_weights
 from plugins.csasn.losses import DynamicClassWeights
 
 COUNTS = {'benign': 60, 'rare': 30, 'rarest': 10}
-BASE = effective_weights(torch.tensor([60, 30, 10]), 0.999)
+BASE = compute_effective_weights(torch.tensor([60, 30, 10]), 0.999)
 
 
 def dynamic(**options):

@@ -129,7 +129,7 @@ def test_branches_look_at_each_other():
         ({'fusion': 'concat'}, "found 'concat'"),
         ({'width': 0}, 'width must be at least 1'),
         ({'grid': 0}, 'grid must be at least 1'),
-        ({'grid': 7, 'mode': 'vector'}, 'grid is of mode map'),
+        ({'grid': 7, 'mode': 'vector'}, 'grid needs mode: map'),
         ({'fusion': 'cross_attention', 'width': 20}, 'heads must divide the width 20, found 8'),
     ],
 )

@@ -51,7 +51,7 @@ def test_by_its_formula():
 def test_batch_norm_and_one_sample():
     normed = trunk(norm='batch')
     normed(torch.randn(2, 12))
-    with pytest.raises(ToolkitError, match='batch cannot be trained by a batch of one sample'):
+    with pytest.raises(ToolkitError, match='norm: batch cannot train on a batch of one sample'):
         normed(torch.randn(1, 12))
     assert normed.eval()(torch.randn(1, 12)).shape == (1, 6)
     assert trunk()(torch.randn(1, 12)).shape == (1, 6)

@@ -16,7 +16,10 @@ from plugins.classification.losses.cross_entropy import CrossEntropy
 from plugins.classification.losses.focal import Focal
 from plugins.classification.losses.ldam import LDAM
 from plugins.classification.losses.logit_adjustment import LogitAdjustment
-from plugins.classification.losses.weighted import effective_weights, inverse_weights
+from plugins.classification.losses.weighted import (
+    compute_effective_weights,
+    compute_inverse_weights,
+)
 from toolkit.errors import ToolkitError
 
 COUNTS = {'benign': 100, 'rare': 25, 'rarest': 4}
@@ -46,13 +49,13 @@ def ready(loss, counts=COUNTS):
 def test_inverse_weights_are_scikit_learns_up_to_a_factor():
     labels = np.repeat([0, 1, 2], list(COUNTS.values()))
     theirs = compute_class_weight('balanced', classes=np.arange(3), y=labels)
-    ours = inverse_weights(torch.tensor(list(COUNTS.values())))
+    ours = compute_inverse_weights(torch.tensor(list(COUNTS.values())))
     np.testing.assert_allclose(ours, theirs / theirs.mean())
 
 
 def test_effective_weights_by_hand():
     # beta 0.5: effective numbers of 1, 2 and 3 samples are 1, 1.5 and 1.75.
-    weights = effective_weights(torch.tensor([1, 2, 3]), 0.5)
+    weights = compute_effective_weights(torch.tensor([1, 2, 3]), 0.5)
     raw = np.array([1, 1 / 1.5, 1 / 1.75])
     np.testing.assert_allclose(weights, raw / raw.mean())
 
@@ -62,14 +65,16 @@ def test_effective_weights_are_timms(beta):
     theirs = pytest.importorskip('timm.loss.class_weights').compute_class_weights
     counts = list(COUNTS.values())
     _, weights = theirs(counts, sum(counts), 'effective_num', beta=beta)
-    np.testing.assert_allclose(effective_weights(torch.tensor(counts), beta), weights, rtol=1e-5)
+    np.testing.assert_allclose(
+        compute_effective_weights(torch.tensor(counts), beta), weights, rtol=1e-5
+    )
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(1, 10**6), min_size=2, max_size=6), st.floats(0.01, 0.99999))
 def test_rarer_classes_never_weigh_less(counts, beta):
     counts = torch.tensor(counts)
-    for weights in (inverse_weights(counts), effective_weights(counts, beta)):
+    for weights in (compute_inverse_weights(counts), compute_effective_weights(counts, beta)):
         assert weights.mean() == pytest.approx(1)
         assert (weights > 0).all()
         assert (weights[counts.argsort()].diff() <= 1e-12).all()
@@ -88,8 +93,8 @@ def test_plain_cross_entropy():
 def test_weighted_cross_entropy_is_torchs(weights):
     z, loss = logits(), ready(CrossEntropy(3, class_weights=weights))
     factors = {
-        'inverse': inverse_weights(torch.tensor([100, 25, 4])),
-        'effective': effective_weights(torch.tensor([100, 25, 4]), 0.999),
+        'inverse': compute_inverse_weights(torch.tensor([100, 25, 4])),
+        'effective': compute_effective_weights(torch.tensor([100, 25, 4]), 0.999),
     }.get(str(weights), torch.tensor([1.0, 2.0, 5.0]).double())
     theirs = torch.nn.CrossEntropyLoss(factors)(z, LABELS)
     torch.testing.assert_close(loss(z, LABELS), theirs, rtol=1e-6, atol=0)
@@ -186,7 +191,7 @@ def test_ldam_by_its_formula():
     each = softmax_loss(10 * lowered, LABELS)
     np.testing.assert_allclose(loss(z, LABELS), each.mean(), rtol=1e-6)
     loss.start_epoch(3)
-    heavy = effective_weights(torch.tensor(counts), 0.999).numpy()[LABELS]
+    heavy = compute_effective_weights(torch.tensor(counts), 0.999).numpy()[LABELS]
     np.testing.assert_allclose(loss(z, LABELS), (heavy * each).sum() / heavy.sum(), rtol=1e-6)
 
 
