@@ -16,7 +16,7 @@ from plugins.pansharpening.imaging.resample import imresized_by
 from plugins.pansharpening.imaging.streaming_statistics import Moments
 from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
-from plugins.pansharpening.scenes.sensors import sensor as sensor_by_name
+from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.scenes.window import Window
 
 
@@ -42,7 +42,7 @@ class BDSD(TwoPassGenerator):
 
     def __init__(self, bands: int, ratio: int, sensor: str = 'generic') -> None:
         super().__init__(bands, ratio)
-        found = sensor_by_name(sensor)
+        found = get_sensor(sensor)
         self.ms_gains, self.pan_gain = found.gains(bands), found.pan_gain
 
     def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:

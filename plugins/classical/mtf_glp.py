@@ -26,7 +26,7 @@ from plugins.pansharpening.imaging.resample import polyphase, upsampled
 from plugins.pansharpening.imaging.streaming_statistics import Moments
 from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
-from plugins.pansharpening.scenes.sensors import sensor as sensor_by_name
+from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.scenes.window import Window
 
 
@@ -50,7 +50,7 @@ class Pyramid(TwoPassGenerator):
 
     def __init__(self, bands: int, ratio: int, sensor: str = 'generic') -> None:
         super().__init__(bands, ratio)
-        gains = sensor_by_name(sensor).gains(bands)
+        gains = get_sensor(sensor).gains(bands)
         self.gains = tuple(dict.fromkeys(gains))  # distinct
         self.gain_of_band = [self.gains.index(gain) for gain in gains]
         if ratio > 1:

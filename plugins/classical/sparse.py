@@ -19,7 +19,7 @@ from plugins.pansharpening.imaging.resample import imresized_to
 from plugins.pansharpening.imaging.streaming_statistics import Moments
 from plugins.pansharpening.imaging.two_pass_generator import Scan, TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
-from plugins.pansharpening.scenes.sensors import sensor as sensor_by_name
+from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.scenes.window import Window
 
 # Patches coded at a time, so that they fit a processor's cache.
@@ -76,7 +76,7 @@ class SRD(TwoPassGenerator):
             raise ValueError(
                 f'atoms and dictionary must be at least 1, found {atoms} and {dictionary}'
             )
-        gains = sensor_by_name(sensor).gains(bands)
+        gains = get_sensor(sensor).gains(bands)
         self.distinct = tuple(dict.fromkeys(gains))  # G filters; bands of one gain share theirs
         self.filter_of = [self.distinct.index(gain) for gain in gains]
         self.patch, self.overlap = patch, overlap

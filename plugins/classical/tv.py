@@ -12,7 +12,7 @@ from torch import Tensor
 from plugins.classical.filters import decimate, pad_to_multiple
 from plugins.pansharpening.imaging.autocast import without_autocast
 from plugins.pansharpening.interfaces import GENERATORS, Generator
-from plugins.pansharpening.scenes.sensors import sensor as sensor_by_name
+from plugins.pansharpening.scenes.sensors import get_sensor
 from toolkit.errors import DataError
 
 Variant = Literal['toolbox', 'paper']
@@ -106,7 +106,7 @@ class TV(Generator):
             raise ValueError(f'bands and ratio must be at least 1, found {bands} and {ratio}')
         if variant not in get_args(Variant):
             raise ValueError(f"variant must be 'toolbox' or 'paper', found {variant!r}")
-        preset = PRESETS.get(sensor_by_name(sensor).name)
+        preset = PRESETS.get(get_sensor(sensor).name)
         if weights is None:
             weights = [1 / bands] * bands if preset is None else list(preset.weights)
             if len(weights) != bands:

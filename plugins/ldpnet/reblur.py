@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from plugins.ldpnet.convolution import Method, convolve
 from plugins.pansharpening.imaging.mtf import KERNEL_SIZE, mtf_kernel
 from plugins.pansharpening.imaging.resample import low_pass
-from plugins.pansharpening.scenes.sensors import sensor as sensor_named
+from plugins.pansharpening.scenes.sensors import get_sensor
 from toolkit.interfaces import Degradation
 from toolkit.registry import DEGRADATIONS
 
@@ -108,7 +108,7 @@ class MTFReblur(Degradation):
         super().__init__()
         _check_kernel_size(kernel_size)
         _check_choice('method', method, Method)
-        gains = sensor_named(sensor).gains(bands)
+        gains = get_sensor(sensor).gains(bands)
         kernels = torch.stack([mtf_kernel(gain, ratio, kernel_size) for gain in gains])
         kernels = kernels / kernels.sum((1, 2), keepdim=True)  # (C, k, k)
         self.method, self.learned = method, learned

@@ -15,7 +15,7 @@ from plugins.classical.tv import TV
 from plugins.pansharpening.imaging.mtf import sensor_degrade
 from plugins.pansharpening.imaging.resample import imresize_by, interp23tap
 from plugins.pansharpening.metrics import functional
-from plugins.pansharpening.scenes.sensors import sensor
+from plugins.pansharpening.scenes.sensors import get_sensor
 from tests.support.classical_golden import IN_THE_REFERENCE, METHODS, method
 from tests.support.full_resolution import images
 
@@ -64,7 +64,7 @@ def found(data_root: Path, place: str, scale: str, name: str) -> dict[str, float
     """Ours, each by the reference's name for it."""
     scene, part = place.split('_')
     data = images(data_root, scene, part)
-    ms, pan, taken = data['ms'], data['pan'], sensor(SENSORS[scene])
+    ms, pan, taken = data['ms'], data['pan'], get_sensor(SENSORS[scene])
     if scale == 'reduced':
         low = sensor_degrade(ms, taken, 4)
         return _reduced(_fused(name, low, imresize_by(pan, 4), taken.name), ms, part)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from plugins.pansharpening.scenes.raster import quiet
+from plugins.pansharpening.scenes.raster import allow_no_georeference
 from plugins.pansharpening.scenes.scene import Georeference
 
 
@@ -34,7 +34,7 @@ def write_geotiff(
     }
     if georeference is not None:
         profile |= {'crs': georeference.crs, 'transform': georeference.transform}
-    with quiet(), rasterio.open(path, 'w', **profile) as raster:
+    with allow_no_georeference(), rasterio.open(path, 'w', **profile) as raster:
         raster.write(image)
         for i, name in enumerate(names, 1):
             raster.set_band_description(i, name)

@@ -10,8 +10,8 @@ import torch
 
 from plugins.pansharpening.data.transforms import margin_of, transformed
 from plugins.pansharpening.scenes.matlab import open_hdf5
-from plugins.pansharpening.scenes.scene import check_bit_depth, check_pair, scaled
-from plugins.pansharpening.scenes.sensors import sensor as sensor_named
+from plugins.pansharpening.scenes.scene import check_bit_depth, check_pair, scale_to_unit
+from plugins.pansharpening.scenes.sensors import get_sensor
 from toolkit.errors import DataError
 from toolkit.interfaces import Dataset, Transform
 from toolkit.io.data_paths import data_path
@@ -52,7 +52,7 @@ class PatchFile(Dataset):
         limit: int | None = None,
         transforms: dict[str, Slot[Transform]] | None = None,
     ) -> None:
-        self.path, self.sensor = data_path(path), sensor_named(sensor)
+        self.path, self.sensor = data_path(path), get_sensor(sensor)
         self.bits = check_bit_depth(self.sensor.bits if bit_depth is None else bit_depth)
         if limit is not None and limit < 1:
             raise ValueError(f'limit must be at least 1, found {limit}')
@@ -83,7 +83,7 @@ class PatchFile(Dataset):
         with open_hdf5(self.path) as file:
             found = {name: np.asarray(file[key][index]) for name, key in self._keys.items()}
         sample: Sample = {
-            name: torch.from_numpy(scaled(values, self.bits, f'{self.path}: {name} {index}'))
+            name: torch.from_numpy(scale_to_unit(values, self.bits, f'{self.path}: {name} {index}'))
             for name, values in found.items()
         }
         height, width = found['pan'].shape[1:]

@@ -17,7 +17,7 @@ from rasterio.errors import RasterioError
 
 from plugins.pansharpening.inference.digital_numbers import DigitalNumbers
 from plugins.pansharpening.scenes.alignment import RasterGrid
-from plugins.pansharpening.scenes.raster import quiet
+from plugins.pansharpening.scenes.raster import allow_no_georeference
 from plugins.pansharpening.scenes.scene import Georeference
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import RunError, ToolkitError
@@ -246,7 +246,7 @@ class GrowingFile:
     def _said(self) -> Any:
         try:
             # A mask in a file of its own would be lost when the GeoTIFF is moved.
-            with quiet(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+            with allow_no_georeference(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
                 yield
         except (OSError, RasterioError) as error:
             cause = getattr(error, 'strerror', None) or error.__cause__ or error

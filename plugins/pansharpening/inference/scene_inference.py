@@ -38,7 +38,7 @@ from plugins.pansharpening.inference.resumable_geotiff import (
 from plugins.pansharpening.inference.thread_pool import Workers, working
 from plugins.pansharpening.inference.tiled_inference import Sharpener, TiledInference
 from plugins.pansharpening.inference.tiles import ALL, Shard, extent, tiles
-from plugins.pansharpening.scenes.raster import replacing
+from plugins.pansharpening.scenes.raster import replace_atomically
 from plugins.pansharpening.scenes.scene import Scene
 from toolkit.errors import ToolkitError
 
@@ -232,7 +232,7 @@ def _measure(streamed: TiledInference, pool: Workers, bar: Bars, output: Path, b
         height, width = streamed.scene.pan_shape
         looks = 1 if streamed.method.percentile is None else 2
         streamed.measure(pool, bar('looking at the scene', looks * height * width))
-        with replacing(file) as partial:
+        with replace_atomically(file) as partial:
             torch.save({'of': basis, 'statistics': dict(streamed.statistics or {})}, partial)
 
 

@@ -11,7 +11,7 @@ import rasterio.shutil
 from plugins.pansharpening.inference.resumable_geotiff import BLOCK, RasterFormat, check_blocks
 from plugins.pansharpening.inference.scene_inference import PART, InferenceOutcome, statistics_file
 from plugins.pansharpening.inference.tiles import Shard, extent, tiles
-from plugins.pansharpening.scenes.raster import quiet, replacing
+from plugins.pansharpening.scenes.raster import allow_no_georeference, replace_atomically
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
 from toolkit.io.file_lock import remove_lock, try_lock
@@ -60,7 +60,7 @@ def join(output: Path, scene: Scene, shards: int, outcome: InferenceOutcome) -> 
         layout = outcome.layout
         xml = _vrt(scene, layout, list(zip(parts, places)))
         if output.suffix.lower() == '.vrt':
-            with replacing(output) as partial:
+            with replace_atomically(output) as partial:
                 partial.write_text(xml, encoding='utf-8')
             left = [output, *parts]
         else:
@@ -83,7 +83,7 @@ def to_cog(path: Path, layout: RasterFormat) -> None:
     options = {'driver': 'COG', 'compress': layout.compress.upper(), 'bigtiff': 'IF_SAFER'}
     if layout.compress != 'none':
         options |= {'predictor': 'YES', 'level': 1} if layout.levels else {'predictor': 'YES'}
-    with replacing(path) as partial, quiet():
+    with replace_atomically(path) as partial, allow_no_georeference():
         rasterio.shutil.copy(path, partial, **options)
 
 
@@ -91,10 +91,15 @@ def _merge(output: Path, xml: str, layout: RasterFormat, scene: Scene) -> None:
     whole = Window.whole(scene.pan_shape)
     vrt = output.with_name(f'.{output.stem}.parts.vrt')
     try:
-        with replacing(vrt) as partial:
+        with replace_atomically(vrt) as partial:
             partial.write_text(xml, encoding='utf-8')
         inside = rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True)
-        with replacing(output) as partial, quiet(), inside, rasterio.open(vrt) as source:
+        with (
+            replace_atomically(output) as partial,
+            allow_no_georeference(),
+            inside,
+            rasterio.open(vrt) as source,
+        ):
             with rasterio.open(partial, 'w', **layout.profile(whole)) as target:
                 for i, name in enumerate(layout.names, 1):
                     target.set_band_description(i, name)

@@ -10,7 +10,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from plugins.pansharpening.imaging.masks import blank, coarse, valid_pixels
 from plugins.pansharpening.metrics.functional.cache import Cache
 from plugins.pansharpening.metrics.functional.no_reference import upsample_lrms
-from plugins.pansharpening.scenes.sensors import sensor
+from plugins.pansharpening.scenes.sensors import get_sensor
 from toolkit.interfaces import Batch
 
 KEYS = ('lrms', 'pan')
@@ -55,7 +55,7 @@ class MetricInputs:
             ValueError: no such sensor.
             DataError: the sensor has another number of bands.
         """
-        return sensor(str(self.meta.get('sensor'))).gains(self.lrms.shape[0])
+        return get_sensor(str(self.meta.get('sensor'))).gains(self.lrms.shape[0])
 
 
 def get_metric_inputs(fused: Tensor, batch: Batch, index: int, mask: Tensor | None) -> MetricInputs:

@@ -22,32 +22,32 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.warp import reproject
 from rasterio.windows import Window as RasterWindow
 
-from plugins.pansharpening.scenes.alignment import RasterGrid, outline, to_pixels
-from plugins.pansharpening.scenes.scene import scaled
+from plugins.pansharpening.scenes.alignment import RasterGrid, to_pixels, trace_outline
+from plugins.pansharpening.scenes.scene import scale_to_unit
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
 
 Interpolation = Literal['nearest', 'bilinear', 'cubic', 'cubic_spline', 'lanczos']
 
-# GDAL would take 5 % of the memory for the blocks that it keeps, whatever they are good for.
+# By default GDAL caches blocks in 5 % of the memory, which reading by windows does not need.
 os.environ.setdefault('GDAL_CACHEMAX', '64')
 
 # Side of the blocks that are warped at a time, in pixels of the result.
 BLOCK = 128
 # Blocks that are kept for the next window; 16 MB for 8 bands.
 KEPT = 32
-# Source pixels around a block that its interpolation looks at: Lanczos takes three.
+# Source pixels around a block that its interpolation depends on: Lanczos needs three.
 REACH = 5
 
 
 class Header(NamedTuple):
-    """What files say of themselves.
+    """The common header of the files of an image.
 
     Attributes:
-        grid: their pixels, the same in all files.
+        grid: pixel grid, the same in all files.
         bands: file number and band number of each band that is read.
-        masked: whether some pixels may hold no data.
-        names: descriptions of the bands, '' where a file gives none.
+        masked: true if some pixels may have no data.
+        names: descriptions of the bands, '' if a file has none.
         dtype: type that holds the values of all files.
         nodata: value of pixels without data, of the first band that declares one; None if no band
             does.
@@ -62,16 +62,16 @@ class Header(NamedTuple):
 
 
 class BandFiles:
-    """One image whose bands are in one raster or in several of the same grid.
+    """An image with its bands in one raster, or in several rasters of the same grid.
 
-    A pixel without data in one of the bands (by nodata value, mask or alpha band) is without data
-    in all of them; but where the nodata value is 0, which is a digital number too, it is so only
-    if all of its bands are 0.
+    A pixel without data in one band (by nodata value, mask or alpha band) has no data in any band.
+    If the nodata value is 0, which is a digital number too, a pixel has no data only if all of its
+    bands are 0.
 
     Args:
-        paths: of the rasters; their bands follow each other.
-        order: numbers of the bands that are read, from 1 over all files, in the order in which
-            they are wanted; None for all.
+        paths: rasters, in the order of their bands.
+        order: numbers of the bands to read, counted from 1 over all files, in the order of the
+            result; None for all.
     """
 
     def __init__(self, paths: Sequence[Path], order: Sequence[int] | None = None) -> None:
@@ -83,14 +83,14 @@ class BandFiles:
 
     @functools.cached_property
     def header(self) -> Header:
-        """Read on first use.
+        """Header of the files, read on first use.
 
         Raises:
             DataError: a file that cannot be read, files of different grids, no such band.
         """
         bands, names, dtypes, nodata, masked, grid = [], [], [], [], False, None
         for number, path in enumerate(self.paths):
-            with opened(path) as raster:
+            with open_raster(path) as raster:
                 here = RasterGrid(raster.height, raster.width, raster.crs, raster.transform)
                 for i, colour in enumerate(raster.colorinterp):
                     if colour != ColorInterp.alpha:
@@ -100,7 +100,7 @@ class BandFiles:
                         nodata.append(raster.nodatavals[i])
                         masked |= MaskFlags.all_valid not in raster.mask_flag_enums[i]
             grid = grid or here
-            if not _same(grid, here):
+            if not _is_same(grid, here):
                 raise DataError(
                     f'{path}: found {here.height} x {here.width} pixels of {here.pixel()}, but '
                     f'{self.paths[0]} has {grid.height} x {grid.width} of {grid.pixel()} or lies '
@@ -123,9 +123,11 @@ class BandFiles:
         )
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
-        """Digital numbers (C, h, w), 0 where there are none, and where there are some (h, w).
+        """Reads a window.
 
-        The second is None where the files declare no nodata.
+        Returns:
+            Digital numbers (C, h, w), 0 without data, and the boolean mask (h, w) of pixels with
+            data; None if the files declare no nodata.
 
         Raises:
             DataError: a file cannot be read.
@@ -138,10 +140,10 @@ class BandFiles:
             indexes = [band for file, band in header.bands if file == number]
             if not indexes:
                 continue
-            with opened(path) as raster:
+            with open_raster(path) as raster:
                 values = raster.read(indexes, window=place)
                 if header.masked:
-                    found.append(_valid(raster, values, indexes, place))
+                    found.append(_find_valid(raster, values, indexes, place))
                     zero &= all(raster.nodatavals[i - 1] == 0 for i in indexes)
             pieces.append(values)
         valid = None
@@ -162,10 +164,10 @@ class BandFiles:
         for path in self.paths:
             found.append(path)
             if path.suffix.lower() == '.vrt':
-                found += [other for other in _named_files(path) if other != path.resolve()]
+                found += [other for other in _list_named_files(path) if other != path.resolve()]
         return found
 
-    def all_files(self) -> list[Path]:
+    def list_with_sources(self) -> list[Path]:
         """Lists the files and all that they name, at any depth: sources, headers, masks."""
         found: list[Path] = []
         waiting = [path.resolve() for path in self.paths]
@@ -174,13 +176,13 @@ class BandFiles:
             if path not in found:
                 found.append(path)
                 with contextlib.suppress(DataError):  # a text file beside a raster, say
-                    waiting += _named_files(path)
+                    waiting += _list_named_files(path)
         return found
 
 
-def _named_files(path: Path) -> list[Path]:
+def _list_named_files(path: Path) -> list[Path]:
     """Lists the existing files that a raster names, resolved and sorted."""
-    with opened(path) as raster:
+    with open_raster(path) as raster:
         named = sorted({Path(name).resolve() for name in raster.files[1:]})
     return [other for other in named if other.is_file()]
 
@@ -188,12 +190,12 @@ def _named_files(path: Path) -> list[Path]:
 class WarpedBands:
     """The bands of files on another grid, interpolated by GDAL's warp.
 
-    Done in blocks at fixed places, so that a window holds the same bits as the whole image.
+    Blocks at fixed positions are warped, so that a window has the same bits as the whole image.
 
     Args:
-        files: the source.
-        target: the grid.
-        resampling: GDAL's method.
+        files: source.
+        target: grid of the result.
+        resampling: interpolation of GDAL.
         bits: bit depth of the digital numbers.
     """
 
@@ -208,10 +210,13 @@ class WarpedBands:
         return {**self.__dict__, '_blocks': {}}  # loaders' processes make their own
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Values in [0, 1] (C, h, w) float32, 0 where there are none; where there are some (h, w).
+        """Reads a window of the target grid.
 
+        Returns:
+            Values (C, h, w) in [0, 1], float32, 0 without data, and the mask (h, w) of pixels with
+            data.
         Raises:
-            DataError: the files cannot be read, or hold what `scaled` refuses.
+            DataError: the files cannot be read, or have values that `scale_to_unit` refuses.
         """
         bands = len(self.files.header.bands)
         result = np.empty((bands, *window.shape), np.float32)
@@ -230,11 +235,11 @@ class WarpedBands:
         return block
 
     def _warp(self, top: int, left: int) -> np.ndarray:
-        """One block (C, BLOCK, BLOCK), NaN where there is no data."""
+        """Warps one block (C, BLOCK, BLOCK); NaN without data."""
         header = self.files.header
         source, block = header.grid, self.target.part(top, left, BLOCK, BLOCK)
         result = np.full((len(header.bands), BLOCK, BLOCK), np.nan, np.float32)
-        x, y = to_pixels(block, source, *outline(BLOCK, BLOCK))
+        x, y = to_pixels(block, source, *trace_outline(BLOCK, BLOCK))
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
             return result
         # A warp to coarser pixels takes in proportionally more of the finer ones.
@@ -244,7 +249,7 @@ class WarpedBands:
         if not around.pixels:
             return result
         values, valid = self.files.read(around)
-        values = scaled(values, self.bits, f'{self.files}: {around}')
+        values = scale_to_unit(values, self.bits, f'{self.files}: {around}')
         low, high = min(values.min(), 0), max(values.max(), 1)
         if valid is not None:
             values[:, ~valid] = np.nan
@@ -268,16 +273,16 @@ class WarpedBands:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """A raster opened for reading; one thread at a time has it.
+def open_raster(path: Path) -> Iterator[Any]:
+    """Opens a raster for reading, for one thread at a time.
 
-    Files stay open for the next window, a few of them, until they change.
+    A few files stay open for the next window, until they change.
 
     Raises:
-        DataError: it cannot be opened, or what is done with it fails.
+        DataError: it cannot be opened, or reading fails.
     """
     try:
-        with _HANDLES.lent(path) as raster:
+        with _HANDLES.lend(path) as raster:
             yield raster
     except (OSError, RasterioError) as error:
         cause = f'{error.__cause__ or error}'.splitlines()[0]
@@ -285,8 +290,10 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 class _Handles:
-    """Open rasters of this process. A GDAL handle serves one thread at a time, and must not cross
-    into a data loader's process."""
+    """Open rasters of this process.
+
+    A GDAL handle serves one thread at a time, and must not cross into a data loader's process.
+    """
 
     MOST = 32
 
@@ -296,12 +303,12 @@ class _Handles:
         self._open: OrderedDict[Path, tuple[tuple[int, ...], Any, threading.RLock]] = OrderedDict()
 
     @contextmanager
-    def lent(self, path: Path) -> Iterator[Any]:
-        raster, lock = self._found(path)
+    def lend(self, path: Path) -> Iterator[Any]:
+        raster, lock = self._find(path)
         with lock:
             yield raster
 
-    def _found(self, path: Path) -> tuple[Any, threading.RLock]:
+    def _find(self, path: Path) -> tuple[Any, threading.RLock]:
         status = path.stat()
         state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         if self._process != os.getpid():
@@ -325,10 +332,10 @@ _FORGOTTEN: list[Any] = []
 _HANDLES = _Handles()
 
 
-def _valid(
+def _find_valid(
     raster: Any, values: np.ndarray, indexes: Sequence[int], place: RasterWindow
 ) -> np.ndarray:
-    """Where each band has data: (C, h, w) bool."""
+    """Finds the pixels with data of each band: (C, h, w) bool."""
     flags = [raster.mask_flag_enums[i - 1] for i in indexes]
     if any(set(f) - {MaskFlags.nodata, MaskFlags.all_valid} for f in flags):
         return raster.read_masks(list(indexes), window=place) > 0
@@ -341,7 +348,7 @@ def _valid(
     return valid
 
 
-def _same(first: RasterGrid, second: RasterGrid) -> bool:
+def _is_same(first: RasterGrid, second: RasterGrid) -> bool:
     return (
         first[:2] == second[:2]
         and first.crs == second.crs

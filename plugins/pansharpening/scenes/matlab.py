@@ -11,8 +11,14 @@ from typing import Any
 import numpy as np
 import scipy.io
 
-from plugins.pansharpening.scenes.scene import SCENES, Scene, check_bit_depth, check_pair, scaled
-from plugins.pansharpening.scenes.sensors import sensor as sensor_named
+from plugins.pansharpening.scenes.scene import (
+    SCENES,
+    Scene,
+    check_bit_depth,
+    check_pair,
+    scale_to_unit,
+)
+from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, did_you_mean
 from toolkit.io.data_paths import data_path
@@ -24,7 +30,7 @@ class MatScene(Scene):
     """A .mat file with an MS (h, w, C) and a PAN (H, W); version 7.3 needs the extra `h5`.
 
     Args:
-        path: absolute, or below $TOOLKIT_DATA, or from the working folder.
+        path: absolute, or below $TOOLKIT_DATA, or below the current folder.
         sensor: name of the sensor.
         bit_depth: of the digital numbers; None for the sensor's.
         ms_key: variable that holds the MS.
@@ -45,7 +51,7 @@ class MatScene(Scene):
     ) -> None:
         self.path = data_path(path)
         self.name = self.path.stem
-        self.sensor = sensor_named(sensor)
+        self.sensor = get_sensor(sensor)
         self.bits = check_bit_depth(self.sensor.bits if bit_depth is None else bit_depth)
         self.ms_key, self.pan_key = ms_key, pan_key
 
@@ -79,10 +85,10 @@ class MatScene(Scene):
     def fingerprint(self) -> str:
         return hash_files(self.path)
 
-    def _read(self, which: int, key: str, window: Window | None) -> np.ndarray:
-        image = self._images()[which]
+    def _read(self, index: int, key: str, window: Window | None) -> np.ndarray:
+        image = self._images()[index]
         window = window or Window.whole(image.shape[1:])
-        return scaled(window.cut(image), self.bits, f'{self.path}: {key}, {window}')
+        return scale_to_unit(window.cut(image), self.bits, f'{self.path}: {key}, {window}')
 
     def _images(self) -> tuple[np.ndarray, np.ndarray]:
         ms, pan = _load(self.path, self.path.stat().st_mtime_ns, self.ms_key, self.pan_key)

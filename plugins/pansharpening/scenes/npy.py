@@ -9,8 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from plugins.pansharpening.scenes.scene import SCENES, Scene, check_bit_depth, check_pair, scaled
-from plugins.pansharpening.scenes.sensors import sensor as sensor_named
+from plugins.pansharpening.scenes.scene import (
+    SCENES,
+    Scene,
+    check_bit_depth,
+    check_pair,
+    scale_to_unit,
+)
+from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, did_you_mean
 from toolkit.io.data_paths import data_path
@@ -25,12 +31,12 @@ class ArrayScene(Scene):
 
     Args:
         ms: path of the .npy with the MS, or of the .npz with both; absolute, or below
-            $TOOLKIT_DATA, or from here.
-        pan: path of the .npy with PAN; None for an .npz.
+            $TOOLKIT_DATA, or below the current folder.
+        pan: path of the .npy with the PAN; None for an .npz.
         sensor: name of the sensor.
         bit_depth: of the digital numbers; None for the sensor's.
         ms_key: name of the MS in an .npz.
-        pan_key: name of PAN in an .npz.
+        pan_key: name of the PAN in an .npz.
         channels_last: the MS is (h, w, C).
     Raises:
         ValueError: no such sensor, or other kinds of files.
@@ -55,7 +61,7 @@ class ArrayScene(Scene):
             )
         self.paths = [data_path(path) for path in (ms, pan) if path is not None]
         self.name = self.paths[0].stem
-        self.sensor = sensor_named(sensor)
+        self.sensor = get_sensor(sensor)
         self.bits = check_bit_depth(self.sensor.bits if bit_depth is None else bit_depth)
         self._keys, self._channels_last = (ms_key, pan_key), channels_last
         where = ' and '.join(str(path) for path in self.paths)
@@ -94,13 +100,13 @@ class ArrayScene(Scene):
         image = self._arrays()[0]
         image = image.transpose(2, 0, 1) if self._channels_last else image
         values = np.ascontiguousarray(window.cut(image))
-        return scaled(values, self.bits, f'{self.paths[0]}: MS, {window}')
+        return scale_to_unit(values, self.bits, f'{self.paths[0]}: MS, {window}')
 
     def read_pan(self, window: Window | None = None) -> np.ndarray:
         window = window or Window.whole(self.pan_shape)
         image = self._arrays()[1].reshape(1, *self.pan_shape)
         values = np.ascontiguousarray(window.cut(image))
-        return scaled(values, self.bits, f'{self.paths[-1]}: PAN, {window}')
+        return scale_to_unit(values, self.bits, f'{self.paths[-1]}: PAN, {window}')
 
     def fingerprint(self) -> str:
         return hash_files(*self.paths)
@@ -115,7 +121,7 @@ class ArrayScene(Scene):
 
 
 def _load(path: Path) -> np.ndarray:
-    """An array on disk, of which only what is used is read."""
+    """Maps an array on disk into memory, so that only the used part is read."""
     try:
         return np.load(path, mmap_mode='r', allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:

@@ -1,4 +1,4 @@
-"""From paths to scenes and images, whichever of the known formats they are in."""
+"""Opens scenes and images from paths, in all known formats."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def open_scene(
     ratio: int | None = None,
     samples: str = 'centre',
 ) -> Scene:
-    """The scene in files: one .mat or .npz with both images, two .npy, or rasters.
+    """Opens a scene: one .mat or .npz with both images, two .npy files, or rasters.
 
     Args:
         ms: path of the MS, or of the rasters that hold its bands.
-        pan: path of PAN; None where one file holds both.
+        pan: path of the PAN; None if one file holds both.
         sensor: name of the sensor.
         bit_depth: of the digital numbers; None for the sensor's.
         ratio: for rasters, see `RasterScene`.
@@ -40,10 +40,10 @@ def open_scene(
         ToolkitError: other files than these, or arguments that the scene refuses.
         DataError: no such file, or one that cannot be used.
     """
-    return made_scene(scene_config(ms, pan, sensor, bit_depth, ratio, samples))
+    return build_scene(make_scene_config(ms, pan, sensor, bit_depth, ratio, samples))
 
 
-def scene_config(
+def make_scene_config(
     ms: Sequence[str],
     pan: str | None,
     sensor: str,
@@ -51,7 +51,7 @@ def scene_config(
     ratio: int | None = None,
     samples: str = 'centre',
 ) -> dict[str, Any]:
-    """The scene of `open_scene` as a config names it: a `type` with its arguments.
+    """Makes the config of the scene that `open_scene` opens: a `type` with arguments.
 
     Raises:
         ToolkitError: other files than `open_scene` knows.
@@ -72,8 +72,8 @@ def scene_config(
     )
 
 
-def made_scene(config: dict[str, Any]) -> Scene:
-    """The scene that `scene_config` has named.
+def build_scene(config: dict[str, Any]) -> Scene:
+    """Builds the scene of a config from `make_scene_config`.
 
     Raises:
         ToolkitError: arguments that the scene refuses.
@@ -87,12 +87,12 @@ def made_scene(config: dict[str, Any]) -> Scene:
 
 
 class ImageFile(NamedTuple):
-    """An image that a tool has written.
+    """An image from a file.
 
     Attributes:
         values: (C, H, W) digital numbers.
-        valid: (H, W) bool; None where the file declares no nodata.
-        grid: where it lies; not located for arrays.
+        valid: (H, W) bool, pixels with data; None if the file declares no nodata.
+        grid: pixel grid; without georeference for arrays.
     """
 
     values: np.ndarray
@@ -101,13 +101,13 @@ class ImageFile(NamedTuple):
 
 
 def read_image(path: str, bands: int) -> ImageFile:
-    """An image of so many bands from a raster, an .npy, or a .mat that holds one such array.
+    """Reads an image from a raster, an .npy file, or a .mat file with one such array.
 
     Args:
-        path: absolute, or below $TOOLKIT_DATA, or from here.
-        bands: how many it must have; also tells (H, W, C) arrays from (C, H, W).
+        path: absolute, or below $TOOLKIT_DATA, or below the current folder.
+        bands: expected number of bands; also tells (H, W, C) arrays from (C, H, W).
     Raises:
-        DataError: no such file, unreadable, or no image of so many bands in it.
+        DataError: no such file, unreadable, or no image with this number of bands in it.
     """
     file = data_path(path)
     suffix = file.suffix.lower()
@@ -119,8 +119,10 @@ def read_image(path: str, bands: int) -> ImageFile:
                 f'{file}: found {len(source.header.bands)} bands, expected {bands} as in the MS'
             )
         return ImageFile(*source.read(Window.whole((grid.height, grid.width))), grid)
-    arrays = _arrays(file)
-    fitting = {name: image for name, a in arrays.items() if (image := _image(a, bands)) is not None}
+    arrays = _read_arrays(file)
+    fitting = {
+        name: image for name, a in arrays.items() if (image := _as_image(a, bands)) is not None
+    }
     if len(fitting) != 1:
         found = ', '.join(f'{name} {a.shape}' for name, a in arrays.items()) or 'nothing'
         raise DataError(f'{file}: found {found}; expected one image of {bands} bands')
@@ -128,7 +130,7 @@ def read_image(path: str, bands: int) -> ImageFile:
     return ImageFile(values, None, RasterGrid(*values.shape[1:], None, Affine.identity()))
 
 
-def _arrays(file: Path) -> dict[str, np.ndarray]:
+def _read_arrays(file: Path) -> dict[str, np.ndarray]:
     try:
         if file.suffix.lower() == '.npy':
             return {'an array': np.load(file, allow_pickle=False)}
@@ -140,8 +142,8 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
     return {n: a for n, a in variables.items() if isinstance(a, np.ndarray)}
 
 
-def _image(array: np.ndarray, bands: int) -> np.ndarray | None:
-    """As (C, H, W), or None where it is no image of that many bands."""
+def _as_image(array: np.ndarray, bands: int) -> np.ndarray | None:
+    """Returns an array as (C, H, W), or None if it is no image with this number of bands."""
     if array.ndim != 3 or array.dtype.kind not in 'uif':
         return None
     if array.shape[0] == bands:

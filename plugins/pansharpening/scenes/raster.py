@@ -23,9 +23,9 @@ from plugins.pansharpening.scenes.scene import (
     check_bit_depth,
     check_order,
     check_pair,
-    scaled,
+    scale_to_unit,
 )
-from plugins.pansharpening.scenes.sensors import sensor as sensor_named
+from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, RunError
 from toolkit.io.data_paths import data_path
@@ -36,27 +36,27 @@ Samples = Literal['centre', 'interp23tap']
 
 @SCENES.register
 class RasterScene(Scene):
-    """MS and PAN rasters: GeoTIFF, VRT, or whatever else GDAL reads, laid on each other.
+    """Aligned MS and PAN rasters: GeoTIFF, VRT and all other formats of GDAL.
 
-    By georeference where both have one: the scene is what both images cover, cropped to whole MS
-    pixels, each of `ratio` x `ratio` PAN pixels. An MS whose pixels do not fall on whole PAN
-    pixels (to a tenth of one), or that has another coordinate system or a ratio that is no
-    integer, is warped to such a grid as it is read; PAN is never resampled. Without georeference
-    both begin at the same corner, and PAN must be an integer multiple of the MS.
+    If both have a georeference, the scene is their common area, cropped to whole MS pixels of
+    `ratio` x `ratio` PAN pixels. The MS is warped to such a grid as it is read if its pixels do
+    not fall on whole PAN pixels (to a tenth of one), if it has another coordinate system, or if
+    the ratio is no integer. The PAN is never resampled. Without georeference both begin at the
+    same corner, and the PAN must be an integer multiple of the MS.
 
     Args:
         ms: path of the multispectral raster, or of several that hold its bands in this order;
-            absolute, or below $TOOLKIT_DATA, or from here. Alpha bands are left out.
+            absolute, or below $TOOLKIT_DATA, or below the current folder. Alpha bands are left out.
         pan: path of the PAN raster, one band.
         sensor: name of the sensor.
         bit_depth: of the digital numbers; None for the sensor's.
-        ratio: PAN pixels per MS pixel; None for the integer nearest to what the files say.
+        ratio: PAN pixels per MS pixel; None for the integer nearest to the ratio of pixel sizes.
         bands: numbers of the bands that are used, from 1, in the order of the sensor; None for
-            all as they come.
-        resampling: GDAL's interpolation where the MS is warped.
-        samples: where the MS samples of a georeferenced pair are put: at the 'centre' of their PAN
-            pixels, as for bicubic upsampling, or half a PAN pixel below and right of it, where
-            'interp23tap' takes them to be. Landsat's lie so by themselves.
+            all bands in the order of the files.
+        resampling: GDAL's interpolation, if the MS is warped.
+        samples: position of the MS samples of a georeferenced pair: at the 'centre' of their PAN
+            pixels, as bicubic upsampling assumes, or half a PAN pixel below and right of it, as
+            'interp23tap' assumes. Those of Landsat lie so already.
     Raises:
         ValueError: no such sensor, or arguments out of range.
         DataError: no such file; on first use: unreadable, no overlap, a coordinate system in only
@@ -92,7 +92,7 @@ class RasterScene(Scene):
         self.pan_files = BandFiles([data_path(pan)])
         self.ms_path, self.pan_path = self.ms_files.paths[0], self.pan_files.paths[0]
         self.name = self.ms_path.stem
-        self.sensor = sensor_named(sensor)
+        self.sensor = get_sensor(sensor)
         self.bits = check_bit_depth(self.sensor.bits if bit_depth is None else bit_depth)
         self.stated_ratio, self.resampling = ratio, resampling
         self.shift = 0.5 if samples == 'interp23tap' else 0.0
@@ -124,7 +124,7 @@ class RasterScene(Scene):
         return pan if ms is None else ms
 
     def files(self) -> list[Path]:
-        return [*self.ms_files.all_files(), *self.pan_files.all_files()]
+        return [*self.ms_files.list_with_sources(), *self.pan_files.list_with_sources()]
 
     @property
     def georeference(self) -> Georeference | None:
@@ -140,7 +140,7 @@ class RasterScene(Scene):
 
     @property
     def warped(self) -> bool:
-        """Whether the MS had to be interpolated to a grid that fits the PAN's."""
+        """True if the MS is interpolated to a grid that fits the PAN."""
         return self._layout.warped is not None
 
     @property
@@ -152,7 +152,7 @@ class RasterScene(Scene):
 
     def read_pan(self, window: Window | None = None) -> np.ndarray:
         values, _, where = self._pan(self._layout, window or Window.whole(self.pan_shape))
-        return scaled(values, self.bits, where)
+        return scale_to_unit(values, self.bits, where)
 
     def read_mask(self, window: Window | None = None) -> np.ndarray | None:
         if not self._layout.masked:
@@ -204,17 +204,17 @@ class RasterScene(Scene):
         )
 
     def _ms(self, layout: RasterLayout, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
-        """The MS in a window, and where it holds data."""
+        """Reads a window of the MS, and the mask of pixels with data."""
         if layout.warped is not None:
             return layout.warped.read(window)
         window = window.shift(*(layout.alignment.ms_origin or (0, 0)))
         values, valid = self.ms_files.read(window)
-        return scaled(values, self.bits, f'{self.ms_files}: {window}'), valid
+        return scale_to_unit(values, self.bits, f'{self.ms_files}: {window}'), valid
 
     def _pan(
         self, layout: RasterLayout, window: Window
     ) -> tuple[np.ndarray, np.ndarray | None, str]:
-        """PAN's digital numbers in a window, where it holds data, and a name for messages."""
+        """Reads digital numbers of the PAN in a window, their mask, and a name for messages."""
         window = window.shift(*layout.alignment.pan_origin)
         return *self.pan_files.read(window), f'{self.pan_path}: {window}'
 
@@ -231,7 +231,7 @@ class RasterScene(Scene):
 
 
 class RasterLayout(NamedTuple):
-    """How the two rasters of a scene are read: found once, on first use."""
+    """Bands and alignment of the two rasters of a scene, found on first use."""
 
     bands: int
     alignment: Alignment
@@ -240,16 +240,16 @@ class RasterLayout(NamedTuple):
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Inside, rasterio does not warn of images that lie nowhere."""
+def allow_no_georeference() -> Iterator[None]:
+    """Suppresses rasterio's warnings about images without georeference."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
         yield
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that replaces it when all went well and is removed if not.
+def replace_atomically(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path`, which replaces it after success and is removed else.
 
     Raises:
         RunError: the folder cannot be written or the disk is full.

@@ -18,7 +18,7 @@ SCENES = Kind('scene', 'plugins.pansharpening.scenes.scene.Scene')
 
 
 class Georeference(NamedTuple):
-    """Where the PAN grid lies: rasterio's CRS (or None) and affine transform."""
+    """Position of the PAN grid: rasterio's CRS (or None) and affine transform."""
 
     crs: Any
     transform: Any
@@ -31,8 +31,8 @@ class Scene(ABC):
     values are not clipped. Windows are in pixels of the grid that is read.
 
     Attributes:
-        name: short, for tables and file names.
-        sensor: whose image it is.
+        name: short name for tables and file names.
+        sensor: sensor that took the images.
         bits: bit depth of the digital numbers.
     """
 
@@ -43,17 +43,17 @@ class Scene(ABC):
     @property
     @abstractmethod
     def bands(self) -> int:
-        """C of the multispectral image."""
+        """Number of bands C of the multispectral image."""
 
     @property
     @abstractmethod
     def ms_shape(self) -> tuple[int, int]:
-        """h and w of the multispectral image."""
+        """Height h and width w of the multispectral image."""
 
     @property
     @abstractmethod
     def pan_shape(self) -> tuple[int, int]:
-        """H and W of PAN."""
+        """Height H and width W of the PAN."""
 
     @property
     def ratio(self) -> int:
@@ -62,12 +62,12 @@ class Scene(ABC):
 
     @property
     def scale(self) -> int:
-        """The digital number that is 1."""
+        """The digital number that becomes 1."""
         return 2**self.bits - 1
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Data type of the multispectral image, and so of images made of it."""
+        """Data type of the multispectral image, and by default of results."""
         return np.dtype(np.uint16 if self.bits <= 16 else np.uint32)
 
     @property
@@ -81,21 +81,25 @@ class Scene(ABC):
 
     @property
     def georeference(self) -> Georeference | None:
-        """Where the PAN grid lies; None where that is not known."""
+        """Position of the PAN grid; None if it is not known."""
         return None
 
     @property
     def reference(self) -> np.ndarray | None:
-        """The true image at PAN's resolution (C, H, W), for scenes that were simulated."""
+        """The true image (C, H, W) at the resolution of the PAN; None if there is none."""
         return None
 
     @property
     def has_reference(self) -> bool:
-        """Whether `reference` is there, without it being read."""
+        """True if there is a `reference`, which is not read for it."""
         return self.reference is not None
 
     def read_reference(self, window: Window) -> np.ndarray:
-        """`reference` in a window of PAN pixels, a copy; only where `has_reference`."""
+        """Reads a window of `reference`, in PAN pixels.
+
+        Raises:
+            DataError: the scene has no reference.
+        """
         reference = self.reference
         if reference is None:
             raise DataError(f'{self.name} has no reference')
@@ -103,17 +107,17 @@ class Scene(ABC):
 
     @property
     def mask(self) -> np.ndarray | None:
-        """Boolean (H, W), True where there is data; None where there is everywhere."""
+        """Pixels with data (H, W), boolean; None if all pixels have data."""
         return None
 
     @property
     def masked(self) -> bool:
-        """Whether some pixels may hold no data."""
+        """True if some pixels may have no data."""
         return self.read_mask(Window.whole((self.ratio, self.ratio))) is not None
 
     @abstractmethod
     def read_ms(self, window: Window | None = None) -> np.ndarray:
-        """(C, h, w) float32; the whole image without a window.
+        """Reads a window of the multispectral image, or all of it: (C, h, w) float32.
 
         Raises:
             DataError: it cannot be read, or holds values that are not finite or too large.
@@ -121,29 +125,31 @@ class Scene(ABC):
 
     @abstractmethod
     def read_pan(self, window: Window | None = None) -> np.ndarray:
-        """(1, H, W) float32; otherwise as `read_ms`."""
+        """Reads a window of the PAN, or all of it: (1, H, W) float32; see `read_ms`."""
 
     def read_mask(self, window: Window | None = None) -> np.ndarray | None:
-        """`mask` in a window of PAN pixels, without what lies around it being read."""
+        """Reads a window of `mask`, in PAN pixels; the rest of the image is not read."""
         mask = self.mask
         return mask if mask is None or window is None else window.cut(mask)
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """A short hash of what is read."""
+        """Computes a short hash of the files or values of the scene."""
 
     def version(self) -> str:
-        """Differs once the scene does; found without reading all of a large one."""
+        """Returns a text that changes with the scene, without reading all of a large scene."""
         return self.fingerprint()
 
 
-def scaled(values: np.ndarray, bits: int, where: str) -> np.ndarray:
-    """Digital numbers as float32 in units of the largest, after checking them.
+def scale_to_unit(values: np.ndarray, bits: int, where: str) -> np.ndarray:
+    """Divides digital numbers by the largest one of their bit depth, after a check.
 
     Args:
         values: digital numbers of any numeric type.
-        bits: bit depth that they should have.
-        where: file and window, for errors.
+        bits: bit depth.
+        where: file and window, for messages.
+    Returns:
+        float32, in [0, 1] unless values are negative, or fractions above the largest.
     Raises:
         DataError: NaN or infinite values, or integers that need more bits.
     """
@@ -161,10 +167,10 @@ def scaled(values: np.ndarray, bits: int, where: str) -> np.ndarray:
 
 
 def check_finite(values: np.ndarray, where: str) -> None:
-    """Refuse NaN and infinite values.
+    """Refuses NaN and infinite values.
 
     Raises:
-        DataError: there are some.
+        DataError: there are NaN or infinite values.
     """
     if values.dtype.kind == 'f' and not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
@@ -175,10 +181,10 @@ def check_finite(values: np.ndarray, where: str) -> None:
 
 
 def check_pair(sensor: Sensor, ms: tuple[int, int, int], pan: tuple[int, int], where: str) -> None:
-    """Check that the shapes of an image (C, h, w) and its PAN (H, W) belong together.
+    """Checks that the shapes of an image (C, h, w) and its PAN (H, W) fit.
 
     Raises:
-        DataError: PAN is no integer multiple of the image, or not the same along both axes, or the
+        DataError: the PAN is not the same integer multiple of the image along both axes, or the
             sensor has another number of bands.
     """
     bands, h, w = ms
@@ -199,13 +205,13 @@ def check_pair(sensor: Sensor, ms: tuple[int, int, int], pan: tuple[int, int], w
 def check_order(
     sensor: Sensor, names: Sequence[str], where: str, numbers: Sequence[int] | None = None
 ) -> None:
-    """Check bands that a file names as the sensor does against the sensor's order.
+    """Checks the order of bands that a file names as the sensor names them.
 
     Args:
-        sensor: whose bands they should be.
-        names: descriptions of the bands; anything else than the sensor's names says nothing.
-        where: the file, for errors.
-        numbers: of these bands in the file; None for 1, 2, ...
+        sensor: expected sensor.
+        names: descriptions of the bands; other names than those of the sensor are not checked.
+        where: file, for messages.
+        numbers: numbers of these bands in the file; None for 1, 2, ...
     Raises:
         DataError: the names are the sensor's in another order.
     """
@@ -221,10 +227,10 @@ def check_order(
 
 
 def check_bit_depth(bits: int) -> int:
-    """`bits` where digital numbers can have it.
+    """Checks a bit depth and returns it.
 
     Raises:
-        ValueError: it is not between 1 and 32.
+        ValueError: the bit depth is not between 1 and 32.
     """
     if not 1 <= bits <= 32:
         raise ValueError(f'bit_depth must be between 1 and 32, found {bits}')

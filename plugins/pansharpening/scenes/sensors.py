@@ -1,4 +1,4 @@
-"""What is known about each sensor: bands, bit depth, and its MTF gains at Nyquist.
+"""Sensors: bands, bit depth, and MTF gains at the Nyquist frequency.
 
 Gains as in Vivone et al., "A critical comparison among pansharpening algorithms", IEEE TGRS 2015,
 and the DLPan toolbox (Deng et al., IEEE GRSM 2022).
@@ -21,11 +21,11 @@ class Sensor:
     Args:
         name: short name, as in configs.
         title: full name.
-        bits: bit depth of its digital numbers.
-        ms_gains: MTF amplitude at the Nyquist frequency of the MS grid, per band in `band_names`'
-            order; one value where all bands share it.
-        pan_gain: the same of PAN at the Nyquist frequency of its own grid.
-        band_names: in the order in which products are delivered; empty where that differs.
+        bits: bit depth of the digital numbers.
+        ms_gains: MTF amplitude of each band at the Nyquist frequency of the MS grid, in the order
+            of `band_names`; one value if all bands have the same.
+        pan_gain: MTF amplitude of the PAN at the Nyquist frequency of the PAN grid.
+        band_names: names in the order of delivery; empty if the order varies among products.
     Raises:
         ValueError: gains or a bit depth out of range.
     """
@@ -48,7 +48,7 @@ class Sensor:
             raise ValueError(f'{self.name}: a bit depth of 1 to 32 was expected, found {self.bits}')
 
     def gains(self, bands: int) -> tuple[float, ...]:
-        """MTF gains of an image of `bands` bands.
+        """Returns the MTF gains of an image of `bands` bands.
 
         Raises:
             DataError: the sensor has another number of bands and their gains differ.
@@ -63,13 +63,13 @@ class Sensor:
         return self.ms_gains
 
     def names(self, bands: int) -> tuple[str, ...]:
-        """Band names of an image of `bands` bands; 'band 1', ... where they are not known."""
+        """Returns the band names of an image of `bands` bands; 'band 1', ... if unknown."""
         if len(self.band_names) == bands:
             return self.band_names
         return tuple(f'band {i + 1}' for i in range(bands))
 
     def rgb(self, bands: int) -> tuple[int, int, int]:
-        """Indices of the bands shown as red, green and blue."""
+        """Returns the indices of the bands that are shown as red, green and blue."""
         if len(self.band_names) == bands:
             red, green, blue = (self.band_names.index(c) for c in ('red', 'green', 'blue'))
             return red, green, blue
@@ -103,11 +103,11 @@ SENSORS: dict[str, Sensor] = {
 }
 
 
-def sensor(name: str) -> Sensor:
-    """The sensor of that name.
+def get_sensor(name: str) -> Sensor:
+    """Returns the sensor with this name.
 
     Raises:
-        ValueError: no such sensor; names the nearest and all there are.
+        ValueError: no such sensor; the message lists the known ones.
     """
     if name in SENSORS:
         return SENSORS[name]
@@ -118,7 +118,7 @@ def sensor(name: str) -> Sensor:
 
 
 def add_sensor(new: Sensor) -> Sensor:
-    """Make a sensor of one's own known by its name, for configs and the command line.
+    """Registers a sensor by its name, for configs and the command line.
 
     Call it in a plugin: `add_sensor(Sensor('Mine', 'My camera', 12, (0.3, 0.28, 0.3), 0.15))`.
 

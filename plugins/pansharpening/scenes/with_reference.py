@@ -1,4 +1,4 @@
-"""A scene whose true image at PAN's resolution is in a file of its own."""
+"""Scenes with a reference image in another file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from plugins.pansharpening.scenes.alignment import RasterGrid, align
 from plugins.pansharpening.scenes.band_files import BandFiles
-from plugins.pansharpening.scenes.scene import SCENES, Georeference, Scene, scaled
+from plugins.pansharpening.scenes.scene import SCENES, Georeference, Scene, scale_to_unit
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
 from toolkit.io.data_paths import data_path
@@ -19,13 +19,14 @@ from toolkit.io.hashing import hash_files
 
 @SCENES.register
 class ReferencedScene(Scene):
-    """Another scene with the image that sharpening it should give, from an airborne camera, say.
+    """A scene with a reference image from another file, such as one of an airborne camera.
 
     Args:
-        scene: which.
-        reference: path of the image, a raster or an .npy (C, H, W): the bands of the MS in the same
-            digital numbers, on the PAN's pixels and wherever the scene is; absolute, or below
-            $TOOLKIT_DATA, or from here. Where it has no data, the scene has none.
+        scene: scene without reference.
+        reference: path of the image, a raster or an .npy (C, H, W) with the bands of the MS in the
+            same digital numbers, on the pixel grid of the PAN; it covers the scene. Absolute, or
+            below $TOOLKIT_DATA, or below the current folder. Pixels without data there have none in
+            the scene either.
     Raises:
         DataError: no such file; on first use: unreadable, other bands, or pixels that are not the
             PAN's.
@@ -92,7 +93,7 @@ class ReferencedScene(Scene):
         return own if other is None else other if own is None else own & other
 
     def read_reference(self, window: Window) -> np.ndarray:
-        return scaled(self._read(window)[0], self.bits, f'{self.path}: {window}')
+        return scale_to_unit(self._read(window)[0], self.bits, f'{self.path}: {window}')
 
     def fingerprint(self) -> str:
         return f'{self.original.fingerprint()}{hash_files(self.path)}'
@@ -101,10 +102,10 @@ class ReferencedScene(Scene):
         return f'{self.original.version()}{hash_files(self.path)}'
 
     def _read(self, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
-        """Digital numbers, and where there are some."""
+        """Reads digital numbers and the mask of pixels with data."""
         window = window.shift(*self._origin)
         if self._files is None:
-            return np.ascontiguousarray(window.cut(_mapped(self.path))), None
+            return np.ascontiguousarray(window.cut(_map_array(self.path))), None
         return self._files.read(window)
 
     @functools.cached_property
@@ -113,9 +114,9 @@ class ReferencedScene(Scene):
 
     @functools.cached_property
     def _origin(self) -> tuple[int, int]:
-        """Where in the image the scene begins, after checking that they fit."""
+        """Row and column of the image at which the scene begins; checks that they fit."""
         if self._files is None:
-            shape = _mapped(self.path).shape
+            shape = _map_array(self.path).shape
             grid: Any = None
         else:
             header = self._files.header
@@ -144,7 +145,7 @@ class ReferencedScene(Scene):
         return 0, 0
 
 
-def _mapped(path: Path) -> np.ndarray:
+def _map_array(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode='r', allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:

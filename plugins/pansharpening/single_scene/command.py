@@ -12,7 +12,7 @@ from typing import Any, get_args
 from plugins.pansharpening.inference.digital_numbers import DTYPES
 from plugins.pansharpening.inference.predictor import predict_scene
 from plugins.pansharpening.inference.resumable_geotiff import Compression
-from plugins.pansharpening.scenes.open_scene import made_scene, scene_config
+from plugins.pansharpening.scenes.open_scene import build_scene, make_scene_config
 from plugins.pansharpening.scenes.raster import Samples
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.sensors import SENSORS
@@ -140,8 +140,8 @@ def _scene(arguments: argparse.Namespace) -> tuple[Scene, dict[str, Any]]:
     pan = arguments.pan and str(data_path(arguments.pan).absolute())
     sensor = arguments.sensor or UNKNOWN
     options = (arguments.bit_depth, arguments.ratio, arguments.samples)
-    config = scene_config(ms, pan, sensor, *options)
-    scene = made_scene(config)
+    config = make_scene_config(ms, pan, sensor, *options)
+    scene = build_scene(config)
     scene.sensor.gains(scene.bands)  # says it where it is one of other bands
     height, width = scene.pan_shape
     print(
@@ -151,7 +151,7 @@ def _scene(arguments: argparse.Namespace) -> tuple[Scene, dict[str, Any]]:
     found = survey(scene)
     if scene.sensor.name == UNKNOWN and arguments.bit_depth is None:
         config['bit_depth'] = found.bit_depth
-        scene = made_scene(config)
+        scene = build_scene(config)
     depth = f'bit depth {scene.bits}'
     if config['bit_depth'] == found.bit_depth != arguments.bit_depth:
         depth += f' by the largest digital number, {found.largest:.0f}'

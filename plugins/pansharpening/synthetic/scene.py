@@ -10,8 +10,7 @@ import torch
 
 from plugins.pansharpening.imaging.mtf import mtf_degrade, mtf_filter
 from plugins.pansharpening.scenes.scene import SCENES, Scene
-from plugins.pansharpening.scenes.sensors import Sensor
-from plugins.pansharpening.scenes.sensors import sensor as sensor_named
+from plugins.pansharpening.scenes.sensors import Sensor, get_sensor
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic import landscape
 from plugins.pansharpening.synthetic.spectra import BAND_NODES, NODES
@@ -69,7 +68,7 @@ class SyntheticScene(Scene):
             raise ValueError(
                 f'size must be a multiple of the ratio {ratio} from 64 to 8192, found {size}'
             )
-        self.sensor = sensor_named(sensor or ('IKONOS' if bands == 4 else 'WV2'))
+        self.sensor = get_sensor(sensor or ('IKONOS' if bands == 4 else 'WV2'))
         if self.sensor.band_names and len(self.sensor.band_names) != bands:
             raise ValueError(
                 f'{self.sensor.title} has {len(self.sensor.band_names)} bands, found bands={bands}'

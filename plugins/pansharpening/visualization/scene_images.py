@@ -13,8 +13,7 @@ from einops import rearrange
 from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.resample import Method, upsampled
 from plugins.pansharpening.scenes.scene import Scene
-from plugins.pansharpening.scenes.sensors import Sensor
-from plugins.pansharpening.scenes.sensors import sensor as sensor_named
+from plugins.pansharpening.scenes.sensors import Sensor, get_sensor
 from plugins.pansharpening.scenes.window import Read, Window
 
 PAN, UPSAMPLED, SHARPENED, REFERENCE = 'PAN', 'upsampled MS', 'sharpened', 'reference'
@@ -107,7 +106,7 @@ def get_item_images(
     return SceneImages(
         arrays[PAN].shape[1:],
         int(meta['ratio']),
-        sensor_named(str(meta.get('sensor', 'generic'))),
+        get_sensor(str(meta.get('sensor', 'generic'))),
         float(meta['scale']),
         {name: make_reader(image) for name, image in arrays.items()},
         make_reader(lrms),

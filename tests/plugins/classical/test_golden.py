@@ -10,7 +10,7 @@ import torch
 from plugins.pansharpening.imaging.mtf import sensor_degrade
 from plugins.pansharpening.imaging.resample import imresize_by, interp23tap
 from plugins.pansharpening.metrics.functional import ergas, q2n, sam
-from plugins.pansharpening.scenes.sensors import sensor
+from plugins.pansharpening.scenes.sensors import get_sensor
 from tests.support.classical_golden import IN_THE_REFERENCE, METHODS, SENSORS, images, method
 from tests.support.reference_images import scene
 
@@ -124,7 +124,7 @@ def test_figures_on_the_whole_wv2(name: str, data_root: Path) -> None:
         (torch.from_numpy(image).double() * 2047).round().reshape(1, -1, *image.shape[-2:])
         for image in (raster.read_ms(), raster.read_pan())
     )
-    low = sensor_degrade(ms, sensor('WV2'), 4)
+    low = sensor_degrade(ms, get_sensor('WV2'), 4)
     result = method(name, 8, 'WV2')(interp23tap(low, 4), imresize_by(pan, 4))
     found = [float(v) for v in (sam(result, ms), ergas(result, ms, 4), q2n(result, ms))]
     assert found == pytest.approx(WHOLE_WV2[name], rel=0, abs=1e-4)

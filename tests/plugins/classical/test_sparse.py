@@ -14,7 +14,7 @@ from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import mtf_filter
 from plugins.pansharpening.imaging.resample import imresize
 from plugins.pansharpening.imaging.two_pass_generator import Look, blocks
-from plugins.pansharpening.scenes.sensors import sensor
+from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.scenes.window import Window
 from tests.plugins.classical.test_methods import scene
 from toolkit.errors import DataError
@@ -25,7 +25,7 @@ from toolkit.errors import DataError
 def test_one_atom_for_a_patch_is_the_gain_at_its_place() -> None:
     """With the atom at the same place alone and no overlap, each patch has one gain for a band."""
     lrms_up, pan = (t.double() for t in scene(low=(14, 21)))
-    gains = sensor('IKONOS').gains(4)
+    gains = get_sensor('IKONOS').gains(4)
     built = SRD(4, 4, 'IKONOS', overlap=0, atoms=1)
     matched = (pan - pan.mean()) / pan.std() * lrms_up.std((2, 3), keepdim=True)
     matched = matched + lrms_up.mean((2, 3), keepdim=True)
@@ -46,7 +46,7 @@ def test_one_atom_for_a_patch_is_the_gain_at_its_place() -> None:
 def test_more_atoms_code_the_bands_better() -> None:
     """What is added comes nearer to the bands' own details, seen at their resolution."""
     lrms_up, pan = (t.double() for t in scene(low=(40, 40)))
-    gains = sensor('IKONOS').gains(4)
+    gains = get_sensor('IKONOS').gains(4)
 
     def through(image: torch.Tensor) -> torch.Tensor:
         return mtf_filter(image, gains, 4)[..., 2::4, 2::4]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from plugins.ldpnet.reblur import BicubicReblur, ConvReblur, MTFReblur
 from plugins.pansharpening.imaging.mtf import mtf_filter
-from plugins.pansharpening.scenes.sensors import sensor
+from plugins.pansharpening.scenes.sensors import get_sensor
 from toolkit.errors import DataError
 
 
@@ -121,7 +121,7 @@ def test_mtf_reblur_is_the_sensors_filter(learned: bool) -> None:
     reblur = MTFReblur(4, 4, 'IKONOS', learned)
     kernels = reblur.compute_kernels()
     torch.testing.assert_close(kernels.sum((1, 2, 3)), torch.ones(4))
-    expected = mtf_filter(image, sensor('IKONOS').gains(4), 4)
+    expected = mtf_filter(image, get_sensor('IKONOS').gains(4), 4)
     # The known kernels do not quite sum to one, and have small negative taps far out.
     torch.testing.assert_close(reblur(image), expected, atol=0.02, rtol=0)
     assert (kernels > 0).all() == learned

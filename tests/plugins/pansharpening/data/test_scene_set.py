@@ -16,7 +16,7 @@ from plugins.pansharpening.data import scene_set
 from plugins.pansharpening.data.patches import ManifestPatches, ScenePatches
 from plugins.pansharpening.data.scene_set import ManifestScenes
 from plugins.pansharpening.data.transforms import Flip, SensorNoise
-from plugins.pansharpening.scenes.band_files import opened
+from plugins.pansharpening.scenes.band_files import open_raster
 from plugins.pansharpening.scenes.window import Window
 from tests.plugins.pansharpening.data.test_whole_scenes import RampScene
 from tests.support.manifests import write_manifest, write_scene
@@ -125,7 +125,7 @@ def half_empty(folder, name, size=128):
     """A scene whose left half, and whose right border of 16 PAN pixels, holds no data."""
     row = write_scene(folder, name, size)
     for kind, width in (('ms', size // 4), ('pan', size)):
-        with opened(folder / f'{name}_{kind}.tif') as raster:
+        with open_raster(folder / f'{name}_{kind}.tif') as raster:
             image = raster.read()
         image = np.maximum(image, 1)
         image[:, :, : width // 2] = 0

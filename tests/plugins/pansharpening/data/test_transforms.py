@@ -23,7 +23,7 @@ from plugins.pansharpening.data.transforms import (
 )
 from plugins.pansharpening.imaging.resample import upsample
 from plugins.pansharpening.scenes.scene import Scene
-from plugins.pansharpening.scenes.sensors import sensor
+from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from toolkit.registry import TRANSFORMS
@@ -37,7 +37,7 @@ class UpsampledScene(Scene):
     name, bits = 'upsampled', 16
 
     def __init__(self, ratio, method, size=24):
-        self.sensor = sensor('generic')
+        self.sensor = get_sensor('generic')
         self._ms = np.random.default_rng(0).random((2, size, size + 4)).astype(np.float32)
         self._fine = upsample(torch.from_numpy(self._ms)[None], ratio, method)[0].numpy()
 

@@ -11,7 +11,7 @@ from plugins.pansharpening.data.whole_scenes import WholeScene
 from plugins.pansharpening.imaging.mtf import sensor_degrade
 from plugins.pansharpening.imaging.resample import imresize_by, upsample
 from plugins.pansharpening.scenes.scene import Scene
-from plugins.pansharpening.scenes.sensors import sensor
+from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from plugins.pansharpening.system import Pansharpener
@@ -27,7 +27,7 @@ class RampScene(Scene):
     name, bits = 'ramp', 16
 
     def __init__(self, height=40, width=48, ratio=4):
-        self.sensor = sensor('generic')
+        self.sensor = get_sensor('generic')
         self._shape, self._ratio = (height, width), ratio
         rows, cols = np.mgrid[:height, :width].astype(np.float32)
         self._fine = np.stack([rows, cols])

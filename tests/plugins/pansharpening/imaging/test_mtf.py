@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from plugins.pansharpening.imaging.mtf import mtf_degrade, mtf_filter, mtf_kernel, sensor_degrade
-from plugins.pansharpening.scenes.sensors import SENSORS, Sensor, add_sensor, sensor
+from plugins.pansharpening.scenes.sensors import SENSORS, Sensor, add_sensor, get_sensor
 from tests.support.reference_images import golden
 
 
 def test_kernel_sums_to_the_toolbox_value():
-    kernel = mtf_kernel(sensor('IKONOS').ms_gains[0], 4)
+    kernel = mtf_kernel(get_sensor('IKONOS').ms_gains[0], 4)
     assert kernel.shape == (41, 41)
     assert float(kernel.sum()) == pytest.approx(0.99859, abs=5e-6)
     torch.testing.assert_close(kernel, kernel.flip(0, 1), rtol=0, atol=1e-15)
@@ -37,7 +37,7 @@ def test_kernel_has_its_gain_at_nyquist(gain):
 def test_degradation_equals_the_toolbox(data_root):
     images = golden(data_root)
     for name, taken in (('ik_crop', 'IKONOS'), ('wv2_crop', 'WV2')):
-        low = sensor_degrade(images[f'{name}/ms'], sensor(taken), 4)
+        low = sensor_degrade(images[f'{name}/ms'], get_sensor(taken), 4)
         torch.testing.assert_close(low, images[f'{name}/reduced/ms'], rtol=0, atol=1e-8)
 
 
@@ -67,21 +67,21 @@ def test_refusals():
 
 def test_sensors():
     with pytest.raises(ValueError, match="no sensor is named 'Ikonos'; did you mean 'IKONOS'"):
-        sensor('Ikonos')
+        get_sensor('Ikonos')
     for known in SENSORS.values():
         bands = len(known.band_names) or 4
         assert len(known.gains(bands)) == bands == len(known.names(bands))
         assert all(0 < gain < 1 for gain in (*known.ms_gains, known.pan_gain))
-    assert sensor('IKONOS').rgb(4) == (2, 1, 0)
-    assert sensor('WV3').rgb(8) == (4, 2, 1)
-    assert sensor('Landsat').rgb(3) == (0, 1, 2)
-    assert sensor('generic').names(2) == ('band 1', 'band 2')
+    assert get_sensor('IKONOS').rgb(4) == (2, 1, 0)
+    assert get_sensor('WV3').rgb(8) == (4, 2, 1)
+    assert get_sensor('Landsat').rgb(3) == (0, 1, 2)
+    assert get_sensor('generic').names(2) == ('band 1', 'band 2')
 
 
 def test_a_sensor_of_ones_own(monkeypatch):
     monkeypatch.setattr('plugins.pansharpening.scenes.sensors.SENSORS', dict(SENSORS))
     mine = add_sensor(Sensor('Mine', 'My camera', 12, (0.3, 0.28, 0.3), 0.15))
-    assert sensor('Mine') is add_sensor(mine) is mine
+    assert get_sensor('Mine') is add_sensor(mine) is mine
     image = torch.rand(3, 32, 32)
     expected = mtf_degrade(image, (0.3, 0.28, 0.3), 4)
     assert torch.equal(sensor_degrade(image, mine, 4), expected)

@@ -17,7 +17,7 @@ from plugins.pansharpening.inference.predictor import predict_scene
 from plugins.pansharpening.inference.tiles import Shard
 from plugins.pansharpening.scenes.matlab import MatScene
 from plugins.pansharpening.scenes.npy import ArrayScene
-from plugins.pansharpening.scenes.raster import RasterScene, quiet
+from plugins.pansharpening.scenes.raster import RasterScene, allow_no_georeference
 from plugins.pansharpening.scenes.scene import Georeference, Scene
 from tests.support.synthetic_rasters import write_geotiff
 from toolkit.errors import RunError, ToolkitError
@@ -67,7 +67,7 @@ def run(scene: Scene, output: Path, name: str = 'EXP', **options) -> list[str]:
 
 
 def read(path: Path) -> tuple[np.ndarray, dict, np.ndarray]:
-    with quiet(), rasterio.open(path) as raster:
+    with allow_no_georeference(), rasterio.open(path) as raster:
         return raster.read(), raster.profile, raster.dataset_mask().astype(bool)
 
 
@@ -193,7 +193,7 @@ def test_a_type_that_cannot_hold_nodata_gets_a_mask(tmp_path: Path) -> None:
 
 
 def vrt_of(path: Path, source: Path) -> None:
-    with quiet(), rasterio.open(source) as raster:
+    with allow_no_georeference(), rasterio.open(source) as raster:
         rasterio.shutil.copy(raster, path, driver='VRT')
 
 

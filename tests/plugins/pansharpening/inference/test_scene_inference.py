@@ -27,7 +27,7 @@ from plugins.pansharpening.inference.thread_pool import working
 from plugins.pansharpening.inference.tiled_inference import TiledInference
 from plugins.pansharpening.inference.tiles import Shard, around, extent, tiles
 from plugins.pansharpening.interfaces import GENERATORS
-from plugins.pansharpening.scenes.raster import RasterScene, quiet
+from plugins.pansharpening.scenes.raster import RasterScene, allow_no_georeference
 from plugins.pansharpening.scenes.scene import Georeference
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.system import Pansharpener
@@ -74,7 +74,7 @@ def whole(system, scene: RasterScene) -> np.ndarray:
 
 
 def read(path: Path) -> np.ndarray:
-    with quiet(), rasterio.open(path) as raster:
+    with allow_no_georeference(), rasterio.open(path) as raster:
         return raster.read()
 
 

@@ -11,7 +11,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import from_origin
 
 from plugins.pansharpening.scenes.matlab import MatScene
-from plugins.pansharpening.scenes.raster import RasterScene, replacing
+from plugins.pansharpening.scenes.raster import RasterScene, replace_atomically
 from plugins.pansharpening.scenes.scene import SCENES
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
@@ -239,13 +239,16 @@ def test_registered():
 def test_replacing_leaves_nothing_half_written(tmp_path):
     target = tmp_path / 'out.tif'
     target.write_text('before')
-    with pytest.raises(KeyError), replacing(target) as partial:
+    with pytest.raises(KeyError), replace_atomically(target) as partial:
         partial.write_text('half')
         raise KeyError
     assert [path.name for path in tmp_path.iterdir()] == ['out.tif']
     assert target.read_text() == 'before'
-    with pytest.raises(RunError, match='cannot write .*No space left'), replacing(target):
+    with pytest.raises(RunError, match='cannot write .*No space left'), replace_atomically(target):
         raise OSError(28, 'No space left on device')
     (tmp_path / 'file').touch()
-    with pytest.raises(RunError, match='cannot write'), replacing(tmp_path / 'file' / 'x.tif'):
+    with (
+        pytest.raises(RunError, match='cannot write'),
+        replace_atomically(tmp_path / 'file' / 'x.tif'),
+    ):
         pass

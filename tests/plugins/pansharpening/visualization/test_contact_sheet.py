@@ -9,7 +9,7 @@ from PIL import Image
 
 from plugins.pansharpening.data.whole_scenes import WholeScene
 from plugins.pansharpening.scenes.matlab import MatScene
-from plugins.pansharpening.scenes.sensors import sensor
+from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from plugins.pansharpening.visualization.contact_sheet import (
@@ -161,11 +161,11 @@ def test_quicklook_stretches_in_common():
     low, high = compute_stretch(np.concatenate([image, image + 1], 2))
     assert (low < high).all()
     dark, bright = (
-        np.asarray(render_image(i, sensor('Landsat'), (low, high))) for i in (image, image + 1)
+        np.asarray(render_image(i, get_sensor('Landsat'), (low, high))) for i in (image, image + 1)
     )
     assert dark.mean() < 80
     assert bright.mean() > 175
-    assert np.asarray(render_image(np.full((4, 8, 8), np.nan), sensor('QB'))).shape == (8, 8, 3)
+    assert np.asarray(render_image(np.full((4, 8, 8), np.nan), get_sensor('QB'))).shape == (8, 8, 3)
 
 
 def test_a_real_scene_shows_its_colours(data_root, tmp_path):

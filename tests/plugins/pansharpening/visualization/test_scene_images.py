@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from plugins.pansharpening.imaging.resample import upsample
 from plugins.pansharpening.scenes.scene import Scene
-from plugins.pansharpening.scenes.sensors import sensor
+from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from plugins.pansharpening.visualization import scene_images
@@ -32,7 +32,7 @@ class VastScene(Scene):
     name, bits = 'vast', 11
 
     def __init__(self, size=20_000, ratio=4):
-        self.sensor = sensor('IKONOS')
+        self.sensor = get_sensor('IKONOS')
         self.size, self._ratio = size, ratio
         self.largest = self.total = 0
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from plugins.pansharpening.imaging.resample import interp23tap
 from plugins.pansharpening.metrics import functional
-from plugins.pansharpening.scenes.sensors import sensor
+from plugins.pansharpening.scenes.sensors import get_sensor
 
 # D_lambda, D_s, QNR, D_lambda_K, HQNR by DLPan-Toolbox; D_rho, D_sR by Lambda-PNN.
 FULL = {
@@ -55,7 +55,7 @@ def _image(data_root: Path, key: str) -> Tensor:
 def test_full_resolution(data_root, method):
     ms, pan = _image(data_root, 'ik_crop/ms'), _image(data_root, 'ik_crop/pan')
     fused, exp = _image(data_root, f'ik_crop/full/{method}'), interp23tap(ms[None], 4)[0]
-    gains = sensor('IKONOS').gains(4)
+    gains = get_sensor('IKONOS').gains(4)
     found = [
         functional.d_lambda(fused, exp),
         functional.d_s(fused, exp, pan, 4),
