@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from plugins.pansharpening.imaging.mtf import sensor_degrade
 from plugins.pansharpening.imaging.resample import interp23tap
@@ -109,6 +110,26 @@ def test_ssim_equals_the_definition_window_by_window():
                 top = (2 * mean_a * mean_b + 1e-4) * (2 * covariance + 9e-4)
                 values.append(top / ((mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4)))
     assert float(ssim(image, other, 1)) == pytest.approx(np.mean(values), rel=1e-10)
+
+
+@pytest.mark.parametrize('peak', [1, 255, 2047])
+@pytest.mark.parametrize('shape', [(1, 11, 11), (4, 32, 41), (8, 64, 50)])
+def test_ssim_and_psnr_equal_those_of_scikit_image(shape, peak):
+    image, reference = (peak * values for values in _random_pair(*shape))
+    similarity = structural_similarity(
+        reference,
+        image,
+        channel_axis=0,
+        data_range=peak,
+        # The paper's windows. They are scikit-image's 11 x 11: sigma times its truncation at 3.5.
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+    ratio = peak_signal_noise_ratio(reference, image, data_range=peak)
+    # Both compute in float64: only rounding differs, by some 1e-15 and 1e-14.
+    assert float(ssim(image, reference, peak)) == pytest.approx(similarity, abs=1e-12)
+    assert float(psnr(image, reference, peak)) == pytest.approx(ratio, abs=1e-12)
 
 
 def test_q_equals_the_definition_window_by_window():
