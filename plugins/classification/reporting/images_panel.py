@@ -1,4 +1,4 @@
-"""The report's panel of what classifiers look at: the same images by all variants, and mistakes."""
+"""Report panel of classifiers: images with Grad-CAM and attention of all variants, and mistakes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from markupsafe import escape
+from markupsafe import Markup
 
 from plugins.classification.inference.item_images import KIND
-from plugins.classification.reporting.curves_panel import FILE
+from plugins.classification.reporting.curves_panel import FILE, fill_template
 from toolkit.registry import PANELS
 from toolkit.report.embed_images import (
     ImageEmbedder,
     ImageQuality,
     encode_image,
-    to_script_json,
 )
 from toolkit.report.panel import Panel, PanelRun, Rendered
 from toolkit.report.run_images import Drawn, read_drawn
@@ -25,27 +24,26 @@ from toolkit.report.run_images import Drawn, read_drawn
 IMAGE = 'image'
 QUALITY = 82  # of WebP
 _HERE = Path(__file__).parent
-_VIEWER = (_HERE / 'images_panel.html').read_text(encoding='utf-8')
 
 Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Choice:
-    """How much is shown: items, mistakes of each variant, and the side of a picture in pixels."""
+class PanelLimits:
+    """Limits of the panel: items, mistakes of each variant, and the side of an image in pixels."""
 
     items: int
     mistakes: int
     side: int
 
 
-# From all in good size to little: what is tried until it fits.
-CHOICES = (
-    Choice(99, 12, 288),
-    Choice(8, 8, 224),
-    Choice(4, 4, 192),
-    Choice(2, 4, 128),
-    Choice(1, 0, 96),
+# From many large images to few small ones; the first limits that fit are taken.
+LIMITS = (
+    PanelLimits(99, 12, 288),
+    PanelLimits(8, 8, 224),
+    PanelLimits(4, 4, 192),
+    PanelLimits(2, 4, 128),
+    PanelLimits(1, 0, 96),
 )
 
 
@@ -62,16 +60,16 @@ class WhereItLooks(Panel):
     script = (_HERE / 'images_panel.js').read_text(encoding='utf-8')
 
     def render(self, runs: Sequence[PanelRun], budget: int) -> Rendered | None:
-        """The viewer and the mistakes, as many as the budget allows; None without any."""
-        items, notes = _items(runs)
-        mistakes = list(_mistakes(runs))
+        """Render the viewer and the mistakes, as many as the budget allows."""
+        items, notes = _read_items(runs)
+        mistakes = list(_read_mistakes(runs))
         if not items and not mistakes:
             return Rendered('', tuple(notes)) if notes else None
-        for choice in CHOICES:
-            html = _viewer(items, choice) + _gallery(mistakes, choice)
+        for limits in LIMITS:
+            html = _render(items, mistakes, limits)
             if len(html.encode()) <= budget:
-                if choice.items < len(items):
-                    notes.append(f'{choice.items} of {len(items)} images are shown, to save room.')
+                if limits.items < len(items):
+                    notes.append(f'{limits.items} of {len(items)} images are shown, to save room.')
                 return Rendered(html, tuple(notes))
         return Rendered('', (*notes, 'No room was left for what networks look at.'))
 
@@ -79,8 +77,12 @@ class WhereItLooks(Panel):
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def _items(runs: Sequence[PanelRun]) -> tuple[dict[str, list[tuple[str, Drawn]]], list[str]]:
-    """By item what each variant's first run with pictures has drawn of it, with its label."""
+def _read_items(runs: Sequence[PanelRun]) -> tuple[dict[str, list[tuple[str, Drawn]]], list[str]]:
+    """Read the images of each item, from the first run of each variant that has some.
+
+    Returns:
+        Label of the variant and images, by item; and notes on files that cannot be used.
+    """
     found: dict[str, list[tuple[str, Drawn]]] = {}
     shown: set[str] = set()
     notes: list[str] = []
@@ -95,8 +97,12 @@ def _items(runs: Sequence[PanelRun]) -> tuple[dict[str, list[tuple[str, Drawn]]]
     return found, notes
 
 
-def _mistakes(runs: Sequence[PanelRun]) -> Iterator[tuple[str, str, Path, list[Record]]]:
-    """Of each variant's first run with numbers: label, task, folder and the mistakes of it."""
+def _read_mistakes(runs: Sequence[PanelRun]) -> Iterator[tuple[str, str, Path, list[Record]]]:
+    """Read the mistakes from the first run of each variant that has numbers.
+
+    Yields:
+        Label of the variant, task, folder of the images, and mistakes.
+    """
     seen: set[str] = set()
     for run in runs:
         path = run.result.folder / FILE
@@ -106,66 +112,54 @@ def _mistakes(runs: Sequence[PanelRun]) -> Iterator[tuple[str, str, Path, list[R
             tasks = json.loads(path.read_text(encoding='utf-8'))['tasks']
             found = [(task, list(numbers['failures'])) for task, numbers in tasks.items()]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # of which the other panel tells
+            continue  # the panel of curves names the file
         seen.add(run.label)
         for task, failures in found:
             if failures:
                 yield run.label, task, path.parent, failures
 
 
-# -- showing ---------------------------------------------------------------------------------------
+# -- rendering -------------------------------------------------------------------------------------
 
 
-def _viewer(items: Mapping[str, Sequence[tuple[str, Drawn]]], choice: Choice) -> str:
-    if not items:
-        return ''
-    embedder = ImageEmbedder(ImageQuality(QUALITY, side=choice.side))
-    told = []
-    for item, drawn in list(items.items())[: choice.items]:
+def _render(
+    items: Mapping[str, Sequence[tuple[str, Drawn]]],
+    found: Sequence[tuple[str, str, Path, list[Record]]],
+    limits: PanelLimits,
+) -> Markup:
+    mistakes = []
+    for label, task, folder, failures in found:
+        images = [
+            {**failure, 'image': image}
+            for failure in failures[: limits.mistakes]
+            if (image := _encode(folder / Path(failure['file']).name, min(limits.side, 160)))
+        ]
+        if images:
+            mistakes.append({'label': label, 'task': task, 'images': images})
+    data = _collect_items(items, limits)
+    return fill_template('images_panel.html.j2', data=data, mistakes=mistakes)
+
+
+def _collect_items(
+    items: Mapping[str, Sequence[tuple[str, Drawn]]], limits: PanelLimits
+) -> dict[str, Any]:
+    """Collect the data of the viewer; each image is embedded once."""
+    embedder = ImageEmbedder(ImageQuality(QUALITY, side=limits.side))
+    shown = []
+    for item, drawn in list(items.items())[: limits.items]:
         variants = []
         for label, one in drawn:
             layers = {x.name: embedder.add(x.file) for x in one.layers}
-            variants.append(
-                {'label': label, 'layers': layers, 'tasks': one.record.get('tasks', {})}
-            )
-        told.append({'item': item, 'variants': variants})
-    names = dict.fromkeys(n for t in told for v in t['variants'] for n in v['layers'])
-    data = {'items': told, 'images': embedder.images, 'layers': [n for n in names if n != IMAGE]}
-    return _VIEWER.format(data=to_script_json(data))
-
-
-def _gallery(found: Sequence[tuple[str, str, Path, list[Record]]], choice: Choice) -> str:
-    """The worst mistakes of each variant, those of the first one open."""
-    parts = []
-    for label, task, folder, failures in found:
-        shown = []
-        for told in failures[: choice.mistakes]:
-            picture = _encode(folder / Path(told['file']).name, min(choice.side, 160))
-            if picture is None:
-                continue
-            shown.append(
-                f'<figure><img src="{picture}" alt="" loading="lazy"><figcaption>'
-                f'<b>{escape(told["id"])}</b>true {escape(told["label"])} '
-                f'<i>p {float(told["label_probability"]):.2f}</i><br>'
-                f'said {escape(told["prediction"])} '
-                f'<i>p {float(told["probability"]):.2f}</i></figcaption></figure>'
-            )
-        if shown:
-            opened = ' open' if not parts else ''
-            parts.append(
-                f'<details{opened}><summary>{escape(label)}, {escape(task)}</summary>'
-                f'<div class="mistakes">{"".join(shown)}</div></details>'
-            )
-    if not parts:
-        return ''
-    return (
-        '<h3>The mistakes that were surest</h3>' + ''.join(parts) + '<p class="legend">Wrong '
-        'decisions whose true class was given the lowest probability. Research use only.</p>'
-    )
+            tasks = one.record.get('tasks', {})
+            variants.append({'label': label, 'layers': layers, 'tasks': tasks})
+        shown.append({'item': item, 'variants': variants})
+    names = dict.fromkeys(name for x in shown for v in x['variants'] for name in v['layers'])
+    layers = [name for name in names if name != IMAGE]
+    return {'items': shown, 'images': embedder.images, 'layers': layers}
 
 
 def _encode(path: Path, side: int) -> str | None:
-    """Encode an image as a data URI; None where it cannot be read."""
+    """Encode an image as a data URI; None if it cannot be read."""
     try:
         return encode_image(path.read_bytes(), ImageQuality(QUALITY, side=side))
     except OSError:
