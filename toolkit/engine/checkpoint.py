@@ -1,7 +1,7 @@
 """Checkpoints: one dict of tensors and plain Python values, written whole or not at all.
 
-The key `state_dict` holds the weights under the system's own names, so that a checkpoint is one
-for any other program too. Files are read with `weights_only=True` and nothing else.
+The key `state_dict` holds the weights under the system's own names, so that other programs can load
+them. Files are always read with `weights_only=True`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from toolkit.io.run_layout import BEST_CHECKPOINT, CHECKPOINTS, LAST_CHECKPOINT
 
 LAST = LAST_CHECKPOINT
 BEST = BEST_CHECKPOINT
-# Names that wrappers of other programs put before a system's own.
+# Prefixes that wrappers of other programs add to the names of a system.
 PREFIXES = ('module.', '_orig_mod.')
 
 
@@ -49,7 +49,7 @@ def find_best_or_last(work_dir: Path) -> Path | None:
 def check_finite(system: nn.Module, iteration: int) -> None:
     """Refuses to save weights that are not finite.
 
-    A loss that is finite may have a gradient that is not, which only the next loss would show.
+    A finite loss may have a gradient that is not finite, which only the next loss would show.
 
     Raises:
         RunError: a weight is NaN or infinite; names the first.
@@ -66,11 +66,11 @@ def to_plain(value: Any, path: str = '') -> Any:
     """Converts a value to CPU tensors and plain Python values, which load without running code.
 
     Raises:
-        RunError: something else is in it; names where.
+        RunError: the value holds something else; names its path.
     """
     if isinstance(value, Tensor):
         tensor = value.detach().cpu()
-        # A view would be written with all of what it is a view of.
+        # A view would be written with its whole storage.
         if tensor.untyped_storage().nbytes() > tensor.nbytes:
             tensor = tensor.clone()
         return tensor
@@ -90,15 +90,15 @@ def to_plain(value: Any, path: str = '') -> Any:
         return tuple(items) if isinstance(value, tuple) else items
     raise RunError(
         f'{path} is {type(value).__name__}, which a checkpoint cannot hold; keep tensors and plain '
-        'Python values in the state of parts'
+        'Python values in the state of components'
     )
 
 
 def save(content: Mapping[str, Any], path: Path) -> None:
-    """Writes a checkpoint atomically: `path` is the old file or the whole new one.
+    """Writes a checkpoint atomically: `path` holds either the old file or the complete new one.
 
     Raises:
-        RunError: it could not be written (a full disk, a folder without permission).
+        RunError: the file cannot be written (a full disk, a folder without permission).
     """
     ready = to_plain(content)
     temporary = path.with_name(f'.{path.name}.tmp')
@@ -139,10 +139,10 @@ def load(path: Path) -> dict[str, Any]:
     """Loads a checkpoint on the CPU.
 
     Raises:
-        CheckpointError: no such file; not a whole checkpoint; or one that would run code.
+        CheckpointError: the file is missing or damaged, or loading it could run code.
     """
     if not path.is_file():
-        raise CheckpointError(f'no checkpoint {path}{_instead(path)}')
+        raise CheckpointError(f'no checkpoint {path}{_list_others(path)}')
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
@@ -164,7 +164,7 @@ def load(path: Path) -> dict[str, Any]:
     return content
 
 
-def _instead(path: Path) -> str:
+def _list_others(path: Path) -> str:
     if not path.parent.is_dir():
         return ''
     others = sorted(p.name for p in path.parent.glob('*.pth'))
@@ -175,7 +175,7 @@ def extract_weights(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]
     """Returns the weights of a loaded checkpoint under the system's own names.
 
     Raises:
-        CheckpointError: there are none.
+        CheckpointError: the checkpoint has no weights.
     """
     found: Any = content.get('state_dict', content)
     tensors = isinstance(found, Mapping) and all(isinstance(v, Tensor) for v in found.values())
@@ -194,8 +194,8 @@ def load_weights(system: nn.Module, path: Path) -> dict[str, Any]:
     Returns:
         The whole checkpoint.
     Raises:
-        CheckpointError: unusable, or of another system: lists names that are missing, unexpected
-            or of another shape.
+        CheckpointError: the checkpoint is unusable or of another system; lists names that are
+            missing, unexpected or of another shape.
     """
     content = load(path)
     copy_weights(system, extract_weights(content, path), path)
@@ -206,7 +206,7 @@ def copy_weights(system: nn.Module, tensors: Mapping[str, Tensor], path: Path) -
     """Copies weights into a system whose names and shapes must be the same.
 
     Raises:
-        CheckpointError: they are not.
+        CheckpointError: a name is missing or unexpected, or a shape differs.
     """
     own = system.state_dict()
     shapes = [
@@ -219,7 +219,9 @@ def copy_weights(system: nn.Module, tensors: Mapping[str, Tensor], path: Path) -
         'unexpected': [name for name in tensors if name not in own],
         'of another shape': shapes,
     }
-    text = '; '.join(f'{what}: {_few(names)}' for what, names in problems.items() if names)
+    text = '; '.join(
+        f'{problem}: {_shorten(names)}' for problem, names in problems.items() if names
+    )
     if text:
         raise CheckpointError(
             f'the checkpoint {path} is not one of this {type(system).__name__}: {text}'
@@ -227,6 +229,6 @@ def copy_weights(system: nn.Module, tensors: Mapping[str, Tensor], path: Path) -
     system.load_state_dict(dict(tensors))
 
 
-def _few(names: list[str], count: int = 3) -> str:
+def _shorten(names: list[str], count: int = 3) -> str:
     rest = len(names) - count
     return ', '.join(names[:count]) + (f' and {rest} more' if rest > 0 else '')

@@ -55,10 +55,10 @@ class RunComponents:
     is_prepared: bool = False
 
     def prepare(self, say: Callable[[str], None]) -> None:
-        """Lets the system prepare for the data with its present weights.
+        """Lets the system prepare for its data, with its present weights.
 
         Raises:
-            ToolkitError: what the system finds wrong with them.
+            ToolkitError: the data does not fit the system.
         """
         self.system.prepare(
             self.datasets,
@@ -69,8 +69,8 @@ class RunComponents:
         self.is_prepared = True
 
     def fingerprints(self) -> dict[str, str]:
-        """Returns a hash of each dataset's data, '' where it has none."""
-        return {role: dataset.fingerprint() for role, dataset in self.datasets.items()}
+        """Returns a hash of the data of each dataset by subset, '' if the dataset has none."""
+        return {subset: dataset.fingerprint() for subset, dataset in self.datasets.items()}
 
 
 def build_system(run: RunConfig) -> System:
@@ -83,17 +83,20 @@ def build_for_training(run: RunConfig, device: torch.device) -> RunComponents:
     """Builds all components of a training.
 
     Raises:
-        ToolkitError: nothing to train, no data, a part that cannot be built or does not fit.
+        ToolkitError: the config has no training, there is no data, or a component
+            cannot be built or does not fit.
     """
     if run.train_dataloader is None or run.optim_wrapper is None or run.train_cfg is None:
         raise ToolkitError(
             'the config has no training: give train_dataloader, optim_wrapper and train_cfg'
         )
-    components = _start(run, device)
-    components.train = _loader(components, 'train', run.train_dataloader)
+    components = _build_system_on_device(run, device)
+    components.train = _build_loader(components, 'train', run.train_dataloader)
     _check_batch_norm(components.system, components.train.batch_sampler)  # type: ignore[arg-type]
     if run.val_dataloader is not None and run.val_evaluator is not None:
-        components.val = _evaluated(components, 'val', run.val_dataloader, run.val_evaluator)
+        components.val = _build_evaluation_set(
+            components, 'val', run.val_dataloader, run.val_evaluator
+        )
     components.optim_wrapper = build_optim_wrapper(
         components.system, run.optim_wrapper, run.runtime, device
     )
@@ -103,7 +106,7 @@ def build_for_training(run: RunConfig, device: torch.device) -> RunComponents:
     components.scheduler_states = {
         name: mmengine_compat.SchedulerState(s) for name, s in components.schedulers.items()
     }
-    components.hooks = _hooks(run)
+    components.hooks = _build_hooks(run)
     _check_monitors(components)
     return components
 
@@ -112,69 +115,71 @@ def build_for_testing(run: RunConfig, device: torch.device) -> RunComponents:
     """Builds all components of a test.
 
     Raises:
-        ToolkitError: nothing to test, or a part that cannot be built or does not fit.
+        ToolkitError: the config has no test, or a component cannot be built or does not fit.
     """
     if run.test_dataloader is None or run.test_evaluator is None:
         raise ToolkitError('the config has no test: give test_dataloader and test_evaluator')
-    components = _start(run, device)
-    components.test = _evaluated(components, 'test', run.test_dataloader, run.test_evaluator)
-    hooks = _hooks(run)
+    components = _build_system_on_device(run, device)
+    components.test = _build_evaluation_set(
+        components, 'test', run.test_dataloader, run.test_evaluator
+    )
+    hooks = _build_hooks(run)
     components.hooks = {n: hook for n, hook in hooks.items() if mmengine_compat.is_test_hook(hook)}
     return components
 
 
-def _start(run: RunConfig, device: torch.device) -> RunComponents:
+def _build_system_on_device(run: RunConfig, device: torch.device) -> RunComponents:
     seeding.set_determinism(run.randomness.deterministic)
     system = build_system(run)
     precision.move_system(system, run.runtime, device)
     return RunComponents(run, system, device)
 
 
-def _loader(components: RunComponents, role: Subset, config: Dataloader) -> DataLoader[Any]:
+def _build_loader(components: RunComponents, subset: Subset, config: Dataloader) -> DataLoader[Any]:
     seed = components.run.randomness.seed
-    # What a dataset draws while it is made is its own too.
-    seeding.seed_all(seeding.derive_seed(seed, 'dataset', role))
+    # Random numbers of a dataset's constructor must not depend on other components.
+    seeding.seed_all(seeding.derive_seed(seed, 'dataset', subset))
     dataset = config.dataset()
     components.system.check_data(dataset)
-    components.datasets[role] = dataset
+    components.datasets[subset] = dataset
     return build_loader(
-        config, dataset, training=role == 'train', seed=seed, device=components.device
+        config, dataset, training=subset == 'train', seed=seed, device=components.device
     )
 
 
-def _evaluated(
-    components: RunComponents, role: Subset, config: Dataloader, evaluator: EvaluatorConfig
+def _build_evaluation_set(
+    components: RunComponents, subset: Subset, config: Dataloader, evaluator: EvaluatorConfig
 ) -> EvaluationSet:
-    loader = _loader(components, role, config)
+    loader = _build_loader(components, subset, config)
     metrics = {key: factory() for key, factory in evaluator.metrics.items()}
     return EvaluationSet(loader, Evaluator(metrics, loader.batch_sampler.samples))  # type: ignore[union-attr]
 
 
-def _check_batch_norm(system: System, draws: BatchSampler) -> None:
+def _check_batch_norm(system: System, sampler: BatchSampler) -> None:
     """Checks that no BatchNorm1d is trained on a batch of one sample, which has no variance.
 
     Raises:
         ToolkitError: the smallest batch of an epoch is one sample.
     """
-    if draws.smallest > 1:
+    if sampler.smallest > 1:
         return
-    system.train()  # where something frozen says that it stays as it is
+    system.train()  # frozen modules keep themselves in evaluation mode
     for name, module in system.named_modules():
         if isinstance(module, nn.BatchNorm1d) and module.training:
-            last = f'{draws.samples} samples in batches of {draws.batch_size}'
-            if draws.world > 1:
-                last += f' on {draws.world} processes'
+            last = f'{sampler.samples} samples in batches of {sampler.batch_size}'
+            if sampler.world > 1:
+                last += f' on {sampler.world} processes'
             raise ToolkitError(
                 f'{last} leave a batch of one sample, by which {name} (BatchNorm1d) cannot be '
                 'trained: set train_dataloader.drop_last: true'
-                if draws.batch_size > 1
+                if sampler.batch_size > 1
                 else f'with batch_size 1, {name} (BatchNorm1d) cannot be trained: set '
                 'train_dataloader.batch_size to 2 or more'
             )
 
 
-def _hooks(run: RunConfig) -> dict[str, Hook]:
-    """Builds the configured hooks by name, or the standard ones where none is configured."""
+def _build_hooks(run: RunConfig) -> dict[str, Hook]:
+    """Builds the configured hooks by name, or the standard ones if none is configured."""
     factories: Mapping[str, Callable[..., Hook]] = run.default_hooks or STANDARD_HOOKS
     hooks = {}
     for section, group in (('default_hooks', factories), ('custom_hooks', run.custom_hooks)):
@@ -203,12 +208,12 @@ def _check_monitors(components: RunComponents) -> None:
     }
     schedulers = {f'param_scheduler.{name}': s for name, s in components.schedulers.items()}
     followed = [
-        (path, attribute, part)
-        for path, part in (hooks | schedulers).items()
+        (path, attribute, component)
+        for path, component in (hooks | schedulers).items()
         for attribute in ('save_best', 'monitor')
     ]
-    for path, attribute, part in followed:
-        name = getattr(part, attribute, None)
+    for path, attribute, component in followed:
+        name = getattr(component, attribute, None)
         if isinstance(name, str) and name not in known:
             there = ', '.join(known) if known else 'none, as there is no val_evaluator'
             raise ComponentError(

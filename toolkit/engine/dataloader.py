@@ -1,8 +1,8 @@
 """Data loaders: the order of samples and their random seeds.
 
 A sample depends on its request alone (its index, and a seed from the run's seed, the epoch and the
-position in it). So the number of workers and of processes, a resumption and what the model draws
-never change the data.
+position in it). So the number of workers and of processes, a resumption and random numbers of the
+model never change the data.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class DefaultSampler(Sampler):
     """Sampler that gives every sample once an epoch, shuffled or in the dataset's order.
 
     Args:
-        dataset: what is sampled.  Injected by the engine.
+        dataset: dataset to sample.  Injected by the engine.
         seed: the run's seed.  Injected by the engine.
         shuffle: False for the dataset's order.
     """
@@ -57,16 +57,16 @@ class BatchSampler(TorchSampler[list[SampleRequest]]):
     """Batch sampler of this process, over all epochs from iteration `start` up to `stop`.
 
     Iteration i of an epoch takes the next `batch_size` samples per process, the first ones for
-    rank 0: two processes with 4 see what one with 8 sees. Where the last samples cannot be shared
-    evenly, some are drawn again so that no process waits; their positions lie past the epoch's
-    end, by which an evaluation leaves them out.
+    rank 0: two processes with 4 see what one with 8 sees. If the last samples cannot be shared
+    evenly, some are loaded again so that no process waits. The positions of these lie past the
+    end of the epoch, so that an evaluation leaves them out.
 
     Attributes:
-        samples: an epoch, for all processes together.
-        batch_size: for each process.
-        world: how many processes there are.
+        samples: number of samples in an epoch, for all processes together.
+        batch_size: samples in a batch of each process.
+        world: number of processes.
     Raises:
-        ToolkitError: an epoch without a single batch.
+        ToolkitError: an epoch has no batch.
     """
 
     def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool, seed: int) -> None:
@@ -86,12 +86,12 @@ class BatchSampler(TorchSampler[list[SampleRequest]]):
         self.start, self.stop = 0, self._length
 
     def __len__(self) -> int:
-        """Batches an epoch, for each process."""
+        """Number of batches in an epoch, for each process."""
         return self._length
 
     @property
     def smallest(self) -> int:
-        """Samples in the smallest batch of an epoch, for each process."""
+        """Number of samples in the smallest batch of an epoch, for each process."""
         step = self.batch_size * self.world
         return -(-min(step, self.samples - (self._length - 1) * step) // self.world)
 
@@ -127,14 +127,14 @@ class BatchSampler(TorchSampler[list[SampleRequest]]):
 
 
 class WorkerFailure(NamedTuple):
-    """An error of a worker process on its way to the main one."""
+    """An error of a worker process, to be raised in the main process."""
 
     message: str
     during_run: bool
 
 
 class SeededDataset(TorchDataset[Any]):
-    """A dataset that is asked for draws, and seeds the global generators for each of them."""
+    """A dataset that is indexed by requests and seeds the global generators for each of them."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
@@ -143,22 +143,22 @@ class SeededDataset(TorchDataset[Any]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, draw: SampleRequest) -> dict[str, Any]:
-        return self._load([draw])[0]
+    def __getitem__(self, request: SampleRequest) -> dict[str, Any]:
+        return self._load([request])[0]
 
-    def __getitems__(self, draws: list[SampleRequest]) -> list[dict[str, Any]] | WorkerFailure:
+    def __getitems__(self, requests: list[SampleRequest]) -> list[dict[str, Any]] | WorkerFailure:
         try:
-            return self._load(draws)
+            return self._load(requests)
         except ToolkitError as error:
             return WorkerFailure(str(error), isinstance(error, RunError))
 
-    def _load(self, draws: list[SampleRequest]) -> list[dict[str, Any]]:
+    def _load(self, requests: list[SampleRequest]) -> list[dict[str, Any]]:
         self._seeds = self._seeds or seeding.SampleSeeds()
         samples = []
         with self._seeds as seeds:
-            for draw in draws:
-                seeds.seed(draw.seed)
-                samples.append(self.dataset[draw.index])
+            for request in requests:
+                seeds.seed(request.seed)
+                samples.append(self.dataset[request.index])
         return samples
 
 
@@ -184,7 +184,7 @@ def unwrap(batch: Any) -> dict[str, Any]:
     """Returns a loader's batch, or raises the error of its worker.
 
     Raises:
-        DataError, ToolkitError: what a worker met.
+        DataError, ToolkitError: the error of the worker.
     """
     if isinstance(batch, WorkerFailure):
         raise DataError(batch.message) if batch.during_run else ToolkitError(batch.message)
@@ -207,13 +207,13 @@ def build_loader(
         sampler: Sampler = DefaultSampler(dataset, seed, shuffle=training)
     else:
         sampler = config.sampler(dataset=dataset, seed=seed)
-    draws = BatchSampler(sampler, config.batch_size, config.drop_last and training, seed)
+    batch_sampler = BatchSampler(sampler, config.batch_size, config.drop_last and training, seed)
     workers = config.num_workers
     on_device = training and not workers and device.type == 'cuda' and dataset.move_to(device)
     pinned = config.pin_memory is not False and device.type == 'cuda' and not on_device
     return DataLoader(
         SeededDataset(dataset),
-        batch_sampler=draws,
+        batch_sampler=batch_sampler,
         num_workers=workers,
         collate_fn=collate,
         pin_memory=pinned,
@@ -223,6 +223,6 @@ def build_loader(
         worker_init_fn=signals.shield_worker,
         # Only a fork knows the classes of a plugin that is a file outside the import path.
         multiprocessing_context='fork' if workers and sys.platform == 'linux' else None,
-        # Of its own, so that starting to load draws nothing from the global one.
+        # Otherwise starting to load would draw from the global generator.
         generator=torch.Generator().manual_seed(seed),
     )

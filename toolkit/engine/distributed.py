@@ -20,7 +20,7 @@ from toolkit.errors import RunError, ToolkitError
 
 T = TypeVar('T')
 
-# Objects and flags travel by gloo whatever the gradients travel by, so that none waits on a GPU.
+# Objects and flags always use gloo, so that none waits for a GPU.
 _control: dist.ProcessGroup | None = None
 
 
@@ -87,7 +87,7 @@ def broadcast(value: T) -> T:
 
 
 def reduce_max(value: int) -> int:
-    """Returns the largest value of all processes."""
+    """Returns the find_largest value of all processes."""
     if get_world_size() == 1:
         return value
     box = torch.tensor(value)
@@ -96,7 +96,7 @@ def reduce_max(value: int) -> int:
 
 
 class Agreement:
-    """The largest of every process's values, asked for at every iteration and exchanged at some.
+    """Exchange of the largest value of all processes, at some iterations only.
 
     Processes exchange their values some ten times a second and not at each iteration. The exchange
     also settles at which iteration the next one comes, so that all processes learn of a value at
@@ -112,12 +112,12 @@ class Agreement:
         self._next = 0
         self._last: tuple[int, float] | None = None
 
-    def largest(self, iteration: int, value: int) -> int:
-        """The largest value where the processes exchange them at this iteration, else 0.
+    def find_largest(self, iteration: int, value: int) -> int:
+        """Returns the largest value if the processes exchange values at this iteration, else 0.
 
         Args:
-            iteration: the same on every process.
-            value: of this process; it must stay until it has been exchanged.
+            iteration: current iteration, the same on every process.
+            value: value of this process; it must not change until it is exchanged.
         """
         if get_world_size() == 1:
             return value

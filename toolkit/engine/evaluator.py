@@ -15,33 +15,33 @@ Row = dict[str, Any]
 
 
 def collect_directions(metrics: Mapping[str, Metric]) -> dict[str, bool]:
-    """Maps the name of each metric value to whether higher is better.
+    """Returns, by name of each metric value, whether higher is better.
 
-    A metric of one value reports under its key, one of several under `key.name`.
+    A metric with one value reports it as `key`, a metric with several values as `key.name`.
     """
     return {
-        _name(key, metric, value): better
+        _name_value(key, metric, value): better
         for key, metric in metrics.items()
         for value, better in metric.directions.items()
     }
 
 
-def main_metric_names(metrics: Mapping[str, Metric]) -> list[str]:
-    """List the names of the main values of each metric, all values if it declares none."""
+def list_main_metrics(metrics: Mapping[str, Metric]) -> list[str]:
+    """Lists the names of the main values of each metric; all values if it declares none."""
     return [
-        _name(key, metric, value)
+        _name_value(key, metric, value)
         for key, metric in metrics.items()
         for value in (metric.main or metric.directions)
     ]
 
 
-def _name(key: str, metric: Metric, value: str) -> str:
+def _name_value(key: str, metric: Metric, value: str) -> str:
     return key if len(metric.directions) == 1 else f'{key}.{value}'
 
 
-def get_item_names(batch: Mapping[str, Any], draws: Sequence[SampleRequest]) -> list[str | None]:
+def get_item_names(batch: Mapping[str, Any], requests: Sequence[SampleRequest]) -> list[str | None]:
     """Returns the name of each sample, `item` in its `meta`, or None."""
-    metas = batch.get('meta') or [None] * len(draws)
+    metas = batch.get('meta') or [None] * len(requests)
     return [meta.get('item') if isinstance(meta, Mapping) else None for meta in metas]
 
 
@@ -52,8 +52,8 @@ class Evaluation:
     Attributes:
         metrics: values by name.
         directions: whether higher is better, by name.
-        rows: for each metric's key one row per item, in the dataset's order; with `item`, the
-            item's name, where the samples have one.
+        rows: by key of each metric, one row per item in the order of the dataset; `item` is the
+            name of the item if the samples have names.
     """
 
     metrics: dict[str, float]
@@ -66,7 +66,7 @@ class Evaluator:
 
     Args:
         metrics: by key, as configured.
-        samples: how many samples there are; draws past that many are repetitions.
+        samples: number of samples; requests at later positions are repetitions.
     """
 
     def __init__(self, metrics: Mapping[str, Metric], samples: int) -> None:
@@ -78,7 +78,7 @@ class Evaluator:
         self._rows = {}
 
     def add(
-        self, draws: Sequence[SampleRequest], outputs: Mapping[str, Any], batch: dict[str, Any]
+        self, requests: Sequence[SampleRequest], outputs: Mapping[str, Any], batch: dict[str, Any]
     ) -> None:
         """Measures a batch.
 
@@ -87,15 +87,17 @@ class Evaluator:
         """
         for key, metric in self.metrics.items():
             rows = metric.measure(outputs, batch)
-            if len(rows) != len(draws):
+            if len(rows) != len(requests):
                 raise ToolkitError(
                     f'the metric {key!r} ({type(metric).__name__}) measured {len(rows)} rows for '
-                    f'{len(draws)} items; `measure` must return one row per item'
+                    f'{len(requests)} items; `measure` must return one row per item'
                 )
-            for draw, row, item in zip(draws, rows, get_item_names(batch, draws), strict=True):
-                if draw.position < self._samples:
+            for request, row, item in zip(
+                requests, rows, get_item_names(batch, requests), strict=True
+            ):
+                if request.position < self._samples:
                     named = row if item is None else {'item': item, **row}
-                    self._rows.setdefault(draw.position, {})[key] = named
+                    self._rows.setdefault(request.position, {})[key] = named
 
     def finish(self) -> Evaluation:
         """Summarizes the rows of all processes, with the same result on each.
@@ -117,5 +119,5 @@ class Evaluator:
                     f'which its directions ({", ".join(metric.directions)}) do not name'
                 )
             for value, number in summary.items():
-                values[_name(key, metric, value)] = float(number)
+                values[_name_value(key, metric, value)] = float(number)
         return Evaluation(values, collect_directions(self.metrics), rows)

@@ -22,24 +22,26 @@ if TYPE_CHECKING:
 
 
 class TrainLoop(BaseLoop):
-    """Trains until `max_iters`, which `max_epochs` is turned into, or until the time is over.
+    """Trains for `max_iters` iterations, or `max_epochs` epochs, or until the time is over.
 
-    After every iteration comes, in this order: the end of the epoch, the validation if it is due,
-    the hooks' `after_step` (checkpoints), and a stop if a signal asks for it. So whatever a
-    checkpoint holds, it includes the validation of its iteration.
+    Each iteration is followed, in this order, by the end of the epoch, the validation if it is
+    due, the hooks' `after_step` (checkpoints), and a stop if a signal asks for it. A checkpoint
+    therefore includes the validation of its iteration.
 
-    Hooks see data epochs in both modes: `before_train_epoch` and `after_train_epoch` are called
-    where the data starts and ends, and where a resumed run takes up an epoch.
+    Hooks see epochs of the data in both modes: `before_train_epoch` and `after_train_epoch` are
+    called at the start and end of each pass over the data. `before_train_epoch` is also called
+    when a resumed run continues an epoch.
 
     Args:
-        runner: whose loop it is.
-        dataloader: of the training data.
-        config: how long.
-        stop_at: end after this iteration as if the time were over then; None for `config`'s time.
+        runner: the run.
+        dataloader: loader of the training data.
+        config: length of the training.
+        stop_at: iteration after which the training ends as if the time were over; None for the
+            time limit of `config`.
 
     Attributes:
         waited: seconds in which this process waited for data.
-        time_over: whether the time ended the training.
+        time_over: the time limit ended the training.
     """
 
     def __init__(
@@ -50,9 +52,9 @@ class TrainLoop(BaseLoop):
         stop_at: int | None = None,
     ) -> None:
         super().__init__(runner, dataloader)
-        self._draws: BatchSampler = dataloader.batch_sampler  # type: ignore[assignment]
+        self._sampler: BatchSampler = dataloader.batch_sampler  # type: ignore[assignment]
         self._config = config
-        self.epoch_length = len(self._draws)
+        self.epoch_length = len(self._sampler)
         self._max_iters = config.max_iters or (config.max_epochs or 0) * self.epoch_length
         self._iter = 0
         self._epoch = 0
@@ -62,19 +64,19 @@ class TrainLoop(BaseLoop):
         self.time_over = False
         self._stop_at = stop_at
         self._limit = None if config.max_minutes is None else 60 * config.max_minutes
-        self._spent = 0.0  # seconds, before this process took up the run
+        self._spent = 0.0  # seconds, in earlier processes of this run
         self._began = 0.0
         self._training_step: TrainingStep | None = None
         self._agreement = distributed.Agreement()
 
     @property
     def iter(self) -> int:
-        """Iterations done; during an iteration's hooks, those before it."""
+        """Number of finished iterations; the hooks of an iteration do not count it yet."""
         return self._iter
 
     @property
     def epoch(self) -> int:
-        """Epochs done."""
+        """Number of finished epochs."""
         return self._epoch
 
     @property
@@ -83,7 +85,7 @@ class TrainLoop(BaseLoop):
 
     @property
     def max_epochs(self) -> int:
-        """Epochs to be started."""
+        """Number of epochs, the last of which may be incomplete."""
         return -(-self._max_iters // self.epoch_length)
 
     @property
@@ -100,11 +102,11 @@ class TrainLoop(BaseLoop):
             'epoch_length': self.epoch_length,
             'stop_training': self.stop_training,
         }
-        # Only where it is counted: otherwise equal runs leave equal checkpoints.
+        # Without a time limit, equal runs must write equal checkpoints.
         return state if self._limit is None else {**state, 'spent': self._seconds()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a run.
+        """Restores the state of an interrupted run.
 
         Raises:
             ToolkitError: the data has another length than when the run was stopped.
@@ -124,17 +126,17 @@ class TrainLoop(BaseLoop):
         runner.call_hook('before_train')
         runner.model.train()
         self._began = time.perf_counter()
-        if self._iter < self._max_iters and not self.stop_training and not self._out_of_time():
+        if self._iter < self._max_iters and not self.stop_training and not self._is_out_of_time():
             self._run()
         self.finished = self.stop_training or self.time_over or self._iter >= self._max_iters
         if self.finished:
-            runner.signal = 0  # it came too late to stop anything
+            runner.signal = 0  # it came after the last iteration
         distributed.sync_buffers(runner.system)
         runner.call_hook('after_train')
 
     def _run(self) -> None:
         runner = self.runner
-        self._draws.start, self._draws.stop = self._iter, self._max_iters
+        self._sampler.start, self._sampler.stop = self._iter, self._max_iters
         self._training_step = build_step(runner)
         batches = iter(self.dataloader)
         try:
@@ -143,7 +145,7 @@ class TrainLoop(BaseLoop):
             while not self._step(self._load(batches)):
                 pass
         finally:
-            # Its worker processes would otherwise live as long as an exception's traceback does.
+            # A traceback holds the iterator, and the iterator holds its worker processes.
             if (shutdown := getattr(batches, '_shutdown_workers', None)) is not None:
                 shutdown()
 
@@ -158,16 +160,16 @@ class TrainLoop(BaseLoop):
         runner = self.runner
         self._train_iter(self._iter % self.epoch_length, batch)
         self._iter += 1
-        self._out_of_time()
+        self._is_out_of_time()
         epoch_ended = self._iter % self.epoch_length == 0
         if epoch_ended:
             runner.call_hook('after_train_epoch')
             self._epoch += 1
-        if self._validation_due(epoch_ended):
+        if self._is_validation_due(epoch_ended):
             runner.val_loop.run()
             runner.model.train()
         runner.call_hook('after_step')
-        if runner.interrupted() or self.stop_training or self._iter >= self._max_iters:
+        if runner.is_interrupted() or self.stop_training or self._iter >= self._max_iters:
             return True
         if self.time_over:
             return True
@@ -192,7 +194,7 @@ class TrainLoop(BaseLoop):
             'after_train_iter', batch_idx=index, data_batch=batch, outputs={**losses, **others}
         )
 
-    def _validation_due(self, epoch_ended: bool) -> bool:
+    def _is_validation_due(self, epoch_ended: bool) -> bool:
         if self.runner.val_loop is None:
             return False
         if self.time_over:
@@ -208,22 +210,24 @@ class TrainLoop(BaseLoop):
     def _seconds(self) -> float:
         return self._spent + (time.perf_counter() - self._began if self._began else 0.0)
 
-    def _out_of_time(self) -> bool:
+    def _is_out_of_time(self) -> bool:
         """Tells whether the time is over; the answer is the same on all processes."""
         if self._stop_at is not None:
             self.time_over = self._iter >= self._stop_at
         elif self._limit is not None:
             over = int(self._seconds() >= self._limit)
-            self.time_over = self._agreement.largest(self._iter, over) == 1
+            self.time_over = self._agreement.find_largest(self._iter, over) == 1
         return self.time_over
 
 
 class EvalLoop(BaseLoop):
-    """Runs the system over a dataset and measures. What it draws does not move the training.
+    """Runs the system over a dataset and measures its outputs.
+
+    Random numbers used here do not change the training.
 
     Attributes:
-        result: of the last evaluation.
-        drawn: the samples of the present batch.
+        result: result of the last evaluation; None before the first.
+        requests: requests of the samples of the current batch.
     """
 
     def __init__(
@@ -231,36 +235,36 @@ class EvalLoop(BaseLoop):
         runner: Runner,
         dataloader: DataLoader[Any],
         evaluator: Evaluator,
-        role: Literal['val', 'test'],
+        subset: Literal['val', 'test'],
     ) -> None:
         super().__init__(runner, dataloader)
         self.evaluator = evaluator
-        self.role = role
+        self.subset = subset
         self.result: Evaluation | None = None
-        self.drawn: list[SampleRequest] = []
+        self.requests: list[SampleRequest] = []
 
     def run(self) -> dict[str, float]:
-        runner, role = self.runner, self.role
-        draws: BatchSampler = self.dataloader.batch_sampler  # type: ignore[assignment]
+        runner, subset = self.runner, self.subset
+        sampler: BatchSampler = self.dataloader.batch_sampler  # type: ignore[assignment]
         distributed.sync_buffers(runner.system)
-        runner.call_hook(f'before_{role}')
-        runner.call_hook(f'before_{role}_epoch')
+        runner.call_hook(f'before_{subset}')
+        runner.call_hook(f'before_{subset}_epoch')
         runner.system.eval()
         self.evaluator.reset()
-        with seeding.isolate(seeding.derive_seed(runner.seed, role, distributed.get_rank())):
-            for index, (drawn, batch) in enumerate(zip(draws, self.dataloader, strict=True)):
-                batch, self.drawn = unwrap(batch), drawn
-                runner.call_hook(f'before_{role}_iter', batch_idx=index, data_batch=batch)
+        with seeding.isolate(seeding.derive_seed(runner.seed, subset, distributed.get_rank())):
+            for index, (requests, batch) in enumerate(zip(sampler, self.dataloader, strict=True)):
+                batch, self.requests = unwrap(batch), requests
+                runner.call_hook(f'before_{subset}_iter', batch_idx=index, data_batch=batch)
                 batch = precision.move_batch(batch, runner.runtime, runner.device)
                 with torch.no_grad(), precision.autocast(runner.runtime, runner.device):
                     outputs = runner.system(batch, mode='predict')
                 outputs = precision.cast_to_float32(outputs)
-                self.evaluator.add(drawn, outputs, batch)
+                self.evaluator.add(requests, outputs, batch)
                 runner.call_hook(
-                    f'after_{role}_iter', batch_idx=index, data_batch=batch, outputs=outputs
+                    f'after_{subset}_iter', batch_idx=index, data_batch=batch, outputs=outputs
                 )
         self.result = self.evaluator.finish()
         metrics = dict(self.result.metrics)
-        runner.call_hook(f'after_{role}_epoch', metrics=metrics)
-        runner.call_hook(f'after_{role}')
+        runner.call_hook(f'after_{subset}_epoch', metrics=metrics)
+        runner.call_hook(f'after_{subset}')
         return metrics

@@ -1,4 +1,4 @@
-"""The losses of the iterations since the last log line, read from the device in bulk."""
+"""Meter of losses since the last log line, read from the device in bulk."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Copy(NamedTuple):
 
 
 class LossMeter:
-    """Sums of scalars by name; bounded in memory and exact to resume.
+    """Meter that sums scalars by name, in bounded memory and with a state for exact resuming.
 
     A loss that is NaN or infinite is noticed when it is read: on the CPU at once, else at most 40
     iterations later, and always before a log line or a checkpoint is written.
@@ -50,9 +50,12 @@ class LossMeter:
     def add(
         self, iteration: int, losses: Mapping[str, Tensor], others: Mapping[str, Tensor]
     ) -> None:
-        """Add an iteration's scalars: `losses` must be finite, `others` (norms) need not be.
+        """Adds the scalars of an iteration without waiting for the device.
 
-        It waits for a GPU at no time.
+        Args:
+            iteration: number of the iteration, from 1.
+            losses: loss terms, which must be finite.
+            others: other scalars, such as norms, which may be infinite.
 
         Raises:
             RunError: a loss that has arrived is not finite; names the term and the iteration.
@@ -71,7 +74,7 @@ class LossMeter:
             self._receive()
 
     def read(self) -> None:
-        """Take in what is pending; this waits for the device.
+        """Sums the pending scalars; waits for the device.
 
         Raises:
             RunError: a loss is not finite; names the term and the iteration.
@@ -84,7 +87,7 @@ class LossMeter:
             self._take_in(pending, torch.cat([scalars.values for scalars in pending]))
 
     def _send(self, device: torch.device) -> None:
-        """Copy what is pending to the CPU without waiting for it."""
+        """Starts to copy the pending scalars to the CPU without waiting for the copy."""
         if device.type != 'cuda':
             self.read()
             return
@@ -113,13 +116,13 @@ class LossMeter:
                 self._counts[name] = self._counts.get(name, 0) + 1
                 self._latest[name] = value
 
-    def latest(self) -> dict[str, float]:
-        """The last iteration's values."""
+    def get_latest(self) -> dict[str, float]:
+        """Returns the values of the last iteration."""
         self.read()
         return dict(self._latest)
 
     def take(self) -> dict[str, float]:
-        """Means since the last call, which starts the next window."""
+        """Returns the means since the last call and starts the next window."""
         self.read()
         means = {name: total / self._counts[name] for name, total in self._sums.items()}
         self._sums, self._counts = {}, {}

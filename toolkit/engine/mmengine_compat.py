@@ -27,10 +27,10 @@ class QuietRunner(Runner):
 
     It makes a folder named by the time, starts compilers to print their versions, dumps the whole
     environment and config to the screen, imports matplotlib and draws an empty figure. Here the
-    log is one file, the screen shows warnings only, and the visualizer is made when asked for.
+    log is one file, the screen shows warnings only, and the visualizer is made on first use.
 
     Attributes:
-        log_name: name of the log in the work folder; to be set before construction.
+        log_name: name of the log in the work folder; set it before construction.
     """
 
     log_name = TRAIN_LOG
@@ -51,7 +51,7 @@ class QuietRunner(Runner):
             file = logging.FileHandler(Path(self._work_dir) / self.log_name, delay=True)
             file.setLevel(logging.INFO)
             file.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
-            # A full disk is said once, by what has to be written, and not by every log line.
+            # A full disk is reported once, by the file that fails, and not by every log line.
             file.handleError = lambda record: None  # type: ignore[method-assign]
             logger.addHandler(file)
         return logger
@@ -79,21 +79,21 @@ class QuietRunner(Runner):
         self._stages = {}
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """Call the hooks that do something at this point, in the order of their priorities.
+        """Calls the hooks that override this stage, in the order of their priorities.
 
-        mmengine calls every hook at every point, most of them for nothing, and replaces a
-        TypeError in a hook by one that does not say where it came from.
+        mmengine calls every hook at every stage, most of them for nothing, and replaces a
+        TypeError in a hook by one without its traceback.
         """
         stage = self._stages.get(fn_name)
         if stage is None:
             stage = self._stages[fn_name] = [
-                getattr(hook, fn_name) for hook in self._hooks if _acts(hook, fn_name)
+                getattr(hook, fn_name) for hook in self._hooks if _has_stage(hook, fn_name)
             ]
         for function in stage:
             function(self, **kwargs)
 
 
-def _acts(hook: Hook, stage: str) -> bool:
+def _has_stage(hook: Hook, stage: str) -> bool:
     """Tells whether a hook overrides mmengine's empty method of this stage."""
     own = getattr(type(hook), stage, None)
     if own is None:
@@ -102,7 +102,7 @@ def _acts(hook: Hook, stage: str) -> bool:
 
 
 class _Screen(logging.Handler):
-    """Prints through whatever stdout is at the moment, so that a progress bar can step aside."""
+    """Handler that prints to the current stdout, so that lines appear above a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(f'{record.levelname.lower()}: {record.getMessage()}', flush=True)
@@ -132,7 +132,7 @@ def release(runner: Runner) -> None:
 def silence_warnings() -> None:
     """Ignores mmengine's warning that schedules step before the optimizer.
 
-    With accumulated gradients they do, on purpose.
+    With accumulated gradients they do so on purpose.
     """
     warnings.filterwarnings('ignore', message='Detected call of `scheduler.step', module='mmengine')
 
@@ -178,21 +178,21 @@ def load_hook_state(hook: Hook, state: dict[str, Any]) -> None:
 class SchedulerState:
     """State of a schedule that changes during training.
 
-    mmengine's own `state_dict` holds its settings too, `end` and `T_max` among them, and loading
-    it would undo a longer `max_epochs` given when resuming.
+    mmengine's `state_dict` also holds settings such as `end` and `T_max`; loading it would undo a
+    longer `max_epochs` of a resumed run.
     """
 
     def __init__(self, scheduler: _ParamScheduler) -> None:
         self._scheduler = scheduler
-        self._fresh = _copied(scheduler.state_dict())
+        self._fresh = _copy_lists(scheduler.state_dict())
 
     def save(self) -> dict[str, Any]:
-        state = _copied(self._scheduler.state_dict())
+        state = _copy_lists(self._scheduler.state_dict())
         return {k: v for k, v in state.items() if k not in self._fresh or v != self._fresh[k]}
 
     def load(self, state: dict[str, Any]) -> None:
         self._scheduler.load_state_dict(state)
 
 
-def _copied(state: dict[str, Any]) -> dict[str, Any]:
+def _copy_lists(state: dict[str, Any]) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, list) else v for k, v in state.items()}

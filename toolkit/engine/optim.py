@@ -32,7 +32,7 @@ PARAMWISE = (
     'dwconv_decay_mult',
     'layer_decay',
 )
-# Options of torch's optimizers that change how a step is computed and not what it is.
+# Options of torch's optimizers that change how a step is computed and not its result.
 COMPUTED = ('foreach', 'fused', 'capturable', 'differentiable')
 
 
@@ -40,13 +40,14 @@ class OptimWrapper(MMOptimWrapper):
     """mmengine's wrapper with mixed precision on CPUs too and without logging per iteration.
 
     Args:
-        optimizer: what steps.
+        optimizer: torch's optimizer.
         config: accumulation and clipping.
-        runtime: the precision; fp16 scales the loss so that small gradients do not vanish.
-        device: where the system is.
+        runtime: precision; with fp16 the loss is scaled so that small gradients do not vanish.
+        device: device of the system.
 
     Attributes:
-        grad_norm: norm before clipping at the last step, None where nothing was clipped by norm.
+        grad_norm: norm of the gradients at the last step before clipping; None without clipping
+            by norm.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class OptimWrapper(MMOptimWrapper):
 
     @property
     def count(self) -> int:
-        """Backward passes so far."""
+        """Number of backward passes so far."""
         return self._inner_count
 
     @count.setter
@@ -88,7 +89,7 @@ class OptimWrapper(MMOptimWrapper):
         self._inner_count = count
 
     def count_replay(self) -> None:
-        """Count a step that a CUDA graph has computed."""
+        """Counts a step that a CUDA graph has computed."""
         self._inner_count += 1
 
     def step(self, **kwargs: Any) -> None:
@@ -118,7 +119,7 @@ class OptimWrapper(MMOptimWrapper):
         scaler = rest.pop('scaler', None)
         if scaler and self.scaler.is_enabled():
             self.scaler.load_state_dict(scaler)
-        # How a step is computed follows from the device and not from the checkpoint.
+        # The device decides how a step is computed, and not the checkpoint.
         saved, groups = rest.get('param_groups'), self.optimizer.param_groups
         if isinstance(saved, list) and len(saved) == len(groups):
             own = [{k: group[k] for k in COMPUTED if k in group} for group in groups]
@@ -132,36 +133,39 @@ def build_optim_wrapper(
     """Builds the optimizer of a system's trainable parameters.
 
     Raises:
-        ToolkitError: nothing to train.
-        ComponentError: a `paramwise_cfg` that does not fit.
+        ToolkitError: the system has no trainable parameters.
+        ComponentError: `paramwise_cfg` does not fit the system.
     """
     if not any(p.requires_grad for p in system.parameters()):
         raise ToolkitError(
             f'{type(system).__name__} has no trainable parameters; test it instead of training it'
         )
     if config.paramwise_cfg:
-        lr, decay = _argument(config.optimizer, 'lr'), _argument(config.optimizer, 'weight_decay')
+        lr, decay = (
+            _find_argument(config.optimizer, 'lr'),
+            _find_argument(config.optimizer, 'weight_decay'),
+        )
         groups: Any = build_param_groups(system, config.paramwise_cfg, lr, decay)
     else:
         groups = [p for p in system.parameters() if p.requires_grad]
-    options = _device_options(config.optimizer, runtime, device)
+    options = _choose_device_options(config.optimizer, runtime, device)
     optimizer = config.optimizer(params=groups, **options)
-    # A few steps before a capture are not worth a warning that they are none.
+    # The steps before a capture run uncaptured on purpose.
     optimizer._warned_capturable_if_run_uncaptured = True
     return OptimWrapper(optimizer, config, runtime, device)
 
 
-def _device_options(
+def _choose_device_options(
     factory: Callable[..., Any], runtime: schema.Runtime, device: torch.device
 ) -> dict[str, bool]:
-    """Options by which an optimizer steps in few kernels on a GPU, and can be captured there.
+    """Chooses options for few kernels per step on a GPU, and for capture in a CUDA graph.
 
     Raises:
-        ComponentError: `runtime.cuda_graph` with an optimizer that cannot be captured.
+        ComponentError: `runtime.cuda_graph` is set and the optimizer cannot be captured.
     """
     if device.type != 'cuda':
         return {}
-    accepted = inspect.signature(_class_of(factory)).parameters
+    accepted = inspect.signature(_get_class(factory)).parameters
     given = getattr(factory, 'arguments', None) or getattr(factory, 'keywords', {})
     options = {}
     if 'fused' in accepted and not set(COMPUTED) & set(given):
@@ -170,14 +174,14 @@ def _device_options(
         if 'capturable' not in accepted:
             raise ComponentError(
                 'runtime.cuda_graph',
-                f'{_class_of(factory).__name__} cannot be captured in a CUDA graph; set it to '
+                f'{_get_class(factory).__name__} cannot be captured in a CUDA graph; set it to '
                 'false, or choose an optimizer with `capturable`, such as Adam or AdamW',
             )
         options['capturable'] = True
     return options
 
 
-def _class_of(factory: Callable[..., Any]) -> Any:
+def _get_class(factory: Callable[..., Any]) -> Any:
     return getattr(factory, 'cls', None) or getattr(factory, 'func', factory)
 
 
@@ -186,16 +190,17 @@ def build_param_groups(
 ) -> list[dict[str, Any]]:
     """Groups trainable parameters by their settings, after mmengine's `paramwise_cfg`.
 
-    `custom_keys` maps a part of parameters' names to `lr_mult`, `decay_mult` or any option of the
+    `custom_keys` maps parts of parameter names to `lr_mult`, `decay_mult` or any option of the
     optimizer; the longest match wins over all other rules.
 
-    `layer_decay`, also as an option of a custom key, multiplies whatever rate a parameter has by
-    itself to the power of the layers above it, as modules with a method `layers_above(name)` tell
-    of their own parameters; others keep their rate (Clark et al., "ELECTRA", ICLR 2020).
+    `layer_decay`, also an option of a custom key, multiplies the rate of a parameter by
+    `layer_decay ** n`; n is the number of layers above the parameter. Modules with a method
+    `layers_above(name)` give n for their parameters; other parameters keep their rate.
 
     Raises:
-        ComponentError: an unknown rule, a custom key that matches nothing, no rate or decay to
-            multiply, a decay of layers that no module tells.
+        ComponentError: a rule is unknown, a custom key matches nothing, there is no rate or decay
+            to multiply, or `layer_decay` is set and no module has `layers_above`.
+    Source: `layer_decay` is that of Clark et al., "ELECTRA", ICLR 2020.
     """
     path = 'optim_wrapper.paramwise_cfg'
     for rule in config:
@@ -212,11 +217,13 @@ def build_param_groups(
             used.add(key)
             options = dict(custom[key])
         else:
-            options = _rules(config, module, short, parameter)
+            options = _apply_rules(config, module, short, parameter)
         if (decay := options.pop('layer_decay', config.get('layer_decay'))) is not None:
             where = f'{path}.custom_keys.{key}' if key and 'layer_decay' in custom[key] else path
-            _decay_rate(options, _checked_decay(decay, layered, where), _above(name, layered))
-        settings = _settings(
+            _decay_rate(
+                options, _validate_decay(decay, layered, where), _count_layers_above(name, layered)
+            )
+        settings = _compute_settings(
             options, lr, weight_decay, f'{path}.custom_keys.{key}' if key else path
         )
         group = groups.setdefault(repr(sorted(settings.items())), {'params': [], **settings})
@@ -243,7 +250,7 @@ def _named_parameters(
                 yield f'{prefix}.{short}' if prefix else short, module, short, parameter
 
 
-def _rules(
+def _apply_rules(
     config: Mapping[str, Any], module: nn.Module, short: str, parameter: nn.Parameter
 ) -> dict[str, Any]:
     options: dict[str, Any] = {}
@@ -264,18 +271,19 @@ def _rules(
     return options
 
 
-def _checked_decay(decay: Any, layered: Mapping[str, Any], path: str) -> float:
+def _validate_decay(decay: Any, layered: Mapping[str, Any], path: str) -> float:
     if isinstance(decay, bool) or not isinstance(decay, (int, float)) or not 0 < decay <= 1:
         raise ComponentError(f'{path}.layer_decay', f'must be a number in (0, 1], found {decay!r}')
     if not layered:
         raise ComponentError(
             f'{path}.layer_decay',
-            'no part of this system tells its layers, as TimmBackbone does; leave it out',
+            'no module of this system has `layers_above`, as TimmBackbone has; leave '
+            'layer_decay out',
         )
     return float(decay)
 
 
-def _above(name: str, layered: Mapping[str, Callable[[str], int]]) -> int:
+def _count_layers_above(name: str, layered: Mapping[str, Callable[[str], int]]) -> int:
     """Counts the layers above a parameter by the innermost module that knows them; else 0."""
     owners = [path for path in layered if not path or name.startswith(f'{path}.')]
     if not owners:
@@ -291,7 +299,7 @@ def _decay_rate(options: dict[str, Any], decay: float, above: int) -> None:
     options[which] = options.get(which, 1.0) * decay**above
 
 
-def _settings(
+def _compute_settings(
     options: dict[str, Any], lr: float | None, weight_decay: float | None, path: str
 ) -> dict[str, Any]:
     for multiplier, base, name in (
@@ -305,12 +313,12 @@ def _settings(
     return options
 
 
-def _argument(factory: Callable[..., Any], name: str) -> Any:
+def _find_argument(factory: Callable[..., Any], name: str) -> Any:
     """Returns an argument of a component: the configured value, the default, or None."""
     given = getattr(factory, 'arguments', None) or getattr(factory, 'keywords', {})
     if name in given:
         return given[name]
-    default = inspect.signature(_class_of(factory)).parameters.get(name)
+    default = inspect.signature(_get_class(factory)).parameters.get(name)
     return (
         None if default is None or default.default is inspect.Parameter.empty else default.default
     )
@@ -324,15 +332,16 @@ def build_schedulers(
 ) -> dict[str, Any]:
     """Builds schedules by name.
 
-    A schedule counts in the unit of `train_cfg` unless its `by_epoch` says else,
-    and ends with the training unless its `end` says else."""
+    A schedule counts in the unit of `train_cfg` unless it has `by_epoch`, and ends with the
+    training unless it has `end`.
+    """
     epochs = train_cfg.max_epochs or -(-(train_cfg.max_iters or 0) // epoch_length)
     iterations = train_cfg.max_iters or (train_cfg.max_epochs or 0) * epoch_length
     schedulers = {}
     for name, factory in factories.items():
         given = getattr(factory, 'arguments', None) or getattr(factory, 'keywords', {})
         cls = getattr(factory, 'cls', None) or getattr(factory, 'func', factory)
-        # A schedule that follows validations counts these, whatever the training counts.
+        # A schedule that follows a metric counts validations, whatever the training counts.
         by_epoch = given.get('by_epoch', train_cfg.by_epoch or hasattr(cls, 'need_val_args'))
         injected = {'optimizer': wrapper, 'by_epoch': by_epoch}
         if 'end' not in given:

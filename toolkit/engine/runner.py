@@ -25,19 +25,20 @@ class Runner(mmengine_compat.QuietRunner):
     """Runner of components that are already built.
 
     mmengine's hooks work unchanged. Ours may add `after_step(runner)`, called after an iteration
-    with its validation, and `state_dict()` with `load_state_dict()` for what a resumed run needs.
+    and its validation, and `state_dict()` with `load_state_dict()` for the state that a resumed
+    run needs.
 
     Args:
-        components: the parts.
-        work_dir: where the run writes.
-        interrupt: number of the signal that asked the run to stop, 0 while none did.
-        config_text: the resolved config, kept in checkpoints.
+        components: components of the run.
+        work_dir: folder of the run.
+        interrupt: returns the number of the signal that asks the run to stop, 0 for none.
+        config_text: the resolved config, to be stored in checkpoints.
         stop_at: see `TrainLoop`.
 
     Attributes:
-        system: the system itself, `model` being what wraps it for several processes.
+        system: the system; `model` is the same, or its wrapper for several processes.
         losses: scalars of the iterations since the last log line.
-        signal: number of the signal that stopped the run, 0 where none did.
+        signal: number of the signal that stopped the run, 0 for none.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Runner(mmengine_compat.QuietRunner):
         if test is not None:
             self._test_loop = EvalLoop(self, test.loader, test.evaluator, 'test')
 
-    # -- what mmengine's constructor asks for ----------------------------------------------------
+    # -- called by mmengine's constructor ---------------------------------------------------------
 
     def set_randomness(
         self, seed: int, diff_rank_seed: bool = False, deterministic: bool = False
@@ -107,25 +108,25 @@ class Runner(mmengine_compat.QuietRunner):
         return self.components.system
 
     def say(self, line: str) -> None:
-        """Print a line, once for all processes, and log it."""
+        """Prints a line, once for all processes, and logs it."""
         if self.rank == 0:
             print(line, flush=True)
             self.logger.info(line)
 
     def close(self) -> None:
-        """Give back the terminal and the log file; to be called however the run ended."""
+        """Releases the terminal and the log file; call it after success and failure."""
         for hook in self.hooks:
             if hasattr(hook, 'close'):
                 hook.close()
         mmengine_compat.release(self)
 
-    def interrupted(self) -> bool:
-        """Tells whether any process was told to stop; the answer is the same on all."""
-        self.signal = self._agreement.largest(self.iter, self._interrupt())
+    def is_interrupted(self) -> bool:
+        """Tells whether any process received a signal to stop; the answer is the same on all."""
+        self.signal = self._agreement.find_largest(self.iter, self._interrupt())
         return self.signal != 0
 
     def train(self, resume_from: Path | None = None, weights_from: Path | None = None) -> nn.Module:
-        """Train from the beginning, or go on from a checkpoint.
+        """Trains from the beginning, or resumes from a checkpoint.
 
         Raises:
             ToolkitError: the checkpoint does not fit.
@@ -152,7 +153,7 @@ class Runner(mmengine_compat.QuietRunner):
         return self.model
 
     def test(self, weights_from: Path | None = None) -> dict[str, float]:
-        """Test, with the weights of a checkpoint if one is given."""
+        """Tests, with the weights of a checkpoint if one is given."""
         self._resume = False
         self.call_hook('before_run')
         if weights_from is not None:
@@ -173,11 +174,11 @@ class Runner(mmengine_compat.QuietRunner):
 
     # -- state -----------------------------------------------------------------------------------
 
-    def state(self) -> dict[str, Any]:
+    def collect_state(self) -> dict[str, Any]:
         """Returns the state that a resumed run needs; a collective call of all processes.
 
         Raises:
-            RunError: a loss or a weight is not finite; nothing of that is to be saved.
+            RunError: a loss or a weight is not finite, so that the state must not be saved.
         """
         self.losses.read()
         checkpoint.check_finite(self.system, self.iter)
@@ -197,12 +198,12 @@ class Runner(mmengine_compat.QuietRunner):
             },
             'randomness': distributed.gather(seeding.get_state()),
             'gradients': distributed.gather(self._pending_gradients()),
-            'meta': self.meta(),
+            'meta': self.get_meta(),
         }
         self.call_hook('before_save_checkpoint', checkpoint=content)
         return content
 
-    def meta(self) -> dict[str, Any]:
+    def get_meta(self) -> dict[str, Any]:
         """Returns the metadata of a checkpoint."""
         return {
             'format': FORMAT,
@@ -222,18 +223,18 @@ class Runner(mmengine_compat.QuietRunner):
         }
 
     def save_last(self) -> Path:
-        """Write the checkpoint from which the run can go on; every process takes part."""
+        """Writes the checkpoint for resuming; a collective call of all processes."""
         path = checkpoint.get_folder(Path(self.work_dir)) / checkpoint.LAST
-        content = self.state()
+        content = self.collect_state()
         distributed.run_on_main(lambda: checkpoint.save(content, path))
         self.last_saved = self.iter
         return path
 
     def load_checkpoint(self, filename: str, *arguments: Any, **keywords: Any) -> dict[str, Any]:
-        """Load weights, all of them or none.
+        """Loads weights, all of them or none.
 
         Raises:
-            CheckpointError: unusable, or of another system.
+            CheckpointError: the checkpoint is unusable or of another system.
         """
         path = Path(filename)
         content = checkpoint.load(path)
@@ -248,7 +249,7 @@ class Runner(mmengine_compat.QuietRunner):
         """Resumes a run from a checkpoint.
 
         Raises:
-            CheckpointError: unusable, of another system, or of another way to train it.
+            CheckpointError: the checkpoint is unusable, or of another system or optimizer.
         """
         path = Path(filename)
         content = checkpoint.load(path)
@@ -292,12 +293,12 @@ class Runner(mmengine_compat.QuietRunner):
                 parameter.grad = gradients[name].to(parameter.device)
 
     def restore_randomness(self) -> None:
-        """Set the generators before the first iteration: to the seed, or to where they were."""
+        """Sets the generators before the first iteration: to the seed, or to their saved state."""
         if self._randomness is None:
             seeding.seed_all(seeding.derive_seed(self.seed, 'train', self.rank))
         else:
             seeding.restore_state(self._randomness)
 
-    def directions(self) -> dict[str, bool]:
-        """Names of the validation's metrics -> whether higher is better."""
+    def get_directions(self) -> dict[str, bool]:
+        """Returns, by name of each metric of the validation, whether higher is better."""
         return self.components.val.directions if self.components.val is not None else {}

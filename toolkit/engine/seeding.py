@@ -16,7 +16,8 @@ import torch
 def derive_seed(seed: int, *path: object) -> int:
     """Derives a 63-bit seed for one purpose: `derive_seed(0, 'sample', epoch, position)`.
 
-    Seeds of different paths are independent, so that what one purpose draws never moves another.
+    Seeds of different paths are independent, so that the random numbers of one purpose
+    never change those of another.
     """
     text = '/'.join(map(str, (seed, *path))).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), 'little') >> 1
@@ -79,9 +80,9 @@ def isolate(seed: int) -> Iterator[None]:
 class SampleSeeds:
     """Context that seeds the CPU generators per sample and restores their state afterwards.
 
-    Far cheaper than `isolated`: numpy's generator is swapped, not copied, and GPUs are left alone,
-    since datasets work on the CPU. One thread inside, as in a loader's worker process, so that
-    sums are the same in both.
+    It is much cheaper than `isolate`: numpy's generator is swapped and not copied, and GPUs are
+    left out, since datasets work on the CPU. Inside, torch uses one thread, as a loader's worker
+    process does, so that sums are the same in both.
     """
 
     def __init__(self) -> None:

@@ -19,10 +19,10 @@ class Interruption:
     """Context in which the first signal only sets `received` and the second one exits.
 
     Args:
-        announce: says on the screen that the run is about to stop.
+        announce: prints a line; called when the first signal arrives.
 
     Attributes:
-        received: number of the signal, 0 while there was none.
+        received: number of the signal, 0 for none.
     """
 
     def __init__(self, announce: Callable[[str], None]) -> None:
@@ -59,7 +59,7 @@ def get_exit_status(number: int) -> int:
 
 
 def shield_worker(worker: int) -> None:
-    """A loader's worker outlives a signal to the whole group; the main process decides."""
+    """Keeps a loader's worker alive after a signal to the whole group; the main process decides."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_later)
 

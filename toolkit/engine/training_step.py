@@ -24,11 +24,11 @@ RECORDING = ('reduce-overhead', 'max-autotune')
 
 
 class StepScalars(NamedTuple):
-    """The scalars of one step, in memory that later steps leave alone.
+    """The scalars of one step, in memory that later steps do not overwrite.
 
     Attributes:
         losses: terms by name, and their sum `loss`.
-        others: `grad_norm` where gradients are clipped by norm.
+        others: `grad_norm` if gradients are clipped by norm.
     """
 
     losses: dict[str, Tensor]
@@ -46,7 +46,7 @@ class TrainingStep:
         self.runner = runner
 
     def __call__(self, batch: dict[str, Any]) -> StepScalars:
-        """Train on a batch that is on the device.
+        """Trains on a batch that is on the device.
 
         Raises:
             ToolkitError: the system returned no mapping of scalars.
@@ -72,16 +72,16 @@ class TrainingStep:
 
 
 class GraphedStep(TrainingStep):
-    """A training step that a CUDA graph replays: one launch in place of hundreds.
+    """A training step that is replayed as a CUDA graph: one launch in place of hundreds.
 
-    The first steps run as usual; the next one is captured, and from then on replayed on the memory
-    of that batch. A batch of another shape runs as usual. Rates are tensors on the device in all
-    of these, so that each gives the same bits and schedules keep working.
+    The first steps run as usual. The next step is captured, and later steps replay it on copies of
+    their batches. A batch of another shape runs as usual. Learning rates are tensors on the
+    device in all of these steps, so that all give the same bits and schedules keep working.
 
     Args:
         runner: the run.
     Raises:
-        ToolkitError: a run that cannot be captured; says which setting stands against it.
+        ToolkitError: the run cannot be captured; names the setting that prevents it.
     Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#whole-network-capture
     """
 
@@ -100,12 +100,12 @@ class GraphedStep(TrainingStep):
         self._set: list[float | None] = [None for _ in groups]
 
     def __call__(self, batch: dict[str, Any]) -> StepScalars:
-        """Train on a batch that is on the device.
+        """Trains on a batch that is on the device.
 
         Raises:
             ToolkitError: the system returned no mapping of scalars, or its step cannot be captured.
         """
-        tensors = list(_tensors(batch))
+        tensors = list(_list_tensors(batch))
         self._update_rates()
         described = self._describe(tensors)
         if self._graph is None and self._done >= WARM_UP:
@@ -131,9 +131,9 @@ class GraphedStep(TrainingStep):
         return found
 
     def _capture(self, batch: dict[str, Any], tensors: Sequence[Tensor], described: object) -> None:
-        # Of its own: what the caller holds must not change as later batches are copied in.
-        batch = _cloned(batch)
-        self._inputs = list(_tensors(batch))
+        # A copy, since later batches are copied into the captured memory.
+        batch = _clone(batch)
+        self._inputs = list(_list_tensors(batch))
         self.runner.optim_wrapper.zero_grad()  # gradients are then memory of the graph
         graph = torch.cuda.CUDAGraph()
         counted = self.runner.optim_wrapper.count
@@ -156,7 +156,7 @@ class GraphedStep(TrainingStep):
         self._graph, self._captured = graph, described
 
     def _describe(self, tensors: Sequence[Tensor]) -> object:
-        """What a graph holds for good: shapes, and the optimizer's settings but the rate."""
+        """Returns the values that a graph fixes: shapes, and all settings but the rate."""
         shapes = tuple((tensor.shape, tensor.dtype, tensor.stride()) for tensor in tensors)
         settings = tuple(
             tuple(value for key, value in group.items() if key not in ('params', 'lr'))
@@ -184,10 +184,10 @@ class GraphedStep(TrainingStep):
 
 
 def build_step(runner: Runner) -> TrainingStep:
-    """The step that a run's `runtime` asks for.
+    """Builds the step for a run's `runtime`.
 
     Raises:
-        ToolkitError: `cuda_graph` in a run that cannot be captured.
+        ToolkitError: `cuda_graph` is set and the run cannot be captured.
     """
     if runner.runtime.cuda_graph and runner.device.type == 'cuda':
         return GraphedStep(runner)
@@ -210,30 +210,30 @@ def _check_capturable(runner: Runner) -> None:
             raise ToolkitError(f'runtime.cuda_graph: {obstacle}; set runtime.cuda_graph: false')
 
 
-def _tensors(batch: Any) -> Iterator[Tensor]:
-    """The tensors of a batch in a fixed order."""
+def _list_tensors(batch: Any) -> Iterator[Tensor]:
+    """Lists the tensors of a batch in a fixed order."""
     if isinstance(batch, Tensor):
         yield batch
     elif isinstance(batch, dict):
         for key in batch:
-            yield from _tensors(batch[key])
+            yield from _list_tensors(batch[key])
     elif isinstance(batch, list):
         for value in batch:
-            yield from _tensors(value)
+            yield from _list_tensors(value)
 
 
-def _cloned(batch: Any) -> Any:
+def _clone(batch: Any) -> Any:
     if isinstance(batch, Tensor):
         return batch.clone()
     if isinstance(batch, dict):
-        return {key: _cloned(value) for key, value in batch.items()}
+        return {key: _clone(value) for key, value in batch.items()}
     if isinstance(batch, list):
-        return [_cloned(value) for value in batch]
+        return [_clone(value) for value in batch]
     return batch
 
 
 def sum_losses(losses: Any) -> Tensor:
-    """The sum of a system's loss terms.
+    """Sums the loss terms of a system.
 
     Raises:
         ToolkitError: the system returned no mapping of scalars.

@@ -102,9 +102,9 @@ class ClassificationFigures(Hook):
             return
         joint = outputs['joint'].detach().float().cpu().numpy()
         samples = runner.test_dataloader.batch_sampler.samples
-        for draw, feature in zip(runner.test_loop.drawn, joint, strict=True):
-            if draw.position < samples:  # the others repeat, so that no process waits
-                self._joint[draw.position] = feature
+        for request, feature in zip(runner.test_loop.requests, joint, strict=True):
+            if request.position < samples:  # the others repeat, so that no process waits
+                self._joint[request.position] = feature
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         joint: dict[int, np.ndarray] = {}

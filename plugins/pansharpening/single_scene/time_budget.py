@@ -88,7 +88,7 @@ class _Clock(Hook):
         self.validation = 0.0
 
     def after_train_iter(self, runner: Any, batch_idx: int, **rest: Any) -> None:
-        runner.losses.latest()  # waits for the GPU
+        runner.losses.get_latest()  # waits for the GPU
         self.times.append(time.perf_counter())
 
     def before_val(self, runner: Any) -> None:

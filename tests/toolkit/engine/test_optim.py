@@ -164,7 +164,7 @@ def test_rates_fall_with_the_layers_above() -> None:
 @pytest.mark.parametrize(
     ('model', 'decay', 'message'),
     [
-        (nn.Linear(2, 2), 0.5, 'paramwise_cfg.layer_decay: no part of this system tells'),
+        (nn.Linear(2, 2), 0.5, 'paramwise_cfg.layer_decay: no module .*layers_above'),
         (Layers(), 0.0, r'must be a number in \(0, 1\], found 0.0'),
         (Layers(), 'x', "found 'x'"),
     ],

@@ -78,7 +78,9 @@ def test_processes_exchange_values_seldom_and_at_the_same_iteration(
     clock = iter(torch.arange(1000.0).div(1000).tolist())
     monkeypatch.setattr(distributed.time, 'perf_counter', lambda: next(clock))
     agreement = distributed.Agreement()
-    found = [agreement.largest(iteration, 15 if iteration > 12 else 0) for iteration in range(40)]
+    found = [
+        agreement.find_largest(iteration, 15 if iteration > 12 else 0) for iteration in range(40)
+    ]
     assert [i for i, value in enumerate(found) if value] == [20, 30]
     assert len(calls) == 4  # at 0, 10, 20 and 30: every 0.1 s
 

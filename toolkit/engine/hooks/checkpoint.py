@@ -20,20 +20,19 @@ if TYPE_CHECKING:
 
 @HOOKS.register
 class Checkpoint(Hook):
-    """Writes `checkpoints/last.pth` as training goes on, and `checkpoints/best.pth`.
+    """Writes `checkpoints/last.pth` and `checkpoints/best.pth` during training.
 
-    The engine writes `last.pth` at the end and when it is told to stop, with this hook or without.
+    The engine itself writes `last.pth` at the end of a run and after a signal to stop.
 
     Args:
-        interval: write `last.pth` so often, in the unit of `train_cfg`; None for after every
-            validation, or after every epoch where there is no validation.
-        save_best: name of the metric whose best value so far is kept as `best.pth` (weights only,
-            the averaged ones where weights are averaged); which direction is better, the metric
-            says itself.
-        keep: how many of the checkpoints are kept beside `last.pth`, as `iter_N.pth`; -1 for all.
+        interval: epochs or iterations (the unit of `train_cfg`) between two `last.pth`; None to
+            write it after every validation, or after every epoch if there is no validation.
+        save_best: name of a metric. The weights at its best value so far are kept as `best.pth`;
+            with `EMA` they are the averaged weights. The metric defines which direction is better.
+        keep: number of checkpoints that are kept beside `last.pth` as `iter_N.pth`; -1 for all.
     """
 
-    # After every hook that changes what is to be saved.
+    # After every hook that changes the state to be saved.
     priority = 'VERY_LOW'
 
     def __init__(
@@ -48,29 +47,29 @@ class Checkpoint(Hook):
         self.keep = keep
         self.best: dict[str, Any] | None = None
         self._validated: dict[str, float] | None = None
-        self._said = False
+        self._has_warned = False
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         self._validated = metrics or {}
 
     def after_step(self, runner: Runner) -> None:
         metrics, self._validated = self._validated, None
-        if metrics and self.save_best is not None and self._improves(runner, metrics):
+        if metrics and self.save_best is not None and self._is_improvement(runner, metrics):
             score = metrics[self.save_best]
             self.best = {'metric': self.save_best, 'value': score, 'iter': runner.iter}
             # Before last.pth: a run killed in between validates again and writes this one again.
             self._write_best(runner, metrics)
-        if self._due(runner, metrics is not None):
+        if self._is_due(runner, metrics is not None):
             path = runner.save_last()
             if self.keep:
                 distributed.run_on_main(lambda: self._keep(path, runner.iter))
 
-    def _improves(self, runner: Runner, metrics: dict[str, float]) -> bool:
+    def _is_improvement(self, runner: Runner, metrics: dict[str, float]) -> bool:
         assert self.save_best is not None
         value = metrics.get(self.save_best, math.nan)
         if math.isnan(value):
-            if not self._said:
-                self._said = True
+            if not self._has_warned:
+                self._has_warned = True
                 runner.say(
                     f'save_best: {self.save_best} is not defined in the validation at iteration '
                     f'{runner.iter:,}; such a one is never the best'
@@ -78,10 +77,10 @@ class Checkpoint(Hook):
             return False
         if self.best is None:
             return True
-        sign = 1 if runner.directions()[self.save_best] else -1
+        sign = 1 if runner.get_directions()[self.save_best] else -1
         return sign * value > sign * self.best['value']
 
-    def _due(self, runner: Runner, validated: bool) -> bool:
+    def _is_due(self, runner: Runner, validated: bool) -> bool:
         loop = runner.train_loop
         epoch_ended = loop.iter % loop.epoch_length == 0
         if self.interval is None:
@@ -91,7 +90,7 @@ class Checkpoint(Hook):
         return loop.iter % self.interval == 0
 
     def _write_best(self, runner: Runner, metrics: dict[str, float]) -> None:
-        state = runner.state()
+        state = runner.collect_state()
         content = {
             'state_dict': state['state_dict'],
             'meta': {**state['meta'], 'metrics': dict(metrics), 'best': self.best},

@@ -28,14 +28,14 @@ WRITTEN = ('.png', '.json')
 class Pictures(Hook):
     """Writes images of items of a test into `pictures/`, by the visualizer of the system.
 
-    They are the first items, unless the visualizer chooses others by the results, such as mistakes.
+    The items are the first ones, unless the visualizer chooses by the results, such as mistakes.
     With several processes, each one writes some of them. Images of an earlier test in the same
     folder are removed.
 
     Args:
         count: number of items; 0 for none.
     Raises:
-        ValueError: a negative count.
+        ValueError: `count` is negative.
     """
 
     priority = 'LOW'
@@ -64,7 +64,7 @@ class Pictures(Hook):
     ) -> None:
         if self.visualizer is None:
             return
-        requests, batch = runner.test_loop.drawn, data_batch or {}
+        requests, batch = runner.test_loop.requests, data_batch or {}
         samples = runner.test_dataloader.batch_sampler.samples
         if self.visualizer.chooses:
             self._requests |= {one.position: one for one in requests if one.position < samples}
@@ -105,7 +105,7 @@ class Pictures(Hook):
 
 
 def make_file_stem(name: str) -> str:
-    """Turn a name into one for files; names that differ stay different."""
+    """Converts a name to a file name; different names give different file names."""
     plain = re.sub(r'[^A-Za-z0-9_.-]+', '_', name).strip('.')[:80]
     if plain == name:
         return name

@@ -26,13 +26,13 @@ class MetricsLog(Hook):
     """Writes `metrics.jsonl`.
 
     A training line has `iter`, `epoch` (passes over the data, 1.5 in the middle of the second),
-    `lr`, the mean of `loss` and of each of its terms since the line before, `grad_norm` where
+    `lr`, the mean of `loss` and of each of its terms since the line before, `grad_norm` if
     gradients are clipped by norm, `time` (seconds an iteration) and `data_time` (of these, waiting
     for data). A validation line has `iter`, `epoch` and `val` with the metrics. A number that is
     not finite is null.
 
     Args:
-        interval: iterations from one training line to the next.
+        interval: iterations between two training lines.
         tensorboard: write TensorBoard's event files too (needs the extra `ablakit[tensorboard]`).
     """
 
@@ -42,7 +42,7 @@ class MetricsLog(Hook):
         if interval < 1:
             raise ValueError(f'interval must be at least 1, found {interval}')
         self.interval = interval
-        self._writer_class = _summary_writer() if tensorboard else None
+        self._writer_class = _import_summary_writer() if tensorboard else None
         self._board: Any = None
         self._file: IO[str] | None = None
         self._since = (0, 0.0)
@@ -78,14 +78,16 @@ class MetricsLog(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if self._file is None:
             return
-        self._write(runner, {**_place(runner, runner.iter), 'val': _finite(metrics or {})})
+        self._write(
+            runner, {**_locate(runner, runner.iter), 'val': _replace_not_finite(metrics or {})}
+        )
         self._show('val', metrics or {}, runner.iter)
 
     def before_val(self, runner: Runner) -> None:
         self._paused = time.perf_counter()
 
     def after_val(self, runner: Runner) -> None:
-        # The time of a validation is no iteration's.
+        # The time of an iteration does not include the validation.
         start, clock = self._since
         self._since = (start, clock + time.perf_counter() - self._paused)
 
@@ -114,9 +116,9 @@ class MetricsLog(Hook):
         if self._file is None or not means:
             return
         line = {
-            **_place(runner, iteration),
+            **_locate(runner, iteration),
             'lr': runner.optim_wrapper.learning_rate,
-            **_finite(means),
+            **_replace_not_finite(means),
             'time': (now - clock) / max(1, iteration - start),
             'data_time': waited / max(1, iteration - start),
         }
@@ -140,22 +142,25 @@ class MetricsLog(Hook):
 
 
 def truncate_log(folder: Path, iteration: int) -> None:
-    """Drop the lines after an iteration, which a resumed run writes again, and a torn last line."""
+    """Drops the lines after an iteration and an incomplete last line.
+
+    A resumed run writes the lines after its checkpoint again.
+    """
     if (folder / METRICS_LOG).exists():
         kept = [line for line in read_metrics_log(folder) if line['iter'] <= iteration]
         text = ''.join(json.dumps(line) + '\n' for line in kept)
         atomic_write.write(folder / METRICS_LOG, text)
 
 
-def _place(runner: Runner, iteration: int) -> dict[str, Any]:
+def _locate(runner: Runner, iteration: int) -> dict[str, Any]:
     return {'iter': iteration, 'epoch': round(iteration / runner.train_loop.epoch_length, 4)}
 
 
-def _finite(values: dict[str, float]) -> dict[str, float | None]:
+def _replace_not_finite(values: dict[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
-def _summary_writer() -> Any:
+def _import_summary_writer() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:

@@ -13,24 +13,24 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from toolkit.engine import distributed
-from toolkit.engine.evaluator import main_metric_names
+from toolkit.engine.evaluator import list_main_metrics
 from toolkit.io.run_layout import METRICS_LOG
 from toolkit.registry import HOOKS
 
 if TYPE_CHECKING:
     from toolkit.engine.runner import Runner
 
-# A bar is redrawn at most so often; reading the loss makes the CPU wait for the GPU.
+# Redraws are limited, since reading the loss makes the CPU wait for the GPU.
 REDRAW_SECONDS = 0.25
 MAX_VALUES = 8  # of a validation, in one line
 
 
 @HOOKS.register
 class Progress(Hook):
-    """Shows how far a run is: iteration, time left, loss, and the metrics of each validation.
+    """Shows the progress of a run: iteration, time left, loss, and the metrics of each validation.
 
     Args:
-        every: seconds between two lines where the output is no terminal.
+        every: seconds between two lines if the output is not a terminal.
     """
 
     priority = 'LOW'
@@ -49,7 +49,7 @@ class Progress(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self._open()
-        runner.say(_header(runner))
+        runner.say(_format_header(runner))
         self._begin = (runner.iter, time.perf_counter())
         self._shown = time.perf_counter()
         if self._bar is not None:
@@ -74,7 +74,7 @@ class Progress(Hook):
         self._show(runner, runner.iter + 1)
 
     def _show(self, runner: Runner, iteration: int) -> None:
-        loss = runner.losses.latest().get('loss')
+        loss = runner.losses.get_latest().get('loss')
         text = '' if loss is None else f'loss {loss:.4g}'
         if self._bar is not None:
             self._bar.update(self._task, completed=iteration, note=text)
@@ -93,7 +93,7 @@ class Progress(Hook):
         elif runner.signal == 0:
             seconds = time.perf_counter() - self._begin[1]
             waiting = f'{runner.train_loop.waited / seconds:.0%} of them waiting for data'
-            loss = runner.losses.latest().get('loss')
+            loss = runner.losses.get_latest().get('loss')
             ending = '' if loss is None else f', loss {loss:.4g}'
             runner.say(
                 f'trained {runner.iter:,} iterations in {format_duration(seconds)}, '
@@ -110,7 +110,7 @@ class Progress(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         self._end_evaluation()
-        main = main_metric_names(runner.val_loop.evaluator.metrics)
+        main = list_main_metrics(runner.val_loop.evaluator.metrics)
         text = _format_values(metrics or {}, main)
         runner.say(f'{runner.iter:,}/{runner.max_iters:,}  validation: {text}')
         self._shown = time.perf_counter()
@@ -154,14 +154,14 @@ class Progress(Hook):
             self._bar.start()
 
     def close(self) -> None:
-        """Take the bar off the terminal."""
+        """Removes the bar from the terminal."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
 
 def format_duration(seconds: float) -> str:
-    """`75` -> '1 min 15 s'."""
+    """Formats seconds: `75` -> '1 min 15 s'."""
     whole = round(seconds)
     if whole < 60:
         return f'{seconds:.1f} s' if seconds < 10 else f'{whole} s'
@@ -171,7 +171,7 @@ def format_duration(seconds: float) -> str:
     return f'{minutes // 60} h {minutes % 60} min'
 
 
-def _header(runner: Runner) -> str:
+def _format_header(runner: Runner) -> str:
     parameters = sum(p.numel() for p in runner.system.parameters())
     loop = runner.train_loop
     length = f'{loop.max_iters:,} iterations'
@@ -191,7 +191,7 @@ def _header(runner: Runner) -> str:
 
 
 def _format_values(metrics: dict[str, float], main: Sequence[str]) -> str:
-    """Format the main values in one line, and the number of the others."""
+    """Formats the main values in one line, with the number of the others."""
     shown = [name for name in main if name in metrics][:MAX_VALUES]
     texts = [f'{name} {metrics[name]:.4f}' for name in shown]
     if len(metrics) > len(shown):

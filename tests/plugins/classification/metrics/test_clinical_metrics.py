@@ -16,7 +16,7 @@ from plugins.classification.metrics.named_metrics import MetricValues, expand_na
 from plugins.classification.metrics.predictions import read_rows
 from plugins.classification.tasks import Task
 from toolkit.commands.test import format_metrics
-from toolkit.engine.evaluator import collect_directions, main_metric_names
+from toolkit.engine.evaluator import collect_directions, list_main_metrics
 from toolkit.errors import DataError, ToolkitError
 
 TASKS = {
@@ -109,11 +109,11 @@ def test_names_print_in_columns() -> None:
 
 def test_a_line_shows_the_main_values_of_each_task() -> None:
     metrics = {name: ClinicalMetrics(name, TASKS) for name in TASKS}
-    assert main_metric_names(metrics) == [
+    assert list_main_metrics(metrics) == [
         *('pathology.AUC', 'pathology.sensitivity', 'pathology.specificity'),
         *('kind.macro_AUC', 'kind.macro_F1', 'kind.balanced_accuracy'),
     ]
-    assert main_metric_names({'kind': ClinicalMetrics('kind', TASKS, values=['NLL', 'ECE'])}) == [
+    assert list_main_metrics({'kind': ClinicalMetrics('kind', TASKS, values=['NLL', 'ECE'])}) == [
         *('kind.NLL', 'kind.ECE'),
     ]
 

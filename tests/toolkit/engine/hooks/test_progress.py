@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from toolkit.engine.evaluator import main_metric_names
+from toolkit.engine.evaluator import list_main_metrics
 from toolkit.engine.hooks.progress import _format_values, format_duration
 from toolkit.interfaces import Metric
 from toolkit.run.train import train
@@ -52,7 +52,7 @@ class ManyValues(Metric):
 
 
 def test_a_validation_shows_the_main_values_and_where_the_others_are() -> None:
-    names = main_metric_names({'many': ManyValues(), 'again': ManyValues()})
+    names = list_main_metrics({'many': ManyValues(), 'again': ManyValues()})
     assert names == ['many.value7', 'many.value2', 'again.value7', 'again.value2']
     values = {f'{key}.{name}': 0.5 for key in ('many', 'again') for name in ManyValues.directions}
     assert _format_values(values, names[:2]) == (
@@ -62,7 +62,7 @@ def test_a_validation_shows_the_main_values_and_where_the_others_are() -> None:
     class Plain(ManyValues):
         main = ()
 
-    every = main_metric_names({'p': Plain()})
+    every = list_main_metrics({'p': Plain()})
     text = _format_values(dict.fromkeys(every, 0.25), every)
     assert text.count('0.2500') == 8 and text.endswith('(2 more in metrics.jsonl)')
     assert _format_values({'p': 0.25}, ['p']) == 'p 0.2500'
