@@ -75,7 +75,7 @@ def train(*overrides):
 def test_no_such_file_of_data(here, capsys, monkeypatch):
     monkeypatch.setenv('TOOLKIT_DATA', str(here / 'nowhere'))
     argv = ['train', 'ldpnet/ldpnet_2022', *QUICK, '--work-dir', 'run']
-    fails(capsys, argv, 2, 'nowhere, which is no folder; set TOOLKIT_DATA', here / 'run')
+    fails(capsys, argv, 2, 'nowhere, which is not a folder; set TOOLKIT_DATA', here / 'run')
 
 
 def test_pan_that_is_no_multiple_of_ms(here, capsys):

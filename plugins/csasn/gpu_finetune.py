@@ -6,7 +6,7 @@ from plugins.timm_zoo.package_weights import is_installed
 from toolkit.bench.gpu_record import GPUPart, Recorder
 from toolkit.bench.gpu_runs import RunJob, run_jobs
 from toolkit.errors import DataError
-from toolkit.io.data_paths import data_path
+from toolkit.io.data_paths import find_data_file
 from toolkit.registry import BENCHES
 
 FILE = 'breastmnist28/breastmnist.npz'
@@ -46,7 +46,7 @@ class FinetuneGPUBench(GPUPart):
             f'with the threshold found on them. {PARALLEL} runs share the GPU.',
         )
         with recorder.attempt('data'):
-            if not data_path(FILE).exists():
+            if not find_data_file(FILE).exists():
                 raise DataError(f'{FILE} is not there; set TOOLKIT_DATA')
             jobs = [
                 RunJob(label, CONFIG, [*COMMON, *changes], seed)

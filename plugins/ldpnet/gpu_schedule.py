@@ -6,7 +6,7 @@ from toolkit.bench.gpu_record import GPUPart, Recorder
 from toolkit.bench.gpu_runs import RunJob, run_jobs
 from toolkit.bench.gpu_train import time_training
 from toolkit.errors import DataError
-from toolkit.io.data_paths import data_path
+from toolkit.io.data_paths import find_data_file
 from toolkit.registry import BENCHES
 
 FILES = {'IKONOS': 'ikonos/imgIK.mat', 'WorldView-2': 'wv2/imgWV2.mat'}
@@ -89,7 +89,7 @@ def _scenes(recorder: Recorder) -> list[str]:
     found = []
     for scene, file in FILES.items():
         with recorder.attempt(scene):
-            if not data_path(file).exists():
+            if not find_data_file(file).exists():
                 raise DataError(f'{file} is not there; set TOOLKIT_DATA')
             found.append(scene)
     return found

@@ -44,12 +44,12 @@ class SplitCommand(Command):
         parser.set_defaults(splitter_options=options)
 
     def run(self, arguments: argparse.Namespace) -> int:
-        from toolkit.io.data_paths import data_path
+        from toolkit.io.data_paths import find_data_file
         from toolkit.io.output_path import check_outputs
 
         if arguments.seed < 0:
             raise ToolkitError(f'--seed must be 0 or more, found {arguments.seed}')
-        manifest = data_path(arguments.manifest)
+        manifest = find_data_file(arguments.manifest)
         splitter = _choose_splitter(manifest, arguments)
         output: Path = arguments.output or manifest.with_name(manifest.stem + splitter.suffix)
         check_outputs([output], [manifest], overwrite=arguments.overwrite)

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never meets half of one."""
+"""Writes files atomically: a reader never sees half of one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all; text as UTF-8.
+    """Writes a file completely or not at all; text as UTF-8.
 
+    Args:
+        path: path of the file; folders above it are made.
+        content: the whole content.
     Raises:
-        RunError: it cannot be written.
+        RunError: the file cannot be written.
     """
     temporary = path.with_name(f'.{path.name}.tmp')
     try:
@@ -30,15 +33,15 @@ def write(path: Path, content: str | bytes) -> None:
         raise RunError(f'cannot write {path}: {error.strerror}') from error
 
 
-def clear(folder: Path, suffixes: Collection[str], what: str) -> None:
-    """Remove the files of a folder, where there is one, that end in these suffixes.
+def remove_files(folder: Path, suffixes: Collection[str], noun: str) -> None:
+    """Removes the files in a folder that have one of these suffixes.
 
     Args:
-        folder: where they are.
-        suffixes: with the dot.
-        what: they are, for the message: 'pictures'.
+        folder: path of the folder, which may not exist.
+        suffixes: suffixes with the dot.
+        noun: name of such files, for the message: 'images'.
     Raises:
-        RunError: one cannot be removed.
+        RunError: a file cannot be removed.
     """
     if not folder.is_dir():
         return
@@ -47,11 +50,11 @@ def clear(folder: Path, suffixes: Collection[str], what: str) -> None:
             if path.suffix in suffixes and path.is_file():
                 path.unlink()
     except OSError as error:
-        raise RunError(f'cannot remove the {what} in {folder}: {error.strerror}') from error
+        raise RunError(f'cannot remove the {noun} in {folder}: {error.strerror}') from error
 
 
-def no_room(error: BaseException | None) -> bool:
-    """Whether an error comes from a disk, a quota or a limit that leaves no room to write."""
+def is_disk_full(error: BaseException | None) -> bool:
+    """Tells whether an error comes from a full disk, a quota or a limit of file size."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             return True

@@ -1,4 +1,4 @@
-"""Where files of data are, and what tells two versions of one apart."""
+"""Finds data files and folders, absolute or below $TOOLKIT_DATA or the current folder."""
 
 from __future__ import annotations
 
@@ -11,38 +11,42 @@ from toolkit.errors import MissingDataError
 DATA_VARIABLE = 'TOOLKIT_DATA'
 
 
-def data_path(path: str | Path) -> Path:
-    """Where a file of data is: as given if absolute, else in $TOOLKIT_DATA, else from here.
+def find_data_file(path: str | Path) -> Path:
+    """Finds a data file.
 
+    Args:
+        path: absolute, or below $TOOLKIT_DATA, or below the current folder.
     Raises:
-        MissingDataError: it is in none of them; says where it was looked for.
+        MissingDataError: there is no such file; names the folders that were searched.
     """
-    return _found(path, 'file')
+    return _find(path, 'file')
 
 
-def data_folder(path: str | Path) -> Path:
-    """Where a folder of data is; otherwise as `data_path`.
+def find_data_folder(path: str | Path) -> Path:
+    """Finds a data folder.
 
+    Args:
+        path: absolute, or below $TOOLKIT_DATA, or below the current folder.
     Raises:
-        MissingDataError: there is none; says where it was looked for.
+        MissingDataError: there is no such folder; names the folders that were searched.
     """
-    return _found(path, 'folder')
+    return _find(path, 'folder')
 
 
-def _found(path: str | Path, what: Literal['file', 'folder']) -> Path:
-    candidates = _candidates(path)
+def _find(path: str | Path, kind: Literal['file', 'folder']) -> Path:
+    candidates = _list_candidates(path)
     files = [candidate for candidate in candidates if candidate.is_file()]
     folders = [candidate for candidate in candidates if candidate.is_dir()]
-    if right := files if what == 'file' else folders:
+    if right := files if kind == 'file' else folders:
         return right[0]
     if folders:
         raise MissingDataError(f'{path} is a folder; name the file in it')
     if files:
         raise MissingDataError(f'{path} is a file; name the folder that it is in')
-    raise _missing(what, path, candidates)
+    raise _make_error(kind, path, candidates)
 
 
-def _candidates(path: str | Path) -> list[Path]:
+def _list_candidates(path: str | Path) -> list[Path]:
     path = Path(path).expanduser()
     if path.is_absolute():
         return [path]
@@ -50,13 +54,13 @@ def _candidates(path: str | Path) -> list[Path]:
     return [folder / path for folder in ([Path(root)] if root else []) + [Path.cwd()]]
 
 
-def _missing(what: str, path: str | Path, candidates: list[Path]) -> MissingDataError:
+def _make_error(kind: str, path: str | Path, candidates: list[Path]) -> MissingDataError:
     path = Path(path).expanduser()
     if path.is_absolute():
-        return MissingDataError(f'no {what} {path}')
+        return MissingDataError(f'no {kind} {path}')
     root = os.environ.get(DATA_VARIABLE)
-    looked = ' nor in '.join(f'{c.parent}' for c in candidates)
+    searched = ' nor in '.join(f'{c.parent}' for c in candidates)
     advice = f'set {DATA_VARIABLE} to the folder that holds it'
     if root and not Path(root).is_dir():
-        advice = f'{DATA_VARIABLE} is {root}, which is no folder; {advice}'
-    return MissingDataError(f'no {what} {path.name} in {looked} (from {str(path)!r}); {advice}')
+        advice = f'{DATA_VARIABLE} is {root}, which is not a folder; {advice}'
+    return MissingDataError(f'no {kind} {path.name} in {searched} (from {str(path)!r}); {advice}')

@@ -19,14 +19,14 @@ Value = TypeVar('Value')
 
 
 class ManifestReader(ABC, Generic[Row]):
-    """A reader of one manifest that collects all mistakes and raises them together.
+    """Reader of a manifest that collects all mistakes and raises them together.
 
     Args:
         path: path of the CSV or Parquet file.
         outside: allow paths that leave the folder of the manifest.
 
     Attributes:
-        noun: what a row describes, for messages: 'image'.
+        noun: name of the thing in a row, for messages: 'image'.
         outside_option: how a user allows paths that leave the folder, for messages.
     """
 
@@ -149,8 +149,8 @@ class ManifestReader(ABC, Generic[Row]):
 
         Args:
             rows: line and row.
-            key: what must differ between rows.
-            describe: names what is repeated: `the id 'x'`.
+            key: function that returns the value that must differ between rows.
+            describe: function that names the repeated value: `the id 'x'`.
         """
         first: dict[Hashable, int] = {}
         for line, row in rows:
@@ -163,7 +163,7 @@ class ManifestReader(ABC, Generic[Row]):
                 )
 
     def has_mistake(self, line: int | None = None) -> bool:
-        """Whether a line, or any line, has a mistake."""
+        """Tells whether a line, or any line, has a mistake."""
         return bool(self._mistakes) if line is None else line in self._faulty_lines
 
     def add_mistake(self, line: int, message: str) -> None:

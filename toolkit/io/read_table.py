@@ -1,4 +1,4 @@
-"""Tables that users write, as text: CSV, and Parquet where pyarrow is installed."""
+"""Reads CSV tables, and Parquet tables if pyarrow is installed, as text."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Table(NamedTuple):
     """The rows of a file.
 
     Attributes:
-        columns: names as written, in order; a name may be there twice.
+        columns: names as written, in order; names may repeat.
         header: line of the names.
-        rows: line and values of each row, by order of the columns; a row of a CSV file may have
-            more or fewer of them than there are columns.
+        rows: line and values of each row; a row of a CSV file may have more or fewer values than
+            there are columns.
     """
 
     columns: list[str]
@@ -27,22 +27,27 @@ class Table(NamedTuple):
 
 
 def read_table(path: Path, expected: Sequence[str]) -> Table:
-    """Read a CSV or, by its name's end, a Parquet file; values are stripped of blanks around them.
+    """Reads a CSV file, or a Parquet file if its suffix says so; spaces around values are removed.
 
-    Rows of Parquet count as lines of the same table in CSV, from 2.
+    Rows of a Parquet file count as lines of the same table in CSV, from 2.
 
     Args:
-        path: of the file.
-        expected: columns, to be named where it is empty.
+        path: path of the file.
+        expected: expected columns, for the message if the file is empty.
     Raises:
-        ToolkitError: it is no text in UTF-8, no CSV, no Parquet, or empty; or pyarrow is missing.
+        ToolkitError: the file is no text in UTF-8, no CSV, no Parquet, or empty; or pyarrow is
+            missing.
     """
-    return _parquet(path) if path.suffix.lower() in ('.parquet', '.pq') else _csv(path, expected)
+    return (
+        _read_parquet(path)
+        if path.suffix.lower() in ('.parquet', '.pq')
+        else _read_csv(path, expected)
+    )
 
 
-def _csv(path: Path, expected: Sequence[str]) -> Table:
+def _read_csv(path: Path, expected: Sequence[str]) -> Table:
     try:
-        # A spreadsheet's byte order mark is no part of the first column's name.
+        # Spreadsheets write a byte order mark before the first column's name.
         with path.open(encoding='utf-8-sig', newline='') as file:
             reader = csv.reader(file, strict=True)
             found = [(reader.line_num, [v.strip() for v in row]) for row in reader if any(row)]
@@ -62,7 +67,7 @@ def _csv(path: Path, expected: Sequence[str]) -> Table:
     return Table(columns, header, rows)
 
 
-def _parquet(path: Path) -> Table:
+def _read_parquet(path: Path) -> Table:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -73,7 +78,9 @@ def _parquet(path: Path) -> Table:
         ) from error
     try:
         found = parquet.read_table(path)
-        columns = [[_text(value) for value in column.to_pylist()] for column in found.columns]
+        columns = [
+            [_format_value(value) for value in column.to_pylist()] for column in found.columns
+        ]
     except (OSError, pyarrow.ArrowException) as error:
         cause = str(error).splitlines()[0]
         raise ToolkitError(f'{path} cannot be read as Parquet: {cause}') from error
@@ -81,14 +88,16 @@ def _parquet(path: Path) -> Table:
     return Table([str(name) for name in found.column_names], 1, rows)
 
 
-def _text(value: Any) -> str:
-    """A value as a CSV file would have it: numbers without a needless `.0`, lists by `,` and
-    lists of lists by `;`."""
+def _format_value(value: Any) -> str:
+    """Writes a value as in a CSV file: whole numbers without `.0`, lists with `,` between values.
+
+    Lists of lists have `;` between lists.
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ''
     if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # whole numbers with a gap among them become floats in many tools
+        return str(int(value))  # integers with missing values become floats in many tools
     if isinstance(value, (list, tuple)):
         nested = any(isinstance(inner, (list, tuple)) for inner in value)
-        return (';' if nested else ',').join(map(_text, value))
+        return (';' if nested else ',').join(map(_format_value, value))
     return str(value).strip()

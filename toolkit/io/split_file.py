@@ -10,7 +10,7 @@ from typing import Any
 
 from toolkit.errors import DataError, ToolkitError
 from toolkit.io import atomic_write
-from toolkit.io.data_paths import data_path
+from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_json
 
 FORMAT = 1
@@ -134,7 +134,7 @@ def read_split(path: str | Path, command: str) -> SplitFile:
         MissingDataError: there is no such file.
         ToolkitError: the file holds no split.
     """
-    file = data_path(path)
+    file = find_data_file(path)
     try:
         record = json.loads(file.read_text('utf-8'))
         folds, digest, data_digest = record['folds'], record.pop('digest'), record['data']

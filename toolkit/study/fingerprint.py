@@ -21,7 +21,7 @@ from toolkit.config.check import collect_component_classes
 from toolkit.config.schema import RunConfig
 from toolkit.errors import ComponentError, MissingDataError, ToolkitError
 from toolkit.interfaces import Dataset
-from toolkit.io.data_paths import data_path
+from toolkit.io.data_paths import find_data_file
 from toolkit.io.run_layout import Fingerprint
 from toolkit.registry import plugin_index
 from toolkit.study.model_costs import SystemBuilder
@@ -186,7 +186,7 @@ def _find_files(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
             yield from _find_files(value, (*path, str(number)))
     elif isinstance(node, str) and Path(node).suffix:
         try:
-            yield path, data_path(node)
+            yield path, find_data_file(node)
         except (MissingDataError, OSError, ValueError):
             return  # no file: a name with a dot in it
 

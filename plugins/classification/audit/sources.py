@@ -18,7 +18,7 @@ from plugins.classification.data.patient_ids import PatientIds
 from plugins.classification.data.split_file import SUBSETS
 from plugins.classification.image_record import Record
 from toolkit.errors import DataError, ToolkitError, did_you_mean
-from toolkit.io.data_paths import data_path
+from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
 
 
@@ -156,7 +156,7 @@ def open_source(
     if Path(path).suffix == '.npz':
         if columns or tasks:
             raise ToolkitError(f'{path} is an archive: it has no columns for --columns and --task')
-        return ArchiveSource(data_path(path))
+        return ArchiveSource(find_data_file(path))
     return ManifestSource(path, columns, tasks, outside, patients)
 
 

@@ -26,7 +26,7 @@ from plugins.classification.data.split_file import load_split
 from plugins.classification.image_record import list_files
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.io import atomic_write
-from toolkit.io.data_paths import data_path
+from toolkit.io.data_paths import find_data_file
 from toolkit.io.output_path import check_outputs
 from toolkit.registry import COMMANDS
 from toolkit.registry.command import Command
@@ -127,7 +127,7 @@ def _check_outputs(source: AuditSource, arguments: argparse.Namespace) -> None:
     named = {n: p for n in ('json', 'html', 'groups') if (p := getattr(arguments, n)) is not None}
     annotations: Path | None = arguments.annotations
     inputs = [
-        data_path(arguments.manifest),
+        find_data_file(arguments.manifest),
         *filter(None, [arguments.split]),
         *list_files(source.records),
         *(() if annotations is None else annotations.rglob('*')),

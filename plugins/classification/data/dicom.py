@@ -104,9 +104,10 @@ def count_frames(path: Path) -> int:
 
 
 def region(path: Path) -> Box | None:
-    """The largest two-dimensional region of tissue or flow that an ultrasound scanner has marked,
-    (x0, y0, x1, y1) in pixels, the last ones beyond it; None where none is marked.
+    """Reads the largest two-dimensional region of tissue or flow that an ultrasound scanner marked.
 
+    Returns:
+        (x0, y0, x1, y1) in pixels, x1 and y1 exclusive; None if no region is marked.
     Raises:
         DataError: as of `size`.
     """
@@ -187,14 +188,14 @@ def _grey(pixels: np.ndarray, data: Any, path: Path) -> np.ndarray:
         values = apply_voi_lut(values.astype(np.int64), data)
         low, high = 0, 2 ** int(data.VOILUTSequence[0].LUTDescriptor[2]) - 1
     elif data.get('WindowWidth') is not None and data.get('WindowCenter') is not None:
-        return _windowed(values.astype(np.float64), data, path)
+        return _apply_window(values.astype(np.float64), data, path)
     if not high > low:
         raise DataError(f'{path}: its rescaling maps all values to {low:g}')
     return ((values - low) / (high - low)).clip(0, 1).astype(np.float32)
 
 
-def _windowed(values: np.ndarray, data: Any, path: Path) -> np.ndarray:
-    """By the first window. Source: DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3."""
+def _apply_window(values: np.ndarray, data: Any, path: Path) -> np.ndarray:
+    """Applies the first window. Source: DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3."""
     centre, width = _first(data.WindowCenter), _first(data.WindowWidth)
     function = str(data.get('VOILUTFunction', '') or 'LINEAR').upper()
     if not width > (1 if function == 'LINEAR' else 0):

@@ -37,7 +37,7 @@ BLOCK = 32
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """Where features of frozen branches are kept, and how precisely.
+    """Folder and precision of cached features of frozen branches.
 
     Args:
         folder: None for $TOOLKIT_CACHE, or .cache/ablakit in the home folder.
@@ -48,21 +48,21 @@ class FeatureCache:
     dtype: Literal['float32', 'float16'] = 'float32'
 
     def path(self) -> Path:
-        """The folder that holds the features."""
+        """Returns the folder of the features."""
         chosen = self.folder or os.environ.get(VARIABLE)
         root = Path(chosen).expanduser() if chosen else Path.home() / '.cache' / 'ablakit'
         return root / 'features'
 
 
 class BranchFeatures:
-    """The file of one branch: (views, images of the pool, *shape of the features).
+    """File of the features of one branch, (V, images of the pool, *shape of the features).
 
     Args:
-        folder: of this branch and way of making images.
-        views: V.
-        images: how many the pool has.
-        shape: of an image's features.
-        dtype: of the file.
+        folder: folder of this branch and these transforms.
+        views: number of augmented versions V of an image.
+        images: number of images in the pool.
+        shape: shape of the features of an image.
+        dtype: type of the values in the file.
     Raises:
         RunError: the folder cannot be written, or holds something else.
     """
@@ -102,7 +102,7 @@ class BranchFeatures:
 
     @contextlib.contextmanager
     def locked(self, say: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Be the only process that writes into the folder inside."""
+        """Locks the folder against writing by other processes."""
         path = self.folder / '.lock'
         lock = try_lock(path)
         if lock is None:
@@ -116,12 +116,12 @@ class BranchFeatures:
             lock.release()
 
     def missing(self, positions: set[int], views: range) -> list[tuple[int, int]]:
-        """(view, block) of what these images still need."""
+        """Returns (augmentation index, block) of the features that these images still lack."""
         blocks = sorted({position // BLOCK for position in positions})
         return [(view, block) for view in views for block in blocks if not self.done[view, block]]
 
     def put(self, view: int, block: int, features: Tensor) -> None:
-        """Keep a block's features.
+        """Writes the features of a block.
 
         Raises:
             OSError: they cannot be written. (A full disk would kill who writes to a mapped file.)
@@ -140,12 +140,12 @@ class BranchFeatures:
         _write_at(self.folder / 'done.bin', view * self._blocks + block, b'\x01')
 
     def get(self, position: int, view: int) -> Tensor:
-        """The features of an image, float32."""
+        """Reads the features of an image, float32."""
         return torch.from_numpy(self.values[view, position].astype(np.float32))
 
 
 class KeptFeatures:
-    """What a dataset gives instead of images: the features of branches by name.
+    """Cached features by branch, which a dataset returns instead of images.
 
     Args:
         branches: by name.
@@ -157,7 +157,7 @@ class KeptFeatures:
         self.complete = complete
 
     def __call__(self, position: int, view: int) -> dict[str, Tensor]:
-        """Features by branch of the image at a position of the pool."""
+        """Reads the features of the image at a position of the pool, by branch."""
         return {name: kept.get(position, view) for name, kept in self.branches.items()}
 
 
@@ -179,18 +179,18 @@ def keep(
     context: Callable[[], AbstractContextManager[Any]],
     say: Callable[[str], None],
 ) -> None:
-    """Let a dataset give features of the frozen branches; compute those that are not kept yet.
+    """Computes features of frozen branches that are not cached yet, and gives them to a dataset.
 
     Args:
-        branches: of the system, on the device; those with `frozen` true are kept.
-        dataset: whose `features` is set.
-        cache: where to.
+        branches: branches of the system, on the device; those with `frozen` true are cached.
+        dataset: dataset whose `features` is set.
+        cache: folder and precision.
         role: 'train', 'val' or 'test', for messages.
-        device: where the branches are.
-        context: made around each computation.
-        say: told how much there is to compute.
+        device: device of the branches.
+        context: makes the context of each computation.
+        say: prints the number of images to compute.
     Raises:
-        ToolkitError: no branch is frozen, or the images have views without number.
+        ToolkitError: no branch is frozen, or the number of augmented versions is not limited.
         RunError: features cannot be written.
     """
     frozen = {name: branch for name, branch in branches.items() if getattr(branch, 'frozen', False)}

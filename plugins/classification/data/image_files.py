@@ -13,7 +13,12 @@ from typing import Any, Literal
 import numpy as np
 
 from plugins.classification.data.image_dataset import NAMED, ImageSet
-from plugins.classification.data.image_io import SUFFIXES, image_size, picture_region, read_image
+from plugins.classification.data.image_io import (
+    SUFFIXES,
+    read_image,
+    read_image_region,
+    read_image_size,
+)
 from plugins.classification.data.manifest import read_manifest
 from plugins.classification.data.mask_files import exclude_pattern, find_masks
 from plugins.classification.data.patient_ids import REASON, PatientIds, find_ambiguous_ids
@@ -22,7 +27,7 @@ from plugins.classification.data.split_file import SUBSETS
 from plugins.classification.image_record import Box, Record
 from plugins.classification.tasks import Task
 from toolkit.errors import DataError, ToolkitError, did_you_mean
-from toolkit.io.data_paths import data_folder
+from toolkit.io.data_paths import find_data_folder
 from toolkit.io.hashing import hash_files
 from toolkit.registry import DATASETS
 
@@ -44,7 +49,7 @@ class FileSet(ImageSet):
         record = self.pool[position]
         assert record.path is not None
         pixels = read_image(record.path, record.frame)
-        if self.region and (box := picture_region(record.path)):
+        if self.region and (box := read_image_region(record.path)):
             x0, y0, x1, y1 = (int(edge) for edge in box)
             shown = [(a - x0, b - y0, c - x0, d - y0) for a, b, c, d in record.boxes]
             return pixels[y0:y1, x0:x1], tuple(shown)
@@ -53,7 +58,7 @@ class FileSet(ImageSet):
     def check_header(self, position: int) -> None:
         record = self.pool[position]
         assert record.path is not None
-        image_size(record.path, record.frame)
+        read_image_size(record.path, record.frame)
 
     def hash_image(self, position: int) -> str:
         path = self.pool[position].path
@@ -142,7 +147,7 @@ class ImageFolder(FileSet):
     ) -> None:
         if len(tasks) != 1:
             raise ValueError(f'folders name the classes of one task, found {len(tasks)} tasks')
-        root = data_folder(folder)
+        root = find_data_folder(folder)
         subsets = [subset for subset in SUBSETS if (root / subset).is_dir()]
         if subsets and split is None:
             split = SplitSpec(by='column', column='subset', val=0)

@@ -1,4 +1,4 @@
-"""Reading images of any common kind as float32 in [0, 1]."""
+"""Reads images of common formats as float32 in [0, 1]."""
 
 from __future__ import annotations
 
@@ -17,25 +17,24 @@ from toolkit.errors import DataError, MissingDataError, ToolkitError
 # Names of files that a folder is searched for.
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp', '.webp', '.npy', '.dcm')
 
-# What luminance is of red, green and blue: ITU-R BT.601, as in Pillow's own conversion.
+# Weights of red, green and blue in the luminance: ITU-R BT.601, as in Pillow's own conversion.
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def read_image(path: str | Path, frame: int = 0) -> np.ndarray:
-    """One image, upright as its EXIF tag says.
+    """Reads an image, rotated upright by its EXIF tag.
 
-    PNG, JPEG, TIFF, BMP, WebP and what else Pillow reads; `.npy` of (H, W) or (H, W, 1 | 3 | 4);
-    DICOM with the extra `dicom`. Grey of 1, 8 and 16 bits, RGB, RGBA, palettes and CMYK; what is
-    transparent is black.
+    PNG, JPEG, TIFF, BMP, WebP and other formats of Pillow; `.npy` of (H, W) or (H, W, 1 | 3 | 4);
+    DICOM with the extra `dicom`. Grey of 1, 8 and 16 bits, RGB, RGBA, palettes and CMYK;
+    transparent pixels become black.
 
     Args:
-        path: of the file.
-        frame: of a file with several, from 0.
+        path: path of the file.
+        frame: number of the frame in a file with several, from 0.
     Returns:
         (H, W) or (H, W, 3) float32 in [0, 1].
     Raises:
-        DataError: it is missing, empty, cut, no image, or of a kind whose range is not known; the
-            message names the file.
+        DataError: the file is missing, empty, cut or no image, or its range of values is unknown.
     """
     path = Path(path)
     kind = _kind(path)
@@ -51,11 +50,11 @@ def read_image(path: str | Path, frame: int = 0) -> np.ndarray:
             return 1 - pixels if inverted else pixels
 
 
-def image_size(path: str | Path, frame: int = 0) -> tuple[int, int]:
-    """Height and width of an image as `read_image` gives it, found without decoding it.
+def read_image_size(path: str | Path, frame: int = 0) -> tuple[int, int]:
+    """Reads the height and width of an image that `read_image` returns, without decoding it.
 
     Raises:
-        DataError: as of `read_image`, as far as the header tells.
+        DataError: see `read_image`, as far as the header tells.
     """
     path = Path(path)
     kind = _kind(path)
@@ -78,7 +77,7 @@ def count_frames(path: str | Path) -> int:
     The further images of a JPEG (MPO) do not count: they are previews and depth maps of the first.
 
     Raises:
-        DataError: as of `image_size`.
+        DataError: as of `read_image_size`.
     """
     path = Path(path)
     kind = _kind(path)
@@ -91,12 +90,13 @@ def count_frames(path: str | Path) -> int:
             return 1 if image.format == 'MPO' else getattr(image, 'n_frames', 1)
 
 
-def picture_region(path: str | Path) -> Box | None:
-    """Of DICOM, the largest region that an ultrasound scanner has marked as picture, (x0, y0, x1,
-    y1) in pixels; None where none is marked, and for other kinds of files.
+def read_image_region(path: str | Path) -> Box | None:
+    """Reads the largest region that an ultrasound scanner has marked as the image.
 
+    Returns:
+        (x0, y0, x1, y1) in pixels; None if no region is marked or the file is not DICOM.
     Raises:
-        DataError: as of `image_size`.
+        DataError: see `read_image_size`.
     """
     path = Path(path)
     if _kind(path) != 'dicom':
@@ -106,7 +106,7 @@ def picture_region(path: str | Path) -> Box | None:
 
 
 def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
-    """An image with as many channels as a network wants.
+    """Converts an image to one channel or three.
 
     Args:
         image: (H, W) or (H, W, 3).
@@ -126,12 +126,12 @@ def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, by its mark or its name."""
+    """Tells whether a file is DICOM, by its first bytes or its suffix."""
     return _kind(path) == 'dicom'
 
 
 def _kind(path: Path) -> str:
-    """What reads a file: 'dicom', 'npy' or 'pillow'."""
+    """Determines the reader of a file: 'dicom', 'npy' or 'pillow'."""
     try:
         if not path.is_file():
             raise MissingDataError(f'no file {path}')
@@ -148,7 +148,7 @@ def _kind(path: Path) -> str:
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Name the file in what goes wrong inside."""
+    """Turns errors inside the block into a DataError that names the file."""
     try:
         yield
     except ToolkitError:
@@ -175,14 +175,14 @@ def _opened(path: Path, frame: int) -> Iterator[Image.Image]:
     with Image.open(path) as image:
         frames = getattr(image, 'n_frames', 1)
         if not 0 <= frame < frames:
-            raise no_frame(path, frame, frames)
+            raise make_frame_error(path, frame, frames)
         if frame:
             image.seek(frame)
         yield image
 
 
 def _photometric(image: Image.Image) -> int | None:
-    """TIFF's tag that is 0 where 0 is white."""
+    """Returns the TIFF tag that is 0 if zeros are white."""
     return getattr(image, 'tag_v2', {}).get(262)
 
 
@@ -213,7 +213,7 @@ def _array(values: np.ndarray, path: Path, frame: int, check: bool = True) -> np
         shape = ' x '.join(map(str, values.shape))
         raise DataError(f'{path}: found an array {shape}, expected H x W or H x W x 1, 3 or 4')
     if frame:
-        raise no_frame(path, frame, 1)
+        raise make_frame_error(path, frame, 1)
     pixels = _unit(values, path) if check else values
     if colour and pixels.shape[2] == 4:
         return _on_black(pixels)
@@ -221,7 +221,7 @@ def _array(values: np.ndarray, path: Path, frame: int, check: bool = True) -> np
 
 
 def _unit(values: np.ndarray, path: Path) -> np.ndarray:
-    """Numbers as float32 in [0, 1], by what their type can hold."""
+    """Converts numbers to float32 in [0, 1] by the range of their type."""
     kind = values.dtype
     if kind.kind == 'b':
         return values.astype(np.float32)
@@ -246,6 +246,6 @@ def _unit(values: np.ndarray, path: Path) -> np.ndarray:
     return values.astype(np.float32) / np.float32(65535)
 
 
-def no_frame(path: Path, frame: int, frames: Any) -> DataError:
-    """What to raise for a frame that is not there."""
+def make_frame_error(path: Path, frame: int, frames: Any) -> DataError:
+    """Makes the error for a frame that does not exist."""
     return DataError(f'{path} has no frame {frame}; it has {frames}, counted from 0')

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plugins.classification.data.image_io import image_size
+from plugins.classification.data.image_io import read_image_size
 from plugins.classification.data.manifest_columns import (
     COLUMNS,
     ClassNames,
@@ -23,7 +23,7 @@ from plugins.classification.data.patient_ids import REASON, PatientIds, find_amb
 from plugins.classification.image_record import Record
 from plugins.classification.tasks import Task
 from toolkit.errors import ToolkitError, did_you_mean
-from toolkit.io.data_paths import data_path
+from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_json
 from toolkit.io.manifest_reader import ManifestReader
 
@@ -81,7 +81,9 @@ def read_manifest(
     Raises:
         ToolkitError: the manifest has mistakes; lists all, a line each: `FILE:LINE: mistake`.
     """
-    reader = _ImageReader(data_path(path), tasks, columns or {}, values or {}, outside, patients)
+    reader = _ImageReader(
+        find_data_file(path), tasks, columns or {}, values or {}, outside, patients
+    )
     return reader.read()
 
 
@@ -148,7 +150,7 @@ class _ImageReader(ManifestReader[Record]):
                     line,
                     'relative_boxes',
                     known,
-                    lambda _: scale_boxes(boxes, *image_size(path, frame)),
+                    lambda _: scale_boxes(boxes, *read_image_size(path, frame)),
                     (),
                 )
         if known.get('patient') == '':

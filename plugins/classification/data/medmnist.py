@@ -17,7 +17,7 @@ from plugins.classification.data.split_file import SUBSETS
 from plugins.classification.image_record import Box, Record
 from plugins.classification.tasks import Task
 from toolkit.errors import DataError, ToolkitError
-from toolkit.io.data_paths import data_path
+from toolkit.io.data_paths import find_data_file
 from toolkit.registry import DATASETS
 
 
@@ -44,7 +44,7 @@ class MedMNIST(ImageSet):
     ) -> None:
         official = SplitSpec(by='column', column='subset', val=0)
         super().__init__(tasks, split=split or official, **options)
-        self.path = data_path(file)
+        self.path = find_data_file(file)
         arrays = read_arrays(self.path)
         self._images = _join_images(arrays)
         records: list[Record] = []

@@ -88,7 +88,7 @@ class ClassificationFigures(Hook):
             )
         self._joint = {}
         distributed.run_on_main(
-            lambda: atomic_write.clear(Path(runner.work_dir) / FOLDER, SUFFIXES, 'figures')
+            lambda: atomic_write.remove_files(Path(runner.work_dir) / FOLDER, SUFFIXES, 'figures')
         )
 
     def after_test_iter(

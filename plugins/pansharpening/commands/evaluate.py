@@ -28,7 +28,7 @@ from plugins.pansharpening.scenes.scene import Scene, check_finite
 from plugins.pansharpening.scenes.sensors import SENSORS
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
-from toolkit.io.data_paths import data_path
+from toolkit.io.data_paths import find_data_file
 from toolkit.io.json_values import write_json
 from toolkit.io.output_path import check_outputs
 from toolkit.registry import COMMANDS
@@ -75,7 +75,9 @@ class Evaluate(Command):
             arguments.samples,
         )
         if arguments.json is not None:
-            images = [data_path(p) for p in (arguments.fused, arguments.reference) if p is not None]
+            images = [
+                find_data_file(p) for p in (arguments.fused, arguments.reference) if p is not None
+            ]
             check_outputs(
                 [arguments.json],
                 [*scene.files(), *images],

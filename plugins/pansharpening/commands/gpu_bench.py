@@ -28,7 +28,7 @@ from toolkit.engine import checkpoint, precision
 from toolkit.engine.components import build_system
 from toolkit.engine.hooks import MetricsLog
 from toolkit.errors import DataError
-from toolkit.io.data_paths import data_path
+from toolkit.io.data_paths import find_data_file
 from toolkit.registry import BENCHES
 from toolkit.run.train import train
 
@@ -73,7 +73,7 @@ def _one_scene(recorder: Recorder) -> None:
     }
     scenes = {f'{size} x {size} x 8': synthetic}
     with contextlib.suppress(DataError):
-        data_path(IKONOS).stat()
+        find_data_file(IKONOS).stat()
         scenes['IKONOS, 1280 x 1280 x 4'] = []
     best: dict[str, tuple[float, float]] = {}
     device = recorder.device

@@ -14,7 +14,7 @@ from plugins.pansharpening.scenes.scene import check_bit_depth, check_pair, scal
 from plugins.pansharpening.scenes.sensors import get_sensor
 from toolkit.errors import DataError
 from toolkit.interfaces import Dataset, Transform
-from toolkit.io.data_paths import data_path
+from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
 from toolkit.registry import DATASETS, Slot
 
@@ -52,7 +52,7 @@ class PatchFile(Dataset):
         limit: int | None = None,
         transforms: dict[str, Slot[Transform]] | None = None,
     ) -> None:
-        self.path, self.sensor = data_path(path), get_sensor(sensor)
+        self.path, self.sensor = find_data_file(path), get_sensor(sensor)
         self.bits = check_bit_depth(self.sensor.bits if bit_depth is None else bit_depth)
         if limit is not None and limit < 1:
             raise ValueError(f'limit must be at least 1, found {limit}')

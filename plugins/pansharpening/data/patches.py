@@ -1,4 +1,4 @@
-"""Random patches to train on, drawn straight from one scene or from all of a manifest."""
+"""Random patches for training, from one scene or from all scenes of a manifest."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Draw = Literal['area', 'equal', 'weight']
 
 
 class Patches(SceneDataset):
-    """Patches from random places of scenes, without reduction of their resolution.
+    """Dataset of patches from random places of scenes at full resolution.
 
-    A sample also holds `lrms_context` (C, h + 12, w + 12), the patch with what lies around it, so
-    that it can be upsampled without a border of its own; at a scene's borders it is repeated.
+    A sample also holds `lrms_context` (C, h + 12, w + 12), the patch with 6 pixels on each side, so
+    that it can be upsampled without border effects; at the border of a scene, pixels are repeated.
 
-    What a sample holds depends on the global generators alone, whichever index is asked for.
+    A sample depends on the global random generators alone, not on its index.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Patches(SceneDataset):
         return True
 
     def __getitem__(self, index: int) -> Sample:
-        """A patch from a random place.
+        """Reads a patch from a random place.
 
         Raises:
             DataError: the scene cannot be read there.
@@ -141,7 +141,7 @@ class Patches(SceneDataset):
             if self._valid(self._scenes[number], window):
                 return number, window
             if self._by_area:
-                # Drawn anew too, so that a scene counts by what of it holds data.
+                # The scene is drawn again too, so that its valid area counts.
                 number = self._scene()
         return number, self._known[number]
 
@@ -160,7 +160,7 @@ class Patches(SceneDataset):
         return Window(row, col, low, low)
 
     def _valid(self, scene: Scene, window: Window) -> bool:
-        """Whether a window of the MS holds some data, and as much as is asked for."""
+        """Tells whether a window of the MS has data, and at least the required share."""
         mask = scene.read_mask(window.enlarged(self.ratio))
         return mask is None or bool(mask.any() and mask.mean() >= self.min_valid)
 
@@ -196,7 +196,7 @@ class Patches(SceneDataset):
 
 
 class _SceneOnDevice:
-    """The images of a scene on a device, continued by what patches take from beyond its border."""
+    """Images of a scene on a device, padded by the margin that patches need."""
 
     def __init__(self, scene: Scene, margin: int, device: torch.device) -> None:
         fine = {'pan': scene.read_pan}
@@ -213,7 +213,7 @@ class _SceneOnDevice:
         self._margins = dict.fromkeys(fine, margin) | {'lrms_context': CONTEXT}
 
     def cut(self, window: Window, fine: Window) -> Sample:
-        """Views of a window with what lies around it."""
+        """Returns views of a window and its margin."""
         sample = {}
         for key, image in self._images.items():
             row, col, height, width = window if key == 'lrms_context' else fine
@@ -242,13 +242,13 @@ def _region(scene: Scene, region: tuple[float, float, float, float] | None) -> W
 
 @DATASETS.register
 class ScenePatches(Patches):
-    """Patches cut from random places of a scene, without reduction of its resolution.
+    """Dataset of patches from random places of a scene at full resolution.
 
-    A sample also holds `lrms_context` (C, h + 12, w + 12), the patch with what lies around it, so
-    that it can be upsampled without a border of its own; at the scene's borders it is repeated.
+    A sample also holds `lrms_context` (C, h + 12, w + 12), the patch with 6 pixels on each side, so
+    that it can be upsampled without border effects. Outside the scene, pixels are repeated.
 
     Args:
-        scene: where from.
+        scene: scene of the patches.
         size: of a patch in PAN pixels, a multiple of the ratio.
         length: samples an epoch; None for as many as there are patches that do not overlap.
         transforms: augmentation by name, in this order, such as `Flip` and `QuarterTurns`.
@@ -274,15 +274,15 @@ class ScenePatches(Patches):
         super().__init__([scene], size, length, transforms, min_valid, region)
 
     def fingerprint(self) -> str:
-        """The scene's."""
+        """Returns the fingerprint of the scene."""
         return self.scene.fingerprint()
 
 
 @DATASETS.register
 class ManifestPatches(ManifestData, Patches):
-    """Patches cut from random places of the scenes in a manifest; otherwise as `ScenePatches`.
+    """Dataset of patches from random places of the scenes in a manifest; see `ScenePatches`.
 
-    Scenes are opened when a patch of them is drawn, and few are held at a time.
+    Scenes are opened when a patch of them is drawn, and few are open at a time.
 
     Args:
         manifest: CSV file with a row for each scene (docs/pansharpening); absolute, or below

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from plugins.pansharpening.data.whole_scenes import reduce, reduced_mask, reducible
+from plugins.pansharpening.data.whole_scenes import reduce, reduce_mask, trim_to_reducible
 from plugins.pansharpening.imaging.mtf import KERNEL_SIZE
 from plugins.pansharpening.scenes.scene import SCENES, Scene
 from plugins.pansharpening.scenes.window import Window
@@ -21,7 +21,7 @@ KEPT_BYTES = 64 << 20
 
 @SCENES.register
 class ReducedScene(Scene):
-    """Another scene brought down by its ratio: what supervised networks are trained on.
+    """Scene reduced by its ratio with Wald's protocol, for supervised training.
 
     The MS through the sensor's MTF and decimated becomes the MS, the PAN brought down by bicubic
     resizing the PAN, the MS itself the reference. Trimmed to multiples of ratio^2 PAN pixels.
@@ -38,7 +38,7 @@ class ReducedScene(Scene):
         self.original = scene
         self.name = f'{scene.name}_reduced'
         self.sensor, self.bits = scene.sensor, scene.bits
-        self._window = reducible(scene, Window.whole(scene.pan_shape))
+        self._window = trim_to_reducible(scene, Window.whole(scene.pan_shape))
         self._blocks: dict[tuple[int, int], _Block] = {}
         self._bytes = 0
 
@@ -131,7 +131,7 @@ class ReducedScene(Scene):
         return block
 
     def _reduce(self, top: int, left: int) -> _Block:
-        """One block, from what lies around it as far as the MTF's filter reaches."""
+        """Reduces one block, from its pixels and those within the reach of the MTF filter."""
         ratio = self.ratio
         reach = -(-(KERNEL_SIZE // 2) // ratio)  # in pixels of the reduced MS
         block = Window(top, left, 1, 1).enlarged(BLOCK).intersect(Window.whole(self.ms_shape))
@@ -148,7 +148,7 @@ class ReducedScene(Scene):
         place = (slice(None), *inside.enlarged(ratio).slices)
         mask = None
         if valid is not None:
-            mask = reduced_mask(torch.from_numpy(valid)[None], ratio).numpy()[place].copy()
+            mask = reduce_mask(torch.from_numpy(valid)[None], ratio).numpy()[place].copy()
         return _Block(
             images['lrms'][(slice(None), *inside.slices)].copy(), images['pan'][place].copy(), mask
         )

@@ -1,4 +1,4 @@
-"""The scenes of a manifest as data: opened when they are looked at, few at a time."""
+"""Scenes of a manifest as datasets; a scene is opened when it is used."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class SceneSet(Sequence[Scene]):
         digest: a hash of the manifest, or of the splits that chose the rows.
         protocol: 'reduced' for scenes brought down by Wald's protocol.
     Raises:
-        ToolkitError: with all scenes that cannot be opened, are not what the manifest states, or
-            are not like the first.
+        ToolkitError: with all scenes that cannot be opened, differ from the manifest, or
+            differ from the first.
     """
 
     def __init__(self, rows: Sequence[SceneRow], digest: str, protocol: Protocol) -> None:
@@ -73,7 +73,7 @@ class SceneSet(Sequence[Scene]):
         return {**self.__dict__, '_open': OrderedDict()}  # loaders' processes open their own
 
     def release(self) -> None:
-        """Give back the scenes that it keeps open."""
+        """Closes the open scenes."""
         self._open.clear()
 
     def fingerprint(self) -> str:
@@ -120,17 +120,17 @@ class SceneSet(Sequence[Scene]):
 def read_scenes(
     manifest: str, split: str | None, splits: str | None, protocol: Protocol, outside: bool
 ) -> SceneSet:
-    """The scenes of a manifest that a dataset asks for.
+    """Opens the scenes of a dataset.
 
     Raises:
-        ToolkitError: mistakes in the manifest, or what `SceneSet` and `select_rows` refuse.
+        ToolkitError: the manifest has mistakes; or see `SceneSet` and `select_rows`.
     """
     rows, digest = select_rows(read_manifest(manifest, outside), splits, split)
     return SceneSet(rows, digest, protocol)
 
 
 class ManifestData(SceneDataset):
-    """What datasets of a manifest share."""
+    """Base class of datasets of a manifest."""
 
     scenes: SceneSet
 
@@ -144,9 +144,9 @@ class ManifestData(SceneDataset):
 
 @DATASETS.register
 class ManifestScenes(ManifestData):
-    """A sample for each scene of a manifest, the whole of it; otherwise as `WholeScene`.
+    """Dataset of whole scenes of a manifest, one sample each; see `WholeScene`.
 
-    So a test gives a row for each scene, and their mean.
+    A test then has one row for each scene, and their mean.
 
     Args:
         manifest: CSV file with a row for each scene (docs/pansharpening); absolute, or below

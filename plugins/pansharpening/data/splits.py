@@ -37,9 +37,9 @@ def make_split(
     groups = _find_groups(rows, group)
     wanted = {name: share for name, share in fractions.items() if share > 0}
     if len(set(groups)) < len(wanted):
-        what = 'scenes' if group is None else f'groups by {group}'
+        noun = 'scenes' if group is None else f'groups by {group}'
         raise ToolkitError(
-            f'{len(wanted)} splits ({", ".join(wanted)}) need at least as many {what}, found '
+            f'{len(wanted)} splits ({", ".join(wanted)}) need at least as many {noun}, found '
             f'{len(set(groups))}'
         )
     counts = Counter(row.sensor for row in rows)
@@ -93,7 +93,7 @@ def load_split(path: str | Path, manifest: SceneManifest) -> tuple[dict[str, str
 def select_rows(
     manifest: SceneManifest, splits: str | None, split: str | None
 ) -> tuple[tuple[SceneRow, ...], str]:
-    """Returns the scenes of a dataset, and the digest of what selected them.
+    """Returns the scenes of a dataset, and the digest of the manifest or split that selected them.
 
     Args:
         manifest: all scenes.

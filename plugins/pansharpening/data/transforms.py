@@ -1,4 +1,4 @@
-"""Augmentation: transforms that change the images of a patch together, each by its own randomness.
+"""Augmentation: transforms of all images of a patch, each with its own random seed.
 
 A dataset applies them to a sample before it is cut to the patch: `lrms_context` (or `lrms`), and
 `pan`, `hrms` and `mask`, which then reach `margin` PAN pixels further on each side, so that what
@@ -182,7 +182,7 @@ class Misregistration(PatchTransform):
 
 
 def shifted(image: Tensor, distance: float, axis: int) -> Tensor:
-    """Pixel q becomes what was at q + distance; beyond the image its last pixels go on.
+    """Moves an image: pixel q takes the value at q + distance; border pixels are repeated.
 
     Source: Keys, IEEE TASSP 29(6), 1981: cubic convolution with a = -1/2.
     """

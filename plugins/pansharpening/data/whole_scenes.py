@@ -1,4 +1,4 @@
-"""What samples of scenes hold, and the whole of a scene as one, to test on."""
+"""Samples of scenes, and the dataset of one whole scene, for tests."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SceneDataset(Dataset):
 
 
 def meta(scene: Scene, window: Window, protocol: Protocol, item: str) -> dict[str, Any]:
-    """What a sample says of itself."""
+    """Metadata of a sample."""
     return {
         'item': item,
         'scene': scene.name,
@@ -80,7 +80,7 @@ class WholeScene(SceneDataset):
         self.window = whole(scene, protocol, crop)
         if window is not None:
             part = _inside(scene, Window(*window))
-            self.window = reducible(scene, part) if protocol == 'reduced' else part
+            self.window = trim_to_reducible(scene, part) if protocol == 'reduced' else part
 
     def __len__(self) -> int:
         return 1
@@ -116,7 +116,7 @@ def whole(scene: Scene, protocol: Protocol, crop: int | None) -> Window:
             f'{height} x {width} PAN pixels of {scene.name}, found {crop}'
         )
     window = Window(0, 0, crop or height, crop or width)
-    return reducible(scene, window) if protocol == 'reduced' else window
+    return trim_to_reducible(scene, window) if protocol == 'reduced' else window
 
 
 def _inside(scene: Scene, window: Window) -> Window:
@@ -146,7 +146,7 @@ def scene_sample(scene: Scene, window: Window, protocol: Protocol, item: str) ->
         sample['hrms'] = torch.from_numpy(scene.read_reference(window))
     if valid is not None:
         mask = torch.from_numpy(valid)[None]  # (1, H, W)
-        sample['mask'] = reduced_mask(mask, scene.ratio) if protocol == 'reduced' else mask
+        sample['mask'] = reduce_mask(mask, scene.ratio) if protocol == 'reduced' else mask
         if not sample['mask'].any():
             raise DataError(
                 f'{scene.name}: found no pixel that is {KERNEL_SIZE // 2} MS pixels or more away '
@@ -155,11 +155,11 @@ def scene_sample(scene: Scene, window: Window, protocol: Protocol, item: str) ->
     return {**sample, 'meta': meta(scene, window, protocol, item)}
 
 
-def reducible(scene: Scene, window: Window) -> Window:
-    """As much of a window from its upper left corner as can be reduced, in PAN pixels.
+def trim_to_reducible(scene: Scene, window: Window) -> Window:
+    """Trims a window at its right and bottom edges so that it can be reduced, in PAN pixels.
 
     Raises:
-        ValueError: that is nothing.
+        ValueError: nothing is left.
     """
     # The MS is decimated in turn, so it must be a multiple of the ratio too.
     step = scene.ratio**2
@@ -188,12 +188,12 @@ def reduce(ms: Tensor, pan: Tensor, scene: Scene) -> dict[str, Tensor]:
     return {'lrms': low, 'pan': low_pan, 'hrms': ms}
 
 
-def reduced_mask(mask: Tensor, ratio: int) -> Tensor:
-    """Where a reduced image depends on pixels with data alone.
+def reduce_mask(mask: Tensor, ratio: int) -> Tensor:
+    """Computes the mask of a reduced image: pixels that depend on valid pixels alone.
 
     Args:
-        mask: (1, H, W) bool at PAN's scale, True where there is data.
-        ratio: of the scene.
+        mask: valid pixels at the scale of PAN, (1, H, W) bool.
+        ratio: ratio of the scene.
     Returns:
         (1, H / ratio, W / ratio) bool.
     """

@@ -15,7 +15,7 @@ from plugins.pansharpening.scenes.scene import Scene, check_bit_depth
 from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.scenes.with_reference import ReferencedScene
 from toolkit.errors import ToolkitError, did_you_mean
-from toolkit.io.data_paths import data_path
+from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_json
 from toolkit.io.manifest_reader import ManifestReader
 
@@ -155,7 +155,7 @@ def read_manifest(path: str | Path, outside: bool = False) -> SceneManifest:
     Raises:
         ToolkitError: the manifest has mistakes; lists all, a line each: `FILE:LINE: mistake`.
     """
-    return _SceneReader(data_path(path), outside).read()
+    return _SceneReader(find_data_file(path), outside).read()
 
 
 class _SceneReader(ManifestReader[SceneRow]):

@@ -21,7 +21,7 @@ from plugins.pansharpening.scenes.scene import (
 from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, did_you_mean
-from toolkit.io.data_paths import data_path
+from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
 
 
@@ -49,7 +49,7 @@ class MatScene(Scene):
         ms_key: str = 'I_MS',
         pan_key: str = 'I_PAN',
     ) -> None:
-        self.path = data_path(path)
+        self.path = find_data_file(path)
         self.name = self.path.stem
         self.sensor = get_sensor(sensor)
         self.bits = check_bit_depth(self.sensor.bits if bit_depth is None else bit_depth)

@@ -19,7 +19,7 @@ from plugins.pansharpening.scenes.scene import (
 from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, did_you_mean
-from toolkit.io.data_paths import data_path
+from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
 
 
@@ -59,7 +59,7 @@ class ArrayScene(Scene):
                 f'found {" and ".join(str(p) for p in (ms, pan) if p is not None)}; expected one '
                 '.npz, or two .npy files: the MS and the PAN'
             )
-        self.paths = [data_path(path) for path in (ms, pan) if path is not None]
+        self.paths = [find_data_file(path) for path in (ms, pan) if path is not None]
         self.name = self.paths[0].stem
         self.sensor = get_sensor(sensor)
         self.bits = check_bit_depth(self.sensor.bits if bit_depth is None else bit_depth)

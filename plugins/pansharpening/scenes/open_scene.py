@@ -16,7 +16,7 @@ from plugins.pansharpening.scenes.matlab import read_matlab_variables
 from plugins.pansharpening.scenes.scene import SCENES, Scene
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, ToolkitError
-from toolkit.io.data_paths import data_path
+from toolkit.io.data_paths import find_data_file
 
 
 def open_scene(
@@ -109,7 +109,7 @@ def read_image(path: str, bands: int) -> ImageFile:
     Raises:
         DataError: no such file, unreadable, or no image with this number of bands in it.
     """
-    file = data_path(path)
+    file = find_data_file(path)
     suffix = file.suffix.lower()
     if suffix not in ('.npy', '.mat'):
         source = BandFiles([file])

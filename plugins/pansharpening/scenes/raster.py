@@ -28,7 +28,7 @@ from plugins.pansharpening.scenes.scene import (
 from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, RunError
-from toolkit.io.data_paths import data_path
+from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
 
 Samples = Literal['centre', 'interp23tap']
@@ -88,8 +88,8 @@ class RasterScene(Scene):
         ):
             if value not in known:
                 raise ValueError(f'{name} must be one of {", ".join(known)}; found {value!r}')
-        self.ms_files = BandFiles([data_path(path) for path in paths], bands)
-        self.pan_files = BandFiles([data_path(pan)])
+        self.ms_files = BandFiles([find_data_file(path) for path in paths], bands)
+        self.pan_files = BandFiles([find_data_file(pan)])
         self.ms_path, self.pan_path = self.ms_files.paths[0], self.pan_files.paths[0]
         self.name = self.ms_path.stem
         self.sensor = get_sensor(sensor)

@@ -13,7 +13,7 @@ from plugins.pansharpening.scenes.band_files import BandFiles
 from plugins.pansharpening.scenes.scene import SCENES, Georeference, Scene, scale_to_unit
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
-from toolkit.io.data_paths import data_path
+from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
 
 
@@ -33,7 +33,7 @@ class ReferencedScene(Scene):
     """
 
     def __init__(self, scene: Scene, reference: str) -> None:
-        self.original, self.path = scene, data_path(reference)
+        self.original, self.path = scene, find_data_file(reference)
         self.name, self.sensor, self.bits = scene.name, scene.sensor, scene.bits
 
     @property

@@ -42,7 +42,7 @@ from toolkit.config.schema import RunConfig
 from toolkit.engine import checkpoint, precision
 from toolkit.engine.components import build_for_training, build_system
 from toolkit.errors import RunError
-from toolkit.io.data_paths import data_path
+from toolkit.io.data_paths import find_data_file
 from toolkit.io.json_values import write_json
 from toolkit.io.output_path import check_outputs
 from toolkit.registry import COMMANDS
@@ -136,8 +136,8 @@ class Pansharpen(Command):
 
 def _scene(arguments: argparse.Namespace) -> tuple[Scene, dict[str, Any]]:
     """The scene, looked at whole, and the same as a config names it."""
-    ms = [str(data_path(path).absolute()) for path in arguments.ms]
-    pan = arguments.pan and str(data_path(arguments.pan).absolute())
+    ms = [str(find_data_file(path).absolute()) for path in arguments.ms]
+    pan = arguments.pan and str(find_data_file(arguments.pan).absolute())
     sensor = arguments.sensor or UNKNOWN
     options = (arguments.bit_depth, arguments.ratio, arguments.samples)
     config = make_scene_config(ms, pan, sensor, *options)

@@ -1,7 +1,7 @@
 import pytest
 
 from toolkit.errors import MissingDataError
-from toolkit.io.data_paths import data_folder, data_path
+from toolkit.io.data_paths import find_data_file, find_data_folder
 
 
 def test_files_are_looked_for_in_the_data_folder_then_here(tmp_path, monkeypatch):
@@ -12,27 +12,27 @@ def test_files_are_looked_for_in_the_data_folder_then_here(tmp_path, monkeypatch
     (here / 'only.mat').touch()
     monkeypatch.chdir(here)
     monkeypatch.setenv('TOOLKIT_DATA', str(data))
-    assert data_path('both.mat') == data / 'both.mat'
-    assert data_path('only.mat') == here / 'only.mat'
-    assert data_path(data / 'both.mat') == data / 'both.mat'
+    assert find_data_file('both.mat') == data / 'both.mat'
+    assert find_data_file('only.mat') == here / 'only.mat'
+    assert find_data_file(data / 'both.mat') == data / 'both.mat'
     missing = f'no file none.mat in {data} nor in {here}.*TOOLKIT_DATA'
     with pytest.raises(MissingDataError, match=missing):
-        data_path('none.mat')
+        find_data_file('none.mat')
     with pytest.raises(MissingDataError, match='is a folder'):
-        data_path(data)
+        find_data_file(data)
     with pytest.raises(MissingDataError, match=f'no file {data}/none.mat$'):
-        data_path(data / 'none.mat')
+        find_data_file(data / 'none.mat')
     monkeypatch.setenv('TOOLKIT_DATA', str(tmp_path / 'gone'))
-    with pytest.raises(MissingDataError, match='gone, which is no folder'):
-        data_path('none.mat')
+    with pytest.raises(MissingDataError, match='gone, which is not a folder'):
+        find_data_file('none.mat')
 
 
 def test_folders_are_looked_for_as_files_are(tmp_path, monkeypatch):
     (tmp_path / 'images').mkdir()
     (tmp_path / 'images.zip').touch()
     monkeypatch.setenv('TOOLKIT_DATA', str(tmp_path))
-    assert data_folder('images') == tmp_path / 'images'
+    assert find_data_folder('images') == tmp_path / 'images'
     with pytest.raises(MissingDataError, match='no folder none in'):
-        data_folder('none')
+        find_data_folder('none')
     with pytest.raises(MissingDataError, match='is a file; name the folder'):
-        data_folder('images.zip')
+        find_data_folder('images.zip')

@@ -233,7 +233,7 @@ def test_data_that_is_not_there_is_said_by_the_plan_and_starts_nothing(here, cap
     assert 'cannot be started yet' in capsys.readouterr().out
     assert main(['study', 's.yaml']) == 2
     error = capsys.readouterr().err
-    assert 'nowhere, which is no folder; set TOOLKIT_DATA' in error
+    assert 'nowhere, which is not a folder; set TOOLKIT_DATA' in error
     assert error.count('\n') == 1
     assert not (here / 'work').exists()
 

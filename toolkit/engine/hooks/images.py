@@ -52,7 +52,7 @@ class Pictures(Hook):
         self.visualizer = None if visualizer is None or not self.count else visualizer()
         self._requests = {}
         distributed.run_on_main(
-            lambda: atomic_write.clear(Path(runner.work_dir) / IMAGES, WRITTEN, 'pictures')
+            lambda: atomic_write.remove_files(Path(runner.work_dir) / IMAGES, WRITTEN, 'pictures')
         )
 
     def after_test_iter(

@@ -18,7 +18,7 @@ from signal import Signals
 from typing import IO, Any
 
 import toolkit
-from toolkit.io.atomic_write import no_room
+from toolkit.io.atomic_write import is_disk_full
 from toolkit.io.read_metrics_log import last_iteration
 from toolkit.io.run_layout import RunState, RunStatus, utc_now
 from toolkit.study.launchers.job import EndedJob, Job, write_if_possible
@@ -68,7 +68,7 @@ def _attempt(
     try:
         process = _start(job, threads, devices)
     except OSError as error:
-        full = no_room(error)
+        full = is_disk_full(error)
         message = f'cannot be started: {error.strerror} ({error.filename})'
         return _closed(job, 'waiting' if full else 'failed', message, full=full), True
     over = _watch(process, limit, stopped)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import BusyError, ToolkitError
-from toolkit.io.atomic_write import no_room
+from toolkit.io.atomic_write import is_disk_full
 from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS, PlannedRun, RunStatus, utc_now
 from toolkit.study.launchers.job import Job, write_if_possible
 
@@ -191,7 +191,7 @@ def _test_run(
 
 def _fail(name: str, error: Exception, record: StatusRecord, outcome: Outcome) -> None:
     """End a run with an error. A full disk is not its fault: it continues when there is room."""
-    full = no_room(error)
+    full = is_disk_full(error)
     outcome.full = outcome.full or full
     mistake = isinstance(error, ToolkitError) and error.exit_status == 2
     outcome.mistake = outcome.mistake or mistake

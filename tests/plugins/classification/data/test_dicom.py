@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from plugins.classification.data import dicom
-from plugins.classification.data.image_io import image_size, read_image
+from plugins.classification.data.image_io import read_image, read_image_size
 from toolkit.errors import DataError
 
 pydicom = pytest.importorskip('pydicom')
@@ -57,7 +57,7 @@ def test_grey_and_its_inverse(tmp_path):
     np.testing.assert_allclose(found, GREY / 255, atol=1e-6)
     found = read_image(write(tmp_path / 'b', GREY, 'MONOCHROME1'))  # known by its mark
     np.testing.assert_allclose(found, 1 - GREY / 255, atol=1e-6)
-    assert image_size(tmp_path / 'b') == (2, 3)
+    assert read_image_size(tmp_path / 'b') == (2, 3)
 
 
 def test_signed_rescaled_and_windowed(tmp_path):

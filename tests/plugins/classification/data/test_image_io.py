@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from plugins.classification.data.image_io import LUMA, image_size, read_image, to_channels
+from plugins.classification.data.image_io import LUMA, read_image, read_image_size, to_channels
 from toolkit.errors import DataError, MissingDataError
 
 
@@ -30,7 +30,7 @@ def check(path, expected, tolerance=1e-6):
     found = read_image(path)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=tolerance)
-    assert image_size(path) == found.shape[:2]
+    assert read_image_size(path) == found.shape[:2]
 
 
 @pytest.mark.parametrize('name', ['a.png', 'a.bmp', 'a.tif'])
@@ -149,7 +149,7 @@ def test_arrays_that_are_no_images(tmp_path, array, message):
         read_image(tmp_path / 'a.npy')
 
 
-@pytest.mark.parametrize('read', [read_image, image_size])
+@pytest.mark.parametrize('read', [read_image, read_image_size])
 def test_missing_empty_and_foreign_files_are_named(tmp_path, read):
     with pytest.raises(MissingDataError, match='no file .*/a.png'):
         read(tmp_path / 'a.png')
@@ -193,7 +193,7 @@ def test_a_damaged_file_is_read_or_named(tmp_path_factory, name, places):
     for place, value in places:
         content[int(place * len(content))] = value
     path.write_bytes(content)
-    for read in (read_image, image_size):
+    for read in (read_image, read_image_size):
         try:
             read(path)
         except DataError as error:
