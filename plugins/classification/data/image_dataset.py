@@ -19,7 +19,7 @@ from plugins.classification.data.split import SplitSpec, Subset, find_positions
 from plugins.classification.image_record import Box, Record
 from plugins.classification.interfaces import LabelledImages
 from plugins.classification.tasks import Task
-from plugins.classification.transforms.pipeline import Fit, Views
+from plugins.classification.transforms.pipeline import Fit, TransformPipeline
 from toolkit.engine import seeding
 from toolkit.errors import DataError
 from toolkit.interfaces import Transform
@@ -81,8 +81,8 @@ class ImageSet(LabelledImages):
         self.tasks, self.subset, self.split = dict(tasks), subset, split
         self.size, self.channels, self.fit = size, channels, fit
         self.unlabelled, self.on_error, self.verify = unlabelled, on_error, verify
-        self.steps = Views(size, fit, transforms or {})
-        self.views = views if self.steps.drawn else 1
+        self.steps = TransformPipeline(size, fit, transforms or {})
+        self.views = views if self.steps.random else 1
         self.skipped: dict[str, str] = {}
         self._cache = self._room = cache * 2**20
         self._kept: dict[int, tuple[Tensor, tuple[Box, ...]]] = {}
@@ -212,13 +212,13 @@ class ImageSet(LabelledImages):
             if self.on_error == 'stop':
                 raise
             return torch.zeros(self.channels, self.size, self.size)
-        if self.steps.drawn:
+        if self.steps.random:
             if view is None:
                 seed = int(torch.randint(2**62, ()))
             else:
                 seed = seeding.derive_seed(0, 'view', record.id, view)
             sample = {'image': image, 'boxes': boxes, 'labels': self._labels(record)}
-            image = self.steps.draw(sample, seed)
+            image = self.steps.apply_random(sample, seed)
         return image.expand(self.channels, -1, -1)
 
     def box_mask(self, position: int) -> Tensor | None:
@@ -230,7 +230,7 @@ class ImageSet(LabelledImages):
             x0, y0, x1, y1 = (max(0, round(edge)) for edge in box)
             mask[:, y0:y1, x0:x1] = 1
         # The same crops and resizing as of the image.
-        sample = self.steps.start(mask, boxes, self._labels(self.pool[position]))
+        sample = self.steps.apply_fixed(mask, boxes, self._labels(self.pool[position]))
         return sample['image'].amax(0)
 
     def _labels(self, record: Record) -> dict[str, int]:
@@ -253,7 +253,7 @@ class ImageSet(LabelledImages):
         image = torch.from_numpy(np.array(to_channels(pixels, channels)))  # (C, H, W)
         record = self.pool[position]
         try:
-            sample = self.steps.start(image, boxes, self._labels(record))
+            sample = self.steps.apply_fixed(image, boxes, self._labels(record))
         except DataError as error:
             raise DataError(f'{record.path or record.id}: {error}') from error
         image, boxes = sample['image'], sample.get('boxes', ())

@@ -1,4 +1,4 @@
-"""A drawn set of ultrasound images that needs no download."""
+"""Dataset of simulated ultrasound images, without a download."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from toolkit.engine import seeding
 from toolkit.errors import did_you_mean
 from toolkit.registry import DATASETS
 
-# What can be asked about the images.
+# Classes of each task.
 CLASSES = {
     'pathology': phantom.PATHOLOGY,
     'malignancy': ('benign', 'malignant'),
@@ -26,32 +26,32 @@ CLASSES = {
     'margin': phantom.MARGIN,
     'calcification': phantom.CALCIFICATION,
 }
-MOST = 4  # images of a patient
+MAX_IMAGES = 4  # of a patient
 
 
 @DATASETS.register
 class SyntheticUltrasound(ImageSet):
-    """Drawn images of thyroid nodules: no data are needed, and the truth is known.
+    """Simulated ultrasound images of thyroid nodules with known truth; they need no data.
 
-    Layers of the neck, the gland and a nodule, in speckle, as scanners of several centres show
-    them, each with its own probe, gain, blur and frame. A nodule's shape, margin, strength of echo,
-    fluid and calcifications follow its pathology, as far as they do in patients: nothing tells the
-    classes apart for certain. Patients have one to four images. The pathologies' shares are .6,
-    .25, .1 and .05; a medullary carcinoma is rare.
+    The images show layers of the neck, the gland and a nodule, with speckle. Scanners of several
+    centres differ in probe, gain, blur and frame. Shape, margin, echo strength, fluid and
+    calcifications of a nodule depend on its pathology. The pathologies overlap, as in patients, so
+    that no sign separates them with certainty. A patient has one to four images. The shares of the
+    pathologies are .6, .25, .1 and .05; a medullary carcinoma is rare.
 
     Args:
-        tasks: of 'pathology' (benign, papillary, follicular, medullary), 'malignancy' (benign,
+        tasks: any of 'pathology' (benign, papillary, follicular, medullary), 'malignancy' (benign,
             malignant), 'composition' (solid, mixed, cystic), 'margin' (smooth, lobulated,
             spiculated) and 'calcification' (none, punctate, coarse), with these classes.
-        patients: how many, at least 20.
-        centres: how many, up to 4.
-        missing: share of the patients whose label of a task is missing, for each task.
-        seed: of everything that is drawn.
-        split: how the images are split; five folds where it is left out.
+        patients: number of patients, at least 20.
+        centres: number of centres, at most 4.
+        missing: share of patients without a label, for each task.
+        seed: seed of all images and labels.
+        split: split of the images; five folds by default.
         **options: see `ImageSet`.
     Raises:
-        ToolkitError: what `positions` refuses.
-        ValueError: arguments out of range, a task or class that it does not know.
+        ToolkitError: the split refuses the images.
+        ValueError: an argument is out of range, or a task or class is unknown.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class SyntheticUltrasound(ImageSet):
         for name, task in tasks.items():
             if name not in CLASSES:
                 raise ValueError(
-                    f'tasks: nothing drawn tells {name!r}{did_you_mean(name, CLASSES)}; there are: '
+                    f'tasks: there is no task {name!r}{did_you_mean(name, CLASSES)}; there are: '
                     f'{", ".join(CLASSES)}'
                 )
             if set(task.classes) != set(CLASSES[name]):
@@ -81,46 +81,46 @@ class SyntheticUltrasound(ImageSet):
                     f'tasks.{name}: found the classes {", ".join(task.classes)}, expected '
                     f'{", ".join(CLASSES[name])}'
                 )
-        options.setdefault('verify', 'header')  # what is drawn can be read
+        options.setdefault('verify', 'header')  # simulated images can always be read
         super().__init__(tasks, split=split or SplitSpec(), **options)
         self.seed = seed
-        self._pathologies = _pathologies(patients, seed)
-        self.use_records(_records(self._pathologies, centres, missing, seed, tuple(tasks)))
+        self._pathologies = _assign_pathologies(patients, seed)
+        self.use_records(_build_records(self._pathologies, centres, missing, seed, tuple(tasks)))
 
     def read(self, position: int) -> tuple[np.ndarray, tuple[Box, ...]]:
         record = self.pool[position]
-        patient, number = _numbers(record)
+        patient, number = _parse_id(record)
         pathology = self._pathologies[patient]
-        pixels = _image(self.seed, patient, number, record.centre, pathology)
+        pixels = _render_image(self.seed, patient, number, record.centre, pathology)
         return pixels.astype(np.float32) / np.float32(255), record.boxes
 
     def check_header(self, position: int) -> None:
-        """They are drawn."""
+        """Does nothing, because simulated images are always valid."""
 
     def hash_image(self, position: int) -> str:
         record = self.pool[position]
-        pathology = self._pathologies[_numbers(record)[0]]
-        told = (scanner.VERSION, self.seed, record.id, record.centre, pathology)
-        return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+        pathology = self._pathologies[_parse_id(record)[0]]
+        inputs = (scanner.VERSION, self.seed, record.id, record.centre, pathology)
+        return hashlib.sha256(repr(inputs).encode()).hexdigest()[:16]
 
 
-def _numbers(record: Record) -> tuple[int, int]:
+def _parse_id(record: Record) -> tuple[int, int]:
     """Returns the number of the patient and of the image."""
     patient, number = record.id[1:].split('_')
     return int(patient), int(number)
 
 
-def _pathologies(patients: int, seed: int) -> list[str]:
+def _assign_pathologies(patients: int, seed: int) -> list[str]:
     """Assigns a pathology to each patient, with shares as exact as whole patients allow."""
     counts = [max(1, round(share * patients)) for share in phantom.SHARES[1:]]
-    drawn = [phantom.PATHOLOGY[0]] * (patients - sum(counts))
+    assigned = [phantom.PATHOLOGY[0]] * (patients - sum(counts))
     for name, count in zip(phantom.PATHOLOGY[1:], counts):
-        drawn += [name] * count
-    np.random.default_rng(seeding.derive_seed(seed, 'pathologies')).shuffle(drawn)
-    return drawn
+        assigned += [name] * count
+    np.random.default_rng(seeding.derive_seed(seed, 'pathologies')).shuffle(assigned)
+    return assigned
 
 
-def _records(
+def _build_records(
     pathologies: Sequence[str], centres: int, missing: float, seed: int, tasks: tuple[str, ...]
 ) -> list[Record]:
     records = []
@@ -132,10 +132,10 @@ def _records(
             'age': str(int(np.clip(rng.normal(50, 14), 18, 90))),
             'device': machine.model,
         }
-        count = int(rng.integers(1, MOST + 1))
-        # Of every task in the same order, so that what is asked changes nothing else.
+        count = int(rng.integers(1, MAX_IMAGES + 1))
+        # For every task in the same order, so that the choice of tasks changes nothing else.
         known = {task: rng.random() >= missing for task in CLASSES}
-        nodule, _ = _patient(seed, patient, pathology)
+        nodule, _ = _sample_patient(seed, patient, pathology)
         truth = {
             'pathology': pathology,
             'malignancy': 'benign' if pathology == 'benign' else 'malignant',
@@ -144,9 +144,9 @@ def _records(
             'calcification': nodule.calcification,
         }
         for number in range(count):
-            x0, z0, x1, z1 = _section(seed, patient, number, pathology).box()
-            left, top = scanner.pixel_of(machine, x0, z0)
-            right, bottom = scanner.pixel_of(machine, x1, z1)
+            x0, z0, x1, z1 = _sample_section(seed, patient, number, pathology).compute_box()
+            left, top = scanner.to_pixel(machine, x0, z0)
+            right, bottom = scanner.to_pixel(machine, x1, z1)
             box = (
                 max(0.0, left),
                 max(0.0, top),
@@ -167,20 +167,24 @@ def _records(
 
 
 @functools.lru_cache(maxsize=256)
-def _patient(seed: int, patient: int, pathology: str) -> tuple[phantom.Nodule, phantom.Anatomy]:
+def _sample_patient(
+    seed: int, patient: int, pathology: str
+) -> tuple[phantom.Nodule, phantom.Anatomy]:
     rng = np.random.default_rng(seeding.derive_seed(seed, 'anatomy', patient))
-    return phantom.draw_nodule(rng, pathology), phantom.draw_anatomy(rng)
+    return phantom.sample_nodule(rng, pathology), phantom.sample_anatomy(rng)
 
 
-def _section(seed: int, patient: int, number: int, pathology: str) -> phantom.Nodule:
+def _sample_section(seed: int, patient: int, number: int, pathology: str) -> phantom.Nodule:
     rng = np.random.default_rng(seeding.derive_seed(seed, 'section', patient, number))
-    return phantom.section(rng, _patient(seed, patient, pathology)[0])
+    return phantom.sample_section(rng, _sample_patient(seed, patient, pathology)[0])
 
 
-def _image(seed: int, patient: int, number: int, centre: str, pathology: str) -> np.ndarray:
+def _render_image(seed: int, patient: int, number: int, centre: str, pathology: str) -> np.ndarray:
     machine = next(one for one in scanner.SCANNERS if one.name == centre)
-    _, anatomy = _patient(seed, patient, pathology)
-    nodule = _section(seed, patient, number, pathology)
-    strength, lost = phantom.strengths(anatomy, nodule, *scanner.places(machine))
+    _, anatomy = _sample_patient(seed, patient, pathology)
+    nodule = _sample_section(seed, patient, number, pathology)
+    strength, attenuation = phantom.compute_strengths(
+        anatomy, nodule, *scanner.compute_positions(machine)
+    )
     rng = np.random.default_rng(seeding.derive_seed(seed, 'speckle', patient, number))
-    return scanner.picture(rng, machine, strength, lost)
+    return scanner.render_image(rng, machine, strength, attenuation)

@@ -1,4 +1,4 @@
-"""Augmentation that rarer classes get more often."""
+"""Augmentation that is more frequent for rarer classes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from plugins.classification.transforms.arguments import amount, interval
+from plugins.classification.transforms.arguments import validate_amount, validate_range
 from plugins.classification.transforms.pipeline import ImageTransform, Sample
 from toolkit.interfaces import Transform
 from toolkit.registry import TRANSFORMS
@@ -15,21 +15,21 @@ from toolkit.registry import TRANSFORMS
 
 @TRANSFORMS.register
 class ClassBalanced(ImageTransform):
-    """Applies transforms the more often, the rarer an image's class is.
+    """Applies transforms more often to images of rarer classes.
 
-    A class with n images gets them with probability high (m / n)**power, where m is the number of
-    the rarest class, and never less than low; so does an image without a label get them with low.
-    The numbers are those of the whole data set, so that an image's views are the same in every
-    fold.
+    The probability for a class with n images is high (m / n)**power, where m is the number of
+    images of the rarest class, but at least low. For an image without a label it is low. The
+    numbers are those of the whole dataset, so that an image with the same augmentation index is the
+    same in every fold.
 
     Args:
-        task: whose classes are counted.
-        transforms: by name, applied one after the other.
-        chance: low and high.
-        power: 1 makes up for the numbers, 0 treats all classes alike.
+        task: task whose classes are counted.
+        transforms: by name, applied in this order.
+        chance: low and high, the limits of the probability.
+        power: 1 compensates for the class counts, 0 treats all classes equally.
     Raises:
-        ValueError: a number out of range; no transform, or some of the whole image beside some of
-            the fitted one.
+        ValueError: a number is out of range, there are no transforms, or some transforms are for
+            the whole image and others for the resized one.
     """
 
     def __init__(
@@ -40,35 +40,41 @@ class ClassBalanced(ImageTransform):
         power: float = 0.5,
     ) -> None:
         self.task, self.transforms = task, dict(transforms)
-        self.chance, self.power = interval('chance', chance, 0, 1), amount('power', power)
+        self.chance, self.power = (
+            validate_range('chance', chance, 0, 1),
+            validate_amount('power', power),
+        )
         if not transforms:
             raise ValueError('transforms is empty; name at least one')
         for name, transform in transforms.items():
             if not isinstance(transform, ImageTransform):
-                raise ValueError(f'transforms.{name} is no transform of images')
+                raise ValueError(
+                    f'transforms.{name} must be a transform of images, '
+                    f'found {type(transform).__name__}'
+                )
         native = {transform.native for transform in self.transforms.values()}
         if len(native) > 1:
             raise ValueError(
-                'some transforms are of the whole image and some of the fitted one; give each kind '
-                'a ClassBalanced of its own'
+                'some transforms are for the whole image and some for the resized one; use a '
+                'separate ClassBalanced for each of the two'
             )
         self.native = native.pop()
         self.chances: list[float] = []
 
     def use_counts(self, counts: Mapping[str, Tensor]) -> None:
-        """Take in the classes' numbers.
+        """Sets the number of images of each class.
 
         Raises:
-            ValueError: there is no such task.
+            ValueError: the dataset has no such task.
         """
         if self.task not in counts:
             raise ValueError(
                 f'ClassBalanced: there is no task {self.task!r}; there are: {", ".join(counts)}'
             )
-        number = counts[self.task].double()
-        rarest = number[number > 0].min() if (number > 0).any() else torch.tensor(1.0)
+        numbers = counts[self.task].double()
+        rarest = numbers[numbers > 0].min() if (numbers > 0).any() else torch.tensor(1.0)
         low, high = self.chance
-        chances = high * (rarest / number.clamp(min=1)) ** self.power
+        chances = high * (rarest / numbers.clamp(min=1)) ** self.power
         self.chances = chances.clamp(low, high).tolist()
         for transform in self.transforms.values():
             transform.use_counts(counts)

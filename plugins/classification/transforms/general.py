@@ -1,4 +1,4 @@
-"""Augmentation of any images by torchvision's transforms, and crops around what is marked."""
+"""Augmentation with transforms of torchvision, and crops around boxes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from plugins.classification.transforms.arguments import amount, chance, interval
+from plugins.classification.transforms.arguments import (
+    validate_amount,
+    validate_probability,
+    validate_range,
+)
 from plugins.classification.transforms.pipeline import ImageTransform, PixelTransform, Sample
 from toolkit.errors import DataError
 from toolkit.registry import TRANSFORMS
@@ -18,18 +22,18 @@ from toolkit.registry import TRANSFORMS
 
 @TRANSFORMS.register
 class RandomFlip(PixelTransform):
-    """Mirrors an image.
+    """Flips an image at random.
 
     Args:
-        horizontal: probability that left and right change places.
-        vertical: probability that top and bottom do, which puts the skin at the bottom of a scan.
+        horizontal: probability of a left-right flip.
+        vertical: probability of a top-bottom flip, which moves the skin to the bottom of a scan.
     Raises:
-        ValueError: a probability that is none.
+        ValueError: a probability is not in [0, 1].
     """
 
     def __init__(self, horizontal: float = 0.5, vertical: float = 0.0) -> None:
-        self.horizontal = chance('horizontal', horizontal)
-        self.vertical = chance('vertical', vertical)
+        self.horizontal = validate_probability('horizontal', horizontal)
+        self.vertical = validate_probability('vertical', vertical)
 
     def apply(self, image: Tensor) -> Tensor:
         across, down = torch.rand(2).tolist()
@@ -39,15 +43,15 @@ class RandomFlip(PixelTransform):
 
 @TRANSFORMS.register
 class RandomAffine(PixelTransform):
-    """Turns, moves, scales and shears an image; what comes in from outside is black.
+    """Rotates, translates, scales and shears an image; pixels from outside the image are black.
 
     Args:
-        degrees: it is turned by up to so many either way.
-        translate: moved along each axis by up to this part of it.
-        scale: factors to draw from.
-        shear: sheared by up to so many degrees either way.
+        degrees: largest rotation in either direction.
+        translate: largest translation along each axis, relative to the side.
+        scale: range of the factor.
+        shear: largest shear in degrees in either direction.
     Raises:
-        ValueError: a number out of range.
+        ValueError: a number is out of range.
     """
 
     def __init__(
@@ -57,10 +61,10 @@ class RandomAffine(PixelTransform):
         scale: tuple[float, float] = (0.9, 1.1),
         shear: float = 0.0,
     ) -> None:
-        self.degrees = amount('degrees', degrees, 180)
-        self.translate = amount('translate', translate, 1)
-        self.scale = interval('scale', scale, 0.01)
-        self.shear = amount('shear', shear, 89)
+        self.degrees = validate_amount('degrees', degrees, 180)
+        self.translate = validate_amount('translate', translate, 1)
+        self.scale = validate_range('scale', scale, 0.01)
+        self.shear = validate_amount('shear', shear, 89)
         self._transform = v2.RandomAffine(
             degrees,
             translate=(translate, translate),
@@ -75,20 +79,20 @@ class RandomAffine(PixelTransform):
 
 @TRANSFORMS.register
 class RandomResizedCrop(PixelTransform):
-    """A part of an image, resized to the whole's size.
+    """Crops a random part of an image and resizes it to the size of the image.
 
     Args:
-        scale: parts of the area to draw from.
-        ratio: width by height of the part, to draw from.
+        scale: range of the area of the crop, relative to the image.
+        ratio: range of width by height of the crop.
     Raises:
-        ValueError: a range that is none, or beyond the image.
+        ValueError: a range is not valid.
     """
 
     def __init__(
         self, scale: tuple[float, float] = (0.6, 1.0), ratio: tuple[float, float] = (0.75, 1.333)
     ) -> None:
-        self.scale = interval('scale', scale, 0.01, 1)
-        self.ratio = interval('ratio', ratio, 0.01)
+        self.scale = validate_range('scale', scale, 0.01, 1)
+        self.ratio = validate_range('ratio', ratio, 0.01)
 
     def apply(self, image: Tensor) -> Tensor:
         size = list(image.shape[-2:])
@@ -97,19 +101,19 @@ class RandomResizedCrop(PixelTransform):
 
 @TRANSFORMS.register
 class BoxCrop(ImageTransform):
-    """Crops an image to its boxes with a margin; nothing is random.
+    """Crops an image to its boxes with a margin. It is not random.
 
-    Images without a box would be told apart from those with one by the crop alone, whatever they
-    show: `missing: whole` is for data in which that says nothing of the class.
+    A network can see from the crop alone whether an image had a box. Use `missing: whole` only for
+    data in which the existence of a box does not depend on the class.
 
     Args:
-        margin: added on each side, in parts of the box's longer side.
-        boxes: 'all' for what holds all boxes of an image, 'largest' for one.
-        square: widen the shorter side to the longer, as far as the image goes.
-        missing: what becomes of an image without a box: 'error', or 'whole'.
+        margin: margin on each side, relative to the longer side of the box.
+        boxes: 'all' to include all boxes of an image, 'largest' for one box.
+        square: extend the shorter side to the longer one, within the image.
+        missing: 'error' for images without a box, or 'whole' to keep the whole image.
     Raises:
-        ValueError: a margin below 0.
-        DataError: an image without a box, or with one outside of it.
+        ValueError: margin is below 0.
+        DataError: an image has no box, or its boxes are outside of the image.
     """
 
     random = False
@@ -122,7 +126,7 @@ class BoxCrop(ImageTransform):
         square: bool = True,
         missing: Literal['error', 'whole'] = 'error',
     ) -> None:
-        self.margin = amount('margin', margin)
+        self.margin = validate_amount('margin', margin)
         self.boxes, self.square, self.missing = boxes, square, missing
 
     def __call__(self, sample: Sample) -> Sample:
@@ -131,11 +135,11 @@ class BoxCrop(ImageTransform):
             if self.missing == 'whole':
                 return sample
             raise DataError(
-                'it has no box to crop to; leave it out, or take it whole with `missing: whole`'
+                'it has no box to crop to; remove it, or keep the whole image with `missing: whole`'
             )
         height, width = sample['image'].shape[-2:]
-        cut = [(a, b, min(c, width), min(d, height)) for a, b, c, d in boxes]
-        inside = tuple(box for box in cut if box[0] < box[2] and box[1] < box[3])
+        clipped = [(a, b, min(c, width), min(d, height)) for a, b, c, d in boxes]
+        inside = tuple(box for box in clipped if box[0] < box[2] and box[1] < box[3])
         if not inside:
             raise DataError(f'its box {boxes[0]} lies outside of its {width} x {height} pixels')
         x0, y0, x1, y1 = self._around(inside, height, width)
@@ -154,7 +158,7 @@ class BoxCrop(ImageTransform):
         for low, high, extent in ((x0, x1, width), (y0, y1, height)):
             length = (longer if self.square else high - low) + 2 * self.margin * longer
             start = (low + high - length) / 2
-            # Moved into the image before it is cut by its edge.
+            # Shift the crop into the image before clipping it at the edge.
             start = max(0.0, min(start, extent - length))
             spans.append((round(start), min(extent, round(start + length))))
         return spans[0][0], spans[1][0], spans[0][1], spans[1][1]
@@ -165,15 +169,15 @@ class BoxCrop(ImageTransform):
 
 @TRANSFORMS.register
 class ColorJitter(PixelTransform):
-    """Changes brightness and contrast, and of colour images saturation and hue.
+    """Changes brightness and contrast, and for colour images saturation and hue.
 
     Args:
-        brightness: a factor from 1 - brightness to 1 + brightness.
-        contrast: the same around the image's mean.
-        saturation: the same of the distance from grey.
-        hue: moved by up to this part of the circle, at most 0.5.
+        brightness: the factor is in 1 - brightness to 1 + brightness.
+        contrast: like brightness, for the distance from the image's mean.
+        saturation: like brightness, for the distance from gray.
+        hue: largest shift as a part of the colour circle, at most 0.5.
     Raises:
-        ValueError: a number out of range.
+        ValueError: a number is out of range.
     """
 
     def __init__(
@@ -183,10 +187,10 @@ class ColorJitter(PixelTransform):
         saturation: float = 0.0,
         hue: float = 0.0,
     ) -> None:
-        self.brightness = amount('brightness', brightness)
-        self.contrast = amount('contrast', contrast)
-        self.saturation = amount('saturation', saturation)
-        self.hue = amount('hue', hue, 0.5)
+        self.brightness = validate_amount('brightness', brightness)
+        self.contrast = validate_amount('contrast', contrast)
+        self.saturation = validate_amount('saturation', saturation)
+        self.hue = validate_amount('hue', hue, 0.5)
         self._transform = v2.ColorJitter(brightness, contrast, saturation or None, hue or None)
 
     def apply(self, image: Tensor) -> Tensor:
@@ -195,14 +199,14 @@ class ColorJitter(PixelTransform):
 
 @TRANSFORMS.register
 class RandomErasing(PixelTransform):
-    """Fills a rectangle with black.
+    """Fills a random rectangle with black.
 
     Args:
-        probability: that it is done.
-        scale: parts of the area to draw from.
-        ratio: width by height of the rectangle, to draw from.
+        probability: probability of the transform.
+        scale: range of the area of the rectangle, relative to the image.
+        ratio: range of width by height of the rectangle.
     Raises:
-        ValueError: a number out of range.
+        ValueError: a number is out of range.
     """
 
     def __init__(
@@ -211,9 +215,9 @@ class RandomErasing(PixelTransform):
         scale: tuple[float, float] = (0.02, 0.2),
         ratio: tuple[float, float] = (0.3, 3.3),
     ) -> None:
-        self.probability = chance('probability', probability)
-        self.scale = interval('scale', scale, 0, 1)
-        self.ratio = interval('ratio', ratio, 0.01)
+        self.probability = validate_probability('probability', probability)
+        self.scale = validate_range('scale', scale, 0, 1)
+        self.ratio = validate_range('ratio', ratio, 0.01)
         self._transform = v2.RandomErasing(probability, self.scale, self.ratio)
 
     def apply(self, image: Tensor) -> Tensor:
@@ -225,13 +229,13 @@ class RandomErasing(PixelTransform):
 
 @TRANSFORMS.register
 class RandAugment(PixelTransform):
-    """Several operations drawn from torchvision's list, all of one strength.
+    """Applies several random operations of torchvision's list, all with the same strength.
 
     Args:
-        operations: how many.
-        magnitude: from 0 to 30.
+        operations: number of operations.
+        magnitude: strength, from 0 to 30.
     Raises:
-        ValueError: a number out of range.
+        ValueError: a number is out of range.
 
     Source: Cubuk et al., NeurIPS 2020, arXiv 1909.13719.
     """
@@ -239,7 +243,10 @@ class RandAugment(PixelTransform):
     def __init__(self, operations: int = 2, magnitude: int = 9) -> None:
         if operations < 1:
             raise ValueError(f'operations must be at least 1, found {operations}')
-        self.operations, self.magnitude = operations, int(amount('magnitude', magnitude, 30))
+        self.operations, self.magnitude = (
+            operations,
+            int(validate_amount('magnitude', magnitude, 30)),
+        )
         self._transform = v2.RandAugment(operations, self.magnitude)
 
     def apply(self, image: Tensor) -> Tensor:
@@ -248,7 +255,7 @@ class RandAugment(PixelTransform):
 
 @TRANSFORMS.register
 class TrivialAugment(PixelTransform):
-    """One operation drawn from torchvision's list, of any strength.
+    """Applies one random operation of torchvision's list with a random strength.
 
     Source: Mueller and Hutter, ICCV 2021, arXiv 2103.10158.
     """

@@ -1,5 +1,8 @@
-"""From a file's pixels to an image: transforms of the whole image, fitting to size, transforms of
-what was fitted; and views, which are draws of the random ones that can be repeated."""
+"""Pipeline of fixed and random transforms from the pixels of a file to an image.
+
+Its steps are transforms of the whole image, resizing to a square, and transforms of the square.
+Random transforms depend only on a seed, so an augmentation can be repeated.
+"""
 
 from __future__ import annotations
 
@@ -24,46 +27,48 @@ FITS = ('squash', 'pad', 'crop')
 
 
 class ImageTransform(Transform):
-    """A transform of an image (C, H, W), float32 in [0, 1], which it leaves in that range. Grey is
-    one channel, and repeated after the last transform where a data set gives three.
+    """Base class of transforms of an image (C, H, W), float32 in [0, 1].
 
-    It gets and returns a sample with `image`, `labels` (class numbers by task, -1 where missing)
-    and, where the image is not fitted to its size yet, `boxes` in pixels. Images are not changed in
-    place. What is random comes from torch's global generator, which is seeded for each transform of
-    its own, so that taking one out of a config leaves what the others draw as it was.
+    The result is in [0, 1] too. Gray images have one channel; a dataset with three channels repeats
+    it after the last transform.
 
-    Its public attributes are what it does: they are part of a data set's `image_fingerprint`.
+    A transform gets and returns a sample with `image`, `labels` (class numbers by task, -1 if
+    missing) and, before the image is resized, `boxes` in pixels. It does not change images in
+    place. Random numbers come from torch's global generator, which gets a separate seed for each
+    transform, so that removing one from a config does not change the others.
+
+    The public attributes define the transform: they are part of a dataset's `image_fingerprint`.
 
     Attributes:
-        random: whether it draws anything.
-        native: whether it works on the whole image, before it is fitted to its size.
+        random: it uses random numbers.
+        native: it works on the whole image, before resizing.
     """
 
     random: bool = True
     native: bool = False
 
     def use_counts(self, counts: Mapping[str, Tensor]) -> None:
-        """Take in how many images each class (K,) of each task has in the whole data set."""
+        """Sets the number of images of each class in the whole dataset, (K,) by task."""
 
 
 class PixelTransform(ImageTransform):
-    """One that looks at the pixels alone."""
+    """Base class of transforms that use only the pixels."""
 
     def __call__(self, sample: Sample) -> Sample:
         return {**sample, 'image': self.apply(sample['image']).clamp(0, 1)}
 
     @abstractmethod
     def apply(self, image: Tensor) -> Tensor:
-        """The image after it (C, H, W), which may leave [0, 1]."""
+        """Transforms an image (C, H, W); the result may leave [0, 1] and is clipped."""
 
 
-class Fitted(PixelTransform):
-    """Brings an image to a square.
+class ResizeToSquare(PixelTransform):
+    """Resizes, pads or crops an image to a square.
 
     Args:
-        size: its height and width.
-        fit: 'squash' for the whole image, sides stretched as needed; 'pad' for the whole image with
-            black around it; 'crop' for the largest square in its middle.
+        size: height and width of the square.
+        fit: 'squash' resizes the whole image without keeping its aspect ratio; 'pad' keeps the
+            ratio and adds black borders; 'crop' takes the largest square in the middle.
     """
 
     random = False
@@ -76,9 +81,9 @@ class Fitted(PixelTransform):
         self.size, self.fit = size, fit
 
     def __call__(self, sample: Sample) -> Sample:
-        fitted = super().__call__(sample)
-        fitted.pop('boxes', None)  # they were of the whole image
-        return fitted
+        resized = super().__call__(sample)
+        resized.pop('boxes', None)  # they are in pixels of the whole image
+        return resized
 
     def apply(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
@@ -89,80 +94,92 @@ class Fitted(PixelTransform):
             height = max(1, round(height * self.size / longest))
             width = max(1, round(width * self.size / longest))
             top, left = (self.size - height) // 2, (self.size - width) // 2
-            image = _resized(image, height, width)
+            image = _resize(image, height, width)
             return F.pad(image, [left, top, self.size - width - left, self.size - height - top])
-        return _resized(image, self.size, self.size)
+        return _resize(image, self.size, self.size)
 
 
-def _resized(image: Tensor, height: int, width: int) -> Tensor:
+def _resize(image: Tensor, height: int, width: int) -> Tensor:
     if image.shape[-2:] == (height, width):
         return image
     return F.resize(image, [height, width], antialias=True)
 
 
-class Views:
-    """All steps from pixels to an image, the fixed ones apart from those that are drawn.
+class TransformPipeline:
+    """All steps from pixels to an image: first fixed, then random transforms.
 
     Args:
-        size: see `Fitted`.
-        fit: see `Fitted`.
-        transforms: by name, each in its place: those of the whole image come first.
+        size: see `ResizeToSquare`.
+        fit: see `ResizeToSquare`.
+        transforms: by name, in the order of the config; native ones come before resizing.
+    Attributes:
+        fixed: steps before the first random one, by name.
+        random: the first random step and all later steps, by name.
     Raises:
-        ValueError: a transform of other things than images, or of the name 'fit'.
+        ValueError: a transform is not an `ImageTransform`, or has the name 'fit'.
     """
 
     def __init__(self, size: int, fit: Fit, transforms: Mapping[str, Transform]) -> None:
         for name, transform in transforms.items():
             if not isinstance(transform, ImageTransform):
                 raise ValueError(
-                    f'transforms.{name}: {type(transform).__name__} is none of images with labels'
+                    f'transforms.{name}: expected a transform of images with labels, found '
+                    f'{type(transform).__name__}'
                 )
         if 'fit' in transforms:
-            raise ValueError("transforms.fit: 'fit' is the name of bringing images to size")
+            raise ValueError(
+                "transforms.fit: the name 'fit' is reserved for resizing; use another name"
+            )
         steps: dict[str, ImageTransform] = {
             **{name: t for name, t in transforms.items() if t.native},
-            'fit': Fitted(size, fit),
+            'fit': ResizeToSquare(size, fit),
             **{name: t for name, t in transforms.items() if not t.native},
         }
         names = list(steps)
-        drawn = [i for i, step in enumerate(steps.values()) if step.random]
-        first = drawn[0] if drawn else len(names)
+        random = [i for i, step in enumerate(steps.values()) if step.random]
+        first = random[0] if random else len(names)
         self.fixed = {name: steps[name] for name in names[:first]}
-        self.drawn = {name: steps[name] for name in names[first:]}
+        self.random = {name: steps[name] for name in names[first:]}
         self._seeds: seeding.SampleSeeds | None = None
 
     def use_counts(self, counts: Mapping[str, Tensor]) -> None:
-        """See `ImageTransform`."""
-        for step in (*self.fixed.values(), *self.drawn.values()):
+        """Sets the class counts of all steps, see `ImageTransform`."""
+        for step in (*self.fixed.values(), *self.random.values()):
             step.use_counts(counts)
 
-    def start(self, image: Tensor, boxes: tuple[Box, ...], labels: Mapping[str, int]) -> Sample:
-        """A sample after the steps that are the same at every draw."""
+    def apply_fixed(
+        self, image: Tensor, boxes: tuple[Box, ...], labels: Mapping[str, int]
+    ) -> Sample:
+        """Applies the steps that are the same for every augmentation; returns a sample."""
         sample: Sample = {'image': image, 'boxes': boxes, 'labels': labels}
         for step in self.fixed.values():
             sample = step(sample)
         return sample
 
-    def draw(self, sample: Sample, seed: int) -> Tensor:
-        """An image (C, size, size) of what `start` gave; the same for the same seed."""
-        if not self.drawn:
+    def apply_random(self, sample: Sample, seed: int) -> Tensor:
+        """Applies the random steps to a sample of `apply_fixed`.
+
+        Returns:
+            The image (C, size, size), the same for the same seed.
+        """
+        if not self.random:
             return sample['image']
         self._seeds = self._seeds or seeding.SampleSeeds()
         with self._seeds as seeds:
-            for name, step in self.drawn.items():
+            for name, step in self.random.items():
                 seeds.seed(seeding.derive_seed(seed, 'transform', name))
                 sample = step(sample)
         return sample['image']
 
     def key(self) -> str:
-        """Describes the steps as text that is the same in every process."""
+        """Returns a text that describes the steps and is the same in every process."""
         return json.dumps(
-            [[name, describe(step)] for name, step in {**self.fixed, **self.drawn}.items()]
+            [[name, describe(step)] for name, step in {**self.fixed, **self.random}.items()]
         )
 
 
 def describe(value: Any) -> Any:
-    """A part by its public attributes, as plain values."""
+    """Describes a component by its public attributes, as plain values."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):

@@ -1,6 +1,6 @@
-"""Augmentation as ultrasound scanners differ: in speckle, gain, depth, dynamic range and focus.
+"""Augmentation that simulates other ultrasound scanners: speckle, gain, depth, range and focus.
 
-Rows are depth: the probe is at the top.
+Rows are depth, with the probe at the top.
 """
 
 from __future__ import annotations
@@ -12,22 +12,26 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from plugins.classification.transforms.arguments import amount, chance, interval, uniform
+from plugins.classification.transforms.arguments import (
+    sample_uniform,
+    validate_amount,
+    validate_probability,
+    validate_range,
+)
 from plugins.classification.transforms.pipeline import ImageTransform, PixelTransform, Sample
 from toolkit.registry import TRANSFORMS
 
 
 @TRANSFORMS.register
 class Speckle(PixelTransform):
-    """Multiplies an image by grains of noise, the same in all channels.
+    """Multiplies an image by smoothed noise, the same in all channels.
 
     Args:
-        strength: standard deviation of the factor, to draw from.
-        grain: standard deviation in pixels of the Gaussian that smooths the noise, to draw from;
-            the grains are twice as wide as they are deep, as a scanner's lateral resolution is the
-            poorer one.
+        strength: range of the standard deviation of the factor.
+        grain: range of the standard deviation in pixels of the Gaussian that smooths the noise. The
+            grains are twice as wide as deep, because a scanner's lateral resolution is lower.
     Raises:
-        ValueError: a range that is none.
+        ValueError: a range is not valid.
     """
 
     def __init__(
@@ -35,29 +39,29 @@ class Speckle(PixelTransform):
         strength: tuple[float, float] = (0.05, 0.2),
         grain: tuple[float, float] = (0.3, 1.0),
     ) -> None:
-        self.strength = interval('strength', strength)
-        self.grain = interval('grain', grain, 0, 20)
+        self.strength = validate_range('strength', strength)
+        self.grain = validate_range('grain', grain, 0, 20)
 
     def apply(self, image: Tensor) -> Tensor:
-        strength, grain = uniform(*self.strength), uniform(*self.grain)
+        strength, grain = sample_uniform(*self.strength), sample_uniform(*self.grain)
         noise = torch.randn(1, *image.shape[-2:])
-        noise = blurred(noise, down=grain, across=2 * grain)
+        noise = blur(noise, down=grain, across=2 * grain)
         return image * (1 + strength * noise / noise.std().clamp(min=1e-6))
 
 
 @TRANSFORMS.register
 class DepthGain(PixelTransform):
-    """Multiplies rows by a smooth curve of depth, as the sliders of time gain compensation do.
+    """Multiplies rows by a smooth curve of depth, like time gain compensation.
 
     Args:
-        gain: at each slider a factor from 1 - gain to 1 + gain.
-        sliders: how many, evenly from the top to the bottom; 1 for the same gain everywhere.
+        gain: the factor at each slider is in 1 - gain to 1 + gain.
+        sliders: number of sliders, evenly spaced from top to bottom; 1 for one gain everywhere.
     Raises:
-        ValueError: a gain outside 0 to 1, no slider.
+        ValueError: gain is not within 0 to 1, or there are no sliders.
     """
 
     def __init__(self, gain: float = 0.3, sliders: int = 5) -> None:
-        self.gain = amount('gain', gain, 1)
+        self.gain = validate_amount('gain', gain, 1)
         if sliders < 1:
             raise ValueError(f'sliders must be at least 1, found {sliders}')
         self.sliders = sliders
@@ -72,59 +76,59 @@ class DepthGain(PixelTransform):
 
 @TRANSFORMS.register
 class DepthCrop(ImageTransform):
-    """Cuts off what lies deep, as a scan of less depth; what is marked by a box is never cut.
+    """Removes the deepest rows, like a scan of less depth; boxes are never cut.
 
     Args:
-        keep: part of the depth that is kept, to draw from.
+        keep: range of the share of rows to keep.
     Raises:
-        ValueError: a range that is none, or outside 0 to 1.
+        ValueError: the range is not valid or not within 0 to 1.
     """
 
     native = True
 
     def __init__(self, keep: tuple[float, float] = (0.75, 1.0)) -> None:
-        self.keep = interval('keep', keep, 0.05, 1)
+        self.keep = validate_range('keep', keep, 0.05, 1)
 
     def __call__(self, sample: Sample) -> Sample:
         height = sample['image'].shape[-2]
         deepest = max((box[3] for box in sample['boxes']), default=0)
-        rows = max(round(uniform(*self.keep) * height), math.ceil(deepest), 1)
+        rows = max(round(sample_uniform(*self.keep) * height), math.ceil(deepest), 1)
         return {**sample, 'image': sample['image'][:, :rows]}
 
 
 @TRANSFORMS.register
 class DynamicRange(PixelTransform):
-    """Shows echoes with another dynamic range.
+    """Changes the dynamic range.
 
-    A scanner shows an echo of amplitude A as 1 + 20 log10(A) / D for a dynamic range of D dB, so
-    with another one a pixel p becomes 1 - (1 - p) r with r the ratio of the two. What is black
-    stays so: how faint it was is not known.
+    A scanner shows an echo of amplitude A as 1 + 20 log10(A) / D for a dynamic range of D dB. With
+    another dynamic range, a pixel p becomes 1 - (1 - p) r, where r is the ratio of the two. Black
+    pixels stay black, because their amplitude is not known.
 
     Args:
-        ratio: r, to draw from; above 1 echoes that are faint become darker.
+        ratio: range of r; above 1, weak echoes become darker.
     Raises:
-        ValueError: a range that is none.
+        ValueError: a range is not valid.
     """
 
     def __init__(self, ratio: tuple[float, float] = (0.8, 1.3)) -> None:
-        self.ratio = interval('ratio', ratio, 0.05, 20)
+        self.ratio = validate_range('ratio', ratio, 0.05, 20)
 
     def apply(self, image: Tensor) -> Tensor:
-        shown = 1 - (1 - image) * uniform(*self.ratio)
-        return torch.where(image > 0, shown, image)
+        changed = 1 - (1 - image) * sample_uniform(*self.ratio)
+        return torch.where(image > 0, changed, image)
 
 
 @TRANSFORMS.register
 class ProbeBlur(PixelTransform):
-    """Blurs away from the depth of focus, across more than along the beam.
+    """Blurs an image outside the focus, more across the beam than along it.
 
     Args:
-        lateral: standard deviation in pixels across the beam far from the focus, to draw from.
-        axial: the same along the beam.
-        focus: depth of the focus in parts of the image's height, to draw from.
-        probability: that it is done.
+        lateral: range of the standard deviation in pixels across the beam, far from the focus.
+        axial: range of the standard deviation in pixels along the beam.
+        focus: range of the depth of the focus, relative to the image's height.
+        probability: probability of the transform.
     Raises:
-        ValueError: a range that is none, or a probability that is none.
+        ValueError: a range or a probability is not valid.
     """
 
     def __init__(
@@ -135,30 +139,30 @@ class ProbeBlur(PixelTransform):
         probability: float = 0.5,
     ) -> None:
         self.lateral, self.axial = (
-            interval('lateral', lateral, 0, 20),
-            interval('axial', axial, 0, 20),
+            validate_range('lateral', lateral, 0, 20),
+            validate_range('axial', axial, 0, 20),
         )
-        self.focus = interval('focus', focus, 0, 1)
-        self.probability = chance('probability', probability)
+        self.focus = validate_range('focus', focus, 0, 1)
+        self.probability = validate_probability('probability', probability)
 
     def apply(self, image: Tensor) -> Tensor:
-        drawn, lateral = uniform(0, 1), uniform(*self.lateral)
-        axial, focus = uniform(*self.axial), uniform(*self.focus)
-        if drawn >= self.probability:
+        random, lateral = sample_uniform(0, 1), sample_uniform(*self.lateral)
+        axial, focus = sample_uniform(*self.axial), sample_uniform(*self.focus)
+        if random >= self.probability:
             return image
         depth = torch.linspace(0, 1, image.shape[-2])[:, None]
         weight = ((depth - focus).abs() / max(focus, 1 - focus)).clamp(max=1)  # (H, 1)
-        return torch.lerp(image, blurred(image, down=axial, across=lateral), weight)
+        return torch.lerp(image, blur(image, down=axial, across=lateral), weight)
 
 
-def blurred(image: Tensor, down: float, across: float) -> Tensor:
-    """An image (C, H, W) under a Gaussian, whose edges are repeated outwards.
+def blur(image: Tensor, down: float, across: float) -> Tensor:
+    """Blurs an image (C, H, W) with a Gaussian; edge pixels are repeated outwards.
 
     Args:
         image: float32.
         down: standard deviation in pixels along columns.
-        across: the same along rows.
+        across: standard deviation in pixels along rows.
     """
-    # Of a single image SciPy's is several times faster than a convolution of torch.
+    # For a single image SciPy is several times faster than a convolution of torch.
     smooth = ndimage.gaussian_filter(image.numpy(), (0, down, across), mode='nearest', truncate=3)
     return torch.from_numpy(smooth)

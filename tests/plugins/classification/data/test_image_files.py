@@ -315,8 +315,11 @@ def test_images_without_any_label_are_left_out_unless_told(tmp_path):
         ({'views': 0}, 'views must be at least 1'),
         ({'cache': -1}, 'cache must be 0 or more'),
         ({'fit': 'stretch'}, 'fit must be one of squash, pad, crop'),
-        ({'transforms': {'fit': RandomFlip()}}, "'fit' is the name of"),
-        ({'transforms': {'a': object()}}, 'transforms.a: object is none of images'),
+        ({'transforms': {'fit': RandomFlip()}}, "transforms.fit: the name 'fit'"),
+        (
+            {'transforms': {'a': object()}},
+            'transforms.a: expected a transform of images.*found object',
+        ),
         ({'tasks': {}}, 'tasks is empty'),
     ],
 )

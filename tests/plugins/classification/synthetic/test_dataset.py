@@ -19,7 +19,7 @@ def drawn(**arguments):
     return SyntheticUltrasound(**{'tasks': TASKS, 'patients': 120, 'size': 64, **arguments})
 
 
-def test_images_are_the_same_each_time_and_of_one_seed():
+def test_images_depend_only_on_the_seed():
     first, second, other = (drawn(subset='test', seed=seed, size=48) for seed in (3, 3, 4))
     assert [r.id for r in first.records] == [r.id for r in second.records]
     assert first.fingerprint() == second.fingerprint() != other.fingerprint()
@@ -33,13 +33,13 @@ def test_images_are_the_same_each_time_and_of_one_seed():
     assert not torch.equal(first[0]['image'], first[1]['image'])
 
 
-def test_what_is_asked_changes_no_pixel_and_no_split():
+def test_the_choice_of_tasks_changes_no_pixel_and_no_split():
     whole, one = drawn(subset='test'), drawn(subset='test', tasks={'margin': TASKS['margin']})
     assert one.pool[5].labels.get('margin') == whole.pool[5].labels.get('margin')
     assert torch.equal(one.pool_image(5), whole.pool_image(5))
 
 
-def test_patients_centres_labels_and_rare_classes_are_as_said():
+def test_counts_of_patients_centres_labels_and_rare_classes():
     data = drawn(subset='all', patients=200, missing=0.3, centres=4)
     by_patient: dict[str, set] = {}
     for record in data.pool:
@@ -63,7 +63,7 @@ def test_patients_centres_labels_and_rare_classes_are_as_said():
             assert (record.labels['malignancy'] == 'benign') == benign
 
 
-def test_boxes_hold_the_nodule():
+def test_boxes_contain_the_nodule():
     data = drawn(subset='all', missing=0)
     cysts = 0
     for position, record in enumerate(data.pool):
@@ -82,40 +82,40 @@ def test_boxes_hold_the_nodule():
 
 
 @pytest.mark.parametrize('machine', scanner.SCANNERS, ids=lambda machine: machine.name)
-def test_the_picture_is_speckle(machine):
-    """Of even tissue, the envelope's mean against its deviation is that of a Rayleigh law, 1.91."""
-    even = np.zeros((scanner.SAMPLES, scanner.LINES), np.float32)
-    shown = scanner.picture(np.random.default_rng(0), machine, even, even)
-    left, top = scanner.pixel_of(machine, -6, machine.focus - 4)
-    right, bottom = scanner.pixel_of(machine, 6, machine.focus + 4)
-    patch = shown[int(top) : int(bottom), int(left) : int(right)] / 255 * machine.span
+def test_the_image_has_speckle(machine):
+    """For uniform tissue, mean / deviation of the envelope is that of a Rayleigh law, 1.91."""
+    uniform = np.zeros((scanner.SAMPLES, scanner.LINES), np.float32)
+    image = scanner.render_image(np.random.default_rng(0), machine, uniform, uniform)
+    left, top = scanner.to_pixel(machine, -6, machine.focus - 4)
+    right, bottom = scanner.to_pixel(machine, 6, machine.focus + 4)
+    patch = image[int(top) : int(bottom), int(left) : int(right)] / 255 * machine.span
     envelope = 10 ** (patch / 20)
-    # What is blurred after the logarithm is smoother.
+    # Blur after the logarithm makes it smoother.
     assert 1.6 < envelope.mean() / envelope.std() < (2.4 if machine.blur < 0.4 else 5)
 
 
-def test_grains_throw_a_shadow_and_fluid_brightens_what_is_behind():
+def test_calcifications_cast_a_shadow_and_fluid_brightens_tissue_behind_it():
     rng = np.random.default_rng(0)
-    nodule, anatomy = phantom.draw_nodule(rng, 'benign'), phantom.draw_anatomy(rng)
-    x, z = scanner.places(scanner.SCANNERS[0])
+    nodule, anatomy = phantom.sample_nodule(rng, 'benign'), phantom.sample_anatomy(rng)
+    x, z = scanner.compute_positions(scanner.SCANNERS[0])
     bare = {'holes': np.zeros((0, 3)), 'grains': np.zeros((0, 3))}
 
-    def lost(**change):
+    def total_attenuation(**change):
         made = phantom.replace(nodule, **{**bare, **change})
-        return phantom.strengths(anatomy, made, x, z)[1].sum()
+        return phantom.compute_strengths(anatomy, made, x, z)[1].sum()
 
-    plain = lost()
-    assert lost(grains=np.array([[0, 0, 1.2]])) > plain + 10
-    assert lost(holes=np.array([[0, 0, 0.97]])) < plain - 10
+    plain = total_attenuation()
+    assert total_attenuation(grains=np.array([[0, 0, 1.2]])) > plain + 10
+    assert total_attenuation(holes=np.array([[0, 0, 0.97]])) < plain - 10
 
 
 def test_nodules_of_a_pathology_overlap_with_others():
-    """The most telling single sign is right more often than chance, and wrong in many."""
+    """Each single sign separates them better than chance, but far from perfectly."""
     rng = np.random.default_rng(0)
     shape = {
         name: [
             (n.height / n.width, n.strength)
-            for n in (phantom.draw_nodule(rng, name) for _ in range(300))
+            for n in (phantom.sample_nodule(rng, name) for _ in range(300))
         ]
         for name in ('benign', 'papillary')
     }
@@ -125,7 +125,7 @@ def test_nodules_of_a_pathology_overlap_with_others():
         assert 0.75 < max(auc, 1 - auc) < 0.97
 
 
-def test_drawing_is_fast():
+def test_simulation_is_fast():
     data = drawn(subset='all', cache=0)
     data.read(0)
     start = time.process_time()
@@ -149,10 +149,10 @@ def test_every_fold_has_every_class():
         ({'patients': 3}, 'patients must be at least 20, found 3'),
         ({'centres': 9}, 'centres must be from 1 to 4, found 9'),
         ({'missing': 1.0}, r'missing must be a share in \[0, 1\), found 1.0'),
-        ({'tasks': {'margins': TASKS['margin']}}, "nothing drawn tells 'margins'; did you mean"),
+        ({'tasks': {'margins': TASKS['margin']}}, "there is no task 'margins'; did you mean"),
         ({'tasks': {'margin': Task(('a', 'b'))}}, 'tasks.margin: found the classes a, b, expected'),
     ],
 )
-def test_what_cannot_be_is_refused(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         drawn(**arguments)

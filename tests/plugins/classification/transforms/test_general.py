@@ -17,14 +17,19 @@ from plugins.classification.transforms.general import (
     RandomResizedCrop,
     TrivialAugment,
 )
-from plugins.classification.transforms.pipeline import Fitted, PixelTransform, Views, describe
+from plugins.classification.transforms.pipeline import (
+    PixelTransform,
+    ResizeToSquare,
+    TransformPipeline,
+    describe,
+)
 from plugins.classification.transforms.ultrasound import (
     DepthCrop,
     DepthGain,
     DynamicRange,
     ProbeBlur,
     Speckle,
-    blurred,
+    blur,
 )
 from toolkit.errors import DataError
 
@@ -73,26 +78,30 @@ def test_it_keeps_the_range_and_the_input_and_follows_the_seed(name, channels):
 @pytest.mark.parametrize(
     ('part', 'arguments', 'message'),
     [
-        (RandomFlip, {'horizontal': 1.5}, 'horizontal is a probability from 0 to 1, found 1.5'),
-        (RandomAffine, {'degrees': -1}, 'degrees is a number from 0 to 180, found -1'),
+        (
+            RandomFlip,
+            {'horizontal': 1.5},
+            'horizontal must be a probability from 0 to 1, found 1.5',
+        ),
+        (RandomAffine, {'degrees': -1}, 'degrees must be a number from 0 to 180, found -1'),
         (
             RandomAffine,
             {'scale': [1.2, 0.8]},
-            r'scale is a range \[low, .*found \[1.2, 0.8\]',
+            r'scale must be a range \[low, .*found \[1.2, 0.8\]',
         ),
-        (RandomAffine, {'scale': 0.8}, 'scale is a range'),
+        (RandomAffine, {'scale': 0.8}, 'scale must be a range'),
         (RandomResizedCrop, {'scale': [0.5, 2]}, 'from 0.01 to 1'),
-        (ColorJitter, {'hue': 0.7}, 'hue is a number from 0 to 0.5'),
-        (RandomErasing, {'probability': math.nan}, 'probability is a probability'),
+        (ColorJitter, {'hue': 0.7}, 'hue must be a number from 0 to 0.5'),
+        (RandomErasing, {'probability': math.nan}, 'probability must be a probability'),
         (RandAugment, {'operations': 0}, 'operations must be at least 1'),
-        (RandAugment, {'magnitude': 31}, 'magnitude is a number from 0 to 30'),
-        (Speckle, {'strength': [0.1, math.inf]}, 'strength is a range'),
-        (DepthGain, {'gain': 1.5}, 'gain is a number from 0 to 1'),
+        (RandAugment, {'magnitude': 31}, 'magnitude must be a number from 0 to 30'),
+        (Speckle, {'strength': [0.1, math.inf]}, 'strength must be a range'),
+        (DepthGain, {'gain': 1.5}, 'gain must be a number from 0 to 1'),
         (DepthGain, {'sliders': 0}, 'sliders must be at least 1'),
-        (DepthCrop, {'keep': [0, 1]}, 'keep is a range'),
-        (DynamicRange, {'ratio': [0, 1]}, 'ratio is a range'),
-        (ProbeBlur, {'focus': [0.5, 1.5]}, 'focus is a range'),
-        (BoxCrop, {'margin': -0.1}, 'margin is a number of 0 or more'),
+        (DepthCrop, {'keep': [0, 1]}, 'keep must be a range'),
+        (DynamicRange, {'ratio': [0, 1]}, 'ratio must be a range'),
+        (ProbeBlur, {'focus': [0.5, 1.5]}, 'focus must be a range'),
+        (BoxCrop, {'margin': -0.1}, 'margin must be a number of 0 or more'),
     ],
 )
 def test_ranges_are_checked(part, arguments, message):
@@ -100,7 +109,7 @@ def test_ranges_are_checked(part, arguments, message):
         part(**arguments)
 
 
-# -- what each does --------------------------------------------------------------------------------
+# -- each transform --------------------------------------------------------------------------------
 
 
 def test_flip():
@@ -174,10 +183,10 @@ def test_blur_spares_the_focus():
 @given(down=st.floats(0, 3), across=st.floats(0, 3))
 def test_blurring_keeps_what_is_flat_and_the_mean_of_an_impulse(down, across):
     flat = torch.full((2, 9, 11), 0.3)
-    torch.testing.assert_close(blurred(flat, down, across), flat)
+    torch.testing.assert_close(blur(flat, down, across), flat)
     impulse = torch.zeros(1, 41, 41)
     impulse[0, 20, 20] = 1
-    assert float(blurred(impulse, down, across).sum()) == pytest.approx(1, abs=1e-4)
+    assert float(blur(impulse, down, across).sum()) == pytest.approx(1, abs=1e-4)
 
 
 box = st.tuples(st.integers(0, 17), st.integers(0, 13), st.integers(1, 12), st.integers(1, 12)).map(
@@ -243,25 +252,27 @@ def test_rarer_classes_are_changed_more_often():
     ('transforms', 'message'),
     [
         ({}, 'transforms is empty'),
-        ({'a': object()}, 'transforms.a is no transform of images'),
-        ({'a': DepthCrop(), 'b': RandomFlip()}, 'some transforms are of the whole image and some'),
+        ({'a': object()}, 'transforms.a must be a transform of images'),
+        ({'a': DepthCrop(), 'b': RandomFlip()}, 'some transforms are for the whole image and some'),
     ],
 )
-def test_what_cannot_be_balanced(transforms, message):
+def test_invalid_balancing_is_refused(transforms, message):
     with pytest.raises(ValueError, match=message):
         ClassBalanced('kind', transforms)
 
 
-# -- views -----------------------------------------------------------------------------------------
+# -- pipeline ------------------------------------------------------------------------------------
 
 
-def test_transforms_of_the_whole_image_come_before_fitting():
-    views = Views(8, 'squash', {'flip': RandomFlip(), 'box': BoxCrop(), 'depth': DepthCrop()})
-    assert list(views.fixed) == ['box']
-    assert list(views.drawn) == ['depth', 'fit', 'flip']
-    start = views.start(image(), ((2, 3, 12, 9),), {})
-    assert views.draw(start, 1).shape == (1, 8, 8)
-    assert torch.equal(views.draw(start, 1), views.draw(start, 1))
+def test_transforms_of_the_whole_image_come_before_resizing():
+    pipeline = TransformPipeline(
+        8, 'squash', {'flip': RandomFlip(), 'box': BoxCrop(), 'depth': DepthCrop()}
+    )
+    assert list(pipeline.fixed) == ['box']
+    assert list(pipeline.random) == ['depth', 'fit', 'flip']
+    start = pipeline.apply_fixed(image(), ((2, 3, 12, 9),), {})
+    assert pipeline.apply_random(start, 1).shape == (1, 8, 8)
+    assert torch.equal(pipeline.apply_random(start, 1), pipeline.apply_random(start, 1))
 
 
 @settings(max_examples=30, deadline=None)
@@ -271,13 +282,13 @@ def test_transforms_of_the_whole_image_come_before_fitting():
     size=st.integers(1, 20),
     fit=st.sampled_from(['squash', 'pad', 'crop']),
 )
-def test_any_image_is_fitted(height, width, size, fit):
-    found = Fitted(size, fit)({'image': image(1, height, width), 'boxes': ()})
+def test_any_image_is_resized_to_a_square(height, width, size, fit):
+    found = ResizeToSquare(size, fit)({'image': image(1, height, width), 'boxes': ()})
     assert found['image'].shape == (1, size, size)
     assert 'boxes' not in found
 
 
-def test_a_part_is_described_by_what_it_does():
+def test_a_component_is_described_by_its_public_attributes():
     assert describe(RandomFlip()) == describe(RandomFlip(0.5, 0.0))
     assert describe(RandomFlip()) != describe(RandomFlip(0.4))
     one, other = (ClassBalanced('kind', {'flip': RandomFlip(p)}) for p in (0.1, 0.2))
