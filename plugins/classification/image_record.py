@@ -13,7 +13,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Record:
-    """One image of a data set.
+    """An image of a dataset.
 
     Attributes:
         id: name of the image, unique in the data set.

@@ -1,4 +1,4 @@
-"""Grad-CAM of a system's features, and the maps of its attention.
+"""Grad-CAM of a system's features, and maps of its attention.
 
 Grad-CAM after Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via
 Gradient-based Localization", ICCV 2017, equations 1 and 2: channels are weighted with the mean
