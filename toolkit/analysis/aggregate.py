@@ -1,36 +1,36 @@
-"""From a study's runs to what its table says: cells, means, paired comparisons, costs.
+"""Conditions of a study, their means and costs, and paired comparisons between them.
 
-A cell is a variant under one setting of the axes and one data set; its runs differ by seed and
-fold. Each cell is compared with that of `compare_to` under the same setting and data, run by run of
-equal seed and fold. The family of Holm's correction is all comparisons of the study over all its
-metrics: one family of tests over runs, one of tests over items.
+A condition is a variant with one setting of the axes and one dataset; its runs differ by seed and
+fold. Each condition is compared with the condition of `compare_to` that has the same setting and
+dataset, by pairs of runs with the same seed and fold. Holm's correction counts all comparisons of
+the study over all metrics: one family of tests over runs, one of tests over items.
 """
 
 from __future__ import annotations
 
 import math
-import statistics as plain
+import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from toolkit.analysis.paired_tests import PairedTest, holm, paired_bootstraps, paired_t
+from toolkit.analysis.paired_tests import PairedTest, adjust_holm, paired_bootstraps, paired_t
 from toolkit.analysis.results import StudyResults
-from toolkit.analysis.sample_values import ItemValues, item_values
+from toolkit.analysis.sample_values import SampleValues, find_sample_values
 from toolkit.config.dump import dump_inline
 from toolkit.io.run_layout import RunResult
 
 
 @dataclass(frozen=True)
-class Cell:
-    """The runs of one variant under one setting and data set.
+class Condition:
+    """The runs of one variant with one setting of the axes and one dataset.
 
     Attributes:
-        variant: its name.
-        settings: the axes' values by dotted path.
-        data: the data set, None where these are no axis.
-        runs: all that are planned.
+        variant: name of the variant.
+        settings: value of each axis by dotted path.
+        data: the dataset; None if datasets are not an axis.
+        runs: all planned runs.
     """
 
     variant: str
@@ -39,29 +39,37 @@ class Cell:
     runs: tuple[RunResult, ...]
 
     @cached_property
-    def surroundings(self) -> str:
-        """What a cell shares with the one that it is compared with."""
+    def context(self) -> str:
+        """Settings and dataset, which a condition shares with the one it is compared with."""
         return dump_inline({'settings': dict(self.settings), 'data': self.data})
 
     @cached_property
     def label(self) -> str:
-        """The cell in one line."""
+        """Variant, settings and dataset in one line."""
         settings = [f'{path.split(".")[-1]}={dump_inline(v)}' for path, v in self.settings.items()]
-        data = [] if self.data is None else [words(self.data)]
+        data = [] if self.data is None else [format_setting(self.data)]
         return ', '.join([self.variant, *settings, *data])
 
-    def of_status(self, status: str) -> list[RunResult]:
+    def select_runs(self, status: str) -> list[RunResult]:
+        """Selects the runs that have this status."""
         return [run for run in self.runs if run.status == status]
 
-    def values(self, metric: str) -> dict[tuple[int, int | None], float]:
-        """The metric by (seed, fold), of the runs that have it."""
+    def get_values(self, metric: str) -> dict[tuple[int, int | None], float]:
+        """Gets the values of a metric by (seed, fold), for the runs that have it."""
         found = {(run.seed, run.fold): run.metrics.get(metric) for run in self.runs}
         return {pair: value for pair, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True)
-class Score:
-    """A metric over a cell's runs: mean, standard deviation (n - 1), and of how many runs."""
+class MetricSummary:
+    """Mean and standard deviation of a metric over the runs of a condition.
+
+    Attributes:
+        n: number of runs with a value.
+        planned: number of planned runs.
+        mean: None without values.
+        sd: standard deviation with n - 1; None for fewer than two values.
+    """
 
     n: int
     planned: int
@@ -70,8 +78,15 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What a cell's runs take: means over those that finished, the highest memory."""
+class ConditionCosts:
+    """Costs of the runs of a condition; None if unknown.
+
+    Attributes:
+        parameters: number of parameters.
+        macs: multiply-accumulates of one forward.
+        seconds: mean over the finished runs.
+        memory: highest peak memory of a finished run, in bytes.
+    """
 
     parameters: int | None
     macs: int | None
@@ -81,15 +96,15 @@ class Cost:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A cell's metric against that of the cell it is compared with.
+    """Comparison of a metric between a condition and the reference.
 
     Attributes:
-        runs: the test over (seed, fold) pairs.
-        runs_holm: its p by Holm's correction.
-        unpaired: planned pairs of which one run or both lack the value.
-        items: the test over test items, by the means over those pairs.
-        items_holm: its p by Holm's correction.
-        better: whether the difference is for the better; None where that is not known or it is 0.
+        runs: test over (seed, fold) pairs.
+        runs_holm: p of `runs` after Holm's correction.
+        unpaired: number of planned pairs without a value of one or both runs.
+        items: test over test items, each by its mean difference over the pairs.
+        items_holm: p of `items` after Holm's correction.
+        better: True if the condition is better; None if unknown or if the difference is 0.
     """
 
     runs: PairedTest
@@ -102,16 +117,16 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What a study has found so far.
+    """Conditions and comparisons of a study so far.
 
     Attributes:
-        results: as read.
-        cells: in the plan's order.
-        comparisons: by (place of the cell, metric); none for the cells of `compare_to`.
+        results: of the study, as read.
+        conditions: in the order of the plan.
+        comparisons: by (index of the condition, metric); none for conditions of `compare_to`.
     """
 
     results: StudyResults
-    cells: tuple[Cell, ...]
+    conditions: tuple[Condition, ...]
     comparisons: Mapping[tuple[int, str], Comparison] = field(default_factory=dict)
 
     @property
@@ -121,47 +136,50 @@ class Analysis:
     @property
     def axes(self) -> list[str]:
         """The dotted paths of all axes."""
-        return list(dict.fromkeys(path for cell in self.cells for path in cell.settings))
+        return list(
+            dict.fromkeys(path for condition in self.conditions for path in condition.settings)
+        )
 
     @property
     def has_data(self) -> bool:
-        """Whether data sets are an axis."""
-        return any(cell.data is not None for cell in self.cells)
+        """True if datasets are an axis."""
+        return any(condition.data is not None for condition in self.conditions)
 
-    def reference(self, cell: Cell) -> Cell | None:
-        """The cell that this one is compared with; None for itself, or where there is none."""
-        if cell.variant == self.results.compare_to:
+    def find_reference(self, condition: Condition) -> Condition | None:
+        """Finds the condition that this one is compared with; None for a reference itself."""
+        if condition.variant == self.results.compare_to:
             return None
-        same = [c for c in self.cells if c.surroundings == cell.surroundings]
+        same = [c for c in self.conditions if c.context == condition.context]
         return next((c for c in same if c.variant == self.results.compare_to), None)
 
-    def score(self, cell: Cell, metric: str) -> Score:
-        values = list(cell.values(metric).values())
+    def summarize(self, condition: Condition, metric: str) -> MetricSummary:
+        """Summarizes a metric over the runs of a condition."""
+        values = list(condition.get_values(metric).values())
         mean = math.fsum(values) / len(values) if values else None
-        sd = plain.stdev(values) if len(values) > 1 else None
-        return Score(len(values), len(cell.runs), mean, sd)
+        sd = statistics.stdev(values) if len(values) > 1 else None
+        return MetricSummary(len(values), len(condition.runs), mean, sd)
 
-    def best(self, metric: str) -> list[Cell]:
-        """The best cell of each data set; none where the better direction is unknown."""
+    def find_best(self, metric: str) -> list[Condition]:
+        """Finds the best condition of each dataset; empty if the better direction is unknown."""
         better = self.metrics[metric]
         if better is None:
             return []
-        groups: dict[str, list[tuple[float, Cell]]] = {}
-        for cell in self.cells:
-            mean = self.score(cell, metric).mean
+        groups: dict[str, list[tuple[float, Condition]]] = {}
+        for condition in self.conditions:
+            mean = self.summarize(condition, metric).mean
             if mean is not None:
-                groups.setdefault(dump_inline(cell.data), []).append((mean, cell))
+                groups.setdefault(dump_inline(condition.data), []).append((mean, condition))
         pick = max if better else min
         return [
-            cell
+            condition
             for scored in groups.values()
             if len(scored) > 1
-            for mean, cell in scored
+            for mean, condition in scored
             if mean == pick(mean for mean, _ in scored)
         ]
 
-    def family(self) -> tuple[int, int]:
-        """How many tests over runs, and over items, the corrections count."""
+    def count_tests(self) -> tuple[int, int]:
+        """Counts the tests over runs and over items that the corrections take into account."""
         found = self.comparisons.values()
         return (
             sum(c.runs.p is not None for c in found),
@@ -169,27 +187,27 @@ class Analysis:
         )
 
 
-def analyse(results: StudyResults) -> Analysis:
-    """Group a study's runs into cells and compare them.
+def analyze_study(results: StudyResults) -> Analysis:
+    """Groups the runs of a study into conditions and compares them with their references.
 
     Raises:
-        ToolkitError: a run's rows are damaged.
+        ToolkitError: the rows of a run are damaged.
     """
-    analysis = Analysis(results, _cells(results))
-    rows: dict[str, ItemValues | None] = {}
+    analysis = Analysis(results, _group_runs(results))
+    rows: dict[str, SampleValues | None] = {}
     found: dict[tuple[int, str], Comparison] = {}
     items: list[list[float]] = []
-    for place, cell in enumerate(analysis.cells):
-        if (reference := analysis.reference(cell)) is not None:
+    for place, condition in enumerate(analysis.conditions):
+        if (reference := analysis.find_reference(condition)) is not None:
             for metric, better in results.metrics.items():
-                comparison, differences = _compare(cell, reference, metric, better, rows)
+                comparison, differences = _compare(condition, reference, metric, better, rows)
                 found[place, metric] = comparison
                 items.append(differences)
     for (key, comparison), test in zip(list(found.items()), paired_bootstraps(items)):
         if not comparison.items.why:
             found[key] = replace(comparison, items=test)
-    runs_holm = holm([c.runs.p for c in found.values()])
-    items_holm = holm([c.items.p for c in found.values()])
+    runs_holm = adjust_holm([c.runs.p for c in found.values()])
+    items_holm = adjust_holm([c.items.p for c in found.values()])
     corrected = {
         key: replace(comparison, runs_holm=runs, items_holm=items)
         for (key, comparison), runs, items in zip(found.items(), runs_holm, items_holm)
@@ -197,25 +215,25 @@ def analyse(results: StudyResults) -> Analysis:
     return replace(analysis, comparisons=corrected)
 
 
-def cost(cell: Cell) -> Cost:
-    """What the cell's runs take."""
-    done = cell.of_status('finished')
+def summarize_costs(condition: Condition) -> ConditionCosts:
+    """Summarizes the costs of the runs of a condition."""
+    done = condition.select_runs('finished')
     seconds = [run.seconds for run in done if run.seconds is not None]
     memory = [run.memory for run in done if run.memory is not None]
-    return Cost(
-        next((run.parameters for run in cell.runs if run.parameters is not None), None),
-        next((run.macs for run in cell.runs if run.macs is not None), None),
+    return ConditionCosts(
+        next((run.parameters for run in condition.runs if run.parameters is not None), None),
+        next((run.macs for run in condition.runs if run.macs is not None), None),
         math.fsum(seconds) / len(seconds) if seconds else None,
         max(memory, default=None),
     )
 
 
-def words(value: Any) -> str:
-    """A value as text; a string without quotes."""
+def format_setting(value: Any) -> str:
+    """Formats a value of a config as text; a string has no quotes."""
     return value if isinstance(value, str) else dump_inline(value)
 
 
-def _cells(results: StudyResults) -> tuple[Cell, ...]:
+def _group_runs(results: StudyResults) -> tuple[Condition, ...]:
     groups: dict[str, list[RunResult]] = {}
     for run in results.runs:
         key = dump_inline(
@@ -223,69 +241,72 @@ def _cells(results: StudyResults) -> tuple[Cell, ...]:
         )
         groups.setdefault(key, []).append(run)
     return tuple(
-        Cell(runs[0].variant, runs[0].settings, runs[0].data, tuple(runs))
+        Condition(runs[0].variant, runs[0].settings, runs[0].data, tuple(runs))
         for runs in groups.values()
     )
 
 
 def _compare(
-    cell: Cell,
-    reference: Cell,
+    condition: Condition,
+    reference: Condition,
     metric: str,
     better: bool | None,
-    rows: dict[str, ItemValues | None],
+    rows: dict[str, SampleValues | None],
 ) -> tuple[Comparison, list[float]]:
-    """The comparison, its test over items left open, and the differences of the items."""
-    ours, theirs = cell.values(metric), reference.values(metric)
+    """Compares two conditions; the differences of items are returned for a test of all at once."""
+    ours, theirs = condition.get_values(metric), reference.get_values(metric)
     pairs = [pair for pair in ours if pair in theirs]
-    planned = {(run.seed, run.fold) for run in (*cell.runs, *reference.runs)}
-    folds = len({run.fold for run in cell.runs if run.fold is not None})
+    planned = {(run.seed, run.fold) for run in (*condition.runs, *reference.runs)}
+    folds = len({run.fold for run in condition.runs if run.fold is not None})
     runs = paired_t([ours[pair] - theirs[pair] for pair in pairs], max(folds, 1))
     improved = None
     if better is not None and runs.difference:
         improved = (runs.difference > 0) == better
-    items = _item_differences(cell, reference, metric, pairs, rows)
+    items = _item_differences(condition, reference, metric, pairs, rows)
     why = 'not the mean of test items' if items is None else ''
-    open_ = PairedTest(0, why=why)
-    return Comparison(runs, len(planned) - len(pairs), open_, improved), items or []
+    untested = PairedTest(0, why=why)
+    return Comparison(runs, len(planned) - len(pairs), untested, improved), items or []
 
 
 def _item_differences(
-    cell: Cell,
-    reference: Cell,
+    condition: Condition,
+    reference: Condition,
     metric: str,
     pairs: list[tuple[int, int | None]],
-    rows: dict[str, ItemValues | None],
+    rows: dict[str, SampleValues | None],
 ) -> list[float] | None:
-    """Each test item's mean difference over the pairs of runs; None where the metric is no mean."""
+    """Averages the difference of each test item over the pairs; None if the metric is no mean."""
     differences: dict[Any, list[float]] = {}
     for pair in pairs:
         ours, theirs = (
-            _cached(run, metric, rows) for run in (_run(cell, pair), _run(reference, pair))
+            _read_values(run, metric, rows)
+            for run in (_get_run(condition, pair), _get_run(reference, pair))
         )
         if ours is None or theirs is None:
             return None
-        for item, difference in _matched(ours, theirs):
+        for item, difference in _match_items(ours, theirs):
             # Without names, the first item of one fold is not that of another.
             item = item if isinstance(item, str) else (pair[1], item)
             differences.setdefault(item, []).append(difference)
     return [math.fsum(found) / len(found) for found in differences.values()]
 
 
-def _matched(ours: ItemValues, theirs: ItemValues) -> Iterator[tuple[Any, float]]:
+def _match_items(ours: SampleValues, theirs: SampleValues) -> Iterator[tuple[Any, float]]:
     if len(ours) != len(theirs) and not all(isinstance(item, str) for item in (*ours, *theirs)):
-        return  # places in different data tell nothing of which items are the same
+        return  # positions in different data do not tell which items are the same
     for item, value in ours.items():
         if item in theirs:
             yield item, value - theirs[item]
 
 
-def _cached(run: RunResult, metric: str, rows: dict[str, ItemValues | None]) -> ItemValues | None:
+def _read_values(
+    run: RunResult, metric: str, rows: dict[str, SampleValues | None]
+) -> SampleValues | None:
     key = f'{run.id}\0{metric}'
     if key not in rows:
-        rows[key] = item_values(run, metric)
+        rows[key] = find_sample_values(run, metric)
     return rows[key]
 
 
-def _run(cell: Cell, pair: tuple[int, int | None]) -> RunResult:
-    return next(run for run in cell.runs if (run.seed, run.fold) == pair)
+def _get_run(condition: Condition, pair: tuple[int, int | None]) -> RunResult:
+    return next(run for run in condition.runs if (run.seed, run.fold) == pair)

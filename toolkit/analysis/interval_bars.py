@@ -1,4 +1,4 @@
-"""Bars beside numbers: where a value and its interval lie on the common scale of their column."""
+"""Bars that show values and their intervals on the common scale of a column."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Interval = tuple[float, float, float] | None
 
 @dataclass(frozen=True)
 class Bar:
-    """An interval in per cent of the scale's width.
+    """An interval in percent of the width of the scale.
 
     Attributes:
         low: left end.
         middle: the value.
         high: right end.
-        zero: where 0 lies, None where the scale does not show it.
+        zero: position of 0; None if the scale does not show it.
     """
 
     low: float
@@ -26,12 +26,12 @@ class Bar:
     zero: float | None = None
 
 
-def bars(intervals: Sequence[Interval], zero: bool = False) -> list[Bar | None]:
-    """Intervals on the scale that holds them all.
+def make_bars(intervals: Sequence[Interval], zero: bool = False) -> list[Bar | None]:
+    """Places intervals on the scale that holds them all.
 
     Args:
         intervals: of the cells of one column.
-        zero: let the scale hold 0 too, and show where it is.
+        zero: include 0 in the scale and mark it.
     """
     known = [i for i in intervals if i is not None]
     ends = [value for interval in known for value in interval] + ([0.0] if zero else [])

@@ -34,17 +34,17 @@ _TOGETHER = 32  # tests that share resamples
 
 @dataclass(frozen=True)
 class PairedTest:
-    """What paired differences say about their mean.
+    """Test of the mean of paired differences.
 
     Attributes:
-        n: pairs.
-        difference: their mean, None without pairs.
-        low: of the 95 % confidence interval of the mean; None where `p` is.
-        high: of the same.
-        p: two-sided, that the mean is 0; None where it cannot be computed.
+        n: number of pairs.
+        difference: mean of the differences; None without pairs.
+        low: lower end of the 95 % confidence interval of the mean; None if `p` is None.
+        high: upper end of the interval.
+        p: two-sided p-value for a mean of 0; None if it cannot be computed.
         effect: Hedges' g of the differences: their mean by their standard deviation (Cohen's d_z),
-            corrected for few pairs; None below three pairs, where the correction leaves nothing.
-        why: why there is no p, '' where there is one.
+            corrected for few pairs; None below three pairs, for which the correction is 0.
+        why: reason for a missing p, else ''.
     """
 
     n: int
@@ -57,58 +57,58 @@ class PairedTest:
 
 
 def paired_t(differences: ArrayLike, folds: int = 1) -> PairedTest:
-    """Paired t-test over runs.
+    """Tests the mean difference between pairs of runs by a paired t-test.
 
     Args:
-        differences: (n,) one of each pair of runs.
-        folds: into how many the data were split, where a pair is one of several folds.
+        differences: (n,) one per pair of runs.
+        folds: number of folds of the data, if the pairs are folds.
     """
-    d, undecided = _start(differences, 'pair')
+    d, undecided = _prepare(differences, 'pair')
     if undecided is not None:
         return undecided
     n, mean = len(d), float(d.mean())
-    error = float(d.std(ddof=1)) * np.sqrt(_variance_factor(n, folds))
+    error = float(d.std(ddof=1)) * np.sqrt(_compute_variance_factor(n, folds))
     reach = float(stats.t.ppf(1 - ALPHA / 2, n - 1)) * error
-    p = float(p_of_t(d, folds))
+    p = float(compute_t_test_p(d, folds))
     return PairedTest(n, mean, mean - reach, mean + reach, p, hedges_g(d))
 
 
-def p_of_t(differences: ArrayLike, folds: int = 1) -> np.ndarray:
-    """p of the paired t-test along the last axis, for many tests at once.
+def compute_t_test_p(differences: ArrayLike, folds: int = 1) -> np.ndarray:
+    """Computes p of the paired t-test along the last axis, for many tests at once.
 
-    Shape: (..., n) with n >= 2 -> (...). NaN where differences do not vary.
+    Shape: (..., n) with n >= 2 -> (...). NaN if the differences do not vary.
     """
     d = np.asarray(differences, dtype=float)
     n, mean, deviation = d.shape[-1], d.mean(-1), d.std(-1, ddof=1)
-    constant = _constant(mean, deviation)
-    error = np.where(constant, np.nan, deviation) * np.sqrt(_variance_factor(n, folds))
+    constant = _is_constant(mean, deviation)
+    error = np.where(constant, np.nan, deviation) * np.sqrt(_compute_variance_factor(n, folds))
     return 2 * stats.t.sf(np.abs(mean / error), n - 1)
 
 
-def _variance_factor(n: int, folds: int) -> float:
-    """Variance of the mean of n differences, in variances of one of them."""
+def _compute_variance_factor(n: int, folds: int) -> float:
+    """Computes the variance of the mean of n differences, relative to that of one difference."""
     shared = 1 / (folds - 1) if folds > 1 else 0.0  # test items by training items
     return 1 / n + shared
 
 
 def paired_bootstrap(differences: ArrayLike, seed: int = 0) -> PairedTest:
-    """Symmetric bootstrap-t over test items.
+    """Tests the mean difference over test items by a symmetric bootstrap-t.
 
     Args:
-        differences: (n,) one of each item.
-        seed: of the resampling.
+        differences: (n,) one per item.
+        seed: of the bootstrap.
     """
     return paired_bootstraps([differences], seed)[0]
 
 
 def paired_bootstraps(many: Sequence[ArrayLike], seed: int = 0) -> list[PairedTest]:
-    """The same for many tests; those of equally many items share their resamples.
+    """Runs `paired_bootstrap` for many tests; those with equally many items share resamples.
 
-    The more tests, the more resamples: the smallest p that they can tell, times the number of
-    tests, stays below a tenth of the level.
+    The number of resamples grows with the number of tests, so that the smallest possible p, times
+    the number of tests, stays below a tenth of the level.
     """
     resamples = max(RESAMPLES, math.ceil(10 / ALPHA) * len(many))
-    started = [_start(differences, 'item') for differences in many]
+    started = [_prepare(differences, 'item') for differences in many]
     tests = {i: undecided for i, (_, undecided) in enumerate(started) if undecided is not None}
     groups: dict[int, list[int]] = {}
     for i, (d, undecided) in enumerate(started):
@@ -123,7 +123,7 @@ def paired_bootstraps(many: Sequence[ArrayLike], seed: int = 0) -> list[PairedTe
 
 
 def _bootstrap(d: np.ndarray, resamples: int, seed: int) -> list[PairedTest]:
-    """Tests of the columns of (n, tests)."""
+    """Tests the columns of differences of shape (n, tests)."""
     n, mean = len(d), d.mean(0)
     error = d.std(0, ddof=1) / np.sqrt(n)
     centred = d - mean
@@ -132,11 +132,11 @@ def _bootstrap(d: np.ndarray, resamples: int, seed: int) -> list[PairedTest]:
     step = max(1, _CHUNK // n)
     for start in range(0, resamples, step):
         rows = slice(start, min(start + step, resamples))
-        # How often each item is drawn.
+        # The share of each item in a resample.
         share = generator.multinomial(n, np.full(n, 1 / n), rows.stop - start) / n  # (rows, n)
         shift = share @ centred  # (rows, tests)
         variance = share @ centred**2 - shift**2
-        flat = variance <= _ROUNDING * (centred**2).max(0)  # one item drawn n times
+        flat = variance <= _ROUNDING * (centred**2).max(0)  # a resample of one item
         scores[rows] = np.abs(shift) * np.sqrt((n - 1) / np.where(flat, 1, variance))
         scores[rows][flat] = np.inf
     p = (1 + np.count_nonzero(scores >= np.abs(mean) / error, axis=0)) / (resamples + 1)
@@ -156,24 +156,24 @@ def _bootstrap(d: np.ndarray, resamples: int, seed: int) -> list[PairedTest]:
 
 
 def hedges_g(differences: ArrayLike) -> float | None:
-    """Cohen's d_z of paired differences, times Hedges' correction for their number.
+    """Computes Cohen's d_z of paired differences, times Hedges' correction for their number.
 
     The exact factor of Hedges (Journal of Educational Statistics 6, 1981), with n - 1 degrees of
-    freedom. None where it is not defined.
+    freedom. None if it is not defined.
     """
     d = np.asarray(differences, dtype=float)
-    if len(d) < 3 or _constant(d.mean(), d.std(ddof=1)):
+    if len(d) < 3 or _is_constant(d.mean(), d.std(ddof=1)):
         return None
     df = len(d) - 1
     correction = np.exp(special.gammaln(df / 2) - special.gammaln((df - 1) / 2)) / np.sqrt(df / 2)
     return float(correction * d.mean() / d.std(ddof=1))
 
 
-def holm(p: Sequence[float | None]) -> list[float | None]:
-    """p adjusted for the family by Holm's step-down method; those that are None do not count.
+def adjust_holm(p: Sequence[float | None]) -> list[float | None]:
+    """Adjusts p-values of a family by Holm's step-down method; None is skipped.
 
-    Holds the chance of one or more false positives among all of the family, however its tests
-    depend on each other (Holm, Scandinavian Journal of Statistics 6, 1979).
+    Controls the chance of one or more false positives in the family, for any dependence between
+    its tests (Holm, Scandinavian Journal of Statistics 6, 1979).
     """
     known = [i for i, value in enumerate(p) if value is not None]
     adjusted: list[float | None] = [None] * len(p)
@@ -184,8 +184,8 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def _start(differences: ArrayLike, unit: str) -> tuple[np.ndarray, PairedTest | None]:
-    """The differences, and the answer where they do not allow a test."""
+def _prepare(differences: ArrayLike, unit: str) -> tuple[np.ndarray, PairedTest | None]:
+    """Converts the differences; returns the result too if they do not allow a test."""
     d = np.asarray(differences, dtype=float)
     if d.ndim != 1 or not np.isfinite(d).all():
         raise ValueError(f'differences must be finite and of one axis, found shape {d.shape}')
@@ -196,11 +196,11 @@ def _start(differences: ArrayLike, unit: str) -> tuple[np.ndarray, PairedTest | 
         return d, PairedTest(1, mean, why=f'one {unit} has no spread')
     if not d.any():
         return d, PairedTest(len(d), 0.0, why=f'equal in every {unit}')
-    if _constant(mean, d.std(ddof=1)):
+    if _is_constant(mean, d.std(ddof=1)):
         # Nothing that varies between runs takes part: repeating them says nothing of chance.
         return d, PairedTest(len(d), mean, why=f'the same difference in every {unit}')
     return d, None
 
 
-def _constant(mean: ArrayLike, deviation: ArrayLike) -> np.ndarray:
+def _is_constant(mean: ArrayLike, deviation: ArrayLike) -> np.ndarray:
     return np.asarray(deviation) <= _ROUNDING * np.abs(mean)

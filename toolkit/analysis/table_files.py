@@ -1,20 +1,26 @@
-"""A study's table as text, Markdown, LaTeX (booktabs), CSV and JSON."""
+"""Tables of a study as text, Markdown, LaTeX (booktabs), CSV and JSON."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from toolkit.analysis import tables as result_tables
-from toolkit.analysis.aggregate import Analysis, analyse, cost
+from toolkit.analysis import tables
+from toolkit.analysis.aggregate import Analysis, analyze_study, summarize_costs
 from toolkit.analysis.results import StudyResults
-from toolkit.analysis.tables import Grid, Text
+from toolkit.analysis.tables import Table, TableCell
 from toolkit.io import atomic_write
+from toolkit.io.formatting import (
+    escape_latex,
+    escape_markdown,
+    format_csv,
+    format_latex_table,
+    format_markdown_table,
+    format_text_table,
+)
+from toolkit.io.json_values import format_json
 
 Style = Literal['text', 'markdown', 'csv', 'latex', 'json']
 FILES: dict[str, Style] = {
@@ -26,24 +32,24 @@ FILES: dict[str, Style] = {
 
 
 def study_table(results: StudyResults, style: Style = 'text') -> str:
-    """What a study has found so far.
+    """Formats the results of a study so far.
 
     Text, Markdown and LaTeX hold three tables: results, comparisons, and runs without results. CSV
-    has a row per cell and metric, JSON everything, each run's values included.
+    has a row per condition and metric; JSON has everything, the values of each run included.
 
     Raises:
-        ToolkitError: a run's rows are damaged.
+        ToolkitError: the rows of a run are damaged.
     """
-    return _STYLES[style](analyse(results))
+    return _STYLES[style](analyze_study(results))
 
 
 def write(results: StudyResults) -> list[Path]:
-    """Write `results.md`, `.csv`, `.tex` and `.json` into the study's folder.
+    """Writes `results.md`, `.csv`, `.tex` and `.json` into the folder of the study.
 
     Raises:
         RunError: they cannot be written.
     """
-    analysis = analyse(results)
+    analysis = analyze_study(results)
     paths = []
     for name, style in FILES.items():
         path = results.folder / name
@@ -55,178 +61,125 @@ def write(results: StudyResults) -> list[Path]:
 # -- text ------------------------------------------------------------------------------------------
 
 
-def _text(analysis: Analysis) -> str:
-    return '\n'.join(_text_grid(table) for table in result_tables.grids(analysis))
+def _format_text(analysis: Analysis) -> str:
+    return '\n'.join(_format_as_text(table) for table in tables.make_tables(analysis))
 
 
-def _text_grid(table: Grid) -> str:
-    any_best = any(cell.best for row in table.rows for cell in row)
-    lines = [table.columns, *([_plain(cell, any_best) for cell in row] for row in table.rows)]
+def _format_as_text(table: Table) -> str:
     # Stars hang out at the right, so that digits stand below each other.
-    hang = [max(len(row[i].stars) for row in table.rows) for i in range(len(table.columns))]
-    for line, row in zip(lines[1:], table.rows):
-        for i, cell in enumerate(row):
-            line[i] += cell.stars.ljust(hang[i])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
-    body = [
-        '  '.join(
-            text.ljust(width) if i < table.left else text.rjust(width)
-            for i, (text, width) in enumerate(zip(line, widths))
-        ).rstrip()
-        for line in lines
+    room = [max(len(cell.stars) for cell in column) for column in zip(*table.rows, strict=True)]
+    rows = [
+        [
+            _mark_best(cell, table) + cell.stars.ljust(room[i] if i >= table.left else 0)
+            for i, cell in enumerate(row)
+        ]
+        for row in table.rows
     ]
-    body.insert(1, '  '.join('-' * width for width in widths))
-    notes = [*(['> best of its column.'] if any_best else []), *table.notes]
-    return '\n'.join([table.title, '', *body, '', *notes, ''])
+    body = format_text_table([table.columns, *rows], table.left, rule=True)
+    notes = [*(['> best of its column.'] if table.has_best else []), *table.notes]
+    return '\n'.join([table.title, '', body, '', *notes, ''])
 
 
-def _plain(cell: Text, any_best: bool) -> str:
+def _mark_best(cell: TableCell, table: Table) -> str:
     text = ' '.join(cell.text.split())
-    return f'>{text}' if any_best and cell.best else text
+    return f'>{text}' if cell.best and table.has_best else text
 
 
 # -- Markdown --------------------------------------------------------------------------------------
 
 
-def _markdown(analysis: Analysis) -> str:
-    return '\n'.join(_markdown_grid(table) for table in result_tables.grids(analysis))
+def _format_markdown(analysis: Analysis) -> str:
+    return '\n'.join(_format_as_markdown(table) for table in tables.make_tables(analysis))
 
 
-def _markdown_grid(table: Grid) -> str:
-    rules = ['---' if i < table.left else '---:' for i in range(len(table.columns))]
-    rows = [[_markdown_cell(cell) for cell in row] for row in table.rows]
-    lines = [[_markdown_escape(c) for c in table.columns], rules, *rows]
-    any_best = any(cell.best for row in table.rows for cell in row)
-    notes = [*(['Bold: best of its column.'] if any_best else []), *table.notes]
+def _format_as_markdown(table: Table) -> str:
+    header = [escape_markdown(column) for column in table.columns]
+    rows = [[_format_markdown_cell(cell) for cell in row] for row in table.rows]
     return '\n'.join(
         [
-            f'## {_markdown_escape(table.title)}',
+            f'## {escape_markdown(table.title)}',
             '',
-            *('| ' + ' | '.join(line) + ' |' for line in lines),
+            *format_markdown_table([header, *rows], table.left),
             '',
-            *(f'{_markdown_escape(note)}  ' for note in notes),
+            *(f'{escape_markdown(note)}  ' for note in _list_notes(table)),
             '',
         ]
     )
 
 
-def _markdown_cell(cell: Text) -> str:
-    text = _markdown_escape(cell.text)
-    return (f'**{text}**' if cell.best else text) + _markdown_escape(cell.stars)
+def _format_markdown_cell(cell: TableCell) -> str:
+    text = escape_markdown(cell.text)
+    return (f'**{text}**' if cell.best else text) + escape_markdown(cell.stars)
 
 
-def _markdown_escape(text: str) -> str:
-    text = ' '.join(text.split()).replace('\\', '\\\\').replace('&', '&amp;').replace('<', '&lt;')
-    for character in '|*_`[]#':
-        text = text.replace(character, '\\' + character)
-    return text
+def _list_notes(table: Table) -> list[str]:
+    return [*(['Bold: best of its column.'] if table.has_best else []), *table.notes]
 
 
 # -- LaTeX -----------------------------------------------------------------------------------------
 
-_LATEX = {
-    '\\': r'\textbackslash{}',
-    **{character: '\\' + character for character in '&%$#_{}'},
-    '~': r'\textasciitilde{}',
-    '^': r'\textasciicircum{}',
-    '<': r'\ensuremath{<}',
-    '>': r'\ensuremath{>}',
-    '±': r'\ensuremath{\pm}',
-    '↑': r'\ensuremath{\uparrow}',
-    '↓': r'\ensuremath{\downarrow}',
-    '\N{MINUS SIGN}': r'\ensuremath{-}',
-}
 
-
-def _latex(analysis: Analysis) -> str:
+def _format_latex(analysis: Analysis) -> str:
     head = '% needs \\usepackage{booktabs}; wide tables: \\usepackage{graphicx} and \\resizebox\n'
-    return head + '\n'.join(_latex_grid(table) for table in result_tables.grids(analysis))
+    return head + '\n'.join(_format_as_latex(table) for table in tables.make_tables(analysis))
 
 
-def _latex_grid(table: Grid) -> str:
-    any_best = any(cell.best for row in table.rows for cell in row)
-    notes = [*(['Bold: best of its column.'] if any_best else []), *table.notes]
-    caption = _latex_escape(' '.join([f'{table.title}.', *notes]))
-    layout = 'l' * table.left + 'r' * (len(table.columns) - table.left)
-    return '\n'.join(
-        [
-            r'\begin{table}',
-            r'  \centering',
-            rf'  \caption{{{caption}}}',
-            rf'  \begin{{tabular}}{{{layout}}}',
-            r'    \toprule',
-            '    ' + ' & '.join(_latex_escape(column) for column in table.columns) + r' \\',
-            r'    \midrule',
-            *(
-                '    ' + ' & '.join(_latex_cell(cell) for cell in row) + r' \\'
-                for row in table.rows
-            ),
-            r'    \bottomrule',
-            r'  \end{tabular}',
-            r'\end{table}',
-            '',
-        ]
-    )
+def _format_as_latex(table: Table) -> str:
+    header = [escape_latex(column) for column in table.columns]
+    rows = [[_format_latex_cell(cell) for cell in row] for row in table.rows]
+    caption = escape_latex(' '.join([f'{table.title}.', *_list_notes(table)]))
+    return '\n'.join(format_latex_table([header, *rows], table.left, caption)) + '\n'
 
 
-def _latex_cell(cell: Text) -> str:
-    text = _latex_escape(cell.text)
+def _format_latex_cell(cell: TableCell) -> str:
+    text = escape_latex(cell.text)
     # A row that starts with [ would be read as an argument of \\.
     text = f'{{{text}}}' if text.startswith('[') else text
     text = rf'{{\boldmath\textbf{{{text}}}}}' if cell.best else text
     return text + (rf'$^{{{cell.stars}}}$' if cell.stars else '')
 
 
-def _latex_escape(text: str) -> str:
-    return ''.join(_LATEX.get(character, character) for character in ' '.join(text.split()))
-
-
 # -- for programs ----------------------------------------------------------------------------------
-
-
-def _csv(analysis: Analysis) -> str:
-    buffer = io.StringIO()
-    axes = analysis.axes
-    writer: Any = None
-    for record in _records(analysis):
-        settings, runs, items = record.pop('settings'), record.pop('runs'), record.pop('items')
-        record.pop('values')
-        record.pop('missing')
-        flat = {
-            **{axis: settings.get(axis) for axis in axes},
-            **record,
-            **{key: runs.get(key) for key in _TEST},
-            **{f'items_{key}': items.get(key) for key in _TEST if key != 'unpaired'},
-        }
-        if writer is None:
-            writer = csv.DictWriter(buffer, list(flat), lineterminator='\n')
-            writer.writeheader()
-        writer.writerow(flat)
-    return buffer.getvalue()
-
 
 _TEST = ('n', 'unpaired', 'difference', 'low', 'high', 'p', 'p_holm', 'effect', 'why')
 
 
-def _json(analysis: Analysis) -> str:
-    runs, items = analysis.family()
-    record = {
-        'study': analysis.results.name,
-        'compare_to': analysis.results.compare_to,
-        'metrics': dict(analysis.metrics),
-        'tests': {'over_runs': runs, 'over_items': items},
-        'notes': [*result_tables.result_notes(analysis), *result_tables.comparison_notes(analysis)],
-        'cells': _records(analysis),
-    }
-    return json.dumps(record, indent=1, ensure_ascii=False) + '\n'
+def _format_csv(analysis: Analysis) -> str:
+    rows: list[dict[str, Any]] = []
+    for record in _make_records(analysis):
+        settings, runs, items = record.pop('settings'), record.pop('runs'), record.pop('items')
+        del record['values'], record['missing']
+        rows.append(
+            {
+                **{axis: settings.get(axis) for axis in analysis.axes},
+                **record,
+                **{key: runs.get(key) for key in _TEST},
+                **{f'items_{key}': items.get(key) for key in _TEST if key != 'unpaired'},
+            }
+        )
+    return format_csv(list(rows[0]), [list(row.values()) for row in rows]) if rows else ''
 
 
-def _records(analysis: Analysis) -> list[dict[str, Any]]:
-    """A record per cell and metric."""
+def _format_json(analysis: Analysis) -> str:
+    runs, items = analysis.count_tests()
+    return format_json(
+        {
+            'study': analysis.results.name,
+            'compare_to': analysis.results.compare_to,
+            'metrics': dict(analysis.metrics),
+            'tests': {'over_runs': runs, 'over_items': items},
+            'notes': [*tables.list_result_notes(analysis), *tables.list_comparison_notes(analysis)],
+            'conditions': _make_records(analysis),
+        }
+    )
+
+
+def _make_records(analysis: Analysis) -> list[dict[str, Any]]:
+    """Makes a record per condition and metric."""
     records = []
-    for place, cell in enumerate(analysis.cells):
+    for place, condition in enumerate(analysis.conditions):
         for metric, better in (analysis.metrics or {'': None}).items():  # no run has said any yet
-            score = analysis.score(cell, metric)
+            summary = analysis.summarize(condition, metric)
             found = analysis.comparisons.get((place, metric))
             runs: dict[str, Any] = {}
             items: dict[str, Any] = {}
@@ -236,24 +189,24 @@ def _records(analysis: Analysis) -> list[dict[str, Any]]:
                 items = {**asdict(found.items), 'p_holm': found.items_holm}
             records.append(
                 {
-                    'variant': cell.variant,
-                    'settings': dict(cell.settings),
-                    'data': cell.data,
+                    'variant': condition.variant,
+                    'settings': dict(condition.settings),
+                    'data': condition.data,
                     'metric': metric,
                     'higher_is_better': better,
-                    'runs_planned': score.planned,
-                    'runs_failed': len(cell.of_status('failed')),
-                    'runs_measured': score.n,
-                    'mean': score.mean,
-                    'sd': score.sd,
+                    'runs_planned': summary.planned,
+                    'runs_failed': len(condition.select_runs('failed')),
+                    'runs_measured': summary.n,
+                    'mean': summary.mean,
+                    'sd': summary.sd,
                     'improves': found.better if found else None,
-                    **asdict(cost(cell)),
+                    **asdict(summarize_costs(condition)),
                     'runs': runs,
                     'items': items,
-                    'values': {run.id: run.metrics.get(metric) for run in cell.runs},
+                    'values': {run.id: run.metrics.get(metric) for run in condition.runs},
                     'missing': {
                         run.id: {'status': run.status, 'message': run.message}
-                        for run in cell.runs
+                        for run in condition.runs
                         if run.metrics.get(metric) is None
                     },
                 }
@@ -262,9 +215,9 @@ def _records(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 _STYLES: dict[str, Callable[[Analysis], str]] = {
-    'text': _text,
-    'markdown': _markdown,
-    'csv': _csv,
-    'latex': _latex,
-    'json': _json,
+    'text': _format_text,
+    'markdown': _format_markdown,
+    'csv': _format_csv,
+    'latex': _format_latex,
+    'json': _format_json,
 }

@@ -1,27 +1,34 @@
-"""A study's tables as text in cells, the same for every style that prints them."""
+"""Tables of a study's results, comparisons and missing runs, for every output format."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from toolkit.analysis import formatting
-from toolkit.analysis.aggregate import Analysis, Cell, Comparison, Score, cost, words
-from toolkit.analysis.interval_bars import Bar, Interval, bars
+from toolkit.analysis.aggregate import (
+    Analysis,
+    Comparison,
+    Condition,
+    MetricSummary,
+    format_setting,
+    summarize_costs,
+)
+from toolkit.analysis.interval_bars import Bar, Interval, make_bars
+from toolkit.io import formatting
 
 COSTS = ('parameters', 'MACs', 'time', 'memory')
 
 
 @dataclass(frozen=True)
-class Text:
+class TableCell:
     """A cell of a table.
 
     Attributes:
-        text: what it says.
+        text: the formatted value.
         stars: of significance.
-        best: whether it is the best of its column.
-        value: what a table that can be sorted sorts by; the text where None.
-        bar: where the value lies.
-        trend: whether it is 'better' or 'worse' than the reference.
+        best: True for the best of its column.
+        value: number to sort by; None to sort by the text.
+        bar: position of the value in the range of the column.
+        trend: 'better' or 'worse' than the reference, or ''.
     """
 
     text: str
@@ -33,89 +40,102 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A table.
+class Table:
+    """A table with a title and notes.
 
     Attributes:
-        title: what it shows.
+        title: of the table.
         columns: headers.
         rows: of as many cells.
-        left: how many columns at the left are words; the others are numbers.
-        notes: what marks and columns mean.
+        left: number of columns at the left that hold words; the others hold numbers.
+        notes: meaning of marks and columns.
     """
 
     title: str
     columns: list[str]
-    rows: list[list[Text]]
+    rows: list[list[TableCell]]
     left: int
     notes: list[str] = field(default_factory=list)
 
     @property
-    def marked(self) -> list[bool]:
-        """For each column whether any of its cells has stars or a trend, which need room."""
+    def marked_columns(self) -> list[bool]:
+        """True for each column with stars or a trend in a cell, which need room."""
         return [any(cell.stars or cell.trend for cell in column) for column in zip(*self.rows)]
 
+    @property
+    def has_best(self) -> bool:
+        """True if a cell is marked as the best of its column."""
+        return any(cell.best for row in self.rows for cell in row)
 
-def grids(analysis: Analysis) -> list[Grid]:
-    """The results, the comparisons, and the runs that are missing; tables without rows left out."""
-    tables = [results(analysis), comparisons(analysis), missing(analysis)]
+
+def make_tables(analysis: Analysis) -> list[Table]:
+    """Makes the tables of results, comparisons and missing runs, without those that are empty."""
+    tables = [
+        make_results_table(analysis),
+        make_comparison_table(analysis),
+        make_missing_table(analysis),
+    ]
     return [table for table in tables if table.rows]
 
 
-def results(analysis: Analysis) -> Grid:
-    """A row per cell: mean and standard deviation of each metric, and the costs."""
-    scores = [_metric_column(analysis, metric) for metric in analysis.metrics]
+def make_results_table(analysis: Analysis) -> Table:
+    """Makes the table of metrics (mean and standard deviation) and costs, a row per condition."""
+    scores = [_make_metric_column(analysis, metric) for metric in analysis.metrics]
     rows = [
         [
-            *_names(analysis, cell),
-            Text(runs_of(cell), value=len(cell.of_status('finished'))),
+            *_make_name_cells(analysis, condition),
+            TableCell(format_runs(condition), value=len(condition.select_runs('finished'))),
             *(column[place] for column in scores),
-            *_costs(cell),
+            *_make_cost_cells(condition),
         ]
-        for place, cell in enumerate(analysis.cells)
+        for place, condition in enumerate(analysis.conditions)
     ]
     name = analysis.results.name
-    metrics = [heading(metric, better) for metric, better in analysis.metrics.items()]
-    left = len(_name_columns(analysis))
-    columns = [*_name_columns(analysis), 'n', *metrics, *COSTS]
-    return Grid(name, columns, rows, left, result_notes(analysis))
+    metrics = [format_heading(metric, better) for metric, better in analysis.metrics.items()]
+    left = len(_list_name_columns(analysis))
+    columns = [*_list_name_columns(analysis), 'n', *metrics, *COSTS]
+    return Table(name, columns, rows, left, list_result_notes(analysis))
 
 
-def _metric_column(analysis: Analysis, metric: str) -> list[Text]:
-    """A metric's cells, one for each of the analysis."""
-    scores = [analysis.score(cell, metric) for cell in analysis.cells]
-    best, digits = analysis.best(metric), digits_of(scores)
+def _make_metric_column(analysis: Analysis, metric: str) -> list[TableCell]:
+    """Makes the cells of a metric, one per condition."""
+    scores = [analysis.summarize(condition, metric) for condition in analysis.conditions]
+    best, digits = analysis.find_best(metric), choose_metric_digits(scores)
     column = []
-    for place, (cell, bar) in enumerate(zip(analysis.cells, bars([_spread(s) for s in scores]))):
+    for place, (condition, bar) in enumerate(
+        zip(analysis.conditions, make_bars([_get_spread(s) for s in scores]))
+    ):
         found = analysis.comparisons.get((place, metric))
-        stars = formatting.mark(found.runs_holm) if found else ''
-        text = score_text(scores[place], cell, digits)
+        stars = formatting.format_stars(found.runs_holm) if found else ''
+        text = format_summary(scores[place], condition, digits)
         mean = scores[place].mean
-        trend = _trend(found) if stars else ''
-        column.append(Text(text, stars, cell in best, mean, bar, trend))
+        trend = _get_trend(found) if stars else ''
+        column.append(TableCell(text, stars, condition in best, mean, bar, trend))
     return column
 
 
-def comparisons(analysis: Analysis) -> Grid:
-    """A row per cell and metric: difference, confidence interval, p, effect size."""
+def make_comparison_table(analysis: Analysis) -> Table:
+    """Makes the table of differences, intervals, p and effect, a row per condition and metric."""
     columns = ['pairs', 'difference', '95 % interval', 'p', 'p (Holm)', 'g']
-    if analysis.family()[1]:
+    if analysis.count_tests()[1]:
         columns += ['items', 'p (Holm) over items']
     rows = []
     for metric in analysis.metrics:
-        digits = digits_of([analysis.score(cell, metric) for cell in analysis.cells])
+        digits = choose_metric_digits(
+            [analysis.summarize(condition, metric) for condition in analysis.conditions]
+        )
         found = {p: c for (p, name), c in analysis.comparisons.items() if name == metric}
-        scaled = bars([_reach(c) for c in found.values()], zero=True)
+        scaled = make_bars([_get_reach(c) for c in found.values()], zero=True)
         for (place, comparison), bar in zip(found.items(), scaled):
-            names = [*_names(analysis, analysis.cells[place]), Text(metric)]
-            rows.append([*names, *_comparison(comparison, bar, digits)[: len(columns)]])
-    names = [*_name_columns(analysis), 'metric']
+            names = [*_make_name_cells(analysis, analysis.conditions[place]), TableCell(metric)]
+            rows.append([*names, *_make_comparison_cells(comparison, bar, digits)[: len(columns)]])
+    names = [*_list_name_columns(analysis), 'metric']
     title = f'{analysis.results.name}: differences from {analysis.results.compare_to}'
-    return Grid(title, [*names, *columns], rows, len(names), comparison_notes(analysis))
+    return Table(title, [*names, *columns], rows, len(names), list_comparison_notes(analysis))
 
 
-def missing(analysis: Analysis) -> Grid:
-    """A row per run that has not finished, or finished without a metric of the study."""
+def make_missing_table(analysis: Analysis) -> Table:
+    """Makes the table of runs that have not finished, or finished without a metric."""
     rows = []
     for run in analysis.results.runs:
         lacking = [name for name in analysis.metrics if run.metrics.get(name) is None]
@@ -125,70 +145,78 @@ def missing(analysis: Analysis) -> Grid:
         if run.status == 'finished':
             message = f'without {", ".join(lacking)}' + (f'; {message}' if message else '')
         texts = (run.id, run.status, str(run.attempts), message or formatting.MISSING)
-        rows.append([Text(text) for text in texts])
+        rows.append([TableCell(text) for text in texts])
     columns = ['run', 'status', 'attempts', 'message']
-    return Grid(f'{analysis.results.name}: runs without results', columns, rows, 4)
+    return Table(f'{analysis.results.name}: runs without results', columns, rows, 4)
 
 
 # -- texts -----------------------------------------------------------------------------------------
 
 
-def digits_of(scores: list[Score]) -> int | None:
-    """Digits after the point of a metric's column."""
-    return formatting.decimals(
+def choose_metric_digits(scores: list[MetricSummary]) -> int | None:
+    """Chooses the digits after the point for the column of a metric."""
+    return formatting.choose_digits(
         [s.mean for s in scores if s.mean is not None], [s.sd for s in scores if s.sd is not None]
     )
 
 
-def score_text(score: Score, cell: Cell, digits: int | None) -> str:
-    """Mean and standard deviation, with n where it is not the row's; or why there is none."""
+def format_summary(score: MetricSummary, condition: Condition, digits: int | None) -> str:
+    """Formats mean and standard deviation, with n if some runs lack the value.
+
+    Without values it is the status of the runs, if they share one.
+    """
     if score.mean is None:
-        statuses = {run.status for run in cell.runs}
+        statuses = {run.status for run in condition.runs}
         alone = len(statuses) == 1 and 'finished' not in statuses
         return statuses.pop() if alone else formatting.MISSING
-    text = formatting.number(score.mean, digits)
+    text = formatting.format_number(score.mean, digits)
     if score.sd is not None:
-        text += f' ± {formatting.number(score.sd, digits)}'
-    if score.n != len(cell.of_status('finished')):
+        text += f' ± {formatting.format_number(score.sd, digits)}'
+    if score.n != len(condition.select_runs('finished')):
         text += f' (n = {score.n})'
     return text
 
 
-def _comparison(found: Comparison, bar: Bar | None, digits: int | None) -> list[Text]:
-    """Pairs, difference, interval, p, corrected p, g, items, corrected p over items."""
+def _make_comparison_cells(
+    found: Comparison, bar: Bar | None, digits: int | None
+) -> list[TableCell]:
+    """Makes the cells of pairs, difference, interval, p, corrected p, g, and the items' n and p."""
     test, items = found.runs, found.items
     planned = test.n + found.unpaired
     finer = None if digits is None else digits + 1
-    low, high = formatting.signed(test.low, finer), formatting.signed(test.high, finer)
+    low, high = (
+        formatting.format_signed(test.low, finer),
+        formatting.format_signed(test.high, finer),
+    )
     interval = test.why if test.low is None else f'[{low}, {high}]'
-    difference = formatting.signed(test.difference, finer)
+    difference = formatting.format_signed(test.difference, finer)
     return [
-        Text(f'{test.n} of {planned}' if found.unpaired else str(test.n), value=test.n),
-        Text(difference, value=test.difference, trend=_trend(found)),
-        Text(interval, value=test.low, bar=bar),
-        Text(formatting.probability(test.p), value=test.p),
-        Text(
-            formatting.probability(found.runs_holm),
-            formatting.mark(found.runs_holm),
+        TableCell(f'{test.n} of {planned}' if found.unpaired else str(test.n), value=test.n),
+        TableCell(difference, value=test.difference, trend=_get_trend(found)),
+        TableCell(interval, value=test.low, bar=bar),
+        TableCell(formatting.format_p(test.p), value=test.p),
+        TableCell(
+            formatting.format_p(found.runs_holm),
+            formatting.format_stars(found.runs_holm),
             value=found.runs_holm,
         ),
-        Text(formatting.number(test.effect, 2), value=test.effect),
-        Text(str(items.n) if items.n else formatting.MISSING, value=items.n),
-        Text(
-            formatting.probability(found.items_holm),
-            formatting.mark(found.items_holm),
+        TableCell(formatting.format_number(test.effect, 2), value=test.effect),
+        TableCell(str(items.n) if items.n else formatting.MISSING, value=items.n),
+        TableCell(
+            formatting.format_p(found.items_holm),
+            formatting.format_stars(found.items_holm),
             value=found.items_holm,
         ),
     ]
 
 
-def _spread(score: Score) -> Interval:
+def _get_spread(score: MetricSummary) -> Interval:
     if score.mean is None:
         return None
     return score.mean - (score.sd or 0), score.mean, score.mean + (score.sd or 0)
 
 
-def _reach(found: Comparison) -> Interval:
+def _get_reach(found: Comparison) -> Interval:
     test = found.runs
     if test.difference is None:
         return None
@@ -197,41 +225,41 @@ def _reach(found: Comparison) -> Interval:
     return test.low, test.difference, test.high
 
 
-def _trend(found: Comparison | None) -> str:
+def _get_trend(found: Comparison | None) -> str:
     return {True: 'better', False: 'worse', None: ''}[found.better if found else None]
 
 
-def runs_of(cell: Cell) -> str:
-    """Runs that finished, out of how many where some did not, and how many failed."""
-    done, failed = len(cell.of_status('finished')), len(cell.of_status('failed'))
-    text = str(done) if done == len(cell.runs) else f'{done}/{len(cell.runs)}'
+def format_runs(condition: Condition) -> str:
+    """Formats the numbers of finished, planned and failed runs: '5', '3/5', '4/5 (1 failed)'."""
+    done, failed = (len(condition.select_runs(status)) for status in ('finished', 'failed'))
+    text = str(done) if done == len(condition.runs) else f'{done}/{len(condition.runs)}'
     return f'{text} ({failed} failed)' if failed else text
 
 
-def _costs(cell: Cell) -> list[Text]:
-    found = cost(cell)
+def _make_cost_cells(condition: Condition) -> list[TableCell]:
+    found = summarize_costs(condition)
     return [
-        Text(formatting.count(found.parameters), value=found.parameters),
-        Text(formatting.count(found.macs), value=found.macs),
-        Text(formatting.format_duration(found.seconds), value=found.seconds),
-        Text(formatting.memory(found.memory), value=found.memory),
+        TableCell(formatting.format_count(found.parameters), value=found.parameters),
+        TableCell(formatting.format_count(found.macs), value=found.macs),
+        TableCell(formatting.format_duration(found.seconds), value=found.seconds),
+        TableCell(formatting.format_memory(found.memory), value=found.memory),
     ]
 
 
-def heading(metric: str, better: bool | None) -> str:
-    """A metric's name with an arrow to the better values."""
+def format_heading(metric: str, better: bool | None) -> str:
+    """Formats the name of a metric with an arrow to the better values."""
     return metric if better is None else f'{metric} {"↑" if better else "↓"}'
 
 
-def result_notes(analysis: Analysis) -> list[str]:
-    """What the results' marks and columns mean."""
+def list_result_notes(analysis: Analysis) -> list[str]:
+    """Lists the meanings of the marks and columns of the results."""
     notes = ['↑ higher is better, ↓ lower.']
-    if any(len(cell.runs) > 1 for cell in analysis.cells):
+    if any(len(condition.runs) > 1 for condition in analysis.conditions):
         notes = [
             'Mean ± standard deviation over n runs (seeds and folds); ↑ higher is better, ↓ lower.',
             'Time: mean of a run; memory: the highest of a run.',
         ]
-    if (tests := analysis.family()[0]) > 0:
+    if (tests := analysis.count_tests()[0]) > 0:
         notes.append(
             f'* p < 0.05, ** p < 0.01, *** p < 0.001: differs from {analysis.results.compare_to} '
             f'(paired t-test over seeds and folds, Holm-corrected over all {tests} tests).'
@@ -248,15 +276,15 @@ def result_notes(analysis: Analysis) -> list[str]:
     return notes
 
 
-def comparison_notes(analysis: Analysis) -> list[str]:
-    """How the comparisons were made."""
-    runs, items = analysis.family()
+def list_comparison_notes(analysis: Analysis) -> list[str]:
+    """Lists the meanings of the columns of the comparisons, and their tests."""
+    runs, items = analysis.count_tests()
     notes = [
         'Difference: mean of (variant − reference) over pairs of runs with equal seed and fold. '
         "g: Hedges' g of the paired differences. p: paired t-test.",
         f'p (Holm): corrected over all {runs} tests over runs of this study.',
     ]
-    if any(len({run.fold for run in cell.runs}) > 1 for cell in analysis.cells):
+    if any(len({run.fold for run in c.runs}) > 1 for c in analysis.conditions):
         notes.append('Folds share training data: variances are corrected by Nadeau and Bengio.')
     if items:
         notes.append(
@@ -270,18 +298,23 @@ def comparison_notes(analysis: Analysis) -> list[str]:
     return notes
 
 
-def _name_columns(analysis: Analysis) -> list[str]:
-    return ['variant', *axis_names(analysis.axes), *(['data'] if analysis.has_data else [])]
+def _list_name_columns(analysis: Analysis) -> list[str]:
+    return ['variant', *name_axes(analysis.axes), *(['data'] if analysis.has_data else [])]
 
 
-def axis_names(paths: list[str]) -> list[str]:
-    """Axes by their last key, by their whole path where two share it."""
+def name_axes(paths: list[str]) -> list[str]:
+    """Names axes by their last key, or by their whole path if two share the key."""
     last = [path.rpartition('.')[2] for path in paths]
     return [path if last.count(key) > 1 else key for path, key in zip(paths, last)]
 
 
-def _names(analysis: Analysis, cell: Cell) -> list[Text]:
-    reference = ' (reference)' if cell.variant == analysis.results.compare_to else ''
-    settings = [words(cell.settings[p]) if p in cell.settings else '-' for p in analysis.axes]
-    data = [words(cell.data) if cell.data is not None else '-'] if analysis.has_data else []
-    return [Text(text) for text in (cell.variant + reference, *settings, *data)]
+def _make_name_cells(analysis: Analysis, condition: Condition) -> list[TableCell]:
+    reference = ' (reference)' if condition.variant == analysis.results.compare_to else ''
+    settings = [
+        format_setting(condition.settings[path]) if path in condition.settings else '-'
+        for path in analysis.axes
+    ]
+    data = []
+    if analysis.has_data:
+        data = ['-' if condition.data is None else format_setting(condition.data)]
+    return [TableCell(text) for text in (condition.variant + reference, *settings, *data)]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from toolkit.analysis.formatting import NO_BREAK, text_table
 from toolkit.interfaces import System
+from toolkit.io.formatting import NO_BREAK, format_text_table
 from toolkit.registry import get_kinds
 from toolkit.registry.build import ComponentFactory
 
@@ -107,7 +107,7 @@ def format_costs(costs: Iterable[ComponentCost], width: int | None = None) -> st
         )
         for cost in costs
     ]
-    return text_table(rows, left=3, width=width)
+    return format_text_table(rows, left=3, width=width)
 
 
 def compare_costs(before: ComponentFactory, after: ComponentFactory) -> str:

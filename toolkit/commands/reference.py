@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
+from toolkit.io.formatting import escape_cell, format_markdown_table
 from toolkit.registry.command import CommandParser
 
 
@@ -79,13 +80,14 @@ def _format_command(parser: CommandParser, heading: str) -> Iterator[str]:
 
 def _format_arguments(actions: list[argparse.Action]) -> Iterator[str]:
     shown = [action for action in actions if not isinstance(action, argparse._HelpAction)]
-    if shown:
-        yield from ('', '| argument | |', '|---|---|')
+    rows = [['argument', '']]
     for action in shown:
         help_ = (action.help or '') % {**vars(action), 'prog': ''}
         help_ += ' (required)' if action.required and action.option_strings else ''
-        cells = (f'`{_format_invocation(action)}`', help_)
-        yield '| ' + ' | '.join(cell.replace('|', '\\|') for cell in cells) + ' |'
+        rows.append([escape_cell(f'`{_format_invocation(action)}`'), escape_cell(help_)])
+    if shown:
+        yield ''
+        yield from format_markdown_table(rows, left=2)
 
 
 def _format_invocation(action: argparse.Action) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from toolkit.commands.arguments import add_config, add_plugins, add_trained_run
 from toolkit.errors import ToolkitError
+from toolkit.io.formatting import format_text_table
 from toolkit.registry.command import Command
 
 
@@ -85,8 +86,4 @@ def _format_group(metrics: dict[str, float | None], directions: dict[str, bool])
         known = [d for name, d in directions.items() if name.partition('/')[0] == metric]
         better = {True: 'higher', False: 'lower'}[known[0]] if known else ''
         cells.append([metric, better, *(values.get(column, '') for column in columns)])
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    return '\n'.join(
-        '  '.join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths)))
-        for row in cells
-    )
+    return format_text_table(cells, left=2)

@@ -20,8 +20,13 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         RunError: the file cannot be written.
     """
+    atomic_write.write(path, format_json(value))
+
+
+def format_json(value: Any) -> str:
+    """Formats a value as indented JSON with a line break at its end; see `replace_nonfinite`."""
     text = json.dumps(replace_nonfinite(value), indent=1, ensure_ascii=False, allow_nan=False)
-    atomic_write.write(path, text + '\n')
+    return text + '\n'
 
 
 def replace_nonfinite(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What each cell changed: its semantic diff, and its config against that of the reference."""
+"""Changes of the config in each condition, from the base and from the reference."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.analysis.aggregate import Analysis, Cell
+from toolkit.analysis.aggregate import Analysis, Condition
 from toolkit.io.run_layout import CONFIG, RunResult
 
 CONTEXT = 2  # unchanged lines around a change
@@ -15,65 +15,67 @@ MOST_LINES = 400
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line of a diff: 'same', 'added', 'removed', or 'gap' where unchanged lines are left out."""
+class DiffLine:
+    """A line of a diff; `kind` is 'same', 'added', 'removed', or 'gap' for lines left out."""
 
-    what: str
+    kind: str
     text: str
 
 
 @dataclass(frozen=True)
-class Change:
-    """What a cell changed.
+class ConfigChange:
+    """Changes of the config in a condition.
 
     Attributes:
-        cell: whose.
-        place: of the cell.
+        condition: the condition.
+        place: its index.
         summary: lines of the semantic diff from the base.
-        against: label of the cell that `diff` starts from; '' where there is nothing to compare.
-        diff: of the YAML; empty where nothing differs.
-        config: the whole resolved config, '' where no run has left one.
+        against: label of the condition that `diff` starts from; '' if there is none.
+        diff: of the YAML; empty if nothing differs.
+        config: the whole resolved config; '' if no run has left one.
     """
 
-    cell: Cell
+    condition: Condition
     place: int
     summary: tuple[str, ...]
     against: str
-    diff: list[Line]
+    diff: list[DiffLine]
     config: str
 
 
-def changes(analysis: Analysis) -> list[Change]:
-    """A change for each cell that has anything to show."""
+def find_config_changes(analysis: Analysis) -> list[ConfigChange]:
+    """Finds the changes of each condition that has a config or a difference."""
     found = []
-    for place, cell in enumerate(analysis.cells):
-        config, run = _config(cell)
-        reference = _compared_with(analysis, cell)
+    for place, condition in enumerate(analysis.conditions):
+        config, run = _read_config(condition)
+        reference = _choose_reference(analysis, condition)
         against, diff = '', []
         if reference is not None and run is not None:
-            before, other = _config(reference, run)
+            before, other = _read_config(reference, run)
             if other is not None:
                 against, diff = reference.label, list(_diff(before, config))[:MOST_LINES]
-        summary = cell.runs[0].changes
+        summary = condition.runs[0].changes
         if summary or config or against:
-            found.append(Change(cell, place, summary, against, diff, config))
+            found.append(ConfigChange(condition, place, summary, against, diff, config))
     return found
 
 
-def _compared_with(analysis: Analysis, cell: Cell) -> Cell | None:
-    """The reference; where a study has none, its first cell."""
+def _choose_reference(analysis: Analysis, condition: Condition) -> Condition | None:
+    """Chooses the reference; the first condition if the study names none."""
     if analysis.results.compare_to is not None:
-        return analysis.reference(cell)
-    first = analysis.cells[0]
-    return None if cell is first else first
+        return analysis.find_reference(condition)
+    first = analysis.conditions[0]
+    return None if condition is first else first
 
 
-def _config(cell: Cell, like: RunResult | None = None) -> tuple[str, RunResult | None]:
-    """The config of one of the cell's runs: of that with the seed and fold of `like`, if it can be.
+def _read_config(
+    condition: Condition, like: RunResult | None = None
+) -> tuple[str, RunResult | None]:
+    """Reads the config of one run of a condition, and returns the run too.
 
-    Otherwise the seeds would stand in the diff of two variants.
+    A run with the seed and fold of `like` comes first, so that a diff of two variants has no seeds.
     """
-    runs = list(cell.runs)
+    runs = list(condition.runs)
     if like is not None:
         runs.sort(key=lambda run: (run.seed, run.fold) != (like.seed, like.fold))
     for run in runs:
@@ -84,13 +86,13 @@ def _config(cell: Cell, like: RunResult | None = None) -> tuple[str, RunResult |
     return '', None
 
 
-def _diff(before: str, after: str) -> Iterator[Line]:
+def _diff(before: str, after: str) -> Iterator[DiffLine]:
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=CONTEXT, lineterm='')
     kinds = {'+': 'added', '-': 'removed', ' ': 'same'}
     for number, line in enumerate(lines):
         if number < 2:
             continue  # names of files
         if line.startswith('@@'):
-            yield Line('gap', '')
+            yield DiffLine('gap', '')
         else:
-            yield Line(kinds[line[0]], line[1:])
+            yield DiffLine(kinds[line[0]], line[1:])

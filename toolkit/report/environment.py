@@ -1,4 +1,4 @@
-"""What runs were made with, from their capsules: what is common, and where they differ."""
+"""Code, data and hardware of runs, from their capsules: common values and differences."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.analysis import formatting
 from toolkit.config.dump import dump_inline
 from toolkit.errors import ToolkitError
+from toolkit.io import formatting
 from toolkit.io.run_layout import CAPSULE, RunResult
 from toolkit.run import capsule
 
@@ -17,11 +17,11 @@ LEADING = ('torch', 'mmengine', 'numpy', 'timm')
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing about the runs.
+    """A property of the runs.
 
     Attributes:
-        name: of what.
-        values: each different value with the ids of its runs; one value where all agree.
+        name: of the property.
+        values: each different value with the ids of its runs; one value if all agree.
     """
 
     name: str
@@ -29,17 +29,18 @@ class Fact:
 
     @property
     def common(self) -> bool:
+        """True if all runs have the same value."""
         return len(self.values) == 1
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What runs were made with.
+    """Code, data, hardware and packages of runs.
 
     Attributes:
         facts: about code, data and hardware.
         packages: installed distributions with their versions.
-        runs: how many capsules there were.
+        runs: number of capsules.
     """
 
     facts: list[Fact]
@@ -47,27 +48,27 @@ class Environment:
     runs: int
 
 
-def environment(runs: Sequence[RunResult]) -> Environment:
-    """Read the capsules of the runs that have one; a damaged one is named as such."""
+def read_environment(runs: Sequence[RunResult]) -> Environment:
+    """Reads the capsules of the runs that have one; damaged ones are listed as a fact."""
     described: dict[str, dict[str, str]] = {}
     packages: dict[str, dict[str, str]] = {}
     damaged = []
     for run in runs:
-        folder = run.trained_in  # what the training was made with says more than the test's
+        folder = run.trained_in  # the environment of the training says more than that of the test
         if (folder / CAPSULE).exists():
             try:
                 record = capsule.read(folder)
-                described[run.id] = _facts(record)
+                described[run.id] = _list_facts(record)
                 packages[run.id] = dict(record.get('packages') or {})
             except (ToolkitError, TypeError, ValueError, AttributeError):
                 damaged.append(run.id)
-    facts = _by_value(described)
+    facts = _group_by_value(described)
     if damaged:
         facts.append(Fact('damaged capsules', [(', '.join(damaged), damaged)]))
-    return Environment(facts, _by_value(packages), len(described))
+    return Environment(facts, _group_by_value(packages), len(described))
 
 
-def _facts(record: Mapping[str, Any]) -> dict[str, str]:
+def _list_facts(record: Mapping[str, Any]) -> dict[str, str]:
     git, hardware = record.get('git') or {}, record.get('hardware') or {}
     packages = record.get('packages') or {}
     changed = ' with changes that were not committed (diff.patch)' if git.get('dirty') else ''
@@ -93,8 +94,8 @@ def _facts(record: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in facts.items() if value not in (None, '')}
 
 
-def _by_value(described: Mapping[str, Mapping[str, str]]) -> list[Fact]:
-    """Facts of all runs, each value with the runs that have it."""
+def _group_by_value(described: Mapping[str, Mapping[str, str]]) -> list[Fact]:
+    """Groups the runs by the value of each fact."""
     names = dict.fromkeys(name for facts in described.values() for name in facts)
     found = []
     for name in names:

@@ -1,4 +1,4 @@
-"""What the pages that stand alone have in common: how templates are filled, and the look."""
+"""Jinja environment and style sheet that all HTML pages share."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import jinja2
 TEMPLATES = Path(__file__).with_name('templates')
 
 
-def environment(folder: Path = TEMPLATES) -> jinja2.Environment:
-    """Fills templates of a folder: values are escaped, one that is not given is an error."""
+def make_environment(folder: Path = TEMPLATES) -> jinja2.Environment:
+    """Makes an environment that escapes values and fails on undefined ones."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
@@ -20,6 +20,6 @@ def environment(folder: Path = TEMPLATES) -> jinja2.Environment:
     )
 
 
-def style() -> str:
-    """The report's style sheet."""
+def read_style() -> str:
+    """Reads the style sheet of the report."""
     return (TEMPLATES / 'report.css').read_text(encoding='utf-8')

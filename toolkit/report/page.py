@@ -1,4 +1,4 @@
-"""The report: one HTML file that stands alone and makes no request to anywhere."""
+"""The report: one HTML file that makes no request to any server."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from markupsafe import Markup
 
 import toolkit
-from toolkit.analysis.aggregate import Analysis, analyse
+from toolkit.analysis.aggregate import Analysis, analyze_study
 from toolkit.analysis.results import holds_study, load
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
 from toolkit.io.output_path import check_outputs
 from toolkit.io.run_layout import CAPSULE, PLAN, REPORT, list_run_files
 from toolkit.report import plotly_bundle
-from toolkit.report.jinja_environment import TEMPLATES, environment, style
-from toolkit.report.panel import Panel, panels
-from toolkit.report.section import Section, Shown, panel_runs, sections
-from toolkit.report.single_runs import holds_run, of_runs
+from toolkit.report.jinja_environment import TEMPLATES, make_environment, read_style
+from toolkit.report.panel import Panel, find_panels
+from toolkit.report.section import RenderedPanel, Section, list_panel_runs, make_sections
+from toolkit.report.single_runs import holds_run, read_single_runs
 
 LIMIT = 8_000_000  # bytes of the whole file
 _GENERATOR = '<meta name="generator" content="Ablakit">'
@@ -28,17 +28,17 @@ _MARGIN = 20_000  # for headings and notes of panels
 
 
 def write(folders: Sequence[Path | str], output: Path, overwrite: bool = False) -> list[str]:
-    """Write the report of studies and single runs.
+    """Writes the report of studies and single runs.
 
     Args:
         folders: of studies and runs; the runs make a section together.
         output: the HTML file. An earlier report is replaced.
         overwrite: replace another file too, unless it belongs to one of the folders.
     Returns:
-        What had to be left out, in sentences.
+        Notes on parts that were left out.
     Raises:
-        ToolkitError: a folder holds neither, is given twice, or is damaged; the output is a file
-            of a run, or a file that is no report.
+        ToolkitError: a folder holds neither a study nor a run, is given twice, or is damaged; the
+            output is a file of a run, or a file that is no report.
         RunError: the file cannot be written.
     """
     if output.is_dir():
@@ -47,17 +47,17 @@ def write(folders: Sequence[Path | str], output: Path, overwrite: bool = False) 
         raise RunError(f'cannot write {output}: it is no regular file')  # a device, a pipe
     inputs = [path for folder in folders for path in list_run_files(Path(folder))]
     check_outputs([output], inputs, overwrite=overwrite or is_report(output))
-    analyses = _analyses([Path(folder) for folder in folders])
-    content = sections(analyses)
-    kinds, notes = panels([analysis.results for analysis, _ in analyses])
-    # What the page takes without pictures is known only when it is there.
-    bare = len(_page(content, kinds, notes).encode()) + _MARGIN
+    analyses = _analyze_folders([Path(folder) for folder in folders])
+    content = make_sections(analyses)
+    kinds, notes = find_panels([analysis.results for analysis, _ in analyses])
+    # The size of the page without panels is known only when it is rendered.
+    bare = len(_render_page(content, kinds, notes).encode()) + _MARGIN
     budget = max(0, LIMIT - bare) // max(1, len(content) * len(kinds))
     for part, (analysis, _) in zip(content, analyses):
-        part.panels = _shown(kinds, analysis, budget)
-    page = _page(content, kinds, notes)
+        part.panels = _render_panels(kinds, analysis, budget)
+    page = _render_page(content, kinds, notes)
     atomic_write.write(output, page)
-    notes += [note for part in content for shown in part.panels for note in shown.notes]
+    notes += [note for part in content for panel in part.panels for note in panel.notes]
     if len(page.encode()) > LIMIT:
         notes.append(f'the report takes {len(page.encode()) / 1e6:.1f} MB; report fewer studies')
     return notes
@@ -72,8 +72,8 @@ def is_report(path: Path) -> bool:
         return False
 
 
-def _analyses(folders: Sequence[Path]) -> list[tuple[Analysis, bool]]:
-    """The studies in the order given, then the single runs together."""
+def _analyze_folders(folders: Sequence[Path]) -> list[tuple[Analysis, bool]]:
+    """Analyzes the studies in the order given, then all single runs together."""
     if not folders:
         raise ToolkitError('which DIR? give folders of studies or runs')
     seen: set[Path] = set()
@@ -90,49 +90,49 @@ def _analyses(folders: Sequence[Path]) -> list[tuple[Analysis, bool]]:
             raise ToolkitError(f'no folder {folder}; give folders of studies or runs')
         else:
             raise ToolkitError(f'{folder} holds neither a study ({PLAN}) nor a run ({CAPSULE})')
-    found = [(analyse(load(folder)), True) for folder in studies]
-    return found + ([(analyse(of_runs(runs)), False)] if runs else [])
+    found = [(analyze_study(load(folder)), True) for folder in studies]
+    return found + ([(analyze_study(read_single_runs(runs)), False)] if runs else [])
 
 
-def _shown(
+def _render_panels(
     kinds: Sequence[tuple[str, type[Panel]]], analysis: Analysis, budget: int
-) -> list[Shown]:
-    """The panels that have something to show of a study; one that fails says so in its place."""
-    shown = []
+) -> list[RenderedPanel]:
+    """Renders the panels that apply to a study; one that fails leaves a note in its place."""
+    rendered_panels = []
     for name, kind in kinds:
         title = getattr(kind, 'title', name)
         try:
-            rendered = kind().render(panel_runs(analysis), budget)
+            rendered = kind().render(list_panel_runs(analysis), budget)
         except Exception as error:  # whatever a plugin raises must not cost the rest of the report
             note = f'the panel {name} failed: {type(error).__name__}: {error}'
-            shown.append(Shown(title, '', (note,)))
+            rendered_panels.append(RenderedPanel(title, '', (note,)))
             continue
         if rendered is None:
             continue
         size = len(rendered.html.encode())
         if size > budget:
             note = f'{title} left out: {size / 1e6:.1f} MB, and {budget / 1e6:.1f} MB are left'
-            shown.append(Shown(title, '', (*rendered.notes, note)))
+            rendered_panels.append(RenderedPanel(title, '', (*rendered.notes, note)))
         else:
-            shown.append(Shown(title, Markup(rendered.html), rendered.notes))
-    return shown
+            rendered_panels.append(RenderedPanel(title, Markup(rendered.html), rendered.notes))
+    return rendered_panels
 
 
-def _page(
+def _render_page(
     content: Sequence[Section], kinds: Sequence[tuple[str, type[Panel]]], notes: Sequence[str]
 ) -> str:
-    filled = environment()
-    filled.filters['script'] = _script
+    filled = make_environment()
+    filled.filters['script'] = _escape_script
     filled.policies['json.dumps_kwargs'] = {'sort_keys': False}
     return filled.get_template('report.html.j2').render(
         generator=Markup(_GENERATOR),
         title=', '.join(part.title for part in content),
         sections=content,
-        styles=[style()] + [kind.style for _, kind in kinds],
+        styles=[read_style()] + [kind.style for _, kind in kinds],
         scripts=[(TEMPLATES / f'{name}.js').read_text(encoding='utf-8') for name in _SCRIPTS]
         + [kind.script for _, kind in kinds],
-        library=plotly_bundle.packed(),
-        licence=plotly_bundle.licence(),
+        library=plotly_bundle.pack_plotly(),
+        licence=plotly_bundle.read_licence(),
         made=datetime.now(timezone.utc),
         version=toolkit.__version__,
         notes=notes,
@@ -142,6 +142,6 @@ def _page(
 _SCRIPTS = ('page', 'charts')
 
 
-def _script(text: str) -> Markup:
-    """Source of a script or style as it may stand inside its element."""
+def _escape_script(text: str) -> Markup:
+    """Escapes the source of a script or style for its HTML element."""
     return Markup(re.sub(r'</(?=script|style)', r'<\\/', text, flags=re.IGNORECASE))

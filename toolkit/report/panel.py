@@ -1,4 +1,4 @@
-"""Panels: what plugins add to a report about the runs of their task."""
+"""Panels: sections that plugins add to a report about the runs of their task."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from toolkit.run import capsule
 
 @dataclass(frozen=True)
 class PanelRun:
-    """A run as a panel sees it.
+    """A run for a panel.
 
     Attributes:
-        label: of its cell; what a reader knows the variant by.
-        reference: whether the others are compared with it.
+        label: of its condition, as in the tables.
+        reference: True if the others are compared with it.
         result: its folder, seed, fold, status and metrics.
     """
 
@@ -32,11 +32,11 @@ class PanelRun:
 
 @dataclass(frozen=True)
 class Rendered:
-    """What a panel shows.
+    """The content of a panel.
 
     Attributes:
-        html: an element or several; what comes from files and configs must be escaped in it.
-        notes: what had to be left out, in sentences.
+        html: one or more elements; text from files and configs must be escaped in it.
+        notes: sentences about parts that were left out.
     """
 
     html: str
@@ -44,10 +44,10 @@ class Rendered:
 
 
 class Panel(ABC):
-    """A section of the report, made from the folders of a study's runs.
+    """A section of the report that is made from the folders of runs.
 
     Registered with `@PANELS.register`, it is offered the runs of every study and the single runs.
-    The page makes no request: pictures are data URIs, code is in `script` and `style`.
+    The page makes no request: images are data URIs, code is in `script` and `style`.
 
     Attributes:
         title: heading of the section.
@@ -67,27 +67,27 @@ class Panel(ABC):
 
     @abstractmethod
     def render(self, runs: Sequence[PanelRun], budget: int) -> Rendered | None:
-        """What to show of these runs; None where they have nothing for this panel.
+        """Renders the panel for these runs; None if they have nothing for it.
 
         Args:
             runs: of a study, in the plan's order, of any status.
-            budget: bytes that the HTML may take. Choose qualities and crops to stay below, and say
-                in `notes` what was left out: a panel that takes more is left out whole.
+            budget: bytes that the HTML may take. Choose qualities and crops to stay below, and list
+                in `notes` the parts left out: a panel that takes more is dropped.
         """
 
 
-def panels(studies: Sequence[StudyResults]) -> tuple[list[tuple[str, type[Panel]]], list[str]]:
-    """Every registered panel by name, those of the plugins that the runs' configs name included.
+def find_panels(studies: Sequence[StudyResults]) -> tuple[list[tuple[str, type[Panel]]], list[str]]:
+    """Finds all registered panels, with those of the plugins that configs of the runs name.
 
     Returns:
-        The panels, and why others cannot be used.
+        The panels by name, and notes on panels that cannot be used.
     """
     notes = []
     known = {
         module.split('.')[0].removeprefix('plugin_') for module in plugin_index.get_index().modules
     }
     for folder in (run.trained_in for study in studies for run in study.runs):
-        for plugin in _plugins_of(folder):
+        for plugin in _list_plugins(folder):
             # Each run keeps a copy of the same plugin.
             if Path(plugin).stem not in known:
                 known.add(Path(plugin).stem)
@@ -104,7 +104,7 @@ def panels(studies: Sequence[StudyResults]) -> tuple[list[tuple[str, type[Panel]
     return found, notes
 
 
-def _plugins_of(folder: Path) -> list[str]:
+def _list_plugins(folder: Path) -> list[str]:
     try:
         config = capsule.read(folder).get('config')
         return list(capsule.with_kept_plugins(folder, config or {}).get('plugins') or [])

@@ -1,7 +1,7 @@
-"""The charting library inside the page: plotly.js as its Python package carries it, compressed.
+"""The plotly.js of the installed plotly package, compressed for embedding.
 
-The page unpacks it by itself (DecompressionStream, in all browsers since 2023), which leaves most
-of a report's size to its pictures.
+The page unpacks it (DecompressionStream, in all browsers since 2023), so that most of the size of
+a report is left for images.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from functools import cache
 
 from plotly.offline import get_plotlyjs
 
-# Okabe and Ito's palette, ink first, which is the reference's as a rule, and without its yellow,
-# which is too pale on paper. The page's style says what each number is in light and dark.
+# Okabe and Ito's palette without yellow, which is too pale on paper. The first colour is that of
+# ink, usually for the reference. The style sheet defines the colours in light and dark.
 COLOURS = 7
 DASHES = ('solid', 'dash', 'dot', 'dashdot')
 SYMBOLS = (
@@ -23,14 +23,14 @@ SYMBOLS = (
 
 
 @cache
-def packed() -> str:
-    """The library, gzipped, in base64."""
+def pack_plotly() -> str:
+    """Compresses the library with gzip and encodes it in base64."""
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
 
 
 @cache
-def licence() -> str:
-    """Name and version, copyright, and licence, from the library's own first lines."""
+def read_licence() -> str:
+    """Reads name, version, copyright and licence from the first lines of the library."""
     head = get_plotlyjs()[:600]
     patterns = (r'(plotly\.js v[\d.]+)', r'Copyright ([\d, -]+Plotly, Inc\.)', r'the (\w+) license')
     found = [re.search(pattern, head) for pattern in patterns]
@@ -38,10 +38,13 @@ def licence() -> str:
     return f'{name or "plotly.js"}, © {owner or "Plotly, Inc."}, {terms or "MIT"} license'
 
 
-def look(place: int) -> dict[str, int | str]:
-    """Colour, dash and marker of a cell; told apart without any one of them for 56 cells."""
+def choose_plot_style(index: int) -> dict[str, int | str]:
+    """Chooses colour, dash and marker of a condition.
+
+    The styles of 56 conditions differ even without any one of the three.
+    """
     return {
-        'colour': place % COLOURS,
-        'dash': DASHES[place // COLOURS % len(DASHES)],
-        'symbol': SYMBOLS[place % len(SYMBOLS)],
+        'colour': index % COLOURS,
+        'dash': DASHES[index // COLOURS % len(DASHES)],
+        'symbol': SYMBOLS[index % len(SYMBOLS)],
     }

@@ -1,4 +1,4 @@
-"""Reading the pictures that `toolkit test` leaves in a run's folder, for panels."""
+"""Reads the images that `toolkit test` leaves in the folder of a run, for panels."""
 
 from __future__ import annotations
 
@@ -15,66 +15,68 @@ from toolkit.report.panel import PanelRun
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A picture of an item."""
+class ImageLayer:
+    """A named image of an item."""
 
     name: str
     file: Path
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """What a run has drawn of an item.
+class ItemImages:
+    """The images that a run has written of an item.
 
     Attributes:
-        item: its name.
+        item: name of the item.
         size: width and height of all layers, in pixels.
-        layers: in their order.
-        record: all that `STEM.json` says.
+        layers: images in their order.
+        record: content of `STEM.json`.
     """
 
     item: str
     size: tuple[int, int]
-    layers: tuple[Layer, ...]
+    layers: tuple[ImageLayer, ...]
     record: Mapping[str, Any]
 
 
-def read_drawn(run: PanelRun, kind: str | None) -> tuple[list[Drawn], list[str]]:
-    """Pictures in a run's folder, as `System.pictures` describes them, and what cannot be used.
+def read_item_images(run: PanelRun, kind: str | None) -> tuple[list[ItemImages], list[str]]:
+    """Reads the images in the folder of a run.
 
     Args:
-        run: whose folder.
-        kind: what the task calls its pictures in their record; other tasks' are left alone.
+        run: the run.
+        kind: `kind` in the records of the images; those of other kinds are skipped.
+    Returns:
+        The images by item, and notes on files that cannot be used.
     """
     found, notes = [], []
     for path in sorted((run.result.folder / IMAGES).glob('*.json')):
         try:
-            drawn = _read(path, kind)
+            images = _read(path, kind)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             notes.append(f'{run.label}: {path.name} cannot be used: {error}')
             continue
-        if drawn is not None:
-            found.append(drawn)
+        if images is not None:
+            found.append(images)
     return found, notes
 
 
-def _read(path: Path, kind: str | None) -> Drawn | None:
+def _read(path: Path, kind: str | None) -> ItemImages | None:
     record = json.loads(path.read_text(encoding='utf-8'))
     if record.get('kind') != kind:
         return None
     layers = tuple(
-        Layer(str(layer['name']), path.parent / Path(layer['file']).name)
+        ImageLayer(str(layer['name']), path.parent / Path(layer['file']).name)
         for layer in record['layers']
     )
     sizes = {_size(layer.file) for layer in layers}
     if len(sizes) != 1:
-        raise ValueError(f'its pictures are of the sizes {sorted(sizes)}, expected one')
-    return Drawn(str(record['item']), sizes.pop(), layers, record)
+        raise ValueError(f'its images have the sizes {sorted(sizes)}, expected one')
+    return ItemImages(str(record['item']), sizes.pop(), layers, record)
 
 
 def _size(file: Path) -> tuple[int, int]:
     try:
-        with Image.open(file) as picture:
-            return picture.size
+        with Image.open(file) as image:
+            return image.size
     except UnidentifiedImageError as error:
-        raise ValueError(f'{file.name} is no picture') from error
+        raise ValueError(f'{file.name} is no image') from error

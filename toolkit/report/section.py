@@ -1,4 +1,4 @@
-"""A section of the report: all that is said of one study, or of single runs together."""
+"""Sections of the report: one per study, and one for all single runs."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit.analysis import formatting
-from toolkit.analysis import tables as result_tables
-from toolkit.analysis.aggregate import Analysis, cost
+from toolkit.analysis import tables
+from toolkit.analysis.aggregate import Analysis, format_setting, summarize_costs
 from toolkit.analysis.results import StudyResults
-from toolkit.analysis.tables import Grid
+from toolkit.analysis.tables import Table
+from toolkit.io import formatting
 from toolkit.io.run_layout import STUDY
 from toolkit.report import plotly_bundle
-from toolkit.report.config_diff import Change, changes
-from toolkit.report.environment import Environment, environment
+from toolkit.report.config_diff import ConfigChange, find_config_changes
+from toolkit.report.environment import Environment, read_environment
 from toolkit.report.panel import PanelRun
-from toolkit.report.training_curves import curves
+from toolkit.report.training_curves import make_curves
 
 COSTS = {
     'parameters': 'parameters',
@@ -27,13 +27,13 @@ COSTS = {
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A panel's section.
+class RenderedPanel:
+    """The section of a panel.
 
     Attributes:
         title: heading.
-        html: as the panel made it.
-        notes: what was left out, or why it is not there.
+        html: from the panel; '' if it failed or is too large.
+        notes: what was left out, or the reason for an empty section.
     """
 
     title: str
@@ -43,21 +43,21 @@ class Shown:
 
 @dataclass
 class Section:
-    """What the page says of one study.
+    """The content of the page about one study, or about all single runs.
 
     Attributes:
-        id: of the element.
-        title: the study's name.
-        study: whether it is a study, or single runs.
-        asked: names and values of what was asked.
+        id: of the HTML element.
+        title: name of the study.
+        study: True for a study, False for single runs.
+        asked: names and values of the study's settings.
         text: the study file.
         summary: the outcome in a few sentences.
         tables: results, comparisons, runs without results.
-        looks: colour, dash and marker of each cell.
-        charts: what the charts draw.
-        changed: what each cell changed.
-        ran_on: what the runs were made with.
-        panels: of plugins.
+        plot_styles: colour, dash and marker of each condition.
+        charts: data of the charts.
+        changed: changes of the config in each condition.
+        ran_on: code, data and hardware of the runs.
+        panels: sections of plugins.
     """
 
     id: str
@@ -66,80 +66,91 @@ class Section:
     asked: list[tuple[str, str]]
     text: str
     summary: list[str]
-    tables: dict[str, Grid]
-    looks: list[dict[str, Any]]
+    tables: dict[str, Table]
+    plot_styles: list[dict[str, Any]]
     charts: dict[str, Any]
-    changed: list[Change]
+    changed: list[ConfigChange]
     ran_on: Environment
-    panels: list[Shown] = field(default_factory=list)
+    panels: list[RenderedPanel] = field(default_factory=list)
 
 
-def section(id_: str, analysis: Analysis, study: bool) -> Section:
-    """Gather what the page says of a study, panels apart."""
+def make_section(id_: str, analysis: Analysis, study: bool) -> Section:
+    """Makes the section of a study without its panels."""
     results = analysis.results
-    tables = {
-        'results': result_tables.results(analysis),
-        'differences': result_tables.comparisons(analysis),
-        'missing': result_tables.missing(analysis),
+    found = {
+        'results': tables.make_results_table(analysis),
+        'differences': tables.make_comparison_table(analysis),
+        'missing': tables.make_missing_table(analysis),
     }
-    looks = [plotly_bundle.look(place) for place in range(len(analysis.cells))]
+    plot_styles = [
+        plotly_bundle.choose_plot_style(place) for place in range(len(analysis.conditions))
+    ]
     return Section(
         id=id_,
         title=results.name if study else 'Single runs',
         study=study,
-        asked=_asked(analysis, study),
-        text=_text(results) if study else '',
-        summary=_summary(analysis),
-        tables={name: table for name, table in tables.items() if table.rows},
-        looks=looks,
+        asked=_list_settings(analysis, study),
+        text=_read_study_file(results) if study else '',
+        summary=_summarize(analysis),
+        tables={name: table for name, table in found.items() if table.rows},
+        plot_styles=plot_styles,
         charts={
-            'cells': [{'label': cell.label, **look} for cell, look in zip(analysis.cells, looks)],
-            'curves': curves(analysis.cells),
-            'trade': _trade(analysis),
+            'conditions': [
+                {'label': condition.label, **look}
+                for condition, look in zip(analysis.conditions, plot_styles)
+            ],
+            'curves': make_curves(analysis.conditions),
+            'trade': _collect_scores_and_costs(analysis),
         },
-        changed=changes(analysis),
-        ran_on=environment(results.runs),
+        changed=find_config_changes(analysis),
+        ran_on=read_environment(results.runs),
     )
 
 
-def panel_runs(analysis: Analysis) -> list[PanelRun]:
-    """The runs as panels see them."""
+def list_panel_runs(analysis: Analysis) -> list[PanelRun]:
+    """Lists the runs as panels receive them."""
     compare_to = analysis.results.compare_to
     return [
-        PanelRun(cell.label, cell.variant == compare_to, run)
-        for cell in analysis.cells
-        for run in cell.runs
+        PanelRun(condition.label, condition.variant == compare_to, run)
+        for condition in analysis.conditions
+        for run in condition.runs
     ]
 
 
-def _asked(analysis: Analysis, study: bool) -> list[tuple[str, str]]:
+def _list_settings(analysis: Analysis, study: bool) -> list[tuple[str, str]]:
     results, runs = analysis.results, analysis.results.runs
     seeds = list(dict.fromkeys(run.seed for run in runs))
     folds = list(dict.fromkeys(run.fold for run in runs if run.fold is not None))
-    variants = list(dict.fromkeys(cell.variant for cell in analysis.cells))
+    variants = list(dict.fromkeys(condition.variant for condition in analysis.conditions))
     asked = [
         ('variants' if study else 'runs', ', '.join(variants)),
         *(
-            (path, _values(cell.settings.get(path) for cell in analysis.cells))
+            (
+                path,
+                _format_values(condition.settings.get(path) for condition in analysis.conditions),
+            )
             for path in analysis.axes
         ),
-        ('data', _values(cell.data for cell in analysis.cells) if analysis.has_data else ''),
+        (
+            'data',
+            _format_values(condition.data for condition in analysis.conditions)
+            if analysis.has_data
+            else '',
+        ),
         ('compared with', results.compare_to or ''),
-        ('metrics', ', '.join(result_tables.heading(*item) for item in results.metrics.items())),
-        ('seeds', _values(seeds)),
-        ('folds', _values(folds)),
+        ('metrics', ', '.join(tables.format_heading(*item) for item in results.metrics.items())),
+        ('seeds', _format_values(seeds)),
+        ('folds', _format_values(folds)),
     ]
     return [(name, value) for name, value in asked if value]
 
 
-def _values(values: Any) -> str:
-    return ', '.join(
-        dict.fromkeys(result_tables.words(value) for value in values if value is not None)
-    )
+def _format_values(values: Any) -> str:
+    return ', '.join(dict.fromkeys(format_setting(value) for value in values if value is not None))
 
 
-def _summary(analysis: Analysis) -> list[str]:
-    """How far it has come, and what the tests found."""
+def _summarize(analysis: Analysis) -> list[str]:
+    """Summarizes the progress of the runs and the outcomes of the tests."""
     runs = analysis.results.runs
     done, failed = (sum(r.status == s for r in runs) for s in ('finished', 'failed'))
     if len(runs) == 1:
@@ -148,9 +159,9 @@ def _summary(analysis: Analysis) -> list[str]:
     else:
         text = f'{done} of {len(runs)} runs have finished'
         sentences = [text + (f', {failed} failed.' if failed else '.')]
-    tests = analysis.family()[0]
+    tests = analysis.count_tests()[0]
     if tests:
-        found = [c for c in analysis.comparisons.values() if formatting.mark(c.runs_holm)]
+        found = [c for c in analysis.comparisons.values() if formatting.format_stars(c.runs_holm)]
         better, worse = (sum(c.better is b for c in found) for b in (True, False))
         sentences.append(
             f'{len(found) or "None"} of {tests} paired test{"s" if tests > 1 else ""} against '
@@ -160,9 +171,9 @@ def _summary(analysis: Analysis) -> list[str]:
     return sentences
 
 
-def _trade(analysis: Analysis) -> dict[str, Any]:
-    """Scores and costs of the cells, by name."""
-    costs = [cost(cell) for cell in analysis.cells]
+def _collect_scores_and_costs(analysis: Analysis) -> dict[str, Any]:
+    """Collects the scores and costs of the conditions, by name."""
+    costs = [summarize_costs(condition) for condition in analysis.conditions]
     known = {
         name: [getattr(c, name) for c in costs]
         for name in COSTS
@@ -170,7 +181,7 @@ def _trade(analysis: Analysis) -> dict[str, Any]:
     }
     scores = {}
     for metric, better in analysis.metrics.items():
-        found = [analysis.score(cell, metric) for cell in analysis.cells]
+        found = [analysis.summarize(condition, metric) for condition in analysis.conditions]
         if any(score.mean is not None for score in found):
             scores[metric] = {
                 'better': better,
@@ -181,13 +192,15 @@ def _trade(analysis: Analysis) -> dict[str, Any]:
     return {'costs': known, 'names': COSTS, 'scores': scores}
 
 
-def _text(results: StudyResults) -> str:
+def _read_study_file(results: StudyResults) -> str:
     try:
         return (results.folder / STUDY).read_text(encoding='utf-8', errors='replace')
     except OSError:
         return ''
 
 
-def sections(analyses: Sequence[tuple[Analysis, bool]]) -> list[Section]:
-    """The sections of a report, in order."""
-    return [section(f's{i + 1}', analysis, study) for i, (analysis, study) in enumerate(analyses)]
+def make_sections(analyses: Sequence[tuple[Analysis, bool]]) -> list[Section]:
+    """Makes the sections of a report, in order."""
+    return [
+        make_section(f's{i + 1}', analysis, study) for i, (analysis, study) in enumerate(analyses)
+    ]

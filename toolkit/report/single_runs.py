@@ -1,4 +1,4 @@
-"""Single runs, read as a study without comparison: one cell for each run."""
+"""Reads single runs as a study without comparisons: one condition per run."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ NAME = 'runs'
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a folder is a run's."""
+    """Tells whether a folder is that of a run."""
     return (folder / CAPSULE).is_file()
 
 
-def of_runs(folders: Sequence[Path]) -> StudyResults:
-    """Runs by the names of their folders, in the order given.
+def read_single_runs(folders: Sequence[Path]) -> StudyResults:
+    """Reads runs in the order given, named by their folders.
 
     Raises:
         ToolkitError: a folder holds no run, or a file in it is damaged.
     """
     runs = []
-    for folder, name in zip(folders, _names(folders)):
+    for folder, name in zip(folders, _name_folders(folders)):
         try:
-            runs.append(_run(folder, name))
+            runs.append(_read_run(folder, name))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             path = folder / CAPSULE
             raise ToolkitError(f'{path} is damaged: {type(error).__name__}: {error}') from error
@@ -37,10 +37,10 @@ def of_runs(folders: Sequence[Path]) -> StudyResults:
     return StudyResults(NAME, Path(folders[0]).absolute(), None, metrics, tuple(runs))
 
 
-def _run(folder: Path, name: str) -> RunResult:
+def _read_run(folder: Path, name: str) -> RunResult:
     record = capsule.read(folder)
     metrics, better = read_metrics(folder)
-    status, message = _status(str(record.get('status', '')))
+    status, message = _split_status(str(record.get('status', '')))
     return RunResult(
         id=name,
         variant=name,
@@ -54,30 +54,30 @@ def _run(folder: Path, name: str) -> RunResult:
         status=status,
         message=message,
         attempts=1 + len(record.get('resumed') or []),
-        seconds=_seconds(record),
+        seconds=_compute_seconds(record),
         metrics=metrics,
         directions=better,
     )
 
 
-def _status(text: str) -> tuple[RunState, str]:
-    """What a capsule calls 'finished', 'running', 'interrupted' or 'failed: why'."""
+def _split_status(text: str) -> tuple[RunState, str]:
+    """Splits the status of a capsule ('finished', 'running', 'interrupted', 'failed: reason')."""
     if text in ('finished', 'running'):
         return text, ''
     word, _, why = text.partition(': ')
     return 'failed', why if word == 'failed' else text
 
 
-def _seconds(record: dict[str, Any]) -> float | None:
-    """From start to end; None for a run that goes on, or that stood still before it was resumed."""
+def _compute_seconds(record: dict[str, Any]) -> float | None:
+    """Computes the time from start to end; None if the run goes on or was resumed."""
     if not record.get('ended') or record.get('resumed'):
         return None
     start, end = (datetime.fromisoformat(record[key]) for key in ('started', 'ended'))
     return (end - start).total_seconds()
 
 
-def _names(folders: Sequence[Path]) -> list[str]:
-    """Last parts of paths, as many as tell them apart."""
+def _name_folders(folders: Sequence[Path]) -> list[str]:
+    """Names paths by their last parts, as many as make the names unique."""
     parts = [folder.absolute().parts for folder in folders]
     for length in range(1, max(map(len, parts)) + 1):
         names = ['/'.join(path[-length:]) for path in parts]

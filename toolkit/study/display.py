@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from toolkit.engine.hooks.progress import format_duration
 from toolkit.errors import ToolkitError
+from toolkit.io.formatting import format_duration
 from toolkit.io.read_metrics_log import last_iteration, last_loss
 from toolkit.io.run_layout import RunStatus
 from toolkit.study.plan import Plan

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from toolkit.analysis.formatting import text_table
 from toolkit.config.dump import dump_inline
+from toolkit.io.formatting import format_text_table
 from toolkit.io.run_layout import PlannedRun
 from toolkit.study.plan import Plan
 from toolkit.study.reconcile import ReconciledRun
@@ -27,7 +27,7 @@ def plan_text(plan: Plan, entries: list[ReconciledRun], folder: Path) -> str:
     seeds = ', '.join(map(str, study.spec.seeds))
     counts = Counter(_state(entry, folder) for entry in entries)
     states = ', '.join(f'{count} {state}' for state, count in counts.items())
-    runs = text_table([_row(entry, folder) for entry in entries], left=5)
+    runs = format_text_table([_row(entry, folder) for entry in entries], left=5)
     lines = [
         f'study {study.name}: {len(entries)} runs ({states}), in {folder}',
         f'seeds {seeds}; compared with {study.compare_to}'

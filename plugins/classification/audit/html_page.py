@@ -17,7 +17,7 @@ from plugins.classification.audit.findings import Audit, Cluster
 from plugins.classification.audit.sources import average_colours
 from plugins.classification.audit.tables import Sheet, make_sheets
 from toolkit.io import atomic_write
-from toolkit.report.jinja_environment import environment, style
+from toolkit.report.jinja_environment import make_environment, read_style
 
 SIDE = 220  # pixels of a thumbnail's longer side
 MOST = 900  # images on the page; about 8 kB each
@@ -51,14 +51,14 @@ def write_page(audit: Audit, read: Callable[[int], np.ndarray], output: Path) ->
     """
     groups, left = _select_clusters(audit, read)
     page = (
-        environment(_HERE)
+        make_environment(_HERE)
         .get_template('html_page.html.j2')
         .render(
             name=audit.name,
             sheets=[(sheet, _find_numeric(sheet)) for sheet in make_sheets(audit)],
             groups=groups,
             left=left,
-            style=style(),
+            style=read_style(),
             made=datetime.now(timezone.utc),
             version=toolkit.__version__,
         )

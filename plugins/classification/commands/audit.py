@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from plugins.classification.image_record import list_files
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.io import atomic_write
 from toolkit.io.data_paths import find_data_file
+from toolkit.io.formatting import format_csv
 from toolkit.io.output_path import check_outputs
 from toolkit.registry import COMMANDS
 from toolkit.registry.command import Command
@@ -114,7 +113,7 @@ class AuditCommand(Command):
             text = json.dumps(to_json(audit), indent=1, ensure_ascii=False)
             atomic_write.write(arguments.json, f'{text}\n')
         if arguments.groups:
-            atomic_write.write(arguments.groups, _write_groups(audit))
+            atomic_write.write(arguments.groups, _format_groups(audit))
         if arguments.html:
             write_page(audit, source.read, arguments.html)
         for path in (arguments.json, arguments.groups, arguments.html):
@@ -159,12 +158,9 @@ def _read_split(source: AuditSource, arguments: argparse.Namespace) -> tuple[str
     return column, {i: value for i, value in values.items() if value}
 
 
-def _write_groups(audit: Audit) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator='\n')
-    writer.writerow(('id', 'group'))
-    writer.writerows(zip((record.id for record in audit.records), audit.name_groups()))
-    return buffer.getvalue()
+def _format_groups(audit: Audit) -> str:
+    rows = zip((record.id for record in audit.records), audit.name_groups(), strict=True)
+    return format_csv(('id', 'group'), rows)
 
 
 def _print(audit: Audit) -> None:

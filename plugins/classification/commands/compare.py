@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -13,7 +12,8 @@ from plugins.classification.metrics.functional.bootstrap import RESAMPLES
 from plugins.classification.metrics.functional.patients import Aggregation
 from plugins.classification.reporting.comparison import compare_runs, read_tested_run
 from toolkit.errors import ToolkitError
-from toolkit.io import atomic_write
+from toolkit.io.formatting import format_text_table
+from toolkit.io.json_values import write_json
 from toolkit.io.output_path import check_outputs
 from toolkit.io.run_layout import list_run_files
 from toolkit.registry import COMMANDS
@@ -82,7 +82,7 @@ class Compare(Command):
             seed=arguments.seed,
         )
         if arguments.json is not None:
-            atomic_write.write(arguments.json, json.dumps(found, indent=1, allow_nan=False) + '\n')
+            write_json(arguments.json, found)
         print(text(found))
         return 0
 
@@ -113,13 +113,7 @@ def text(found: Mapping[str, Any]) -> str:
                 _shown((value['delong'] or {}).get('p'), '.3g') if 'delong' in value else '',
             ]
         )
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    lines += [
-        '  '.join(
-            c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in cells
-    ]
+    lines.append(format_text_table(cells, left=2))
     for name, value in found['values'].items():
         if value.get('why'):
             lines.append(f'{name} is not defined: {value["why"]}')

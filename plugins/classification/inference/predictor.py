@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -31,6 +29,7 @@ from plugins.classification.system import Classifier
 from toolkit.errors import DataError, ToolkitError
 from toolkit.interfaces import Metric, PredictOptions, Predictor, System
 from toolkit.io import atomic_write
+from toolkit.io.formatting import format_csv
 from toolkit.io.output_path import check_outputs
 from toolkit.registry import PREDICTORS
 from toolkit.registry.build import ComponentFactory
@@ -178,9 +177,9 @@ def predict_images(
     aggregations = dict.fromkeys(system.tasks, 'mean') | _read_aggregations(metrics or {})
     rows = _make_rows(system, data.records, predicted)
     patients = _make_patient_rows(system, data.records, predicted, aggregations)
-    files = {output: _to_csv(rows)}
+    files = {output: _format_rows(rows)}
     if patients:
-        files[by_patient] = _to_csv(patients)
+        files[by_patient] = _format_rows(patients)
     else:
         by_patient.unlink(missing_ok=True)  # one that `overwrite` allows to replace
     skipped = getattr(data, 'skipped', {})
@@ -333,9 +332,5 @@ def _describe(
     return json.dumps(record, indent=1, ensure_ascii=False) + '\n'
 
 
-def _to_csv(rows: Rows) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]), lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
+def _format_rows(rows: Rows) -> str:
+    return format_csv(list(rows[0]), [list(row.values()) for row in rows])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from plugins.classification.reporting.clinical_text import format_main_lines, to
 from toolkit.engine import distributed
 from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
+from toolkit.io.json_values import format_json
 from toolkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -97,9 +97,7 @@ class ClinicalReport(Hook):
             'tasks': tasks,
         }
         folder = Path(runner.work_dir)
-        atomic_write.write(
-            folder / f'{NAME}.json', json.dumps(record, indent=1, allow_nan=False) + '\n'
-        )
+        atomic_write.write(folder / f'{NAME}.json', format_json(record))
         atomic_write.write(folder / f'{NAME}.md', to_markdown(record))
         atomic_write.write(folder / f'{NAME}.csv', to_csv(record))
         for line in format_main_lines(record):

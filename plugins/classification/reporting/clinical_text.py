@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from plugins.classification.metrics.functional.bootstrap import MIN_PATIENTS
 from plugins.classification.metrics.named_metrics import MAIN, POSITIVE_MAIN
+from toolkit.io.formatting import escape_cell, format_csv, format_markdown_table
 
 
 def format_main_lines(record: Mapping[str, Any]) -> Iterator[str]:
@@ -159,29 +158,22 @@ def format_value(found: Mapping[str, Any]) -> str:
 def format_table(header: Sequence[Any], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
     """Format a Markdown table after an empty line."""
     yield ''
-    yield '| ' + ' | '.join(_escape(text) for text in header) + ' |'
-    yield '|---' * len(header) + '|'
-    for row in rows:
-        yield '| ' + ' | '.join(_escape(value) for value in row) + ' |'
-
-
-def _escape(value: Any) -> str:
-    return str(value).replace('|', '\\|').replace('\n', ' ')
+    cells = [[escape_cell(str(value)) for value in row] for row in (header, *rows)]
+    yield from format_markdown_table(cells, left=len(header))
 
 
 def to_csv(record: Mapping[str, Any]) -> str:
     """Format every value as a line of CSV."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator='\n')
     columns = ('value', 'low', 'high', 'undefined', 'why', 'exact', 'no_interval')
-    writer.writerow(['task', 'level', 'attribute', 'group', 'images', 'patients', 'name', *columns])
+    rows = []
     for name, task in record['tasks'].items():
         for place, counts, values in _list_value_groups(task):
+            number = [counts['images'], counts['patients']]
             for value, found in values.items():
                 cells = [found.get(column) for column in columns]
-                number = [counts['images'], counts['patients']]
-                writer.writerow([name, *place, *number, value, *cells])
-    return stream.getvalue()
+                rows.append([name, *place, *number, value, *cells])
+    header = ['task', 'level', 'attribute', 'group', 'images', 'patients', 'name', *columns]
+    return format_csv(header, rows)
 
 
 def _list_value_groups(

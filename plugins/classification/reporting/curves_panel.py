@@ -16,7 +16,7 @@ from markupsafe import Markup
 from plugins.classification.reporting.curves import GRID
 from toolkit.registry import PANELS
 from toolkit.report import plotly_bundle
-from toolkit.report.jinja_environment import environment
+from toolkit.report.jinja_environment import make_environment
 from toolkit.report.panel import Panel, PanelRun, Rendered
 
 FILE = Path('figures/figures.json')
@@ -194,7 +194,7 @@ def _collect_reliability(variant: Variant, task: str) -> dict[str, Any]:
 
 
 def _plot_style(variant: Variant) -> dict[str, Any]:
-    return {'label': variant.label, **plotly_bundle.look(variant.place)}
+    return {'label': variant.label, **plotly_bundle.choose_plot_style(variant.place)}
 
 
 # -- confusion matrices ----------------------------------------------------------------------------
@@ -249,7 +249,7 @@ def fill_template(name: str, **values: Any) -> Markup:
 
 @cache
 def _environment() -> jinja2.Environment:
-    found = environment(_HERE)
+    found = make_environment(_HERE)
     found.policies['json.dumps_kwargs'] = {
         'sort_keys': False,
         'ensure_ascii': False,

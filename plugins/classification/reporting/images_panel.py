@@ -19,7 +19,7 @@ from toolkit.report.embed_images import (
     encode_image,
 )
 from toolkit.report.panel import Panel, PanelRun, Rendered
-from toolkit.report.run_images import Drawn, read_drawn
+from toolkit.report.run_images import ItemImages, read_item_images
 
 IMAGE = 'image'
 QUALITY = 82  # of WebP
@@ -77,19 +77,21 @@ class WhereItLooks(Panel):
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def _read_items(runs: Sequence[PanelRun]) -> tuple[dict[str, list[tuple[str, Drawn]]], list[str]]:
+def _read_items(
+    runs: Sequence[PanelRun],
+) -> tuple[dict[str, list[tuple[str, ItemImages]]], list[str]]:
     """Read the images of each item, from the first run of each variant that has some.
 
     Returns:
         Label of the variant and images, by item; and notes on files that cannot be used.
     """
-    found: dict[str, list[tuple[str, Drawn]]] = {}
+    found: dict[str, list[tuple[str, ItemImages]]] = {}
     shown: set[str] = set()
     notes: list[str] = []
     for run in runs:
         if run.label in shown:
             continue  # another seed of the same variant
-        drawn_items, unusable = read_drawn(run, KIND)
+        drawn_items, unusable = read_item_images(run, KIND)
         notes += unusable
         for drawn in drawn_items:
             shown.add(run.label)
@@ -123,7 +125,7 @@ def _read_mistakes(runs: Sequence[PanelRun]) -> Iterator[tuple[str, str, Path, l
 
 
 def _render(
-    items: Mapping[str, Sequence[tuple[str, Drawn]]],
+    items: Mapping[str, Sequence[tuple[str, ItemImages]]],
     found: Sequence[tuple[str, str, Path, list[Record]]],
     limits: PanelLimits,
 ) -> Markup:
@@ -141,7 +143,7 @@ def _render(
 
 
 def _collect_items(
-    items: Mapping[str, Sequence[tuple[str, Drawn]]], limits: PanelLimits
+    items: Mapping[str, Sequence[tuple[str, ItemImages]]], limits: PanelLimits
 ) -> dict[str, Any]:
     """Collect the data of the viewer; each image is embedded once."""
     embedder = ImageEmbedder(ImageQuality(QUALITY, side=limits.side))

@@ -21,13 +21,14 @@ import torch
 from rasterio.transform import from_origin
 
 from plugins.pansharpening.inference.resumable_geotiff import Compression
-from plugins.pansharpening.inference.scene_inference import InferenceSettings, peak_memory, stream
+from plugins.pansharpening.inference.scene_inference import InferenceSettings, stream
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.raster import RasterScene
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from plugins.pansharpening.untrained_method import sharpener
 from toolkit.errors import ToolkitError
+from toolkit.io.process import read_peak_memory
 from toolkit.registry import BENCHES
 from toolkit.registry.command import Command
 
@@ -152,7 +153,7 @@ def _measure(
     settings = InferenceSettings(tile, device=torch_device, context=context, compress=compress)
     outcome = stream(sharpener(name, scene), scene, folder / 'out.tif', settings)
     outcome.path.unlink()
-    return RunCost(outcome.seconds, peak_memory())
+    return RunCost(outcome.seconds, read_peak_memory())
 
 
 def _measure_gdal(program: str, folder: Path) -> RunCost:

@@ -6,8 +6,6 @@ import hashlib
 import inspect
 import math
 import os
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -41,6 +39,7 @@ from plugins.pansharpening.inference.tiles import ALL, Shard, extent, tiles
 from plugins.pansharpening.scenes.raster import replace_atomically
 from plugins.pansharpening.scenes.scene import Scene
 from toolkit.errors import ToolkitError
+from toolkit.io.process import read_peak_memory
 
 # Begins a bar: what is done and how many PAN pixels; gives what is called with those just done.
 Bars = Callable[[str, int], Callable[[int], None]]
@@ -76,7 +75,7 @@ class InferenceOutcome(NamedTuple):
         text = f'{self.pixels / 1e6:.4g} megapixels in {self.seconds:.3g} s ({rate:.3g} a second)'
         if self.resumed:
             text += f', {self.resumed} of {self.windows} windows were there'
-        return f'{text}; peak memory {peak_memory() / 1e9:.2f} GB'
+        return f'{text}; peak memory {read_peak_memory() / 1e9:.2f} GB'
 
 
 class InferenceSettings(NamedTuple):
@@ -195,12 +194,6 @@ def identity(system: Any, scene: Scene) -> str:
         digest.update(Path(source).read_bytes())
     digest.update(f'{toolkit.__version__} {system.upsampling} {scene.version()}'.encode())
     return digest.hexdigest()
-
-
-def peak_memory() -> int:
-    """The most memory that this process has held so far, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == 'darwin' else peak * 1024
 
 
 @contextmanager

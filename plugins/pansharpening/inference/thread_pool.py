@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,16 +12,13 @@ from typing import Any, TypeVar
 
 import torch
 
+from toolkit.io.process import count_cores
+
 # Windows from one return of memory to the next; each costs a few milliseconds.
 TRIMMED = 16
 
 T = TypeVar('T')
 R = TypeVar('R')
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 class Workers:
@@ -35,7 +31,7 @@ class Workers:
     """
 
     def __init__(self, count: int | None = None) -> None:
-        self.count = count or max(1, min(cores(), torch.get_num_threads()))
+        self.count = count or max(1, min(count_cores(), torch.get_num_threads()))
         self._pool = ThreadPoolExecutor(self.count, 'sharpen', initializer=_alone)
 
     def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

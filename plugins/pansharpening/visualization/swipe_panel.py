@@ -16,9 +16,9 @@ from toolkit.report.embed_images import (
     ImageQuality,
     to_script_json,
 )
-from toolkit.report.jinja_environment import environment
+from toolkit.report.jinja_environment import make_environment
 from toolkit.report.panel import Panel, PanelRun, Rendered
-from toolkit.report.run_images import Drawn, read_drawn
+from toolkit.report.run_images import ItemImages, read_item_images
 
 RESULT, ERROR = 'sharpened', 'error'
 # Layers that are a variant's own; the others belong to the scene.
@@ -86,7 +86,7 @@ class Swipe(Panel):
         for selection in _list_selections(scenes):
             data = _embed(selection, budget - _FRAME, cache)
             if data is not None:
-                template = environment(_HERE).get_template(_TEMPLATE)
+                template = make_environment(_HERE).get_template(_TEMPLATE)
                 html = template.render(data=Markup(data), description=_describe(selection))
                 return Rendered(html, (*notes, *_describe_omissions(scenes, selection)))
         return Rendered('', (*notes, 'No room was left for images; report fewer studies at once.'))
@@ -101,7 +101,7 @@ def _collect_scenes(runs: Sequence[PanelRun]) -> tuple[list[SwipeScene], list[st
     notes: list[str] = []
     shown: set[tuple[str, str]] = set()
     for run in runs:
-        drawn, unusable = read_drawn(run, None)
+        drawn, unusable = read_item_images(run, None)
         notes += unusable
         for own in map(_make_scene, drawn):
             name = own.name
@@ -117,7 +117,7 @@ def _collect_scenes(runs: Sequence[PanelRun]) -> tuple[list[SwipeScene], list[st
     return list(found.values()), notes
 
 
-def _make_scene(drawn: Drawn) -> SwipeScene:
+def _make_scene(drawn: ItemImages) -> SwipeScene:
     """Makes a scene with the layers of one run."""
     error = drawn.record.get('error')
     error = error if isinstance(error, dict) else {}

@@ -13,7 +13,7 @@ from scipy import stats
 from plugins.classification.metrics.clinical_metrics import ClinicalMetrics
 from plugins.classification.tasks import Task
 from tests.support.study_folders import finish, planned, write_plan
-from toolkit.analysis.aggregate import Comparison, analyse
+from toolkit.analysis.aggregate import Comparison, analyze_study
 from toolkit.analysis.results import load
 
 TASKS = {'t': Task(('a', 'b', 'c'))}
@@ -44,7 +44,7 @@ def test_runs_are_paired_and_items_are_not(tmp_path: Path) -> None:
             values[variant].append(metric.summarize(found))
             reported = {f't.{name}': value for name, value in values[variant][-1].items()}
             finish(folder / 'runs' / f'{variant}-s{seed}', reported, {'t': found})
-    analysis = analyse(load(folder))
+    analysis = analyze_study(load(folder))
     for name in metric.directions:
         found: Comparison = analysis.comparisons[1, f't.{name}']
         pairs = [[run[name] for run in values[variant]] for variant in ('other', 'full')]
@@ -59,5 +59,5 @@ def test_the_mean_of_another_column_is_no_accident(tmp_path: Path) -> None:
     for variant in ('full', 'other'):
         found = [{'id': f'i{i}', 'label': i % 2, 'decision': 1} for i in range(20)]
         finish(folder / f'runs/{variant}-s0', {'acc': 0.5}, {'acc': found})
-    found = analyse(load(folder)).comparisons[1, 'acc']
+    found = analyze_study(load(folder)).comparisons[1, 'acc']
     assert found.items.why == 'not the mean of test items'

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from tests.support.study_folders import finish, planned, study_of, write_plan
-from toolkit.analysis.aggregate import analyse, cost
+from toolkit.analysis.aggregate import analyze_study, summarize_costs
 from toolkit.analysis.results import load
 
 FULL = [0.70, 0.72, 0.69, 0.71]
@@ -15,18 +15,20 @@ SAME = [0.71, 0.71, 0.70, 0.70]
 
 
 def analysis_of(folder):
-    return analyse(load(folder))
+    return analyze_study(load(folder))
 
 
 def comparison(analysis, variant, metric='score'):
-    (place,) = [i for i, cell in enumerate(analysis.cells) if cell.variant == variant]
+    (place,) = [
+        i for i, condition in enumerate(analysis.conditions) if condition.variant == variant
+    ]
     return analysis.comparisons[place, metric]
 
 
 def test_scores_and_tests(tmp_path):
     folder = study_of(tmp_path, {'full': FULL, 'better': BETTER, 'same': SAME})
     analysis = analysis_of(folder)
-    score = analysis.score(analysis.cells[1], 'score')
+    score = analysis.summarize(analysis.conditions[1], 'score')
     assert (score.n, score.planned) == (4, 4)
     assert score.mean == pytest.approx(0.8075)
     assert score.sd == pytest.approx(0.0221736, rel=1e-5)
@@ -35,9 +37,9 @@ def test_scores_and_tests(tmp_path):
     assert (better.runs.p, same.runs.p) == pytest.approx(p)
     assert (better.runs_holm, same.runs_holm) == pytest.approx((2 * p[0], p[1]))
     assert (better.better, better.unpaired) == (True, 0)
-    assert analysis.family() == (2, 0)
-    assert [cell.variant for cell in analysis.best('score')] == ['better']
-    assert analysis.reference(analysis.cells[0]) is None
+    assert analysis.count_tests() == (2, 0)
+    assert [condition.variant for condition in analysis.find_best('score')] == ['better']
+    assert analysis.find_reference(analysis.conditions[0]) is None
 
 
 def test_pairs_without_a_partner_are_counted(tmp_path):
@@ -55,7 +57,7 @@ def test_a_value_that_is_not_finite_is_missing(tmp_path):
     folder = study_of(tmp_path, {'full': FULL, 'better': BETTER})
     finish(folder / 'runs/better-s0', {'score': None})
     analysis = analysis_of(folder)
-    assert analysis.score(analysis.cells[1], 'score').n == 3
+    assert analysis.summarize(analysis.conditions[1], 'score').n == 3
     assert comparison(analysis, 'better').unpaired == 1
 
 
@@ -70,14 +72,14 @@ def test_cells_are_compared_under_the_same_setting_and_data(tmp_path):
     for i, run in enumerate(runs):
         finish(folder / run['folder'], {'score': float(i)})
     analysis = analysis_of(folder)
-    assert len(analysis.cells) == 8
+    assert len(analysis.conditions) == 8
     assert analysis.axes == ['model.width']
     assert analysis.has_data
-    assert analysis.cells[5].label == 'other, width=8, b'
-    assert analysis.reference(analysis.cells[5]) is analysis.cells[1]
+    assert analysis.conditions[5].label == 'other, width=8, b'
+    assert analysis.find_reference(analysis.conditions[5]) is analysis.conditions[1]
     assert {c.runs.difference for c in analysis.comparisons.values()} == {4.0}
     # The best of each data set.
-    assert [cell.label for cell in analysis.best('score')] == [
+    assert [condition.label for condition in analysis.find_best('score')] == [
         'other, width=16, a',
         'other, width=16, b',
     ]
@@ -102,7 +104,7 @@ def test_folds_are_pairs_too_and_widen_the_interval(tmp_path):
 def test_costs(tmp_path):
     folder = study_of(tmp_path, {'full': [*FULL[:2], None]})
     finish(folder / 'runs/full-s1', {'score': 0.5}, seconds=20.0, memory=700_000_000)
-    found = cost(analysis_of(folder).cells[0])
+    found = summarize_costs(analysis_of(folder).conditions[0])
     assert (found.parameters, found.macs) == (1000, 2_000_000)
     assert (found.seconds, found.memory) == (15.0, 700_000_000)
 
@@ -171,4 +173,4 @@ def test_metrics_of_several_values_have_columns(tmp_path):
     assert comparison(analysis, 'other', 'err.worst').items.why == 'not the mean of test items'
     assert comparison(analysis, 'other', 'err.mean').items.difference == pytest.approx(9.5)
     assert comparison(analysis, 'other', 'err.mean').better is False
-    assert analysis.family() == (0, 1)
+    assert analysis.count_tests() == (0, 1)

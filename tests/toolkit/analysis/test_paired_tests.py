@@ -12,9 +12,9 @@ from scipy import stats
 
 from toolkit.analysis import paired_tests
 from toolkit.analysis.paired_tests import (
+    adjust_holm,
+    compute_t_test_p,
     hedges_g,
-    holm,
-    p_of_t,
     paired_bootstrap,
     paired_bootstraps,
     paired_t,
@@ -41,8 +41,8 @@ def test_paired_t_is_scipys(found):
 
 def test_many_tests_at_once_are_each_of_them():
     d = np.random.default_rng(1).normal(size=(4, 3, 5))
-    assert p_of_t(d)[2, 1] == pytest.approx(paired_t(d[2, 1]).p)
-    assert p_of_t(d, folds=5)[2, 1] == pytest.approx(paired_t(d[2, 1], folds=5).p)
+    assert compute_t_test_p(d)[2, 1] == pytest.approx(paired_t(d[2, 1]).p)
+    assert compute_t_test_p(d, folds=5)[2, 1] == pytest.approx(paired_t(d[2, 1], folds=5).p)
 
 
 @pytest.mark.parametrize('test', [paired_t, paired_bootstrap])
@@ -90,15 +90,15 @@ def test_effect_is_hedges_g():
 
 def test_holm_on_a_known_case():
     # As R's p.adjust(c(0.01, 0.04, 0.03, 0.005), 'holm') gives.
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([None, 0.02, None, 0.9, 0.7]) == [None, pytest.approx(0.06), None, 1.0, 1.0]
-    assert holm([]) == []
+    assert adjust_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert adjust_holm([None, 0.02, None, 0.9, 0.7]) == [None, pytest.approx(0.06), None, 1.0, 1.0]
+    assert adjust_holm([]) == []
 
 
 @settings(max_examples=50)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_rejects_what_its_definition_rejects(p):
-    adjusted = holm(p)
+    adjusted = adjust_holm(p)
     order = sorted(range(len(p)), key=lambda i: p[i])
     going = True  # step down: the first that is not rejected ends it
     for rank, i in enumerate(order):
@@ -147,7 +147,7 @@ def test_many_bootstraps_are_each_of_them():
 
 def test_the_smallest_p_is_small_enough_for_as_many_tests():
     many = [np.random.default_rng(i).normal(3, 1, 20) for i in range(200)]
-    found = holm([test.p for test in paired_bootstraps(many)])
+    found = adjust_holm([test.p for test in paired_bootstraps(many)])
     assert max(found) < 0.01
 
 
@@ -176,8 +176,8 @@ def studies(count, variants, metrics, seeds, draw, together=0.5):
 
 def positive_share(differences, folds=1):
     """Share of studies in which the corrected test finds something."""
-    p = p_of_t(differences, folds)
-    return float(np.mean([min(holm(list(study))) < 0.05 for study in p]))
+    p = compute_t_test_p(differences, folds)
+    return float(np.mean([min(adjust_holm(list(study))) < 0.05 for study in p]))
 
 
 @pytest.mark.parametrize('seeds', [3, 5, 10])
@@ -206,9 +206,9 @@ def test_of_1000_studies_whose_metrics_agree_as_quality_indices_do(seeds):
 def test_the_level_is_what_it_says_and_needs_the_correction(seeds):
     """One comparison: 5 % of 20,000 within error; twelve without correction: far more."""
     generator = np.random.default_rng(10 + seeds)
-    one = p_of_t(studies(20_000, 1, 1, seeds, generator.standard_normal))
+    one = compute_t_test_p(studies(20_000, 1, 1, seeds, generator.standard_normal))
     assert np.mean(one < 0.05) == pytest.approx(0.05, abs=0.005)
-    twelve = p_of_t(studies(2000, 4, 3, seeds, generator.standard_normal))
+    twelve = compute_t_test_p(studies(2000, 4, 3, seeds, generator.standard_normal))
     assert np.mean(twelve.min(-1) < 0.05) > 0.15
 
 

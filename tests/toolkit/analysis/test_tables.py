@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.study_folders import fail, finish, planned, study_of, write_plan
-from toolkit.analysis import formatting
 from toolkit.analysis.results import load
 from toolkit.analysis.table_files import study_table
 from toolkit.analysis.table_files import write as write_tables
@@ -87,8 +86,8 @@ def test_json_holds_the_values_and_what_is_missing(results):
     record = json.loads(study_table(results, 'json'))
     assert (record['study'], record['compare_to']) == ('tiny', 'full')
     assert record['tests'] == {'over_runs': 2, 'over_items': 0}
-    assert len(record['cells']) == 3
-    cell = record['cells'][2]
+    assert len(record['conditions']) == 3
+    cell = record['conditions'][2]
     assert cell['values'] == {f'no_kl-s{i}': v for i, v in enumerate(SCORES['no_kl'])}
     assert cell['missing'] == {'no_kl-s1': {'status': 'failed', 'message': 'loss is not finite'}}
     assert cell['runs']['n'] == 4
@@ -122,7 +121,7 @@ def test_a_study_of_which_nothing_has_run(tmp_path):
     assert '0 of 2 runs have finished.' in text
     assert text.count('waiting') == 2
     assert len(study_table(results, 'csv').split('\n')) == 4
-    assert len(json.loads(study_table(results, 'json'))['cells']) == 2
+    assert len(json.loads(study_table(results, 'json'))['conditions']) == 2
     for style in ('markdown', 'latex'):
         assert 'waiting' in study_table(results, style)
 
@@ -218,46 +217,3 @@ def test_write_where_nothing_can_be_written(results):
     (results.folder / '.results.md.tmp').mkdir()
     with pytest.raises(RunError, match=r'cannot write .*results\.md'):
         write_tables(results)
-
-
-# -- numbers ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ('means', 'deviations', 'digits'),
-    [
-        ([0.812, 0.9], [0.0123, 0.02], 3),
-        ([0.812, 0.9], [0.00012, 0.02, 0.03], 4),  # one that hardly varies adds one digit
-        ([0.8123, 0.9], [], 4),
-        ([812.3, 9.0], [], 1),
-        ([81234.0], [], 0),
-        ([5.0, 17.0], [900.0], 0),
-        ([1e-12, 2e-12], [1e-13], None),
-        ([0.0], [], 1),
-        ([], [], 1),
-    ],
-)
-def test_decimals(means, deviations, digits):
-    assert formatting.decimals(means, deviations) == digits
-
-
-def test_numbers_as_people_read_them():
-    assert formatting.number(-0.25, 3) == '\N{MINUS SIGN}0.250'
-    assert formatting.number(1.5e-12, None) == '1.5e\N{MINUS SIGN}12'
-    assert [formatting.count(n) for n in (0, 999, 999_999, 107_445, 4.4e8, 2.5e12)] == [
-        *('0', '999', '1 M', '107 k', '440 M', '2.5 T'),
-    ]
-    assert [formatting.format_duration(s) for s in (0.0123, 99, 125, 5969, 7620)] == [
-        *('0.0123 s', '99 s', '2 min 05 s', '99 min 29 s', '2 h 07 min'),
-    ]
-    assert [formatting.memory(b) for b in (5e8, 1.234e9)] == ['500 MB', '1.23 GB']
-    assert [formatting.probability(p) for p in (0.0004, 0.0312, 0.31, None)] == [
-        *('<0.001', '0.031', '0.31', '-'),
-    ]
-    assert [formatting.mark(p) for p in (None, 0.0001, 0.005, 0.03, 0.05)] == [
-        '',
-        '***',
-        '**',
-        '*',
-        '',
-    ]

@@ -1,4 +1,4 @@
-"""What the report is made of: bars, curves, environments, diffs, looks."""
+"""What the report is made of: bars, curves, environments, diffs, plot styles."""
 
 from __future__ import annotations
 
@@ -8,30 +8,32 @@ from pathlib import Path
 import pytest
 
 from tests.support.study_folders import CAPSULE, planned, study_of, write, write_plan, write_run
-from toolkit.analysis.aggregate import analyse
-from toolkit.analysis.interval_bars import Bar, bars
+from toolkit.analysis.aggregate import analyze_study
+from toolkit.analysis.interval_bars import Bar, make_bars
 from toolkit.analysis.results import load
 from toolkit.report import plotly_bundle, training_curves
-from toolkit.report.config_diff import changes
-from toolkit.report.environment import environment
+from toolkit.report.config_diff import find_config_changes
+from toolkit.report.environment import read_environment
 
 
 def test_bars_share_the_scale_of_their_column():
-    assert bars([(1.0, 2.0, 3.0), None, (3.0, 4.0, 5.0)]) == [
+    assert make_bars([(1.0, 2.0, 3.0), None, (3.0, 4.0, 5.0)]) == [
         Bar(0, 25, 50),
         None,
         Bar(50, 75, 100),
     ]
-    assert bars([(1.0, 2.0, 3.0)], zero=True) == [Bar(33.33, 66.67, 100, 0)]
-    assert bars([(-1.0, 0.0, 1.0)], zero=True) == [Bar(0, 50, 100, 50)]
-    assert bars([(2.0, 2.0, 2.0)]) == [Bar(50, 50, 50)]  # nothing to scale by
-    assert bars([None, None]) == [None, None]
+    assert make_bars([(1.0, 2.0, 3.0)], zero=True) == [Bar(33.33, 66.67, 100, 0)]
+    assert make_bars([(-1.0, 0.0, 1.0)], zero=True) == [Bar(0, 50, 100, 50)]
+    assert make_bars([(2.0, 2.0, 2.0)]) == [Bar(50, 50, 50)]  # nothing to scale by
+    assert make_bars([None, None]) == [None, None]
 
 
 def test_cells_are_told_apart_by_colour_dash_or_marker():
-    looks = [plotly_bundle.look(place) for place in range(56)]
-    assert len({tuple(look.values()) for look in looks}) == 56
-    assert len({(look['colour'], look['dash']) for look in looks[:28]}) == 28  # lines alone
+    plot_styles = [plotly_bundle.choose_plot_style(place) for place in range(56)]
+    assert len({tuple(style.values()) for style in plot_styles}) == 56
+    assert (
+        len({(style['colour'], style['dash']) for style in plot_styles[:28]}) == 28
+    )  # lines alone
 
 
 def test_every_look_has_its_drawing():
@@ -52,13 +54,13 @@ def log(run, count, start=0.0, every=1):
 
 
 def curves_of(folder):
-    return training_curves.curves(analyse(load(folder)).cells)
+    return training_curves.make_curves(analyze_study(load(folder)).conditions)
 
 
 def test_training_and_validation_curves(tmp_path):
     folder = study_of(tmp_path, {'full': [0.5, None]})
     (found,) = curves_of(folder)
-    assert (found['cell'], found['run'], found['seed']) == (0, 'full-s0', 0)
+    assert (found['condition'], found['run'], found['seed']) == (0, 'full-s0', 0)
     assert found['train']['x'] == list(range(1, 41))
     assert found['train']['y']['loss'][:3] == [1.0, 0.5, 0.33333]
     assert found['val'] == {'x': [40], 'y': {'val: score': [0.5]}}
@@ -69,10 +71,13 @@ def test_a_shared_training_is_read_where_it_is(tmp_path):
     folder = write_plan(tmp_path, runs)
     write_run(folder / 'trainings/full', 'a: 1\n')
     write(folder / 'runs/a/capsule.json', {**CAPSULE, 'device': 'that of the test'})
-    analysis = analyse(load(folder))
-    assert [run['train']['x'][-1] for run in training_curves.curves(analysis.cells)] == [40, 40]
-    assert [change.config for change in changes(analysis)] == ['a: 1\n'] * 2
-    (device,) = [f for f in environment(analysis.results.runs).facts if f.name == 'device']
+    analysis = analyze_study(load(folder))
+    assert [run['train']['x'][-1] for run in training_curves.make_curves(analysis.conditions)] == [
+        40,
+        40,
+    ]
+    assert [change.config for change in find_config_changes(analysis)] == ['a: 1\n'] * 2
+    (device,) = [f for f in read_environment(analysis.results.runs).facts if f.name == 'device']
     assert device.values == [('cpu', ['a', 'b'])]
 
 
@@ -115,7 +120,7 @@ def test_facts_that_differ_are_told_with_their_runs(tmp_path):
     dirty = {**CAPSULE, 'git': {'commit': 'f' * 40, 'dirty': True}, 'packages': {'torch': '2.7.0'}}
     write(folder / 'runs/full-s1/capsule.json', {**dirty, 'started': '2026-01-03T00:00:00+00:00'})
     (folder / 'runs/full-s2/capsule.json').write_text('{')
-    found = environment(load(folder).runs)
+    found = read_environment(load(folder).runs)
     facts = {fact.name: fact for fact in found.facts}
     assert found.runs == 2
     code = facts['code']
@@ -132,7 +137,7 @@ def test_facts_that_differ_are_told_with_their_runs(tmp_path):
     assert packages == {'torch': ['2.6.0', '2.7.0'], 'numpy': ['2.0.0', '-']}
 
 
-# -- what each cell changed ------------------------------------------------------------------------
+# -- what each condition changed -------------------------------------------------------------------
 
 
 def test_configs_are_compared_at_equal_seeds(tmp_path):
@@ -142,10 +147,10 @@ def test_configs_are_compared_at_equal_seeds(tmp_path):
             if variant == 'full' or seed == 1:  # one variant lost its first run
                 run = folder / f'runs/{variant}-s{seed}'
                 write_run(run, f'a: 1\nb: 2\nwidth: {width}\nc: 3\nd: 4\ne: 5\nseed: {seed}\n')
-    full, wide = changes(analyse(load(folder)))
+    full, wide = find_config_changes(analyze_study(load(folder)))
     assert (full.against, full.diff) == ('', [])
     assert wide.against == 'full'
-    assert [(line.what, line.text) for line in wide.diff] == [
+    assert [(line.kind, line.text) for line in wide.diff] == [
         ('gap', ''),
         ('same', 'a: 1'),
         ('same', 'b: 2'),
@@ -159,7 +164,7 @@ def test_configs_are_compared_at_equal_seeds(tmp_path):
 
 def test_changes_are_known_before_anything_ran(tmp_path):
     runs = [planned('full'), planned('other', changes=['model.width: 8 -> 16'])]
-    (found,) = changes(analyse(load(write_plan(tmp_path, runs))))
+    (found,) = find_config_changes(analyze_study(load(write_plan(tmp_path, runs))))
     assert (found.place, found.summary, found.diff, found.config) == (
         1,
         ('model.width: 8 -> 16',),

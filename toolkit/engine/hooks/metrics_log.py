@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from mmengine.hooks import Hook
 from toolkit.engine import distributed
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
+from toolkit.io.json_values import replace_nonfinite
 from toolkit.io.read_metrics_log import read_metrics_log
 from toolkit.io.run_layout import METRICS_LOG
 from toolkit.registry import HOOKS
@@ -79,7 +79,7 @@ class MetricsLog(Hook):
         if self._file is None:
             return
         self._write(
-            runner, {**_locate(runner, runner.iter), 'val': _replace_not_finite(metrics or {})}
+            runner, {**_locate(runner, runner.iter), 'val': replace_nonfinite(metrics or {})}
         )
         self._show('val', metrics or {}, runner.iter)
 
@@ -118,7 +118,7 @@ class MetricsLog(Hook):
         line = {
             **_locate(runner, iteration),
             'lr': runner.optim_wrapper.learning_rate,
-            **_replace_not_finite(means),
+            **replace_nonfinite(means),
             'time': (now - clock) / max(1, iteration - start),
             'data_time': waited / max(1, iteration - start),
         }
@@ -154,10 +154,6 @@ def truncate_log(folder: Path, iteration: int) -> None:
 
 def _locate(runner: Runner, iteration: int) -> dict[str, Any]:
     return {'iter': iteration, 'epoch': round(iteration / runner.train_loop.epoch_length, 4)}
-
-
-def _replace_not_finite(values: dict[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def _import_summary_writer() -> Any:

@@ -14,6 +14,7 @@ from rich.progress import Progress as Bar
 
 from toolkit.engine import distributed
 from toolkit.engine.evaluator import list_main_metrics
+from toolkit.io.formatting import format_duration
 from toolkit.io.run_layout import METRICS_LOG
 from toolkit.registry import HOOKS
 
@@ -158,17 +159,6 @@ class Progress(Hook):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-
-def format_duration(seconds: float) -> str:
-    """Formats seconds: `75` -> '1 min 15 s'."""
-    whole = round(seconds)
-    if whole < 60:
-        return f'{seconds:.1f} s' if seconds < 10 else f'{whole} s'
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f'{minutes} min {rest} s'
-    return f'{minutes // 60} h {minutes % 60} min'
 
 
 def _format_header(runner: Runner) -> str:

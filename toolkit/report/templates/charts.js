@@ -159,23 +159,23 @@ window.charts = {};
       const name = role('quantity').value, share = Number(role('smoothing').value);
       role('smoothing').nextElementSibling.value = share.toFixed(2);
       const traces = [];
-      data.cells.forEach((cell, place) => {
-        const runs = data.curves.filter((run) => run.cell === place)
+      data.conditions.forEach((condition, place) => {
+        const runs = data.curves.filter((run) => run.condition === place)
           .map((run) => ({ ...run, part: name in run.train.y ? run.train : run.val }))
           .filter((run) => name in run.part.y)
           .map((run) => ({ run: run.run, x: run.part.x, y: smooth(run.part.y[name], share) }));
-        if (runs.length) traces.push(...lines(cell, `g${place}`, runs));
+        if (runs.length) traces.push(...lines(condition, `g${place}`, runs));
       });
       const y = axis(name, { type: role('log').checked ? 'log' : 'linear' });
       const more = { hovermode: 'closest', uirevision: name };
       return draw(plot, traces, layout(axis('iteration'), y, more));
     }
 
-    function lines(cell, group, runs) {
-      const shade = colour(`--c${cell.colour}`);
+    function lines(condition, group, runs) {
+      const shade = colour(`--c${condition.colour}`);
       const marks = runs[0].x.length < 25;
-      const line = { color: shade, dash: cell.dash, width: 2 };
-      const common = { legendgroup: group, name: brief(cell.label), type: 'scatter' };
+      const line = { color: shade, dash: condition.dash, width: 2 };
+      const common = { legendgroup: group, name: brief(condition.label), type: 'scatter' };
       if (role('each').checked) {
         return runs.map((run, i) => ({
           ...common, x: run.x, y: run.y, mode: 'lines', line: { ...line, width: 1.2 },
@@ -184,11 +184,11 @@ window.charts = {};
         }));
       }
       const t = together(runs);
-      const text = t.x.map((x, i) => `<b>${plain(cell.label)}</b><br>iteration ${x}<br>`
+      const text = t.x.map((x, i) => `<b>${plain(condition.label)}</b><br>iteration ${x}<br>`
         + short(t.mean[i]) + (t.n[i] > 1 ? spread(t, i) : ''));
       const mean = {
         ...common, x: t.x, y: t.mean, mode: marks ? 'lines+markers' : 'lines', line, text,
-        marker: { symbol: cell.symbol, size: 7, color: shade },
+        marker: { symbol: condition.symbol, size: 7, color: shade },
         hovertemplate: '%{text}<extra></extra>',
       };
       if (runs.length < 2) return [mean];
@@ -223,20 +223,20 @@ window.charts = {};
   function trade(data, role, plot) {
     function redraw() {
       const score = data.trade.scores[role('score').value], cost = role('cost').value;
-      const points = data.cells
-        .map((cell, i) => ({
-          cell, x: data.trade.costs[cost][i], y: score.mean[i], sd: score.sd[i], n: score.n[i],
+      const points = data.conditions
+        .map((condition, i) => ({
+          condition, x: data.trade.costs[cost][i], y: score.mean[i], sd: score.sd[i], n: score.n[i],
         }))
         .filter((p) => p.x !== null && p.y !== null);
       const title = data.trade.names[cost];
       const traces = points.map((p) => ({
-        type: 'scatter', mode: 'markers', name: brief(p.cell.label), x: [p.x], y: [p.y],
-        marker: { symbol: p.cell.symbol, size: SYMBOL_SIZE, color: colour(`--c${p.cell.colour}`) },
+        type: 'scatter', mode: 'markers', name: brief(p.condition.label), x: [p.x], y: [p.y],
+        marker: { symbol: p.condition.symbol, size: SYMBOL_SIZE, color: colour(`--c${p.condition.colour}`) },
         error_y: {
           type: 'data', array: [p.sd ?? 0], visible: p.sd !== null, thickness: 1.2, width: 4,
-          color: colour(`--c${p.cell.colour}`),
+          color: colour(`--c${p.condition.colour}`),
         },
-        hovertemplate: `<b>${plain(p.cell.label)}</b><br>`
+        hovertemplate: `<b>${plain(p.condition.label)}</b><br>`
           .concat(`${plain(role('score').value)} ${short(p.y)}`)
           .concat(p.sd === null ? '' : ` ± ${short(p.sd)} (n = ${p.n})`)
           .concat(`<br>${plain(title)} %{x:.4s}<extra></extra>`),

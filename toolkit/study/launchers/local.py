@@ -7,6 +7,7 @@ import queue
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from toolkit.io.process import count_cores
 from toolkit.study.launchers.base import Launcher
 from toolkit.study.launchers.job import EndedJob, Job
 from toolkit.study.launchers.supervisor import supervise
@@ -37,7 +38,7 @@ class LocalLauncher(Launcher):
         per_device = int(1 / share) if share else 0
         count = self.jobs or max(1, per_device * len(devices))
         count = min(count, len(jobs)) or 1
-        threads = self.threads or max(1, cores() // count)
+        threads = self.threads or max(1, count_cores() // count)
         slots: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         for number in range(count):
             if share and devices:
@@ -77,13 +78,6 @@ class LocalLauncher(Launcher):
         self.stop()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
-
-
-def cores() -> int:
-    """Count the CPU cores that this process may use."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _devices() -> list[str]:

@@ -21,6 +21,7 @@ from typing import Any
 
 from toolkit.errors import BusyError, ToolkitError
 from toolkit.io.atomic_write import is_disk_full
+from toolkit.io.process import read_peak_memory
 from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS, PlannedRun, RunStatus, utc_now
 from toolkit.study.launchers.job import Job, write_if_possible
 
@@ -92,7 +93,7 @@ class StatusRecord:
         """End a run."""
         with self._lock:
             status = self._timed(name)
-            self._put(name, status.replace(ended=utc_now(), memory=peak_memory(), **changes))
+            self._put(name, status.replace(ended=utc_now(), memory=read_peak_memory(), **changes))
 
     def leave(self, message: str) -> None:
         """Fail the runs without writing, since another process works on them."""
@@ -122,19 +123,6 @@ class StatusRecord:
             with self._lock:
                 for name in self.open:
                     self._put(name, self._timed(name))
-
-
-def peak_memory() -> int | None:
-    """Get the peak resident memory of this process in bytes."""
-    try:
-        text = Path('/proc/self/status').read_text(encoding='utf-8')
-        # ru_maxrss would also count what the process that forked this one held.
-        return 1024 * next(int(x.split()[1]) for x in text.splitlines() if x.startswith('VmHWM'))
-    except (OSError, StopIteration):  # no Linux
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == 'darwin' else 1024 * peak
 
 
 @dataclass

@@ -15,9 +15,9 @@ from plugins.classification.reporting.images_panel import WhereItLooks
 from plugins.pansharpening.visualization.swipe_panel import Swipe
 from tests.support import classification_run_folders
 from tests.support.scene_run_folders import two_variants
-from toolkit.analysis.aggregate import analyse
+from toolkit.analysis.aggregate import analyze_study
 from toolkit.analysis.results import load
-from toolkit.report.section import panel_runs
+from toolkit.report.section import list_panel_runs
 
 PANELS = (ClassifierCurves, WhereItLooks)
 
@@ -28,7 +28,7 @@ def study(tmp_path_factory):
 
 
 def runs_of(folder):
-    return panel_runs(analyse(load(folder)))
+    return list_panel_runs(analyze_study(load(folder)))
 
 
 def data_of(html):

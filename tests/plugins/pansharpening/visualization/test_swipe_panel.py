@@ -15,10 +15,10 @@ from plugins.pansharpening.visualization import swipe_panel
 from plugins.pansharpening.visualization.swipe_panel import Swipe
 from tests.support.scene_run_folders import SIZE, draw, picture, two_variants
 from tests.support.study_folders import planned, write, write_plan
-from toolkit.analysis.aggregate import analyse
+from toolkit.analysis.aggregate import analyze_study
 from toolkit.analysis.results import load
 from toolkit.report import page as report_page
-from toolkit.report.section import panel_runs
+from toolkit.report.section import list_panel_runs
 
 BUDGET = 2_000_000
 
@@ -29,7 +29,7 @@ def study(tmp_path):
 
 
 def rendered(folder, budget=BUDGET):
-    return Swipe().render(panel_runs(analyse(load(folder))), budget)
+    return Swipe().render(list_panel_runs(analyze_study(load(folder))), budget)
 
 
 def data_of(found):
@@ -94,10 +94,10 @@ def test_a_scene_that_another_run_stretched_otherwise_is_not_taken_for_the_same(
             lambda folder: (folder / 'scene-0.png').unlink(),
             r'scene\.json cannot be used: .*No such',
         ),
-        (lambda folder: (folder / 'scene-0.png').write_text('no'), r'scene-0\.png is no picture'),
+        (lambda folder: (folder / 'scene-0.png').write_text('no'), r'scene-0\.png is no image'),
         (
             lambda folder: picture(0, (9, 9)).save(folder / 'scene-0.png'),
-            'of the sizes .*expected one',
+            'sizes .*expected one',
         ),
         (
             lambda folder: draw(folder.parent, size=(60, 60)),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from toolkit.engine.evaluator import list_main_metrics
-from toolkit.engine.hooks.progress import _format_values, format_duration
+from toolkit.engine.hooks.progress import _format_values
 from toolkit.interfaces import Metric
 from toolkit.run.train import train
 
@@ -18,14 +18,6 @@ from toolkit.run.train import train
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-@pytest.mark.parametrize(
-    ('seconds', 'text'),
-    [(0.04, '0.0 s'), (9.96, '10.0 s'), (12.4, '12 s'), (75, '1 min 15 s'), (7500, '2 h 5 min')],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert format_duration(seconds) == text
 
 
 def test_lines_where_there_is_no_terminal(

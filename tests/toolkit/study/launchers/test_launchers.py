@@ -165,7 +165,7 @@ def test_threads_are_divided_among_jobs(monkeypatch, tmp_path):
         return EndedJob(job, {})
 
     monkeypatch.setattr(local, 'supervise', supervise)
-    monkeypatch.setattr(local, 'cores', lambda: 13)
+    monkeypatch.setattr(local, 'count_cores', lambda: 13)
     jobs = [Job((PlannedRun.from_json(planned(str(n)), tmp_path),)) for n in range(3)]
     for gpus, visible, expected in (
         (None, [], [(4, None)] * 3),
