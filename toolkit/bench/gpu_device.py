@@ -102,7 +102,7 @@ def _engine_seconds(iterations: int, device: torch.device, cuda_graph: bool) -> 
     config = schema.RunConfig(
         model=_CapturableSystem,
         train_dataloader=schema.Dataloader(SmallData, batch_size=BATCH),
-        optim_wrapper=schema.OptimWrapper(functools.partial(torch.optim.Adam, lr=1e-3)),
+        optim_wrapper=schema.OptimWrapperConfig(functools.partial(torch.optim.Adam, lr=1e-3)),
         train_cfg=schema.TrainCfg(max_iters=iterations),
         default_hooks={'logger': MetricsLog},
         custom_hooks={'clock': lambda: clock},

@@ -151,7 +151,7 @@ def _run(iterations: int) -> list[float]:
     config = schema.RunConfig(
         model=SmallSystem,
         train_dataloader=schema.Dataloader(SmallData, batch_size=BATCH),
-        optim_wrapper=schema.OptimWrapper(functools.partial(_adam, lr=1e-3)),
+        optim_wrapper=schema.OptimWrapperConfig(functools.partial(_adam, lr=1e-3)),
         train_cfg=schema.TrainCfg(max_iters=iterations),
         default_hooks=standard,
         custom_hooks={'clock': lambda: clock},

@@ -63,7 +63,7 @@ class ClipGrad:
 
 
 @dataclass
-class OptimWrapper:
+class OptimWrapperConfig:
     """Optimizer, gradient accumulation and clipping.
 
     `paramwise_cfg` is mmengine's, with `layer_decay` (see
@@ -111,7 +111,7 @@ class TrainCfg:
 
 
 @dataclass
-class Evaluator:
+class EvaluatorConfig:
     """Metrics by name. A metric of one value goes by its key; `SAM/upsampled` opens a column."""
 
     metrics: dict[str, Slot[Metric]]
@@ -165,11 +165,11 @@ class RunConfig:
     train_dataloader: Dataloader | None = None
     val_dataloader: Dataloader | None = None
     test_dataloader: Dataloader | None = None
-    optim_wrapper: OptimWrapper | None = None
+    optim_wrapper: OptimWrapperConfig | None = None
     param_scheduler: dict[str, Slot[_ParamScheduler]] = field(default_factory=dict)
     train_cfg: TrainCfg | None = None
-    val_evaluator: Evaluator | None = None
-    test_evaluator: Evaluator | None = None
+    val_evaluator: EvaluatorConfig | None = None
+    test_evaluator: EvaluatorConfig | None = None
     default_hooks: dict[str, Slot[Hook]] = field(default_factory=dict)
     custom_hooks: dict[str, Slot[Hook]] = field(default_factory=dict)
     runtime: Runtime = field(default_factory=Runtime)

@@ -11,8 +11,7 @@ from mmengine.hooks import Hook
 from torch import nn
 from torch.utils.data import DataLoader
 
-from toolkit.config.schema import Dataloader, RunConfig
-from toolkit.config.schema import Evaluator as EvaluatorConfig
+from toolkit.config.schema import Dataloader, EvaluatorConfig, RunConfig
 from toolkit.engine import mmengine_compat, precision, seeding
 from toolkit.engine.dataloader import BatchSampler, build_loader
 from toolkit.engine.evaluator import Evaluator, collect_directions

@@ -53,7 +53,7 @@ class OptimWrapper(MMOptimWrapper):
     def __init__(
         self,
         optimizer: Optimizer,
-        config: schema.OptimWrapper,
+        config: schema.OptimWrapperConfig,
         runtime: schema.Runtime,
         device: torch.device,
     ) -> None:
@@ -128,7 +128,10 @@ class OptimWrapper(MMOptimWrapper):
 
 
 def build_optim_wrapper(
-    system: nn.Module, config: schema.OptimWrapper, runtime: schema.Runtime, device: torch.device
+    system: nn.Module,
+    config: schema.OptimWrapperConfig,
+    runtime: schema.Runtime,
+    device: torch.device,
 ) -> OptimWrapper:
     """Builds the optimizer of a system's trainable parameters.
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from toolkit.errors import DataError, ToolkitError
 
 
-class Table(NamedTuple):
+class DataTable(NamedTuple):
     """The rows of a file.
 
     Attributes:
@@ -26,7 +26,7 @@ class Table(NamedTuple):
     rows: list[tuple[int, list[str]]]
 
 
-def read_table(path: Path, expected: Sequence[str]) -> Table:
+def read_table(path: Path, expected: Sequence[str]) -> DataTable:
     """Reads a CSV file, or a Parquet file if its suffix says so; spaces around values are removed.
 
     Rows of a Parquet file count as lines of the same table in CSV, from 2.
@@ -45,7 +45,7 @@ def read_table(path: Path, expected: Sequence[str]) -> Table:
     )
 
 
-def _read_csv(path: Path, expected: Sequence[str]) -> Table:
+def _read_csv(path: Path, expected: Sequence[str]) -> DataTable:
     try:
         # Spreadsheets write a byte order mark before the first column's name.
         with path.open(encoding='utf-8-sig', newline='') as file:
@@ -64,10 +64,10 @@ def _read_csv(path: Path, expected: Sequence[str]) -> Table:
         raise ToolkitError(
             f'{path}:{header}: found one column, named by ";"; values are separated by commas'
         )
-    return Table(columns, header, rows)
+    return DataTable(columns, header, rows)
 
 
-def _read_parquet(path: Path) -> Table:
+def _read_parquet(path: Path) -> DataTable:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -85,7 +85,7 @@ def _read_parquet(path: Path) -> Table:
         cause = str(error).splitlines()[0]
         raise ToolkitError(f'{path} cannot be read as Parquet: {cause}') from error
     rows = [(line, list(row)) for line, row in enumerate(zip(*columns), 2)]
-    return Table([str(name) for name in found.column_names], 1, rows)
+    return DataTable([str(name) for name in found.column_names], 1, rows)
 
 
 def _format_value(value: Any) -> str:

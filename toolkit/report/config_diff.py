@@ -23,7 +23,7 @@ class DiffLine:
 
 
 @dataclass(frozen=True)
-class ConfigChange:
+class ConditionChange:
     """Changes of the config in a condition.
 
     Attributes:
@@ -43,7 +43,7 @@ class ConfigChange:
     config: str
 
 
-def find_config_changes(analysis: Analysis) -> list[ConfigChange]:
+def find_config_changes(analysis: Analysis) -> list[ConditionChange]:
     """Finds the changes of each condition that has a config or a difference."""
     found = []
     for place, condition in enumerate(analysis.conditions):
@@ -56,7 +56,7 @@ def find_config_changes(analysis: Analysis) -> list[ConfigChange]:
                 against, diff = reference.label, list(_diff(before, config))[:MOST_LINES]
         summary = condition.runs[0].changes
         if summary or config or against:
-            found.append(ConfigChange(condition, place, summary, against, diff, config))
+            found.append(ConditionChange(condition, place, summary, against, diff, config))
     return found
 
 

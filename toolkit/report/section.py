@@ -13,7 +13,7 @@ from toolkit.analysis.tables import Table
 from toolkit.io import formatting
 from toolkit.io.run_layout import STUDY
 from toolkit.report import plotly_bundle
-from toolkit.report.config_diff import ConfigChange, find_config_changes
+from toolkit.report.config_diff import ConditionChange, find_config_changes
 from toolkit.report.environment import Environment, read_environment
 from toolkit.report.panel import PanelRun
 from toolkit.report.training_curves import make_curves
@@ -69,7 +69,7 @@ class Section:
     tables: dict[str, Table]
     plot_styles: list[dict[str, Any]]
     charts: dict[str, Any]
-    changed: list[ConfigChange]
+    changed: list[ConditionChange]
     ran_on: Environment
     panels: list[RenderedPanel] = field(default_factory=list)
 

@@ -24,7 +24,7 @@ sgd = functools.partial(torch.optim.SGD, lr=0.1)
 
 
 def wrapper(module: nn.Module, precision: str = 'fp32', **options: Any) -> OptimWrapper:
-    config = schema.OptimWrapper(options.pop('optimizer', sgd), **options)
+    config = schema.OptimWrapperConfig(options.pop('optimizer', sgd), **options)
     return build_optim_wrapper(module, config, schema.Runtime(precision=precision), CPU)
 
 

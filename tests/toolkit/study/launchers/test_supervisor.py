@@ -47,7 +47,7 @@ def test_a_process_that_hangs_is_killed(tmp_path, command, monkeypatch):
 @pytest.mark.parametrize(
     ('code', 'expected'),
     [
-        ('import os; os.kill(os.getpid(), 9)', 'killed by SIGKILL (by the system, for want of mem'),
+        ('import os; os.kill(os.getpid(), 9)', 'killed by SIGKILL (by the system, out of mem'),
         ('import os; os.kill(os.getpid(), 11)', 'killed by SIGSEGV'),
         ('import sys; sys.exit("no such thing")', 'no such thing'),
         ('import sys; sys.exit(7)', 'ended with status 7 and said nothing'),
