@@ -1,4 +1,4 @@
-"""Parts that learn something from a run's scenes before its training begins."""
+"""Components that are initialized from training data before the training."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ BORDER = 2  # multispectral pixels: the reach of the low-pass
 
 
 class DataInitialized(ABC):
-    """A part whose start is a statistic of the scenes.
+    """A component that is initialized from statistics of the training data.
 
     Attributes:
-        fitted: whether that has been done, a buffer: weights of a checkpoint are not fitted again.
+        fitted: buffer, true once initialized: weights of a checkpoint are not fitted again.
     """
 
     fitted: Tensor
 
     def fit(self, ms: Tensor, pan: Tensor) -> str:
-        """Set what is to be set.
+        """Initializes the component.
 
         Args:
             ms: pixels of the multispectral image, (N, C).
             pan: the PAN at their scale and places, (N,).
         Returns:
-            What was found, for the user.
+            A line about the result, for the user.
         """
         found = self.learn(ms.double(), pan.double())
         self.fitted.fill_(True)
@@ -42,11 +42,11 @@ class DataInitialized(ABC):
 
     @abstractmethod
     def learn(self, ms: Tensor, pan: Tensor) -> str:
-        """As `fit`, in double precision."""
+        """Initializes the component from pixels in double precision; see `fit`."""
 
 
 def pixels(dataset: Dataset, ratio: int, method: Method) -> tuple[Tensor, Tensor]:
-    """Multispectral pixels of a dataset, and the PAN at their scale and places.
+    """Collects multispectral pixels of a dataset, and the PAN at their scale and positions.
 
     Args:
         dataset: samples with `lrms` and `pan`.

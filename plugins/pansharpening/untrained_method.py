@@ -1,4 +1,4 @@
-"""A registered generator as a system of its own."""
+"""Systems around registered generators, without training."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from toolkit.registry.build import ComponentFactory, accepts_argument
 
 
 def sharpener(name: str, scene: Scene, upsample: Method = 'interp23tap') -> Pansharpener:
-    """A system around a generator with its defaults; networks have random weights.
+    """Builds a system around a generator with its defaults; networks have random weights.
 
     Args:
-        name: of the generator.
-        scene: gives bands, ratio and, to generators that take one, the sensor.
-        upsample: how the MS is brought to the PAN's size.
+        name: name of the generator.
+        scene: scene with the bands, the ratio and the sensor, for generators that take one.
+        upsample: interpolation of the MS to the size of the PAN.
     Raises:
         ToolkitError: the generator cannot do these bands or this ratio.
     """

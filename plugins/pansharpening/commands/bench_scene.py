@@ -21,7 +21,7 @@ import torch
 from rasterio.transform import from_origin
 
 from plugins.pansharpening.inference.resumable_geotiff import Compression
-from plugins.pansharpening.inference.scene_inference import InferenceSettings, stream
+from plugins.pansharpening.inference.scene_inference import InferenceSettings, infer_scene
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.raster import RasterScene
 from plugins.pansharpening.scenes.window import Window
@@ -151,7 +151,7 @@ def _measure(
     if precision == 'bf16':
         context = functools.partial(torch.autocast, torch_device.type, torch.bfloat16)
     settings = InferenceSettings(tile, device=torch_device, context=context, compress=compress)
-    outcome = stream(sharpener(name, scene), scene, folder / 'out.tif', settings)
+    outcome = infer_scene(sharpener(name, scene), scene, folder / 'out.tif', settings)
     outcome.path.unlink()
     return RunCost(outcome.seconds, read_peak_memory())
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from plugins.pansharpening.commands.bench_scene import sharpener, write_scene
-from plugins.pansharpening.inference.scene_inference import InferenceSettings, stream
+from plugins.pansharpening.inference.scene_inference import InferenceSettings, infer_scene
 from plugins.pansharpening.scenes.raster import RasterScene
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from plugins.pansharpening.system import Pansharpener
@@ -186,7 +186,7 @@ def _streaming(recorder: Recorder) -> None:
                 system = sharpener('LDPNet', scene)
                 outcomes = []
                 for _ in range(2):
-                    found = stream(system, scene, Path(folder) / 'out.tif', settings)
+                    found = infer_scene(system, scene, Path(folder) / 'out.tif', settings)
                     found.path.unlink()
                     outcomes.append(found)
                 best = min(outcomes, key=lambda outcome: outcome.seconds)

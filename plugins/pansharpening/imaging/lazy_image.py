@@ -1,4 +1,4 @@
-"""Fields: images that are computed where they are looked at, and filters in blocks at fixed places.
+"""Lazy images, computed for the window that is read, and filters in blocks at fixed positions.
 
 A filter cuts its result into blocks that begin at multiples of their size, and computes each block
 whole, by the same operations on the same numbers. So a window of any size at any place holds the
@@ -28,12 +28,12 @@ NARROW = 64
 
 
 class LazyImage:
-    """An image of which any window can be had.
+    """An image that is computed for the window that is read.
 
     Args:
         shape: H and W.
         read: window inside the image -> (B, C, height, width).
-        area: the window that is worked on; the whole where None.
+        area: window that is worked on; None for the whole image.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class LazyImage:
         self._derived: dict[Hashable, LazyImage] = {}
 
     def derived(self, name: Hashable, make: Callable[[LazyImage], LazyImage]) -> LazyImage:
-        """A field made of this one, the same each time: what it keeps is not computed again."""
+        """Returns an image made of this one, which is made once and kept under its name."""
         if name not in self._derived:
             self._derived[name] = make(self)
         return self._derived[name]
 
     def kept(self, window: Window, margin: int) -> LazyImage:
-        """The field with a window and what lies around it read now, and only once."""
+        """Returns the image with a window and a margin around it read now, and only once."""
         kept = window.expand(margin, self.shape)
         image = self.read(kept)
 
@@ -65,16 +65,16 @@ class LazyImage:
 
     @classmethod
     def of(cls, image: Tensor) -> LazyImage:
-        """An image (B, C, H, W) that is there."""
+        """Wraps an image (B, C, H, W) in memory."""
         return cls((image.shape[-2], image.shape[-1]), lambda window: window.cut(image))
 
     @property
     def whole(self) -> Window:
-        """The window that is all of it."""
+        """Window that covers the image."""
         return Window.whole(self.shape)
 
     def continued(self, rows: range, cols: range, border: Border) -> Tensor:
-        """Pixels at places that may lie outside, (B, C, len(rows), len(cols))."""
+        """Reads rows and columns that may lie outside the image: (B, C, len(rows), len(cols))."""
         (row_runs, row_index), (col_runs, col_index) = (
             _runs(places, extent, border) for places, extent in zip((rows, cols), self.shape)
         )
@@ -90,16 +90,23 @@ class LazyImage:
         return image
 
     def around(self, window: Window, margin: int) -> tuple[Tensor, tuple[slice, slice]]:
-        """A window with `margin` pixels on each side as far as there are any, and where in that
-        the window lies: for filters that continue an image beyond its border by themselves."""
+        """Reads a window with up to `margin` pixels on each side, as far as the image reaches.
+
+        For filters that continue an image beyond its border by themselves.
+
+        Returns:
+            The pixels, and the slices of the window in them.
+        """
         wide = window.expand(margin, self.shape)
         return self.read(wide), window.relative_to(wide).slices
 
 
 @functools.lru_cache(256)  # a copy of an index to a GPU would wait for it at each call
 def _runs(places: range, extent: int, border: Border) -> tuple[list[range], _Placed | None]:
-    """The runs of neighbouring places of an axis that are needed, and the index into them joined;
-    None where that index would change nothing."""
+    """Finds the runs of neighbouring positions of an axis to read, and the index into them joined.
+
+    The index is None if it would change nothing.
+    """
     if places.start >= 0 and places.stop <= extent:
         return [places], None
     index = np.arange(places.start, places.stop)
@@ -116,7 +123,7 @@ def _runs(places: range, extent: int, border: Border) -> tuple[list[range], _Pla
 
 
 class Blocks:
-    """Cutting the input of a filter into overlapping blocks, and joining those of its result.
+    """Cuts the input of a filter into overlapping blocks, and joins those of its result.
 
     Args:
         size: side of a block of the result.
@@ -140,11 +147,11 @@ class Blocks:
         return window.covering(self.size).enlarged(self.size)
 
     def needed(self, window: Window) -> tuple[range, range]:
-        """Rows and columns of the input of all blocks that a window of the result touches."""
+        """Returns the rows and columns of the input of all blocks that a window touches."""
         return self._needed(window.row, window.height), self._needed(window.col, window.width)
 
     def cut(self, field: LazyImage, window: Window) -> Tensor:
-        """That input, block by block.
+        """Cuts the input of a window of the result into blocks.
 
         Returns:
             (B, C, rows of blocks, columns of blocks, taken, taken), a view.
@@ -153,7 +160,10 @@ class Blocks:
         return image.unfold(-2, self.taken, self.step).unfold(-2, self.taken, self.step)
 
     def join(self, blocks: Tensor, window: Window) -> Tensor:
-        """(B, C, rows, columns, size, size) -> (B, C, height, width) of the window."""
+        """Joins blocks of the result into a window.
+
+        Shape: (B, C, rows, columns, size, size) -> (B, C, height, width).
+        """
         b, c, rows, cols = blocks.shape[:4]
         image = blocks.transpose(3, 4).reshape(b, c, rows * self.size, cols * self.size)
         return window.relative_to(self.covering(window)).cut(image)
@@ -201,15 +211,15 @@ class SeparableFilter:
         self._down = _Placed(down.transpose(1, 2, 0).reshape(phases * steps, -1))
 
     def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Of the result for an input of a shape that is a multiple of `stride`."""
+        """Returns the shape of the result for an input shape that is a multiple of `stride`."""
         return shape[0] // self.stride * self.phases, shape[1] // self.stride * self.phases
 
     def of(self, field: LazyImage) -> LazyImage:
-        """The filtered field."""
+        """Returns the filtered image, lazy."""
         return LazyImage(self.shape(field.shape), lambda window: self(field, window))
 
     def __call__(self, field: LazyImage, window: Window) -> Tensor:
-        """A window of the result, (B, C, height, width)."""
+        """Computes a window of the result, (B, C, height, width)."""
         blocks = self.blocks
         wide = window._replace(width=max(window.width, NARROW))
         image = field.continued(*blocks.needed(wide), blocks.border)
@@ -219,7 +229,7 @@ class SeparableFilter:
         return window.relative_to(blocks.covering(window)).cut(image)
 
     def _product(self, image: Tensor) -> Tensor:
-        """The input of whole blocks -> those blocks, (B, C, m, n) -> (B, C, H, W)."""
+        """Filters the input of whole blocks: (B, C, m, n) -> (B, C, H, W)."""
         b, c, m, _ = image.shape
         size, taken, step, terms = *self.blocks.sides, self.terms
         down, along = self._down.like(image), self._along.like(image)
@@ -257,11 +267,11 @@ class FourierFilter:
         self._response = _Placed(np.fft.rfft2(kernel, s=(taken, taken)))
 
     def of(self, field: LazyImage) -> LazyImage:
-        """The filtered field."""
+        """Returns the filtered image, lazy."""
         return LazyImage(field.shape, lambda window: self(field, window))
 
     def __call__(self, field: LazyImage, window: Window) -> Tensor:
-        """A window of the result, (B, C, height, width)."""
+        """Computes a window of the result, (B, C, height, width)."""
         blocks = self.blocks.cut(field, window)
         with without_autocast(blocks):
             spectrum = torch.fft.rfft2(blocks)

@@ -1,4 +1,4 @@
-"""What all indices share: their inputs as batches, masks, and sums over sliding windows."""
+"""Batches, masks, and sums over sliding windows, for metrics and losses."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ STRIP = 128  # rows: temporaries of a scene's width then fit into a processor's 
 
 
 def batch(image: Image, name: str = 'image', bands: int | None = None) -> Tensor:
-    """An image (C, H, W) or a batch (B, C, H, W) as a float64 batch.
+    """Converts an image (C, H, W) or a batch (B, C, H, W) to a float64 batch.
 
     Args:
         image: of any dtype.
-        name: how errors call it.
-        bands: C, where it is known.
+        name: name in error messages.
+        bands: expected C; None for any.
     Raises:
         ValueError: another number of axes or bands.
     """
@@ -38,9 +38,9 @@ def batch(image: Image, name: str = 'image', bands: int | None = None) -> Tensor
 def pair(
     image: Image, reference: Image, mask: Image | None = None
 ) -> tuple[Tensor, Tensor, Tensor | None, tuple[int, ...]]:
-    """Two images of one shape as (B, C, H, W) float64, the mask, and the shape of the result.
+    """Converts two images of one shape and a mask to batches, and finds the shape of the result.
 
-    What the mask leaves out is set to 0 in both, so that NaN there does no harm.
+    Invalid pixels are set to 0 in both, so that NaN there does no harm.
 
     Raises:
         ValueError: shapes that differ, or a mask that does not fit.
@@ -57,11 +57,11 @@ def pair(
 
 
 def valid_pixels(mask: Image | None, image: Tensor) -> Tensor | None:
-    """A mask as (B, 1, H, W) bool on the device of a batch of images, True where data are.
+    """Converts a mask to (B, 1, H, W), boolean, on the device of a batch of images.
 
     Args:
-        mask: (H, W), (B, H, W) or (B, 1, H, W), boolean; None where all pixels are valid.
-        image: (B, C, H, W), what it belongs to.
+        mask: (H, W), (B, H, W) or (B, 1, H, W), boolean, True for valid pixels; None if all are.
+        image: (B, C, H, W), the images of the mask.
     Raises:
         ValueError: a mask of another size or dtype.
     """
@@ -84,12 +84,12 @@ def valid_pixels(mask: Image | None, image: Tensor) -> Tensor | None:
 
 
 def blank(image: Tensor, valid: Tensor | None) -> Tensor:
-    """The image with 0 where it is not valid."""
+    """Sets the invalid pixels of an image to 0."""
     return image if valid is None else image.where(valid, torch.zeros_like(image))
 
 
 def mean(values: Tensor, valid: Tensor | None) -> Tensor:
-    """Mean over the last two axes of what is valid; NaN where nothing is.
+    """Averages the valid pixels over the last two axes; NaN if there are none.
 
     Shape: (B, C, H, W), and (B, 1, H, W) bool -> (B, C).
     """
@@ -99,9 +99,9 @@ def mean(values: Tensor, valid: Tensor | None) -> Tensor:
 
 
 def window_sums(values: Tensor, size: int) -> Tensor:
-    """Sums over all size x size windows that lie inside: (..., H, W) -> (..., H-size+1, W-size+1).
+    """Sums over all size x size windows inside: (..., H, W) -> (..., H-size+1, W-size+1).
 
-    From sums over 1, 2, 4, ... pixels: log2(size) additions a pixel and axis, and no differences
+    Uses sums over 1, 2, 4, ... pixels: log2(size) additions a pixel and axis, and no differences
     of large numbers as cumulated sums have.
     """
     for dim in (-2, -1):
@@ -123,7 +123,7 @@ def window_sums(values: Tensor, size: int) -> Tensor:
 def by_strips(
     function: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, size: int
 ) -> Tensor:
-    """A map of two images made band by band and strip by strip, so that temporaries stay small.
+    """Computes a map of two images band by band and strip by strip, to save memory.
 
     Args:
         function: of two (B, 1, h, W), whose result depends on windows of `size` rows:
@@ -146,19 +146,19 @@ def by_strips(
 
 
 def inner_windows(valid: Tensor | None, size: int) -> Tensor | None:
-    """Which of `window_sums`' windows hold valid pixels alone, (B, 1, H-size+1, W-size+1)."""
+    """Finds the windows of `window_sums` with valid pixels only: (B, 1, H-size+1, W-size+1)."""
     return None if valid is None else window_sums((~valid).to(torch.int32), size) == 0
 
 
 def shrink(valid: Tensor | None, reach: int) -> Tensor | None:
-    """Valid pixels that have no invalid one within `reach` rows and columns; (B, 1, H, W)."""
+    """Removes valid pixels within `reach` rows and columns of an invalid one; (B, 1, H, W)."""
     if valid is None:
         return None
     return inner_windows(F.pad(valid, (reach,) * 4, value=True), 2 * reach + 1)
 
 
 def coarse(valid: Tensor | None, ratio: int) -> Tensor | None:
-    """Multispectral pixels all of whose PAN pixels are valid: (B, 1, H, W) -> (B, 1, h, w)."""
+    """Finds multispectral pixels with valid PAN pixels only: (B, 1, H, W) -> (B, 1, h, w)."""
     if valid is None:
         return None
     b, _, height, width = valid.shape
@@ -166,7 +166,7 @@ def coarse(valid: Tensor | None, ratio: int) -> Tensor | None:
 
 
 def integer_ratio(fine: Tensor, low: Tensor, ratio: int) -> None:
-    """Check that one image has `ratio` times the other's rows and columns.
+    """Checks that one image has `ratio` times the other's rows and columns.
 
     Raises:
         ValueError: it has not.

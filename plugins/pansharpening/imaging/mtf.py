@@ -33,7 +33,7 @@ KAISER_BETA = 0.5
 def mtf_kernel(
     gain: float, ratio: int, size: int = KERNEL_SIZE, variant: Variant = 'toolbox'
 ) -> Tensor:
-    """The filter of one band.
+    """Computes the filter of one band.
 
     Args:
         gain: amplitude at the Nyquist frequency of the coarse grid, between 0 and 1.
@@ -68,7 +68,7 @@ def mtf_kernel(
 def mtf_filter(
     image: Tensor, gains: Sequence[float], ratio: int, variant: Variant = 'toolbox'
 ) -> Tensor:
-    """Blur each band with its MTF; borders are replicated.
+    """Blurs each band with its MTF; borders are replicated.
 
     Args:
         image: (..., C, H, W), floating point.
@@ -96,7 +96,7 @@ def mtf_filter(
 
 
 def mtf_degrade(image: Tensor, gains: Sequence[float], ratio: int) -> Tensor:
-    """Bring an image down as the sensor would see it `ratio` times coarser (Wald's protocol).
+    """Degrades an image to a resolution `ratio` times coarser with the MTF (Wald's protocol).
 
     Args:
         image: (..., C, H, W), floating point.

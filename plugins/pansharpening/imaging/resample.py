@@ -1,4 +1,4 @@
-"""Changing the resolution of images: the field's 23-tap interpolation and MATLAB's imresize.
+"""Resampling of images: the field's 23-tap interpolation and MATLAB's imresize.
 
 Two conventions of where low-resolution sample i lies on the fine grid are in use: `interp23tap`
 puts it at ratio * i + ratio / 2, the others at the centre of its ratio x ratio pixels, which is
@@ -38,7 +38,7 @@ def upsample(image: Tensor, ratio: int, method: Method = 'interp23tap') -> Tenso
     Args:
         image: (B, C, h, w), floating point.
         ratio: fine pixels per coarse pixel; a power of two for 'interp23tap'.
-        method: see the module's docstring for where each puts the samples.
+        method: interpolation; the docstring of the module has the positions of the samples.
     Returns:
         (B, C, ratio h, ratio w).
     Raises:
@@ -80,15 +80,15 @@ def interp23tap(image: Tensor, ratio: int) -> Tensor:
 
 
 def decimate(image: Tensor, ratio: int, method: Method = 'interp23tap') -> Tensor:
-    """Take the coarse samples out of a fine image, from where `upsample` would put them.
+    """Takes coarse samples of a fine image at the positions that `upsample` assumes.
 
-    Nothing is filtered, but that a place between pixels takes their mean: those of all methods but
+    Nothing is filtered; a position between pixels takes their mean, as for all methods but
     'interp23tap' at even ratios.
 
     Args:
         image: (..., H, W), floating point.
         ratio: fine pixels per coarse pixel.
-        method: of upsampling, which says where samples lie.
+        method: method of upsampling, which defines the positions of samples.
     Returns:
         (..., H // ratio, W // ratio). Differentiable.
     """
@@ -105,7 +105,7 @@ def decimate(image: Tensor, ratio: int, method: Method = 'interp23tap') -> Tenso
 
 
 def low_pass(image: Tensor, ratio: int) -> Tensor:
-    """The filter of a bicubic reduction, about each pixel; the border is replicated.
+    """Applies the filter of a bicubic reduction to each pixel; the border is replicated.
 
     Args:
         image: (B, C, H, W), floating point.
@@ -142,14 +142,14 @@ def _upsampler(ratio: int, method: Method) -> SeparableFilter:
 
 
 def _enlarging(kernel: np.ndarray, border: Border) -> SeparableFilter:
-    """By as much as there are phases in (phases, taps); blocks of 64 pixels are fast."""
+    """Makes the filter that enlarges by the number of phases of a kernel (phases, taps)."""
     phases, taps = kernel.shape
     steps = max(64 // phases, 8)
     return SeparableFilter(kernel[None], kernel[None], 1, -(taps // 2), border, steps)
 
 
 def _interpolating(shape: Callable[[np.ndarray], np.ndarray], reach: int, ratio: int) -> np.ndarray:
-    """(ratio, taps): weights of the samples within `reach` for each of a sample's fine pixels."""
+    """Computes weights (ratio, taps) of the samples within `reach` for each fine pixel."""
     place = (np.arange(ratio) + 0.5) / ratio - 0.5
     weight = shape(place[:, None] - np.arange(-reach, reach + 1))
     return weight / weight.sum(1, keepdims=True)
@@ -157,7 +157,7 @@ def _interpolating(shape: Callable[[np.ndarray], np.ndarray], reach: int, ratio:
 
 @functools.cache
 def polyphase(ratio: int) -> np.ndarray:
-    """What all doublings of `interp23tap` come to, as one filter for each position between samples.
+    """Joins all doublings of `interp23tap` into one filter for each position between samples.
 
     Returns:
         (ratio, taps) float64: fine pixel ratio * k + p is the sum over t of entry (p, t) times the

@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class Moments(NamedTuple):
-    """Of K images in a batch of B, over the pixels seen so far.
+    """Means and co-moments of K images in a batch of B, over the pixels added so far.
 
     Attributes:
         count: (B, 1) pixels.
@@ -29,11 +29,11 @@ class Moments(NamedTuple):
 
     @classmethod
     def of(cls, images: Tensor, valid: Tensor | None = None) -> Moments:
-        """Of the pixels of a block, float64 on the CPU.
+        """Computes the moments of a block in float64.
 
         Args:
             images: (B, K, h, w).
-            valid: (B, 1, h, w) bool, which pixels count; None for all.
+            valid: (B, 1, h, w) bool, pixels that count; None for all.
         """
         b, k, h, w = images.shape
         # Relative to one of their pixels, so that constants leave no rounding behind.
@@ -55,8 +55,11 @@ class Moments(NamedTuple):
         return cls(count, start.flatten(1) + share, comoment)
 
     def joined(self, other: Moments) -> Moments:
-        """Of both sets of pixels (Chan, Golub and LeVeque, "Updating formulae and a pairwise
-        algorithm for computing sample variances", 1979)."""
+        """Merges two sets of moments.
+
+        Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing
+        sample variances", 1979.
+        """
         count = self.count + other.count  # (B, 1)
         share = other.count / count.clamp(min=1)
         step = torch.where(self.count > 0, other.mean - self.mean, 0)
@@ -67,32 +70,32 @@ class Moments(NamedTuple):
         between = (self.count * share)[..., None] * step[:, :, None] * step[:, None]
         return Moments(count, mean, self.comoment + other.comoment + between)
 
-    # -- what is asked of them, images by slices of K ------------------------------------------
+    # -- statistics of images, selected by slices of K -----------------------------------------
 
     def means(self, images: slice) -> Tensor:
-        """(B, k)."""
+        """Returns the means, (B, k)."""
         return self.mean[:, images]
 
     def covariance(self, first: slice, second: slice) -> Tensor:
-        """Of the population, (B, k, l)."""
+        """Computes the covariance of the population, (B, k, l)."""
         return self.comoment[:, first, second] / self.count.clamp(min=1)[..., None]
 
     def variance(self, images: slice) -> Tensor:
-        """Of the population, (B, k)."""
+        """Computes the variance of the population, (B, k)."""
         return self.covariance(images, images).diagonal(dim1=1, dim2=2).clamp(min=0)
 
     def raw(self, first: slice, second: slice) -> Tensor:
-        """Means of products, (B, k, l)."""
+        """Computes the means of products, (B, k, l)."""
         product = self.mean[:, first, None] * self.mean[:, None, second]
         return self.covariance(first, second) + product
 
 
 class Counter:
-    """How often which 16 bits are seen in each of several images, whose blocks may come in any
-    order and from several threads.
+    """Counts 16-bit values in each of several images.
 
-    Two looks at all pixels, one at the upper 16 bits of float32 numbers and one at the lower bits
-    of those that matter, find any percentile exactly.
+    Blocks may come in any order and from several threads. Two passes over all pixels, one over the
+    upper 16 bits of float32 numbers and one over the lower bits of the relevant ones, find any
+    percentile exactly.
     """
 
     SIZE = 65536
@@ -105,14 +108,14 @@ class Counter:
         self._counts: Tensor | None = None
 
     def add(self, rows: list[Tensor]) -> None:
-        """What was seen in a block: of each image, integers from 0 to 65535."""
+        """Adds the values of a block: for each image, integers from 0 to 65535."""
         with self._lock:
             self._waiting.append(rows)
             if len(self._waiting) >= self.GATHERED:
                 self._count()
 
     def total(self) -> Tensor:
-        """Of all that was added: (images, 65536) int64."""
+        """Returns the counts of all added values: (images, 65536) int64."""
         with self._lock:
             self._count()
         assert self._counts is not None
@@ -131,7 +134,7 @@ class Counter:
 
 
 def upper_bits(images: Tensor, valid: Tensor | None = None) -> list[Tensor]:
-    """The upper 16 bits of float32 numbers, for `Counter`.
+    """Extracts the upper 16 bits of float32 numbers, for `Counter`.
 
     Args:
         images: (B, K, h, w).
@@ -144,7 +147,7 @@ def upper_bits(images: Tensor, valid: Tensor | None = None) -> list[Tensor]:
 
 
 def lower_bits(images: Tensor, upper: Tensor, valid: Tensor | None = None) -> list[Tensor]:
-    """The lower 16 bits of the numbers that have certain upper ones, (B, K, n), for `Counter`.
+    """Extracts the lower 16 bits of numbers with given upper bits (B, K, n), for `Counter`.
 
     Returns:
         Of each of the B K images n times: those of all pixels that count.
@@ -159,12 +162,12 @@ def lower_bits(images: Tensor, upper: Tensor, valid: Tensor | None = None) -> li
 
 
 class Percentile:
-    """A percentile of K images as MATLAB's `prctile` has it, from two looks at all pixels.
+    """A percentile of K images as MATLAB's `prctile` defines it, from two passes over all pixels.
 
     The i-th of n sorted values is the percentile 100 (i - 1/2) / n, linear between them.
 
     Args:
-        percent: which one, 0 for the minimum.
+        percent: percentile, 0 for the minimum.
         counts: (B, K, 65536) of the upper 16 bits.
 
     Attributes:
@@ -188,7 +191,7 @@ class Percentile:
         self._empty = count == 0
 
     def value(self, counts: Tensor) -> Tensor:
-        """(B, K) float64 from the counts (B, K, 2, 65536) of the lower bits; 0 of nothing."""
+        """Computes the percentile (B, K) from counts (B, K, 2, 65536) of lower bits; 0 if empty."""
         ordered = torch.where(self._negative[..., None], counts.flip(3), counts)
         lower = torch.searchsorted(ordered.cumsum(3), self._ranks[..., None])[..., 0]
         lower = lower.clamp(max=65535)

@@ -1,4 +1,4 @@
-"""Generators that look at the whole scene before they fuse any of it, without holding it."""
+"""Two-pass generators: collect statistics of a whole scene by blocks, then fuse it by windows."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from plugins.pansharpening.scenes.window import Window
 BLOCK = 256
 # Side of the areas that are read at a time; multiples of both with a ratio are too.
 AREA = 1024
-# What is done to a block: lrms_up, pan, its window, where it holds data (None: everywhere).
+# Function of a block: lrms_up, pan, window, valid pixels (None: all).
 Look = Callable[[LazyImage, LazyImage, Window, 'Tensor | None'], Any]
-# Does it to all blocks of a scene and gives the results in the order of `blocks`.
+# Applies it to all blocks of a scene; gives the results in the order of `blocks`.
 Scan = Callable[[Look], Iterable[Any]]
 
 
 class TwoPassGenerator(Generator):
-    """A method in three steps, so that a scene can be fused window by window.
+    """A method that collects statistics of a whole scene, then fuses it window by window.
 
-    `measure` names images in a block whose moments over the whole scene are wanted, `solve` makes
-    statistics of these, and `fuse` needs them and what the fields hold around a window. Blocks lie
-    at fixed places and filters are those of `fields`, so that any window holds the bits of the
-    whole. `forward` does the same to images in memory; to autograd statistics are constants, and
-    gradients reach the inputs through `fuse` alone.
+    `measure` returns images of a block, whose moments over the whole scene are collected; `solve`
+    computes statistics from the moments; `fuse` computes a window from the statistics and the
+    images around the window. Blocks lie at fixed positions and filters are those of `lazy_image`,
+    so that any window has the bits of the whole. `forward` does the same to images in memory; to
+    autograd statistics are constants, and gradients reach the inputs through `fuse` alone.
 
     Statistics are float64, images are computed in their own dtype, from float32 up. Where the PAN
     is constant over a scene there is no detail to inject, and the result is the upsampled image.
@@ -51,9 +51,9 @@ class TwoPassGenerator(Generator):
         ValueError: bands or ratio below 1.
 
     Attributes:
-        percentile: which percentile of the bands of `lrms_up` `solve` needs; None for none.
-        margin: PAN pixels around a window that its computation looks at, interpolation aside; what
-            it looks at beyond is found too, only slower.
+        percentile: percentile of the bands of `lrms_up` for `solve`; None for none.
+        margin: PAN pixels around a window that its computation reads, without interpolation;
+            pixels beyond are read too, but more slowly.
     """
 
     halo: Literal['global'] = 'global'
@@ -70,18 +70,19 @@ class TwoPassGenerator(Generator):
 
     @abstractmethod
     def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
-        """Images (B, K, h, w) by name whose means and co-moments over the scene are wanted; all at
-        PAN's scale or all `ratio` times coarser.
+        """Computes the images of a block whose means and co-moments over the scene are collected.
+
+        They are (B, K, h, w) by name, all at the scale of the PAN or all `ratio` times coarser.
 
         Args:
             lrms_up: (B, C, H, W), the whole.
             pan: (B, 1, H, W), the whole.
-            window: the block of PAN pixels that is looked at.
+            window: block, in PAN pixels.
         """
 
     @abstractmethod
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
-        """What `fuse` needs to know of the whole scene.
+        """Computes the statistics for `fuse` from the moments of the whole scene.
 
         Args:
             moments: of the images of `measure`.
@@ -94,7 +95,7 @@ class TwoPassGenerator(Generator):
     def fuse(
         self, lrms_up: LazyImage, pan: LazyImage, window: Window, statistics: Mapping[str, Tensor]
     ) -> Tensor:
-        """A window of the result, (B, C, height, width).
+        """Computes a window of the result, (B, C, height, width).
 
         Args:
             lrms_up: (B, C, H, W), the whole.
@@ -103,11 +104,14 @@ class TwoPassGenerator(Generator):
             statistics: in the dtype and on the device of the images.
         """
 
-    # -- for whoever runs it -------------------------------------------------------------------
+    # -- for callers ---------------------------------------------------------------------------
 
     def statistics(self, scan: Scan) -> dict[str, Tensor]:
-        """`solve` of what a scan over all blocks of a scene finds, whether its PAN is flat, and how
-        many pixels counted."""
+        """Collects the moments of all blocks of a scene and solves for the statistics.
+
+        The result also has `flat`, which tells whether the PAN is constant, and `count`, the number
+        of pixels that counted.
+        """
         moments: dict[str, Moments] = {}
         upper = None if self.percentile is None else Counter()
 
@@ -140,7 +144,10 @@ class TwoPassGenerator(Generator):
     def window(
         self, lrms_up: LazyImage, pan: LazyImage, window: Window, statistics: Mapping[str, Tensor]
     ) -> Tensor:
-        """`fuse`, or the upsampled image where the PAN is flat; statistics as `prepared`."""
+        """Computes a window by `fuse`, or the upsampled image if the PAN is constant.
+
+        Statistics are those of `move_statistics`.
+        """
         fused = self.fuse(lrms_up, pan, window, statistics)
         flat = statistics['flat']
         if not flat.is_meta and not flat.any():
@@ -157,15 +164,17 @@ class TwoPassGenerator(Generator):
             wide = torch.promote_types(dtype, torch.float32)
             e, p = (LazyImage.of(image.to(wide)) for image in (lrms_up, pan))
             with torch.no_grad():
-                statistics = prepared(self.statistics(in_memory(e, p, self.ratio)), lrms_up, wide)
+                statistics = move_statistics(
+                    self.statistics(in_memory(e, p, self.ratio)), lrms_up, wide
+                )
             result = self.window(e, p, e.whole, statistics)
         return result[..., :height, :width].to(dtype)
 
 
-def prepared(
+def move_statistics(
     statistics: Mapping[str, Tensor], like: Tensor, dtype: torch.dtype
 ) -> dict[str, Tensor]:
-    """Statistics on a tensor's device, numbers as `dtype`."""
+    """Moves statistics to the device of a tensor and converts numbers to `dtype`."""
     return {
         name: value.to(like.device, value.dtype if value.dtype == torch.bool else dtype)
         for name, value in statistics.items()
@@ -173,19 +182,19 @@ def prepared(
 
 
 def blocks(shape: tuple[int, int], ratio: int) -> Iterator[Window]:
-    """The blocks of PAN pixels that a scene is measured in: area by area, row by row in each."""
+    """Yields the blocks of a scene in PAN pixels, area by area, row by row in each area."""
     for area in Window.whole(shape).tiles(math.lcm(AREA, ratio)):
         yield from area.tiles(math.lcm(BLOCK, ratio))
 
 
 def in_memory(lrms_up: LazyImage, pan: LazyImage, ratio: int) -> Scan:
-    """A scan over images that are all there."""
+    """Returns a scan over images in memory."""
 
     return lambda look: (look(lrms_up, pan, window, None) for window in blocks(pan.shape, ratio))
 
 
 def _valid_at(valid: Tensor | None, window: Window, image: Tensor) -> Tensor | None:
-    """The mask of a block at the scale of an image of it: a coarse pixel counts if all do."""
+    """Converts the mask of a block to the scale of an image; coarse pixels need all fine ones."""
     if valid is None or valid.shape[-2:] == image.shape[-2:]:
         return valid
     ratio = window.height // image.shape[-2]

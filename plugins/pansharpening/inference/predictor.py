@@ -13,7 +13,7 @@ import torch
 
 from plugins.pansharpening.inference.digital_numbers import DTYPES
 from plugins.pansharpening.inference.resumable_geotiff import Compression
-from plugins.pansharpening.inference.scene_inference import InferenceSettings, stream
+from plugins.pansharpening.inference.scene_inference import InferenceSettings, infer_scene
 from plugins.pansharpening.inference.shards import join, part_file, to_cog
 from plugins.pansharpening.inference.tiled_inference import Sharpener
 from plugins.pansharpening.inference.tiles import Shard
@@ -154,7 +154,7 @@ def predict_scene(
     settings = InferenceSettings(
         tile, shard, workers, torch.device(device), autocast, compress, progress, dtype
     )
-    outcome = stream(system, scene, part, settings)
+    outcome = infer_scene(system, scene, part, settings)
     report(str(outcome))
     if outcome.note:
         report(f'warning: {outcome.note}; the nearest number that fits was written')

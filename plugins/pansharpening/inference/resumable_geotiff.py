@@ -1,4 +1,4 @@
-"""A GeoTIFF that is written window by window, and goes on where a killed process stopped."""
+"""Resumable GeoTIFF: written window by window, continued after a kill."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ LEVELS = {'deflate': {'zlevel': 1}, 'zstd': {'zstd_level': 1}}
 
 @dataclass(frozen=True)
 class RasterFormat:
-    """What a file of a scene's pixels says of itself.
+    """Format of a GeoTIFF with pixels of a scene.
 
     Args:
         bands: C.
-        dtype: of the digital numbers.
-        georeference: of the scene's whole PAN grid.
+        dtype: data type of the digital numbers.
+        georeference: position of the whole PAN grid of the scene.
         names: descriptions of the bands.
-        nodata: value of pixels without data; None where no value stands for that.
-        masked: whether a mask in the file tells where there is data.
+        nodata: value of pixels without data; None if there is none.
+        masked: true if the file has a mask of pixels with data.
         compress: compression method.
     """
 
@@ -61,7 +61,7 @@ class RasterFormat:
             )
 
     def profile(self, extent: Window) -> dict[str, Any]:
-        """rasterio's profile of a file that covers a part of the scene."""
+        """Returns rasterio's profile of a file that covers a part of the scene."""
         profile: dict[str, Any] = {
             'driver': 'GTiff',
             'dtype': self.dtype,
@@ -92,20 +92,21 @@ class RasterFormat:
 
 
 class UnwrittenError(RunError):
-    """An output could not be written; what is finished of it is kept."""
+    """An output could not be written; its finished windows are kept."""
 
 
 class GrowingFile:
-    """A GeoTIFF under a temporary name, beside a list of the windows that are in it.
+    """A GeoTIFF under a temporary name, beside a list of its finished windows.
 
-    The list is written after the file, so that what it names is there whatever happens next.
+    The list is written after the file, so that it never names a window that the file lacks.
     Another process that opens the same output is refused.
 
     Args:
-        path: of the finished file.
-        extent: the part of the scene that it covers.
-        layout: what it holds.
-        identity: of everything that its pixels depend on; what another identity left is dropped.
+        path: path of the finished file.
+        extent: part of the scene that it covers.
+        layout: format of the file.
+        identity: hash of everything that its pixels depend on; windows with another hash are
+            discarded.
     Raises:
         ToolkitError: another process writes it.
         RunError: it cannot be written.
@@ -164,7 +165,7 @@ class GrowingFile:
             self._open()
 
     def checkpoint(self) -> None:
-        """Bring what was written to the file, see that it is there, and add it to the list."""
+        """Flushes the written windows, checks that the file has them, and adds them to the list."""
         dataset, self._dataset = self._dataset, None
         with self._said():
             dataset.close()
@@ -180,7 +181,7 @@ class GrowingFile:
         self._since = time.monotonic()
 
     def finish(self) -> Path:
-        """Give the file its name; returns it."""
+        """Renames the file to its final name, which it returns."""
         self.checkpoint()
         with self._said():
             self.partial.replace(self.path)
@@ -189,14 +190,14 @@ class GrowingFile:
         return self.path
 
     def discard(self) -> None:
-        """Leave nothing behind."""
+        """Removes all temporary files."""
         self._close_files()
         for file in (self.partial, self.list):
             file.unlink(missing_ok=True)
         self._release()
 
     def close(self) -> None:
-        """Let go of the files; what is in the list stays for another time."""
+        """Closes the files; the windows in the list are kept for another run."""
         self._close_files()
         self._release()
 
@@ -257,12 +258,12 @@ class GrowingFile:
 
 
 def check_blocks(path: Path, window: Window) -> None:
-    """See that a file holds the blocks of a window of its pixels.
+    """Checks that a file has all blocks of a window.
 
-    GDAL says nothing of blocks that it could not write as a file is closed.
+    GDAL raises no error for blocks that it cannot write as it closes a file.
 
     Raises:
-        OSError: it does not.
+        OSError: a block is missing.
     """
     size = path.stat().st_size
     with rasterio.open(path) as raster:

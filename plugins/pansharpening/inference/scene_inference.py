@@ -1,4 +1,4 @@
-"""A whole scene, or a process's share of it, into a file: read, computed and written at a time."""
+"""Inference of a scene, or of one shard of it, into a file, window by window."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from plugins.pansharpening.inference.resumable_geotiff import (
     RasterFormat,
     UnwrittenError,
 )
-from plugins.pansharpening.inference.thread_pool import Workers, working
+from plugins.pansharpening.inference.thread_pool import Workers, run_workers
 from plugins.pansharpening.inference.tiled_inference import Sharpener, TiledInference
 from plugins.pansharpening.inference.tiles import ALL, Shard, extent, tiles
 from plugins.pansharpening.scenes.raster import replace_atomically
@@ -41,24 +41,24 @@ from plugins.pansharpening.scenes.scene import Scene
 from toolkit.errors import ToolkitError
 from toolkit.io.process import read_peak_memory
 
-# Begins a bar: what is done and how many PAN pixels; gives what is called with those just done.
+# Starts a progress bar from a text and a number of PAN pixels; returns its advance function.
 Bars = Callable[[str, int], Callable[[int], None]]
-# In the name of the file of a share.
+# In the name of the file of a shard.
 PART = '.shard-'
 
 
 class InferenceOutcome(NamedTuple):
-    """What a run over a scene did.
+    """Result of the inference of a scene.
 
     Attributes:
-        path: the file.
-        layout: what it holds.
-        side: of the windows.
-        pixels: of the PAN, sharpened by this process now.
-        seconds: that took.
-        resumed: windows that were there before.
-        windows: windows in all.
-        note: says how many values the data type cannot hold; '' where it holds all.
+        path: file that was written.
+        layout: format of the file.
+        side: side of the windows.
+        pixels: number of PAN pixels that this process has computed now.
+        seconds: their run time.
+        resumed: number of windows that an earlier run had finished.
+        windows: number of all windows.
+        note: number of values that the data type cannot hold, as text; '' if there are none.
     """
 
     path: Path
@@ -79,15 +79,15 @@ class InferenceOutcome(NamedTuple):
 
 
 class InferenceSettings(NamedTuple):
-    """How a scene is streamed, none of which changes a bit of it.
+    """Settings of the inference of a scene, which do not change the values of its result.
 
     Attributes:
-        tile: side of the windows in PAN pixels; None for what suits the generator.
-        shard: the share of the windows that this process takes.
-        workers: threads that compute; None for one a core.
-        device: to compute on.
-        context: made around each computation, for autocast.
-        compress: of the file.
+        tile: side of the windows in PAN pixels; None for one that suits the generator.
+        shard: share of the windows that this process computes.
+        workers: number of threads that compute; None for one a core.
+        device: device to compute on.
+        context: makes a context for each computation, for autocast.
+        compress: compression of the file.
         dtype: data type of the file; None for that of the MS.
         progress: show a progress bar.
     """
@@ -102,27 +102,27 @@ class InferenceSettings(NamedTuple):
     dtype: str | None = None
 
 
-def stream(
+def infer_scene(
     system: Sharpener, scene: Scene, output: Path, settings: InferenceSettings
 ) -> InferenceOutcome:
-    """Sharpen a scene into a GeoTIFF with memory for a few windows, whatever its size.
+    """Sharpens a scene of any size into a GeoTIFF, with memory for a few windows.
 
-    A run that was killed goes on with the windows that are not there yet when it is given again.
+    The same call continues a run that was killed.
 
     Args:
-        system: is moved to the device and run in evaluation mode.
-        scene: what to sharpen.
-        output: the GeoTIFF; of a shard, the file of its part.
-        settings: how.
+        system: system that is moved to the device and runs in evaluation mode.
+        scene: scene to sharpen.
+        output: GeoTIFF; for a shard, the file of its part.
+        settings: settings of the inference.
     Raises:
-        DataError: the scene cannot be read, or is too large for a network that wants it whole.
+        DataError: the scene cannot be read, or is too large for a network that needs it whole.
         ToolkitError: a tile that is not positive, too many shards, an output in use.
         RunError: values that are not finite, or an output that cannot be written.
     """
     tile, shard, workers, device, context, compress, progress, dtype = settings
     if tile is not None and tile < 1:
         raise ToolkitError(f'tile must be at least 1, found {tile}')
-    with evaluating(system, device):
+    with set_evaluation_mode(system, device):
         streamed = TiledInference(system, scene, device, context, dtype)
         numbers_format = streamed.format
         layout = RasterFormat(
@@ -143,7 +143,7 @@ def stream(
         file = GrowingFile(output, whole, layout, f'{basis} {settings_key}')
         try:
             todo = [window for window in windows if window not in file.done]
-            with working(workers) as pool, _bars(progress) as bar:
+            with run_workers(workers) as pool, _bars(progress) as bar:
                 started = time.perf_counter()
                 if todo:
                     _measure(streamed, pool, bar, output, basis)
@@ -176,7 +176,7 @@ def stream(
 
 
 def identity(system: Any, scene: Scene) -> str:
-    """A hash of all that a scene's pixels depend on: settings, weights, code, the scene."""
+    """Computes a hash of everything that the result depends on: settings, weights, code, scene."""
     digest = hashlib.sha256()
     is_module = isinstance(system, nn.Module)
     for module in system.modules() if is_module else [system.generator]:
@@ -197,8 +197,8 @@ def identity(system: Any, scene: Scene) -> str:
 
 
 @contextmanager
-def evaluating(system: Any, device: torch.device) -> Iterator[None]:
-    """The system on the device and in evaluation mode inside, in its own mode afterwards."""
+def set_evaluation_mode(system: Any, device: torch.device) -> Iterator[None]:
+    """Moves a system to a device and sets evaluation mode; restores the mode afterwards."""
     if not isinstance(system, nn.Module):
         yield
         return
@@ -211,12 +211,12 @@ def evaluating(system: Any, device: torch.device) -> Iterator[None]:
 
 
 def statistics_file(output: Path) -> Path:
-    """Where the shares of an output leave what they have found of the whole scene."""
+    """Returns the file in which the shards of an output share the statistics of the scene."""
     return output.with_name(f'.{output.stem.partition(PART)[0]}.statistics')
 
 
 def _measure(streamed: TiledInference, pool: Workers, bar: Bars, output: Path, basis: str) -> None:
-    """Statistics of the whole scene, or those that another share or an earlier run has left."""
+    """Loads the statistics of the whole scene from their file, or collects and writes them."""
     if streamed.method is None:
         return
     file = statistics_file(output)

@@ -1,4 +1,4 @@
-"""The parts of an output that several processes write, joined by whichever is done last."""
+"""Files of the shards of an output, which the last process joins."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TYPES |= {'int32': 'Int32', 'float32': 'Float32', 'float64': 'Float64'}
 
 
 def part_file(output: Path, shard: Shard) -> Path:
-    """The file of a share: beside the output, which is its only one where there are no others."""
+    """Returns the file of a shard, beside the output; the output itself if there is one shard."""
     suffix = '.tif' if output.suffix.lower() == '.vrt' else output.suffix
     if shard.count == 1 and suffix == output.suffix:
         return output
@@ -31,15 +31,15 @@ def part_file(output: Path, shard: Shard) -> Path:
 
 
 def join(output: Path, scene: Scene, shards: int, outcome: InferenceOutcome) -> list[Path] | None:
-    """Make one image of the parts, if all are there: a VRT that names them, or one GeoTIFF.
+    """Joins the files of all shards, once they exist, into a VRT of them or into one GeoTIFF.
 
     Args:
-        output: its suffix .vrt asks for a VRT.
-        scene: that was sharpened.
-        shards: how many parts there are.
-        outcome: of one of them.
+        output: file to write; a VRT if its suffix is .vrt.
+        scene: scene that was sharpened.
+        shards: number of shards.
+        outcome: result of one of them.
     Returns:
-        The files that are left, None where a part is not finished or another process joins them.
+        The files that remain; None if a shard is not finished or another process joins them.
     Raises:
         RunError: the output cannot be written.
     """
@@ -75,7 +75,7 @@ def join(output: Path, scene: Scene, shards: int, outcome: InferenceOutcome) -> 
 
 
 def to_cog(path: Path, layout: RasterFormat) -> None:
-    """Rewrite a GeoTIFF as a cloud-optimized one, with overviews.
+    """Rewrites a GeoTIFF as a cloud-optimized one, with overviews.
 
     Raises:
         RunError: it cannot be written.

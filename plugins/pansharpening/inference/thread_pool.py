@@ -1,4 +1,4 @@
-"""Work in threads of one process: several at a time, a few ahead, in order."""
+"""Thread pool with ordered results and few pending items."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Workers:
     torch's operations let go of Python's lock, so that reading, computing and writing overlap.
 
     Args:
-        count: of threads; None for one a core.
+        count: number of threads; None for one a core.
     """
 
     def __init__(self, count: int | None = None) -> None:
@@ -35,7 +35,7 @@ class Workers:
         self._pool = ThreadPoolExecutor(self.count, 'sharpen', initializer=_alone)
 
     def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Results in the order of the items; few are under way or waiting at a time."""
+        """Yields the results in the order of the items; few are computed ahead."""
         waiting: deque[Future[R]] = deque()
         try:
             for number, item in enumerate(items, 1):
@@ -51,13 +51,13 @@ class Workers:
                 future.cancel()
 
     def close(self) -> None:
-        """Wait for what runs; what has not begun is dropped."""
+        """Waits for running work and drops pending work."""
         self._pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
-def working(count: int | None = None) -> Iterator[Workers]:
-    """Workers inside; torch's number of threads is what it was afterwards."""
+def run_workers(count: int | None = None) -> Iterator[Workers]:
+    """Provides workers, and restores the number of threads of torch afterwards."""
     threads = torch.get_num_threads()
     workers = Workers(count)
     try:
@@ -68,8 +68,10 @@ def working(count: int | None = None) -> Iterator[Workers]:
 
 
 def _give_back() -> None:
-    """Return freed memory to the system: glibc keeps what lies between pieces in use, and over many
-    windows that comes to a gigabyte."""
+    """Returns freed memory to the system.
+
+    glibc keeps free memory between used blocks, which comes to a gigabyte over many windows.
+    """
     with contextlib.suppress(OSError, AttributeError):  # another C library does not have it
         ctypes.CDLL(None).malloc_trim(0)
 

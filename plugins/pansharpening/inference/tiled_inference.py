@@ -1,4 +1,4 @@
-"""A window of a scene sharpened, so that it holds the bits of the scene sharpened whole."""
+"""Tiled inference: a window has the same bits as in the result for the whole scene."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from plugins.pansharpening.imaging.two_pass_generator import (
     BLOCK,
     Look,
     TwoPassGenerator,
-    prepared,
+    move_statistics,
 )
 from plugins.pansharpening.inference.digital_numbers import DigitalFormat, DigitalNumbers
 from plugins.pansharpening.inference.thread_pool import Workers
@@ -37,7 +37,7 @@ LEAST_SIDE = 144
 
 
 class Sharpener(Protocol):
-    """What streaming needs of a system; `Pansharpener` has it."""
+    """Interface of the systems for tiled inference; `Pansharpener` implements it."""
 
     bands: int
     ratio: int
@@ -45,23 +45,23 @@ class Sharpener(Protocol):
     upsampling: Method
 
     def fuse(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
-        """What the generator makes of images in [0, 1]."""
+        """Fuses images in [0, 1]."""
         ...
 
 
 class SceneSource:
-    """What a part of a scene shows: its images around a window are read once and kept.
+    """Lazy images of a scene; the pixels around one window are read once and kept.
 
     Args:
-        scene: to read from.
-        window: of PAN pixels that is worked on; on the multispectral grid.
-        margin: PAN pixels around it that are read with it. What is asked for beyond is read then.
-        upsampling: how the multispectral image is brought to the PAN's size.
-        device: of the tensors.
+        scene: scene to read.
+        window: window in PAN pixels, on the multispectral grid.
+        margin: PAN pixels around the window that are read with it; others are read on demand.
+        upsampling: interpolation of the multispectral image to the size of the PAN.
+        device: device of the tensors.
 
     Attributes:
-        lrms_up: field (1, C, H, W).
-        pan: field (1, 1, H, W).
+        lrms_up: upsampled multispectral image (1, C, H, W).
+        pan: PAN (1, 1, H, W).
     """
 
     # Multispectral pixels: what interpolation looks at, and the rest of its blocks.
@@ -91,17 +91,17 @@ class SceneSource:
 
 
 class TiledInference:
-    """A scene and what sharpens it, window by window.
+    """Sharpens a scene window by window.
 
     Args:
-        system: in evaluation mode, on `device`.
-        scene: what to sharpen.
-        device: to compute on.
-        context: made around each computation, for autocast, which is a thread's own.
+        system: system in evaluation mode, on `device`.
+        scene: scene to sharpen.
+        device: device to compute on.
+        context: makes a context for each computation; autocast belongs to a thread.
         dtype: data type of the digital numbers; None for that of the MS.
     Raises:
         ToolkitError: an unknown data type.
-        DataError: a network that looks at the whole scene at once, and a scene too large for that.
+        DataError: a network that needs the whole scene at once, and a scene too large for that.
     """
 
     def __init__(
@@ -133,11 +133,11 @@ class TiledInference:
             self.tile = TILE_OF_NETWORK
 
     def measure(self, workers: Workers, advance: Callable[[int], None]) -> None:
-        """Look at the whole scene first, where the method does.
+        """Collects the statistics of the whole scene, if the method needs them.
 
         Args:
-            workers: to compute with.
-            advance: called with the number of PAN pixels that were looked at.
+            workers: threads to compute with.
+            advance: called with numbers of PAN pixels that are done.
         """
         if self.method is None or self.statistics is not None:
             return
@@ -173,7 +173,9 @@ class TiledInference:
         """Returns a function that sharpens a piece of a window, and the side of the pieces."""
         assert self.method is not None and self.statistics is not None
         source = self._source(core, self.method.margin)
-        statistics = prepared(self.statistics, torch.empty(0, device=self.device), torch.float32)
+        statistics = move_statistics(
+            self.statistics, torch.empty(0, device=self.device), torch.float32
+        )
         method = self.method
         return (
             lambda piece: method.window(source.lrms_up, source.pan, piece, statistics)
@@ -222,7 +224,7 @@ class TiledInference:
     def _scan(
         self, look: Look, workers: Workers, advance: Callable[[int], None], inner: bool
     ) -> Iterable[Any]:
-        """`look` at all blocks, several of which are read together; results in their order."""
+        """Applies `look` to all blocks, several of which are read together; results in order."""
         scene = self.scene
         assert self.method is not None
         margin = self.method.margin
@@ -247,7 +249,7 @@ class TiledInference:
             yield from results
 
     def _valid(self, area: Window, margin: int) -> Tensor | None:
-        """Pixels with data in an area, (1, 1, H, W); none within `margin` of one without."""
+        """Finds pixels (1, 1, H, W) with data, farther than `margin` from pixels without."""
         scene = self.scene
         wide = area.expand(margin, scene.pan_shape)
         mask = scene.read_mask(wide)

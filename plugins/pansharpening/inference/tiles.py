@@ -1,4 +1,4 @@
-"""The windows that a scene is sharpened in, and the share of them that one process takes."""
+"""Windows of a scene for tiled inference, and the shards of processes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from toolkit.errors import ToolkitError
 
 
 class Shard(NamedTuple):
-    """Which share of a scene a process takes: number `index` of `count`, from 1."""
+    """Share of a scene that a process computes: number `index` of `count`, from 1."""
 
     index: int = 1
     count: int = 1
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """`i/n`, as on the command line.
+        """Parses `i/n`, as on the command line.
 
         Raises:
             ToolkitError: it is not of this form, or i is not between 1 and n.
@@ -38,12 +38,12 @@ ALL = Shard()
 
 
 def tiles(shape: tuple[int, int], side: int, shard: Shard = ALL) -> list[Window]:
-    """The windows of a shard, row by row: whole rows of windows, so that its result is one file.
+    """Lists the windows of a shard: whole rows of windows, so that its result is one file.
 
     Args:
         shape: height and width of the scene in PAN pixels.
-        side: of a window.
-        shard: the share that is asked for.
+        side: side of a window.
+        shard: share of the windows.
     Raises:
         ToolkitError: more shards than rows of windows.
     """
@@ -59,21 +59,21 @@ def tiles(shape: tuple[int, int], side: int, shard: Shard = ALL) -> list[Window]
 
 
 def extent(windows: list[Window]) -> Window:
-    """The rectangle that windows of whole rows cover."""
+    """Returns the rectangle that windows of whole rows cover."""
     first, last = windows[0], windows[-1]
     return Window.between(first.row, first.col, last.bottom, last.right)
 
 
 def around(core: Window, shape: tuple[int, int], halo: int, align: int, least: int) -> Window:
-    """A window with what its result depends on, cut at the scene's borders.
+    """Returns a window with the pixels that its result depends on, cut at the scene's borders.
 
     Args:
-        core: the window.
+        core: window of the result.
         shape: height and width of the scene.
-        halo: radius in pixels of what a pixel depends on, rounded up to a multiple of `align`.
-        align: what corners inside the scene are multiples of.
-        least: side that it has at least, as far as the scene allows: torch convolves small images
-            by other algorithms than large ones, with other rounding.
+        halo: radius of the receptive field in pixels, rounded up to a multiple of `align`.
+        align: corners inside the scene are multiples of it.
+        least: smallest side, as far as the scene allows: torch convolves small images by other
+            algorithms than large ones, with other rounding.
     """
     halo = align * math.ceil(halo / align)
     spans = []

@@ -1,4 +1,4 @@
-"""A config turned to one scene: its data, its sensor, its length, how its score is watched."""
+"""Adapts a training config to a single scene: data, sensor, length, validation."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ LENGTHS = ('begin', 'end', 'T_max', 'total_iters', 'step_size', 'milestones', 't
 
 
 class SceneSettings(NamedTuple):
-    """What a config is to be turned to.
+    """A scene and the settings of its training.
 
     Attributes:
-        scene: the scene.
-        config: the same as a config names it.
-        patch: side of the patches, PAN pixels.
-        window: the piece on which the score is watched.
-        seed: of everything.
-        device: 'auto', 'cpu' or 'cuda'; None for what the config says.
-        start: a checkpoint to start from.
-        minutes: after which training ends.
+        scene: scene to train on.
+        config: config of the scene.
+        patch: side of the patches in PAN pixels.
+        window: part of the scene for validation.
+        seed: random seed.
+        device: 'auto', 'cpu' or 'cuda'; None for that of the config.
+        start: checkpoint to start from; None for none.
+        minutes: time limit of the training.
     """
 
     scene: Scene
@@ -58,7 +58,7 @@ class SceneSettings(NamedTuple):
 
 
 def check_trainable(draft: Draft, name: str) -> None:
-    """Refuse a config that cannot be trained on a scene without a reference.
+    """Refuses a config that cannot be trained on a scene without a reference.
 
     Raises:
         ToolkitError: another system than a `Pansharpener`, no training, no losses, or one that
@@ -85,7 +85,7 @@ def check_trainable(draft: Draft, name: str) -> None:
 
 
 def wanted_patch(draft: Draft) -> int:
-    """The side of the patches that a config trains on, in PAN pixels."""
+    """Returns the side of the patches of a config, in PAN pixels."""
     data = draft.resolve().tree['train_dataloader'].get('dataset') or {}
     size = data.get('size', PATCH)
     if not isinstance(size, int) or size < 1:
@@ -94,7 +94,7 @@ def wanted_patch(draft: Draft) -> int:
 
 
 def length(draft: Draft) -> int:
-    """The iterations of a config's own training.
+    """Computes the number of iterations of a config.
 
     Raises:
         ToolkitError: it counts epochs of data whose length it does not state.
@@ -106,19 +106,19 @@ def length(draft: Draft) -> int:
     return int(train_cfg.get('max_epochs') or 0) * _epoch(tree, 'train_cfg.max_epochs')
 
 
-def turned(
+def adapt_config(
     draft: Draft, to: SceneSettings, iterations: int, validations: int = VALIDATIONS
 ) -> Config:
-    """A config for one scene, resolved.
+    """Adapts a config to one scene and resolves it.
 
-    What it says of model, losses, optimizer and augmentation stays; its schedules keep their shape
-    over another number of iterations.
+    Model, losses, optimizer and augmentation stay; schedules keep their shape over another number
+    of iterations.
 
     Args:
-        draft: the config with what the user has changed.
-        to: the scene and its settings.
-        iterations: to be trained.
-        validations: on the way and at the end.
+        draft: config with the overrides of the user.
+        to: scene and settings.
+        iterations: number of iterations.
+        validations: number of validations, including the one at the end.
     Raises:
         ToolkitError: an upsampling or a sensor that the scene cannot have.
     """
@@ -150,7 +150,7 @@ def turned(
         'test_dataloader': {'dataset': piece},
         'test_evaluator': {'metrics': {name: {'type': name} for name in WATCHED}},
         'param_scheduler': {
-            name: schedule and _scaled(schedule, scale)
+            name: schedule and _stretch(schedule, scale)
             for name, schedule in (tree.get('param_scheduler') or {}).items()
         },
         'train_cfg': _train_cfg(iterations, epoch, epochs, validations, to.minutes),
@@ -165,7 +165,7 @@ def turned(
 
 
 def upsampling(method: str, ratio: int) -> str:
-    """The config's own, or 'bicubic' where that cannot enlarge by the ratio."""
+    """Returns the method of the config, or 'bicubic' if that cannot enlarge by the ratio."""
     if method == 'interp23tap' and ratio > 1:
         try:
             polyphase(ratio)
@@ -188,8 +188,8 @@ def _states_length(tree: Mapping[str, Any]) -> bool:
     return bool((tree['train_dataloader'].get('dataset') or {}).get('length'))
 
 
-def _scaled(schedule: Mapping[str, Any], scale: float) -> dict[str, Any]:
-    """A schedule over another number of iterations; epochs stay, as they are longer themselves."""
+def _stretch(schedule: Mapping[str, Any], scale: float) -> dict[str, Any]:
+    """Stretches a schedule to another number of iterations; schedules by epoch stay."""
     if schedule.get('by_epoch', True):
         return dict(schedule)
 
@@ -214,7 +214,7 @@ def _train_cfg(
 
 
 def _with_sensor(model: Mapping[str, Any]) -> Iterator[str]:
-    """Paths of the parts that are told the sensor."""
+    """Yields the paths of the components that take the sensor."""
     parts = {f'model.{slot}': (kind, model.get(slot)) for slot, kind in SLOTS.items()}
     for key, loss in (model.get('losses') or {}).items():
         parts[f'model.losses.{key}'] = (LOSSES, loss)
@@ -224,7 +224,7 @@ def _with_sensor(model: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _hooks(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The config's hooks, with the best weights kept and an end where there is no more gain."""
+    """Adds to the hooks of a config: keep the best weights, and stop without improvement."""
     hooks = tree.get('default_hooks') or {}
     kept = [key for key, hook in hooks.items() if hook and _is_checkpoint(hook)]
     changes: dict[str, Any] = {f'default_hooks.{key}.save_best': SCORE for key in kept}

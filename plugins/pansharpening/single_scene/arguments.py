@@ -1,4 +1,4 @@
-"""What `toolkit pansharpen` is asked for, checked before minutes of work."""
+"""Validates the arguments of `toolkit pansharpen` before minutes of work."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from toolkit.run import work_dir as work_dirs
 CONFIG = 'ldpnet/ldpnet_plus'
 
 
-class Chosen(NamedTuple):
-    """What is to be trained: the config with the user's changes, and how the user calls it."""
+class ChosenConfig(NamedTuple):
+    """The config to train with the overrides, its name, and the checkpoint to start from."""
 
     draft: Draft
     name: str
@@ -29,7 +29,7 @@ class Chosen(NamedTuple):
 
 
 def check_numbers(arguments: argparse.Namespace) -> None:
-    """Refuse numbers that mean nothing.
+    """Refuses numbers out of range.
 
     Raises:
         ToolkitError: names the option.
@@ -43,10 +43,10 @@ def check_numbers(arguments: argparse.Namespace) -> None:
 
 
 def check_places(output: Path, work_dir: Path, cog: bool, overwrite: bool) -> None:
-    """Refuse what could not be written in the end, or would be overwritten.
+    """Checks that the output and the folder of the run can be written.
 
     Raises:
-        ToolkitError: a result or a run is there, or the output cannot be one.
+        ToolkitError: a result or a run exists, or the name of the output cannot be used.
         RunError: a folder cannot be written to.
     """
     check_output(output, cog)
@@ -71,14 +71,14 @@ def check_places(output: Path, work_dir: Path, cog: bool, overwrite: bool) -> No
 
 
 def files(output: Path) -> list[Path]:
-    """What is written: the image, its pictures, its scores."""
+    """Lists the files to write: the result, its images, its scores."""
     stem = output.with_suffix('')
     endings = ('.png', '-errors.png', '-histograms.png', '.json')
     return [output, *(stem.with_name(stem.name + ending) for ending in endings)]
 
 
-def chosen(arguments: argparse.Namespace, work_dir: Path) -> Chosen:
-    """The config: the one that is named, that of the run to start from, or the default.
+def choose_config(arguments: argparse.Namespace, work_dir: Path) -> ChosenConfig:
+    """Chooses the config: the named one, that of the run to start from, or the default.
 
     Raises:
         ToolkitError: no such config or run, or one that cannot be trained on a scene alone.
@@ -86,7 +86,7 @@ def chosen(arguments: argparse.Namespace, work_dir: Path) -> Chosen:
     start, name = arguments.start, arguments.base
     if start is not None and start.is_dir():
         if name is None:
-            capsule.read(start)  # says it where there is no run
+            capsule.read(start)  # raises an error if it holds no run
             name = str(start / 'config.yaml')
         found = checkpoint.find_best_or_last(start)
         if found is None:
@@ -104,4 +104,4 @@ def chosen(arguments: argparse.Namespace, work_dir: Path) -> Chosen:
         raise ToolkitError(
             f'{start} lies in the folder that the run is to have; choose another --work-dir'
         )
-    return Chosen(changed, name, None if start is None else str(start.absolute()))
+    return ChosenConfig(changed, name, None if start is None else str(start.absolute()))

@@ -1,4 +1,4 @@
-"""A sharpened scene beside what needs no training, by the indices at full resolution."""
+"""Scores of a sharpened scene beside untrained baselines, by indices at full resolution."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from plugins.pansharpening.imaging.resample import Method
-from plugins.pansharpening.inference.thread_pool import working
+from plugins.pansharpening.inference.thread_pool import run_workers
 from plugins.pansharpening.inference.tiled_inference import TiledInference
 from plugins.pansharpening.metrics.score_image import get_directions, read_batch, score_image
 from plugins.pansharpening.scenes.band_files import BandFiles
@@ -28,7 +28,7 @@ METHODS = ('EXP', 'GSA', 'MTF-GLP-HPM')
 # Values up to which an image is scored whole: the indices hold several copies in float64.
 LARGEST = 2**24
 
-# What a loss trains on that an index measures, in much the same way or in another one.
+# Losses with the index that measures the same quantity, in a similar way or in another one.
 TRAINED = {
     'BandCorrelation': 'D_rho',
     'BlockQuality': 'D_s',
@@ -44,7 +44,7 @@ TRAINED = {
 PRODUCTS = {'HQNR': ('D_lambda_K', 'D_s')}
 
 
-def compared(
+def score_with_baselines(
     scene: Scene,
     fused: Path,
     name: str,
@@ -53,19 +53,19 @@ def compared(
     workers: int | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Score a sharpened scene, and what EXP, GSA and MTF-GLP-HPM make of it.
+    """Scores a sharpened scene and the results of EXP, GSA and MTF-GLP-HPM.
 
     Args:
-        scene: that was sharpened.
-        fused: the file, on the scene's PAN pixels.
-        name: what to call it.
-        losses: the losses that were trained on, as a config names them.
-        upsample: of the methods.
-        workers: threads; None for one a core.
-        say: is told what is left out.
+        scene: scene that was sharpened.
+        fused: file of the result, on the PAN grid of the scene.
+        name: name of the result in the table.
+        losses: losses of the training, as in a config.
+        upsample: upsampling of the methods.
+        workers: number of threads; None for one a core.
+        say: takes a line about scores that are left out.
     Returns:
-        `scores` by image and index (NaN where one is not defined), `better` by index,
-        `trained_on` (by index the losses that train on what it measures), `window` (row, column,
+        `scores` by image and index (NaN if it is not defined), `better` by index,
+        `trained_on` (by index the losses that train on the same quantity), `window` (row, column,
         height and width in the scene's PAN pixels, the whole where it is small enough) and `whole`.
     """
     side = math.isqrt(LARGEST // scene.bands)
@@ -100,10 +100,10 @@ def compared(
 
 
 def trained_on(losses: Mapping[str, Any]) -> dict[str, list[str]]:
-    """By index the names of the losses that train on what it measures.
+    """Finds, for each index, the losses that train on the quantity that it measures.
 
     Args:
-        losses: as a config has them.
+        losses: losses of a config.
     """
     found: dict[str, list[str]] = {}
     for loss in losses.values():
@@ -118,11 +118,11 @@ def trained_on(losses: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def show(result: Mapping[str, Any], where: str) -> None:
-    """Print what `compared` gives as a table.
+    """Prints the result of `score_with_baselines` as a table.
 
     Args:
-        result: of it.
-        where: what was scored.
+        result: scores.
+        where: title of the table.
     """
     trained = result['trained_on']
     table = Table(title=where, title_justify='left')
@@ -141,9 +141,9 @@ def show(result: Mapping[str, Any], where: str) -> None:
 def _made(
     method: str, scene: Scene, window: Window, upsample: Method, workers: int | None
 ) -> np.ndarray:
-    """A window's digital numbers by a method that has looked at the whole scene."""
+    """Computes digital numbers of a window by a method, with statistics of the whole scene."""
     system = sharpener(method, scene, upsample).eval()
     streamed = TiledInference(system, scene, torch.device('cpu'))
-    with working(workers) as pool:
+    with run_workers(workers) as pool:
         streamed.measure(pool, lambda pixels: None)
         return streamed.window(window).values

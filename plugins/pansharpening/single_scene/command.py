@@ -1,4 +1,4 @@
-"""One scene and no data set: train on the scene itself, sharpen it, and say how good it is."""
+"""The command `toolkit pansharpen`: trains on one scene, sharpens it and scores the result."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from plugins.pansharpening.single_scene.adapt_config import (
     SCORE,
     VALIDATIONS,
     SceneSettings,
+    adapt_config,
     length,
-    turned,
     upsampling,
     wanted_patch,
 )
 from plugins.pansharpening.single_scene.arguments import (
     CONFIG,
-    Chosen,
+    ChosenConfig,
     check_numbers,
     check_places,
-    chosen,
+    choose_config,
     files,
 )
 from plugins.pansharpening.single_scene.scene_check import central, check, patch_size, survey
@@ -51,7 +51,7 @@ from toolkit.run import work_dir as work_dirs
 from toolkit.run.capsule import make_capsule_input
 from toolkit.run.train import train
 
-UNKNOWN = 'generic'  # the sensor of which only what is common is known
+UNKNOWN = 'generic'  # the sensor with common gains
 # PAN pixels: side of the piece on which the score is watched.
 WATCHED = 512
 # PAN pixels: patches do not become smaller than this for the sake of time.
@@ -102,40 +102,40 @@ class Pansharpen(Command):
         work_dir: Path = arguments.work_dir or output.with_suffix('.run')
         check_numbers(arguments)
         check_places(output, work_dir, arguments.cog, arguments.overwrite)
-        asked = chosen(arguments, work_dir)
-        scene, as_config = _scene(arguments)
+        base = choose_config(arguments, work_dir)
+        scene, as_config = _open_scene(arguments)
         check_outputs(files(output), scene.files(), overwrite=arguments.overwrite)
-        turn = SceneSettings(
+        settings = SceneSettings(
             scene=scene,
             config=as_config,
-            patch=_patch(scene, wanted_patch(asked.draft)),
+            patch=_choose_patch_size(scene, wanted_patch(base.draft)),
             window=central(scene, WATCHED),
             seed=arguments.seed,
             device=arguments.device,
-            start=asked.start,
+            start=base.start,
             minutes=arguments.minutes,
         )
-        config = _planned(asked, turn, arguments.iterations)
+        config = _plan_config(base, settings, arguments.iterations)
         run = fill_checked(config)
         if arguments.overwrite:
             with config.locate_errors():
                 _check_buildable(run)
             work_dirs.clear(work_dir)
-        with _going_on(arguments, work_dir):
+        with _explain_failure(arguments, work_dir):
             with config.locate_errors():
                 result = train(run, work_dir, capsule_input=make_capsule_input(config))
             if result.exit_status:
-                print(_how_to_go_on(arguments, work_dir))
+                print(_describe_continuation(arguments, work_dir))
                 return result.exit_status
-            _finish(arguments, scene, config, work_dir, asked.name)
+            _finish(arguments, scene, config, work_dir, base.name)
         return 0
 
 
 # -- before the training --------------------------------------------------------------------------
 
 
-def _scene(arguments: argparse.Namespace) -> tuple[Scene, dict[str, Any]]:
-    """The scene, looked at whole, and the same as a config names it."""
+def _open_scene(arguments: argparse.Namespace) -> tuple[Scene, dict[str, Any]]:
+    """Opens and checks the scene; returns it with its config."""
     ms = [str(find_data_file(path).absolute()) for path in arguments.ms]
     pan = arguments.pan and str(find_data_file(arguments.pan).absolute())
     sensor = arguments.sensor or UNKNOWN
@@ -170,25 +170,25 @@ def _scene(arguments: argparse.Namespace) -> tuple[Scene, dict[str, Any]]:
     return scene, config
 
 
-def _patch(scene: Scene, wanted: int) -> int:
+def _choose_patch_size(scene: Scene, wanted: int) -> int:
     size = patch_size(scene, wanted)
     if size < wanted - wanted % (2 * scene.ratio):
         print(f'patches of {size} x {size} PAN pixels, not {wanted}: what the scene has room for')
     return size
 
 
-def _planned(asked: Chosen, turn: SceneSettings, iterations: int | None) -> Config:
-    """The run's config: as long as the user says, or as its own and the time allow.
+def _plan_config(base: ChosenConfig, settings: SceneSettings, iterations: int | None) -> Config:
+    """Plans the config of the run: as many iterations as the user says, or as fit into the time.
 
-    Where less than half of its own length fits, patches become smaller: more steps on less of the
-    scene each are worth more.
+    If less than half of the iterations of the config fit, patches become smaller: more steps on
+    smaller patches give better results.
     """
-    method = str(asked.draft.resolve().tree['model'].get('upsample', 'interp23tap'))
-    used = upsampling(method, turn.scene.ratio)
+    method = str(base.draft.resolve().tree['model'].get('upsample', 'interp23tap'))
+    used = upsampling(method, settings.scene.ratio)
     if used != method:
-        print(f'upsampling: {used}, as {method} cannot enlarge by {turn.scene.ratio}')
-    wanted = length(asked.draft) if iterations is None else iterations
-    config = turned(asked.draft, turn, wanted)
+        print(f'upsampling: {used}, as {method} cannot enlarge by {settings.scene.ratio}')
+    wanted = length(base.draft) if iterations is None else iterations
+    config = adapt_config(base.draft, settings, wanted)
     run = fill_checked(config)
     precision.choose_device(run.runtime)
     if iterations is not None:
@@ -199,28 +199,33 @@ def _planned(asked: Chosen, turn: SceneSettings, iterations: int | None) -> Conf
         with config.locate_errors():
             found = time_budget.measure(fill_checked(config))
         spent += found.measuring / 60
-        left = max(turn.minutes - spent, turn.minutes / 2)
+        left = max(settings.minutes - spent, settings.minutes / 2)
         fitting, validations = found.iterations(left, wanted, VALIDATIONS)
-        smaller = patch_size(turn.scene, turn.patch // 2) if turn.patch >= 2 * LEAST_TIMED else 0
+        smaller = (
+            patch_size(settings.scene, settings.patch // 2)
+            if settings.patch >= 2 * LEAST_TIMED
+            else 0
+        )
         if fitting >= wanted / 2 or smaller < LEAST_TIMED:
             break
         print(
-            f'patches of {smaller} x {smaller} PAN pixels: with {turn.patch} x {turn.patch}, only '
-            f'{fitting:,} of {wanted:,} iterations would fit into {turn.minutes:g} minutes'
+            f'patches of {smaller} x {smaller} PAN pixels: with {settings.patch} x '
+            f'{settings.patch}, only {fitting:,} of {wanted:,} iterations would fit into '
+            f'{settings.minutes:g} minutes'
         )
-        turn = turn._replace(patch=smaller)
-        config = turned(asked.draft, turn, wanted)
+        settings = settings._replace(patch=smaller)
+        config = adapt_config(base.draft, settings, wanted)
     print(
-        f'{fitting:,} of the {wanted:,} iterations of {asked.name} fit into {turn.minutes:g} '
+        f'{fitting:,} of the {wanted:,} iterations of {base.name} fit into {settings.minutes:g} '
         f'minutes, at {found.iteration:.3g} s each'
         if fitting < wanted
-        else f'{wanted:,} iterations, the length of {asked.name}, at {found.iteration:.3g} s each'
+        else f'{wanted:,} iterations, the length of {base.name}, at {found.iteration:.3g} s each'
     )
-    return turned(asked.draft, turn._replace(minutes=left), fitting, validations)
+    return adapt_config(base.draft, settings._replace(minutes=left), fitting, validations)
 
 
 def _check_buildable(run: RunConfig) -> None:
-    """What cannot be trained is said before an earlier run is removed."""
+    """Checks that the run can be built, before an earlier run is removed."""
     parts = build_for_training(run, precision.choose_device(run.runtime))
     if run.load_from is not None:
         checkpoint.load_weights(parts.system, Path(run.load_from))
@@ -230,20 +235,20 @@ def _check_buildable(run: RunConfig) -> None:
 
 
 @contextmanager
-def _going_on(arguments: argparse.Namespace, work_dir: Path) -> Iterator[None]:
-    """Says what can be done with a run whose result was not written."""
+def _explain_failure(arguments: argparse.Namespace, work_dir: Path) -> Iterator[None]:
+    """Adds to an error how to use the weights of a run without result."""
     try:
         yield
     except RunError as error:
         if checkpoint.find_best_or_last(work_dir) is None:
             raise
-        raise RunError(f'{error}\n{_how_to_go_on(arguments, work_dir)}') from error
+        raise RunError(f'{error}\n{_describe_continuation(arguments, work_dir)}') from error
     except KeyboardInterrupt:
-        print(_how_to_go_on(arguments, work_dir), flush=True)
+        print(_describe_continuation(arguments, work_dir), flush=True)
         raise
 
 
-def _how_to_go_on(arguments: argparse.Namespace, work_dir: Path) -> str:
+def _describe_continuation(arguments: argparse.Namespace, work_dir: Path) -> str:
     words = list(arguments.ms)
     if arguments.pan is not None:
         words = [*(f'ms={path}' for path in words), f'pan={arguments.pan}']
@@ -256,7 +261,7 @@ def _how_to_go_on(arguments: argparse.Namespace, work_dir: Path) -> str:
 def _finish(
     arguments: argparse.Namespace, scene: Scene, config: Config, work_dir: Path, name: str
 ) -> None:
-    """Sharpen with the best weights, score, and write."""
+    """Sharpens with the best weights, scores and writes the result."""
     run = fill_checked(config)
     system = build_system(run)
     weights = checkpoint.find_best_or_last(work_dir)
@@ -285,7 +290,7 @@ def _finish(
     )
     print('scoring it', flush=True)
     model = config.tree['model']
-    result = baselines.compared(
+    result = baselines.score_with_baselines(
         scene,
         arguments.output,
         arguments.output.name,

@@ -1,4 +1,4 @@
-"""One look at all of a scene: what of it can be trained on, and whether anything can."""
+"""Checks that a scene can be trained on: value range, saturation, valid area."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ LEAST_NUMBER = 2.0
 
 
 class SceneStatistics(NamedTuple):
-    """What a scene holds, where both images have data.
+    """Value range, saturation and valid area of a scene.
 
     Attributes:
-        largest: digital number of MS and PAN.
+        largest: largest digital number of MS and PAN.
         pan: smallest and largest digital number of the PAN.
-        saturated: share of the PAN's pixels that are at its largest number.
-        valid: share of the scene's pixels that hold data.
+        saturated: share of the PAN's pixels at its largest number.
+        valid: share of the scene's pixels with data.
     """
 
     largest: float
@@ -41,12 +41,12 @@ class SceneStatistics(NamedTuple):
 
     @property
     def bit_depth(self) -> int:
-        """The least that holds all digital numbers."""
+        """Smallest bit depth for all digital numbers."""
         return max(1, int(round(self.largest))).bit_length()
 
 
 def survey(scene: Scene) -> SceneStatistics:
-    """Read a scene once, block by block.
+    """Computes the statistics of a scene, block by block.
 
     Raises:
         DataError: it cannot be read, or holds NaN or numbers beyond its bit depth.
@@ -76,13 +76,13 @@ def survey(scene: Scene) -> SceneStatistics:
 
 
 def check(scene: Scene, found: SceneStatistics) -> str | None:
-    """Refuse a scene of which nothing can be learned.
+    """Refuses a scene that cannot be trained on.
 
     Args:
-        scene: which.
-        found: in it, by `survey`.
+        scene: scene to check.
+        found: its statistics.
     Returns:
-        What the user is to be warned of.
+        A warning for the user; None for none.
     Raises:
         DataError: a PAN that is no finer, constant or saturated, a scene that is too small or
             holds no digital numbers.
@@ -120,16 +120,16 @@ def check(scene: Scene, found: SceneStatistics) -> str | None:
         return None
     return (
         f'{found.saturated:.0%} of the pixels of the PAN are at its largest number {high:.0f}: '
-        'what is saturated has no detail'
+        'saturated pixels have no detail'
     )
 
 
 def patch_size(scene: Scene, wanted: int) -> int:
-    """The side of the patches that a scene can be trained on, in PAN pixels.
+    """Finds the side of the patches that a scene can be trained on, in PAN pixels.
 
     Args:
-        scene: where from.
-        wanted: the largest.
+        scene: scene to train on.
+        wanted: largest side.
     Returns:
         A multiple of the ratio, even where that is possible; the largest of `wanted`, its half and
         so on of which the scene holds one that is filled with data.
@@ -153,13 +153,13 @@ def patch_size(scene: Scene, wanted: int) -> int:
 
 
 def central(scene: Scene, side: int) -> Window:
-    """A piece of a scene on whole MS pixels: the middle, or the fullest where that lacks data.
+    """Finds a window with data on whole MS pixels: the middle, or the one with most valid pixels.
 
     Args:
-        scene: of which.
-        side: in PAN pixels; less where the scene is smaller.
+        scene: scene.
+        side: side in PAN pixels; less if the scene is smaller.
     Returns:
-        In PAN pixels.
+        The window in PAN pixels.
     """
     ratio = scene.ratio
     rows, cols = (min(max(side // ratio, 1), extent) for extent in scene.ms_shape)

@@ -1,4 +1,4 @@
-"""How long a run's iterations and validations take here: the engine trains a few, for the clock."""
+"""Measures training speed and plans how many iterations fit a time budget."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from toolkit.run.train import train
 
 # The first iterations lay out memory and choose algorithms.
 WARM, TIMED = 2, 4
-# Of the time, what is not planned with: machines are not equally fast all the time.
+# Share of the time that is kept in reserve, since the speed of a machine varies.
 RESERVE = 0.07
-# Of the time, what validations may take.
+# Largest share of the time for validations.
 VALIDATING = 0.15
 
 
 class TrainingSpeed(NamedTuple):
-    """Seconds that an iteration, a validation and the measurement itself took."""
+    """Seconds of an iteration, of a validation and of the measurement itself."""
 
     iteration: float
     validation: float
     measuring: float
 
     def iterations(self, minutes: float, wanted: int, validations: int) -> tuple[int, int]:
-        """How many iterations and validations fit.
+        """Computes how many iterations and validations fit into a time budget.
 
         Args:
-            minutes: there are, from now on.
-            wanted: iterations at most.
-            validations: at most.
+            minutes: time budget.
+            wanted: largest number of iterations.
+            validations: largest number of validations.
         Returns:
             At least one of each.
         """
@@ -50,10 +50,10 @@ class TrainingSpeed(NamedTuple):
 
 
 def measure(run: RunConfig) -> TrainingSpeed:
-    """Time a run's first iterations and one validation.
+    """Measures the first iterations of a run and one validation.
 
     Args:
-        run: as it is to be trained; nothing of it is changed or written.
+        run: run to measure; nothing of it is changed or written.
     Raises:
         ToolkitError: the run cannot be trained.
     """
@@ -81,7 +81,7 @@ def measure(run: RunConfig) -> TrainingSpeed:
 
 
 class _Clock(Hook):
-    """Takes the time after each iteration, and of the validation."""
+    """Hook that records the time of each iteration and of the validation."""
 
     def __init__(self) -> None:
         self.times: list[float] = []

@@ -23,7 +23,7 @@ LONGEST_SHADOW = 16
 
 @dataclass
 class Landscape:
-    """What the sensor model needs, each (size, size).
+    """A painted landscape for the sensor model, as arrays (size, size).
 
     Attributes:
         rows: row of the palette for each pixel.
@@ -42,7 +42,7 @@ class Landscape:
 
 @dataclass
 class Parcels:
-    """Where each pixel lies in its parcel: position from the parcel's corner, its extent, a key."""
+    """Position of each pixel in its parcel, with the extent and a key of the parcel."""
 
     u: np.ndarray
     v: np.ndarray
@@ -53,13 +53,13 @@ class Parcels:
 
     @property
     def edge(self) -> np.ndarray:
-        """Distance to the parcel's border."""
+        """Distance to the border of the parcel."""
         across = np.minimum(self.u, self.width - self.u)
         return np.minimum(across, np.minimum(self.v, self.height - self.v))
 
 
 def paint(rng: np.random.Generator, size: int) -> Landscape:
-    """A landscape of size x size pixels."""
+    """Paints a landscape of size x size pixels."""
     return _Painter(rng, size).paint()
 
 

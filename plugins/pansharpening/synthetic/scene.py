@@ -1,4 +1,4 @@
-"""A simulated scene that needs no data and knows the truth: the landscape as a sensor sees it."""
+"""Synthetic scenes with a reference: a landscape as a sensor images it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from plugins.pansharpening.synthetic.spectra import BAND_NODES, NODES
 
 VERSION = 1  # of the simulation: part of the fingerprint
 
-# Which of the spectrum's nodes each band sees: narrow bands of WorldView-2, wide ones of IKONOS.
+# Nodes of the spectrum that each band covers: narrow bands of WorldView-2, wide ones of IKONOS.
 NARROW = tuple((node,) for node in BAND_NODES)
 WIDE = (
     (NODES.index(480), NODES.index(512)),
@@ -101,8 +101,8 @@ class SyntheticScene(Scene):
         return _cut(self._images()[1], window)
 
     def fingerprint(self) -> str:
-        what = (VERSION, self.sensor, self._bands, self._size, self.seed, self._ratio)
-        return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+        settings = (VERSION, self.sensor, self._bands, self._size, self.seed, self._ratio)
+        return hashlib.sha256(repr(settings).encode()).hexdigest()[:16]
 
     def _images(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return simulate(self.sensor, self._bands, self._size, self.seed, self._ratio)
@@ -112,7 +112,7 @@ class SyntheticScene(Scene):
 def simulate(
     sensor: Sensor, bands: int, size: int, seed: int, ratio: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """MS (C, h, w), PAN (1, H, W) and the true HRMS (C, H, W), float32 in [0, 1], read-only."""
+    """Simulates MS (C, h, w), PAN (1, H, W) and true HRMS (C, H, W), float32 in [0, 1]."""
     rng = np.random.default_rng(seed)
     ground = landscape.paint(rng, size)
     base, texture = ground.palette.base, ground.palette.texture

@@ -39,11 +39,11 @@ REFLECTANCE: dict[str, tuple[float, ...]] = {
 
 
 class Palette:
-    """Spectra of every object of a scene, by rows: what it is made of, and how it varies inside.
+    """Spectra of the objects of a scene, by rows, and their variation inside an object.
 
     Attributes:
         base: (rows, nodes) reflectance.
-        texture: (rows, nodes) what one unit of the texture field adds.
+        texture: (rows, nodes) change of the reflectance for one unit of the texture.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -62,14 +62,14 @@ class Palette:
         cover: tuple[float, float] = (1.0, 1.0),
         texture: float = 0.05,
     ) -> None:
-        """Add `count` variants of a cover.
+        """Adds `count` variants of a cover.
 
         Args:
             name: of the cover.
             materials: one is drawn for each variant.
             count: rows to add.
             spread: standard deviation of the variants' brightness, relative.
-            mixture: what shows between, where `cover` is below 1.
+            mixture: material between, if `cover` is below 1.
             cover: range of the fraction that the material covers.
             texture: standard deviation of the brightness inside an object, relative.
         """
@@ -91,7 +91,7 @@ class Palette:
         self._texture.append(change * brightness)
 
     def rows(self, name: str, choice: np.ndarray | int) -> np.ndarray:
-        """Row numbers of the cover's variants, picked by any integers."""
+        """Returns row numbers of variants of a cover, chosen by any integers."""
         first, count = self._first[name]
         return (first + np.asarray(choice) % count).astype(np.int32)
 
@@ -117,7 +117,7 @@ def _spectrum(material: str) -> np.ndarray:
 
 
 def landscape_palette(rng: np.random.Generator) -> Palette:
-    """What the landscape is made of: covers by name, each in many variants."""
+    """Makes the palette of the landscape: covers by name, each in many variants."""
     palette = Palette(rng)
     palette.add(
         'field', ('crop', 'crop', 'grass', 'stubble'), 400, 0.12, 'brown soil', (0.25, 1.0), 0.04

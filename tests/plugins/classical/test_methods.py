@@ -22,7 +22,12 @@ from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import mtf_filter
 from plugins.pansharpening.imaging.resample import interp23tap, upsampled
 from plugins.pansharpening.imaging.streaming_statistics import Moments
-from plugins.pansharpening.imaging.two_pass_generator import Look, blocks, in_memory, prepared
+from plugins.pansharpening.imaging.two_pass_generator import (
+    Look,
+    blocks,
+    in_memory,
+    move_statistics,
+)
 from plugins.pansharpening.scenes.window import Window
 from tests.support.classical_golden import METHODS, method
 from toolkit.errors import DataError
@@ -61,7 +66,7 @@ def test_windows_equal_the_whole(name: str, tile: int, seed: int, data: st.DataO
     built = method(name)
     e, p = upsampled(LazyImage.of(ms), 4), LazyImage.of(pan)
     statistics = built.statistics(in_memory(e, p, 4))
-    statistics = prepared(statistics, ms, ms.dtype)
+    statistics = move_statistics(statistics, ms, ms.dtype)
     found = torch.full((1, 4, *p.shape), float('nan'))
     for top in range(0, p.shape[0], tile):
         for left in range(0, p.shape[1], tile):

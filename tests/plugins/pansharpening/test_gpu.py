@@ -10,7 +10,7 @@ import torch
 
 from plugins.pansharpening.commands.bench_metrics import read_images
 from plugins.pansharpening.commands.bench_scene import sharpener
-from plugins.pansharpening.inference.scene_inference import InferenceSettings, stream
+from plugins.pansharpening.inference.scene_inference import InferenceSettings, infer_scene
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.metrics.score_image import NO_REFERENCE, REFERENCE, REPROJECTION
 from plugins.pansharpening.synthetic.scene import SyntheticScene
@@ -47,7 +47,7 @@ def test_scenes_of_a_gpu_are_those_of_the_cpu(name: str, tmp_path: Path) -> None
     found = []
     for device in ('cpu', 'cuda'):
         settings = InferenceSettings(tile=128, device=torch.device(device))
-        stream(sharpener(name, scene), scene, tmp_path / f'{device}.tif', settings)
+        infer_scene(sharpener(name, scene), scene, tmp_path / f'{device}.tif', settings)
         found.append(read(tmp_path / f'{device}.tif').astype(int))
     difference = np.abs(found[0] - found[1])
     assert difference.max() <= 2

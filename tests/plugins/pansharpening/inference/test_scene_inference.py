@@ -22,8 +22,8 @@ from plugins.pansharpening.commands.bench_scene import sharpener
 from plugins.pansharpening.inference.digital_numbers import DigitalNumbers
 from plugins.pansharpening.inference.predictor import predict_scene
 from plugins.pansharpening.inference.resumable_geotiff import GrowingFile, RasterFormat
-from plugins.pansharpening.inference.scene_inference import InferenceSettings, identity, stream
-from plugins.pansharpening.inference.thread_pool import working
+from plugins.pansharpening.inference.scene_inference import InferenceSettings, identity, infer_scene
+from plugins.pansharpening.inference.thread_pool import run_workers
 from plugins.pansharpening.inference.tiled_inference import TiledInference
 from plugins.pansharpening.inference.tiles import Shard, around, extent, tiles
 from plugins.pansharpening.interfaces import GENERATORS
@@ -90,7 +90,7 @@ def test_any_tile_gives_the_whole_to_the_bit(
     tile = max(tile, 40)  # smaller ones only take longer
     system = sharpener(name, scene)
     path = tmp_path_factory.mktemp('out') / 'out.tif'
-    stream(system, scene, path, InferenceSettings(tile=tile, workers=workers, compress='none'))
+    infer_scene(system, scene, path, InferenceSettings(tile=tile, workers=workers, compress='none'))
     np.testing.assert_array_equal(read(path), whole(system, scene))
 
 
@@ -100,7 +100,7 @@ def test_sparse_codes_too(tile: int, tmp_path: Path) -> None:
     write_scene(tmp_path, low=(36, 30))
     scene = opened(tmp_path)
     system = sharpener('SR-D', scene)
-    stream(system, scene, tmp_path / 'out.tif', InferenceSettings(tile=tile))
+    infer_scene(system, scene, tmp_path / 'out.tif', InferenceSettings(tile=tile))
     np.testing.assert_array_equal(read(tmp_path / 'out.tif'), whole(system, scene))
 
 
@@ -112,7 +112,7 @@ def test_float_images_hold_the_bits_of_the_network(name: str, tmp_path: Path) ->
     scene = opened(tmp_path)
     assert scene.dtype == np.float32
     system = sharpener(name, scene)
-    stream(system, scene, tmp_path / 'out.tif', InferenceSettings(tile=100))
+    infer_scene(system, scene, tmp_path / 'out.tif', InferenceSettings(tile=100))
     with torch.inference_mode():
         images = (torch.from_numpy(x)[None] for x in (scene.read_ms(), scene.read_pan()))
         expected = system.eval().sharpen(*images)[0] * scene.scale
@@ -124,7 +124,7 @@ def test_images_in_minus_one_to_one(name: str, scene: RasterScene, tmp_path: Pat
     """Networks with and without a halo see that range here as elsewhere."""
     torch.manual_seed(0)
     system = Pansharpener(4, 4, ComponentFactory(GENERATORS.get(name), {}, name), symmetric=True)
-    outcome = stream(system, scene, tmp_path / 'out.tif', InferenceSettings(tile=160))
+    outcome = infer_scene(system, scene, tmp_path / 'out.tif', InferenceSettings(tile=160))
     assert np.array_equal(read(outcome.path), whole(system, scene))
 
 
@@ -263,7 +263,7 @@ def test_nodata_is_left_out_and_kept(tmp_path: Path) -> None:
     clean.mkdir()
     for name in ('GSA', 'LDPNet'):
         system = sharpener(name, scene)
-        stream(system, scene, tmp_path / 'out.tif', InferenceSettings(tile=64))
+        infer_scene(system, scene, tmp_path / 'out.tif', InferenceSettings(tile=64))
         image = read(tmp_path / 'out.tif')
         assert not image[:, 200:].any()
         assert image[:, :200].any(0).mean() > 0.9
@@ -275,7 +275,7 @@ def test_nodata_is_left_out_and_kept(tmp_path: Path) -> None:
     found = []
     for part in (scene, opened(clean)):
         streamed = TiledInference(sharpener('GSA', part), part, torch.device('cpu'))
-        with working(2) as pool:
+        with run_workers(2) as pool:
             streamed.measure(pool, lambda pixels: None)
         found.append(streamed.statistics)
     for key, value in found[1].items():
@@ -290,7 +290,7 @@ def test_only_pixels_near_nodata_are_measured_all_the_same(tmp_path: Path) -> No
         pan[:, :, ::40] = 0
         raster.write(pan)
     scene = opened(tmp_path)
-    stream(sharpener('GSA', scene), scene, tmp_path / 'out.tif', InferenceSettings())
+    infer_scene(sharpener('GSA', scene), scene, tmp_path / 'out.tif', InferenceSettings())
     assert np.isfinite(read(tmp_path / 'out.tif')).all()
     assert read(tmp_path / 'out.tif')[:, pan[0] > 0].any(0).mean() > 0.9
 
@@ -502,7 +502,9 @@ def test_a_truncated_raster_stops_the_run_and_leaves_nothing(tmp_path: Path) -> 
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     scene = opened(tmp_path)
     with pytest.raises(DataError, match=r'pan.tif cannot be read: .*it may be cut'):
-        stream(sharpener('GIHS', scene), scene, tmp_path / 'out.tif', InferenceSettings(tile=64))
+        infer_scene(
+            sharpener('GIHS', scene), scene, tmp_path / 'out.tif', InferenceSettings(tile=64)
+        )
     assert sorted(p.name for p in tmp_path.iterdir()) == ['ms.tif', 'pan.tif']
 
 
@@ -524,5 +526,5 @@ def test_shards_that_are_none(text: str) -> None:
 def test_a_scene_of_one_pixel(name: str, tmp_path: Path) -> None:
     write_scene(tmp_path, low=(1, 1))
     scene = opened(tmp_path)
-    stream(sharpener(name, scene), scene, tmp_path / 'out.tif', InferenceSettings())
+    infer_scene(sharpener(name, scene), scene, tmp_path / 'out.tif', InferenceSettings())
     assert read(tmp_path / 'out.tif').shape == (4, 4, 4)

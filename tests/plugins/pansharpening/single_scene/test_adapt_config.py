@@ -7,7 +7,7 @@ import pytest
 
 from plugins.pansharpening.scenes.raster import RasterScene
 from plugins.pansharpening.scenes.window import Window
-from plugins.pansharpening.single_scene.adapt_config import SceneSettings, turned
+from plugins.pansharpening.single_scene.adapt_config import SceneSettings, adapt_config
 from plugins.pansharpening.single_scene.baselines import INDICES, TRAINED, trained_on
 from plugins.pansharpening.single_scene.scene_check import central, patch_size, survey
 from plugins.pansharpening.single_scene.time_budget import TrainingSpeed
@@ -70,7 +70,7 @@ def test_schedules_keep_their_shape() -> None:
     scene = SyntheticScene(4, 128)
     as_config = {'type': 'SyntheticScene', 'size': 128}
     to = SceneSettings(scene, as_config, 64, Window(0, 0, 128, 128), 3, None, None, 5.0)
-    tree = turned(changed, to, 50).tree
+    tree = adapt_config(changed, to, 50).tree
     assert tree['param_scheduler']['warm'] == {**schedules['warm'], 'end': 5}
     assert tree['param_scheduler']['steps']['milestones'] == [25, 45]
     assert tree['param_scheduler']['epochs'] == schedules['epochs']
