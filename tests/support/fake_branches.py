@@ -1,4 +1,4 @@
-"""The smallest branches and data that show what a classifier can get wrong."""
+"""The smallest branches and data that reveal faults of a classifier."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ Values = Mapping[str, object]
 
 
 def write_scene(folder: Path, name: str, size: int = 128, bands: int = 4, seed: int = 0) -> Values:
-    """Rasters of a synthetic scene, with its truth; what a manifest says of it."""
+    """Writes rasters of a synthetic scene with its truth; returns its row of a manifest."""
     scene = SyntheticScene(bands, size, seed)
     for kind, image in (
         ('ms', scene.read_ms()),

@@ -124,7 +124,7 @@ def save(folder: Path, count: int = 24) -> Path:
 
 
 def manifest_data(manifest: Path, **more: Any) -> dict[str, Any]:
-    """The config of what `save` has written as a data set."""
+    """Returns the config of the data set that `save` has written."""
     return {
         'type': 'ManifestImages',
         'manifest': str(manifest),

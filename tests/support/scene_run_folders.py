@@ -30,7 +30,7 @@ def draw(
     names=('PAN', 'upsampled MS', 'sharpened', 'error'),
     noise=1.0,
 ):
-    """What `toolkit test` leaves; PAN and MS are the same for every seed."""
+    """Writes the files of `toolkit test`; PAN and MS are the same for every seed."""
     folder = run / 'pictures'
     folder.mkdir(parents=True, exist_ok=True)
     layers = []

@@ -51,12 +51,12 @@ def write(folder: Path, name: str = 'study.yaml', **changes: Any) -> Path:
 
 
 def command(file: Path, work_dir: Path, *options: str) -> list[str]:
-    """The command line of a study that ends with its runs."""
+    """Returns the command line of a study that ends with its runs."""
     return [sys.executable, str(Path(__file__)), str(file), str(work_dir), *options]
 
 
 def environment() -> dict[str, str]:
-    """Of a child process that finds this checkout."""
+    """Returns the environment of a child process that imports this checkout."""
     paths = [str(ROOT), os.environ.get('PYTHONPATH', '')]
     return {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, paths))}
 
@@ -75,14 +75,14 @@ def start(file: Path, work_dir: Path, *options: str, **keywords: Any) -> subproc
 
 
 def run(file: Path, work_dir: Path, *options: str, **keywords: Any) -> tuple[int, str]:
-    """A study from beginning to end: its exit status and what it said."""
+    """Runs a study to its end; returns its exit status and output."""
     process = start(file, work_dir, *options, **keywords)
     process.wait(300)
     return process.returncode, Path(f'{work_dir}.out').read_text(encoding='utf-8')
 
 
 def statuses(folder: Path) -> dict[str, str]:
-    """The status of each planned run."""
+    """Returns the status of each planned run."""
     plan = json.loads((folder / 'plan.json').read_text(encoding='utf-8'))
     found = {}
     for planned in plan['runs']:
@@ -92,7 +92,7 @@ def statuses(folder: Path) -> dict[str, str]:
 
 
 def results(folder: Path) -> dict[str, Any]:
-    """What each planned run has measured, to the last digit, and what it logged."""
+    """Returns the exact metrics and the log of each planned run."""
     plan = json.loads((folder / 'plan.json').read_text(encoding='utf-8'))
     found = {}
     for planned in plan['runs']:

@@ -63,7 +63,7 @@ def finish(
     rows: dict[str, list[dict]] | None = None,
     **status: Any,
 ) -> None:
-    """What a finished run leaves: status, metrics, capsule, config and curves."""
+    """Writes the files of a finished run: status, metrics, capsule, config and curves."""
     write(
         run / 'status.json',
         {

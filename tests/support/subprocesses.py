@@ -1,4 +1,4 @@
-"""Runs of the engine in processes of their own, to be killed, interrupted or joined."""
+"""Runs of the engine in child processes, to be killed, interrupted or joined."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONTEXT.set_forkserver_preload(['toolkit.run.train', 'toolkit.run.test', 'torch.
 
 
 def start(tree: dict[str, Any], work_dir: Path, resume: bool = False) -> Any:
-    """Start training in another process; its output goes to `WORK_DIR.out`."""
+    """Starts training in another process; its output goes to `WORK_DIR.out`."""
     process = CONTEXT.Process(target=_train, args=(tree, str(work_dir), resume))
     process.start()
     return process
@@ -30,7 +30,7 @@ def start(tree: dict[str, Any], work_dir: Path, resume: bool = False) -> Any:
 def start_joined(
     task: str, tree: dict[str, Any], work_dir: Path, world: int, **options: Any
 ) -> Any:
-    """Start `world` processes that are one run, as torchrun would; `task` is train or test."""
+    """Starts `world` processes that are one run, as torchrun does; `task` is train or test."""
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
@@ -62,7 +62,7 @@ def _joined(
 
 
 def hold(work_dir: str) -> None:
-    """Be a run in a folder until killed."""
+    """Holds a folder as a run until killed."""
     import time
 
     from toolkit.run import work_dir as work_dirs
@@ -88,8 +88,10 @@ def _redirect(path: str) -> None:
 
 
 def train(tree: dict[str, Any], work_dir: str, resume: bool) -> int:
-    """Train as the command line does; returns the exit status. Each process leaves a hash of its
-    weights beside the folder."""
+    """Trains as the command line does and returns the exit status.
+
+    Each process writes a hash of its weights beside the folder.
+    """
     from toolkit.engine.runner import Runner
     from toolkit.run.capsule import CapsuleInput
     from toolkit.run.train import train
@@ -140,7 +142,7 @@ def _run(tree: dict[str, Any], task: Callable[[Any], int]) -> int:
 
 
 def fingerprint(state: dict[str, torch.Tensor]) -> str:
-    """A hash of weights, for comparing processes."""
+    """Returns a hash of weights, for comparing processes."""
     digest = hashlib.sha256()
     for name, tensor in state.items():
         digest.update(name.encode())
@@ -149,7 +151,7 @@ def fingerprint(state: dict[str, torch.Tensor]) -> str:
 
 
 def lines(work_dir: Path) -> list[dict[str, Any]]:
-    """metrics.jsonl without times."""
+    """Returns the lines of metrics.jsonl without times."""
     text = (work_dir / 'metrics.jsonl').read_text(encoding='utf-8')
     found = [json.loads(line) for line in text.splitlines()]
     for line in found:
@@ -158,7 +160,7 @@ def lines(work_dir: Path) -> list[dict[str, Any]]:
 
 
 def first_difference(a: Any, b: Any, path: str = '') -> str | None:
-    """Where two nests of tensors and plain values differ, bit for bit; None where nowhere."""
+    """Returns the path of the first difference in bits of two nested values, None if equal."""
     if isinstance(a, torch.Tensor):
         same = isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
         return None if same else path
@@ -177,7 +179,7 @@ def first_difference(a: Any, b: Any, path: str = '') -> str | None:
 
 
 def assert_same_run(a: Path, b: Path) -> None:
-    """Two runs left the same checkpoints and metrics."""
+    """Asserts that two runs wrote the same checkpoints and metrics."""
     for name in ('last.pth', 'best.pth'):
         contents = [torch.load(d / 'checkpoints' / name, weights_only=True) for d in (a, b)]
         assert first_difference(*contents) is None, name

@@ -1,4 +1,4 @@
-"""The smallest parts that show what an engine can get wrong: dropout, BatchNorm, random data.
+"""The smallest components that reveal faults of an engine: dropout, BatchNorm, random data.
 
 Doubles as a plugin file: `toolkit.registry.plugin_index.add` takes its path.
 """
@@ -121,8 +121,8 @@ class TinyData(Dataset):
     """Images with a target, augmented from all three global generators.
 
     Args:
-        length: how many.
-        augment: draw noise, a flip and a shift anew for every sample.
+        length: number of images.
+        augment: add random noise, flip and shift to every sample.
         broken: index whose reading fails, -1 for none.
         slow: seconds that each sample takes.
     """

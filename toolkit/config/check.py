@@ -1,6 +1,6 @@
 """Checks a whole config against the signatures of its components, before any work.
 
-Every problem is found at once: each `type` against the kind that its place asks for, each
+Every problem is found at once: each `type` against the kind of its place, each
 argument by name, presence, type and choice. Nothing is built and no data is opened.
 """
 
@@ -46,7 +46,7 @@ def check(config: Config) -> list[Problem]:
         config.use_plugins()
     except ConfigError as error:
         return list(error.problems)
-    return _once(find_problems(config, RunConfig), config)
+    return _drop_repeated(find_problems(config, RunConfig), config)
 
 
 def find_problems(config: Config, cls: type, path: KeyPath = ()) -> list[Problem]:
@@ -55,26 +55,26 @@ def find_problems(config: Config, cls: type, path: KeyPath = ()) -> list[Problem
     for key in path:
         node = node[key]
     checker = _Checker(config)
-    checker.call(cls, node, path, injected=())
+    checker.check_arguments(cls, node, path, injected=())
     return checker.problems
 
 
 def collect_component_classes(config: Config) -> set[type]:
     """Returns the classes of all components that a valid run config names."""
     checker = _Checker(config)
-    checker.call(RunConfig, config.tree, (), injected=())
-    return checker.parts
+    checker.check_arguments(RunConfig, config.tree, (), injected=())
+    return checker.classes
 
 
-def _once(found: list[Problem], config: Config) -> list[Problem]:
-    """Reports a problem that several places share by `${...}` once, where it is written."""
+def _drop_repeated(found: list[Problem], config: Config) -> list[Problem]:
+    """Drops repeated reports of a problem that several places share by `${...}`."""
 
-    def taken_over(problem: Problem) -> bool:
+    def is_taken_over(problem: Problem) -> bool:
         path = split_path(problem.path)
         return any(path[:n] in config.references for n in range(1, len(path) + 1))
 
     first: dict[tuple[str, str], Problem] = {}
-    for problem in sorted(found, key=taken_over):
+    for problem in sorted(found, key=is_taken_over):
         first.setdefault((problem.place, problem.message), problem)
     return [problem for problem in found if problem in first.values()]
 
@@ -97,12 +97,12 @@ class _Checker:
         self.config = config
         self.own_places = (f'{display_path(config.file)}:', str(COMMAND_LINE))
         self.problems: list[Problem] = []
-        self.parts: set[type] = set()
+        self.classes: set[type] = set()
 
     def fail(self, path: KeyPath, message: str) -> None:
         self.problems.append(self.config.problem(path, message))
 
-    def call(
+    def check_arguments(
         self, cls: Any, node: Mapping[str, Any], path: KeyPath, injected: Sequence[str]
     ) -> None:
         """Checks a mapping as the arguments of a class; a dataclass is a section of the config."""
@@ -122,18 +122,18 @@ class _Checker:
             if name in injected and name in named:
                 self.fail(here, f'{name!r} is supplied by the parent; remove it')
             elif name in named:
-                self.value(named[name].annotation, value, here)
+                self.check_value(named[name].annotation, value, here)
             elif not open_ended:
                 misspelt += find_nearest(name, settable)
-                self.fail(here, self._unknown(cls, name, settable, path))
+                self.fail(here, self._describe_unknown(cls, name, settable, path))
         for name in settable:
             if named[name].default is _UNSAID and name not in node and name not in misspelt:
-                what = 'missing key' if section else f'{cls.__name__} needs the argument'
-                self.fail(path, f'{what} {name!r}{_expected_in(named[name].annotation)}')
+                lead = 'missing key' if section else f'{cls.__name__} needs the argument'
+                self.fail(path, f'{lead} {name!r}{_describe_expected(named[name].annotation)}')
         if section and len(self.problems) == before:
-            self._section(cls, node, path)
+            self._check_section(cls, node, path)
 
-    def _section(self, cls: type, node: Mapping[str, Any], path: KeyPath) -> None:
+    def _check_section(self, cls: type, node: Mapping[str, Any], path: KeyPath) -> None:
         """Reports the problems that a section finds in its `__post_init__`."""
         try:
             fill(cls, node, '.'.join(path))
@@ -142,16 +142,16 @@ class _Checker:
                 self.fail(self._find_keys(error.path), error.message)
                 return
             named = [key for key in node if re.search(rf'\b{key}\b', error.message)]
-            # Of several keys that do not go together, the one that the config itself added.
+            # If several keys exclude each other, report the one that the config itself added.
             own = [k for k in named if self.config.place((*path, k)).startswith(self.own_places)]
             self.fail((*path, *(own or named)[-1:]), error.message)
 
     def _find_keys(self, path: str) -> KeyPath:
-        """Splits a dotted path whose keys may have dots themselves, as those of `custom_keys`."""
+        """Splits a dotted path whose keys may contain dots, such as those of `custom_keys`."""
         known = (keys for keys in self.config.origins if '.'.join(keys) == path)
         return next(known, split_path(path))
 
-    def _unknown(self, cls: Any, name: str, settable: Sequence[str], path: KeyPath) -> str:
+    def _describe_unknown(self, cls: Any, name: str, settable: Sequence[str], path: KeyPath) -> str:
         hint = did_you_mean(name, settable)
         if dataclasses.is_dataclass(cls):
             return f'unknown key {name!r}{hint or "; there are: " + ", ".join(settable)}'
@@ -169,13 +169,13 @@ class _Checker:
 
     # -- values ------------------------------------------------------------------------------
 
-    def value(self, annotation: Any, value: Any, path: KeyPath) -> None:
+    def check_value(self, annotation: Any, value: Any, path: KeyPath) -> None:
         """Checks a value against its annotation."""
         if annotation is _UNSAID or annotation is Any:
             return
         if value is None:
             if not _allows_none(annotation):
-                self.fail(path, f'found null, expected {_words(annotation)}')
+                self.fail(path, f'found null, expected {_describe_annotation(annotation)}')
             return
         annotation = strip_none(annotation)
         try:
@@ -185,30 +185,31 @@ class _Checker:
             return
         values = get_mapping_values(annotation)
         if slot is not None:
-            self.part(slot, value, path)
+            self.check_component(slot, value, path)
         elif inspect.isclass(annotation) and dataclasses.is_dataclass(annotation):
             if isinstance(value, Mapping):
-                self.call(annotation, value, path, injected=())
+                self.check_arguments(annotation, value, path, injected=())
             else:
-                self.fail(path, f'found {_found(value)}, expected a mapping')
+                self.fail(path, f'found {_describe_value(value)}, expected a mapping')
         elif values is not None:
-            self.collection(values, value, path)
+            self.check_collection(values, value, path)
         elif not _fits(annotation, value):
             self.fail(
                 path,
-                f'found {_found(value)}, expected {_words(annotation)}{_near(annotation, value)}',
+                f'found {_describe_value(value)}, expected {_describe_annotation(annotation)}'
+                + _suggest_choice(annotation, value),
             )
 
-    def collection(self, annotation: Any, value: Any, path: KeyPath) -> None:
+    def check_collection(self, annotation: Any, value: Any, path: KeyPath) -> None:
         """Checks a mapping by name whose entries share an annotation."""
         if not isinstance(value, Mapping):
             hint = '; name each entry: {name: {type: ...}}' if isinstance(value, list) else ''
-            self.fail(path, f'found {_found(value)}, expected a mapping by name{hint}')
+            self.fail(path, f'found {_describe_value(value)}, expected a mapping by name{hint}')
             return
         parts = (find_slot_kind(annotation) or find_object_kind(annotation)) is not None
         for name, entry in value.items():
             if entry is not None or not parts:
-                self.value(annotation, entry, (*path, name))
+                self.check_value(annotation, entry, (*path, name))
             elif (origin := self.config.origins.get((*path, name))) and origin.is_void:
                 known = [key for key, other in value.items() if other is not None]
                 there = '; there are: ' + ', '.join(known) if known else ''
@@ -218,17 +219,20 @@ class _Checker:
                     f'{did_you_mean(name, known) or there}',
                 )
 
-    def part(self, kind_: Kind, node: Any, path: KeyPath) -> None:
+    def check_component(self, kind_: Kind, node: Any, path: KeyPath) -> None:
         """Checks a mapping with a `type` of the expected kind."""
         if not isinstance(node, Mapping):
             hint = f'; write {{type: {node}}}' if isinstance(node, str) and node in kind_ else ''
-            self.fail(path, f'found {_found(node)}, expected a {kind_.name} with a `type`{hint}')
+            self.fail(
+                path, f'found {_describe_value(node)}, expected a {kind_.name} with a `type`{hint}'
+            )
             return
         name = node.get('type')
         if not isinstance(name, str):
             if name is not None:
                 self.fail(
-                    (*path, 'type'), f'found {_found(name)}, expected the name of a {kind_.name}'
+                    (*path, 'type'),
+                    f'found {_describe_value(name)}, expected the name of a {kind_.name}',
                 )
                 return
             near = find_nearest('type', node, 1)
@@ -240,25 +244,25 @@ class _Checker:
         except RegistryError as error:
             self.fail((*path, 'type'), str(error))
             return
-        self.parts.add(cls)
-        self.call(cls, node, path, kind_.injected)
+        self.classes.add(cls)
+        self.check_arguments(cls, node, path, kind_.injected)
 
 
-# -- annotations in words, and values against them -----------------------------------------------
+# -- annotations in words, values against annotations ---------------------------------------------
 
 
 def _allows_none(annotation: Any) -> bool:
     return annotation is None or type(None) in typing.get_args(annotation)
 
 
-def _expected_in(annotation: Any) -> str:
+def _describe_expected(annotation: Any) -> str:
     try:
         slot = find_slot_kind(strip_none(annotation)) or find_object_kind(strip_none(annotation))
     except ToolkitError:
         return ''
     if slot is not None:
         return f' (a {slot.name})'
-    return '' if annotation is _UNSAID else f' ({_words(annotation)})'
+    return '' if annotation is _UNSAID else f' ({_describe_annotation(annotation)})'
 
 
 def _fits(annotation: Any, value: Any) -> bool:
@@ -297,36 +301,38 @@ def _fits_tuple(arguments: tuple[Any, ...], value: list[Any]) -> bool:
 _NAMES = {bool: 'true or false', int: 'an integer', float: 'a number', str: 'a string'}
 
 
-def _words(annotation: Any) -> str:
+def _describe_annotation(annotation: Any) -> str:
     """Describes an annotation in plain words."""
     arguments = typing.get_args(annotation)
     if typing.get_origin(annotation) is typing.Literal:
         return 'one of ' + ', '.join(map(str, arguments))
     if is_union(annotation):
-        words = [_words(a) for a in arguments if a is not type(None)]
+        words = [_describe_annotation(a) for a in arguments if a is not type(None)]
         return ' or '.join(words + ['null'] * _allows_none(annotation))
     if annotation in _NAMES:
         return _NAMES[annotation]
     origin = typing.get_origin(annotation) or annotation
     if origin is tuple and arguments and arguments[-1] is not Ellipsis:
-        return f'a list of {len(arguments)} ({", ".join(_words(a) for a in arguments)})'
+        return (
+            f'a list of {len(arguments)} ({", ".join(_describe_annotation(a) for a in arguments)})'
+        )
     if inspect.isclass(origin) and issubclass(origin, Mapping):
         return 'a mapping'
     if inspect.isclass(origin) and issubclass(origin, PurePath):
         return 'a path'
     if inspect.isclass(origin) and issubclass(origin, Sequence):
         known = arguments and arguments[0] is not Any
-        return 'a list' + (f' (each {_words(arguments[0])})' if known else '')
+        return 'a list' + (f' (each {_describe_annotation(arguments[0])})' if known else '')
     return getattr(origin, '__name__', str(origin))
 
 
-def _found(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     if isinstance(value, (dict, list)) or value is None:
         return describe_type(value)
     return f'{value!r} ({describe_type(value)})' if isinstance(value, str) else str(value).lower()
 
 
-def _near(annotation: Any, value: Any) -> str:
+def _suggest_choice(annotation: Any, value: Any) -> str:
     if typing.get_origin(annotation) is typing.Literal and isinstance(value, str):
         return did_you_mean(value, [str(a) for a in typing.get_args(annotation)])
     return ''

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from toolkit.config.dump import dump_inline
 
-# What names or annotates a run and does not change what it computes.
+# Sections that annotate a run and do not change its results.
 _NOTES = ('extra',)
 
 
@@ -17,29 +17,32 @@ class ConfigChange:
     """One difference at a dotted path.
 
     Attributes:
-        what: 'part' where another class stands, otherwise what happened to a value or part.
-        before: the value in the first config, None where there was none.
-        after: the value in the second.
+        path: dotted path.
+        kind: 'component' for another class at the path; otherwise the change of a value.
+        before: value in the first config, None if it has none.
+        after: value in the second config, None if it has none.
     """
 
     path: str
-    what: Literal['part', 'added', 'removed', 'changed']
+    kind: Literal['component', 'added', 'removed', 'changed']
     before: Any
     after: Any
 
     def __str__(self) -> str:
-        if self.what == 'part':
-            return f'{self.path}: {_part(self.before)} -> {_part(self.after)}'
-        if self.what == 'added':
-            return f'{self.path}: + {_part(self.after)}'
-        if self.what == 'removed':
-            return f'{self.path}: - {_part(self.before)}'
+        if self.kind == 'component':
+            return (
+                f'{self.path}: {_format_component(self.before)} -> {_format_component(self.after)}'
+            )
+        if self.kind == 'added':
+            return f'{self.path}: + {_format_component(self.after)}'
+        if self.kind == 'removed':
+            return f'{self.path}: - {_format_component(self.before)}'
         return f'{self.path}: {dump_inline(self.before)} -> {dump_inline(self.after)}'
 
 
 def compare_configs(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[ConfigChange]:
     """Returns the differences in order; null equals absent, notes are ignored."""
-    return [c for c in _walk(before, after, ()) if c.path.split('.')[0] not in _NOTES]
+    return [c for c in _find_changes(before, after, ()) if c.path.split('.')[0] not in _NOTES]
 
 
 def format_changes(changes: list[ConfigChange]) -> str:
@@ -47,30 +50,30 @@ def format_changes(changes: list[ConfigChange]) -> str:
     if not changes:
         return 'no difference: both configs run the same'
     titles = {
-        'part': 'parts swapped',
+        'component': 'components swapped',
         'removed': 'removed',
         'added': 'added',
         'changed': 'values changed',
     }
     lines = []
-    for what, title in titles.items():
-        found = [str(c) for c in changes if c.what == what]
+    for kind, title in titles.items():
+        found = [str(c) for c in changes if c.kind == kind]
         if found:
             lines += [f'{title} ({len(found)})', *(f'  {line}' for line in found)]
     return '\n'.join(lines)
 
 
-def _walk(before: Any, after: Any, path: tuple[str, ...]) -> Iterator[ConfigChange]:
+def _find_changes(before: Any, after: Any, path: tuple[str, ...]) -> Iterator[ConfigChange]:
     name = '.'.join(path)
     if before is None or after is None:
         if before is not after:
             yield ConfigChange(name, 'added' if before is None else 'removed', before, after)
     elif isinstance(before, Mapping) and isinstance(after, Mapping):
         if before.get('type') != after.get('type'):
-            yield ConfigChange(name, 'part', before, after)
+            yield ConfigChange(name, 'component', before, after)
             return
         for key in dict.fromkeys([*before, *after]):
-            yield from _walk(before.get(key), after.get(key), (*path, key))
+            yield from _find_changes(before.get(key), after.get(key), (*path, key))
     elif type(before) is type(after) and before == after and not isinstance(before, list):
         return
     elif dump_inline(before) != dump_inline(
@@ -79,7 +82,7 @@ def _walk(before: Any, after: Any, path: tuple[str, ...]) -> Iterator[ConfigChan
         yield ConfigChange(name, 'changed', before, after)
 
 
-def _part(value: Any) -> str:
+def _format_component(value: Any) -> str:
     if not isinstance(value, Mapping) or 'type' not in value:
         return dump_inline(value)
     arguments = ', '.join(f'{k}={dump_inline(v)}' for k, v in value.items() if k != 'type')

@@ -17,7 +17,7 @@ def dump(tree: Mapping[str, Any], origins: Origins | None = None) -> str:
         tree: mappings, lists and plain values.
         origins: if given, each line ends with a comment that says where its value was written.
     """
-    lines = list(_mapping(tree, (), 0))
+    lines = list(_format_lines(tree, (), 0))
     if origins is None:
         return ''.join(f'{text}\n' for text, _ in lines)
     width = min(60, max((len(text) for text, _ in lines), default=0))
@@ -33,20 +33,22 @@ def dump_inline(value: Any) -> str:
     return text.removesuffix('\n').removesuffix('\n...')
 
 
-def _mapping(node: Mapping[str, Any], path: KeyPath, indent: int) -> Iterator[tuple[str, KeyPath]]:
+def _format_lines(
+    node: Mapping[str, Any], path: KeyPath, indent: int
+) -> Iterator[tuple[str, KeyPath]]:
     for key, value in node.items():
         here, lead = (*path, key), ' ' * indent + dump_inline(key) + ':'
         if isinstance(value, Mapping) and value:
             yield lead, here
-            yield from _mapping(value, here, indent + 2)
+            yield from _format_lines(value, here, indent + 2)
         else:
-            yield f'{lead} {dump_inline(_escaped(value))}', here
+            yield f'{lead} {dump_inline(_escape(value))}', here
 
 
-def _escaped(value: Any) -> Any:
+def _escape(value: Any) -> Any:
     """Escapes each literal `${` of a value as `$${`; keys stay."""
     if isinstance(value, Mapping):
-        return {k: _escaped(v) for k, v in value.items()}
+        return {k: _escape(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_escaped(v) for v in value]
+        return [_escape(v) for v in value]
     return value.replace('${', '$${') if isinstance(value, str) else value

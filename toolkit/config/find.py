@@ -16,21 +16,21 @@ def list_config_folders() -> list[Path]:
     return list({folder.resolve(): folder for folder in folders if folder.is_dir()})
 
 
-def find_config(name: str | Path, what: str = 'config') -> Path:
-    """Finds the file of a config, or of a study with `what='study'`.
+def find_config(name: str | Path, kind: str = 'config') -> Path:
+    """Finds the file of a config, or of a study with `kind='study'`.
 
     Raises:
-        ConfigError: there is none; names the nearest shipped ones.
+        ConfigError: there is no such file; names the nearest ones.
     """
     for folder in [Path(), *list_config_folders()]:
         for candidate in (folder / name, folder / f'{name}.yaml'):
             if candidate.is_file():
                 return candidate
     if Path(name).is_dir():
-        raise ConfigError(Problem(str(name), '', f'is a folder; expected a {what} file'))
-    shipped = list_studies() if what == 'study' else list_configs()
+        raise ConfigError(Problem(str(name), '', f'is a folder; expected a {kind} file'))
+    shipped = list_studies() if kind == 'study' else list_configs()
     near = did_you_mean(str(name), [*shipped, *_siblings(Path(name))])
-    raise ConfigError(Problem(str(name), '', f'no such {what}{near}'))
+    raise ConfigError(Problem(str(name), '', f'no such {kind}{near}'))
 
 
 def list_configs() -> list[str]:

@@ -30,7 +30,7 @@ def interpolate(
     """Replaces every reference and returns the tree, its origins and the paths of references.
 
     Raises:
-        ConfigError: references to what is not there, or in a circle; all of them.
+        ConfigError: references to missing keys or in a circle; reports all of them.
     """
     resolver = _Resolver(tree, origins)
     result = resolver.walk(tree, ())
@@ -74,7 +74,7 @@ class _Resolver:
 
     def extend(self, value: Extension, path: KeyPath, chain: tuple[str, ...]) -> Any:
         """Merges an extension over a copy of the mapping that its reference stands for."""
-        own_origins = _below(path, {**self.added, **self.origins})
+        own_origins = _select_below(path, {**self.added, **self.origins})
         for inner in own_origins:
             self.added.pop((*path, *inner), None)
         count = len(self.problems)
@@ -88,7 +88,7 @@ class _Resolver:
                 f'{describe_type(base)}; set `_delete_: true` in it to replace the reference',
             )
         result: dict[str, Any] = base or {}
-        origins = _below(path, self.added)
+        origins = _select_below(path, self.added)
         own = {key: self.walk(entry, (*path, key), chain) for key, entry in value.items()}
         for inner in origins:
             self.added.pop((*path, *inner), None)
@@ -110,11 +110,15 @@ class _Resolver:
             elif isinstance(node, list) and key.isdigit() and int(key) < len(node):
                 node = node[int(key)]
             else:
-                near = suggest_path(keys, depth, node) or did_you_mean(target, _paths(self.tree))
+                near = suggest_path(keys, depth, node) or did_you_mean(
+                    target, _list_paths(self.tree)
+                )
                 full = '.'.join(keys[: depth + 1])
                 return self.fail(path, f'${{{target}}}: no key {full!r}{near}')
         if path[: len(keys)] == keys:
-            return self.fail(path, f'${{{target}}} refers to what it is part of')
+            return self.fail(
+                path, f'${{{target}}} refers to itself or to a mapping that contains it'
+            )
         for source, origin in self.origins.items():
             if source[: len(keys)] == keys and len(source) > len(keys):
                 self.added.setdefault((*path, *source[len(keys) :]), origin)
@@ -124,14 +128,14 @@ class _Resolver:
         self.problems.append(Problem(find_place(self.origins, path), '.'.join(path), message))
 
 
-def _below(path: KeyPath, origins: Origins) -> Origins:
-    """The origins below a path, relative to it."""
+def _select_below(path: KeyPath, origins: Origins) -> Origins:
+    """Returns the origins below a path, relative to it."""
     depth = len(path)
     return {p[depth:]: o for p, o in origins.items() if p[:depth] == path and len(p) > depth}
 
 
-def _paths(tree: dict[str, Any], at: KeyPath = ()) -> Iterable[str]:
+def _list_paths(tree: dict[str, Any], at: KeyPath = ()) -> Iterable[str]:
     for key, value in tree.items():
         yield '.'.join((*at, key))
         if isinstance(value, dict):
-            yield from _paths(value, (*at, key))
+            yield from _list_paths(value, (*at, key))

@@ -34,7 +34,7 @@ class Config:
     """A resolved config.
 
     Attributes:
-        file: the file that was asked for.
+        file: path of the config file.
         tree: mappings, lists and plain values; no `_base_`, `_delete_` or `${...}` is left.
         origins: where each path of the tree was written.
         references: paths whose values are taken over from elsewhere by `${...}`.
@@ -67,10 +67,10 @@ class Config:
     def use_plugins(self, extra: Sequence[str] = ()) -> None:
         """Registers the plugins that the config names, and `extra` ones from the command line.
 
-        The tree then names them by absolute paths, so that a copy of it elsewhere does too.
+        The tree then has absolute paths, so that a copy of it elsewhere finds them too.
 
         Raises:
-            ConfigError: one cannot be found.
+            ConfigError: a plugin cannot be found.
         """
         problems = []
         named = self.tree.get('plugins')
@@ -106,7 +106,7 @@ class Draft:
         """Resolves the references.
 
         Raises:
-            ConfigError: references to what is not there, or in a circle.
+            ConfigError: references to missing keys or in a circle.
         """
         return Config(self.file, *interpolate(self.tree, self.origins))
 
@@ -115,9 +115,9 @@ def load_draft(file: Path) -> Draft:
     """Merges a config file over its bases.
 
     Raises:
-        ConfigError: all that is wrong, with file and line.
+        ConfigError: all problems, with file and line.
     """
-    return Draft(file, *_with_bases(file, ()))
+    return Draft(file, *_merge_bases(file, ()))
 
 
 def load(name: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -128,7 +128,7 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Config:
             (`ldpnet/ldpnet_2022`).
         overrides: `key.path=value` changes a key, `+key.path=value` adds one.
     Raises:
-        ConfigError: all that is wrong, with file and line.
+        ConfigError: all problems, with file and line.
     """
     config = load_draft(find_config(name))
     for text in overrides:
@@ -136,7 +136,7 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Config:
     return config.resolve()
 
 
-def _with_bases(file: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
+def _merge_bases(file: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
     real = file.resolve()
     own, own_origins = read_yaml(file, display_path(file))
     bases = own.pop('_base_', [])
@@ -152,7 +152,7 @@ def _with_bases(file: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Or
         if base_file.resolve() in (*chain, real):
             names = ' -> '.join(display_path(f) for f in (*chain, real, base_file.resolve()))
             raise ConfigError(Problem(line, '_base_', f'the bases go round in a circle: {names}'))
-        base_tree, base_origins = _with_bases(base_file, (*chain, real))
+        base_tree, base_origins = _merge_bases(base_file, (*chain, real))
         merge(tree, origins, base_tree, base_origins)
     own_origins = {p: o for p, o in own_origins.items() if p[0] != '_base_'}
     merge(tree, origins, own, own_origins)
@@ -163,13 +163,13 @@ def find_base(base: str, file: Path, line: str, key: str = '_base_') -> Path:
     """Finds the file of `base`, which the config or study `file` names at `line` under `key`.
 
     Raises:
-        ConfigError: there is none; names the nearest.
+        ConfigError: there is no such file; names the nearest ones.
     """
     candidate = file.parent / base
     for path in (candidate, candidate.with_name(candidate.name + '.yaml')):
         if path.is_file():
             return path
-    # A base may also be named as a shipped config is: `_base_: ldpnet/ldpnet_2022`.
+    # A base may also have the name of a shipped config: `_base_: ldpnet/ldpnet_2022`.
     try:
         return find_config(base)
     except ConfigError:

@@ -28,8 +28,8 @@ def override(tree: dict[str, Any], origins: Origins, text: str) -> None:
     """Applies `key.path=value` or `+key.path=value` in place; the value is YAML.
 
     Raises:
-        ConfigError: no such key (names the nearest), one that is there already, a value that is
-            not YAML.
+        ConfigError: the key does not exist (names the nearest), a new key exists already, or the
+            value is not YAML.
     """
     key, sign, value_text = text.partition('=')
     adding = key.startswith('+')
@@ -52,13 +52,14 @@ def assign(
     value_origins: Origins,
     adding: bool,
 ) -> None:
-    """Replaces the value at a path, or with `adding` puts one at a new path.
+    """Replaces the value at a path, or adds one at a new path.
 
     Args:
-        value_origins: of the value's own paths; `()` is the value itself.
+        value_origins: origins of the paths within the value; `()` is the value itself.
+        adding: the path must be new; otherwise it must exist.
     Raises:
-        KeyError: no such key (names the nearest), or one that is there already; its argument is
-            the message.
+        KeyError: the key does not exist (names the nearest), or a new key exists already; its
+            argument is the message.
     """
     _assign(tree, path, value, adding)
     for stale in [p for p in origins if p[: len(path)] == path]:
@@ -98,7 +99,7 @@ def _assign(tree: dict[str, Any], path: KeyPath, value: Any, adding: bool) -> No
         if key not in view and not adding:
             full = '.'.join(path[: depth + 1])
             near = suggest_path(path, depth, view)
-            raise KeyError(f'no key {full!r}{near or _keys(view)} (+ in front adds a new key)')
+            raise KeyError(f'no key {full!r}{near or _list_keys(view)} (+ in front adds a new key)')
         if last:
             whole = extends and isinstance(value, dict)
             node[key] = {**value, '_delete_': True} if whole else value
@@ -113,5 +114,5 @@ def _assign(tree: dict[str, Any], path: KeyPath, value: Any, adding: bool) -> No
         view = ({} if found is None else found) if extends else node
 
 
-def _keys(node: dict[str, Any]) -> str:
+def _list_keys(node: dict[str, Any]) -> str:
     return '; there are: ' + ', '.join(node) if node else ''

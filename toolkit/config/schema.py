@@ -1,6 +1,6 @@
 """Sections of a config: keys, types and defaults. The keys are mmengine's Runner keys.
 
-Every collection of parts is a mapping by name. `runtime`, `plugins` and `extra` are ours.
+Every collection of components is a mapping by name. `runtime`, `plugins` and `extra` are ours.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ MULTIPLIERS = ('lr_mult', 'decay_mult', 'layer_decay')
 class Dataloader:
     """Data loader. The default `sampler` shuffles for training and keeps the order otherwise.
 
-    `pin_memory` defaults to true where the run is on a GPU: copies to it then overlap with
-    computing.
+    `pin_memory` defaults to true on a GPU, so that copies to the GPU overlap with computing.
     """
 
     dataset: Slot[Dataset]
@@ -39,10 +38,10 @@ class Dataloader:
     prefetch_factor: int | None = None
 
     def __post_init__(self) -> None:
-        _at_least('batch_size', self.batch_size, 1)
-        _at_least('num_workers', self.num_workers, 0)
+        _check_at_least('batch_size', self.batch_size, 1)
+        _check_at_least('num_workers', self.num_workers, 0)
         if self.prefetch_factor is not None:
-            _at_least('prefetch_factor', self.prefetch_factor, 1)
+            _check_at_least('prefetch_factor', self.prefetch_factor, 1)
 
 
 @dataclass
@@ -76,7 +75,7 @@ class OptimWrapperConfig:
     paramwise_cfg: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        _at_least('accumulative_counts', self.accumulative_counts, 1)
+        _check_at_least('accumulative_counts', self.accumulative_counts, 1)
         _check_custom_keys(self.optimizer, (self.paramwise_cfg or {}).get('custom_keys') or {})
 
 
@@ -84,9 +83,9 @@ class OptimWrapperConfig:
 class TrainCfg:
     """Length of training (`max_epochs` or `max_iters`) and interval of validation, in that unit.
 
-    `val_interval` is 1 with `max_epochs`; with `max_iters`, where it is left out, the validation
-    comes at the end alone. After `max_minutes`, validations among them, a run ends before that: it
-    is validated and saved as at its end, with the learning rate wherever the schedule has it.
+    `val_interval` defaults to 1 with `max_epochs`; with `max_iters` it defaults to a single
+    validation at the end. `max_minutes` limits the time of a run, validations included. The run is
+    then validated and saved as at its end; the learning rate stays at its current value.
     """
 
     max_epochs: int | None = None
@@ -98,10 +97,10 @@ class TrainCfg:
     def __post_init__(self) -> None:
         if (self.max_epochs is None) == (self.max_iters is None):
             raise ValueError('give either max_epochs or max_iters')
-        _at_least('max_epochs or max_iters', self.max_epochs or self.max_iters or 0, 1)
+        _check_at_least('max_epochs or max_iters', self.max_epochs or self.max_iters or 0, 1)
         if self.val_interval is None:
             self.val_interval = 1 if self.max_iters is None else self.max_iters
-        _at_least('val_interval', self.val_interval, 1)
+        _check_at_least('val_interval', self.val_interval, 1)
         if self.max_minutes is not None and not self.max_minutes > 0:
             raise ValueError(f'max_minutes must be above 0, found {self.max_minutes:g}')
 
@@ -112,7 +111,10 @@ class TrainCfg:
 
 @dataclass
 class EvaluatorConfig:
-    """Metrics by name. A metric of one value goes by its key; `SAM/upsampled` opens a column."""
+    """Metrics by name.
+
+    A metric with one value has the name of its key; the key `SAM/upsampled` opens a column.
+    """
 
     metrics: dict[str, Slot[Metric]]
 
@@ -122,8 +124,8 @@ class Runtime:
     """Switches of device, precision and speed; they do not change the method.
 
     Args:
-        device: 'auto' takes a GPU where there is one.
-        precision: of forward and backward; weights and optimizer stay fp32.
+        device: 'auto' is a GPU if there is one.
+        precision: precision of forward and backward; weights and optimizer stay fp32.
             'tf32' is float32 whose products a GPU rounds to ten bits; a CPU computes it as 'fp32'.
         channels_last: memory format of weights and images.
         compile: torch.compile of the system; true is 'default'. 'reduce-overhead' and
@@ -142,7 +144,7 @@ class Runtime:
 
     def __post_init__(self) -> None:
         if self.threads is not None:
-            _at_least('threads', self.threads, 1)
+            _check_at_least('threads', self.threads, 1)
 
 
 @dataclass
@@ -188,20 +190,20 @@ class RunConfig:
         if missing and len(missing) < len(training):
             given = next(name for name, value in training.items() if value is not None)
             raise ValueError(f'{given} needs {" and ".join(missing)} too')
-        for role in ('val', 'test'):
-            loader, evaluator = f'{role}_dataloader', f'{role}_evaluator'
+        for subset in ('val', 'test'):
+            loader, evaluator = f'{subset}_dataloader', f'{subset}_evaluator'
             if (getattr(self, loader) is None) != (getattr(self, evaluator) is None):
                 raise ValueError(f'{loader} and {evaluator} are given together or not at all')
         for name, factory in self.param_scheduler.items():
-            _check_schedule(f'param_scheduler.{name}', arguments_of(factory), self.train_cfg)
+            _check_schedule(f'param_scheduler.{name}', get_arguments(factory), self.train_cfg)
 
 
-def _at_least(name: str, value: int, least: int) -> None:
+def _check_at_least(name: str, value: int, least: int) -> None:
     if value < least:
         raise ValueError(f'{name} must be at least {least}, found {value}')
 
 
-def arguments_of(factory: Any) -> Mapping[str, Any]:
+def get_arguments(factory: Any) -> Mapping[str, Any]:
     """Returns the arguments that the config gives to a component."""
     return getattr(factory, 'arguments', None) or getattr(factory, 'keywords', None) or {}
 

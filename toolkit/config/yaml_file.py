@@ -26,7 +26,7 @@ class Origin:
     """Place in which a value was written.
 
     Attributes:
-        file: as messages name it.
+        file: path as messages show it.
         line: from 1; 0 stands for the command line.
         is_void: the value is a `null` for a key that no base has, so it removes nothing.
     """
@@ -93,7 +93,7 @@ def suggest_path(path: KeyPath, depth: int, node: Any) -> str:
 
 
 def display_path(file: Path) -> str:
-    """Returns a path for messages, relative to the working folder where it lies below it."""
+    """Returns a path for messages, relative to the working folder if it lies below it."""
     try:
         return str(file.resolve().relative_to(Path.cwd()))
     except ValueError:
@@ -156,10 +156,11 @@ def read_yaml(file: Path, shown: str) -> tuple[dict[str, Any], dict[KeyPath, Ori
     """Reads the mapping in a file and the origin of each of its paths.
 
     Args:
-        file: to read.
-        shown: how messages name it.
+        file: file to read.
+        shown: its name in messages.
     Raises:
-        ConfigError: unreadable, not YAML, not a mapping, duplicate keys, tags.
+        ConfigError: the file cannot be read, is not YAML or no mapping, or has duplicate keys or
+            tags.
     """
     try:
         text = file.read_text(encoding='utf-8')

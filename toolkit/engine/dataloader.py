@@ -57,7 +57,7 @@ class BatchSampler(TorchSampler[list[SampleRequest]]):
     """Batch sampler of this process, over all epochs from iteration `start` up to `stop`.
 
     Iteration i of an epoch takes the next `batch_size` samples per process, the first ones for
-    rank 0: two processes with 4 see what one with 8 sees. If the last samples cannot be shared
+    rank 0: two processes with 4 see the samples of one with 8. If the last samples cannot be shared
     evenly, some are loaded again so that no process waits. The positions of these lie past the
     end of the epoch, so that an evaluation leaves them out.
 

@@ -29,7 +29,7 @@ def test_nothing_differs():
 
 def test_a_swapped_part_is_one_change_with_its_arguments():
     (change,) = compare_configs(BEFORE, changed(gray={'type': 'LinearGray'}))
-    assert change.what == 'part'
+    assert change.kind == 'component'
     assert str(change) == 'model.gray: ChannelGray(reduction=4) -> LinearGray()'
 
 

@@ -102,7 +102,7 @@ def test_bad_references_are_all_named(write):
     assert (
         lines[0] == "c.yaml:2: a: ${model.band}: no key 'model.band'; did you mean 'model.bands'?"
     )
-    assert lines[1] == 'c.yaml:3: b: ${b} refers to what it is part of'
+    assert lines[1] == 'c.yaml:3: b: ${b} refers to itself or to a mapping that contains it'
     assert lines[-1].startswith('c.yaml:5: d: ${d.x}: no key ')
 
 
