@@ -21,10 +21,10 @@ CASES = {
         'variant: {}\n',
         ["5: variant: unknown key 'variant'; did you mean 'variants'"],
     ),
-    'seeds twice': ('seeds: [0, 1, 0]\n', ['5: seeds.2: the seed 0 is given twice']),
+    'seeds twice': ('seeds: [0, 1, 0]\n', ['5: seeds.2: the seed 0 stands here twice']),
     'seeds twice, on lines': (
         'seeds:\n  - 3\n  - 4\n  - 3\n',
-        ['8: seeds.2: the seed 3 is given twice'],
+        ['8: seeds.2: the seed 3 stands here twice'],
     ),
     'no seeds': ('seeds: []\n', ['5: seeds: expected at least one seed']),
     'seeds of another type': ('seeds: [a]\n', ['5: seeds: .*expected a list .each an integer']),
@@ -57,14 +57,14 @@ CASES = {
     ),
     'axis value twice': (
         'axes: {model.bands: [4, 4]}\n',
-        ['5: axes.model.bands.1: the value 4 is given twice'],
+        ['5: axes.model.bands.1: the value 4 stands here twice'],
     ),
     'sample without axes': ('sample: {points: 3}\n', ['5: sample: there are no axes']),
     'sample too large': (
         'axes: {model.bands: [4, 8]}\nsample: {points: 3}\n',
         ['6: sample.points: expected 1 to 2'],
     ),
-    'metric twice': ('metrics: [SAM, SAM]\n', ['5: metrics.1: the metric SAM is given twice']),
+    'metric twice': ('metrics: [SAM, SAM]\n', ['5: metrics.1: the metric SAM stands here twice']),
     'direction': (
         'metrics: {SAM: down}\n',
         ['5: metrics.SAM: found down, expected higher or lower'],
