@@ -140,7 +140,7 @@ def test_every_command_runs(page: Path, tmp_path: Path) -> None:
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=900,
+                timeout=1800,
             )
             assert done.returncode == 0, f'{block.text}\n{done.stdout}\n{done.stderr}'
             assert 'Traceback' not in done.stderr
