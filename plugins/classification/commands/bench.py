@@ -22,7 +22,7 @@ from toolkit.config.schema import RunConfig, Runtime
 from toolkit.engine import precision
 from toolkit.engine.components import build_system
 from toolkit.engine.dataloader import build_loader, unwrap
-from toolkit.engine.optim import build_optim_wrapper
+from toolkit.engine.optim import OptimWrapper, build_optim_wrapper
 from toolkit.errors import ToolkitError
 from toolkit.registry import BENCHES
 from toolkit.registry.command import Command
@@ -108,7 +108,7 @@ def _load_run(arguments: argparse.Namespace) -> RunConfig:
     return run
 
 
-class _Plain(nn.Module):
+class PlainNetwork(nn.Module):
     """Linear layer for each task on the joined, pooled features of all models."""
 
     def __init__(self, system: Classifier) -> None:
@@ -132,9 +132,9 @@ class _Plain(nn.Module):
 
 def _make_plain_step(run: RunConfig, device: torch.device, batch_size: int) -> Step:
     system = build_system(run)
-    network = _Plain(system).to(device).train()
+    network = PlainNetwork(system).to(device).train()
     optimizer = torch.optim.AdamW(network.parameters(), 1e-4)
-    batch = _make_batch(system, batch_size)
+    batch = make_batch(system, batch_size)
     image, labels = batch['image'].to(device), [v.to(device) for v in batch['labels'].values()]
 
     def step() -> None:
@@ -149,15 +149,8 @@ def _make_plain_step(run: RunConfig, device: torch.device, batch_size: int) -> S
 def _make_system_step(
     run: RunConfig, runtime: Runtime, device: torch.device, batch_size: int
 ) -> Step:
-    system = build_system(run)
-    precision.move_system(system, runtime, device)
-    system.train().requires_grad_(True)
-    wrapper = build_optim_wrapper(system, run.optim_wrapper, runtime, device)
-    for name, losses in system.losses.items():
-        counts = dict.fromkeys(system.tasks[name].classes, 100)
-        for loss in losses.values():
-            loss.use_counts(counts)
-    batch = precision.move_batch(_make_batch(system, batch_size), runtime, device)
+    system, wrapper = build_trainable(run, runtime, device)
+    batch = precision.move_batch(make_batch(system, batch_size), runtime, device)
 
     def step() -> None:
         with wrapper.optim_context(system):
@@ -167,7 +160,23 @@ def _make_system_step(
     return step
 
 
-def _make_batch(system: Classifier, batch_size: int) -> dict[str, Any]:
+def build_trainable(
+    run: RunConfig, runtime: Runtime, device: torch.device
+) -> tuple[Classifier, OptimWrapper]:
+    """Builds a system that trains all its weights, as for data with equally many of each class."""
+    assert run.optim_wrapper is not None
+    system = build_system(run)
+    precision.move_system(system, runtime, device)
+    system.train().requires_grad_(True)
+    for name, losses in system.losses.items():
+        counts = dict.fromkeys(system.tasks[name].classes, 100)
+        for loss in losses.values():
+            loss.use_counts(counts)
+    return system, build_optim_wrapper(system, run.optim_wrapper, runtime, device)
+
+
+def make_batch(system: Classifier, batch_size: int) -> dict[str, Any]:
+    """Makes a batch of random images, with labels of all classes in turn."""
     generator = torch.Generator().manual_seed(0)
     batch = system.example(batch_size)
     batch['image'] = torch.rand(batch['image'].shape, generator=generator)

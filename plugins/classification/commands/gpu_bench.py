@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-import timm
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from plugins.classification.system import Classifier
+from plugins.classification.commands.bench import PlainNetwork, build_trainable, make_batch
 from toolkit.bench.gpu_record import GPUPart, Recorder, measure_ceilings, time_run
 from toolkit.config import load
 from toolkit.config.check import fill_checked
 from toolkit.config.schema import RunConfig, Runtime
 from toolkit.engine import precision
 from toolkit.engine.components import build_system
-from toolkit.engine.optim import build_optim_wrapper
 from toolkit.registry import BENCHES
 
 CONFIG = 'csasn/csasn'
@@ -118,34 +115,12 @@ def _flops(run: RunConfig) -> int:
         return 2 * count_parameters_and_macs(run.model())[1]
 
 
-class _Pair(nn.Module):
-    """The models' pooled features, joined, and a linear layer for each task."""
-
-    def __init__(self, system: Classifier) -> None:
-        super().__init__()
-        self.models = nn.ModuleList(
-            timm.create_model(
-                branch.name,
-                num_classes=0,
-                in_chans=system.in_channels,
-                **({'img_size': system.size} if branch.has_fixed_size else {}),
-            )
-            for branch in system.branches.values()
-        )
-        width = sum(model.num_features for model in self.models)
-        self.heads = nn.ModuleList(nn.Linear(width, len(t.classes)) for t in system.tasks.values())
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        joint = torch.cat([model(image) for model in self.models], 1)  # (B, D)
-        return [head(joint) for head in self.heads]
-
-
 def _by_hand(
     run: RunConfig, runtime: Runtime, device: torch.device, batch_size: int
 ) -> tuple[Step, Step]:
     system = build_system(run)
-    network = _Pair(system).to(device).train()
-    batch = precision.move_batch(_batch(system, batch_size), runtime, device)
+    network = PlainNetwork(system).to(device).train()
+    batch = precision.move_batch(make_batch(system, batch_size), runtime, device)
     if runtime.channels_last:
         network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
@@ -177,18 +152,10 @@ def _by_engine(
     batch_size: int,
     compiled: bool = False,
 ) -> tuple[Step, Step]:
-    system = build_system(run)
-    precision.move_system(system, runtime, device)
-    system.train().requires_grad_(True)
-    assert run.optim_wrapper is not None
-    wrapper = build_optim_wrapper(system, run.optim_wrapper, runtime, device)
-    for name, losses in system.losses.items():
-        counts = dict.fromkeys(system.tasks[name].classes, 100)
-        for loss in losses.values():
-            loss.use_counts(counts)
+    system, wrapper = build_trainable(run, runtime, device)
     if compiled:
         system.compile()
-    batch = precision.move_batch(_batch(system, batch_size), runtime, device)
+    batch = precision.move_batch(make_batch(system, batch_size), runtime, device)
 
     def train() -> None:
         system.train()
@@ -202,12 +169,3 @@ def _by_engine(
             return system(batch, mode='predict')
 
     return train, infer
-
-
-def _batch(system: Classifier, batch_size: int) -> dict[str, Any]:
-    generator = torch.Generator().manual_seed(0)
-    batch = system.example(batch_size)
-    batch['image'] = torch.rand(batch['image'].shape, generator=generator)
-    for name, task in system.tasks.items():
-        batch['labels'][name] = torch.arange(batch_size) % len(task.classes)
-    return batch
