@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from plugins.pansharpening.data.whole_scenes import reduce, reduce_mask, trim_to
 from plugins.pansharpening.imaging.mtf import KERNEL_SIZE
 from plugins.pansharpening.scenes.scene import SCENES, Scene
 from plugins.pansharpening.scenes.window import Window
+from plugins.pansharpening.scenes.with_reference import SceneWithReference
 
 # Side of the blocks that are reduced at a time, in pixels of the reduced MS.
 BLOCK = 64
@@ -20,7 +20,7 @@ KEPT_BYTES = 64 << 20
 
 
 @SCENES.register
-class ReducedScene(Scene):
+class ReducedScene(SceneWithReference):
     """Scene reduced by its ratio with Wald's protocol, for supervised training.
 
     The MS through the sensor's MTF and decimated becomes the MS, the PAN brought down by bicubic
@@ -35,23 +35,14 @@ class ReducedScene(Scene):
     """
 
     def __init__(self, scene: Scene) -> None:
-        self.original = scene
+        super().__init__(scene)
         self.name = f'{scene.name}_reduced'
-        self.sensor, self.bits = scene.sensor, scene.bits
         self._window = trim_to_reducible(scene, Window.whole(scene.pan_shape))
         self._blocks: dict[tuple[int, int], _Block] = {}
         self._bytes = 0
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_blocks': {}, '_bytes': 0}  # loaders' processes make their own
-
-    @property
-    def bands(self) -> int:
-        return self.original.bands
-
-    @property
-    def ratio(self) -> int:
-        return self.original.ratio
 
     @property
     def ms_shape(self) -> tuple[int, int]:
@@ -63,29 +54,6 @@ class ReducedScene(Scene):
     @property
     def pan_shape(self) -> tuple[int, int]:
         return self._window.height // self.ratio, self._window.width // self.ratio
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.original.dtype
-
-    @property
-    def nodata(self) -> float | None:
-        return self.original.nodata
-
-    def files(self) -> list[Path]:
-        return self.original.files()
-
-    @property
-    def has_reference(self) -> bool:
-        return True
-
-    @property
-    def reference(self) -> np.ndarray:
-        return self.read_reference(Window.whole(self.pan_shape))
-
-    @property
-    def mask(self) -> np.ndarray | None:
-        return self.read_mask()
 
     def read_ms(self, window: Window | None = None) -> np.ndarray:
         return self._read('lrms', window or Window.whole(self.ms_shape), 1)

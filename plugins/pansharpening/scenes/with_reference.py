@@ -17,8 +17,51 @@ from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
 
 
+class SceneWithReference(Scene):
+    """Base of scenes that add a reference image to another scene.
+
+    Args:
+        scene: scene without reference.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self.original = scene
+        self.name, self.sensor, self.bits = scene.name, scene.sensor, scene.bits
+
+    @property
+    def bands(self) -> int:
+        return self.original.bands
+
+    @property
+    def ratio(self) -> int:
+        return self.original.ratio
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.original.dtype
+
+    @property
+    def nodata(self) -> float | None:
+        return self.original.nodata
+
+    def files(self) -> list[Path]:
+        return self.original.files()
+
+    @property
+    def has_reference(self) -> bool:
+        return True
+
+    @property
+    def reference(self) -> np.ndarray:
+        return self.read_reference(Window.whole(self.pan_shape))
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        return self.read_mask()
+
+
 @SCENES.register
-class ReferencedScene(Scene):
+class ReferencedScene(SceneWithReference):
     """A scene with a reference image from another file, such as one of an airborne camera.
 
     Args:
@@ -33,16 +76,8 @@ class ReferencedScene(Scene):
     """
 
     def __init__(self, scene: Scene, reference: str) -> None:
-        self.original, self.path = scene, find_data_file(reference)
-        self.name, self.sensor, self.bits = scene.name, scene.sensor, scene.bits
-
-    @property
-    def bands(self) -> int:
-        return self.original.bands
-
-    @property
-    def ratio(self) -> int:
-        return self.original.ratio
+        super().__init__(scene)
+        self.path = find_data_file(reference)
 
     @property
     def ms_shape(self) -> tuple[int, int]:
@@ -56,28 +91,8 @@ class ReferencedScene(Scene):
     def georeference(self) -> Georeference | None:
         return self.original.georeference
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.original.dtype
-
-    @property
-    def nodata(self) -> float | None:
-        return self.original.nodata
-
     def files(self) -> list[Path]:
-        return [*self.original.files(), self.path]
-
-    @property
-    def has_reference(self) -> bool:
-        return True
-
-    @property
-    def reference(self) -> np.ndarray:
-        return self.read_reference(Window.whole(self.pan_shape))
-
-    @property
-    def mask(self) -> np.ndarray | None:
-        return self.read_mask()
+        return [*super().files(), self.path]
 
     def read_ms(self, window: Window | None = None) -> np.ndarray:
         return self.original.read_ms(window)
