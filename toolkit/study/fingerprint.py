@@ -22,6 +22,7 @@ from toolkit.config.schema import RunConfig
 from toolkit.errors import ComponentError, MissingDataError, ToolkitError
 from toolkit.interfaces import Dataset
 from toolkit.io.data_paths import find_data_file
+from toolkit.io.hashing import hash_files
 from toolkit.io.run_layout import Fingerprint
 from toolkit.registry import plugin_index
 from toolkit.study.model_costs import SystemBuilder
@@ -70,7 +71,6 @@ class Fingerprinter:
         self._opened: dict[str, tuple[Dataset, str] | ToolkitError] = {}
         # By the texts of data and model: the error of a data set that does not fit, else None.
         self._fitting: dict[tuple[str, str], ToolkitError | None] = {}
-        self._files: dict[Path, str | OSError] = {}
         self.problems: dict[str, Problem] = {}
 
     def fingerprint(self, config: Config, run: RunConfig, code: str) -> Fingerprint:
@@ -138,17 +138,12 @@ class Fingerprinter:
         self.problems.setdefault(message, config.problem(path, message.split('\n')[0]))
 
     def _hash_file(self, config: Config, path: Path, key: str) -> str:
-        if path not in self._files:
-            try:
-                self._files[path] = _hash_content(path)
-            except OSError as error:
-                self._files[path] = error
-        found = self._files[path]
-        if isinstance(found, str):
-            return found
-        message = f'{path} cannot be read: {found.strerror}'
-        self.problems.setdefault(message, config.problem(key, message))
-        return ''
+        try:
+            return hash_files(path.absolute())
+        except OSError as error:
+            message = f'{path} cannot be read: {error.strerror}'
+            self.problems.setdefault(message, config.problem(key, message))
+            return ''
 
 
 def _open(dataset: Any) -> tuple[Dataset, str] | ToolkitError:
@@ -164,14 +159,6 @@ def _open(dataset: Any) -> tuple[Dataset, str] | ToolkitError:
     # It is kept as long as the plan is made, and those of a large study are many.
     opened.release()
     return opened, fingerprint
-
-
-def _hash_content(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _find_files(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Path]]:
