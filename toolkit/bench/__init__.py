@@ -1,1 +1,1 @@
-"""What a config costs: parameters, operations, time."""
+"""Benchmarks: parameters, operations and time of a config, overhead of the engine, GPUs."""

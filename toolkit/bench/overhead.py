@@ -1,4 +1,4 @@
-"""What the engine costs an iteration: the same small model in a bare loop and in a whole run.
+"""Measures the overhead of the engine per iteration, beside a bare loop with the same model.
 
 toolkit bench overhead [--iterations 50000] [--repeats 3]
 """
@@ -174,7 +174,7 @@ def _windows(times: list[float]) -> tuple[float, float]:
 
 @BENCHES.register(name='overhead')
 class OverheadBench(Command):
-    """What the engine costs an iteration, beside a bare loop."""
+    """Measure the overhead of the engine per iteration, beside a bare loop."""
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ import torch
 
 
 class Taken(NamedTuple):
-    """What a run took: seconds by the clock, and of the processor."""
+    """Duration of a run in seconds: wall-clock time and processor time."""
 
     seconds: float
     processor: float

@@ -40,7 +40,7 @@ FREE_LOADER = ('num_workers', 'pin_memory', 'persistent_workers', 'prefetch_fact
 
 @dataclass
 class CapsuleInput:
-    """What the command line knows of a run.
+    """Facts about a run that the command line passes to its capsule.
 
     Args:
         tree: the resolved config as plain values.

@@ -24,7 +24,7 @@ from toolkit.run.train import train
 
 @dataclass
 class RerunReport:
-    """What came of a repetition.
+    """Result of repeating a run.
 
     Attributes:
         equal: weights and metrics are the same, bit for bit.
@@ -80,7 +80,7 @@ def rerun(work_dir: Path | str, new_dir: Path | str) -> RerunReport:
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """What differs in the circumstances of two runs, a line each."""
+    """List the differences between the circumstances of two runs, a line each."""
     found = []
     old, new = before['git'], after['git']
     if old.get('commit') != new.get('commit'):

@@ -21,7 +21,7 @@ from toolkit.run.capsule import CapsuleInput
 
 @dataclass
 class TrainResult:
-    """How a training went.
+    """Outcome of a training.
 
     Attributes:
         work_dir: where it is.

@@ -39,7 +39,7 @@ OUTPUTS = (
 
 
 def holds_run(work_dir: Path) -> bool:
-    """Whether a run has left something there."""
+    """Tell whether a folder holds files of a run."""
     return any((work_dir / name).exists() for name in TRACES)
 
 
@@ -117,7 +117,7 @@ def _lock(work_dir: Path, what: str) -> FileLock:
 
 
 def is_busy(work_dir: Path) -> bool:
-    """Whether another process is the run in the folder."""
+    """Tell whether another process is running in the folder."""
     if not (work_dir / layout.LOCK).exists():
         return False
     try:
