@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import DataError, ToolkitError
-from toolkit.io import atomic_write
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_json
+from toolkit.io.json_values import write_json
 
 FORMAT = 1
 
@@ -39,7 +39,7 @@ def write_split(
         'folds': [{name: list(names) for name, names in fold.items()} for fold in folds],
     }
     record['digest'] = hash_json(record)
-    atomic_write.write(path, json.dumps(record, indent=1, ensure_ascii=False) + '\n')
+    write_json(path, record)
     return record['digest']
 
 

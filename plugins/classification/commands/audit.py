@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from rich.console import Console
@@ -26,6 +25,7 @@ from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.io import atomic_write
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.formatting import format_csv
+from toolkit.io.json_values import write_json
 from toolkit.io.output_path import check_outputs
 from toolkit.registry import COMMANDS
 from toolkit.registry.command import Command
@@ -110,8 +110,7 @@ class AuditCommand(Command):
         )
         _print(audit)
         if arguments.json:
-            text = json.dumps(to_json(audit), indent=1, ensure_ascii=False)
-            atomic_write.write(arguments.json, f'{text}\n')
+            write_json(arguments.json, to_json(audit))
         if arguments.groups:
             atomic_write.write(arguments.groups, _format_groups(audit))
         if arguments.html:

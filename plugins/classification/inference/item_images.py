@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -23,6 +22,7 @@ from plugins.classification.metrics.clinical_metrics import find_clinical_metric
 from plugins.classification.system import Classifier
 from toolkit.interfaces import Batch, Metric, System, Visualizer
 from toolkit.io import atomic_write
+from toolkit.io.json_values import write_json
 from toolkit.registry import VISUALIZERS
 
 SIDE = 320  # of a picture in pixels, at least
@@ -99,8 +99,7 @@ def item_pictures(
     for layer in record['layers']:
         atomic_write.write(folder / layer['file'], encode_png(layers[layer['name']][0]))
     atomic_write.write(folder / f'{stem}.png', encode_png(_sheet(record, layers)))
-    text = json.dumps(record, indent=1, ensure_ascii=False) + '\n'
-    atomic_write.write(folder / f'{stem}.json', text)
+    write_json(folder / f'{stem}.json', record)
 
 
 @VISUALIZERS.register

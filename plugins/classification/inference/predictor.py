@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -30,6 +29,7 @@ from toolkit.errors import DataError, ToolkitError
 from toolkit.interfaces import Metric, PredictOptions, Predictor, System
 from toolkit.io import atomic_write
 from toolkit.io.formatting import format_csv
+from toolkit.io.json_values import format_json
 from toolkit.io.output_path import check_outputs
 from toolkit.registry import PREDICTORS
 from toolkit.registry.build import ComponentFactory
@@ -329,7 +329,7 @@ def _describe(
         'skipped': dict(skipped),
         'left_out': dict(left_out),
     }
-    return json.dumps(record, indent=1, ensure_ascii=False) + '\n'
+    return format_json(record)
 
 
 def _format_rows(rows: Rows) -> str:
