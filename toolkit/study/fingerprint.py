@@ -6,6 +6,7 @@ Two runs with equal fingerprints have the same result, so the second need not be
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
 import json
@@ -172,10 +173,12 @@ def _find_files(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
         for number, value in enumerate(node):
             yield from _find_files(value, (*path, str(number)))
     elif isinstance(node, str) and Path(node).suffix:
-        try:
-            yield path, find_data_file(node)
-        except (MissingDataError, OSError, ValueError):
-            return  # no file: a name with a dot in it
+        # A component may look in the working folder alone, or below $TOOLKIT_DATA first.
+        with contextlib.suppress(OSError, ValueError):  # no path: a text with a dot in it
+            if Path(node).is_file():
+                yield path, Path(node)
+        with contextlib.suppress(MissingDataError, OSError, ValueError):
+            yield (*path, '$TOOLKIT_DATA'), find_data_file(node)
 
 
 def hash_code(config: Config) -> str:

@@ -336,6 +336,16 @@ def test_keys_know_the_content_of_every_file_that_a_config_names(here):
     assert before.train != after.train
 
 
+def test_a_file_of_the_working_folder_counts_beside_one_of_the_data(here, monkeypatch):
+    (here / 'data').mkdir()
+    monkeypatch.setenv('TOOLKIT_DATA', str(here / 'data'))
+    files = [here / 'weights.pth', here / 'data' / 'weights.pth']
+    for file in files:
+        file.write_text(str(file))
+    found = dict(fingerprint._find_files({'model': {'weights': 'weights.pth'}}))
+    assert {file.resolve() for file in found.values()} == set(files)
+
+
 @pytest.mark.parametrize('package', ['torch', 'timm', 'torchvision', 'scipy', 'rasterio'])
 def test_keys_know_the_versions_of_the_packages_that_compute(here, monkeypatch, package):
     def keys():
