@@ -131,11 +131,12 @@ def under_test(tree, folder):
 def test_every_variant_of_a_study_runs(name, tmp_path):
     """Two iterations and a test of each with the first data set, and a test on every data set."""
     runs = {}
-    for run in make_plan(read_study(name), open_data=False).runs:
+    plan = make_plan(read_study(name), open_data=False)
+    for run in plan.runs:
         first = run.variant == next(iter(runs.values())).variant if runs else True
         runs.setdefault((run.variant, run.data if first else None), run)
     for run in runs.values():
-        tree, overrides = under_test(run.config.tree, tmp_path)
+        tree, overrides = under_test(plan.configs[run.id].tree, tmp_path)
         folder = tmp_path / run.id
         (tmp_path / f'{run.id}.yaml').write_text(dump(tree))
         argv = [str(tmp_path / f'{run.id}.yaml'), '--work-dir', str(folder)]
