@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import sys
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
@@ -26,7 +27,8 @@ from toolkit.config.yaml_file import (
     split_path,
 )
 from toolkit.errors import ComponentError, RegistryError, ToolkitError, did_you_mean, find_nearest
-from toolkit.registry import Kind
+from toolkit.registry import Kind, locate_source
+from toolkit.registry.annotations import UnresolvedAnnotation
 from toolkit.registry.build import (
     fill,
     find_object_kind,
@@ -59,6 +61,13 @@ def find_problems(config: Config, cls: type, path: KeyPath = ()) -> list[Problem
     return checker.problems
 
 
+def find_unchecked(config: Config) -> list[Problem]:
+    """Returns the values of a config whose annotations cannot be resolved."""
+    checker = _Checker(config)
+    checker.check_arguments(RunConfig, config.tree, (), injected=())
+    return checker.unchecked
+
+
 def collect_component_classes(config: Config) -> set[type]:
     """Returns the classes of all components that a valid run config names."""
     checker = _Checker(config)
@@ -87,6 +96,8 @@ def fill_checked(config: Config) -> RunConfig:
     """
     if found := check(config):
         raise ConfigError(*found)
+    for note in find_unchecked(config):
+        print(note, file=sys.stderr)
     return fill(RunConfig, config.tree)
 
 
@@ -97,6 +108,7 @@ class _Checker:
         self.config = config
         self.own_places = (f'{display_path(config.file)}:', str(COMMAND_LINE))
         self.problems: list[Problem] = []
+        self.unchecked: list[Problem] = []
         self.classes: set[type] = set()
 
     def fail(self, path: KeyPath, message: str) -> None:
@@ -123,6 +135,8 @@ class _Checker:
                 self.fail(here, f'{name!r} is supplied by the parent; remove it')
             elif name in named:
                 self.check_value(named[name].annotation, value, here)
+                if isinstance(named[name].annotation, UnresolvedAnnotation):
+                    self._note_unresolved(cls, named[name].annotation, value, here)
             elif not open_ended:
                 misspelt += find_nearest(name, settable)
                 self.fail(here, self._describe_unknown(cls, name, settable, path))
@@ -132,6 +146,18 @@ class _Checker:
                 self.fail(path, f'{lead} {name!r}{_describe_expected(named[name].annotation)}')
         if section and len(self.problems) == before:
             self._check_section(cls, node, path)
+
+    def _note_unresolved(
+        self, cls: Any, annotation: UnresolvedAnnotation, value: Any, path: KeyPath
+    ) -> None:
+        message = (
+            f'the annotation {annotation.text!r} of {cls.__name__} ({locate_source(cls)}) cannot '
+            f'be resolved ({annotation.reason}); import its names in that file'
+        )
+        if isinstance(value, Mapping) and 'type' in value:
+            self.fail(path, message)  # it would be built of a plain mapping
+        else:
+            self.unchecked.append(self.config.problem(path, f'not checked: {message}'))
 
     def _check_section(self, cls: type, node: Mapping[str, Any], path: KeyPath) -> None:
         """Reports the problems that a section finds in its `__post_init__`."""
@@ -171,7 +197,7 @@ class _Checker:
 
     def check_value(self, annotation: Any, value: Any, path: KeyPath) -> None:
         """Checks a value against its annotation."""
-        if annotation is _UNSAID or annotation is Any:
+        if annotation in (_UNSAID, Any) or isinstance(annotation, UnresolvedAnnotation):
             return
         if value is None:
             if not _allows_none(annotation):
@@ -262,6 +288,8 @@ def _describe_expected(annotation: Any) -> str:
         return ''
     if slot is not None:
         return f' (a {slot.name})'
+    if isinstance(annotation, UnresolvedAnnotation):
+        return f' ({annotation.text})'
     return '' if annotation is _UNSAID else f' ({_describe_annotation(annotation)})'
 
 

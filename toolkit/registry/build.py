@@ -17,6 +17,7 @@ from typing import Any
 
 from toolkit.errors import ComponentError, ToolkitError
 from toolkit.registry import Kind, Slot, find_kind
+from toolkit.registry.annotations import UnresolvedAnnotation, resolve_annotations
 
 
 class ComponentFactory:
@@ -120,10 +121,7 @@ def _parameters(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     parameters = dict(inspect.signature(target).parameters)
     if isinstance(cls, type):
         parameters.pop(next(iter(parameters), ''), None)  # self
-    try:
-        hints = typing.get_type_hints(target)
-    except Exception:  # a library whose annotations cannot be resolved is checked by name alone
-        hints = {}
+    hints = resolve_annotations(target)
     return {
         name: p.replace(annotation=hints.get(name, inspect.Parameter.empty))
         for name, p in parameters.items()
@@ -182,8 +180,8 @@ def get_mapping_values(annotation: Any) -> Any:
 def convert(annotation: Any, value: Any, path: str) -> Any:
     """Converts a value of a config by its annotation; plain values stay as they are."""
     annotation = strip_none(annotation)
-    if value is None:
-        return None
+    if value is None or isinstance(annotation, UnresolvedAnnotation):
+        return value
     if (kind := find_slot_kind(annotation)) is not None:
         return make_factory(value, kind, path)
     if (kind := find_object_kind(annotation)) is not None and isinstance(value, Mapping):

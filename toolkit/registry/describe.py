@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from toolkit.registry import Kind, plugin_index
+from toolkit.registry.annotations import UnresolvedAnnotation
 from toolkit.registry.build import get_signature, is_union
 
 # Sections of a docstring, as `Args:` at the start of a line.
@@ -155,6 +156,8 @@ def format_annotation(annotation: Any) -> str:
     """Formats an annotation as sources write it, the same on every version of Python."""
     if annotation is inspect.Parameter.empty:
         return ''
+    if isinstance(annotation, UnresolvedAnnotation):
+        return annotation.text
     if is_union(annotation):
         return ' | '.join(map(format_annotation, typing.get_args(annotation)))
     if annotation is type(None):

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import torch
 
+from toolkit.config.check import _Checker
+from toolkit.config.load import Config
 from toolkit.errors import ComponentError, DataError
 from toolkit.interfaces import Head
 from toolkit.registry import HEADS, Slot
+from toolkit.registry.annotations import UnresolvedAnnotation
 from toolkit.registry.build import ComponentFactory, accepts_argument, convert, fill, get_signature
 
 
@@ -118,3 +126,61 @@ def test_a_class_without_a_constructor_takes_nothing():
         pass
 
     assert get_signature(Plain) == get_signature(Module) == {}
+
+
+TYPE_CHECKED = """
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from toolkit.interfaces import Head
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from no_such_library import Table
+
+
+class Hidden(Head):
+    def __init__(
+        self, in_channels: int, sizes: Sequence[int] = (), table: Table | None = None, x: float = 0
+    ) -> None:
+        super().__init__()
+"""
+
+
+@pytest.fixture
+def hidden(tmp_path, monkeypatch):
+    (tmp_path / 'my_hidden.py').write_text(TYPE_CHECKED)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module('my_hidden').Hidden
+    del sys.modules['my_hidden']
+
+
+def test_names_under_type_checking_are_resolved_and_one_that_cannot_be_hides_no_other(hidden):
+    found = {name: p.annotation for name, p in get_signature(hidden).items()}
+    assert (found['in_channels'], found['x']) == (int, float)
+    assert found['sizes'] == Sequence[int]
+    assert found['table'] == UnresolvedAnnotation(
+        'Table | None', "ModuleNotFoundError: No module named 'no_such_library'"
+    )
+
+
+@pytest.mark.parametrize(
+    ('given', 'problems', 'unchecked'),
+    [
+        ({'x': 'big'}, [r"model\.x: found 'big'"], []),
+        ({'sizes': 3}, [r'model\.sizes: found 3, expected a list'], []),
+        (
+            {'table': 3},
+            [],
+            [r"model\.table: not checked: the annotation 'Table \| None' of Hidden"],
+        ),
+        ({'table': {'type': 'A'}}, [r'model\.table: the annotation .*my_hidden.py:\d+'], []),
+    ],
+)
+def test_an_argument_that_cannot_be_checked_is_named(hidden, given, problems, unchecked):
+    checker = _Checker(Config(Path('c.yaml'), {'model': given}))
+    checker.check_arguments(hidden, given, ('model',), injected=('in_channels',))
+    for patterns, found in ((problems, checker.problems), (unchecked, checker.unchecked)):
+        assert len(found) == len(patterns), found
+        assert all(re.search(p, str(f)) for p, f in zip(patterns, found)), found
