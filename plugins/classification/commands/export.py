@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
+from plugins.classification.data.image_dataset import ImageSet
+from plugins.classification.inference.export_check import (
+    compare_decisions,
+    match_positions,
+    read_test,
+    refuse_flips,
+)
+from plugins.classification.inference.export_recipe import (
+    ScriptImages,
+    describe_preparation,
+    list_transforms,
+    write_script,
+)
 from plugins.classification.inference.onnx_export import check_export, export
-from plugins.classification.interfaces import NOTE
+from plugins.classification.interfaces import NOTE, LabelledImages
+from plugins.classification.metrics.predictions import Predictions
 from plugins.classification.system import Classifier
 from toolkit.errors import ToolkitError
 from toolkit.io.output_path import check_outputs
@@ -17,12 +33,16 @@ from toolkit.io.run_layout import list_run_files
 from toolkit.registry import COMMANDS
 from toolkit.registry.command import Command
 
-IMAGES = 8  # of the test data that are compared
+IMAGES = 8  # of the test data whose outputs are compared with those of torch
 
 
 @COMMANDS.register(name='export')
 class Export(Command):
-    """Write a trained classifier as ONNX, after comparing it with torch."""
+    """Write a trained classifier as ONNX, after comparing it with the run's test.
+
+    OUTPUT is put in place only if it decides as the run's test did, on all images of the test, and
+    so does OUTPUT_prepare.py, a script of a few lines that prepares an image for it.
+    """
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -34,19 +54,36 @@ class Export(Command):
         )
         parser.add_argument('--output', type=Path, required=True, help='the .onnx file to write')
         parser.add_argument('--overwrite', action='store_true', help='replace an existing file')
+        unequal = parser.add_mutually_exclusive_group()
+        unequal.add_argument(
+            '--allow-flips',
+            type=int,
+            default=0,
+            metavar='N',
+            help='decisions that may differ from those of the test (default: %(default)s)',
+        )
+        unequal.add_argument(
+            '--untested',
+            action='store_true',
+            help='do not compare decisions with a test of the run, such as where it has none',
+        )
 
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.engine import checkpoint
         from toolkit.engine.components import build_system
         from toolkit.run.load_run import load_trained
 
-        check_export(arguments.output)
+        output: Path = arguments.output
+        check_export(output)
+        if arguments.allow_flips < 0:
+            raise ToolkitError(f'--allow-flips must be 0 or more, found {arguments.allow_flips}')
         trained = load_trained(
             None, run_dir=arguments.run_dir, checkpoint_name=arguments.checkpoint
         )
         run, weights = trained.run, trained.weights
         inputs = [*list_run_files(arguments.run_dir), *filter(None, [weights])]
-        check_outputs([arguments.output], inputs, overwrite=arguments.overwrite)
+        script = output.with_name(f'{output.stem}_prepare.py')
+        check_outputs([output, script], inputs, overwrite=arguments.overwrite)
         if weights is None:
             raise ToolkitError(f'{arguments.run_dir} has no checkpoint; train it first')
         with trained.config.locate_errors():
@@ -56,29 +93,116 @@ class Export(Command):
                     f'{arguments.run_dir} trains a {type(system).__name__}, and export writes a '
                     'Classifier'
                 )
-            checkpoint.load_weights(system, weights)
+            content = checkpoint.load_weights(system, weights)
+            tested: Mapping[str, Predictions] = {}
+            if not arguments.untested:
+                metrics = {} if run.test_evaluator is None else run.test_evaluator.metrics
+                iteration = (content.get('meta') or {}).get('iter')
+                tested = read_test(arguments.run_dir, metrics, system.tasks, iteration)
             loader = run.test_dataloader
-            real = _read_images(None if loader is None else loader.dataset)
-        fit = (trained.config.tree.get('test_dataloader') or {}).get('dataset', {}).get('fit')
+            data = _build_data(None if loader is None else loader.dataset, arguments.untested)
+        companions: dict[Path, str] = {}
+        metadata: dict[str, Any] = {
+            'checkpoint': weights.name,
+            'preparation': 'the test data could not be read: see the config of the run',
+        }
+        if isinstance(data, ImageSet):
+            metadata['preparation'] = describe_preparation(data)
+            if not list_transforms(data):
+                companions[script] = write_script(data, output.name)
+        check = None
+        if tested:
+            check = _make_check(
+                data, tested, companions.get(script), arguments.allow_flips, run.runtime.precision
+            )
         difference, compared = export(
-            system, arguments.output, real, {'fit': fit or 'not stated', 'checkpoint': weights.name}
+            system, output, _read_images(data), metadata, check, companions
         )
-        size = arguments.output.stat().st_size / 1e6
+        size = output.stat().st_size / 1e6
         print(NOTE)
         print(
-            f'wrote {arguments.output} ({size:.1f} MB): onnxruntime differs from torch by '
+            f'wrote {output} ({size:.1f} MB): onnxruntime differs from torch by '
             f'{difference:.1e} at most, on {compared}'
         )
+        if companions:
+            print(f'wrote {script}: it prepares an image for the network')
+        elif isinstance(data, ImageSet):
+            print(
+                'no script for the preparation is written, which has transforms that it cannot '
+                f'hold: {", ".join(list_transforms(data))}; prepare images by this toolkit'
+            )
+        if not tested:
+            print('the decisions were not compared with a test of the run')
         return 0
 
 
-def _read_images(dataset: Any) -> list[Tensor]:
-    """Read some images of the run's test data; none if the data are not there."""
+def _make_check(
+    data: Any,
+    tested: Mapping[str, Predictions],
+    script: str | None,
+    allowed: int,
+    precision: str,
+) -> Any:
+    """Makes the comparison with the test: of the network, then of network and script."""
+
+    def check(predict: Callable[[np.ndarray], Sequence[np.ndarray]]) -> dict[str, Any]:
+        positions = match_positions(data, tested)
+        own = (data.pool_image(position, 0).numpy() for position in positions)
+        found = compare_decisions(predict, own, tested)
+        refuse_flips(found, allowed, 'the exported network', precision)
+        record: dict[str, Any] = {
+            'precision_of_the_run': precision,
+            'test': {name: task.to_json() for name, task in found.items()},
+        }
+        for name, task in found.items():
+            print(
+                f'{name}: {len(task.flipped)} of {task.images} decisions differ from those of the '
+                f'test, probabilities by {task.probability:.1e} at most'
+            )
+        if script is not None:
+            images = ScriptImages(data, script)
+            found = compare_decisions(predict, map(images, positions), tested)
+            refuse_flips(found, allowed, 'the exported network with its script', precision)
+            record['test_with_script'] = {name: task.to_json() for name, task in found.items()}
+            flips = sum(len(task.flipped) for task in found.values())
+            line = f'with the script for the preparation, {flips} decisions differ'
+            if images.by_product:
+                record['images_that_the_script_cannot_read'] = images.by_product
+                line += f'; it got the pixels of {images.by_product} images that it cannot read'
+            print(line)
+        return {'comparison': record}
+
+    return check
+
+
+def _build_data(dataset: Any, untested: bool) -> LabelledImages | None:
+    """Builds the run's test data.
+
+    Returns:
+        The data; None if they are not there, and the export need not be compared with a test.
+    Raises:
+        ToolkitError: they are not there, and are needed.
+    """
     try:
         data = dataset() if dataset is not None else None
     except ToolkitError as error:
+        if not untested:
+            raise ToolkitError(
+                f'{error}\nthe export is compared with the test on its images, which cannot be '
+                'read; make them readable, or export without the comparison by --untested'
+            ) from error
         print(f'the test data cannot be read, so only random images are compared: {error}')
-        return []
+        return None
+    if data is None and not untested:
+        raise ToolkitError(
+            'the run has no test_dataloader, so that the export cannot be compared with a test; '
+            'add one, or export without the comparison by --untested'
+        )
+    return data
+
+
+def _read_images(data: LabelledImages | None) -> list[Tensor]:
+    """Reads some images of the data."""
     if data is None:
         return []
     step = max(1, len(data.positions) // IMAGES)

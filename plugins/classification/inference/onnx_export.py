@@ -9,8 +9,9 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,15 +23,17 @@ from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
 
 TOLERANCE = 1e-4
+# Gets a function from images to probabilities and decisions; returns values for the metadata.
+Check = Callable[[Callable[[np.ndarray], Sequence[np.ndarray]]], Mapping[str, Any]]
 NEEDED = ('onnx', 'onnxscript', 'onnxruntime')
 
 
 class ExportedNetwork(nn.Module):
-    """Network of the file: image -> probabilities of each task, then logits of each task.
+    """Network of the file: image -> probabilities, then decisions, then logits of each task.
 
     Args:
         system: on the CPU.
-    Shape: (B, C, H, W) in [0, 1] -> (B, K) each.
+    Shape: (B, C, H, W) in [0, 1] -> (B, K), (B,) and (B, K).
     """
 
     def __init__(self, system: Classifier) -> None:
@@ -39,27 +42,36 @@ class ExportedNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         logits = self.system.tensor({'image': image})
-        probabilities = [self.system.calibration.probabilities(k, v) for k, v in logits.items()]
-        return (*probabilities, *logits.values())
+        calibration = self.system.calibration
+        probabilities = {k: calibration.probabilities(k, v) for k, v in logits.items()}
+        decisions = [calibration.decide(k, v) for k, v in probabilities.items()]
+        return (*probabilities.values(), *decisions, *logits.values())
 
 
 def export(
     system: Classifier,
     output: Path,
     real: Sequence[Tensor] = (),
-    metadata: dict[str, str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    check: Check | None = None,
+    companions: Mapping[Path, str] | None = None,
 ) -> tuple[float, str]:
     """Write a system as ONNX, if onnxruntime agrees with torch.
 
     The input `image` is (batch, C, S, S), float32 in [0, 1]; the batch may have any size. Outputs
-    are `TASK_probabilities`, after the temperature, and `TASK_logits`. Classes, positive class and
-    threshold of each task are in the file's metadata, under the key `ablakit`, as JSON.
+    are `TASK_probabilities`, after the temperature, `TASK_decision`, the number of the class that
+    the system decides for, and `TASK_logits`. Classes, positive class and threshold of each task
+    are in the file's metadata, under the key `ablakit`, as JSON.
 
     Args:
         system: on any device, in any mode; afterwards it is on the CPU in evaluation mode.
         output: file to write.
         real: images (C, S, S) to compare on, beside random ones.
         metadata: further values for the file's metadata.
+        check: compares the written network with a test before it is put in place, and returns
+            values for the metadata; it gets a function from images (B, C, S, S) to probabilities
+            of each task, then decisions of each task.
+        companions: text files that are put in place with the network, by path.
     Returns:
         The largest difference, and the images that it was found on, as text.
     Raises:
@@ -69,7 +81,8 @@ def export(
     check_export(output)
     system.cpu().eval().requires_grad_(False)
     module = ExportedNetwork(system)
-    names = [f'{task}_{kind}' for kind in ('probabilities', 'logits') for task in system.tasks]
+    kinds = ('probabilities', 'decision', 'logits')
+    names = [f'{task}_{kind}' for kind in kinds for task in system.tasks]
     shape = (system.in_channels, system.size, system.size)
     generator = torch.Generator().manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -87,6 +100,12 @@ def export(
                 f'the ONNX file differs from torch by {difference:.2g} on {compared}, more than '
                 f'{TOLERANCE:g}; it was not written'
             )
+        if check is not None:
+            wanted = names[: 2 * len(system.tasks)]
+            session = _open_session(path)
+            _note(path, check(lambda images: session.run(wanted, {'image': images})))
+        for companion, text in (companions or {}).items():
+            atomic_write.write(companion, text)
         atomic_write.write(output, path.read_bytes())
     return difference, compared
 
@@ -121,7 +140,7 @@ def _find_cause(error: BaseException) -> str:
     return f'{type(error).__name__}: {lines[0][:200]}' if lines else type(error).__name__
 
 
-def _describe(path: Path, system: Classifier, more: dict[str, str]) -> None:
+def _describe(path: Path, system: Classifier, more: Mapping[str, Any]) -> None:
     import onnx
 
     import toolkit
@@ -155,13 +174,27 @@ def _describe(path: Path, system: Classifier, more: dict[str, str]) -> None:
     onnx.save(model, path)
 
 
-def _measure_difference(module: nn.Module, path: Path, images: Tensor, names: list[str]) -> float:
-    """Measure the largest difference of all outputs from torch; that of NaN is infinite."""
+def _note(path: Path, values: Mapping[str, Any]) -> None:
+    """Add values to the metadata of a file."""
+    import onnx
+
+    model = onnx.load(path)
+    (entry,) = [entry for entry in model.metadata_props if entry.key == 'ablakit']
+    entry.value = json.dumps({**json.loads(entry.value), **values})
+    onnx.save(model, path)
+
+
+def _open_session(path: Path) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
+    return onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
+
+
+def _measure_difference(module: nn.Module, path: Path, images: Tensor, names: list[str]) -> float:
+    """Measure the largest difference of all outputs from torch; that of NaN is infinite."""
+    session = _open_session(path)
     size = session.get_inputs()[0].shape[0]
     if isinstance(size, int):
         raise ToolkitError(
@@ -171,7 +204,12 @@ def _measure_difference(module: nn.Module, path: Path, images: Tensor, names: li
     found = session.run(names, {'image': images.numpy()})
     with torch.no_grad():
         expected = [x.numpy() for x in module(images)]
-    differences = [float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True)]
+    differences = [
+        float(np.abs(a - b).max())
+        for name, a, b in zip(names, found, expected, strict=True)
+        # Random images may lie at a threshold; decisions are compared on those of the test.
+        if not name.endswith('_decision')
+    ]
     return max(x if x == x else float('inf') for x in differences)
 
 

@@ -21,7 +21,10 @@ from plugins.classification.inference.input_images import (
     load_images,
 )
 from plugins.classification.interfaces import NOTE, LabelledImages
-from plugins.classification.metrics.clinical_metrics import ClinicalMetrics, find_aggregations
+from plugins.classification.metrics.clinical_metrics import (
+    build_clinical_metrics,
+    find_aggregations,
+)
 from plugins.classification.metrics.functional.patients import Aggregation, join_probabilities
 from plugins.classification.metrics.predictions import decide
 from plugins.classification.system import Classifier
@@ -32,7 +35,6 @@ from toolkit.io.formatting import format_csv
 from toolkit.io.json_values import format_json
 from toolkit.io.output_path import check_outputs
 from toolkit.registry import PREDICTORS
-from toolkit.registry.build import ComponentFactory
 
 BATCH_SIZE = 32
 
@@ -174,7 +176,9 @@ def predict_images(
         check_outputs(outputs, list_files(data.pool), overwrite=overwrite)
         system.check_data(data)
     predicted = _predict_all(system, data, batch_size, torch.device(device), autocast)
-    aggregations = dict.fromkeys(system.tasks, 'mean') | _read_aggregations(metrics or {})
+    aggregations = dict.fromkeys(system.tasks, 'mean') | find_aggregations(
+        build_clinical_metrics(metrics or {})
+    )
     rows = _make_rows(system, data.records, predicted)
     patients = _make_patient_rows(system, data.records, predicted, aggregations)
     files = {output: _format_rows(rows)}
@@ -233,15 +237,6 @@ def _predict_all(
             )
         predicted[name] = probabilities, decided
     return predicted
-
-
-def _read_aggregations(metrics: Mapping[str, Callable[[], Metric]]) -> dict[str, Aggregation]:
-    built = {
-        key: factory()
-        for key, factory in metrics.items()
-        if isinstance(factory, ComponentFactory) and issubclass(factory.cls, ClinicalMetrics)
-    }
-    return find_aggregations(built)
 
 
 def _make_rows(system: Classifier, records: Sequence[Record], predicted: Predicted) -> Rows:

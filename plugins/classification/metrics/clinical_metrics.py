@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -19,6 +19,7 @@ from plugins.classification.tasks import Task
 from toolkit.errors import DataError, did_you_mean
 from toolkit.interfaces import Batch, Metric
 from toolkit.registry import METRICS
+from toolkit.registry.build import ComponentFactory
 
 Level = Literal['image', 'patient']
 SUBGROUPS = ('sex', 'age')
@@ -145,6 +146,15 @@ class ClinicalMetrics(Metric):
             labelled.decisions,
             self.rarest,
         )
+
+
+def build_clinical_metrics(slots: Mapping[str, Callable[[], Metric]]) -> dict[str, Metric]:
+    """Build those of the configured metrics that are `ClinicalMetrics`, by key."""
+    return {
+        key: slot()
+        for key, slot in slots.items()
+        if isinstance(slot, ComponentFactory) and issubclass(slot.cls, ClinicalMetrics)
+    }
 
 
 def find_clinical_metrics(
