@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch is imported, and for child processes
+
+# The record of trusted plugins is the user's; tests and their processes have one of their own.
+os.environ['XDG_STATE_HOME'] = tempfile.mkdtemp(prefix='ablakit-tests-')
 
 import pytest
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import toolkit
 from toolkit.commands import BUILTIN_COMMANDS
 from toolkit.errors import ToolkitError, did_you_mean
+from toolkit.io import plugin_trust
 from toolkit.registry.command import CommandParser, add_command, add_plugin_commands
 
 _EPILOG = """\
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Otherwise each process prints torch's warning that the search for components that no loss
         # reaches costs time; a variant may have some.
         os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
+    plugin_trust.allow_all(False)  # until --trust is parsed
     try:
         arguments = _parse(argv)
         return arguments.command_parser.run(arguments) or 0

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from toolkit.io import plugin_trust
 
 OVERRIDE = 'key.path=value'
 
@@ -22,8 +26,35 @@ def add_overrides(parser: argparse.ArgumentParser, help_: str) -> None:
     parser.add_argument('overrides', nargs='*', metavar=OVERRIDE, help=help_)
 
 
+class _Trust(argparse.Action):
+    """Action that allows plugins as soon as it is parsed: options of a task need them already."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, True)
+        plugin_trust.allow_all(True)
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Declares `--trust`."""
+    parser.add_argument(
+        '--trust',
+        action=_Trust,
+        nargs=0,
+        default=False,
+        help="run the plugins in a run's folder, which are code, though this user has not run or "
+        'trusted them before',
+    )
+
+
 def add_plugins(parser: argparse.ArgumentParser) -> None:
-    """Declares `--plugin`."""
+    """Declares `--plugin` and `--trust`."""
+    add_trust(parser)
     parser.add_argument(
         '--plugin',
         action='append',

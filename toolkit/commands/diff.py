@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from toolkit.commands.arguments import add_overrides
+from toolkit.commands.arguments import add_overrides, add_trust
 from toolkit.registry.command import Command
 
 
@@ -19,6 +19,7 @@ class DiffCommand(Command):
         parser.add_argument(
             '--cost', action='store_true', help='parameters and MACs before and after'
         )
+        add_trust(parser)
 
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.config import diff as diffs

@@ -29,12 +29,16 @@ class ReportCommand(Command):
         )
 
     def run(self, arguments: argparse.Namespace) -> int:
+        from toolkit.io import plugin_trust
         from toolkit.io.run_layout import REPORT
         from toolkit.registry import plugin_index
         from toolkit.report import page
 
         for plugin in arguments.plugin:
+            path = plugin_index.find_path(plugin)
             plugin_index.add(plugin)
+            if path is not None:
+                plugin_trust.trust_in_process(path)
         folders = arguments.folders
         output = arguments.output or (folders[0] if len(folders) == 1 else Path()) / REPORT
         for note in page.write(folders, output, overwrite=arguments.overwrite):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from toolkit.commands.arguments import add_trust
 from toolkit.registry.command import Command
 
 
@@ -23,6 +24,7 @@ class RerunCommand(Command):
             metavar='NEW',
             help='folder of the repetition (default: DIR-rerun)',
         )
+        add_trust(parser)
 
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.run.rerun import rerun

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from toolkit.config import run_plugins
 from toolkit.config.find import find_config
 from toolkit.config.interpolate import interpolate
 from toolkit.config.merge import merge
@@ -26,6 +27,7 @@ from toolkit.config.yaml_file import (
     split_path,
 )
 from toolkit.errors import ComponentError, RegistryError, did_you_mean
+from toolkit.io import plugin_trust
 from toolkit.registry import plugin_index
 
 
@@ -38,12 +40,15 @@ class Config:
         tree: mappings, lists and plain values; no `_base_`, `_delete_` or `${...}` is left.
         origins: where each path of the tree was written.
         references: paths whose values are taken over from elsewhere by `${...}`.
+        plugin_notes: sentences for the user about plugins that are not those of the config.
     """
 
     file: Path
     tree: dict[str, Any]
     origins: Origins = field(default_factory=dict)
     references: set[KeyPath] = field(default_factory=set)
+    plugin_notes: list[str] = field(default_factory=list)
+    _has_plugins: bool = field(default=False, init=False, repr=False)
 
     def place(self, path: str | KeyPath) -> str:
         """Returns `file:line` of a path, or of the nearest one above it."""
@@ -64,30 +69,71 @@ class Config:
                 raise
             raise ConfigError(self.problem(error.path, error.message)) from error
 
-    def use_plugins(self, extra: Sequence[str] = ()) -> None:
+    def use_plugins(self, extra: Sequence[str] = (), trusted: bool = False) -> None:
         """Registers the plugins that the config names, and `extra` ones from the command line.
 
-        The tree then has absolute paths, so that a copy of it elsewhere finds them too.
+        The config of a run uses the run's own copies, unless one of `extra` has the same name. The
+        tree then has absolute paths, so that a copy of it elsewhere finds them too.
 
+        Args:
+            extra: plugins that the user names on the command line.
+            trusted: the plugins of a run's folder may run without having been trusted before.
         Raises:
             ConfigError: a plugin cannot be found.
+            UntrustedPluginError: the plugins of a run's folder are not trusted.
         """
-        problems = []
-        named = self.tree.get('plugins')
-        found = []
-        for number, plugin in enumerate(named if isinstance(named, list) else []):
-            path = ('plugins', str(number))
-            origin = self.origins.get(path, self.origins.get(path[:1], COMMAND_LINE))
-            base = Path(origin.file).resolve().parent if origin.line else Path.cwd()
+        problems, found = [], []
+        # A second call finds the names that the first one has chosen.
+        run = None if self._has_plugins else run_plugins.find_run(self.file)
+        trusted = trusted or self._has_plugins
+        for plugin, path, base in self._list_plugins(run, extra):
             try:
-                found.append(plugin_index.add(str(plugin), base))
+                if not trusted:
+                    run_plugins.check_trusted(self._find_foreign(plugin, base, run))
+                found.append(plugin_index.add(plugin, base))
             except RegistryError as error:
                 problems.append(self.problem(path, str(error)))
         if problems:
             raise ConfigError(*problems)
-        found += [plugin_index.add(plugin) for plugin in extra]
+        for plugin in extra:
+            found.append(plugin_index.add(plugin))
+            if Path(plugin).exists():
+                plugin_trust.trust_in_process(Path(plugin))
         if found:
             self.tree['plugins'] = list(dict.fromkeys(found))
+        self._has_plugins = True
+
+    def _list_plugins(
+        self, run: Path | None, extra: Sequence[str]
+    ) -> Iterator[tuple[str, KeyPath, Path]]:
+        """Lists the named plugins as they are to be used, with path in the tree and base folder."""
+        named = self.tree.get('plugins')
+        asked = {Path(plugin).name: plugin for plugin in extra}
+        for number, plugin in enumerate(map(str, named if isinstance(named, list) else [])):
+            if run is not None and (other := asked.get(Path(plugin).name)) is not None:
+                self.plugin_notes.append(
+                    f"{other} is used in place of the run's own copy of {Path(plugin).name}"
+                )
+                continue
+            path = ('plugins', str(number))
+            origin = self.origins.get(path, self.origins.get(path[:1], COMMAND_LINE))
+            base = Path(origin.file).resolve().parent if origin.line else Path.cwd()
+            chosen = run_plugins.choose_plugin(plugin, run)
+            self.plugin_notes += filter(None, [chosen.note])
+            yield chosen.plugin, path, base
+
+    def _find_foreign(self, plugin: str, base: Path, run: Path | None) -> list[Path]:
+        """Returns the path of a plugin whose code needs trust, as a list of at most one."""
+        path = plugin_index.find_path(plugin, base)
+        if path is None:  # an installed module, unless Python finds it in the run's folder
+            source = plugin_index.find_source(plugin.split('.')[0])
+            return [] if source is None or run_plugins.find_run(source) is None else [source]
+        if not path.exists():
+            return []
+        if run is None and not any(map(run_plugins.find_run, (base, path))):
+            plugin_trust.trust_in_process(path)  # the user's own config names it
+            return []
+        return [path]
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,34 @@ def _hash_file(path: Path, modified: int, size: int) -> str:
     with path.open('rb') as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
+    return digest.hexdigest()
+
+
+def hash_tree(path: Path) -> str:
+    """Computes a hash of a file's content, or of the names and contents of all files in a folder.
+
+    Links are followed. Python's caches of bytecode (`__pycache__`) do not count.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    if not path.is_dir():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    visited = set()
+    for folder, names, files in os.walk(path, followlinks=True):
+        if os.path.realpath(folder) in visited:  # a link to a folder above it
+            names.clear()
+            continue
+        visited.add(os.path.realpath(folder))
+        names[:] = sorted(name for name in names if name != '__pycache__')
+        for name in sorted(files):
+            file = Path(folder, name)
+            entry = [
+                file.relative_to(path).as_posix(),
+                hashlib.sha256(file.read_bytes()).hexdigest(),
+            ]
+            digest.update(json.dumps(entry).encode())
     return digest.hexdigest()
 
 

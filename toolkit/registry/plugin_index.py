@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import RegistryError
+from toolkit.registry.plugin_loader import SourceFinder, SourceLoader
 
 ENTRY_POINTS = 'ablakit.plugins'
 # Arguments of `toolkit.registry.Kind` in their order.
@@ -109,12 +110,11 @@ def add(plugin: str, base: Path | None = None) -> str:
     Raises:
         RegistryError: no such module or path.
     """
-    path = (base or Path.cwd()) / plugin
-    by_path = plugin.endswith('.py') or '/' in plugin or path.is_dir()
-    if by_path:
+    path = find_path(plugin, base)
+    if path is not None:
         name, root = _module_of_path(path.resolve())
     else:
-        name, root = plugin, _source_of(plugin)
+        name, root = plugin, find_source(plugin)
         if root is None:
             raise RegistryError(
                 f'no plugin module {plugin!r} can be imported and no file or folder has that path; '
@@ -123,7 +123,13 @@ def add(plugin: str, base: Path | None = None) -> str:
     if name not in _roots:
         _roots[name] = root
         _clear()
-    return str(root) if by_path else plugin
+    return plugin if path is None else str(root)
+
+
+def find_path(plugin: str, base: Path | None = None) -> Path | None:
+    """Finds the path that names a plugin, which need not exist; None for the name of a module."""
+    path = (base or Path.cwd()) / plugin
+    return path if plugin.endswith('.py') or '/' in plugin or path.is_dir() else None
 
 
 def get_index() -> Index:
@@ -194,14 +200,14 @@ def _clear() -> None:
 
 def _all_roots() -> dict[str, Path | None]:
     roots: dict[str, Path | None] = {'toolkit': Path(__file__).parents[1]}
-    roots['plugins'] = _source_of('plugins')
+    roots['plugins'] = find_source('plugins')
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        roots[point.value.split(':')[0]] = _source_of(point.value.split(':')[0])
+        roots[point.value.split(':')[0]] = find_source(point.value.split(':')[0])
     roots.update(_roots)
     return roots
 
 
-def _source_of(module: str) -> Path | None:
+def find_source(module: str) -> Path | None:
     """Finds the file or folder of a module without importing it; its parents may be imported."""
     try:
         spec = importlib.util.find_spec(module)
@@ -257,7 +263,11 @@ def _load_path(name: str, path: Path | None) -> None:
         return
     file = path / '__init__.py' if path.is_dir() else path
     locations = [str(path)] if path.is_dir() else None
-    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=locations)
+    if not any(isinstance(finder, SourceFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, SourceFinder(_get_path_root))
+    spec = importlib.util.spec_from_file_location(
+        name, file, loader=SourceLoader(name, str(file)), submodule_search_locations=locations
+    )
     if spec is None or spec.loader is None:
         raise ImportError(f'{file} is no Python source')
     module = importlib.util.module_from_spec(spec)
@@ -267,6 +277,10 @@ def _load_path(name: str, path: Path | None) -> None:
     except BaseException:
         del sys.modules[name]
         raise
+
+
+def _get_path_root(name: str) -> Path | None:
+    return _roots.get(name) if name in _path_roots else None
 
 
 def _walk(name: str, root: Path | None) -> Iterator[tuple[str, Path]]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from toolkit.analysis.results import StudyResults
+from toolkit.config import Config, run_plugins
 from toolkit.errors import ToolkitError
-from toolkit.io.run_layout import RunResult
+from toolkit.io.run_layout import CONFIG, RunResult
 from toolkit.registry import PANELS, plugin_index
 from toolkit.run import capsule
 
@@ -92,7 +93,12 @@ def find_panels(studies: Sequence[StudyResults]) -> tuple[list[tuple[str, type[P
             if Path(plugin).stem not in known:
                 known.add(Path(plugin).stem)
                 try:
-                    plugin_index.add(plugin)
+                    Config(folder / CONFIG, {'plugins': [plugin]}).use_plugins()
+                except run_plugins.UntrustedPluginError as error:
+                    notes.append(
+                        f'panels of {error.paths[0]} are not shown: it is code that this user has '
+                        'not run or trusted before; --trust runs it'
+                    )
                 except ToolkitError as error:
                     notes.append(f'{error} (of {folder.name}): panels of it are not shown')
     found = []
@@ -107,6 +113,6 @@ def find_panels(studies: Sequence[StudyResults]) -> tuple[list[tuple[str, type[P
 def _list_plugins(folder: Path) -> list[str]:
     try:
         config = capsule.read(folder).get('config')
-        return list(capsule.with_kept_plugins(folder, config or {}).get('plugins') or [])
+        return [str(plugin) for plugin in (config or {}).get('plugins') or []]
     except (ToolkitError, AttributeError, TypeError):
         return []  # no capsule yet, or a damaged one, of which the report tells elsewhere

@@ -27,7 +27,8 @@ from toolkit.config.dump import dump
 from toolkit.engine import distributed
 from toolkit.engine.components import RunComponents
 from toolkit.errors import RunError, ToolkitError
-from toolkit.io import atomic_write
+from toolkit.io import atomic_write, plugin_trust
+from toolkit.io.hashing import hash_tree
 from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS, PATCH, PLUGINS, utc_now
 from toolkit.registry import plugin_index
 
@@ -112,34 +113,63 @@ def begin(
     if given is not None:
         atomic_write.write(work_dir / CONFIG, given.text)
         atomic_write.write(work_dir / ORIGINS, _json(dict(given.origins)))
-        _keep_plugins(work_dir, given.tree)
+        record['plugins'] = _keep_plugins(work_dir, given.tree)
+        atomic_write.write(work_dir / CAPSULE, _json(record))
     if patch:
         atomic_write.write(work_dir / PATCH, patch)
 
 
-def _keep_plugins(work_dir: Path, tree: Mapping[str, Any]) -> None:
-    """Copy the plugins that are files or folders of the user's, so that the run can be repeated
-    after they have changed."""
-    for plugin in tree.get('plugins') or []:
-        source, copy = Path(plugin), work_dir / PLUGINS / Path(plugin).name
-        if not source.is_absolute() or copy.exists():
+def _keep_plugins(work_dir: Path, tree: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Copies the plugins that are files or folders, so that the run can be used after they have
+    changed and on another machine.
+
+    Returns:
+        `plugin` as the config names it, its `copy` in the folder and the `sha256` of each.
+    Raises:
+        RunError: a plugin cannot be copied.
+    """
+    kept, taken, copies = [], set(), []
+    for number, plugin in enumerate(tree.get('plugins') or [], 1):
+        source = Path(plugin) if Path(plugin).is_absolute() else plugin_index.find_source(plugin)
+        if source is None:
             continue
+        entry: dict[str, Any] = {'plugin': plugin, 'copy': None}
         try:
-            copy.parent.mkdir(exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, copy, ignore=shutil.ignore_patterns('__pycache__'))
-            else:
-                shutil.copyfile(source, copy)
+            if Path(plugin).is_absolute():
+                # Two plugins may have the same file name.
+                folder = f'{PLUGINS}/{number}' if source.name in taken else PLUGINS
+                taken.add(source.name)
+                entry['copy'] = f'{folder}/{source.name}'
+                _copy_plugin(source, work_dir / entry['copy'])
+                copies.append(work_dir / entry['copy'])
+            kept.append({**entry, 'sha256': hash_tree(source)})
         except OSError as error:
             raise RunError(f'cannot keep the plugin {source}: {error.strerror}') from error
+    if not plugin_trust.remember(copies):
+        print(
+            f'warning: {plugin_trust.find_record()} cannot be written: commands on this run will '
+            'ask for --trust',
+            file=sys.stderr,
+        )
+    return kept
 
 
-def with_kept_plugins(work_dir: Path, tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The config with the copies that the run kept in place of the user's plugins."""
-    named = tree.get('plugins') or []
-    copies = [work_dir / PLUGINS / Path(plugin).name for plugin in named]
-    kept = [str(c) if c.exists() else p for p, c in zip(named, copies, strict=True)]
-    return {**tree, 'plugins': kept} if named else dict(tree)
+def _copy_plugin(source: Path, copy: Path) -> None:
+    """Copies a plugin whole or not at all, in place of an older copy."""
+    if copy.exists() and hash_tree(copy) == hash_tree(source):
+        return
+    temporary = copy.with_name(f'.{copy.name}.tmp')
+    for path in (temporary, copy):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, temporary, ignore=shutil.ignore_patterns('__pycache__'))
+    else:
+        shutil.copyfile(source, temporary)
+    os.replace(temporary, copy)
 
 
 def end(work_dir: Path, status: str, **extra: Any) -> None:

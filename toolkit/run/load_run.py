@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from toolkit.config import Config, load
 from toolkit.config.check import fill_checked
 from toolkit.config.schema import RunConfig
-from toolkit.engine import checkpoint
+from toolkit.engine import checkpoint, distributed
 from toolkit.errors import ToolkitError
 from toolkit.run import capsule
 
@@ -51,6 +52,9 @@ def load_trained(
     """
     config = load_config(name, overrides, run_dir)
     config.use_plugins(plugins)
+    if distributed.is_main():
+        for note in config.plugin_notes:
+            print(note, file=sys.stderr)
     run = fill_checked(config)
     return TrainedRun(config, run, _find_weights(run_dir, checkpoint_name))
 

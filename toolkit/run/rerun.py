@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
+from toolkit.config import Config
 from toolkit.config.schema import RunConfig
 from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError
 from toolkit.io.read_metrics_log import read_metrics_log
 from toolkit.io.run_layout import CONFIG, METRICS_FILE, METRICS_LOG, ORIGINS
-from toolkit.registry import build, plugin_index
+from toolkit.registry import build
 from toolkit.run import capsule
 from toolkit.run import test as run_test
 from toolkit.run.capsule import CapsuleInput
@@ -57,9 +58,9 @@ def rerun(work_dir: Path | str, new_dir: Path | str) -> RerunReport:
         raise ToolkitError(
             f'the run in {old} did not finish ({record["status"]}); finish it with --resume first'
         )
-    tree = capsule.with_kept_plugins(old, tree)
-    for plugin in tree.get('plugins') or []:
-        plugin_index.add(plugin)
+    config = Config(old / CONFIG, dict(tree))
+    config.use_plugins()
+    tree = config.tree
     run = build.fill(RunConfig, tree)
     text = (old / CONFIG).read_text(encoding='utf-8')
     origins = json.loads((old / ORIGINS).read_text(encoding='utf-8'))

@@ -27,6 +27,7 @@ from plugins.classification.inference.onnx_export import check_export, export
 from plugins.classification.interfaces import NOTE, LabelledImages
 from plugins.classification.metrics.predictions import Predictions
 from plugins.classification.system import Classifier
+from toolkit.commands.arguments import add_trust
 from toolkit.errors import ToolkitError
 from toolkit.io.output_path import check_outputs
 from toolkit.io.run_layout import list_run_files
@@ -67,6 +68,7 @@ class Export(Command):
             action='store_true',
             help='do not compare decisions with a test of the run, such as where it has none',
         )
+        add_trust(parser)
 
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.engine import checkpoint

@@ -21,6 +21,7 @@ from tests.support.study_folders import (
 )
 from toolkit.cli import main
 from toolkit.errors import RunError, ToolkitError
+from toolkit.io import plugin_trust
 from toolkit.registry import PANELS, plugin_index
 from toolkit.report import page as report_page
 
@@ -259,6 +260,9 @@ def test_panels_of_the_plugins_that_runs_name(study, panel):
             config = {'plugins': [str(plugin), '/gone/other.py']}
             write(run / 'capsule.json', {**CAPSULE, 'config': config})
     plugin.unlink()
+    page, notes = page_of(study)
+    assert 'kept_plugin.py are not shown: it is code that this user has not run' in notes[0]
+    plugin_trust.trust_in_process(study / 'runs' / 'full-s0' / 'plugins' / plugin.name)
     page, notes = page_of(study)
     assert page.count('<p>kept</p>') == 1
     (note,) = notes

@@ -205,7 +205,7 @@ def _config(folder: Path) -> tuple[Any, Any, Any]:
     from toolkit.run.capsule import make_capsule_input
 
     config = load(folder / CONFIG)
-    config.use_plugins()
+    config.use_plugins(trusted=True)  # the study that has written this config names them
     given = make_capsule_input(config)
     given.command = ['toolkit', 'train', str(folder / CONFIG)]
     origins = folder / ORIGINS
