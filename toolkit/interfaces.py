@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import ToolkitError
+from toolkit.ranges import NonNegativeFloat
 
 Mode = Literal['loss', 'predict', 'tensor']
 Batch = dict[str, Any]
@@ -222,7 +223,7 @@ class Loss(nn.Module, ABC):
         weight: factor that the system applies; must be finite.
     """
 
-    def __init__(self, weight: float = 1.0) -> None:
+    def __init__(self, weight: NonNegativeFloat = 1.0) -> None:
         super().__init__()
         if not (weight == weight and abs(weight) != float('inf')):
             raise ValueError(f'weight must be a finite number, found {weight}')

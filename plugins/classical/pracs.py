@@ -16,6 +16,7 @@ from plugins.pansharpening.imaging.streaming_statistics import Moments
 from plugins.pansharpening.imaging.two_pass_generator import Scan, TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.window import Window
+from toolkit.ranges import PositiveFloat
 
 
 @GENERATORS.register(name='PRACS')
@@ -39,7 +40,7 @@ class PRACS(TwoPassGenerator):
 
     margin = 64
 
-    def __init__(self, bands: int, ratio: int, strength: float = 0.95) -> None:
+    def __init__(self, bands: int, ratio: int, strength: PositiveFloat = 0.95) -> None:
         super().__init__(bands, ratio)
         if not 0 < strength < float('inf'):
             raise ValueError(f'strength must be above 0, found {strength}')

@@ -21,6 +21,7 @@ from plugins.pansharpening.imaging.two_pass_generator import Scan, TwoPassGenera
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.scenes.window import Window
+from toolkit.ranges import NonNegativeInt, PositiveInt
 
 # Patches coded at a time, so that they fit a processor's cache.
 SIGNALS = 1024
@@ -62,10 +63,10 @@ class SRD(TwoPassGenerator):
         bands: int,
         ratio: int,
         sensor: str = 'generic',
-        patch: int = 7,
-        overlap: int = 4,
-        atoms: int = 10,
-        dictionary: int = 16384,
+        patch: PositiveInt = 7,
+        overlap: NonNegativeInt = 4,
+        atoms: PositiveInt = 10,
+        dictionary: PositiveInt = 16384,
     ) -> None:
         super().__init__(bands, ratio)
         if not 0 <= overlap < patch:

@@ -14,6 +14,7 @@ from plugins.pansharpening.imaging.autocast import without_autocast
 from plugins.pansharpening.interfaces import GENERATORS, Generator
 from plugins.pansharpening.scenes.sensors import get_sensor
 from toolkit.errors import DataError
+from toolkit.ranges import PositiveFloat, PositiveInt
 
 Variant = Literal['toolbox', 'paper']
 
@@ -95,10 +96,10 @@ class TV(Generator):
         ratio: int,
         sensor: str = 'generic',
         weights: list[float] | None = None,
-        regularization: float | None = None,
-        step: float | None = None,
-        constant: float = 8.0,
-        iterations: int | None = None,
+        regularization: PositiveFloat | None = None,
+        step: PositiveFloat | None = None,
+        constant: PositiveFloat = 8.0,
+        iterations: PositiveInt | None = None,
         variant: Variant = 'toolbox',
     ) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from toolkit.interfaces import Head
+from toolkit.ranges import BelowOne, PositiveFloat, PositiveInt
 from toolkit.registry import HEADS
 
 
@@ -27,7 +28,7 @@ class LinearHead(Head):
     """
 
     def __init__(
-        self, in_channels: int, num_classes: int, dropout: float = 0.0, standardize: bool = False
+        self, in_channels: int, num_classes: int, dropout: BelowOne = 0.0, standardize: bool = False
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
@@ -55,7 +56,7 @@ class MLPHead(Head):
     """
 
     def __init__(
-        self, in_channels: int, num_classes: int, width: int = 512, dropout: float = 0.0
+        self, in_channels: int, num_classes: int, width: PositiveInt = 512, dropout: BelowOne = 0.0
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
@@ -87,7 +88,7 @@ class CosineHead(Head):
         ValueError: a scale that is not above 0.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, scale: float = 1.0) -> None:
+    def __init__(self, in_channels: int, num_classes: int, scale: PositiveFloat = 1.0) -> None:
         super().__init__()
         if not 0 < scale < float('inf'):
             raise ValueError(f'scale must be above 0, found {scale}')

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from plugins.classification.image_record import Record
 from plugins.classification.tasks import Task
 from toolkit.interfaces import Dataset, Loss
+from toolkit.ranges import NonNegativeFloat
 from toolkit.registry import Kind
 
 NOTE = 'Research use only, not a medical device.'
@@ -93,7 +94,7 @@ class ClassLoss(Loss):
         weight: factor that the system applies.
     """
 
-    def __init__(self, num_classes: int, weight: float = 1.0) -> None:
+    def __init__(self, num_classes: int, weight: NonNegativeFloat = 1.0) -> None:
         super().__init__(weight)
         self.num_classes = num_classes
 

@@ -14,6 +14,7 @@ from plugins.classification.interfaces import ClassLoss, LabelledImages, TaskWei
 from plugins.classification.tasks import Task
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Attention, Backbone, Batch, Dataset, Head, Loss, Neck, System
+from toolkit.ranges import PositiveInt
 from toolkit.registry import SYSTEMS, Slot
 
 Pool = Literal['avg', 'max', 'avgmax']
@@ -56,8 +57,8 @@ class Classifier(System):
         trunk: Slot[Neck] | None = None,
         losses: dict[str, Slot[Loss]] | None = None,
         task_weighting: Slot[TaskWeighting] | None = None,
-        in_channels: int = 3,
-        size: int = 224,
+        in_channels: PositiveInt = 3,
+        size: PositiveInt = 224,
         cache: FeatureCache | None = None,
     ) -> None:
         super().__init__()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from plugins.classification.interfaces import TASK_WEIGHTINGS, TaskWeighting
 from toolkit.engine import distributed
 from toolkit.errors import did_you_mean
+from toolkit.ranges import NonNegativeFloat, PositiveFloat
 
 
 @TASK_WEIGHTINGS.register
@@ -23,7 +24,9 @@ class FixedWeights(TaskWeighting):
         ValueError: an unknown task, a factor that is negative or not finite.
     """
 
-    def __init__(self, tasks: Sequence[str], weights: dict[str, float] | None = None) -> None:
+    def __init__(
+        self, tasks: Sequence[str], weights: dict[str, NonNegativeFloat] | None = None
+    ) -> None:
         super().__init__(tasks)
         for name, weight in (weights or {}).items():
             if name not in tasks:
@@ -84,7 +87,7 @@ class DynamicWeightAverage(TaskWeighting):
         ValueError: a temperature that is not above 0.
     """
 
-    def __init__(self, tasks: Sequence[str], temperature: float = 2.0) -> None:
+    def __init__(self, tasks: Sequence[str], temperature: PositiveFloat = 2.0) -> None:
         super().__init__(tasks)
         if not 0 < temperature < float('inf'):
             raise ValueError(f'temperature must be above 0, found {temperature}')

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.interfaces import Attention, features_to_map, map_to_features
+from toolkit.ranges import OddInt, PositiveInt
 from toolkit.registry import ATTENTIONS, Slot
 
 Order = Literal['channel-first', 'spatial-first', 'parallel']
@@ -31,7 +32,9 @@ class ChannelAttention(Attention):
     Source: Woo et al. 2018, CBAM, arXiv 1807.06521, eq. 2.
     """
 
-    def __init__(self, in_channels: int, reduction: int = 16, prefix_tokens: int = 0) -> None:
+    def __init__(
+        self, in_channels: int, reduction: PositiveInt = 16, prefix_tokens: int = 0
+    ) -> None:
         super().__init__()
         if reduction < 1:
             raise ValueError(f'reduction must be at least 1, found {reduction}')
@@ -74,7 +77,7 @@ class SpatialAttention(Attention):
     Source: Woo et al. 2018, CBAM, arXiv 1807.06521, eq. 3.
     """
 
-    def __init__(self, kernel: int = 7, prefix_tokens: int = 0) -> None:
+    def __init__(self, kernel: OddInt = 7, prefix_tokens: int = 0) -> None:
         super().__init__()
         if kernel < 1 or kernel % 2 == 0:
             raise ValueError(f'kernel must be odd, found {kernel}')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from plugins.classification.losses.focal import compute_focal_loss
 from plugins.classification.losses.weighted import Average, WeightedLoss, Weights
 from toolkit.engine import distributed
+from toolkit.ranges import BelowOne, Gt, Lt, NonNegativeFloat, PositiveFloat
 from toolkit.registry import LOSSES
 
 
@@ -49,14 +50,14 @@ class DynamicClassWeights(WeightedLoss):
     def __init__(
         self,
         num_classes: int,
-        class_weights: Weights | list[float] | None = 'effective',
-        gamma: float = 1.0,
-        eps: float = 0.05,
-        momentum: float = 0.7,
-        min_weight: float = 0.1,
-        max_weight: float = 10.0,
-        focusing: float = 0.0,
-        beta: float = 0.999,
+        class_weights: Weights | list[PositiveFloat] | None = 'effective',
+        gamma: NonNegativeFloat = 1.0,
+        eps: PositiveFloat = 0.05,
+        momentum: BelowOne = 0.7,
+        min_weight: NonNegativeFloat = 0.1,
+        max_weight: PositiveFloat = 10.0,
+        focusing: NonNegativeFloat = 0.0,
+        beta: Annotated[float, Gt(0), Lt(1)] = 0.999,
         average: Average = 'samples',
         **options: Any,
     ) -> None:

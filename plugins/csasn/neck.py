@@ -11,6 +11,7 @@ from torch import Tensor
 
 from plugins.csasn.fusion import CrossAttentionFusion, GatedFusion, JoinFusion, SumFusion
 from toolkit.interfaces import Neck, features_to_map
+from toolkit.ranges import PositiveInt
 from toolkit.registry import NECKS
 
 Mode = Literal['map', 'vector']
@@ -52,9 +53,9 @@ class DualBranch(Neck):
         strides: Mapping[str, int | None],
         mode: Mode = 'map',
         fusion: Fusion = 'join',
-        width: int | None = None,
-        grid: int | None = None,
-        heads: int = 8,
+        width: PositiveInt | None = None,
+        grid: PositiveInt | None = None,
+        heads: PositiveInt = 8,
         prefix_tokens: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Neck
+from toolkit.ranges import BelowOne, PositiveInt
 from toolkit.registry import NECKS
 
 Combine = Literal['sum', 'join']
@@ -38,12 +39,12 @@ class ResidualMultiscale(Neck):
     def __init__(
         self,
         in_channels: int,
-        widths: tuple[int, ...] = (1024, 512, 256),
-        width: int = 512,
+        widths: tuple[PositiveInt, ...] = (1024, 512, 256),
+        width: PositiveInt = 512,
         combine: Combine = 'sum',
         residual: bool = True,
         norm: Norm = 'layer',
-        dropout: float = 0.1,
+        dropout: BelowOne = 0.1,
     ) -> None:
         super().__init__()
         if not widths or min(widths) < 1 or width < 1:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from plugins.pansharpening.imaging.resample import low_pass
 from plugins.pansharpening.interfaces import GENERATORS, Generator
+from toolkit.ranges import Gt
 from toolkit.registry import Slot
 
 # Lower bound of the low-pass PAN, a divisor: half a digital number of 11 bits.
@@ -42,7 +43,7 @@ class Modulated(Generator):
         bands: int,
         ratio: int,
         network: Slot[Generator] | None = None,
-        limit: float = 4.0,
+        limit: Annotated[float, Gt(1)] = 4.0,
     ) -> None:
         super().__init__()
         if limit <= 1:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from plugins.pansharpening.interfaces import GENERATORS, Generator
+from toolkit.ranges import OddInt, PositiveInt
 
 
 @GENERATORS.register
@@ -27,8 +28,8 @@ class PNN(Generator):
     def __init__(
         self,
         bands: int,
-        widths: tuple[int, int] = (64, 32),
-        kernel_sizes: tuple[int, int, int] = (9, 5, 5),
+        widths: tuple[PositiveInt, PositiveInt] = (64, 32),
+        kernel_sizes: tuple[OddInt, OddInt, OddInt] = (9, 5, 5),
     ) -> None:
         super().__init__()
         if min(widths) < 1:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plugins.pansharpening.interfaces import GENERATORS, Generator
+from toolkit.ranges import PositiveInt
 
 
 class DetailNet(nn.Module):
@@ -63,7 +64,9 @@ class PanNet(Generator):
     Source: Yang et al., "PanNet: A Deep Network Architecture for Pan-Sharpening", ICCV 2017.
     """
 
-    def __init__(self, bands: int, ratio: int, width: int = 32, blocks: int = 4) -> None:
+    def __init__(
+        self, bands: int, ratio: int, width: PositiveInt = 32, blocks: PositiveInt = 4
+    ) -> None:
         super().__init__()
         self.details = DetailNet(bands + 1, bands, width, blocks)
         self.box = 5 * ratio + (5 * ratio + 1) % 2  # odd, so that it has a centre
@@ -87,7 +90,7 @@ class FusionNet(Generator):
         Pansharpening", IEEE TGRS 59(8), 2021.
     """
 
-    def __init__(self, bands: int, width: int = 32, blocks: int = 4) -> None:
+    def __init__(self, bands: int, width: PositiveInt = 32, blocks: PositiveInt = 4) -> None:
         super().__init__()
         self.details = DetailNet(bands, bands, width, blocks)
         self.halo = self.details.radius

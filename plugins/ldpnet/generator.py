@@ -16,6 +16,7 @@ from plugins.ldpnet.convolution import Convolution, cast_to_autocast, convolve_3
 from plugins.ldpnet.scratch_memory import apply_prelu, concatenate
 from plugins.pansharpening.imaging.autocast import without_autocast
 from plugins.pansharpening.interfaces import GENERATORS, Generator
+from toolkit.ranges import PositiveInt
 
 Activation = Literal['relu', 'tanh', 'identity']
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -59,7 +60,7 @@ class LDPNet(Generator):
     def __init__(
         self,
         bands: int,
-        width: int = 16,
+        width: PositiveInt = 16,
         activation: Activation = 'relu',
         residual: bool = False,
         pan: Literal['repeated', 'single'] = 'repeated',

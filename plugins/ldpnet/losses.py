@@ -15,6 +15,7 @@ from torch import Tensor
 
 from plugins.pansharpening.imaging.resample import imresize
 from toolkit.interfaces import Loss
+from toolkit.ranges import NonNegativeFloat
 from toolkit.registry import LOSSES
 
 Reduction = Literal['sum', 'mean']
@@ -70,7 +71,9 @@ class LDPSpectralLow(Loss):
         ValueError: an unknown value of `down`.
     """
 
-    def __init__(self, weight: float = 1.0, smooth: bool = True, down: Down = 'bilinear') -> None:
+    def __init__(
+        self, weight: NonNegativeFloat = 1.0, smooth: bool = True, down: Down = 'bilinear'
+    ) -> None:
         super().__init__(weight)
         if down not in get_args(Down):
             raise ValueError(f'down must be bilinear or bicubic, found {down!r}')
@@ -109,7 +112,7 @@ class LDPDetailKL(Loss):
 
     def __init__(
         self,
-        weight: float = 1.0,
+        weight: NonNegativeFloat = 1.0,
         reduction: Reduction = 'sum',
         over: Literal['row', 'image'] = 'row',
         scale_free: bool = False,

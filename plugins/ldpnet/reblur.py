@@ -12,6 +12,7 @@ from plugins.pansharpening.imaging.mtf import KERNEL_SIZE, mtf_kernel
 from plugins.pansharpening.imaging.resample import low_pass
 from plugins.pansharpening.scenes.sensors import get_sensor
 from toolkit.interfaces import Degradation
+from toolkit.ranges import OddInt
 from toolkit.registry import DEGRADATIONS
 
 Activation = Literal['identity', 'tanh']
@@ -47,7 +48,7 @@ class ConvReblur(Degradation):
     def __init__(
         self,
         bands: int,
-        kernel_size: int = 21,
+        kernel_size: OddInt = 21,
         bias: bool = True,
         kernels: Kernels = 'mixing',
         activation: Activation = 'identity',
@@ -102,7 +103,7 @@ class MTFReblur(Degradation):
         ratio: int,
         sensor: str = 'generic',
         learned: bool = False,
-        kernel_size: int = KERNEL_SIZE,
+        kernel_size: OddInt = KERNEL_SIZE,
         method: Method = 'auto',
     ) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ In the docstrings F is the sharpened image, LR the multispectral image, UP the s
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from plugins.pansharpening.imaging.autocast import full, without_autocast
 from toolkit.interfaces import Loss
+from toolkit.ranges import Ge, NonNegativeFloat, Odd
 from toolkit.registry import LOSSES
 
 Norm = Literal['l1', 'l2']
@@ -45,7 +46,7 @@ class ReferenceL1(Loss):
 
 
 class _Normed(Loss):
-    def __init__(self, weight: float = 1.0, norm: Norm = 'l1') -> None:
+    def __init__(self, weight: NonNegativeFloat = 1.0, norm: Norm = 'l1') -> None:
         super().__init__(weight)
         if norm not in ('l1', 'l2'):
             raise ValueError(f'norm must be l1 or l2, found {norm!r}')
@@ -107,7 +108,9 @@ class PanGradient(_Normed):
 
 
 class _Windowed(Loss):
-    def __init__(self, weight: float = 1.0, size: int = 5) -> None:
+    def __init__(
+        self, weight: NonNegativeFloat = 1.0, size: Annotated[int, Ge(3), Odd()] = 5
+    ) -> None:
         super().__init__(weight)
         if size < 3 or size % 2 == 0:
             raise ValueError(f'size must be odd and at least 3, found {size}')
@@ -150,7 +153,7 @@ class BandCorrelation(_Windowed):
 
 
 class _Blockwise(Loss):
-    def __init__(self, weight: float = 1.0, size: int = 32) -> None:
+    def __init__(self, weight: NonNegativeFloat = 1.0, size: Annotated[int, Ge(2)] = 32) -> None:
         super().__init__(weight)
         if size < 2:
             raise ValueError(f'size must be at least 2, found {size}')

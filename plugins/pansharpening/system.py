@@ -15,6 +15,7 @@ from plugins.pansharpening.interfaces import Generator
 from plugins.pansharpening.outputs import OUTPUTS, Outputs
 from toolkit.errors import DataError, ToolkitError
 from toolkit.interfaces import Batch, Dataset, Degradation, Loss, System
+from toolkit.ranges import PositiveInt
 from toolkit.registry import SYSTEMS, Slot
 
 # Keys of a batch that are images.
@@ -62,8 +63,8 @@ class Pansharpener(System):
 
     def __init__(
         self,
-        bands: int,
-        ratio: int,
+        bands: PositiveInt,
+        ratio: PositiveInt,
         generator: Slot[Generator],
         reblur: Slot[Degradation] | None = None,
         gray: Slot[Degradation] | None = None,

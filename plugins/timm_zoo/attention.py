@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.interfaces import Attention
+from toolkit.ranges import OddInt, PositiveFloat, PositiveInt
 from toolkit.registry import ATTENTIONS
 
 Name = Literal[
@@ -108,7 +109,7 @@ class SE(_AttentionLayer):
     Source: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018, arXiv 1709.01507.
     """
 
-    def __init__(self, in_channels: int, reduction: int = 16) -> None:
+    def __init__(self, in_channels: int, reduction: PositiveInt = 16) -> None:
         super().__init__('se', in_channels, rd_ratio=_to_ratio(reduction))
 
 
@@ -125,7 +126,7 @@ class ECA(_AttentionLayer):
         Networks", CVPR 2020, arXiv 1910.03151.
     """
 
-    def __init__(self, in_channels: int, kernel_size: int | None = None) -> None:
+    def __init__(self, in_channels: int, kernel_size: OddInt | None = None) -> None:
         if kernel_size is None:
             super().__init__('eca', in_channels)
         else:
@@ -144,7 +145,9 @@ class CBAM(_AttentionLayer):
     Source: Woo et al., "CBAM: Convolutional Block Attention Module", ECCV 2018, arXiv 1807.06521.
     """
 
-    def __init__(self, in_channels: int, reduction: int = 16, kernel_size: int = 7) -> None:
+    def __init__(
+        self, in_channels: int, reduction: PositiveInt = 16, kernel_size: OddInt = 7
+    ) -> None:
         super().__init__(
             'cbam',
             in_channels,
@@ -164,7 +167,7 @@ class SimAM(Attention):
         Networks", ICML 2021, equation 5 and its listing.
     """
 
-    def __init__(self, regularization: float = 1e-4) -> None:
+    def __init__(self, regularization: PositiveFloat = 1e-4) -> None:
         super().__init__()
         if regularization <= 0:
             raise ValueError(f'regularization must be above 0, found {regularization}')
@@ -226,7 +229,7 @@ class TimmAttention(_AttentionLayer):
         self,
         in_channels: int,
         name: Name,
-        reduction: int | None = None,
+        reduction: PositiveInt | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
         arguments = dict(options or {})

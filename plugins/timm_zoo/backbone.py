@@ -18,6 +18,7 @@ from plugins.timm_zoo.models import create_model, get_pretrained_config
 from plugins.timm_zoo.stage_attention import StageWithAttention, insert_attention
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Attention, Backbone
+from toolkit.ranges import BelowOne, NonNegativeInt, PositiveFloat, PositiveInt
 from toolkit.registry import BACKBONES, Slot
 
 Features = Literal['map', 'tokens', 'vector']
@@ -73,16 +74,16 @@ class TimmBackbone(Backbone):
         model: str,
         weights: str | None = None,
         features: Features = 'map',
-        grid: int | None = None,
-        resize: int | None = None,
-        trained: Literal['all', 'none', 'norm'] | int = 'all',
+        grid: PositiveInt | None = None,
+        resize: PositiveInt | None = None,
+        trained: Literal['all', 'none', 'norm'] | PositiveInt = 'all',
         attention: Slot[Attention] | None = None,
-        attention_after: list[int] | None = None,
-        drop_rate: float = 0.0,
-        drop_path: float = 0.0,
+        attention_after: list[NonNegativeInt] | None = None,
+        drop_rate: BelowOne = 0.0,
+        drop_path: BelowOne = 0.0,
         grad_checkpointing: bool = False,
         mean: list[float] | None = None,
-        std: list[float] | None = None,
+        std: list[PositiveFloat] | None = None,
     ) -> None:
         super().__init__()
         _validate_arguments(features, grid, resize, trained, drop_rate, drop_path)

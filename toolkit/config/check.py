@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import Any
 
 from toolkit.config.load import Config
+from toolkit.config.range_faults import find_fault
 from toolkit.config.schema import RunConfig
 from toolkit.config.yaml_file import (
     COMMAND_LINE,
@@ -34,6 +35,7 @@ from toolkit.registry.build import (
     find_object_kind,
     find_slot_kind,
     get_mapping_values,
+    get_ranges,
     get_signature,
     is_union,
     strip_none,
@@ -134,7 +136,12 @@ class _Checker:
             if name in injected and name in named:
                 self.fail(here, f'{name!r} is supplied by the parent; remove it')
             elif name in named:
+                count = len(self.problems)
                 self.check_value(named[name].annotation, value, here)
+                if len(self.problems) == count and (
+                    fault := find_fault(get_ranges(cls)[name], value)
+                ):
+                    self.fail(here, f'{name} {fault}')
                 if isinstance(named[name].annotation, UnresolvedAnnotation):
                     self._note_unresolved(cls, named[name].annotation, value, here)
             elif not open_ended:

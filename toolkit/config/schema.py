@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from mmengine.hooks import Hook
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
@@ -15,9 +15,20 @@ from torch.optim import Optimizer
 
 from toolkit.errors import ComponentError, did_you_mean
 from toolkit.interfaces import Dataset, Metric, Sampler, System
+from toolkit.ranges import (
+    Ge,
+    Gt,
+    Infinite,
+    Le,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 from toolkit.registry import Slot
 from toolkit.registry.build import get_signature
 
+# More threads than any machine has cores; torch would start them all.
+MAX_THREADS = 4096
 MULTIPLIERS = ('lr_mult', 'decay_mult', 'layer_decay')
 
 
@@ -29,36 +40,26 @@ class Dataloader:
     """
 
     dataset: Slot[Dataset]
-    batch_size: int = 1
-    num_workers: int = 0
+    batch_size: PositiveInt = 1
+    num_workers: NonNegativeInt = 0
     sampler: Slot[Sampler] | None = None
     drop_last: bool = False
     pin_memory: bool | None = None
     persistent_workers: bool = False
-    prefetch_factor: int | None = None
-
-    def __post_init__(self) -> None:
-        _check_at_least('batch_size', self.batch_size, 1)
-        _check_at_least('num_workers', self.num_workers, 0)
-        if self.prefetch_factor is not None:
-            _check_at_least('prefetch_factor', self.prefetch_factor, 1)
+    prefetch_factor: PositiveInt | None = None
 
 
 @dataclass
 class ClipGrad:
     """Gradient clipping: by norm (`max_norm`) or by value (`clip_value`)."""
 
-    max_norm: float | None = None
-    norm_type: float = 2.0
-    clip_value: float | None = None
+    max_norm: PositiveFloat | None = None
+    norm_type: Annotated[float, Gt(0), Infinite()] = 2.0
+    clip_value: PositiveFloat | None = None
 
     def __post_init__(self) -> None:
         if (self.max_norm is None) == (self.clip_value is None):
             raise ValueError('give either max_norm or clip_value')
-        for name in ('max_norm', 'norm_type', 'clip_value'):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f'{name} must be above 0, found {value:g}')
 
 
 @dataclass
@@ -70,12 +71,11 @@ class OptimWrapperConfig:
     """
 
     optimizer: Slot[Optimizer]
-    accumulative_counts: int = 1
+    accumulative_counts: PositiveInt = 1
     clip_grad: ClipGrad | None = None
     paramwise_cfg: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        _check_at_least('accumulative_counts', self.accumulative_counts, 1)
         _check_custom_keys(self.optimizer, (self.paramwise_cfg or {}).get('custom_keys') or {})
 
 
@@ -88,21 +88,17 @@ class TrainCfg:
     then validated and saved as at its end; the learning rate stays at its current value.
     """
 
-    max_epochs: int | None = None
-    max_iters: int | None = None
-    val_interval: int | None = None
-    val_begin: int = 1
-    max_minutes: float | None = None
+    max_epochs: PositiveInt | None = None
+    max_iters: PositiveInt | None = None
+    val_interval: PositiveInt | None = None
+    val_begin: NonNegativeInt = 1
+    max_minutes: PositiveFloat | None = None
 
     def __post_init__(self) -> None:
         if (self.max_epochs is None) == (self.max_iters is None):
             raise ValueError('give either max_epochs or max_iters')
-        _check_at_least('max_epochs or max_iters', self.max_epochs or self.max_iters or 0, 1)
         if self.val_interval is None:
             self.val_interval = 1 if self.max_iters is None else self.max_iters
-        _check_at_least('val_interval', self.val_interval, 1)
-        if self.max_minutes is not None and not self.max_minutes > 0:
-            raise ValueError(f'max_minutes must be above 0, found {self.max_minutes:g}')
 
     @property
     def by_epoch(self) -> bool:
@@ -140,23 +136,15 @@ class Runtime:
     channels_last: bool = False
     compile: bool | Literal['default', 'reduce-overhead', 'max-autotune'] = False
     cuda_graph: bool = False
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.threads is not None:
-            _check_at_least('threads', self.threads, 1)
+    threads: Annotated[int, Ge(1), Le(MAX_THREADS)] | None = None
 
 
 @dataclass
 class Randomness:
     """Random seed of a run; `deterministic` asks torch for deterministic algorithms on GPUs."""
 
-    seed: int = 0
+    seed: NonNegativeInt = 0
     deterministic: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f'seed must be from 0 to 2^63 - 1, found {self.seed}')
 
 
 @dataclass
@@ -198,11 +186,6 @@ class RunConfig:
             _check_schedule(f'param_scheduler.{name}', get_arguments(factory), self.train_cfg)
 
 
-def _check_at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ValueError(f'{name} must be at least {least}, found {value}')
-
-
 def get_arguments(factory: Any) -> Mapping[str, Any]:
     """Returns the arguments that the config gives to a component."""
     return getattr(factory, 'arguments', None) or getattr(factory, 'keywords', None) or {}
@@ -226,10 +209,8 @@ def _check_custom_keys(optimizer: Any, custom: Mapping[str, Any]) -> None:
 
 
 def _check_schedule(path: str, given: Mapping[str, Any], train_cfg: TrainCfg | None) -> None:
-    """Checks the numbers of a schedule, and that it ends after it begins."""
-    gamma, begin, end = given.get('gamma'), given.get('begin', 0), given.get('end')
-    if isinstance(gamma, (int, float)) and not gamma > 0:
-        raise ComponentError(f'{path}.gamma', f'gamma must be above 0, found {gamma:g}')
+    """Checks that a schedule ends after it begins."""
+    begin, end = given.get('begin', 0), given.get('end')
     if not isinstance(begin, int) or not isinstance(end, int) or end > begin:
         return
     message = f'the schedule ends at {end}, but it begins at {begin}'

@@ -32,11 +32,11 @@ def resolve_annotations(target: Callable[..., Any]) -> dict[str, Any]:
     """Resolves the annotations of a callable.
 
     Returns:
-        By name, the annotation, or an `UnresolvedAnnotation`; one that cannot be resolved does not
-        touch the others.
+        By name, the annotation with its ranges, or an `UnresolvedAnnotation`; one that cannot be
+        resolved does not touch the others.
     """
     try:
-        return typing.get_type_hints(target)
+        return typing.get_type_hints(target, include_extras=True)
     except Exception:  # evaluating an annotation may raise any error
         pass
     written = dict(getattr(target, '__annotations__', {}))
@@ -59,7 +59,7 @@ def _resolve(
                 return UnresolvedAnnotation(value, f'{type(error).__name__}: {error}')
     holder = types.SimpleNamespace(__annotations__={name: value})
     try:
-        return typing.get_type_hints(holder, globalns=namespace)[name]
+        return typing.get_type_hints(holder, namespace, include_extras=True)[name]
     except Exception as error:  # evaluating an annotation may raise any error
         return UnresolvedAnnotation(str(value), f'{type(error).__name__}: {error}')
 

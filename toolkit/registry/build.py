@@ -18,6 +18,7 @@ from typing import Any
 from toolkit.errors import ComponentError, ToolkitError
 from toolkit.registry import Kind, Slot, find_kind
 from toolkit.registry.annotations import UnresolvedAnnotation, resolve_annotations
+from toolkit.registry.library_ranges import get_library_ranges
 
 
 class ComponentFactory:
@@ -95,8 +96,30 @@ def get_signature(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Returns the parameters of a class by name, without `self`, with resolved annotations.
 
     A constructor with `**kwargs` takes the arguments of its base classes too. It may supply some of
-    them itself, so the default of those without one is `...`.
+    them itself, so the default of those without one is `...`. Ranges are left out of annotations;
+    `get_ranges` has them.
     """
+    found = _collect_parameters(cls)
+    plain = _strip_all_ranges({n: p.annotation for n, p in found.items()})
+    return {n: p.replace(annotation=plain[n]) for n, p in found.items()}
+
+
+@functools.cache
+def get_ranges(cls: Callable[..., Any]) -> dict[str, Any]:
+    """Returns the annotations of a class's parameters with their ranges, by name."""
+    return {name: p.annotation for name, p in _collect_parameters(cls).items()}
+
+
+def _strip_all_ranges(annotations: dict[str, Any]) -> dict[str, Any]:
+    """Leaves ranges out of annotations, at any depth."""
+
+    def holder() -> None: ...
+
+    holder.__annotations__ = dict(annotations)
+    return typing.get_type_hints(holder)
+
+
+def _collect_parameters(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     found = _parameters(cls)
     bases = list(cls.__mro__[1:-1]) if isinstance(cls, type) else []
     own = cls
@@ -122,6 +145,7 @@ def _parameters(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     if isinstance(cls, type):
         parameters.pop(next(iter(parameters), ''), None)  # self
     hints = resolve_annotations(target)
+    hints = {**hints, **get_library_ranges(cls)}
     return {
         name: p.replace(annotation=hints.get(name, inspect.Parameter.empty))
         for name, p in parameters.items()

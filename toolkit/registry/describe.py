@@ -12,7 +12,7 @@ from typing import Any
 
 from toolkit.registry import Kind, plugin_index
 from toolkit.registry.annotations import UnresolvedAnnotation
-from toolkit.registry.build import get_signature, is_union
+from toolkit.registry.build import get_ranges, get_signature, is_union
 
 # Sections of a docstring, as `Args:` at the start of a line.
 SECTIONS = ('Args', 'Attributes', 'Shape', 'Returns', 'Raises', 'Source', 'Sources')
@@ -87,10 +87,11 @@ def describe_component(kind: Kind, name: str) -> ComponentDescription:
     component = kind.get(name)
     sections = split_docstring(component.__doc__)
     meanings = document_arguments(component)
+    ranges = get_ranges(component)
     arguments = tuple(
         ArgumentDescription(
             name=argument,
-            type=format_annotation(parameter.annotation),
+            type=format_annotation(ranges[argument]),
             default=_format_default(parameter.default),
             meaning=meanings.get(argument, ''),
             injected=argument in kind.injected,
@@ -163,7 +164,9 @@ def format_annotation(annotation: Any) -> str:
     if annotation is type(None):
         return 'None'
     text = inspect.formatannotation(annotation)
-    return re.sub(r'\b(?:[a-z_]\w*\.)+(?=[A-Za-z_])', '', text)  # names without their modules
+    text = re.sub(r'\b(?:[a-z_]\w*\.)+(?=[A-Za-z_])', '', text)  # names without their modules
+    # A range is shown beside its type: `Annotated[int, >= 1]` is `int (>= 1)`.
+    return re.sub(r'Annotated\[(\w+), ([^\]]*)\]', r'\1 (\2)', text)
 
 
 def _locate(component: type, kind: Kind, name: str) -> tuple[str, int]:

@@ -23,6 +23,7 @@ from plugins.classification.transforms.pipeline import Fit, TransformPipeline
 from toolkit.engine import seeding
 from toolkit.errors import DataError
 from toolkit.interfaces import Transform
+from toolkit.ranges import NonNegativeInt, PositiveInt
 
 # Number of images that a message names.
 NAMED = 20
@@ -60,15 +61,15 @@ class ImageSet(LabelledImages):
         tasks: dict[str, Task],
         subset: Subset = 'all',
         split: SplitSpec | None = None,
-        size: int = 224,
-        channels: int = 3,
+        size: PositiveInt = 224,
+        channels: Literal[1, 3] = 3,
         fit: Fit = 'squash',
         transforms: dict[str, Transform] | None = None,
-        views: int | None = None,
+        views: PositiveInt | None = None,
         unlabelled: Literal['drop', 'keep'] = 'drop',
         on_error: Literal['stop', 'skip'] = 'stop',
         verify: Literal['decode', 'header'] = 'decode',
-        cache: int = 1024,
+        cache: NonNegativeInt = 1024,
     ) -> None:
         if not tasks:
             raise ValueError('tasks is empty; name at least one')

@@ -12,6 +12,7 @@ from plugins.classification.tasks import MISSING
 from toolkit.engine import seeding
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.interfaces import Dataset, Sampler
+from toolkit.ranges import NonNegativeFloat
 from toolkit.registry import SAMPLERS
 
 
@@ -70,7 +71,7 @@ class WeightedSampler(Sampler):
     """
 
     def __init__(
-        self, dataset: Dataset, seed: int, task: str | None = None, power: float = 1.0
+        self, dataset: Dataset, seed: int, task: str | None = None, power: NonNegativeFloat = 1.0
     ) -> None:
         if not 0 <= power < float('inf'):
             raise ValueError(f'power must be 0 or more, found {power}')

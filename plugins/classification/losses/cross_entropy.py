@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plugins.classification.losses.weighted import WeightedLoss
+from toolkit.ranges import BelowOne
 from toolkit.registry import LOSSES
 
 
@@ -25,7 +26,7 @@ class CrossEntropy(WeightedLoss):
         ValueError: label_smoothing is out of range, or `WeightedLoss` refuses an argument.
     """
 
-    def __init__(self, num_classes: int, label_smoothing: float = 0.0, **options: Any) -> None:
+    def __init__(self, num_classes: int, label_smoothing: BelowOne = 0.0, **options: Any) -> None:
         super().__init__(num_classes, **options)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f'label_smoothing must be in [0, 1), found {label_smoothing}')

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plugins.classification.losses.weighted import WeightedLoss
+from toolkit.ranges import NonNegativeFloat
 from toolkit.registry import LOSSES
 
 
@@ -43,7 +44,7 @@ class Focal(WeightedLoss):
     Source: Lin et al. 2017, arXiv 1708.02002, eq. 4.
     """
 
-    def __init__(self, num_classes: int, gamma: float = 2.0, **options: Any) -> None:
+    def __init__(self, num_classes: int, gamma: NonNegativeFloat = 2.0, **options: Any) -> None:
         super().__init__(num_classes, **options)
         if not 0 <= gamma < float('inf'):
             raise ValueError(f'gamma must be 0 or more, found {gamma}')

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plugins.classification.losses.weighted import WeightedLoss, require_counts
+from toolkit.ranges import NonNegativeFloat, PositiveFloat
 from toolkit.registry import LOSSES
 
 
@@ -37,7 +38,11 @@ class LDAM(WeightedLoss):
     """
 
     def __init__(
-        self, num_classes: int, max_margin: float = 0.5, scale: float = 30.0, **options: Any
+        self,
+        num_classes: int,
+        max_margin: NonNegativeFloat = 0.5,
+        scale: PositiveFloat = 30.0,
+        **options: Any,
     ) -> None:
         super().__init__(num_classes, **options)
         if not 0 <= max_margin < float('inf'):

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plugins.classification.losses.weighted import WeightedLoss, require_counts
+from toolkit.ranges import NonNegativeFloat
 from toolkit.registry import LOSSES
 
 
@@ -30,7 +31,7 @@ class LogitAdjustment(WeightedLoss):
     Source: Menon et al. 2021, arXiv 2007.07314, eq. 10.
     """
 
-    def __init__(self, num_classes: int, tau: float = 1.0, **options: Any) -> None:
+    def __init__(self, num_classes: int, tau: NonNegativeFloat = 1.0, **options: Any) -> None:
         super().__init__(num_classes, **options)
         if not 0 <= tau < float('inf'):
             raise ValueError(f'tau must be 0 or more, found {tau}')

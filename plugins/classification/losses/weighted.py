@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from plugins.classification.interfaces import ClassLoss
 from toolkit.errors import ToolkitError
+from toolkit.ranges import Gt, Lt, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 Weights = Literal['inverse', 'effective']
 Average = Literal['weights', 'samples']
@@ -75,11 +76,11 @@ class WeightedLoss(ClassLoss):
     def __init__(
         self,
         num_classes: int,
-        class_weights: Weights | list[float] | None = None,
-        beta: float = 0.999,
-        from_epoch: int = 0,
+        class_weights: Weights | list[PositiveFloat] | None = None,
+        beta: Annotated[float, Gt(0), Lt(1)] = 0.999,
+        from_epoch: NonNegativeInt = 0,
         average: Average = 'weights',
-        weight: float = 1.0,
+        weight: NonNegativeFloat = 1.0,
     ) -> None:
         super().__init__(num_classes, weight)
         if isinstance(class_weights, str) and class_weights not in ('inverse', 'effective'):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from plugins.classification.metrics.functional.thresholds import HALF, Rule, cho
 from plugins.classification.metrics.predictions import Predictions, read_rows
 from plugins.classification.system import Classifier
 from toolkit.errors import ToolkitError
+from toolkit.ranges import Gt, Le, PositiveInt
 from toolkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -51,9 +52,9 @@ class Calibrate(Hook):
     def __init__(
         self,
         threshold: Rule = 'youden',
-        at_least: float = 0.9,
+        at_least: Annotated[float, Gt(0), Le(1)] = 0.9,
         temperature: bool = True,
-        min_samples: int = 5,
+        min_samples: PositiveInt = 5,
     ) -> None:
         if threshold not in get_args(Rule):
             raise ValueError(

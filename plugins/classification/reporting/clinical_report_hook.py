@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from mmengine.hooks import Hook
 
@@ -22,6 +22,7 @@ from toolkit.engine import distributed
 from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
 from toolkit.io.json_values import format_json
+from toolkit.ranges import Ge, NonNegativeInt
 from toolkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ class ClinicalReport(Hook):
 
     def __init__(
         self,
-        resamples: int = RESAMPLES,
-        seed: int = 0,
+        resamples: Annotated[int, Ge(100)] = RESAMPLES,
+        seed: NonNegativeInt = 0,
         stratified: bool = False,
         bands: dict[str, list[float]] | None = None,
     ) -> None:

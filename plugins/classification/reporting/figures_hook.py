@@ -24,6 +24,7 @@ from plugins.classification.system import Classifier
 from toolkit.engine import distributed
 from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
+from toolkit.ranges import NonNegativeInt, PositiveInt
 from toolkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ class ClassificationFigures(Hook):
 
     def __init__(
         self,
-        resamples: int = 500,
-        failures: int = 12,
+        resamples: PositiveInt = 500,
+        failures: NonNegativeInt = 12,
         embedding: Method | None = 't-SNE',
         format: Literal['png', 'svg', 'pdf'] = 'png',
     ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from plugins.classification.synthetic import phantom, scanner
 from plugins.classification.tasks import Task
 from toolkit.engine import seeding
 from toolkit.errors import did_you_mean
+from toolkit.ranges import BelowOne, Ge, Le, NonNegativeInt
 from toolkit.registry import DATASETS
 
 # Classes of each task.
@@ -57,10 +58,10 @@ class SyntheticUltrasound(ImageSet):
     def __init__(
         self,
         tasks: dict[str, Task],
-        patients: int = 160,
-        centres: int = 3,
-        missing: float = 0.15,
-        seed: int = 0,
+        patients: Annotated[int, Ge(20)] = 160,
+        centres: Annotated[int, Ge(1), Le(4)] = 3,
+        missing: BelowOne = 0.15,
+        seed: NonNegativeInt = 0,
         split: SplitSpec | None = None,
         **options: Any,
     ) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from plugins.classification.transforms.arguments import validate_amount, validate_range
 from plugins.classification.transforms.pipeline import ImageTransform, Sample
 from toolkit.interfaces import Transform
+from toolkit.ranges import NonNegativeFloat, Probability
 from toolkit.registry import TRANSFORMS
 
 
@@ -36,8 +37,8 @@ class ClassBalanced(ImageTransform):
         self,
         task: str,
         transforms: dict[str, Transform],
-        chance: tuple[float, float] = (0.2, 1.0),
-        power: float = 0.5,
+        chance: tuple[Probability, Probability] = (0.2, 1.0),
+        power: NonNegativeFloat = 0.5,
     ) -> None:
         self.task, self.transforms = task, dict(transforms)
         self.chance, self.power = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from plugins.classification.transforms.arguments import (
 )
 from plugins.classification.transforms.pipeline import ImageTransform, PixelTransform, Sample
 from toolkit.errors import DataError
+from toolkit.ranges import Ge, Le, NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from toolkit.registry import TRANSFORMS
 
 # -- geometry ------------------------------------------------------------------------------------
@@ -31,7 +32,7 @@ class RandomFlip(PixelTransform):
         ValueError: a probability is not in [0, 1].
     """
 
-    def __init__(self, horizontal: float = 0.5, vertical: float = 0.0) -> None:
+    def __init__(self, horizontal: Probability = 0.5, vertical: Probability = 0.0) -> None:
         self.horizontal = validate_probability('horizontal', horizontal)
         self.vertical = validate_probability('vertical', vertical)
 
@@ -56,10 +57,10 @@ class RandomAffine(PixelTransform):
 
     def __init__(
         self,
-        degrees: float = 10.0,
-        translate: float = 0.05,
-        scale: tuple[float, float] = (0.9, 1.1),
-        shear: float = 0.0,
+        degrees: NonNegativeFloat = 10.0,
+        translate: Probability = 0.05,
+        scale: tuple[PositiveFloat, PositiveFloat] = (0.9, 1.1),
+        shear: NonNegativeFloat = 0.0,
     ) -> None:
         self.degrees = validate_amount('degrees', degrees, 180)
         self.translate = validate_amount('translate', translate, 1)
@@ -89,7 +90,9 @@ class RandomResizedCrop(PixelTransform):
     """
 
     def __init__(
-        self, scale: tuple[float, float] = (0.6, 1.0), ratio: tuple[float, float] = (0.75, 1.333)
+        self,
+        scale: tuple[PositiveFloat, PositiveFloat] = (0.6, 1.0),
+        ratio: tuple[PositiveFloat, PositiveFloat] = (0.75, 1.333),
     ) -> None:
         self.scale = validate_range('scale', scale, 0.01, 1)
         self.ratio = validate_range('ratio', ratio, 0.01)
@@ -121,7 +124,7 @@ class BoxCrop(ImageTransform):
 
     def __init__(
         self,
-        margin: float = 0.25,
+        margin: NonNegativeFloat = 0.25,
         boxes: Literal['all', 'largest'] = 'all',
         square: bool = True,
         missing: Literal['error', 'whole'] = 'error',
@@ -182,10 +185,10 @@ class ColorJitter(PixelTransform):
 
     def __init__(
         self,
-        brightness: float = 0.2,
-        contrast: float = 0.2,
-        saturation: float = 0.0,
-        hue: float = 0.0,
+        brightness: NonNegativeFloat = 0.2,
+        contrast: NonNegativeFloat = 0.2,
+        saturation: NonNegativeFloat = 0.0,
+        hue: Annotated[float, Ge(0), Le(0.5)] = 0.0,
     ) -> None:
         self.brightness = validate_amount('brightness', brightness)
         self.contrast = validate_amount('contrast', contrast)
@@ -211,9 +214,9 @@ class RandomErasing(PixelTransform):
 
     def __init__(
         self,
-        probability: float = 0.25,
-        scale: tuple[float, float] = (0.02, 0.2),
-        ratio: tuple[float, float] = (0.3, 3.3),
+        probability: Probability = 0.25,
+        scale: tuple[PositiveFloat, PositiveFloat] = (0.02, 0.2),
+        ratio: tuple[PositiveFloat, PositiveFloat] = (0.3, 3.3),
     ) -> None:
         self.probability = validate_probability('probability', probability)
         self.scale = validate_range('scale', scale, 0, 1)
@@ -240,7 +243,9 @@ class RandAugment(PixelTransform):
     Source: Cubuk et al., NeurIPS 2020, arXiv 1909.13719.
     """
 
-    def __init__(self, operations: int = 2, magnitude: int = 9) -> None:
+    def __init__(
+        self, operations: PositiveInt = 2, magnitude: Annotated[int, Ge(0), Le(30)] = 9
+    ) -> None:
         if operations < 1:
             raise ValueError(f'operations must be at least 1, found {operations}')
         self.operations, self.magnitude = (

@@ -19,6 +19,7 @@ from plugins.classification.transforms.arguments import (
     validate_range,
 )
 from plugins.classification.transforms.pipeline import ImageTransform, PixelTransform, Sample
+from toolkit.ranges import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from toolkit.registry import TRANSFORMS
 
 
@@ -36,8 +37,8 @@ class Speckle(PixelTransform):
 
     def __init__(
         self,
-        strength: tuple[float, float] = (0.05, 0.2),
-        grain: tuple[float, float] = (0.3, 1.0),
+        strength: tuple[NonNegativeFloat, NonNegativeFloat] = (0.05, 0.2),
+        grain: tuple[NonNegativeFloat, NonNegativeFloat] = (0.3, 1.0),
     ) -> None:
         self.strength = validate_range('strength', strength)
         self.grain = validate_range('grain', grain, 0, 20)
@@ -60,7 +61,7 @@ class DepthGain(PixelTransform):
         ValueError: gain is not within 0 to 1, or there are no sliders.
     """
 
-    def __init__(self, gain: float = 0.3, sliders: int = 5) -> None:
+    def __init__(self, gain: Probability = 0.3, sliders: PositiveInt = 5) -> None:
         self.gain = validate_amount('gain', gain, 1)
         if sliders < 1:
             raise ValueError(f'sliders must be at least 1, found {sliders}')
@@ -86,7 +87,7 @@ class DepthCrop(ImageTransform):
 
     native = True
 
-    def __init__(self, keep: tuple[float, float] = (0.75, 1.0)) -> None:
+    def __init__(self, keep: tuple[PositiveFloat, PositiveFloat] = (0.75, 1.0)) -> None:
         self.keep = validate_range('keep', keep, 0.05, 1)
 
     def __call__(self, sample: Sample) -> Sample:
@@ -110,7 +111,7 @@ class DynamicRange(PixelTransform):
         ValueError: a range is not valid.
     """
 
-    def __init__(self, ratio: tuple[float, float] = (0.8, 1.3)) -> None:
+    def __init__(self, ratio: tuple[PositiveFloat, PositiveFloat] = (0.8, 1.3)) -> None:
         self.ratio = validate_range('ratio', ratio, 0.05, 20)
 
     def apply(self, image: Tensor) -> Tensor:
@@ -133,10 +134,10 @@ class ProbeBlur(PixelTransform):
 
     def __init__(
         self,
-        lateral: tuple[float, float] = (0.5, 2.0),
-        axial: tuple[float, float] = (0.0, 0.7),
-        focus: tuple[float, float] = (0.2, 0.8),
-        probability: float = 0.5,
+        lateral: tuple[NonNegativeFloat, NonNegativeFloat] = (0.5, 2.0),
+        axial: tuple[NonNegativeFloat, NonNegativeFloat] = (0.0, 0.7),
+        focus: tuple[Probability, Probability] = (0.2, 0.8),
+        probability: Probability = 0.5,
     ) -> None:
         self.lateral, self.axial = (
             validate_range('lateral', lateral, 0, 20),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from toolkit.errors import DataError
 from toolkit.interfaces import Dataset, Transform
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
+from toolkit.ranges import Ge, Le, PositiveInt
 from toolkit.registry import DATASETS, Slot
 
 Sample = dict[str, Any]
@@ -48,8 +49,8 @@ class PatchFile(Dataset):
         self,
         path: str,
         sensor: str,
-        bit_depth: int | None = None,
-        limit: int | None = None,
+        bit_depth: Annotated[int, Ge(1), Le(32)] | None = None,
+        limit: PositiveInt | None = None,
         transforms: dict[str, Slot[Transform]] | None = None,
     ) -> None:
         self.path, self.sensor = find_data_file(path), get_sensor(sensor)

@@ -16,6 +16,7 @@ from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Read, Window, read_around
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Transform
+from toolkit.ranges import PositiveInt, Probability
 from toolkit.registry import DATASETS, Slot
 
 # MS pixels around a patch that its upsampling looks at: the 23 taps reach 5.5 of them.
@@ -264,11 +265,11 @@ class ScenePatches(Patches):
     def __init__(
         self,
         scene: Scene,
-        size: int = 256,
-        length: int | None = None,
+        size: PositiveInt = 256,
+        length: PositiveInt | None = None,
         transforms: dict[str, Slot[Transform]] | None = None,
-        region: tuple[float, float, float, float] | None = None,
-        min_valid: float = 1.0,
+        region: tuple[Probability, Probability, Probability, Probability] | None = None,
+        min_valid: Probability = 1.0,
     ) -> None:
         self.scene = scene
         super().__init__([scene], size, length, transforms, min_valid, region)
@@ -309,11 +310,11 @@ class ManifestPatches(ManifestData, Patches):
         manifest: str,
         split: str | None = None,
         splits: str | None = None,
-        size: int = 256,
-        length: int | None = None,
+        size: PositiveInt = 256,
+        length: PositiveInt | None = None,
         draw: Draw = 'area',
         transforms: dict[str, Slot[Transform]] | None = None,
-        min_valid: float = 1.0,
+        min_valid: Probability = 1.0,
         protocol: Literal['full', 'reduced'] = 'full',
         outside: bool = False,
     ) -> None:

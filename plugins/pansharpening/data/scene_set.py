@@ -20,6 +20,7 @@ from plugins.pansharpening.scenes.manifest import SceneRow, read_manifest
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import ToolkitError
+from toolkit.ranges import PositiveInt
 from toolkit.registry import DATASETS
 
 # Scenes that are held at a time; what each keeps of its files is small, but not nothing.
@@ -169,7 +170,7 @@ class ManifestScenes(ManifestData):
         split: str | None = None,
         splits: str | None = None,
         protocol: Protocol = 'full',
-        crop: int | None = None,
+        crop: PositiveInt | None = None,
         outside: bool = False,
     ) -> None:
         # Of the scenes as they are: what is reduced, is reduced as a whole when it is looked at.

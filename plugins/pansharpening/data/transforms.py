@@ -20,6 +20,7 @@ from torch import Tensor
 from plugins.pansharpening.scenes.raster import Samples
 from toolkit.engine import seeding
 from toolkit.interfaces import Transform
+from toolkit.ranges import BelowOne, NonNegativeFloat, Probability
 from toolkit.registry import TRANSFORMS
 
 Sample = dict[str, Any]
@@ -90,7 +91,10 @@ class Flip(PatchTransform):
     any_device = True
 
     def __init__(
-        self, horizontal: float = 0.5, vertical: float = 0.5, samples: Samples = 'interp23tap'
+        self,
+        horizontal: Probability = 0.5,
+        vertical: Probability = 0.5,
+        samples: Samples = 'interp23tap',
     ) -> None:
         self.chances = {-1: _chance('horizontal', horizontal), -2: _chance('vertical', vertical)}
         self.samples, self.margin = samples, _margin(samples)
@@ -162,7 +166,7 @@ class Misregistration(PatchTransform):
         ValueError: a negative shift, or one below a pixel where only whole ones are wanted.
     """
 
-    def __init__(self, shift: float = 1.0, whole: bool = False) -> None:
+    def __init__(self, shift: NonNegativeFloat = 1.0, whole: bool = False) -> None:
         if shift < 0 or not math.isfinite(shift):
             raise ValueError(f'shift must be 0 or more PAN pixels, found {shift}')
         if whole and shift != int(shift):
@@ -219,7 +223,7 @@ class GainOffset(PatchTransform):
         ValueError: a gain outside 0 to 1, or a negative offset.
     """
 
-    def __init__(self, gain: float = 0.1, offset: float = 0.0) -> None:
+    def __init__(self, gain: BelowOne = 0.1, offset: NonNegativeFloat = 0.0) -> None:
         self.gain, self.offset = _spread('gain', gain), offset
         if offset < 0 or not math.isfinite(offset):
             raise ValueError(f'offset must be 0 or more, found {offset}')
@@ -243,7 +247,7 @@ class BandGain(PatchTransform):
         ValueError: a gain outside 0 to 1.
     """
 
-    def __init__(self, gain: float = 0.1) -> None:
+    def __init__(self, gain: BelowOne = 0.1) -> None:
         self.gain = _spread('gain', gain)
 
     def apply(self, sample: Sample, rng: np.random.Generator) -> Sample:
@@ -270,8 +274,8 @@ class SensorNoise(PatchTransform):
 
     def __init__(
         self,
-        ms: tuple[float, float] = (0.8, 0.01),
-        pan: tuple[float, float] = (1.2, 0.03),
+        ms: tuple[NonNegativeFloat, NonNegativeFloat] = (0.8, 0.01),
+        pan: tuple[NonNegativeFloat, NonNegativeFloat] = (1.2, 0.03),
         sensors: dict[str, tuple[float, float, float, float]] | None = None,
     ) -> None:
         self.terms = (*ms, *pan)

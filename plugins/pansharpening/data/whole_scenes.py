@@ -14,6 +14,7 @@ from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
 from toolkit.interfaces import Dataset
+from toolkit.ranges import NonNegativeInt, PositiveInt
 from toolkit.registry import DATASETS
 
 Protocol = Literal['full', 'reduced']
@@ -70,8 +71,8 @@ class WholeScene(SceneDataset):
         self,
         scene: Scene,
         protocol: Protocol = 'full',
-        crop: int | None = None,
-        window: tuple[int, int, int, int] | None = None,
+        crop: PositiveInt | None = None,
+        window: tuple[NonNegativeInt, NonNegativeInt, PositiveInt, PositiveInt] | None = None,
     ) -> None:
         self.scene, self.protocol = scene, protocol
         self.bands, self.ratio = scene.bands, scene.ratio

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar, get_args
 
 from torch import Tensor
 
@@ -21,6 +21,7 @@ from plugins.pansharpening.metrics.metric_inputs import MetricInputs, get_metric
 from plugins.pansharpening.metrics.reference import ImageMetric
 from toolkit.errors import DataError
 from toolkit.interfaces import Batch
+from toolkit.ranges import Gt, Lt
 from toolkit.registry import METRICS
 
 
@@ -68,7 +69,7 @@ class SensorMetric(NoReferenceMetric):
         self,
         image: str = 'hrms',
         variant: Variant | None = None,
-        gains: tuple[float, ...] | None = None,
+        gains: tuple[Annotated[float, Gt(0), Lt(1)], ...] | None = None,
     ) -> None:
         super().__init__(image)
         if variant is not None and variant not in get_args(Variant):

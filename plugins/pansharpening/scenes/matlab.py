@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import scipy.io
@@ -23,6 +23,7 @@ from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, did_you_mean
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
+from toolkit.ranges import Ge, Le
 
 
 @SCENES.register
@@ -45,7 +46,7 @@ class MatScene(Scene):
         self,
         path: str,
         sensor: str,
-        bit_depth: int | None = None,
+        bit_depth: Annotated[int, Ge(1), Le(32)] | None = None,
         ms_key: str = 'I_MS',
         pan_key: str = 'I_PAN',
     ) -> None:

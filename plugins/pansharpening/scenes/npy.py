@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, did_you_mean
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
+from toolkit.ranges import Ge, Le
 
 
 @SCENES.register
@@ -48,7 +49,7 @@ class ArrayScene(Scene):
         ms: str,
         pan: str | None = None,
         sensor: str = 'generic',
-        bit_depth: int | None = None,
+        bit_depth: Annotated[int, Ge(1), Le(32)] | None = None,
         ms_key: str = 'ms',
         pan_key: str = 'pan',
         channels_last: bool = False,

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -30,6 +30,7 @@ from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, RunError
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
+from toolkit.ranges import Ge, Le, PositiveInt
 
 Samples = Literal['centre', 'interp23tap']
 
@@ -69,9 +70,9 @@ class RasterScene(Scene):
         ms: str | list[str],
         pan: str,
         sensor: str,
-        bit_depth: int | None = None,
-        ratio: int | None = None,
-        bands: list[int] | None = None,
+        bit_depth: Annotated[int, Ge(1), Le(32)] | None = None,
+        ratio: PositiveInt | None = None,
+        bands: list[PositiveInt] | None = None,
         resampling: Interpolation = 'lanczos',
         samples: Samples = 'centre',
     ) -> None:

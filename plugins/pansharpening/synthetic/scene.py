@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from plugins.pansharpening.scenes.sensors import Sensor, get_sensor
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic import landscape
 from plugins.pansharpening.synthetic.spectra import BAND_NODES, NODES
+from toolkit.ranges import Ge, NonNegativeInt, PositiveInt
 
 VERSION = 1  # of the simulation: part of the fingerprint
 
@@ -54,11 +56,11 @@ class SyntheticScene(Scene):
 
     def __init__(
         self,
-        bands: int = 4,
-        size: int = 512,
-        seed: int = 0,
+        bands: Literal[4, 8] = 4,
+        size: PositiveInt = 512,
+        seed: NonNegativeInt = 0,
         sensor: str | None = None,
-        ratio: int = 4,
+        ratio: Annotated[int, Ge(2)] = 4,
     ) -> None:
         if bands not in (4, 8):
             raise ValueError(f'a synthetic scene has 4 or 8 bands, found {bands}')

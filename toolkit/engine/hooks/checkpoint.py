@@ -6,12 +6,13 @@ import math
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from mmengine.hooks import Hook
 
 from toolkit.engine import checkpoint, distributed
 from toolkit.errors import RunError
+from toolkit.ranges import Ge, PositiveInt
 from toolkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ class Checkpoint(Hook):
     priority = 'VERY_LOW'
 
     def __init__(
-        self, interval: int | None = None, save_best: str | None = None, keep: int = 0
+        self,
+        interval: PositiveInt | None = None,
+        save_best: str | None = None,
+        keep: Annotated[int, Ge(-1)] = 0,
     ) -> None:
         if interval is not None and interval < 1:
             raise ValueError(f'interval must be at least 1, found {interval}')

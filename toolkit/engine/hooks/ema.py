@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from toolkit.engine import distributed
+from toolkit.ranges import BelowOne
 from toolkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class EMA(Hook):
         https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage
     """
 
-    def __init__(self, decay: float = 0.999, warm_up: bool = True, buffers: bool = True) -> None:
+    def __init__(self, decay: BelowOne = 0.999, warm_up: bool = True, buffers: bool = True) -> None:
         if not 0 <= decay < 1:
             raise ValueError(f'decay must be at least 0 and below 1, found {decay}')
         self.decay = decay

@@ -15,6 +15,7 @@ from toolkit.engine.dataloader import SampleRequest, collate, unwrap
 from toolkit.engine.evaluator import get_item_names
 from toolkit.io import atomic_write
 from toolkit.io.run_layout import IMAGES
+from toolkit.ranges import NonNegativeInt
 from toolkit.registry import HOOKS, VISUALIZERS
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Pictures(Hook):
 
     priority = 'LOW'
 
-    def __init__(self, count: int = 8) -> None:
+    def __init__(self, count: NonNegativeInt = 8) -> None:
         if count < 0:
             raise ValueError(f'count must be 0 or more, found {count}')
         self.count = count

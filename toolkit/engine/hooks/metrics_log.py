@@ -15,6 +15,7 @@ from toolkit.io import atomic_write
 from toolkit.io.json_values import replace_nonfinite
 from toolkit.io.read_metrics_log import read_metrics_log
 from toolkit.io.run_layout import METRICS_LOG
+from toolkit.ranges import PositiveInt
 from toolkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class MetricsLog(Hook):
 
     priority = 'BELOW_NORMAL'
 
-    def __init__(self, interval: int = 10, tensorboard: bool = False) -> None:
+    def __init__(self, interval: PositiveInt = 10, tensorboard: bool = False) -> None:
         if interval < 1:
             raise ValueError(f'interval must be at least 1, found {interval}')
         self.interval = interval

@@ -16,6 +16,7 @@ from toolkit.engine import distributed
 from toolkit.engine.evaluator import list_main_metrics
 from toolkit.io.formatting import format_duration
 from toolkit.io.run_layout import METRICS_LOG
+from toolkit.ranges import NonNegativeFloat
 from toolkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Progress(Hook):
 
     priority = 'LOW'
 
-    def __init__(self, every: float = 10.0) -> None:
+    def __init__(self, every: NonNegativeFloat = 10.0) -> None:
         if every < 0:
             raise ValueError(f'every must be 0 seconds or more, found {every}')
         self.every = every
