@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,25 @@ from toolkit.ranges import NonNegativeFloat
 
 Mode = Literal['loss', 'predict', 'tensor']
 Batch = dict[str, Any]
+
+
+@runtime_checkable
+class FileReader(Protocol):
+    """A component that reads files which its arguments do not name, such as weights of a hub.
+
+    The fingerprint of a study's run knows these files by their content.
+    """
+
+    @classmethod
+    def list_files(cls, arguments: Mapping[str, Any]) -> list[Path]:
+        """Lists the files that a component with these arguments reads; fetches missing ones.
+
+        Args:
+            arguments: of the config, without injected ones and defaults.
+        Raises:
+            ValueError: a file is missing and cannot be fetched.
+        """
+        ...
 
 
 class System(nn.Module, ABC):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import timm
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from plugins.timm_zoo.feature_layout import find_layout, remove_unused, run_on_meta
 from plugins.timm_zoo.models import create_model, get_pretrained_config
 from plugins.timm_zoo.stage_attention import StageWithAttention, insert_attention
+from plugins.timm_zoo.weights import parse_weights
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Attention, Backbone
 from toolkit.ranges import BelowOne, NonNegativeInt, PositiveFloat, PositiveInt
@@ -226,6 +228,15 @@ class TimmBackbone(Backbone):
             ) from error
 
     # -- interface of the engine and of caches ------------------------------------------------
+
+    @classmethod
+    def list_files(cls, arguments: Mapping[str, Any]) -> list[Path]:
+        """Lists the file of the weights of timm's hub or of a package, which has no path."""
+        name = arguments['model']
+        config = get_pretrained_config(name)
+        source = parse_weights(arguments.get('weights'), name, config)
+        file = None if source is None else source.find_file(name, config)
+        return [] if file is None else [file]
 
     def layers_above(self, name: str) -> int:
         """Counts the layers from a parameter to the features, for layer-wise learning rates.

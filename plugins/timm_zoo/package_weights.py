@@ -52,8 +52,7 @@ def read_state_dict(model: str, size: int) -> dict[str, Tensor]:
         ValueError: no package has weights of this model, or the package is not installed or has
             other files than expected.
     """
-    package = find_package(model)
-    return package.read(_find_file(package), model.partition('.')[0], size)
+    return find_package(model).read(find_file(model), model.partition('.')[0], size)
 
 
 def find_package(model: str) -> WeightPackage:
@@ -79,7 +78,14 @@ def is_installed(model: str) -> bool:
     return True
 
 
-def _find_file(package: WeightPackage) -> Path:
+def find_file(model: str) -> Path:
+    """Finds the file of a model's weights in its installed package.
+
+    Raises:
+        ValueError: no package has weights of this model, or the package is not installed or has
+            other files than expected.
+    """
+    package = find_package(model)
     try:
         distribution = importlib.metadata.distribution(package.name)
     except importlib.metadata.PackageNotFoundError:

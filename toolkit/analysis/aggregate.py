@@ -54,6 +54,10 @@ class Condition:
         """Selects the runs that have this status."""
         return [run for run in self.runs if run.status == status]
 
+    def has_other_code(self, pair: tuple[int, int | None]) -> bool:
+        """Tells whether the run of a (seed, fold) was made with other code than the plan's."""
+        return _get_run(self, pair).other_code
+
     def get_values(self, metric: str) -> dict[tuple[int, int | None], float]:
         """Gets the values of a metric by (seed, fold), for the runs that have it."""
         found = {(run.seed, run.fold): run.metrics.get(metric) for run in self.runs}
@@ -255,15 +259,19 @@ def _compare(
 ) -> tuple[Comparison, list[float]]:
     """Compares two conditions; the differences of items are returned for a test of all at once."""
     ours, theirs = condition.get_values(metric), reference.get_values(metric)
-    pairs = [pair for pair in ours if pair in theirs]
+    both = [pair for pair in ours if pair in theirs]
+    # A difference between runs of other code would be one of the code, too.
+    pairs = [p for p in both if condition.has_other_code(p) == reference.has_other_code(p)]
     planned = {(run.seed, run.fold) for run in (*condition.runs, *reference.runs)}
     folds = len({run.fold for run in condition.runs if run.fold is not None})
     runs = paired_t([ours[pair] - theirs[pair] for pair in pairs], max(folds, 1))
+    if both and not pairs:
+        runs = replace(runs, why='made with different code')
     improved = None
     if better is not None and runs.difference:
         improved = (runs.difference > 0) == better
     items = _item_differences(condition, reference, metric, pairs, rows)
-    why = 'not the mean of test items' if items is None else ''
+    why = 'not the mean of test items' if items is None else '' if pairs else runs.why
     untested = PairedTest(0, why=why)
     return Comparison(runs, len(planned) - len(pairs), untested, improved), items or []
 

@@ -15,6 +15,7 @@ from toolkit.analysis.aggregate import (
 from toolkit.analysis.interval_bars import Bar, Interval, make_bars
 from toolkit.io import formatting
 
+OTHER_CODE = '†'
 COSTS = ('parameters', 'MACs', 'time', 'memory')
 
 
@@ -270,8 +271,8 @@ def list_result_notes(analysis: Analysis) -> list[str]:
     if other := [run.id for run in analysis.results.runs if run.other_code]:
         few = ', '.join(other[:3]) + (f' and {len(other) - 3} more' if len(other) > 3 else '')
         notes.append(
-            f'Made with other code or packages than when the study was last started: {few}; '
-            'run them anew by --rerun changed.'
+            f'{OTHER_CODE} made with other code or packages than when the study was last started, '
+            f'and not compared with runs that were not: {few}; run them anew by --rerun changed.'
         )
     return notes
 
@@ -310,6 +311,8 @@ def name_axes(paths: list[str]) -> list[str]:
 
 def _make_name_cells(analysis: Analysis, condition: Condition) -> list[TableCell]:
     reference = ' (reference)' if condition.variant == analysis.results.compare_to else ''
+    if any(run.other_code for run in condition.runs):
+        reference += f' {OTHER_CODE}'
     settings = [
         format_setting(condition.settings[path]) if path in condition.settings else '-'
         for path in analysis.axes

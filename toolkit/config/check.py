@@ -70,11 +70,11 @@ def find_unchecked(config: Config) -> list[Problem]:
     return checker.unchecked
 
 
-def collect_component_classes(config: Config) -> set[type]:
-    """Returns the classes of all components that a valid run config names."""
+def collect_components(config: Config) -> dict[KeyPath, tuple[type, Mapping[str, Any]]]:
+    """Returns the class and the mapping of each component of a valid run config, by its path."""
     checker = _Checker(config)
     checker.check_arguments(RunConfig, config.tree, (), injected=())
-    return checker.classes
+    return checker.components
 
 
 def _drop_repeated(found: list[Problem], config: Config) -> list[Problem]:
@@ -111,7 +111,7 @@ class _Checker:
         self.own_places = (f'{display_path(config.file)}:', str(COMMAND_LINE))
         self.problems: list[Problem] = []
         self.unchecked: list[Problem] = []
-        self.classes: set[type] = set()
+        self.components: dict[KeyPath, tuple[type, Mapping[str, Any]]] = {}
 
     def fail(self, path: KeyPath, message: str) -> None:
         self.problems.append(self.config.problem(path, message))
@@ -277,7 +277,7 @@ class _Checker:
         except RegistryError as error:
             self.fail((*path, 'type'), str(error))
             return
-        self.classes.add(cls)
+        self.components[path] = cls, node
         self.check_arguments(cls, node, path, kind_.injected)
 
 

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config import Config, Problem
-from toolkit.config.check import collect_component_classes
+from toolkit.config.check import collect_components
 from toolkit.config.schema import RunConfig
+from toolkit.config.yaml_file import KeyPath
 from toolkit.errors import ComponentError, MissingDataError, ToolkitError
-from toolkit.interfaces import Dataset
+from toolkit.interfaces import Dataset, FileReader
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
 from toolkit.io.run_layout import Fingerprint
@@ -91,8 +92,8 @@ class Fingerprinter:
             train = _hash('train', training, code, own)
         return Fingerprint(_hash(tree), code, None if data is None else _hash(data), train)
 
-    def _data(self, config: Config, run: RunConfig) -> dict[str, str]:
-        found = {}
+    def _data(self, config: Config, run: RunConfig) -> dict[str, str | list[str]]:
+        found: dict[str, str | list[str]] = {}
         for subset in ('train', 'val', 'test'):
             loader = getattr(run, f'{subset}_dataloader')
             if loader is not None:
@@ -104,7 +105,22 @@ class Fingerprinter:
         # weights, above all.
         for path, file in _find_files(config.tree):
             found['.'.join(path)] = self._hash_file(config, file, '.'.join(path))
+        for path, (cls, arguments) in collect_components(config).items():
+            if isinstance(cls, FileReader):
+                found['.'.join((*path, '*'))] = self._hash_read_files(config, path, cls, arguments)
         return found
+
+    def _hash_read_files(
+        self, config: Config, path: KeyPath, cls: FileReader, arguments: Mapping[str, Any]
+    ) -> list[str]:
+        """Hash the files that a component reads without a path of theirs in the config."""
+        key = '.'.join(path)
+        try:
+            files = cls.list_files({k: v for k, v in arguments.items() if k != 'type'})
+        except (ToolkitError, ValueError) as error:
+            self._add_problem(config, key, ToolkitError(str(error)))
+            return []
+        return [self._hash_file(config, file, key) for file in files]
 
     def _hash_dataset(self, config: Config, path: str, dataset: Any, run: RunConfig) -> str:
         """Get the fingerprint of a data set after checking that it fits the system."""
@@ -186,7 +202,9 @@ def hash_code(config: Config) -> str:
 
     Imports count within the toolkit and plugins; packages count by their version.
     """
-    modules = frozenset({*ENGINE, *(part.__module__ for part in collect_component_classes(config))})
+    modules = frozenset(
+        {*ENGINE, *(part.__module__ for part, _ in collect_components(config).values())}
+    )
     return _hash_modules(modules)
 
 

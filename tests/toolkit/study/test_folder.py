@@ -18,7 +18,7 @@ from toolkit.errors import ToolkitError
 from toolkit.io.run_layout import RunStatus
 from toolkit.study.execute import run_study
 from toolkit.study.folder import check_folder, prepare_jobs, write_plan
-from toolkit.study.launchers import Launcher
+from toolkit.study.launchers import Launcher, worker
 from toolkit.study.launchers.job import EndedJob
 from toolkit.study.plan import make_plan
 from toolkit.study.reconcile import RunFilter, reconcile
@@ -262,6 +262,15 @@ def test_other_code_keeps_what_is_finished_and_starts_over_what_is_not(here, cap
     assert (here / 'work/tiny/runs/full-s0/trace').exists()
     assert not (here / 'work/tiny/runs/wide-s1/trace').exists()
     assert go(here, choice=RunFilter(rerun=['changed'])) == (0, ALL[:3])
+
+
+def test_what_changes_between_plan_and_start_is_no_result_of_the_plan(here, monkeypatch):
+    plan = make(here, variants={'full': {}}, seeds=[0])
+    (job,) = prepare_jobs(plan, reconcile(plan, here / 'work'))
+    worker._check_unchanged(list(job.runs))
+    monkeypatch.setattr('toolkit.study.fingerprint.package_versions', lambda: {'torch': '9'})
+    with pytest.raises(ToolkitError, match='code or packages changed after .* --rerun failed'):
+        worker._check_unchanged(list(job.runs))
 
 
 def test_three_equal_failures_in_a_row_stop_a_study(here, capsys):

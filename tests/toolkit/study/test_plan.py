@@ -336,6 +336,41 @@ def test_keys_know_the_content_of_every_file_that_a_config_names(here):
     assert before.train != after.train
 
 
+def test_keys_know_the_content_of_files_that_a_component_reads_without_a_path(here):
+    (here / 'hub.py').write_text(
+        'from pathlib import Path\n'
+        'from mmengine.hooks import Hook\n'
+        'from toolkit.registry import HOOKS\n\n\n'
+        '@HOOKS.register\n'
+        'class ReadsHub(Hook):\n'
+        '    def __init__(self, model: str) -> None:\n'
+        '        self.model = model\n\n'
+        '    @classmethod\n'
+        '    def list_files(cls, arguments):\n'
+        '        if arguments["model"] == "absent":\n'
+        '            raise ValueError("the hub has no such model")\n'
+        '        return [Path(f"cache_{arguments[\'model\']}")]\n'
+    )
+
+    def found(text, model='a'):
+        (here / 'cache_a').write_text(text)
+        file = studies.write(here, seeds=[0], variants={'full': {}})
+        base = yaml.safe_load((here / 'base.yaml').read_text())
+        base['plugins'].append('hub.py')
+        base['custom_hooks'] = {'reads': {'type': 'ReadsHub', 'model': model}}
+        (here / 'base.yaml').write_text(yaml.safe_dump(base))
+        return make_plan(read_study(file))
+
+    before, same, after = (found(text).runs[0].fingerprint for text in ('a', 'a', 'b'))
+    assert before == same
+    assert (before.config, before.code) == (after.config, after.code)
+    assert before.data != after.data
+    assert before.train != after.train
+    (problem,) = found('a', 'absent').data_problems
+    assert 'base.yaml:' in str(problem)
+    assert 'the hub has no such model' in str(problem)
+
+
 def test_a_file_of_the_working_folder_counts_beside_one_of_the_data(here, monkeypatch):
     (here / 'data').mkdir()
     monkeypatch.setenv('TOOLKIT_DATA', str(here / 'data'))

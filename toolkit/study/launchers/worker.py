@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolkit.config.yaml_file import ConfigError
 from toolkit.errors import BusyError, ToolkitError
 from toolkit.io.atomic_write import is_disk_full
 from toolkit.io.process import read_peak_memory
 from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS, PlannedRun, RunStatus, utc_now
 from toolkit.study.launchers.job import Job, write_if_possible
 
+_WORDS = {'config': 'its config', 'code': 'code or packages', 'data': 'data or weights'}
 # Interval at which the run time in a status is renewed.
 BEAT_SECONDS = 5.0
 # Time to save once the parent process is gone.
@@ -143,11 +145,13 @@ class Outcome:
 def work(job: Job) -> Outcome:
     """Do a job: train if there is something to train, then test each run."""
     with contextlib.suppress(Exception):  # what is wrong is said where it is used
-        _config(job.runs[0].path)  # imports everything, which is no part of what a run takes
+        _config(job.runs[0].folder)  # imports everything, which is no part of what a run takes
     record = StatusRecord(job)
     outcome = Outcome(record.statuses)
     todo = [run for run in job.runs if run.id in record.open]
     try:
+        _check_unchanged(todo)
+        record.restart_clock(keep=False)  # nor is this
         weights = None
         if job.trained_in is not None and todo:
             _train(job.trained_in, record)
@@ -163,6 +167,31 @@ def work(job: Job) -> Outcome:
         for name in record.open:
             _fail(name, error, record, outcome)
     return outcome
+
+
+def _check_unchanged(runs: list[PlannedRun]) -> None:
+    """Check that code, packages and data are those that the study planned.
+
+    Hours may lie between plan and start, and the machine may be another one. A result made with
+    something else would bear the fingerprint of the plan.
+
+    Raises:
+        ToolkitError: they are not.
+    """
+    from toolkit.study.fingerprint import Fingerprinter, hash_code
+    from toolkit.study.model_costs import SystemBuilder
+
+    fingerprinter = Fingerprinter(SystemBuilder(), open_data=True)
+    for run in runs:
+        config, typed, _ = _config(run.folder)
+        found = fingerprinter.fingerprint(config, typed, hash_code(config))
+        if fingerprinter.problems:
+            raise ConfigError(*fingerprinter.problems.values())
+        if changed := found.differences(run.fingerprint):
+            raise ToolkitError(
+                f'{" and ".join(_WORDS[part] for part in changed)} changed after the study was '
+                'planned: start it again with --rerun failed'
+            )
 
 
 def _test_run(
