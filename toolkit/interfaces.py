@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -368,6 +368,27 @@ class Predictor(ABC):
     @abstractmethod
     def add_arguments(cls, parser: argparse._ArgumentGroup) -> None:
         """Declares the arguments of the task."""
+
+    def adapt(
+        self,
+        config: Mapping[str, Any],
+        stated: Collection[str],
+        inputs: Sequence[str],
+        options: PredictOptions,
+    ) -> Mapping[str, Any]:
+        """Adapts the config of a system without weights to the inputs; by default it stays.
+
+        Args:
+            config: resolved tree, which is not changed.
+            stated: dotted paths that the command line sets.
+            inputs: as for `predict`.
+            options: of this prediction.
+        Returns:
+            New values by dotted path.
+        Raises:
+            ToolkitError: inputs or options that cannot be used.
+        """
+        return {}
 
     @abstractmethod
     def predict(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from plugins.pansharpening.component_sensors import ComponentSensors
 from plugins.pansharpening.data_init import DataInitialized, pixels
 from plugins.pansharpening.imaging.resample import Method, upsample
 from plugins.pansharpening.interfaces import Generator
@@ -80,6 +81,9 @@ class Pansharpener(System):
         self.upsampling = upsample
         self.symmetric = symmetric
         self.upsampled(torch.zeros(1, bands, 8, 8))  # a ratio that the method cannot do fails here
+        slots = {'generator': generator, 'reblur': reblur, 'gray': gray}
+        slots |= {f'losses.{key}': slot for key, slot in (losses or {}).items()}
+        self._sensors = ComponentSensors(slots)
         self.generator = generator(bands=bands, ratio=ratio)
         self.reblur = reblur(bands=bands, ratio=ratio) if reblur else None
         self.gray = gray(bands=bands, ratio=ratio) if gray else None
@@ -190,11 +194,14 @@ class Pansharpener(System):
             options['say'](f'{slot}: {part.fit(ms, pan)}')
 
     def check_data(self, dataset: Any) -> None:
-        """Compares the bands and the ratio of a dataset with those of the system.
+        """Compares bands, ratio and sensor of a dataset with those of the system.
+
+        A component with the MTF gains of another sensor is allowed and reported.
 
         Raises:
-            ToolkitError: they differ.
+            ToolkitError: bands or ratio differ.
         """
+        self._sensors.compare(dataset)
         found = (getattr(dataset, 'bands', None), getattr(dataset, 'ratio', None))
         if None in found or found == (self.bands, self.ratio):
             return

@@ -61,6 +61,7 @@ class PredictCommand(Command):
         ]
 
     def run(self, arguments: argparse.Namespace) -> int:
+        from toolkit.config.check import fill_checked
         from toolkit.engine import checkpoint, precision
         from toolkit.engine.components import build_system
         from toolkit.interfaces import PredictOptions
@@ -80,9 +81,26 @@ class PredictCommand(Command):
         own += [] if trained.weights is None else [trained.weights]
         # The predictor, which knows its inputs and outputs, refuses the other files that exist.
         check_outputs([arguments.output], own, overwrite=True)
-        with trained.config.locate_errors():
+        predictor = _make_predictor(arguments)
+        config = trained.config
+        device = precision.choose_device(run.runtime)
+        loader, evaluator = run.test_dataloader, run.test_evaluator
+        options = PredictOptions(
+            arguments,
+            dataset=None if loader is None else loader.dataset,
+            metrics={} if evaluator is None else evaluator.metrics,
+            device=device,
+            autocast=lambda: precision.autocast(run.runtime, device),
+            overwrite=arguments.overwrite,
+        )
+        if trained.weights is None and predictor is not None:
+            stated = [text.partition('=')[0].removeprefix('+') for text in arguments.overrides]
+            with config.locate_errors():
+                changes = predictor.adapt(config.tree, stated, arguments.input, options)
+            config.change(changes)
+            run = fill_checked(config) if changes else run
+        with config.locate_errors():
             system = build_system(run)
-            predictor: type[Predictor] | None = getattr(arguments, 'predictor', None)
             if predictor is None or not isinstance(system, predictor.system):
                 raise ToolkitError(
                     f'{type(system).__name__} cannot predict files: no predictor serves it; '
@@ -90,22 +108,23 @@ class PredictCommand(Command):
                 )
             if trained.weights is not None:
                 checkpoint.load_weights(system, trained.weights)
-            device = precision.choose_device(run.runtime)
+            elif any(True for _ in system.parameters()):
+                raise ToolkitError(
+                    f'{arguments.config or arguments.run_dir} has weights that a training finds, '
+                    'and none are given; give --run DIR of a training, or --checkpoint FILE'
+                )
             precision.move_system(system, run.runtime, device)
             system.eval()
-            loader, evaluator = run.test_dataloader, run.test_evaluator
-            options = PredictOptions(
-                arguments,
-                dataset=None if loader is None else loader.dataset,
-                metrics={} if evaluator is None else evaluator.metrics,
-                device=device,
-                autocast=lambda: precision.autocast(run.runtime, device),
-                overwrite=arguments.overwrite,
-            )
-            written = predictor().predict(system, arguments.input, arguments.output, options)
+            written = predictor.predict(system, arguments.input, arguments.output, options)
         for path in written:
             print(f'wrote {path}')
         return 0
+
+
+def _make_predictor(arguments: argparse.Namespace) -> Predictor | None:
+    """Makes the predictor that the parser found, which may serve a base of the system."""
+    found: type[Predictor] | None = getattr(arguments, 'predictor', None)
+    return None if found is None else found()
 
 
 def _add_predictor(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from toolkit.config import run_plugins
 from toolkit.config.find import find_config
 from toolkit.config.interpolate import interpolate
 from toolkit.config.merge import merge
-from toolkit.config.override import override
+from toolkit.config.override import assign, override
 from toolkit.config.yaml_file import (
     COMMAND_LINE,
     ConfigError,
@@ -58,6 +58,15 @@ class Config:
     def problem(self, path: str | KeyPath, message: str) -> Problem:
         text = path if isinstance(path, str) else '.'.join(path)
         return Problem(self.place(path), text, message)
+
+    def change(self, values: Mapping[str, Any]) -> None:
+        """Sets values by dotted path, as the command line does; the sections must exist."""
+        for path, value in values.items():
+            keys = split_path(path)
+            node = self.tree
+            for key in keys[:-1]:
+                node = node[key]
+            assign(self.tree, self.origins, keys, value, {(): COMMAND_LINE}, keys[-1] not in node)
 
     @contextmanager
     def locate_errors(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, get_args
@@ -14,6 +14,7 @@ import torch
 from plugins.pansharpening.inference.digital_numbers import DTYPES
 from plugins.pansharpening.inference.resumable_geotiff import Compression
 from plugins.pansharpening.inference.scene_inference import InferenceSettings, infer_scene
+from plugins.pansharpening.inference.scene_model import adapt_model
 from plugins.pansharpening.inference.shards import join, part_file, to_cog
 from plugins.pansharpening.inference.tiled_inference import Sharpener
 from plugins.pansharpening.inference.tiles import Shard
@@ -60,6 +61,24 @@ class ScenePredictor(Predictor):
         )
         add('--cog', action='store_true', help='write a cloud-optimized GeoTIFF')
         add('--dtype', choices=DTYPES, help='data type of the output (default: that of the MS)')
+
+    def adapt(
+        self,
+        config: Mapping[str, Any],
+        stated: Collection[str],
+        inputs: Sequence[str],
+        options: PredictOptions,
+    ) -> Mapping[str, Any]:
+        """Takes bands, ratio, upsampling and sensor from the scene; see `adapt_model`."""
+        scene = _find_scene(inputs, options.arguments.sensor, options.dataset)
+        changes, warnings = adapt_model(config, stated, scene)
+        if changes:
+            options.report(
+                'from the scene: ' + ' '.join(f'{path}={value}' for path, value in changes.items())
+            )
+        for warning in warnings:
+            options.report(f'warning: {warning}')
+        return changes
 
     def predict(
         self, system: System, inputs: Sequence[str], output: Path, options: PredictOptions

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from plugins.pansharpening.imaging.resample import polyphase
-from plugins.pansharpening.interfaces import GENERATORS
+from plugins.pansharpening.inference.scene_model import choose_upsampling, find_sensor_parts
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.system import Pansharpener
@@ -15,8 +14,8 @@ from toolkit.config.load import Draft
 from toolkit.config.override import assign
 from toolkit.config.yaml_file import COMMAND_LINE
 from toolkit.errors import ToolkitError
-from toolkit.registry import DEGRADATIONS, HOOKS, LOSSES, SYSTEMS
-from toolkit.registry.build import accepts_argument, get_signature
+from toolkit.registry import HOOKS, LOSSES, SYSTEMS
+from toolkit.registry.build import get_signature
 
 # The metric by which weights are chosen, and what else is measured on the way.
 SCORE = 'HQNR_rho'
@@ -28,7 +27,6 @@ PATIENCE = 6
 LEAST_GAIN = 1e-3
 PATCH = 256  # PAN pixels, of a config whose data state none
 
-SLOTS = {'generator': GENERATORS, 'reblur': DEGRADATIONS, 'gray': DEGRADATIONS}
 # Numbers of iterations, or of epochs, in the schedules of mmengine.
 LENGTHS = ('begin', 'end', 'T_max', 'total_iters', 'step_size', 'milestones', 'total_steps')
 
@@ -136,8 +134,10 @@ def adapt_config(
     changes: dict[str, Any] = {
         'model.bands': bands,
         'model.ratio': ratio,
-        'model.upsample': upsampling(str(tree['model'].get('upsample', 'interp23tap')), ratio),
-        **{f'{path}.sensor': to.scene.sensor.name for path in _with_sensor(tree['model'])},
+        'model.upsample': choose_upsampling(
+            str(tree['model'].get('upsample', 'interp23tap')), ratio
+        ),
+        **{f'{path}.sensor': to.scene.sensor.name for path, _ in find_sensor_parts(tree['model'])},
         'train_dataloader.dataset': {
             'type': 'ScenePatches',
             'scene': scene,
@@ -162,16 +162,6 @@ def adapt_config(
     for path, value in changes.items():
         _set(draft, path, value)
     return draft.resolve()
-
-
-def upsampling(method: str, ratio: int) -> str:
-    """Returns the method of the config, or 'bicubic' if that cannot enlarge by the ratio."""
-    if method == 'interp23tap' and ratio > 1:
-        try:
-            polyphase(ratio)
-        except ValueError:
-            return 'bicubic'
-    return method
 
 
 def _epoch(tree: Mapping[str, Any], counted: str = 'train_cfg') -> int:
@@ -211,16 +201,6 @@ def _train_cfg(
     else:
         span, every = {'max_iters': iterations}, max(-(-iterations // validations), 1)
     return {**span, 'val_interval': every, 'max_minutes': minutes}
-
-
-def _with_sensor(model: Mapping[str, Any]) -> Iterator[str]:
-    """Yields the paths of the components that take the sensor."""
-    parts = {f'model.{slot}': (kind, model.get(slot)) for slot, kind in SLOTS.items()}
-    for key, loss in (model.get('losses') or {}).items():
-        parts[f'model.losses.{key}'] = (LOSSES, loss)
-    for path, (kind, node) in parts.items():
-        if node and accepts_argument(kind.get(node['type']), 'sensor'):
-            yield path
 
 
 def _hooks(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, get_args
 from plugins.pansharpening.inference.digital_numbers import DTYPES
 from plugins.pansharpening.inference.predictor import predict_scene
 from plugins.pansharpening.inference.resumable_geotiff import Compression
+from plugins.pansharpening.inference.scene_model import choose_upsampling
 from plugins.pansharpening.scenes.open_scene import build_scene, make_scene_config
 from plugins.pansharpening.scenes.raster import Samples
 from plugins.pansharpening.scenes.scene import Scene
@@ -24,7 +25,6 @@ from plugins.pansharpening.single_scene.adapt_config import (
     SceneSettings,
     adapt_config,
     length,
-    upsampling,
     wanted_patch,
 )
 from plugins.pansharpening.single_scene.arguments import (
@@ -184,7 +184,7 @@ def _plan_config(base: ChosenConfig, settings: SceneSettings, iterations: int | 
     smaller patches give better results.
     """
     method = str(base.draft.resolve().tree['model'].get('upsample', 'interp23tap'))
-    used = upsampling(method, settings.scene.ratio)
+    used = choose_upsampling(method, settings.scene.ratio)
     if used != method:
         print(f'upsampling: {used}, as {method} cannot enlarge by {settings.scene.ratio}')
     wanted = length(base.draft) if iterations is None else iterations

@@ -1,0 +1,55 @@
+"""Sensors that the components of a model are given, compared with those of the data."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from toolkit.registry.build import ComponentFactory, accepts_argument, get_signature
+
+
+class ComponentSensors:
+    """Sensors of the components of a model.
+
+    Args:
+        slots: factories of the components by their path in `model`; None for empty slots.
+
+    Attributes:
+        stated: sensor by path in the config, of those that have not been reported.
+    """
+
+    def __init__(self, slots: Mapping[str, Any]) -> None:
+        found = {f'model.{slot}.sensor': _get_sensor(part) for slot, part in slots.items()}
+        self.stated = {path: name for path, name in found.items() if name is not None}
+
+    def compare(self, dataset: Any) -> None:
+        """Reports on the standard error components with MTF gains of other sensors than the data.
+
+        This is allowed, for a comparison of gains; each component is reported once.
+        """
+        known = list_sensors(dataset)
+        for path, stated in list(self.stated.items()):
+            if others := sorted(known - {stated}):
+                del self.stated[path]
+                print(
+                    f'warning: {path} is {stated}, but the data are of {", ".join(others)}; the '
+                    f'MTF gains of {stated} are used',
+                    file=sys.stderr,
+                )
+
+
+def list_sensors(dataset: Any) -> set[str]:
+    """Lists the names of the sensors of a dataset."""
+    rows = getattr(getattr(dataset, 'scenes', None), 'rows', ())
+    sensor = getattr(getattr(dataset, 'scene', dataset), 'sensor', None)
+    return {*(row.sensor for row in rows), *([] if sensor is None else [sensor.name])}
+
+
+def _get_sensor(factory: Any) -> str | None:
+    """Returns the sensor that a component is given; None for components that take none."""
+    if not isinstance(factory, ComponentFactory) or not accepts_argument(factory.cls, 'sensor'):
+        return None
+    parameter = get_signature(factory.cls).get('sensor')
+    default = 'generic' if parameter is None else parameter.default
+    return str(factory.arguments.get('sensor', default))
