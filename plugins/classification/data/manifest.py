@@ -72,7 +72,8 @@ def read_manifest(
             current folder.
         tasks: tasks whose labels are read; without any, columns of labels become attributes.
         columns: the file's names for the columns above and those of tasks: `{patient: case_id}`.
-            None says that the file has no such column, even if another is named similarly.
+            None says that the file has no such column, even if another is named similarly; the
+            labels of such a task are missing.
         values: by task, the class of each value in the file: `{malignancy: {2: benign}}`; None for
             a value that means a missing label. Names of classes stand for themselves.
         outside: allow paths that leave the folder of the manifest.
@@ -140,7 +141,11 @@ class _ImageReader(ManifestReader[Record]):
         known = {name: cells[column] for name, column in self.source.items()}
         path = self.resolve_file(line, self.source['image'], known['image'])
         frame = self._convert(line, 'frame', known, parse_frame, 0)
-        labels = {task: label for task in self.tasks if (label := self._label(line, task, known))}
+        labels = {
+            task: label
+            for task in self.tasks
+            if task in known and (label := self._label(line, task, known))
+        }
         boxes = self._convert(line, 'boxes', known, parse_boxes, ())
         if known.get('relative_boxes'):
             boxes = self._convert(line, 'relative_boxes', known, parse_boxes, ())
@@ -210,7 +215,8 @@ class _ImageReader(ManifestReader[Record]):
         self.add_mistake(
             line,
             f'{self.source[task]} is {text!r}, which is no class of {task}'
-            f'{did_you_mean(text, accepted)}; there are: {", ".join(accepted)}',
+            f'{did_you_mean(text, accepted)}; there are: {", ".join(accepted)}; name its class by '
+            f'`values: {{{task}: {{{text!r}: CLASS}}}}`',
         )
         return None
 

@@ -70,11 +70,11 @@ def match_columns(
                 f'no column {wanted!r} for {name}{did_you_mean(wanted, found)}; found '
                 f'{", ".join(found)}'
             )
-        elif name == 'image' or name in tasks:
+        elif name == 'image' or (name in tasks and name not in columns):
             what = f'for the task {name!r}' if name in tasks else "'image'"
             mistakes.append(
                 f'no column {what}{did_you_mean(name, found)}; found {", ".join(found)}; name one '
-                f'by `columns: {{{name}: COLUMN}}`'
+                f'by `columns: {{{name}: COLUMN}}` (on the command line: --columns {name}=COLUMN)'
             )
     for name in COLUMNS:
         # A column of patients that is overlooked lets a split leak, so the reader asks.
@@ -83,7 +83,8 @@ def match_columns(
             for column in _similar_columns(name, free):
                 mistakes.append(
                     f'is the column {column!r} meant as {name!r}? Say so by `columns: {{{name}: '
-                    f'{column}}}`, or that it is not by `columns: {{{name}: null}}`'
+                    f'{column}}}` (on the command line: --columns {name}={column}), or that it is '
+                    f'not by `columns: {{{name}: null}}` (--columns {name}=)'
                 )
     if 'boxes' in source and 'relative_boxes' in source:
         mistakes.append('found boxes and relative_boxes; keep one of them')

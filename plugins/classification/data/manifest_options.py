@@ -54,6 +54,37 @@ def add_columns_option(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_values_option(parser: argparse._ActionsContainer) -> None:
+    """Declares `--values`."""
+    parser.add_argument(
+        '--values',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='TASK:VALUE=CLASS',
+        help='class of a value of the manifest: pathology:1=malignant; pathology:9= for a missing '
+        'label',
+    )
+
+
+def parse_values(words: Sequence[str]) -> dict[str, dict[str, str | None]]:
+    """Parses `pathology:1=malignant` as classes by task and value; None for an empty class.
+
+    Raises:
+        ToolkitError: another form, or a repeated value.
+    """
+    values: dict[str, dict[str, str | None]] = {}
+    for word in words:
+        task, colon, rest = word.partition(':')
+        value, equals, name = rest.rpartition('=')
+        if not (task and colon and equals and value) or value in values.get(task, {}):
+            raise ToolkitError(
+                f'--values: found {word!r}, expected TASK:VALUE=CLASS, each value once'
+            )
+        values.setdefault(task, {})[value] = name or None
+    return values
+
+
 def parse_columns(words: Sequence[str]) -> dict[str, str | None]:
     """Parses `patient=case_id` as columns by name; None for an empty column.
 

@@ -22,11 +22,12 @@ def find_ambiguous_ids(ids: Iterable[str]) -> list[list[str]]:
     """
     groups: dict[str, list[str]] = {}
     for name in dict.fromkeys(ids):
-        groups.setdefault(_normalize(name), []).append(name)
+        groups.setdefault(normalize_id(name), []).append(name)
     return [names for names in groups.values() if len(names) > 1]
 
 
-def _normalize(name: str) -> str:
+def normalize_id(name: str) -> str:
+    """Returns the spelling that all spellings of a patient share, see `find_ambiguous_ids`."""
     name = unicodedata.normalize('NFKC', name).casefold().strip()
     # A number that a table of numbers has written with a fraction.
     name = re.sub(r'^(\d+)\.0+$', r'\1', name)

@@ -142,8 +142,9 @@ def refuse_flips(
         if task.flipped
     ]
     cause = (
-        f'the run computes in {precision}, the file in fp32: test the run in fp32 (`toolkit test '
-        '--run D --work-dir NEW runtime.precision=fp32`) to know what the file is worth, and'
+        f'the run computes in {precision}, the file in fp32: test in fp32 (`toolkit test --run D '
+        '--work-dir NEW runtime.precision=fp32`) and export that test (`toolkit export --run NEW '
+        '--checkpoint D/checkpoints/best.pth`), or'
         if precision != 'fp32'
         else 'test the run again, or'
     )

@@ -71,7 +71,7 @@ def summarize_task(
             'all_images': len(everything),
             'missing_labels': len(everything) - len(images),
         },
-        'values': _compute(metric, images, names, settings),
+        'values': summarize_values(metric, images, names, settings),
         'confusion': confusion(images.labels, images.decisions, len(metric.task.classes))
         .astype(int)
         .tolist(),
@@ -79,15 +79,15 @@ def summarize_task(
             'aggregate': aggregate,
             'conflicting_labels': list(people.conflicts),
             **_count(people),
-            'values': _compute(metric, people, names, settings),
+            'values': summarize_values(metric, people, names, settings),
         }
         if several
         else None,
         'calibration': {
             'binning': f'{calibration.BINS} bins of equal width, of '
             + ('the positive probability' if images.positive is not None else 'the highest one'),
-            'before': _summarize_calibration(metric, images.uncalibrated(), settings),
-            'after': _summarize_calibration(metric, images, settings),
+            'before': summarize_calibration(metric, images.uncalibrated(), settings),
+            'after': summarize_calibration(metric, images, settings),
         },
         'subgroups': {
             name: found
@@ -111,17 +111,19 @@ def _count(items: Predictions) -> dict[str, Any]:
     }
 
 
-def _compute(
+def summarize_values(
     metric: ClinicalMetrics, items: Predictions, names: Sequence[str], settings: ReportSettings
 ) -> dict[str, dict[str, Any]]:
+    """Compute metrics of items with their intervals, see `compute_with_intervals`."""
     values = metric.metric_values(items)
     return compute_with_intervals(values, items.patients, names, settings.bootstrap)
 
 
-def _summarize_calibration(
+def summarize_calibration(
     metric: ClinicalMetrics, items: Predictions, settings: ReportSettings
 ) -> dict[str, dict[str, Any]]:
-    found = _compute(metric, items, CALIBRATION, settings)
+    """Compute calibration errors, and slope and intercept of a task with a positive class."""
+    found = summarize_values(metric, items, CALIBRATION, settings)
     if items.positive is None:
         return found
     probability, truth = items.probabilities[:, items.positive], items.labels == items.positive
@@ -166,7 +168,10 @@ def _summarize_subgroups(
     found = {}
     for group in sorted(set(groups), key=lambda name: (name == UNKNOWN, _rank(name, limits), name)):
         inside = images.subset(groups == group)
-        found[str(group)] = {**_count(inside), 'values': _compute(metric, inside, names, settings)}
+        found[str(group)] = {
+            **_count(inside),
+            'values': summarize_values(metric, inside, names, settings),
+        }
     return found
 
 

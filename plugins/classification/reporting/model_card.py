@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from plugins.classification.interfaces import NOTE
+from plugins.classification.reporting.card_limits import describe_limits
+from plugins.classification.reporting.card_training import (
+    describe_training,
+    format_inline,
+    read_training,
+)
 from plugins.classification.reporting.clinical_text import format_table, to_markdown
+from plugins.classification.reporting.external_report import NAME as EXTERNAL
+from plugins.classification.reporting.external_report import describe_external, format_task
 from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError
 from toolkit.run import capsule
@@ -27,8 +35,6 @@ DATA_ARGUMENTS = (
     'channels',
     'fit',
 )
-PACKAGES = ('torch', 'torchvision', 'timm', 'mmengine', 'numpy', 'scikit-learn')
-FEW_PATIENTS, FEW_IMAGES = 100, 10
 
 Tree = Mapping[str, Any]
 
@@ -52,17 +58,21 @@ def make_card(run: Path) -> str:
             'model card is of a classifier'
         )
     tested, clinical = _read_json(run / 'metrics.json'), _read_json(run / 'clinical.json')
+    external = _read_json(run / f'{EXTERNAL}.json')
+    trained = read_training(record)
     parts = {
         'Model': _describe_model(model),
         'Intended use': _describe_use(),
-        'Data': _describe_data(config, record, tested),
-        'Training': _describe_training(run, config, record),
+        'Data': _describe_data(config, record, trained, tested, external is not None),
+        'Training': describe_training(run, config, record, trained),
+        **({'External test': _describe_external(external)} if external is not None else {}),
         'Results': _describe_results(tested, clinical),
         'Calibration and threshold': _describe_calibration(clinical),
-        'Limits': _describe_limits(config, record, _read_items(tested), clinical),
+        'Limits': describe_limits(config, record, trained, _read_items(tested), clinical, external),
         'Files': _list_files(run),
     }
-    lines = [f'# Model card: {run.absolute().name}', '', f'**{NOTE}**']
+    kind = ', an external test' if external is not None else ''
+    lines = [f'# Model card: {run.absolute().name}{kind}', '', f'**{NOTE}**']
     for title, body in parts.items():
         lines += ['', f'## {title}', '', *body]
     return '\n'.join(lines) + '\n'
@@ -109,15 +119,20 @@ def _describe_use() -> Iterator[str]:
     )
 
 
-def _describe_data(config: Tree, record: Tree, tested: Tree | None) -> Iterator[str]:
+def _describe_data(
+    config: Tree, record: Tree, trained: Tree | None, tested: Tree | None, is_external: bool
+) -> Iterator[str]:
     rows = []
+    # A test computes the fingerprint of its own data alone.
+    fingerprints = {**((trained or {}).get('data') or {}), **(record.get('data') or {})}
     for subset in ('train', 'val', 'test'):
         node = (config.get(f'{subset}_dataloader') or {}).get('dataset')
         if node:
             arguments = {key: node[key] for key in DATA_ARGUMENTS if node.get(key) is not None}
-            fingerprint = (record.get('data') or {}).get(subset) or 'missing'
+            fingerprint = fingerprints.get(subset) or 'missing'
             name = arguments.pop('type', '?')
-            rows.append([subset, name, _inline(arguments), fingerprint])
+            shown = 'test (external)' if is_external and subset == 'test' else subset
+            rows.append([shown, name, format_inline(arguments), fingerprint])
     if rows:
         yield from format_table(['subset', 'data set', 'arguments', 'fingerprint'], rows)
     else:
@@ -128,7 +143,8 @@ def _describe_data(config: Tree, record: Tree, tested: Tree | None) -> Iterator[
         yield 'Counts of the test data: missing, as the run has no rows of ClinicalMetrics.'
     else:
         patients = {row.get('patient') or row['id'] for row in items.values()}
-        yield f'Test data: {len(items)} images of {len(patients)} patients.'
+        kind = 'External test' if is_external else 'Test'
+        yield f'{kind} data: {len(items)} images of {len(patients)} patients.'
         centres: dict[str, int] = {}
         for row in items.values():
             centre = row.get('centre') or 'not known'
@@ -142,32 +158,10 @@ def _describe_data(config: Tree, record: Tree, tested: Tree | None) -> Iterator[
     yield "Counts of the training and validation data are not among the run's files."
 
 
-def _describe_training(run: Path, config: Tree, record: Tree) -> Iterator[str]:
-    git = record.get('git') or {}
-    hardware = record.get('hardware') or {}
-    packages = record.get('packages') or {}
-    wrapper = config.get('optim_wrapper') or {}
-    schedule = config.get('train_cfg') or {}
-    length = ', '.join(f'{k} {v}' for k, v in schedule.items() if v is not None)
-    code = git.get('commit', 'missing')
-    if git.get('dirty'):
-        code += ', with changes that were not committed (diff.patch)'
-    facts = {
-        'status': record.get('status', 'missing'),
-        'length': length or 'missing',
-        'optimizer': _inline(wrapper.get('optimizer')) if wrapper.get('optimizer') else 'missing',
-        'seed': record.get('seed', 'missing'),
-        'code': code,
-        'toolkit': record.get('toolkit', 'missing'),
-        'packages': ', '.join(f'{k} {packages[k]}' for k in PACKAGES if k in packages) or 'missing',
-        'precision': (config.get('runtime') or {}).get('precision', 'fp32'),
-        'device': f'{record.get("device", "missing")}; {hardware.get("cpu", "CPU not recorded")}'
-        + ''.join(f'; {gpu}' for gpu in hardware.get('gpus') or []),
-        'started, ended': f'{record.get("started", "missing")}, {record.get("ended") or "missing"}',
-        'resumed': len(record.get('resumed') or []),
-        'whole config': 'config.yaml' if (run / 'config.yaml').exists() else 'missing',
-    }
-    yield from format_table(['', ''], [[name, value] for name, value in facts.items()])
+def _describe_external(external: Tree) -> Iterator[str]:
+    yield from describe_external(external)
+    for name, task in external['tasks'].items():
+        yield from ['', f'### {name}, beside the internal test', *format_task(task)]
 
 
 def _describe_results(tested: Tree | None, clinical: Tree | None) -> Iterator[str]:
@@ -208,56 +202,6 @@ def _describe_calibration(clinical: Tree | None) -> Iterator[str]:
         rows.append([name, *point, task['chosen'], *errors])
     head = ['task', 'temperature', 'threshold', 'chosen', 'ECE before', 'ECE after']
     yield from format_table(head, rows)
-
-
-def _describe_limits(
-    config: Tree, record: Tree, items: Mapping[str, Tree], clinical: Tree | None
-) -> Iterator[str]:
-    """List the weaknesses that the run's files show, one per line.
-
-    Args:
-        config: config of the run.
-        record: capsule of the run.
-        items: test images by id, with `patient` and `centre`.
-        clinical: content of `clinical.json`; None if there is none.
-    """
-    if (status := record.get('status')) != 'finished':
-        yield f'- The run is not finished: its status is {status}.'
-    data = {k: v for k, v in (record.get('data') or {}).items() if v}
-    for one, other in (('train', 'test'), ('val', 'test'), ('train', 'val')):
-        if data.get(one) is not None and data.get(one) == data.get(other):
-            yield f'- **Leak**: the {one} and the {other} data are the same ({data[one]}).'
-    if items:
-        patients = {row.get('patient') or row['id'] for row in items.values()}
-        if all((row.get('patient') or row['id']) == row['id'] for row in items.values()):
-            yield (
-                '- Patients are not known: images of one patient may lie in several subsets, and '
-                'intervals take each image for a patient.'
-            )
-        if len(patients) < FEW_PATIENTS:
-            yield f'- The test has {len(patients)} patients, so that intervals are wide.'
-        if len({row.get('centre') or '' for row in items.values()}) == 1:
-            yield '- The test images are of one centre, or of none that is known.'
-    for name, task in ((clinical or {}).get('tasks') or {}).items():
-        counts = task['counts']
-        if counts['missing_labels']:
-            yield f'- {name}: {counts["missing_labels"]} test images have no label.'
-        for label, number in counts['by_class'].items():
-            if number['images'] < FEW_IMAGES:
-                yield f'- {name}: the test has {number["images"]} images of {label}.'
-        if task['threshold'] is not None and str(task['chosen']).startswith('the defaults'):
-            yield f'- {name}: threshold and temperature were not chosen on validation data.'
-    if config.get('val_dataloader') is None:
-        yield '- There was no validation data.'
-    yield '- One run of one seed: another seed may give another result.'
-    yield (
-        '- Tested on data of the same source as the training unless the data above say otherwise; '
-        'other scanners, centres and populations may give other results.'
-    )
-    yield (
-        "- Duplicates and leaks between the subsets: no audit is among the run's files "
-        '(`toolkit audit MANIFEST` makes one).'
-    )
 
 
 def _list_files(run: Path) -> Iterator[str]:
@@ -310,18 +254,7 @@ def _read_items(tested: Tree | None) -> dict[str, Tree]:
 
 def _describe_component(node: Any) -> list[str]:
     node = dict(node)
-    return [str(node.pop('type', '?')), _inline(node)]
-
-
-def _inline(node: Any) -> str:
-    """Format a part of a config in one line."""
-    if not isinstance(node, Mapping):
-        return json.dumps(node, ensure_ascii=False)
-    plain = (bool, int, float, str, type(None))
-    return ', '.join(
-        f'{key} {value if isinstance(value, plain) else json.dumps(value, ensure_ascii=False)}'
-        for key, value in node.items()
-    )
+    return [str(node.pop('type', '?')), format_inline(node)]
 
 
 def _format_number(value: float | None) -> str:
