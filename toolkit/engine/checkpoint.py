@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import RunError, ToolkitError
+from toolkit.io.integrity import DamagedFileError, check_file
 from toolkit.io.run_layout import BEST_CHECKPOINT, CHECKPOINTS, LAST_CHECKPOINT
 
 LAST = LAST_CHECKPOINT
@@ -136,13 +137,19 @@ def _sync_folder(path: Path) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Loads a checkpoint on the CPU.
+    """Loads a checkpoint on the CPU, after comparing the checksums of all its records.
 
     Raises:
         CheckpointError: the file is missing or damaged, or loading it could run code.
     """
     if not path.is_file():
         raise CheckpointError(f'no checkpoint {path}{_list_others(path)}')
+    try:
+        check_file(path)
+    except DamagedFileError as error:
+        raise CheckpointError(f'the checkpoint {error}') from error
+    except OSError as error:
+        raise CheckpointError(f'cannot read the checkpoint {path}: {error.strerror}') from error
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:

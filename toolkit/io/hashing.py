@@ -22,11 +22,20 @@ def hash_files(*paths: Path) -> str:
 @functools.lru_cache(maxsize=1 << 17)
 def _hash_file(path: Path, modified: int, size: int) -> str:
     # Time and size are only keys of the cache: a file that changed is read again.
-    digest = hashlib.sha256()
+    return digest_file(path).hex()
+
+
+def digest_file(path: Path, algorithm: str = 'sha256') -> bytes:
+    """Computes the digest of a file's content, read in parts.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.new(algorithm)
     with path.open('rb') as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
-    return digest.hexdigest()
+    return digest.digest()
 
 
 def hash_tree(path: Path) -> str:

@@ -28,6 +28,7 @@ from toolkit.engine import distributed
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
 from toolkit.io.file_lock import try_lock
+from toolkit.io.integrity import compute_checksum
 
 VARIABLE = 'TOOLKIT_CACHE'
 # Images that go through a branch together, always the same ones: rounding may differ between
@@ -74,7 +75,8 @@ class BranchFeatures:
         self.shape = (views, images, *shape)
         self._dtype = np.dtype(dtype)
         self._blocks = -(-images // BLOCK)
-        about = {'shape': list(self.shape), 'dtype': dtype, 'block': BLOCK}
+        self._checked: set[tuple[int, int]] = set()  # blocks that were compared with their sum
+        about = {'shape': list(self.shape), 'dtype': dtype, 'block': BLOCK, 'checksum': 'crc32'}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with self.locked():
@@ -91,14 +93,19 @@ class BranchFeatures:
         with contextlib.suppress(OSError, ValueError):
             known = json.loads(note.read_text(encoding='utf-8'))
         done = (self.shape[0], self._blocks)
-        if known != about:
-            for name, shape in (('done.bin', done), ('features.bin', self.shape)):
-                size = math.prod(shape) * (1 if name == 'done.bin' else self._dtype.itemsize)
+        sizes = {
+            'done.bin': math.prod(done),
+            'checksums.bin': math.prod(done) * 4,
+            'features.bin': math.prod(self.shape) * self._dtype.itemsize,
+        }
+        if known != about or any(_get_size(self.folder / n) != size for n, size in sizes.items()):
+            for name, size in sizes.items():
                 with open(self.folder / name, 'wb') as file:
                     file.truncate(size)  # takes no room before something is written
             atomic_write.write(note, json.dumps(about))
         self.values = np.memmap(self.folder / 'features.bin', self._dtype, 'r', shape=self.shape)
         self.done = np.memmap(self.folder / 'done.bin', np.uint8, 'r', shape=done)
+        self.checksums = np.memmap(self.folder / 'checksums.bin', '<u4', 'r', shape=done)
 
     @contextlib.contextmanager
     def locked(self, say: Callable[[str], None] | None = None) -> Iterator[None]:
@@ -116,9 +123,22 @@ class BranchFeatures:
             lock.release()
 
     def missing(self, positions: set[int], views: range) -> list[tuple[int, int]]:
-        """Returns (augmentation index, block) of the features that these images still lack."""
+        """Returns (augmentation index, block) of the features that these images still lack.
+
+        A block whose features are not those that were written counts as missing.
+        """
         blocks = sorted({position // BLOCK for position in positions})
-        return [(view, block) for view in views for block in blocks if not self.done[view, block]]
+        return [(v, b) for v in views for b in blocks if not self.done[v, b] or self.damaged(v, b)]
+
+    def damaged(self, view: int, block: int) -> bool:
+        """Tells whether the features of a block differ from those that were written."""
+        if (view, block) in self._checked:
+            return False
+        values = self.values[view, block * BLOCK : (block + 1) * BLOCK]
+        if compute_checksum(values.tobytes()) != int(self.checksums[view, block]):
+            return True
+        self._checked.add((view, block))
+        return False
 
     def put(self, view: int, block: int, features: Tensor) -> None:
         """Writes the features of a block.
@@ -136,8 +156,13 @@ class BranchFeatures:
             )
         row = math.prod(self.shape[2:]) * self._dtype.itemsize
         place = (view * self.shape[1] + block * BLOCK) * row
+        index = view * self._blocks + block
+        self._checked.discard((view, block))
+        _write_at(self.folder / 'done.bin', index, b'\x00')  # while it is written anew
         _write_at(self.folder / 'features.bin', place, values.tobytes())
-        _write_at(self.folder / 'done.bin', view * self._blocks + block, b'\x01')
+        checksum = compute_checksum(values.tobytes())
+        _write_at(self.folder / 'checksums.bin', 4 * index, checksum.to_bytes(4, 'little'))
+        _write_at(self.folder / 'done.bin', index, b'\x01')
 
     def get(self, position: int, view: int) -> Tensor:
         """Reads the features of an image, float32."""
@@ -159,6 +184,13 @@ class KeptFeatures:
     def __call__(self, position: int, view: int) -> dict[str, Tensor]:
         """Reads the features of the image at a position of the pool, by branch."""
         return {name: kept.get(position, view) for name, kept in self.branches.items()}
+
+
+def _get_size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
 
 
 def _write_at(path: Path, place: int, content: bytes) -> None:
@@ -246,6 +278,11 @@ def _fill(
     lock = kept.locked(say) if distributed.is_main() else contextlib.nullcontext()
     with lock:
         missing = distributed.broadcast(kept.missing(positions, views))
+        if damaged := [(v, b) for v, b in missing if kept.done[v, b]]:
+            say(
+                f'{kept.folder / "features.bin"} is damaged in {len(damaged)} blocks, the first of '
+                f'version {damaged[0][0]}, block {damaged[0][1]}: they are computed anew'
+            )
         if missing:
             count = (
                 f'{len(missing) * BLOCK:,} images'

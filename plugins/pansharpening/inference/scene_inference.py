@@ -39,6 +39,7 @@ from plugins.pansharpening.inference.tiles import ALL, Shard, extent, tiles
 from plugins.pansharpening.scenes.raster import replace_atomically
 from plugins.pansharpening.scenes.scene import Scene
 from toolkit.errors import ToolkitError
+from toolkit.io.integrity import check_file
 from toolkit.io.process import read_peak_memory
 
 # Starts a progress bar from a text and a number of PAN pixels; returns its advance function.
@@ -231,6 +232,7 @@ def _measure(streamed: TiledInference, pool: Workers, bar: Bars, output: Path, b
 
 def _load(file: Path, basis: str) -> Mapping[str, Tensor] | None:
     try:
+        check_file(file)
         content = torch.load(file, weights_only=True)
         return content['statistics'] if content['of'] == basis else None
     except Exception:  # none, or one that a full disk has cut: they are made anew

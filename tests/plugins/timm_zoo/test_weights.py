@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import importlib.metadata
 import os
 import pickle
@@ -246,3 +248,18 @@ def test_the_fingerprint_knows_the_weights_of_the_hub_by_content(
     file.write_bytes(b'weights')
     assert [f.resolve() for f in TimmBackbone.list_files(arguments)] == [file.resolve()]
     assert TimmBackbone.list_files({'model': 'resnet18.a1_in1k'}) == []
+
+
+def test_damaged_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / 'a.pth'
+    write(path, donor(64).state_dict())
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r'weights: .*a\.pth is damaged: its record a/data/'):
+        TimmBackbone(3, 64, MODEL, weights=str(path))
+    published = importlib.metadata.FileHash('sha256=' + 'A' * 43)
+    with pytest.raises(ValueError, match='not the one that the package was published with'):
+        package_weights._check_published_hash(path, published)
+    right = base64.urlsafe_b64encode(hashlib.sha256(bytes(content)).digest()).rstrip(b'=').decode()
+    package_weights._check_published_hash(path, importlib.metadata.FileHash(f'sha256={right}'))

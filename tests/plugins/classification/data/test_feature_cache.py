@@ -150,3 +150,23 @@ def test_folder_by_the_environment(tmp_path, monkeypatch):
     monkeypatch.delenv('TOOLKIT_CACHE')
     monkeypatch.setenv('HOME', '/home/x')
     assert str(FeatureCache().path()) == '/home/x/.cache/ablakit/features'
+
+
+def test_damaged_features_are_noticed_and_computed_anew(tmp_path):
+    pool, lines = records(70), []
+    whole = Noise(pool, TASKS)
+    prepare(classifier(FeatureCache(str(tmp_path))), val=whole)
+    wanted = whole.features(40, 0)['cnn']
+    (file,) = tmp_path.rglob('features.bin')
+    content = bytearray(file.read_bytes())
+    content[len(content) * 40 // 70 + 2] ^= 64
+    file.write_bytes(content)
+    again = Noise(pool, TASKS)
+    system = classifier(FeatureCache(str(tmp_path)))
+    prepare(system, lines, val=again)
+    assert 'features.bin is damaged in 1 blocks, the first of version 0, block 1' in lines[0]
+    assert system.branches['cnn'].seen == 1 + 32
+    assert torch.equal(again.features(40, 0)['cnn'], wanted)
+    file.write_bytes(bytes(content[:100]))  # cut off
+    prepare(classifier(FeatureCache(str(tmp_path))), val=Noise(pool, TASKS))
+    assert torch.equal(again.features(40, 0)['cnn'], wanted)
