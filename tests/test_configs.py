@@ -51,7 +51,8 @@ def embedded(name, folder):
         ]
         manifest = write_manifest(folder / 'scenes.csv', rows)
         return [f'train_dataloader.dataset.manifest={manifest}']
-    scene = f'{{type: SyntheticScene, bands: {bands}, size: 512}}'
+    sensor = {4: 'IKONOS', 8: 'WV2'}[bands]
+    scene = f'{{type: SyntheticScene, bands: {bands}, sensor: {sensor}, size: 512}}'
     return [f'test_dataloader.dataset.scene={scene}', 'test_dataloader.dataset.protocol=full']
 
 
