@@ -77,3 +77,10 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     if not matches:
         return ''
     return '; did you mean ' + ' or '.join(repr(match) for match in matches) + '?'
+
+
+def list_names(names: Iterable[str], most: int = 20) -> str:
+    """Formats names for a message, the first ones if there are many: `a, b, ... (98 more)`."""
+    every = list(names)
+    rest = len(every) - most
+    return ', '.join(every[:most]) + (f', ... ({rest} more)' if rest > 0 else '')

@@ -25,9 +25,17 @@ from toolkit.config.yaml_file import (
     Problem,
     describe_type,
     display_path,
+    shorten,
     split_path,
 )
-from toolkit.errors import ComponentError, RegistryError, ToolkitError, did_you_mean, find_nearest
+from toolkit.errors import (
+    ComponentError,
+    RegistryError,
+    ToolkitError,
+    did_you_mean,
+    find_nearest,
+    list_names,
+)
 from toolkit.registry import Kind, locate_source
 from toolkit.registry.annotations import UnresolvedAnnotation
 from toolkit.registry.build import (
@@ -87,7 +95,7 @@ def _drop_repeated(found: list[Problem], config: Config) -> list[Problem]:
     first: dict[tuple[str, str], Problem] = {}
     for problem in sorted(found, key=is_taken_over):
         first.setdefault((problem.place, problem.message), problem)
-    return [problem for problem in found if problem in first.values()]
+    return [p for p in found if not is_taken_over(p) or p in first.values()]
 
 
 def fill_checked(config: Config) -> RunConfig:
@@ -114,7 +122,8 @@ class _Checker:
         self.components: dict[KeyPath, tuple[type, Mapping[str, Any]]] = {}
 
     def fail(self, path: KeyPath, message: str) -> None:
-        self.problems.append(self.config.problem(path, message))
+        place = self.config.find_own_place(path) or self.config.place(path)
+        self.problems.append(Problem(place, '.'.join(path), message))
 
     def check_arguments(
         self, cls: Any, node: Mapping[str, Any], path: KeyPath, injected: Sequence[str]
@@ -187,7 +196,7 @@ class _Checker:
     def _describe_unknown(self, cls: Any, name: str, settable: Sequence[str], path: KeyPath) -> str:
         hint = did_you_mean(name, settable)
         if dataclasses.is_dataclass(cls):
-            return f'unknown key {name!r}{hint or "; there are: " + ", ".join(settable)}'
+            return f'unknown key {name!r}{hint or "; there are: " + list_names(settable)}'
         message = f'{cls.__name__} has no argument {name!r}'
         type_origin = self.config.origins.get((*path, 'type'))
         own_origin = self.config.origins.get((*path, name))
@@ -197,7 +206,7 @@ class _Checker:
                 f'set `_delete_: true` beside the `type` in {type_origin}'
             )
         if not hint and settable:
-            hint = '; it has: ' + ', '.join(settable)
+            hint = '; it has: ' + list_names(settable)
         return message + hint
 
     # -- values ------------------------------------------------------------------------------
@@ -208,7 +217,8 @@ class _Checker:
             return
         if value is None:
             if not _allows_none(annotation):
-                self.fail(path, f'found null, expected {_describe_annotation(annotation)}')
+                expected = _describe_expected(annotation).strip(' ()')
+                self.fail(path, f'found null, expected {expected}')
             return
         annotation = strip_none(annotation)
         try:
@@ -245,7 +255,7 @@ class _Checker:
                 self.check_value(annotation, entry, (*path, name))
             elif (origin := self.config.origins.get((*path, name))) and origin.is_void:
                 known = [key for key, other in value.items() if other is not None]
-                there = '; there are: ' + ', '.join(known) if known else ''
+                there = '; there are: ' + list_names(known) if known else ''
                 self.fail(
                     (*path, name),
                     f'null removes nothing: there is no {name!r} before it'
@@ -364,7 +374,9 @@ def _describe_annotation(annotation: Any) -> str:
 def _describe_value(value: Any) -> str:
     if isinstance(value, (dict, list)) or value is None:
         return describe_type(value)
-    return f'{value!r} ({describe_type(value)})' if isinstance(value, str) else str(value).lower()
+    if isinstance(value, str):
+        return f'{shorten(value)} ({describe_type(value)})'
+    return str(value).lower() if abs(value) < 10**30 else describe_type(value)
 
 
 def _suggest_choice(annotation: Any, value: Any) -> str:

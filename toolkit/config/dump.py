@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from toolkit.config.yaml_file import Dumper, KeyPath, Origins
+from toolkit.config.yaml_file import KeyPath, Origins
+from toolkit.config.yaml_scalars import Dumper
 
 
 def dump(tree: Mapping[str, Any], origins: Origins | None = None) -> str:

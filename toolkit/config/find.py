@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from toolkit.config.yaml_file import ConfigError, Problem
+from toolkit.config.yaml_file import SHIPPED_FOLDERS, ConfigError, Problem
 from toolkit.errors import did_you_mean
 
 
 def list_config_folders() -> list[Path]:
     """Lists the folders of named configs: ./configs, then those of the package."""
-    package = Path(__file__).parents[1]
-    shipped = [package / 'configs', package.parent / 'configs']  # installed, or in a checkout
-    folders = [Path.cwd() / 'configs', *shipped]
+    folders = [Path.cwd() / 'configs', *SHIPPED_FOLDERS]
     return list({folder.resolve(): folder for folder in folders if folder.is_dir()})
 
 

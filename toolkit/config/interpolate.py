@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from toolkit.config.merge import REFERENCE, Extension, merge, view_extended
 from toolkit.config.yaml_file import (
@@ -21,6 +21,11 @@ from toolkit.config.yaml_file import (
 from toolkit.errors import did_you_mean
 
 _LITERAL = '$${'
+_LONGEST_CHAIN = 50
+# A reference to a mapping with two references to a mapping with two references ... has no end.
+_MOST_REFERENCES = 10_000
+_MOST_VALUES = 100_000
+_LONGEST_TEXT = 100_000
 _EITHER = re.compile(rf'{re.escape(_LITERAL)}|{REFERENCE.pattern}')
 
 
@@ -30,7 +35,8 @@ def interpolate(
     """Replaces every reference and returns the tree, its origins and the paths of references.
 
     Raises:
-        ConfigError: references to missing keys or in a circle; reports all of them.
+        ConfigError: references to missing keys or in a circle, of which all are reported; or
+            references that expand without end.
     """
     resolver = _Resolver(tree, origins)
     result = resolver.walk(tree, ())
@@ -48,8 +54,13 @@ class _Resolver:
         self.added: Origins = {}
         self.references: set[KeyPath] = set()
         self.problems: list[Problem] = []
+        self.values = 0
+        self.resolved = 0
 
     def walk(self, value: Any, path: KeyPath, chain: tuple[str, ...] = ()) -> Any:
+        self.values += 1
+        if self.values > _MOST_VALUES:
+            self.give_up(path, f'references expand to more than {_MOST_VALUES} values')
         if isinstance(value, Extension):
             return self.extend(value, path, chain)
         if isinstance(value, dict):
@@ -70,7 +81,10 @@ class _Resolver:
                 return '${'
             return str(self.reference(match[1], path, chain))
 
-        return _EITHER.sub(replaced, value)
+        result = _EITHER.sub(replaced, value)
+        if len(result) > _LONGEST_TEXT:
+            self.give_up(path, f'references expand to more than {_LONGEST_TEXT} characters')
+        return result
 
     def extend(self, value: Extension, path: KeyPath, chain: tuple[str, ...]) -> Any:
         """Merges an extension over a copy of the mapping that its reference stands for."""
@@ -99,6 +113,11 @@ class _Resolver:
     def reference(self, target: str, path: KeyPath, chain: tuple[str, ...]) -> Any:
         target = target.strip()
         self.references.add(path)
+        self.resolved += 1
+        if self.resolved > _MOST_REFERENCES:
+            self.give_up(path, f'references expand to more than {_MOST_REFERENCES} others')
+        if len(chain) >= _LONGEST_CHAIN:
+            self.give_up(path, f'references refer to references, more than {_LONGEST_CHAIN} deep')
         if target in chain:
             circle = ' -> '.join((*chain, target))
             return self.fail(path, f'${{{target}}} refers to itself: {circle}')
@@ -119,10 +138,15 @@ class _Resolver:
             return self.fail(
                 path, f'${{{target}}} refers to itself or to a mapping that contains it'
             )
-        for source, origin in self.origins.items():
+        inner = self.origins.items() if isinstance(node, (dict, list)) else ()
+        for source, origin in inner:
             if source[: len(keys)] == keys and len(source) > len(keys):
                 self.added.setdefault((*path, *source[len(keys) :]), origin)
         return self.walk(copy.deepcopy(node), path, (*chain, target))
+
+    def give_up(self, path: KeyPath, message: str) -> NoReturn:
+        self.fail(path, message)
+        raise ConfigError(*self.problems)
 
     def fail(self, path: KeyPath, message: str) -> None:
         self.problems.append(Problem(find_place(self.origins, path), '.'.join(path), message))

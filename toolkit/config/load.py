@@ -22,13 +22,17 @@ from toolkit.config.yaml_file import (
     Origins,
     Problem,
     display_path,
+    find_displayed,
     find_place,
+    is_shipped,
     read_yaml,
     split_path,
 )
 from toolkit.errors import ComponentError, RegistryError, did_you_mean
 from toolkit.io import plugin_trust
 from toolkit.registry import plugin_index
+
+_MOST_BASES = 100  # files merged into one config; the largest shipped one has 8
 
 
 @dataclass
@@ -54,6 +58,24 @@ class Config:
         """Returns `file:line` of a path, or of the nearest one above it."""
         parts = split_path(path) if isinstance(path, str) else path
         return find_place(self.origins, parts) or display_path(self.file)
+
+    def find_own_place(self, path: KeyPath) -> str:
+        """Finds the user's change that makes a value of a shipped config wrong.
+
+        Returns:
+            `file:line` of the first value of the user below a path, or below the nearest path
+            above it; '' if the value itself is the user's, or nothing near it is.
+        """
+        origin = next(
+            (o for n in range(len(path), 0, -1) if (o := self.origins.get(path[:n]))), None
+        )
+        if origin is None or not is_shipped(origin):
+            return ''
+        for length in range(len(path), -1, -1):
+            for other, found in self.origins.items():
+                if other[:length] == path[:length] and not is_shipped(found):
+                    return str(found)
+        return ''
 
     def problem(self, path: str | KeyPath, message: str) -> Problem:
         text = path if isinstance(path, str) else '.'.join(path)
@@ -126,7 +148,7 @@ class Config:
                 continue
             path = ('plugins', str(number))
             origin = self.origins.get(path, self.origins.get(path[:1], COMMAND_LINE))
-            base = Path(origin.file).resolve().parent if origin.line else Path.cwd()
+            base = find_displayed(origin.file).parent if origin.line else Path.cwd()
             chosen = run_plugins.choose_plugin(plugin, run)
             self.plugin_notes += filter(None, [chosen.note])
             yield chosen.plugin, path, base
@@ -172,7 +194,7 @@ def load_draft(file: Path) -> Draft:
     Raises:
         ConfigError: all problems, with file and line.
     """
-    return Draft(file, *_merge_bases(file, ()))
+    return Draft(file, *_BaseMerger().merge(file, ()))
 
 
 def load(name: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -186,32 +208,58 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Config:
         ConfigError: all problems, with file and line.
     """
     config = load_draft(find_config(name))
+    problems: list[Problem] = []
     for text in overrides:
-        override(config.tree, config.origins, text)
+        try:
+            override(config.tree, config.origins, text)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(*problems)
     return config.resolve()
 
 
-def _merge_bases(file: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
-    real = file.resolve()
-    own, own_origins = read_yaml(file, display_path(file))
-    bases = own.pop('_base_', [])
-    line = str(own_origins.get(('_base_',), display_path(file)))
-    if isinstance(bases, str):
-        bases = [bases]
-    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
-        raise ConfigError(Problem(line, '_base_', 'expected a path or a list of paths'))
-    tree: dict[str, Any] = {}
-    origins: Origins = {}
-    for base in bases:
-        base_file = find_base(base, file, line)
-        if base_file.resolve() in (*chain, real):
-            names = ' -> '.join(display_path(f) for f in (*chain, real, base_file.resolve()))
-            raise ConfigError(Problem(line, '_base_', f'the bases go round in a circle: {names}'))
-        base_tree, base_origins = _merge_bases(base_file, (*chain, real))
-        merge(tree, origins, base_tree, base_origins)
-    own_origins = {p: o for p, o in own_origins.items() if p[0] != '_base_'}
-    merge(tree, origins, own, own_origins)
-    return tree, origins
+class _BaseMerger:
+    """Merger of files over their bases; a file that is a base of several others is read once."""
+
+    def __init__(self) -> None:
+        self._merged: dict[Path, tuple[dict[str, Any], Origins]] = {}
+        self._count = 0
+
+    def merge(self, file: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
+        """Merges a file over its bases.
+
+        Args:
+            file: file to read.
+            chain: files that lead to it, each a base of the one before.
+        """
+        real = file.resolve()
+        own, own_origins = read_yaml(file, display_path(file))
+        bases = own.pop('_base_', [])
+        line = str(own_origins.get(('_base_',), display_path(file)))
+        if isinstance(bases, str):
+            bases = [bases]
+        if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+            raise ConfigError(Problem(line, '_base_', 'expected a path or a list of paths'))
+        tree: dict[str, Any] = {}
+        origins: Origins = {}
+        for base in bases:
+            base_file = find_base(base, file, line)
+            found = base_file.resolve()
+            if found in (*chain, real):
+                names = ' -> '.join(display_path(f) for f in (*chain, real, found))
+                message = f'the bases go round in a circle: {names}'
+                raise ConfigError(Problem(line, '_base_', message))
+            self._count += 1
+            if self._count > _MOST_BASES:
+                message = f'the config has more than {_MOST_BASES} bases, those of bases included'
+                raise ConfigError(Problem(line, '_base_', message))
+            if found not in self._merged:
+                self._merged[found] = self.merge(base_file, (*chain, real))
+            merge(tree, origins, *self._merged[found])
+        own_origins = {p: o for p, o in own_origins.items() if p[0] != '_base_'}
+        merge(tree, origins, own, own_origins)
+        return tree, origins
 
 
 def find_base(base: str, file: Path, line: str, key: str = '_base_') -> Path:

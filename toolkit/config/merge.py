@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from toolkit.config.yaml_file import KeyPath, Origins, split_path
 
 REFERENCE = re.compile(r'\$\{([^{}]*)\}')
 _LONGEST_CHAIN = 50  # references to references; a longer chain is a circle
+_MOST_STEPS = 1000  # references that are followed for one value; more have no end
 
 
 class Extension(dict[str, Any]):
@@ -37,20 +39,23 @@ def is_reference(value: Any) -> bool:
     return isinstance(value, str) and REFERENCE.fullmatch(value) is not None
 
 
-def view_extended(tree: dict[str, Any], value: Any, limit: int = _LONGEST_CHAIN) -> Any:
+def view_extended(tree: dict[str, Any], value: Any) -> Any:
     """Follows a reference and merges an extension, so that the keys of a mapping are known.
 
     Args:
         tree: the whole config.
         value: a reference, an extension or any other value.
-        limit: number of references that are followed.
     Returns:
         The value; None for a reference to nothing or in a circle. References within it still stand.
     """
-    if limit == 0:
+    return _view(tree, value, _LONGEST_CHAIN, itertools.count())
+
+
+def _view(tree: dict[str, Any], value: Any, limit: int, steps: Iterator[int]) -> Any:
+    if limit == 0 or next(steps) > _MOST_STEPS:
         return None
     if isinstance(value, Extension):
-        base = view_extended(tree, value.reference, limit - 1)
+        base = _view(tree, value.reference, limit - 1, steps)
         result = copy.deepcopy(base) if isinstance(base, dict) else {}
         merge(result, {}, dict(value), {})
         return result
@@ -58,12 +63,12 @@ def view_extended(tree: dict[str, Any], value: Any, limit: int = _LONGEST_CHAIN)
         return value
     node: Any = tree
     for key in split_path(value[2:-1].strip()):
-        node = view_extended(tree, node, limit - 1)
+        node = _view(tree, node, limit - 1, steps)
         if isinstance(node, list) and key.isdigit() and int(key) < len(node):
             node = node[int(key)]
         else:
             node = node.get(key) if isinstance(node, dict) else None
-    return view_extended(tree, node, limit - 1)
+    return _view(tree, node, limit - 1, steps)
 
 
 def merge(

@@ -22,6 +22,7 @@ from toolkit.config.yaml_file import (
     split_path,
     suggest_path,
 )
+from toolkit.errors import list_names
 
 
 def override(tree: dict[str, Any], origins: Origins, text: str) -> None:
@@ -115,4 +116,4 @@ def _assign(tree: dict[str, Any], path: KeyPath, value: Any, adding: bool) -> No
 
 
 def _list_keys(node: dict[str, Any]) -> str:
-    return '; there are: ' + ', '.join(node) if node else ''
+    return '; there are: ' + list_names(list(node)) if node else ''

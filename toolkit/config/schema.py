@@ -5,7 +5,6 @@ Every collection of components is a mapping by name. `runtime`, `plugins` and `e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -13,7 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from torch.optim import Optimizer
 
-from toolkit.errors import ComponentError, did_you_mean
+from toolkit.config.check_optimization import check_paramwise, check_schedules
 from toolkit.interfaces import Dataset, Metric, Sampler, System
 from toolkit.ranges import (
     Ge,
@@ -25,11 +24,9 @@ from toolkit.ranges import (
     PositiveInt,
 )
 from toolkit.registry import Slot
-from toolkit.registry.build import get_signature
 
 # More threads than any machine has cores; torch would start them all.
 MAX_THREADS = 4096
-MULTIPLIERS = ('lr_mult', 'decay_mult', 'layer_decay')
 
 
 @dataclass
@@ -76,7 +73,7 @@ class OptimWrapperConfig:
     paramwise_cfg: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        _check_custom_keys(self.optimizer, (self.paramwise_cfg or {}).get('custom_keys') or {})
+        check_paramwise(self.optimizer, self.paramwise_cfg or {})
 
 
 @dataclass
@@ -99,6 +96,12 @@ class TrainCfg:
             raise ValueError('give either max_epochs or max_iters')
         if self.val_interval is None:
             self.val_interval = 1 if self.max_iters is None else self.max_iters
+        length = self.max_epochs or self.max_iters or 0
+        if self.val_begin > length:
+            raise ValueError(
+                f'val_begin must be at most {length}, the end of the training, '
+                f'found {self.val_begin}'
+            )
 
     @property
     def by_epoch(self) -> bool:
@@ -182,43 +185,7 @@ class RunConfig:
             loader, evaluator = f'{subset}_dataloader', f'{subset}_evaluator'
             if (getattr(self, loader) is None) != (getattr(self, evaluator) is None):
                 raise ValueError(f'{loader} and {evaluator} are given together or not at all')
-        for name, factory in self.param_scheduler.items():
-            _check_schedule(f'param_scheduler.{name}', get_arguments(factory), self.train_cfg)
-
-
-def get_arguments(factory: Any) -> Mapping[str, Any]:
-    """Returns the arguments that the config gives to a component."""
-    return getattr(factory, 'arguments', None) or getattr(factory, 'keywords', None) or {}
-
-
-def _check_custom_keys(optimizer: Any, custom: Mapping[str, Any]) -> None:
-    """Checks that the options of `custom_keys` are multipliers or options of the optimizer."""
-    cls = getattr(optimizer, 'cls', None) or getattr(optimizer, 'func', optimizer)
-    known = [*MULTIPLIERS, *(name for name in get_signature(cls) if name != 'params')]
-    for key, options in custom.items():
-        path = f'optim_wrapper.paramwise_cfg.custom_keys.{key}'
-        if not isinstance(options, Mapping):
-            raise ComponentError(path, f'expected a mapping of options, found {options!r}')
-        for option in options:
-            if option not in known:
-                hint = did_you_mean(option, known) or f'; there are: {", ".join(known)}'
-                name = getattr(cls, '__name__', cls)
-                raise ComponentError(
-                    f'{path}.{option}', f'{name} has no option {option!r}, and no multiplier{hint}'
-                )
-
-
-def _check_schedule(path: str, given: Mapping[str, Any], train_cfg: TrainCfg | None) -> None:
-    """Checks that a schedule ends after it begins."""
-    begin, end = given.get('begin', 0), given.get('end')
-    if not isinstance(begin, int) or not isinstance(end, int) or end > begin:
-        return
-    message = f'the schedule ends at {end}, but it begins at {begin}'
-    if train_cfg is not None and end in (train_cfg.max_epochs, train_cfg.max_iters):
-        unit = 'max_epochs' if train_cfg.by_epoch else 'max_iters'
-        raise ComponentError(
-            f'{path}.begin',
-            f'{message}, since train_cfg.{unit} is {end}: set train_cfg.{unit} to {begin + 1} or '
-            f'more, {path}.begin to {end - 1} or less, or take the schedule out: {path}: null',
-        )
-    raise ComponentError(f'{path}.end', f'{message}; set end to {begin + 1} or more')
+        if self.optim_wrapper is not None and self.train_cfg is not None:
+            length = self.train_cfg.max_epochs or self.train_cfg.max_iters or 0
+            by_epoch = self.train_cfg.by_epoch
+            check_schedules(self.param_scheduler, self.optim_wrapper.optimizer, length, by_epoch)

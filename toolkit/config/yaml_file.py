@@ -14,10 +14,14 @@ from typing import Any
 
 import yaml
 
+from toolkit.config.yaml_scalars import NESTED_TOO_DEEP, Loader
 from toolkit.errors import ToolkitError, did_you_mean, find_nearest
 
 KeyPath = tuple[str, ...]
+# Configs that come with the package, where it is installed and in a checkout.
+SHIPPED_FOLDERS = tuple(Path(__file__).resolve().parents[i] / 'configs' for i in (1, 2))
 _MOST_NODES = 100_000  # aliases of aliases can blow a small file up without end
+_MOST_PROBLEMS = 40  # more are counted only
 _CORE = {f'tag:yaml.org,2002:{name}' for name in ('null', 'bool', 'int', 'float', 'str')}
 
 
@@ -59,7 +63,10 @@ class ConfigError(ToolkitError):
     """Problems of a config, one line each."""
 
     def __init__(self, *problems: Problem) -> None:
-        super().__init__('\n'.join(dict.fromkeys(str(problem) for problem in problems)))
+        lines = list(dict.fromkeys(str(problem) for problem in problems))
+        if len(lines) > _MOST_PROBLEMS:
+            lines[_MOST_PROBLEMS:] = [f'and {len(lines) - _MOST_PROBLEMS} problems more']
+        super().__init__('\n'.join(lines))
         self.problems = problems
 
 
@@ -93,63 +100,21 @@ def suggest_path(path: KeyPath, depth: int, node: Any) -> str:
 
 
 def display_path(file: Path) -> str:
-    """Returns a path for messages, relative to the working folder if it lies below it."""
-    try:
-        return str(file.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(file.resolve())
+    """Returns a path for messages, relative to the working folder; `configs/...` if shipped."""
+    real = file.resolve()
+    if real.is_relative_to(Path.cwd()):
+        return str(real.relative_to(Path.cwd()))
+    for folder in SHIPPED_FOLDERS:
+        short = real.relative_to(folder.parent) if real.is_relative_to(folder) else None
+        if short is not None and not short.exists():
+            return str(short)
+    return str(real)
 
 
-class Loader(yaml.SafeLoader):
-    """SafeLoader that reads YAML 1.2's scalars."""
-
-
-class Dumper(yaml.SafeDumper):
-    """SafeDumper that quotes as `Loader` needs it."""
-
-    def ignore_aliases(self, data: object) -> bool:
-        return True
-
-    def represent_str(self, data: str) -> yaml.ScalarNode:
-        # Escaped where it would take several lines.
-        style = None if data.isprintable() else '"'
-        return self.represent_scalar('tag:yaml.org,2002:str', data, style=style)
-
-
-Dumper.add_representer(str, Dumper.represent_str)
-
-_RESOLVERS = (
-    ('bool', r'true|True|TRUE|false|False|FALSE', 'tTfF'),
-    ('int', r'[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+', '-+0123456789'),
-    (
-        'float',
-        r'[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)'
-        r'|\.(?:nan|NaN|NAN)',
-        '-+0123456789.',
-    ),
-    ('null', r'~|null|Null|NULL|', ['~', 'n', 'N', '']),
-    ('merge', r'<<', '<'),
-)
-for _class in (Loader, Dumper):
-    _class.yaml_implicit_resolvers = {}
-    for _name, _pattern, _first in _RESOLVERS:
-        _class.add_implicit_resolver(
-            f'tag:yaml.org,2002:{_name}', re.compile(f'^(?:{_pattern})$'), list(_first)
-        )
-
-
-def _int(loader: Loader, node: yaml.ScalarNode) -> int:
-    text = str(loader.construct_scalar(node))
-    base = {'0o': 8, '0x': 16}.get(text[:2], 10)
-    return int(text, base)
-
-
-Loader.add_constructor('tag:yaml.org,2002:int', _int)
-# PyYAML reads `1e5` as a float only with a dot; the resolver has decided, so `float` will do.
-Loader.add_constructor(
-    'tag:yaml.org,2002:float',
-    lambda loader, node: float(re.sub(r'\.(inf|nan)', r'\1', str(node.value).lower())),
-)
+def find_displayed(shown: str) -> Path:
+    """Returns the absolute path of a file that `display_path` shows as `shown`."""
+    candidates = (Path(shown), *(folder.parent / shown for folder in SHIPPED_FOLDERS))
+    return next((path for path in candidates if path.exists()), Path(shown)).resolve()
 
 
 def read_yaml(file: Path, shown: str) -> tuple[dict[str, Any], dict[KeyPath, Origin]]:
@@ -197,6 +162,18 @@ def parse_yaml(text: str, shown: str) -> tuple[Any, dict[KeyPath, Origin]]:
         raise ConfigError(Problem(shown, '', f'is not YAML: {error}')) from None
 
 
+def shorten(text: object) -> str:
+    """Returns the `repr` of a text, cut in its middle if it is long."""
+    full = repr(text)
+    return full if len(full) <= 80 else f'{full[:50]} ... {full[-10:]}'
+
+
+def is_shipped(origin: Origin) -> bool:
+    """Tells whether a value was written in a config that comes with the package."""
+    file = find_displayed(origin.file)
+    return origin.line > 0 and any(file.is_relative_to(folder) for folder in SHIPPED_FOLDERS)
+
+
 def describe_type(value: object) -> str:
     """Names the type of a value in YAML's words."""
     if value is None:
@@ -226,12 +203,15 @@ class _Walk:
         place = f'{self.shown}:{node.start_mark.line + 1}'
         self.problems.append(Problem(place, '.'.join(path), message))
 
-    def value(self, node: yaml.Node, path: KeyPath) -> Any:
+    def enter(self, node: yaml.Node, path: KeyPath) -> None:
         self.count += 1
         if self.count > _MOST_NODES or node in self.open:
             self.fail(node, path, 'anchors that refer to themselves or expand without end')
             raise ConfigError(*self.problems)
         self.open.append(node)
+
+    def value(self, node: yaml.Node, path: KeyPath) -> Any:
+        self.enter(node, path)
         try:
             if isinstance(node, yaml.MappingNode) and node.tag == 'tag:yaml.org,2002:map':
                 return dict(self.pairs(node, path))
@@ -252,15 +232,15 @@ class _Walk:
     def scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         try:
             return self.loader.construct_object(node)
-        except ValueError:  # `!!int x`
-            self.fail(node, path, f'{node.value!r} is not what its tag says')
+        except (ValueError, KeyError):  # `!!int x`, `!!bool 3`
+            self.fail(node, path, f'{shorten(node.value)} is not what its tag says')
             return None
 
     def pairs(self, node: yaml.MappingNode, path: KeyPath) -> Iterator[tuple[str, Any]]:
         lines: dict[str, int] = {}
         merged: list[yaml.Node] = []
         for key_node, value_node in node.value:
-            if key_node.tag == 'tag:yaml.org,2002:merge':
+            if _is_merge(key_node):
                 merged += value_node.value if _is_list(value_node) else [value_node]
                 continue
             if not isinstance(key_node, yaml.ScalarNode):
@@ -278,15 +258,20 @@ class _Walk:
             if not isinstance(other, yaml.MappingNode):
                 self.fail(other, path, '`<<` takes a mapping')
                 continue
-            for key, value in self.pairs_of_merge(other, path, lines):
-                yield key, value
+            self.enter(other, path)
+            yield from self.pairs_of_merge(other, path, lines)
+            self.open.pop()
 
     def pairs_of_merge(
         self, node: yaml.MappingNode, path: KeyPath, lines: dict[str, int]
     ) -> Iterator[tuple[str, Any]]:
-        kept = [(k, v) for k, v in node.value if str(k.value) not in lines]
-        lines.update({str(k.value): k.start_mark.line + 1 for k, _ in kept})
+        kept = [(k, v) for k, v in node.value if _is_merge(k) or str(k.value) not in lines]
+        lines.update({str(k.value): k.start_mark.line + 1 for k, _ in kept if not _is_merge(k)})
         yield from self.pairs(yaml.MappingNode(node.tag, kept, node.start_mark), path)
+
+
+def _is_merge(node: yaml.Node) -> bool:
+    return node.tag == 'tag:yaml.org,2002:merge'
 
 
 def _is_list(node: yaml.Node) -> bool:
@@ -306,4 +291,6 @@ def _yaml_message(error: yaml.MarkedYAMLError, text: str) -> str:
     hint = ''
     if error.problem and 'mapping values are not allowed here' in error.problem:
         hint = '; is the indentation right, and is a value with a colon quoted?'
+    if error.problem == NESTED_TOO_DEEP:
+        return error.problem
     return f'is not YAML: {context}{error.problem}{hint}'
