@@ -95,6 +95,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         near = did_you_mean(unknown[0], parser._option_string_actions)
         parser.error(f'unrecognized arguments: {" ".join(unknown)}{near}')
     if has_config:
+        late += getattr(arguments, 'returned_words', [])
         words = [*filter(None, [arguments.config]), *arguments.overrides, *late]
         arguments.overrides = [word for word in words if '=' in word]
         names = [word for word in words if '=' not in word]

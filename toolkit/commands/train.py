@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from toolkit.commands.arguments import add_config, add_plugins
 from toolkit.registry.command import Command
+
+
+class _Resume(argparse.Action):
+    """Action that takes the next word only if it is a checkpoint, since a config may follow."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option: str | None = None,
+    ) -> None:
+        word = None if values is None else str(values)
+        is_checkpoint = word is not None and word.endswith('.pth')
+        setattr(namespace, self.dest, Path(str(word)) if is_checkpoint else True)
+        if word is not None and not is_checkpoint:
+            namespace.returned_words = [*getattr(namespace, 'returned_words', []), word]
 
 
 class TrainCommand(Command):
@@ -19,13 +38,26 @@ class TrainCommand(Command):
         parser.add_argument(
             '--work-dir', type=Path, required=True, metavar='DIR', help='folder of this run'
         )
-        parser.add_argument('--resume', action='store_true', help='continue the run that DIR holds')
+        parser.add_argument(
+            '--resume',
+            nargs='?',
+            action=_Resume,
+            default=False,
+            metavar='FILE.pth',
+            help='continue the run that DIR holds, from its newest checkpoint or from FILE.pth',
+        )
+        parser.add_argument(
+            '--allow-changed',
+            action='store_true',
+            help='continue it though data, plugins or threads have changed, and record that',
+        )
 
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.config import load
         from toolkit.config.check import fill_checked
         from toolkit.engine import distributed
         from toolkit.run.capsule import make_capsule_input
+        from toolkit.run.changes import ALLOWED
         from toolkit.run.train import train
 
         config = load(arguments.config, arguments.overrides)
@@ -34,7 +66,11 @@ class TrainCommand(Command):
         folder = arguments.work_dir
         with config.locate_errors():
             result = train(
-                run, folder, resume=arguments.resume, capsule_input=make_capsule_input(config)
+                run,
+                folder,
+                resume=arguments.resume,
+                capsule_input=make_capsule_input(config),
+                allow_changed=ALLOWED if arguments.allow_changed else (),
             )
         if distributed.is_main() and result.status == 'finished':
             print(f'run in {folder}; test it with: toolkit test --run {folder}')

@@ -10,6 +10,7 @@ import contextlib
 import os
 import pickle
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,67 @@ def find_best_or_last(work_dir: Path) -> Path | None:
         if (get_folder(work_dir) / name).exists()
     ]
     return found[0] if found else None
+
+
+def find_resumable(work_dir: Path) -> tuple[Path | None, list[str]]:
+    """Finds the newest checkpoint of a run that is whole: `last.pth`, else the newest `iter_N.pth`.
+
+    Returns:
+        The checkpoint, or None where the run has none, and sentences on those that cannot be used.
+    Raises:
+        CheckpointError: there are checkpoints, and none can be used.
+    """
+    last = get_folder(work_dir) / LAST
+    numbered = list_numbered(work_dir)
+    problems = []
+    for path in [last, *reversed(numbered)]:
+        if path == last and not path.exists():
+            if numbered:
+                problems.append(f'{path} is missing')
+            continue
+        try:
+            load(path)
+        except CheckpointError as error:
+            problems.append(str(error))
+            continue
+        return path, problems
+    if problems:
+        raise CheckpointError(
+            f'no checkpoint in {last.parent} can be resumed: {"; ".join(problems)}. Nothing was '
+            'changed; start anew in another --work-dir'
+        )
+    return None, []
+
+
+def list_numbered(work_dir: Path) -> list[Path]:
+    """Lists the checkpoints `iter_N.pth` of a run, the oldest first."""
+    found = {}
+    for path in get_folder(work_dir).glob('iter_*.pth'):
+        number = path.stem.removeprefix('iter_')
+        if number.isdigit():
+            found[path] = int(number)
+    return sorted(found, key=found.__getitem__)
+
+
+def keep_numbered(last: Path, iteration: int) -> None:
+    """Keeps `last.pth` as `iter_N.pth` too; both are on the disk when this returns.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    numbered = last.with_name(f'iter_{iteration}.pth')
+    temporary = numbered.with_name(f'.{numbered.name}.tmp')
+    temporary.unlink(missing_ok=True)
+    numbered.unlink(missing_ok=True)  # of an earlier life of this run; `last.pth` has the same
+    try:
+        os.link(last, temporary)  # costs no space; last.pth is replaced, never written into
+    except OSError:
+        with open(last, 'rb') as source, open(temporary, 'wb') as file:
+            shutil.copyfileobj(source, file)
+            file.flush()
+            os.fsync(file.fileno())
+    os.replace(temporary, numbered)
+    _sync_folder(last.parent)
 
 
 def check_finite(system: nn.Module, iteration: int) -> None:

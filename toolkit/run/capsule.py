@@ -14,7 +14,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,10 @@ from toolkit.io import atomic_write, plugin_trust
 from toolkit.io.hashing import hash_tree
 from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS, PATCH, PLUGINS, utc_now
 from toolkit.registry import plugin_index
+from toolkit.run import changes
 
 # A git that takes longer (a huge tree, a slow disk) is not worth waiting for.
 GIT_SECONDS = 5
-# What may differ between a run and its resumption: how it is computed, and how long.
-FREE = ('runtime', 'extra', *(f'train_cfg.max_{unit}' for unit in ('epochs', 'iters', 'minutes')))
-FREE_LOADER = ('num_workers', 'pin_memory', 'persistent_workers', 'prefetch_factor')
 
 
 @dataclass
@@ -78,9 +76,26 @@ def read(work_dir: Path) -> dict[str, Any]:
 
 
 def begin(
-    work_dir: Path, given: CapsuleInput | None, components: RunComponents, kind: str, **extra: Any
+    work_dir: Path,
+    given: CapsuleInput | None,
+    components: RunComponents,
+    kind: str,
+    allow_changed: Collection[str] = (),
+    **extra: Any,
 ) -> None:
-    """Write the capsule as a run starts, or note in it that the run is resumed."""
+    """Writes the capsule as a run starts, or notes in it that the run is resumed.
+
+    Args:
+        work_dir: folder of the run.
+        given: config and command line; None if the run was started without them.
+        components: of the run.
+        kind: 'train' or 'test'.
+        allow_changed: see `toolkit.run.changes.check_circumstances`.
+        extra: further entries of the record.
+    Raises:
+        ToolkitError: the run is resumed with other data, plugins or threads; nothing was written.
+        RunError: a file cannot be written.
+    """
     previous = read(work_dir) if (work_dir / CAPSULE).exists() else None
     code = _code()
     patch = code.pop('patch', '')
@@ -102,56 +117,74 @@ def begin(
         'packages': _packages(),
         'hardware': _hardware(),
         'config': given.tree if given else None,
+        'plugins': _describe_plugins(given.tree) if given else None,
         'resumed': [],
         **extra,
     }
     if previous is not None and kind == 'train':
-        changes = differences(previous.get('config'), record['config'])
+        found = changes.find_config_changes(previous.get('config'), record['config'])
+        found += changes.check_circumstances(work_dir, previous, record, allow_changed)
         record['started'] = previous['started']
-        record['resumed'] = [*previous['resumed'], {'at': utc_now(), 'changed': changes}]
+        record['resumed'] = [*previous['resumed'], {'at': utc_now(), 'changed': found}]
     atomic_write.write(work_dir / CAPSULE, _json(record))
     if given is not None:
         atomic_write.write(work_dir / CONFIG, given.text)
         atomic_write.write(work_dir / ORIGINS, _json(dict(given.origins)))
-        record['plugins'] = _keep_plugins(work_dir, given.tree)
-        atomic_write.write(work_dir / CAPSULE, _json(record))
+        _keep_plugins(work_dir, record['plugins'])
     if patch:
         atomic_write.write(work_dir / PATCH, patch)
 
 
-def _keep_plugins(work_dir: Path, tree: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _describe_plugins(tree: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Describes each plugin: `plugin` as the config names it, its `copy` in the folder, `sha256`.
+
+    A plugin that is an installed module has no copy.
+    """
+    found, taken = [], set()
+    for number, plugin in enumerate(tree.get('plugins') or [], 1):
+        source = _find_source(plugin)
+        if source is None:
+            continue
+        copy = None
+        if Path(plugin).is_absolute():
+            # Two plugins may have the same file name.
+            copy = f'{PLUGINS}/{number}/{source.name}' if source.name in taken else None
+            copy = copy or f'{PLUGINS}/{source.name}'
+            taken.add(source.name)
+        try:
+            found.append({'plugin': plugin, 'copy': copy, 'sha256': hash_tree(source)})
+        except OSError as error:
+            raise RunError(f'cannot read the plugin {source}: {error.strerror}') from error
+    return found
+
+
+def _find_source(plugin: str) -> Path | None:
+    return Path(plugin) if Path(plugin).is_absolute() else plugin_index.find_source(plugin)
+
+
+def _keep_plugins(work_dir: Path, described: Sequence[Mapping[str, Any]]) -> None:
     """Copies the plugins that are files or folders, so that the run can be used after they have
     changed and on another machine.
 
-    Returns:
-        `plugin` as the config names it, its `copy` in the folder and the `sha256` of each.
     Raises:
         RunError: a plugin cannot be copied.
     """
-    kept, taken, copies = [], set(), []
-    for number, plugin in enumerate(tree.get('plugins') or [], 1):
-        source = Path(plugin) if Path(plugin).is_absolute() else plugin_index.find_source(plugin)
-        if source is None:
+    copies = []
+    for entry in described:
+        if entry['copy'] is None:
             continue
-        entry: dict[str, Any] = {'plugin': plugin, 'copy': None}
+        source, copy = Path(entry['plugin']), work_dir / entry['copy']
         try:
-            if Path(plugin).is_absolute():
-                # Two plugins may have the same file name.
-                folder = f'{PLUGINS}/{number}' if source.name in taken else PLUGINS
-                taken.add(source.name)
-                entry['copy'] = f'{folder}/{source.name}'
-                _copy_plugin(source, work_dir / entry['copy'])
-                copies.append(work_dir / entry['copy'])
-            kept.append({**entry, 'sha256': hash_tree(source)})
+            _copy_plugin(source, copy)
         except OSError as error:
             raise RunError(f'cannot keep the plugin {source}: {error.strerror}') from error
+        copies.append(copy)
     if not plugin_trust.remember(copies):
         print(
             f'warning: {plugin_trust.find_record()} cannot be written: commands on this run will '
             'ask for --trust',
             file=sys.stderr,
         )
-    return kept
 
 
 def _copy_plugin(source: Path, copy: Path) -> None:
@@ -190,33 +223,7 @@ def check_resumable(work_dir: Path, given: CapsuleInput | None) -> None:
     previous = read(work_dir).get('config')
     if previous is None:
         return
-    changed = [key for key in differences(previous, given.tree) if not _free(key)]
-    if changed:
-        few = ', '.join(changed[:5]) + (f' and {len(changed) - 5} more' if len(changed) > 5 else '')
-        raise ToolkitError(
-            f'cannot resume {work_dir}: the config differs in {few}; resume with the config that '
-            f'the run was started with ({work_dir / "config.yaml"}), or choose another --work-dir'
-        )
-
-
-def differences(a: Any, b: Any, path: str = '') -> list[str]:
-    """Dotted paths whose values differ."""
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return [
-            found
-            for key in dict.fromkeys([*a, *b])
-            for found in differences(a.get(key), b.get(key), f'{path}.{key}' if path else str(key))
-        ]
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return [] if list(a) == list(b) else [path]
-    return [] if a == b and type(a) is type(b) else [path]
-
-
-def _free(key: str) -> bool:
-    if any(key == free or key.startswith(f'{free}.') for free in FREE):
-        return True
-    section, _, name = key.partition('.')
-    return section.endswith('_dataloader') and name in FREE_LOADER
+    changes.check_config(work_dir, previous, given.tree)
 
 
 def _json(value: Any) -> str:

@@ -6,7 +6,6 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,7 +16,7 @@ from toolkit.errors import ToolkitError
 from toolkit.io.read_metrics_log import read_metrics_log
 from toolkit.io.run_layout import CONFIG, METRICS_FILE, METRICS_LOG, ORIGINS
 from toolkit.registry import build
-from toolkit.run import capsule
+from toolkit.run import capsule, changes
 from toolkit.run import test as run_test
 from toolkit.run.capsule import CapsuleInput
 from toolkit.run.train import train
@@ -76,31 +75,8 @@ def rerun(work_dir: Path | str, new_dir: Path | str) -> RerunReport:
         if result.exit_status:
             return RerunReport(False, 'stopped before its end', new, [], result.exit_status)
         difference = _compare_training(old, new)
-    warnings = changes(record, capsule.read(new))
+    warnings = changes.list_changes(record, capsule.read(new))
     return RerunReport(difference is None, difference, new, warnings, int(difference is not None))
-
-
-def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """List the differences between the circumstances of two runs, a line each."""
-    found = []
-    old, new = before['git'], after['git']
-    if old.get('commit') != new.get('commit'):
-        found.append(f'the code was at commit {old.get("commit")} and is at {new.get("commit")}')
-    for key, what in (('sources', 'changed source'), ('packages', 'changed package')):
-        # A module that only one of them imported says nothing about what ran.
-        names = [n for n in before[key] if after[key].get(n, before[key][n]) != before[key][n]]
-        if names:
-            more = f' and {len(names) - 5} more' if len(names) > 5 else ''
-            found.append(f'{what}: {", ".join(names[:5])}{more}')
-    for role in before['data']:
-        if before['data'][role] != after['data'].get(role):
-            found.append(f'the {role} data is not the same (its fingerprint changed)')
-    for key in ('python', 'threads', 'processes', 'device', 'hardware'):
-        if before[key] != after[key]:
-            found.append(f'{key} was {before[key]} and is {after[key]}')
-    if before['resumed'] and any(r['changed'] for r in before['resumed']):
-        found.append('the first run was resumed with another config than it was started with')
-    return found
 
 
 def _compare_training(old: Path, new: Path) -> str | None:
@@ -134,7 +110,7 @@ def _compare_lines(old: Path, new: Path) -> str | None:
 def _compare_tests(old: Path, new: Path) -> str | None:
     a, b = (json.loads((p / METRICS_FILE).read_text(encoding='utf-8')) for p in (old, new))
     for part in ('metrics', 'rows'):
-        found = capsule.differences(a[part], b[part])
+        found = changes.find_differences(a[part], b[part])
         if found:
             return f'{METRICS_FILE}: {part}.{found[0]} differs'
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
@@ -14,6 +15,7 @@ from toolkit.engine import checkpoint, components, distributed, mmengine_compat,
 from toolkit.engine.hooks import Checkpoint
 from toolkit.engine.runner import Runner
 from toolkit.errors import ToolkitError
+from toolkit.io.run_layout import CAPSULE, METRICS_LOG
 from toolkit.run import capsule
 from toolkit.run import work_dir as work_dirs
 from toolkit.run.capsule import CapsuleInput
@@ -50,9 +52,10 @@ def train(
     run: RunConfig,
     work_dir: Path | str,
     *,
-    resume: bool = False,
+    resume: bool | Path = False,
     capsule_input: CapsuleInput | None = None,
     stop_at: int | None = None,
+    allow_changed: Collection[str] = (),
 ) -> TrainResult:
     """Train, writing checkpoints, logs and the run capsule into a folder.
 
@@ -62,9 +65,13 @@ def train(
         run: the config, from `toolkit.registry.build.fill`.
         work_dir: a folder that is new, empty of runs, or, with `resume`, holds this run.
         resume: go on from the folder's `checkpoints/last.pth`, bit for bit as if nothing had been
-            in between; from the beginning where the run did not come to its first checkpoint.
+            in between, or from the newest kept checkpoint where that one is missing or damaged;
+            from the beginning where the run did not come to its first checkpoint. A path chooses
+            the checkpoint.
         capsule_input: the config as written, kept for `rerun`.
         stop_at: end after this iteration, as a run did whose time was over then.
+        allow_changed: what may have changed since the run was started when it is resumed, of
+            `toolkit.run.changes.ALLOWED`.
 
     Raises:
         ToolkitError: something in the config, the folder or the data does not fit; nothing was
@@ -83,11 +90,11 @@ def train(
             parts.prepare(_say)
         with work_dirs.claimed(work_dir):
             distributed.run_on_main(lambda: _check_folder(work_dir, resume, capsule_input))
-            return _train(run, work_dir, parts, resume, capsule_input, stop_at)
+            return _train(run, work_dir, parts, resume, capsule_input, stop_at, allow_changed)
 
 
-def _check_folder(work_dir: Path, resume: bool, given: CapsuleInput | None) -> None:
-    work_dirs.check(work_dir, resume)
+def _check_folder(work_dir: Path, resume: bool | Path, given: CapsuleInput | None) -> None:
+    work_dirs.check(work_dir, bool(resume))
     if resume:
         capsule.check_resumable(work_dir, given)
 
@@ -96,21 +103,21 @@ def _train(
     run: RunConfig,
     work_dir: Path,
     parts: components.RunComponents,
-    resume: bool,
+    resume: bool | Path,
     given: CapsuleInput | None,
     stop_at: int | None,
+    allow_changed: Collection[str],
 ) -> TrainResult:
     last = checkpoint.get_folder(work_dir) / checkpoint.LAST
-    resume_from = last if resume and distributed.broadcast(last.exists()) else None
-    if resume_from is not None:
-        checkpoint.load(resume_from)  # a damaged one is said before the capsule is touched
-    distributed.run_on_main(lambda: capsule.begin(work_dir, given, parts, 'train'))
+    # A damaged one is said before the capsule is touched.
+    resume_from, notes = distributed.run_on_main(lambda: _choose_checkpoint(work_dir, resume))
+    distributed.run_on_main(lambda: capsule.begin(work_dir, given, parts, 'train', allow_changed))
     with signals.Interruption(_announce) as interruption:
         text = given.text if given else ''
         runner = Runner(parts, work_dir, lambda: interruption.received, text, stop_at)
         try:
-            if resume and resume_from is None:
-                runner.say('no checkpoint had been written yet: starting from the beginning')
+            for note in notes:
+                runner.say(note)
             runner.train(resume_from, Path(run.load_from) if run.load_from else None)
             result = _result(runner, work_dir, last)
             # So that a repetition, faster or slower, ends there too.
@@ -136,6 +143,47 @@ def _train(
             raise
         finally:
             runner.close()
+
+
+def _choose_checkpoint(work_dir: Path, resume: bool | Path) -> tuple[Path | None, list[str]]:
+    """Chooses the checkpoint to resume from, None for the beginning, with sentences on the choice.
+
+    Raises:
+        ToolkitError: the checkpoints cannot be used, or were removed.
+    """
+    if not resume:
+        return None, []
+    if isinstance(resume, Path):
+        content = checkpoint.load(resume)
+        iteration = (content.get('meta') or {}).get('iter')
+        return resume, [
+            f'resuming from {resume} (iteration {iteration}); later lines of the log are replaced'
+        ]
+    found, problems = checkpoint.find_resumable(work_dir)
+    if found is not None:
+        return found, [*problems, f'resuming from {found}'] if problems else []
+    if (work_dir / CAPSULE).exists():
+        status = capsule.read(work_dir)['status']
+        if status in ('finished', 'interrupted'):
+            raise ToolkitError(
+                f'cannot resume {work_dir}: its run is {status}, and its checkpoints are gone; '
+                'start anew in another --work-dir'
+            )
+    aside = _put_log_aside(work_dir)
+    more = f'; its log is now {aside}' if aside is not None else ''
+    return None, [f'no checkpoint had been written yet: starting from the beginning{more}']
+
+
+def _put_log_aside(work_dir: Path) -> Path | None:
+    """Renames the log of a run that starts again from the beginning; None if it has no lines."""
+    log = work_dir / METRICS_LOG
+    if not log.exists() or not log.stat().st_size:
+        return None
+    number = 1
+    while (aside := log.with_name(f'{METRICS_LOG}.{number}')).exists():
+        number += 1
+    log.rename(aside)
+    return aside
 
 
 def _say(line: str) -> None:

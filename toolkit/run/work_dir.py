@@ -15,12 +15,8 @@ from toolkit.errors import BusyError, RunError, ToolkitError
 from toolkit.io import run_layout as layout
 from toolkit.io.file_lock import try_lock
 
-# A folder with any of these files holds a run.
-TRACES = (
-    layout.CAPSULE,
-    layout.METRICS_LOG,
-    f'{layout.CHECKPOINTS}/{layout.LAST_CHECKPOINT}',
-)
+# A folder with any of these files, or with a checkpoint, holds a run.
+TRACES = (layout.CAPSULE, layout.METRICS_LOG)
 # The files that a run leaves.
 OUTPUTS = (
     layout.CAPSULE,
@@ -40,7 +36,9 @@ OUTPUTS = (
 
 def holds_run(work_dir: Path) -> bool:
     """Tell whether a folder holds files of a run."""
-    return any((work_dir / name).exists() for name in TRACES)
+    if any((work_dir / name).exists() for name in TRACES):
+        return True
+    return any((work_dir / layout.CHECKPOINTS).glob('*.pth'))
 
 
 def check(work_dir: Path, resume: bool) -> None:
@@ -74,8 +72,8 @@ def clear(work_dir: Path) -> None:
         return
     with claimed(work_dir):
         try:
-            for name in OUTPUTS:
-                path = work_dir / name
+            logs = work_dir.glob(f'{layout.METRICS_LOG}.*')  # put aside by a resumption
+            for path in [*(work_dir / name for name in OUTPUTS), *logs]:
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
                 else:

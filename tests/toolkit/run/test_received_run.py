@@ -217,7 +217,8 @@ def test_two_plugins_of_one_name_keep_a_copy_each(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / 'mine.py').write_text(f'# {folder}\n')
     named = [str(tmp_path / folder / 'mine.py') for folder in ('a', 'b')]
-    kept = capsule._keep_plugins(tmp_path / 'run', {'plugins': named})
+    kept = capsule._describe_plugins({'plugins': named})
+    capsule._keep_plugins(tmp_path / 'run', kept)
     copies = [(tmp_path / 'run' / entry['copy']).read_text() for entry in kept]
     assert copies == ['# a\n', '# b\n']
 

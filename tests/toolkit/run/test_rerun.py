@@ -13,7 +13,7 @@ from toolkit.config.schema import RunConfig
 from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError
 from toolkit.registry import build
-from toolkit.run import capsule
+from toolkit.run import capsule, changes
 from toolkit.run.capsule import CapsuleInput
 from toolkit.run.rerun import rerun
 from toolkit.run.test import test as run_test
@@ -24,9 +24,9 @@ def run_with_capsule(tree: dict[str, Any], folder: Path) -> Any:
     return train(build.fill(RunConfig, tree), folder, capsule_input=CapsuleInput(tree, 'a: 1\n'))
 
 
-def edit(folder: Path, **changes: Any) -> None:
+def edit(folder: Path, **edits: Any) -> None:
     record = capsule.read(folder)
-    for path, value in changes.items():
+    for path, value in edits.items():
         section, _, key = path.partition('__')
         if key:
             record[section][key] = value
@@ -103,9 +103,9 @@ def test_what_cannot_be_repeated(config: Any, tree: Any, tmp_path: Path) -> None
 
 def test_differences_are_dotted_paths() -> None:
     a = {'a': {'b': 1, 'c': [1, 2]}, 'd': None}
-    assert capsule.differences(a, {'a': {'b': 1, 'c': [1, 2]}, 'd': None}) == []
-    assert capsule.differences(a, {'a': {'b': 1.0, 'c': [2]}}) == ['a.b', 'a.c']
-    assert capsule.differences({'a': True}, {'a': 1}) == ['a']
+    assert changes.find_differences(a, {'a': {'b': 1, 'c': [1, 2]}, 'd': None}) == []
+    assert changes.find_differences(a, {'a': {'b': 1.0, 'c': [2]}}) == ['a.b', 'a.c']
+    assert changes.find_differences({'a': True}, {'a': 1}) == ['a']
 
 
 def test_seeds_change_the_result(tree: Any, tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,15 +102,10 @@ class Checkpoint(Hook):
 
     def _keep(self, last: Path, iteration: int) -> None:
         try:
-            numbered = last.with_name(f'iter_{iteration}.pth')
-            numbered.unlink(missing_ok=True)
-            try:
-                os.link(last, numbered)  # costs no space; last.pth is replaced, never written into
-            except OSError:
-                shutil.copyfile(last, numbered)
+            checkpoint.keep_numbered(last, iteration)
+            # The new one is safe on the disk before an old one goes.
             if self.keep > 0:
-                found = sorted(last.parent.glob('iter_*.pth'), key=_iteration)
-                for old in found[: -self.keep]:
+                for old in checkpoint.list_numbered(last.parents[1])[: -self.keep]:
                     old.unlink()
         except OSError as error:
             raise RunError(
@@ -124,8 +117,3 @@ class Checkpoint(Hook):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best = state['best']
-
-
-def _iteration(path: Path) -> int:
-    number = path.stem.removeprefix('iter_')
-    return int(number) if number.isdigit() else -1

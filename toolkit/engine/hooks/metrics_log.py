@@ -49,6 +49,7 @@ class MetricsLog(Hook):
         self._since = (0, 0.0)
         self._waited = 0.0
         self._paused = 0.0
+        self._logged: int | None = None  # iteration of the last training line of earlier processes
 
     def before_train(self, runner: Runner) -> None:
         self._since = (runner.iter, time.perf_counter())
@@ -56,7 +57,7 @@ class MetricsLog(Hook):
         if not distributed.is_main():
             return
         folder = Path(runner.work_dir)
-        truncate_log(folder, runner.iter)
+        self._logged = truncate_log(folder, runner.iter)
         try:
             self._file = open(folder / METRICS_LOG, 'a', encoding='utf-8')  # noqa: SIM115 (see close)
         except OSError as error:
@@ -94,7 +95,8 @@ class MetricsLog(Hook):
 
     def after_train(self, runner: Runner) -> None:
         # An interrupted run goes on with the window that it saved.
-        if runner.train_loop.finished and runner.iter % self.interval:
+        unlogged = runner.iter % self.interval and runner.iter != self._logged
+        if runner.train_loop.finished and unlogged:
             self._write_training(runner, runner.iter)
         self.close()
 
@@ -142,15 +144,20 @@ class MetricsLog(Hook):
                 self._board.add_scalar(f'{tag}/{name}', value, iteration)
 
 
-def truncate_log(folder: Path, iteration: int) -> None:
+def truncate_log(folder: Path, iteration: int) -> int | None:
     """Drops the lines after an iteration and an incomplete last line.
 
     A resumed run writes the lines after its checkpoint again.
+
+    Returns:
+        The iteration of the last training line that is kept; None if there is none.
     """
-    if (folder / METRICS_LOG).exists():
-        kept = [line for line in read_metrics_log(folder) if line['iter'] <= iteration]
-        text = ''.join(json.dumps(line) + '\n' for line in kept)
-        atomic_write.write(folder / METRICS_LOG, text)
+    if not (folder / METRICS_LOG).exists():
+        return None
+    kept = [line for line in read_metrics_log(folder) if line['iter'] <= iteration]
+    text = ''.join(json.dumps(line) + '\n' for line in kept)
+    atomic_write.write(folder / METRICS_LOG, text)
+    return max((line['iter'] for line in kept if 'val' not in line), default=None)
 
 
 def _locate(runner: Runner, iteration: int) -> dict[str, Any]:

@@ -260,7 +260,14 @@ def _train(folder: Path, record: StatusRecord) -> None:
     while True:
         try:
             with config.locate_errors():
-                result = train(run, folder, resume=work_dirs.holds_run(folder), capsule_input=given)
+                # A run that is retried on another machine may have another number of cores.
+                result = train(
+                    run,
+                    folder,
+                    resume=work_dirs.holds_run(folder),
+                    capsule_input=given,
+                    allow_changed=('threads',),
+                )
             break
         except BusyError:
             if time.monotonic() > deadline:
