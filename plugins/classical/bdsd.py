@@ -16,7 +16,7 @@ from plugins.pansharpening.imaging.resample import imresized_by
 from plugins.pansharpening.imaging.streaming_statistics import Moments
 from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
-from plugins.pansharpening.scenes.sensors import get_sensor
+from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
 from plugins.pansharpening.scenes.window import Window
 
 
@@ -30,7 +30,7 @@ class BDSD(TwoPassGenerator):
     as in the toolbox.
 
     Args:
-        sensor: name of the sensor, for the MTF gains of its bands and its PAN.
+        sensor: sensor (see `get_sensor`), for the MTF gains of its bands and its PAN.
     Raises:
         ValueError: no such sensor.
         DataError: the sensor has another number of bands.
@@ -40,7 +40,7 @@ class BDSD(TwoPassGenerator):
 
     margin = 160
 
-    def __init__(self, bands: int, ratio: int, sensor: str = 'generic') -> None:
+    def __init__(self, bands: int, ratio: int, sensor: SensorSpec = 'generic') -> None:
         super().__init__(bands, ratio)
         found = get_sensor(sensor)
         self.ms_gains, self.pan_gain = found.gains(bands), found.pan_gain

@@ -26,7 +26,7 @@ from plugins.pansharpening.imaging.resample import polyphase, upsampled
 from plugins.pansharpening.imaging.streaming_statistics import Moments
 from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
-from plugins.pansharpening.scenes.sensors import get_sensor
+from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
 from plugins.pansharpening.scenes.window import Window
 
 
@@ -35,7 +35,7 @@ class Pyramid(TwoPassGenerator):
 
     Args:
         ratio: PAN pixels per multispectral pixel, a power of two. Injected by the parent.
-        sensor: name of the sensor, for the MTF gains of its bands.
+        sensor: sensor (see `get_sensor`), for the MTF gains of its bands.
     Raises:
         ValueError: no such sensor, or the ratio is not a power of two.
         DataError: the sensor has another number of bands.
@@ -48,7 +48,7 @@ class Pyramid(TwoPassGenerator):
     low_image: ClassVar[Literal['low', 'pan_low']] = 'low'
     margin = 128
 
-    def __init__(self, bands: int, ratio: int, sensor: str = 'generic') -> None:
+    def __init__(self, bands: int, ratio: int, sensor: SensorSpec = 'generic') -> None:
         super().__init__(bands, ratio)
         gains = get_sensor(sensor).gains(bands)
         self.gains = tuple(dict.fromkeys(gains))  # distinct
@@ -225,7 +225,7 @@ class MTFGLPHPMH(Pyramid):
         GRSL 14(12), 2017.
     """
 
-    def __init__(self, bands: int, ratio: int, sensor: str = 'generic') -> None:
+    def __init__(self, bands: int, ratio: int, sensor: SensorSpec = 'generic') -> None:
         super().__init__(bands, ratio, sensor)
         self.percentile = get_haze_percentile(bands)
 

@@ -19,7 +19,7 @@ from plugins.pansharpening.imaging.resample import imresized_to
 from plugins.pansharpening.imaging.streaming_statistics import Moments
 from plugins.pansharpening.imaging.two_pass_generator import Scan, TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
-from plugins.pansharpening.scenes.sensors import get_sensor
+from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
 from plugins.pansharpening.scenes.window import Window
 from toolkit.ranges import NonNegativeInt, PositiveInt
 
@@ -42,7 +42,7 @@ class SRD(TwoPassGenerator):
     The details are constants to autograd: only `lrms_up` receives gradients.
 
     Args:
-        sensor: name of the sensor, for the MTF gains of its bands.
+        sensor: sensor (see `get_sensor`), for the MTF gains of its bands.
         patch: side of a patch in multispectral pixels.
         overlap: of neighbouring patches, in multispectral pixels, less than `patch`.
         atoms: per patch, at least 1.
@@ -62,7 +62,7 @@ class SRD(TwoPassGenerator):
         self,
         bands: int,
         ratio: int,
-        sensor: str = 'generic',
+        sensor: SensorSpec = 'generic',
         patch: PositiveInt = 7,
         overlap: NonNegativeInt = 4,
         atoms: PositiveInt = 10,

@@ -12,7 +12,7 @@ from torch import Tensor
 from plugins.classical.filters import decimate, pad_to_multiple
 from plugins.pansharpening.imaging.autocast import without_autocast
 from plugins.pansharpening.interfaces import GENERATORS, Generator
-from plugins.pansharpening.scenes.sensors import get_sensor
+from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
 from toolkit.errors import DataError
 from toolkit.ranges import PositiveFloat, PositiveInt
 
@@ -94,7 +94,7 @@ class TV(Generator):
         self,
         bands: int,
         ratio: int,
-        sensor: str = 'generic',
+        sensor: SensorSpec = 'generic',
         weights: list[float] | None = None,
         regularization: PositiveFloat | None = None,
         step: PositiveFloat | None = None,
@@ -112,8 +112,8 @@ class TV(Generator):
             weights = [1 / bands] * bands if preset is None else list(preset.weights)
             if len(weights) != bands:
                 raise DataError(
-                    f'{sensor} has {len(weights)} bands in the PAN of TV, found an image of '
-                    f'{bands}; name the sensor that took it, or state weights'
+                    f'{get_sensor(sensor).name} has {len(weights)} bands in the PAN of TV, found '
+                    f'an image of {bands}; name the sensor that took it, or state weights'
                 )
         elif len(weights) != bands:
             raise ValueError(f'weights are one for each of {bands} bands, found {len(weights)}')

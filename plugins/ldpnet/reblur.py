@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from plugins.ldpnet.convolution import Method, convolve
 from plugins.pansharpening.imaging.mtf import KERNEL_SIZE, mtf_kernel
 from plugins.pansharpening.imaging.resample import low_pass
-from plugins.pansharpening.scenes.sensors import get_sensor
+from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
 from toolkit.interfaces import Degradation
 from toolkit.ranges import OddInt
 from toolkit.registry import DEGRADATIONS
@@ -83,7 +83,7 @@ class MTFReblur(Degradation):
     Beyond its border the image is continued by its outermost pixels.
 
     Args:
-        sensor: name of the sensor, for the MTF gains of its bands.
+        sensor: sensor (see `get_sensor`), for the MTF gains of its bands.
         learned: trains the kernels from there; all taps stay positive, with a sum of one.
         kernel_size: side of the kernels in PAN pixels, odd, at least 3. It may be larger than the
             image.
@@ -101,7 +101,7 @@ class MTFReblur(Degradation):
         self,
         bands: int,
         ratio: int,
-        sensor: str = 'generic',
+        sensor: SensorSpec = 'generic',
         learned: bool = False,
         kernel_size: OddInt = KERNEL_SIZE,
         method: Method = 'auto',

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from plugins.pansharpening.scenes.sensors import get_sensor
+from toolkit.errors import ToolkitError
 from toolkit.registry.build import ComponentFactory, accepts_argument, get_signature
 
 
@@ -52,4 +54,7 @@ def _get_sensor(factory: Any) -> str | None:
         return None
     parameter = get_signature(factory.cls).get('sensor')
     default = 'generic' if parameter is None else parameter.default
-    return str(factory.arguments.get('sensor', default))
+    try:
+        return get_sensor(factory.arguments.get('sensor', default)).name
+    except (ValueError, ToolkitError):  # the component refuses it, with its path
+        return None

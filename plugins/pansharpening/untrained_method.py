@@ -22,7 +22,7 @@ def sharpener(name: str, scene: Scene, upsample: Method = 'interp23tap') -> Pans
         ToolkitError: the generator cannot do these bands or this ratio.
     """
     cls = GENERATORS.get(name)
-    arguments = {'sensor': scene.sensor.name} if accepts_argument(cls, 'sensor') else {}
+    arguments = {'sensor': scene.sensor.spec} if accepts_argument(cls, 'sensor') else {}
     torch.manual_seed(0)
     return Pansharpener(
         scene.bands, scene.ratio, ComponentFactory(cls, arguments, name), upsample=upsample

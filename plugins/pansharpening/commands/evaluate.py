@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,11 +28,12 @@ from plugins.pansharpening.scenes.raster import Samples
 from plugins.pansharpening.scenes.scene import Scene, check_finite
 from plugins.pansharpening.scenes.sensors import SENSORS
 from plugins.pansharpening.scenes.window import Window
+from toolkit.commands.arguments import add_plugins
 from toolkit.errors import DataError
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.json_values import write_json
 from toolkit.io.output_path import check_outputs
-from toolkit.registry import COMMANDS
+from toolkit.registry import COMMANDS, METRICS, plugin_index
 from toolkit.registry.command import Command
 
 
@@ -51,7 +53,12 @@ class Evaluate(Command):
         add('--ms', required=True, nargs='+', metavar='M', help='MS, or the files of its bands')
         add('--pan', metavar='P', help='PAN; not for a .mat or .npz that holds both')
         add('--reference', metavar='R', help='the true image, on the same pixels')
-        add('--sensor', default='generic', metavar='S', help=f'{", ".join(SENSORS)} (the default)')
+        add(
+            '--sensor',
+            default='generic',
+            metavar='S',
+            help=f'{", ".join(SENSORS)} (the default), or a YAML file',
+        )
         add('--bit-depth', type=int, metavar='N', help="of the digital numbers; the sensor's")
         add('--ratio', type=int, metavar='N', help='PAN pixels per MS pixel; found in the files')
         add(
@@ -62,10 +69,22 @@ class Evaluate(Command):
             "assume, for tools that use the georeference; 'centre' (the default) keeps the grid "
             'of the files',
         )
+        add(
+            '--metric',
+            action='append',
+            default=[],
+            metavar='NAME',
+            help='a further metric, as in configs',
+        )
+        add_plugins(parser)
         add('--json', type=Path, metavar='FILE', help='write the scores here too')
         add('--overwrite', action='store_true', help='replace the file of --json if it exists')
 
     def run(self, arguments: argparse.Namespace) -> int:
+        for plugin in arguments.plugin:
+            plugin_index.add(plugin)
+        for name in arguments.metric:
+            METRICS.get(name)
         scene = open_scene(
             arguments.ms,
             arguments.pan,
@@ -84,7 +103,7 @@ class Evaluate(Command):
                 overwrite=arguments.overwrite,
                 option='--json',
             )
-        result = evaluate(scene, arguments.fused, arguments.reference)
+        result = evaluate(scene, arguments.fused, arguments.reference, arguments.metric)
         for warning in result['warnings']:
             print(f'warning: {warning}', file=sys.stderr)
         if arguments.json is not None:
@@ -93,7 +112,9 @@ class Evaluate(Command):
         return 0
 
 
-def evaluate(scene: Scene, fused: str, reference: str | None = None) -> dict[str, Any]:
+def evaluate(
+    scene: Scene, fused: str, reference: str | None = None, further: Sequence[str] = ()
+) -> dict[str, Any]:
     """Scores an image by every index that the files allow, on the pixels valid in all of them.
 
     The indices are the registered metrics of these names, computed in float64 on the whole image.
@@ -102,6 +123,7 @@ def evaluate(scene: Scene, fused: str, reference: str | None = None) -> dict[str
         scene: the MS and the PAN of the image.
         fused: path of the image, in digital numbers, on the PAN's pixels.
         reference: path of the true image, likewise; None to leave its indices out.
+        further: names of registered metrics that are computed too.
     Returns:
         `scores` by name (NaN if an index is not defined), `better` ('higher' or 'lower') by name,
         their inputs `fused`, `reference`, `scene`, `sensor`, `bit_depth`, `ratio`, `bands`,
@@ -137,7 +159,9 @@ def evaluate(scene: Scene, fused: str, reference: str | None = None) -> dict[str
         batch['hrms'] = torch.from_numpy(crops['reference'])[None]
     ms = batch['lrms'][0].numpy()
     warnings = _warn_of_units(crops['fused'], ms, valid, fused, scene.scale)
-    names = (*(REFERENCE if reference is not None else ()), *NO_REFERENCE, *REPROJECTION)
+    names = (*(REFERENCE if reference is not None else ()), *NO_REFERENCE, *REPROJECTION, *further)
+    if scene.sensor.assumed:
+        warnings.append(scene.sensor.describe_assumption())
     scores, messages = score_image(names, crops['fused'], batch)
     warnings += messages
     return {

@@ -11,7 +11,7 @@ import torch
 from plugins.pansharpening.data.transforms import margin_of, transformed
 from plugins.pansharpening.scenes.matlab import open_hdf5
 from plugins.pansharpening.scenes.scene import check_bit_depth, check_pair, scale_to_unit
-from plugins.pansharpening.scenes.sensors import get_sensor
+from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
 from toolkit.errors import DataError
 from toolkit.interfaces import Dataset, Transform
 from toolkit.io.data_paths import find_data_file
@@ -33,7 +33,7 @@ class PatchFile(Dataset):
 
     Args:
         path: absolute, or below $TOOLKIT_DATA, or from here.
-        sensor: name of the sensor.
+        sensor: name of the sensor, or its description; see `get_sensor`.
         bit_depth: of the digital numbers; None for the sensor's.
         limit: use only so many patches, from the first on; None for all.
         transforms: augmentation by name, in this order; only those that need nothing from around a
@@ -48,7 +48,7 @@ class PatchFile(Dataset):
     def __init__(
         self,
         path: str,
-        sensor: str,
+        sensor: SensorSpec,
         bit_depth: Annotated[int, Ge(1), Le(32)] | None = None,
         limit: PositiveInt | None = None,
         transforms: dict[str, Slot[Transform]] | None = None,

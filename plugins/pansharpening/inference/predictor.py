@@ -14,13 +14,14 @@ import torch
 from plugins.pansharpening.inference.digital_numbers import DTYPES
 from plugins.pansharpening.inference.resumable_geotiff import Compression
 from plugins.pansharpening.inference.scene_inference import InferenceSettings, infer_scene
-from plugins.pansharpening.inference.scene_model import adapt_model
+from plugins.pansharpening.inference.scene_model import adapt_model, find_sensor_parts
 from plugins.pansharpening.inference.shards import join, part_file, to_cog
 from plugins.pansharpening.inference.tiled_inference import Sharpener
 from plugins.pansharpening.inference.tiles import Shard
 from plugins.pansharpening.scenes.band_files import BandFiles
 from plugins.pansharpening.scenes.open_scene import open_scene
 from plugins.pansharpening.scenes.scene import Scene
+from plugins.pansharpening.scenes.sensors import SensorSpec
 from plugins.pansharpening.system import Pansharpener
 from plugins.pansharpening.visualization.contact_sheet import list_sheet_files, write_scene_images
 from toolkit.engine import distributed
@@ -49,7 +50,11 @@ class ScenePredictor(Predictor):
     def add_arguments(cls, parser: argparse._ArgumentGroup) -> None:
         """Declares the options of pansharpening."""
         add = parser.add_argument
-        add('--sensor', metavar='NAME', help="sensor of the input (default: of the run's data)")
+        add(
+            '--sensor',
+            metavar='NAME',
+            help="sensor of the input, or a YAML file with its gains (default: of the run's data)",
+        )
         add('--tile', type=int, metavar='N', help='side of the windows in PAN pixels')
         add('--workers', type=int, metavar='N', help='threads that compute (default: one a core)')
         add('--shard', metavar='i/n', help='only the i-th of n shares of the windows')
@@ -76,6 +81,9 @@ class ScenePredictor(Predictor):
             options.report(
                 'from the scene: ' + ' '.join(f'{path}={value}' for path, value in changes.items())
             )
+        sensor = scene.sensor
+        if sensor.assumed and any(find_sensor_parts(config['model'])):
+            warnings.append(sensor.describe_assumption())
         for warning in warnings:
             options.report(f'warning: {warning}')
         return changes
@@ -206,7 +214,7 @@ def _find_scene(
                 'the sensor of the inputs is not known: name it by --sensor, or give a config '
                 'whose test data is of the same sensor'
             )
-        return scene_from_inputs(inputs, sensor or scene.sensor.name)
+        return scene_from_inputs(inputs, sensor or scene.sensor.spec)
     if scene is None:
         raise ToolkitError(
             'there is nothing to pansharpen: give --input, or a config with test data'
@@ -214,12 +222,12 @@ def _find_scene(
     return scene
 
 
-def scene_from_inputs(inputs: Sequence[str], sensor: str) -> Scene:
+def scene_from_inputs(inputs: Sequence[str], sensor: SensorSpec) -> Scene:
     """Opens the scene that the words of a command line name.
 
     Args:
         inputs: see `ScenePredictor`; `bit_depth`, `ratio` and `samples` as for `RasterScene`.
-        sensor: name of the sensor.
+        sensor: see `get_sensor`.
     Raises:
         ToolkitError: other inputs, or no such sensor.
         DataError: no such file.

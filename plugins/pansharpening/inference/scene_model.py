@@ -8,6 +8,7 @@ from typing import Any
 from plugins.pansharpening.imaging.resample import polyphase
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.scene import Scene
+from plugins.pansharpening.scenes.sensors import get_sensor
 from toolkit.registry import DEGRADATIONS, LOSSES
 from toolkit.registry.build import accepts_argument
 
@@ -44,8 +45,8 @@ def adapt_model(
         name = f'{path}.sensor'
         found = node.get('sensor')
         if found is None or (found == known and name not in stated):
-            wanted[name] = scene.sensor.name
-        elif found != scene.sensor.name:
+            wanted[name] = scene.sensor.spec
+        elif get_sensor(found) != scene.sensor:
             warnings.append(describe_sensor(name, found, scene))
     changes = {
         path: value
@@ -57,7 +58,7 @@ def adapt_model(
 
 def describe_sensor(path: str, found: Any, scene: Scene) -> str:
     """Says that a config states another sensor than that of a scene."""
-    name = scene.sensor.name
+    name, found = scene.sensor.name, get_sensor(found).name
     return f'{path} is {found}, and {scene.name} is of {name}; set {path}={name} for its own gains'
 
 

@@ -12,7 +12,7 @@ from typing import Any, get_args
 from plugins.pansharpening.scenes.open_scene import open_scene
 from plugins.pansharpening.scenes.raster import Samples
 from plugins.pansharpening.scenes.scene import Scene, check_bit_depth
-from plugins.pansharpening.scenes.sensors import get_sensor
+from plugins.pansharpening.scenes.sensors import Sensor, get_sensor
 from plugins.pansharpening.scenes.with_reference import ReferencedScene
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.io.data_paths import find_data_file
@@ -207,7 +207,11 @@ class _SceneReader(ManifestReader[SceneRow]):
         def convert(column: str, parse: Callable[[str], Any], default: Any = None) -> Any:
             return self.convert(line, column, cells.get(column, ''), parse, default)
 
-        sensor = convert('sensor', get_sensor)
+        def find_sensor(text: str) -> Sensor:
+            own = text.lower().endswith(('.yaml', '.yml'))
+            return get_sensor(str(self.resolve_file(line, 'sensor', text)) if own else text)
+
+        sensor = convert('sensor', find_sensor)
         row = SceneRow(
             location=f'{self.path}:{line}',
             name=cells['name'],

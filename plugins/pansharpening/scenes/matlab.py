@@ -18,7 +18,7 @@ from plugins.pansharpening.scenes.scene import (
     check_pair,
     scale_to_unit,
 )
-from plugins.pansharpening.scenes.sensors import get_sensor
+from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, did_you_mean
 from toolkit.io.data_paths import find_data_file
@@ -32,7 +32,7 @@ class MatScene(Scene):
 
     Args:
         path: absolute, or below $TOOLKIT_DATA, or below the current folder.
-        sensor: name of the sensor.
+        sensor: name of the sensor, or its description; see `get_sensor`.
         bit_depth: of the digital numbers; None for the sensor's.
         ms_key: variable that holds the MS.
         pan_key: variable that holds the PAN.
@@ -45,7 +45,7 @@ class MatScene(Scene):
     def __init__(
         self,
         path: str,
-        sensor: str,
+        sensor: SensorSpec,
         bit_depth: Annotated[int, Ge(1), Le(32)] | None = None,
         ms_key: str = 'I_MS',
         pan_key: str = 'I_PAN',

@@ -16,7 +16,7 @@ from plugins.pansharpening.scenes.scene import (
     check_pair,
     scale_to_unit,
 )
-from plugins.pansharpening.scenes.sensors import get_sensor
+from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, did_you_mean
 from toolkit.io.data_paths import find_data_file
@@ -34,7 +34,7 @@ class ArrayScene(Scene):
         ms: path of the .npy with the MS, or of the .npz with both; absolute, or below
             $TOOLKIT_DATA, or below the current folder.
         pan: path of the .npy with the PAN; None for an .npz.
-        sensor: name of the sensor.
+        sensor: name of the sensor, or its description; see `get_sensor`.
         bit_depth: of the digital numbers; None for the sensor's.
         ms_key: name of the MS in an .npz.
         pan_key: name of the PAN in an .npz.
@@ -48,7 +48,7 @@ class ArrayScene(Scene):
         self,
         ms: str,
         pan: str | None = None,
-        sensor: str = 'generic',
+        sensor: SensorSpec = 'generic',
         bit_depth: Annotated[int, Ge(1), Le(32)] | None = None,
         ms_key: str = 'ms',
         pan_key: str = 'pan',

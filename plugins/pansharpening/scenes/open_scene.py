@@ -14,6 +14,7 @@ from plugins.pansharpening.scenes.alignment import RasterGrid
 from plugins.pansharpening.scenes.band_files import BandFiles
 from plugins.pansharpening.scenes.matlab import read_matlab_variables
 from plugins.pansharpening.scenes.scene import SCENES, Scene
+from plugins.pansharpening.scenes.sensors import SensorSpec
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, ToolkitError
 from toolkit.io.data_paths import find_data_file
@@ -22,7 +23,7 @@ from toolkit.io.data_paths import find_data_file
 def open_scene(
     ms: Sequence[str],
     pan: str | None,
-    sensor: str,
+    sensor: SensorSpec,
     bit_depth: int | None = None,
     ratio: int | None = None,
     samples: str = 'centre',
@@ -32,7 +33,7 @@ def open_scene(
     Args:
         ms: path of the MS, or of the rasters that hold its bands.
         pan: path of the PAN; None if one file holds both.
-        sensor: name of the sensor.
+        sensor: see `get_sensor`.
         bit_depth: of the digital numbers; None for the sensor's.
         ratio: for rasters, see `RasterScene`.
         samples: for rasters, see `RasterScene`.
@@ -46,7 +47,7 @@ def open_scene(
 def make_scene_config(
     ms: Sequence[str],
     pan: str | None,
-    sensor: str,
+    sensor: SensorSpec,
     bit_depth: int | None = None,
     ratio: int | None = None,
     samples: str = 'centre',

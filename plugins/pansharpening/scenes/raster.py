@@ -25,7 +25,7 @@ from plugins.pansharpening.scenes.scene import (
     check_pair,
     scale_to_unit,
 )
-from plugins.pansharpening.scenes.sensors import get_sensor
+from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, RunError
 from toolkit.io.data_paths import find_data_file
@@ -49,7 +49,7 @@ class RasterScene(Scene):
         ms: path of the multispectral raster, or of several that hold its bands in this order;
             absolute, or below $TOOLKIT_DATA, or below the current folder. Alpha bands are left out.
         pan: path of the PAN raster, one band.
-        sensor: name of the sensor.
+        sensor: name of the sensor, or its description; see `get_sensor`.
         bit_depth: of the digital numbers; None for the sensor's.
         ratio: PAN pixels per MS pixel; None for the integer nearest to the ratio of pixel sizes.
         bands: numbers of the bands that are used, from 1, in the order of the sensor; None for
@@ -69,7 +69,7 @@ class RasterScene(Scene):
         self,
         ms: str | list[str],
         pan: str,
-        sensor: str,
+        sensor: SensorSpec,
         bit_depth: Annotated[int, Ge(1), Le(32)] | None = None,
         ratio: PositiveInt | None = None,
         bands: list[PositiveInt] | None = None,

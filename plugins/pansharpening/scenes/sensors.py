@@ -1,17 +1,21 @@
-"""Sensors: bands, bit depth, and MTF gains at the Nyquist frequency.
-
-Gains as in Vivone et al., "A critical comparison among pansharpening algorithms", IEEE TGRS 2015,
-and the DLPan toolbox (Deng et al., IEEE GRSM 2022).
-"""
+"""Sensors: bands, bit depth, and MTF gains at the Nyquist frequency."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+from plugins.pansharpening.scenes.known_sensors import get_rows
+from toolkit.config.yaml_file import read_yaml
 from toolkit.errors import DataError, did_you_mean
+from toolkit.io.data_paths import find_data_file
 
-BGRN = ('blue', 'green', 'red', 'nir')
-WORLDVIEW = ('coastal', 'blue', 'green', 'yellow', 'red', 'red edge', 'nir1', 'nir2')
+# A sensor in a config: its name, a YAML file, or its description; see `get_sensor`.
+SensorSpec = str | dict
+KEYS = ('name', 'title', 'gains', 'pan_gain', 'bands', 'bit_depth')
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Sensor:
             of `band_names`; one value if all bands have the same.
         pan_gain: MTF amplitude of the PAN at the Nyquist frequency of the PAN grid.
         band_names: names in the order of delivery; empty if the order varies among products.
+        assumed: true if the gains are those of no sensor in particular, for want of published ones.
+        family: words by which users ask for sensors like it, for suggestions.
     Raises:
         ValueError: gains or a bit depth out of range.
     """
@@ -36,6 +42,8 @@ class Sensor:
     ms_gains: tuple[float, ...]
     pan_gain: float
     band_names: tuple[str, ...] = ()
+    assumed: bool = False
+    family: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         gains = (*self.ms_gains, self.pan_gain)
@@ -46,6 +54,28 @@ class Sensor:
             )
         if not 1 <= self.bits <= 32:
             raise ValueError(f'{self.name}: a bit depth of 1 to 32 was expected, found {self.bits}')
+
+    @property
+    def spec(self) -> str | dict[str, Any]:
+        """The sensor as a config states it: the name of a known one, or its description."""
+        if SENSORS.get(self.name) == self:
+            return self.name
+        return {
+            'name': self.name,
+            'title': self.title,
+            'gains': list(self.ms_gains),
+            'pan_gain': self.pan_gain,
+            'bands': list(self.band_names),
+            'bit_depth': self.bits,
+        }
+
+    def describe_assumption(self) -> str:
+        """Says that the gains are assumed, and how to state others."""
+        return (
+            f'no MTF gains of {self.title} are published that are known here: '
+            f'{self.ms_gains[0]:g} for the MS and {self.pan_gain:g} for the PAN are assumed; '
+            'measured ones go into a YAML file for --sensor'
+        )
 
     def gains(self, bands: int) -> tuple[float, ...]:
         """Returns the MTF gains of an image of `bands` bands.
@@ -70,7 +100,7 @@ class Sensor:
 
     def rgb(self, bands: int) -> tuple[int, int, int]:
         """Returns the indices of the bands that are shown as red, green and blue."""
-        if len(self.band_names) == bands:
+        if len(self.band_names) == bands and {'red', 'green', 'blue'} <= {*self.band_names}:
             red, green, blue = (self.band_names.index(c) for c in ('red', 'green', 'blue'))
             return red, green, blue
         if bands == 3:
@@ -79,54 +109,119 @@ class Sensor:
         return (2, 1, 0) if bands > 3 else (0, 0, 0)
 
 
-SENSORS: dict[str, Sensor] = {
-    sensor.name: sensor
-    for sensor in (
-        Sensor('QB', 'QuickBird', 11, (0.34, 0.32, 0.30, 0.22), 0.15, BGRN),
-        Sensor('IKONOS', 'IKONOS', 11, (0.26, 0.28, 0.29, 0.28), 0.17, BGRN),
-        Sensor('GE1', 'GeoEye-1', 11, (0.23,) * 4, 0.16, BGRN),
-        Sensor('WV4', 'WorldView-4', 11, (0.23,) * 4, 0.16, BGRN),
-        Sensor('WV2', 'WorldView-2', 11, (0.35,) * 7 + (0.27,), 0.11, WORLDVIEW),
-        Sensor(
-            'WV3',
-            'WorldView-3',
-            11,
-            (0.325, 0.355, 0.360, 0.350, 0.365, 0.360, 0.335, 0.315),
-            0.14,
-            WORLDVIEW,
-        ),
-        Sensor('GF2', 'GaoFen-2', 10, (0.30,) * 4, 0.15, BGRN),
-        Sensor('Pleiades', 'Pleiades', 12, (0.30,) * 4, 0.15),
-        Sensor('Landsat', 'Landsat 8 or 9 OLI', 16, (0.30,), 0.15),
-        Sensor('generic', 'a sensor with common gains', 16, (0.30,), 0.15),
-    )
-}
+SENSORS: dict[str, Sensor] = {name: Sensor(**row) for name, row in get_rows().items()}
+# Sensors of configs and files by name, so that the name alone finds them in this process.
+_OWN: dict[str, Sensor] = {}
 
 
-def get_sensor(name: str) -> Sensor:
-    """Returns the sensor with this name.
+def get_sensor(spec: SensorSpec | Sensor) -> Sensor:
+    """Returns a sensor.
 
+    Args:
+        spec: its name, the path of a YAML file (`.yaml`) that describes it, or that description;
+            see `read_sensor`.
     Raises:
-        ValueError: no such sensor; the message lists the known ones.
+        ValueError: no such sensor (the message lists the known ones), or a description that
+            cannot be used.
+        DataError: no such file.
     """
-    if name in SENSORS:
-        return SENSORS[name]
+    if isinstance(spec, Sensor):
+        return spec
+    if isinstance(spec, Mapping):
+        return read_sensor(spec, 'sensor')
+    if spec.lower().endswith(('.yaml', '.yml')):
+        return _read_file(find_data_file(spec))
+    if (known := SENSORS.get(spec) or _OWN.get(spec)) is not None:
+        return known
     raise ValueError(
-        f'no sensor is named {name!r}{did_you_mean(name, SENSORS)} (there are: '
-        f'{", ".join(SENSORS)})'
+        f'no sensor is named {spec!r}{suggest_sensors(spec)} (there are: {", ".join(SENSORS)}; '
+        'or give a YAML file with the gains of yours)'
     )
 
 
-def add_sensor(new: Sensor) -> Sensor:
-    """Registers a sensor by its name, for configs and the command line.
+def read_sensor(node: Mapping[str, Any], where: str) -> Sensor:
+    """Reads the description of a sensor.
 
-    Call it in a plugin: `add_sensor(Sensor('Mine', 'My camera', 12, (0.3, 0.28, 0.3), 0.15))`.
-
-    Returns:
-        The sensor itself.
+    Args:
+        node: `gains` (one, or one for each band) and `pan_gain`: the MTF at the Nyquist frequency;
+            optional `name`, `title`, `bands` (their names in order) and `bit_depth` (16).
+        where: file or key, for messages.
     Raises:
-        ValueError: another sensor has that name.
+        ValueError: unknown or missing keys, or values out of range.
     """
-    if SENSORS.setdefault(new.name, new) != new:
-        raise ValueError(f'a sensor named {new.name!r} is there already; choose another name')
-    return new
+    unknown = [key for key in node if key not in KEYS]
+    if unknown:
+        near = did_you_mean(str(unknown[0]), KEYS) or f'; there are: {", ".join(KEYS)}'
+        raise ValueError(f'{where}: a sensor has no key {unknown[0]!r}{near}')
+    missing = [key for key in ('gains', 'pan_gain') if key not in node]
+    if missing:
+        raise ValueError(
+            f'{where}: a sensor needs {" and ".join(missing)}, the MTF at Nyquist; 0.3 and 0.15 '
+            'are common where none is published'
+        )
+    gains = node['gains'] if isinstance(node['gains'], list) else [node['gains']]
+    bands = node.get('bands') or []
+    for key, values, kind in (
+        ('gains', gains, (int, float)),
+        ('pan_gain', [node['pan_gain']], (int, float)),
+        ('bands', bands if isinstance(bands, list) else [None], str),
+        ('bit_depth', [node.get('bit_depth', 16)], int),
+        ('name', [node.get('name', '')], str),
+    ):
+        wrong = [v for v in values if not isinstance(v, kind) or isinstance(v, bool)]
+        if wrong or not values and key == 'gains':
+            raise ValueError(f'{where}: {key} of a sensor cannot be {node.get(key)!r}')
+    if bands and len(gains) not in (1, len(bands)):
+        raise ValueError(f'{where}: found {len(gains)} gains for {len(bands)} bands')
+    name = node.get('name') or 'own'
+    gains = gains * len(bands) if len(gains) == 1 and bands else gains
+    return _add(
+        Sensor(
+            name,
+            str(node.get('title', name)),
+            node.get('bit_depth', 16),
+            tuple(map(float, gains)),
+            float(node['pan_gain']),
+            tuple(str(band).lower() for band in bands),
+        )
+    )
+
+
+def suggest_sensors(name: str) -> str:
+    """Formats `; did you mean 'x'?` with the sensors of the family that a name belongs to."""
+    plain = re.sub(r'[^a-z0-9]', '', name.lower())
+    word = plain.rstrip('0123456789ab') or plain
+    exact = [n for n, s in SENSORS.items() if plain in (_plain(n), _plain(s.title))]
+    family = [
+        n
+        for n, s in SENSORS.items()
+        if any(plain == w or word == w or (len(w) > 3 and plain.startswith(w)) for w in s.family)
+    ]
+    digits = re.findall(r'[0-9]+', plain)
+    numbered = [n for n in family if digits and digits[0] in re.findall(r'[0-9]+', n)]
+    found = exact or numbered or family
+    if not found:
+        return did_you_mean(name, SENSORS)
+    return '; did you mean ' + ' or '.join(map(repr, found)) + '?'
+
+
+def _plain(text: str) -> str:
+    return re.sub(r'[^a-z0-9]', '', text.lower())
+
+
+def _read_file(path: Path) -> Sensor:
+    node, _ = read_yaml(path, str(path))
+    node = node.get('sensor', node)
+    if not isinstance(node, Mapping):
+        raise ValueError(f'{path}: expected a mapping with the keys {", ".join(KEYS)}')
+    return read_sensor({'name': path.stem, **node}, str(path))
+
+
+def _add(sensor: Sensor) -> Sensor:
+    known = SENSORS.get(sensor.name) or _OWN.setdefault(sensor.name, sensor)
+    if known != sensor:
+        raise ValueError(
+            f'a sensor named {sensor.name!r} is there already with other values; give it another '
+            '`name`'
+        )
+    return sensor

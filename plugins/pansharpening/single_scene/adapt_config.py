@@ -137,7 +137,7 @@ def adapt_config(
         'model.upsample': choose_upsampling(
             str(tree['model'].get('upsample', 'interp23tap')), ratio
         ),
-        **{f'{path}.sensor': to.scene.sensor.name for path, _ in find_sensor_parts(tree['model'])},
+        **{f'{path}.sensor': to.scene.sensor.spec for path, _ in find_sensor_parts(tree['model'])},
         'train_dataloader.dataset': {
             'type': 'ScenePatches',
             'scene': scene,

@@ -98,7 +98,10 @@ def choose_config(arguments: argparse.Namespace, work_dir: Path) -> ChosenConfig
     changed = load_draft(find_config(name))
     for text in arguments.overrides:
         override(changed.tree, changed.origins, text)
-    changed.resolve().use_plugins()
+    config = changed.resolve()
+    config.use_plugins(arguments.plugin)
+    if arguments.plugin:
+        changed.tree['plugins'] = config.tree['plugins']
     check_trainable(changed, name)
     if start is not None and work_dir.absolute() in start.absolute().parents:
         raise ToolkitError(

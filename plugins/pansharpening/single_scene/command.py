@@ -16,7 +16,7 @@ from plugins.pansharpening.inference.scene_model import choose_upsampling
 from plugins.pansharpening.scenes.open_scene import build_scene, make_scene_config
 from plugins.pansharpening.scenes.raster import Samples
 from plugins.pansharpening.scenes.scene import Scene
-from plugins.pansharpening.scenes.sensors import SENSORS
+from plugins.pansharpening.scenes.sensors import SENSORS, get_sensor
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.single_scene import baselines, time_budget
 from plugins.pansharpening.single_scene.adapt_config import (
@@ -36,12 +36,13 @@ from plugins.pansharpening.single_scene.arguments import (
     files,
 )
 from plugins.pansharpening.single_scene.scene_check import central, check, patch_size, survey
+from toolkit.commands.arguments import add_plugins
 from toolkit.config import Config
 from toolkit.config.check import fill_checked
 from toolkit.config.schema import RunConfig
 from toolkit.engine import checkpoint, precision
 from toolkit.engine.components import build_for_training, build_system
-from toolkit.errors import RunError
+from toolkit.errors import RunError, ToolkitError
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.json_values import write_json
 from toolkit.io.output_path import check_outputs
@@ -74,7 +75,11 @@ class Pansharpen(Command):
         add('--ms', required=True, nargs='+', metavar='M', help='MS, or the files of its bands')
         add('--pan', metavar='P', help='PAN; not where M is a .mat or .npz that holds both')
         add('--output', required=True, type=Path, metavar='F', help='the GeoTIFF to write')
-        add('--sensor', metavar='S', help=f"{', '.join(SENSORS)} (default: '{UNKNOWN}')")
+        add(
+            '--sensor',
+            metavar='S',
+            help=f"{', '.join(SENSORS)} (default: '{UNKNOWN}'), or a YAML file",
+        )
         add('--bit-depth', type=int, metavar='N', help="of the digital numbers; the sensor's")
         add('--ratio', type=int, metavar='N', help='PAN pixels per MS pixel; found in the files')
         add(
@@ -84,6 +89,7 @@ class Pansharpen(Command):
             help="of georeferenced files; see `toolkit evaluate` ('centre')",
         )
         add('--config', dest='base', metavar='CONFIG', help=f'what is trained ({CONFIG})')
+        add_plugins(parser)
         add('--start', type=Path, metavar='RUN', help='begin with the weights of a run: its folder')
         add('--minutes', type=float, default=5.0, help='of training, at most (5)')
         add('--iterations', type=int, help="of training, at most (the config's, or what fits)")
@@ -138,9 +144,12 @@ def _open_scene(arguments: argparse.Namespace) -> tuple[Scene, dict[str, Any]]:
     """Opens and checks the scene; returns it with its config."""
     ms = [str(find_data_file(path).absolute()) for path in arguments.ms]
     pan = arguments.pan and str(find_data_file(arguments.pan).absolute())
-    sensor = arguments.sensor or UNKNOWN
+    try:
+        sensor = get_sensor(arguments.sensor or UNKNOWN)
+    except ValueError as error:
+        raise ToolkitError(str(error)) from error
     options = (arguments.bit_depth, arguments.ratio, arguments.samples)
-    config = make_scene_config(ms, pan, sensor, *options)
+    config = make_scene_config(ms, pan, sensor.spec, *options)
     scene = build_scene(config)
     scene.sensor.gains(scene.bands)  # says it where it is one of other bands
     height, width = scene.pan_shape
@@ -161,6 +170,8 @@ def _open_scene(arguments: argparse.Namespace) -> tuple[Scene, dict[str, Any]]:
             f', as no --sensor is given: an MTF gain of {scene.sensor.ms_gains[0]:g} in all bands'
         )
     print(f'sensor: {scene.sensor.name} ({said}); {depth}')
+    if scene.sensor.assumed and arguments.sensor is not None:
+        print(f'warning: {scene.sensor.describe_assumption()}', file=sys.stderr)
     if getattr(scene, 'warped', False):
         print('the MS is interpolated to a grid of whole PAN pixels')
     if found.valid < 1:

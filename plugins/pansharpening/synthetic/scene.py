@@ -11,7 +11,7 @@ import torch
 
 from plugins.pansharpening.imaging.mtf import mtf_degrade, mtf_filter
 from plugins.pansharpening.scenes.scene import SCENES, Scene
-from plugins.pansharpening.scenes.sensors import Sensor, get_sensor
+from plugins.pansharpening.scenes.sensors import Sensor, SensorSpec, get_sensor
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic import landscape
 from plugins.pansharpening.synthetic.spectra import BAND_NODES, NODES
@@ -59,7 +59,7 @@ class SyntheticScene(Scene):
         bands: Literal[4, 8] = 4,
         size: PositiveInt = 512,
         seed: NonNegativeInt = 0,
-        sensor: str | None = None,
+        sensor: SensorSpec | None = None,
         ratio: Annotated[int, Ge(2)] = 4,
     ) -> None:
         if bands not in (4, 8):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from plugins.pansharpening.imaging.mtf import mtf_degrade, mtf_filter, mtf_kernel, sensor_degrade
-from plugins.pansharpening.scenes.sensors import SENSORS, Sensor, add_sensor, get_sensor
+from plugins.pansharpening.scenes.sensors import SENSORS, get_sensor
 from tests.support.reference_images import golden
 
 
@@ -76,18 +76,3 @@ def test_sensors():
     assert get_sensor('WV3').rgb(8) == (4, 2, 1)
     assert get_sensor('Landsat').rgb(3) == (0, 1, 2)
     assert get_sensor('generic').names(2) == ('band 1', 'band 2')
-
-
-def test_a_sensor_of_ones_own(monkeypatch):
-    monkeypatch.setattr('plugins.pansharpening.scenes.sensors.SENSORS', dict(SENSORS))
-    mine = add_sensor(Sensor('Mine', 'My camera', 12, (0.3, 0.28, 0.3), 0.15))
-    assert get_sensor('Mine') is add_sensor(mine) is mine
-    image = torch.rand(3, 32, 32)
-    expected = mtf_degrade(image, (0.3, 0.28, 0.3), 4)
-    assert torch.equal(sensor_degrade(image, mine, 4), expected)
-    with pytest.raises(ValueError, match="named 'IKONOS' is there already"):
-        add_sensor(Sensor('IKONOS', 'mine', 12, (0.3,), 0.15))
-    with pytest.raises(ValueError, match=r'Mine: MTF gains at Nyquist .*found \[1.3\] and 0.15'):
-        Sensor('Mine', 'My camera', 12, (1.3,), 0.15)
-    with pytest.raises(ValueError, match='bit depth of 1 to 32 was expected, found 0'):
-        Sensor('Mine', 'My camera', 0, (0.3,), 0.15)

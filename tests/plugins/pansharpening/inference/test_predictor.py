@@ -188,7 +188,7 @@ def test_scene_and_sensor_are_those_of_the_test_data_by_default(monkeypatch):
         'predict_scene',
         lambda system, scene, output, **options: calls.append((scene, options)) or [output],
     )
-    scene = SimpleNamespace(sensor=SimpleNamespace(name='WV2'))
+    scene = SimpleNamespace(sensor=SimpleNamespace(spec='WV2'))
     data = SimpleNamespace(scene=scene)
     assert predict([], lambda: data, '--tile', '64') == [Path('out.tif')]
     predict(['a.mat'], lambda: data, '--shard', '2/3')

@@ -15,6 +15,7 @@ from plugins.pansharpening.inference import predictor
 from plugins.pansharpening.inference.scene_model import adapt_model, find_sensor_parts
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.scene import Scene
+from plugins.pansharpening.scenes.sensors import get_sensor
 from tests.support.synthetic_rasters import write_geotiff
 from toolkit.cli import main
 from toolkit.config.load import load_draft
@@ -26,9 +27,7 @@ SHIPPED = sorted([*CONFIGS.glob('baselines/*.yaml'), *CONFIGS.glob('ldpnet/*.yam
 
 
 def scene(bands: int = 4, ratio: int = 4, sensor: str = 'GE1') -> Scene:
-    return SimpleNamespace(
-        name='field', bands=bands, ratio=ratio, sensor=SimpleNamespace(name=sensor)
-    )
+    return SimpleNamespace(name='field', bands=bands, ratio=ratio, sensor=get_sensor(sensor))
 
 
 def tree(sensor: str | None = 'IKONOS') -> dict:
