@@ -48,12 +48,14 @@ class ComponentError(ToolkitError):
     Args:
         path: dotted path of the component in the config, '' if it is not known.
         message: the mistake.
+        other_path: dotted path of another component that takes part in it, '' for none.
     """
 
-    def __init__(self, path: str, message: str) -> None:
+    def __init__(self, path: str, message: str, other_path: str = '') -> None:
         super().__init__(f'{path}: {message}' if path else message)
         self.path = path
         self.message = message
+        self.other_path = other_path
 
 
 def find_nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:

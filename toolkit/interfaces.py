@@ -110,6 +110,17 @@ class System(nn.Module, ABC):
             epoch: from 0.
         """
 
+    def may_share(self, group: str) -> bool:
+        """Tells whether training may hold what the test holds too; by default it may not.
+
+        A system that learns nothing from what a group names, such as references that no loss
+        takes, says True for it.
+
+        Args:
+            group: see `Dataset.identities`.
+        """
+        return False
+
     def check_data(self, dataset: Any) -> None:
         """Checks that a dataset fits the system; by default every dataset does.
 
@@ -249,6 +260,23 @@ class Loss(nn.Module, ABC):
         self.weight = weight
 
 
+@dataclass(frozen=True)
+class Identities:
+    """What a dataset holds of one group, such as its patients, to compare it with other datasets.
+
+    Args:
+        labels: by identity, its name for messages. An identity is a text that is the same in every
+            dataset that holds the same thing.
+        areas: by identity, the parts of it that are held, as top, left, bottom and right of
+            rectangles in units that all datasets of the group share; without an entry all of it.
+        apart: False if other datasets may hold the same, unless those say that they hold it apart.
+    """
+
+    labels: Mapping[str, str]
+    areas: Mapping[str, Sequence[tuple[int, int, int, int]]] = field(default_factory=dict)
+    apart: bool = True
+
+
 class Dataset(torch.utils.data.Dataset, ABC):
     """Samples by index.
 
@@ -265,6 +293,20 @@ class Dataset(torch.utils.data.Dataset, ABC):
     def fingerprint(self) -> str:
         """Computes a short hash of the data, for the run capsule; '' if there is none."""
         return ''
+
+    def identities(self, content: bool = True) -> Mapping[str, Identities | Collection[str]]:
+        """Names what the dataset holds, by group; by default nothing is named.
+
+        Before a training, the engine compares the groups of training, validation and test, and
+        refuses what two of them hold: `return {'patient': self.patients}`.
+
+        Args:
+            content: files may be read whole, so that copies of a file are found; otherwise their
+                paths stand for them.
+        Returns:
+            By the noun of a group ('image', 'patient', 'scene') its identities, or their names.
+        """
+        return {}
 
     def move_to(self, device: torch.device) -> bool:
         """Keeps the data on a device and gives equal samples there; by default it cannot.

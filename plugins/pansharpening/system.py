@@ -193,6 +193,12 @@ class Pansharpener(System):
         for slot, part in parts.items():
             options['say'](f'{slot}: {part.fit(ms, pan)}')
 
+    def may_share(self, group: str) -> bool:
+        """True for references if no loss takes one."""
+        return group == 'reference' and not any(
+            'reference' in names for names in self._loss_inputs.values()
+        )
+
     def check_data(self, dataset: Any) -> None:
         """Compares bands, ratio and sensor of a dataset with those of the system.
 

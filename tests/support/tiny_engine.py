@@ -125,16 +125,26 @@ class TinyData(Dataset):
         augment: add random noise, flip and shift to every sample.
         broken: index whose reading fails, -1 for none.
         slow: seconds that each sample takes.
+        people: names of who is shown, for comparisons; None says nothing of them.
     """
 
     def __init__(
-        self, length: int = 20, augment: bool = True, broken: int = -1, slow: float = 0.0
+        self,
+        length: int = 20,
+        augment: bool = True,
+        broken: int = -1,
+        slow: float = 0.0,
+        people: list[str] | None = None,
     ) -> None:
         generator = torch.Generator().manual_seed(5)
         self.images = torch.rand(length, 3, 8, 8, generator=generator)
         self.augment = augment
         self.broken = broken
         self.slow = slow
+        self.people = people
+
+    def identities(self, content: bool = True) -> dict[str, list[str]]:
+        return {} if self.people is None else {'person': self.people}
 
     def __len__(self) -> int:
         return len(self.images)

@@ -200,6 +200,9 @@ def _make_records(analysis: Analysis) -> list[dict[str, Any]]:
                     'mean': summary.mean,
                     'sd': summary.sd,
                     'improves': found.better if found else None,
+                    'overlap': '; '.join(
+                        dict.fromkeys(run.overlap for run in condition.runs if run.overlap)
+                    ),
                     **asdict(summarize_costs(condition)),
                     'runs': runs,
                     'items': items,

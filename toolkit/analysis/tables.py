@@ -265,6 +265,10 @@ def list_result_notes(analysis: Analysis) -> list[str]:
             f'* p < 0.05, ** p < 0.01, *** p < 0.001: differs from {analysis.results.compare_to} '
             f'(paired t-test over seeds and folds, Holm-corrected over all {tests} tests).'
         )
+    for common in dict.fromkeys(run.overlap for run in analysis.results.runs if run.overlap):
+        told = [run.id for run in analysis.results.runs if run.overlap == common]
+        few = ', '.join(told[:3]) + (f' and {len(told) - 3} more' if len(told) > 3 else '')
+        notes.append(f'Not held apart: {common} ({few}).')
     done = sum(run.status == 'finished' for run in analysis.results.runs)
     if done < len(analysis.results.runs):
         notes.append(f'{done} of {len(analysis.results.runs)} runs have finished.')

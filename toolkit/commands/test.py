@@ -52,6 +52,8 @@ class TestCommand(Command):
         if distributed.is_main():
             record = json.loads((folder / METRICS_FILE).read_text(encoding='utf-8'))
             print(format_metrics(record['metrics'], record['directions']))
+            if record.get('overlap'):
+                print(f'note: {record["overlap"]}')
             print(f'written to {folder / METRICS_FILE}')
         return 0
 

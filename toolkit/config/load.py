@@ -98,7 +98,10 @@ class Config:
         except ComponentError as error:
             if not error.path:
                 raise
-            raise ConfigError(self.problem(error.path, error.message)) from error
+            message = error.message
+            if error.other_path:
+                message += f' ({error.other_path}: {self.place(error.other_path)})'
+            raise ConfigError(self.problem(error.path, message)) from error
 
     def use_plugins(self, extra: Sequence[str] = (), trusted: bool = False) -> None:
         """Registers the plugins that the config names, and `extra` ones from the command line.

@@ -152,7 +152,11 @@ class Randomness:
 
 @dataclass
 class RunConfig:
-    """Sections of a run. A run without `train_cfg` does not train."""
+    """Sections of a run. A run without `train_cfg` does not train.
+
+    `allow_overlap` gives the reasons for which training, validation and test may hold the same
+    images, patients or references; all results then state what they hold in common.
+    """
 
     model: Slot[System]
     train_dataloader: Dataloader | None = None
@@ -168,6 +172,7 @@ class RunConfig:
     runtime: Runtime = field(default_factory=Runtime)
     randomness: Randomness = field(default_factory=Randomness)
     load_from: str | None = None
+    allow_overlap: list[str] = field(default_factory=list)
     plugins: list[str] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -185,6 +190,8 @@ class RunConfig:
             loader, evaluator = f'{subset}_dataloader', f'{subset}_evaluator'
             if (getattr(self, loader) is None) != (getattr(self, evaluator) is None):
                 raise ValueError(f'{loader} and {evaluator} are given together or not at all')
+        if not all(reason.strip() for reason in self.allow_overlap):
+            raise ValueError('allow_overlap is a list of reasons, and one of them is empty')
         if self.optim_wrapper is not None and self.train_cfg is not None:
             length = self.train_cfg.max_epochs or self.train_cfg.max_iters or 0
             by_epoch = self.train_cfg.by_epoch

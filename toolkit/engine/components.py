@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from toolkit.config.schema import Dataloader, EvaluatorConfig, RunConfig
-from toolkit.engine import mmengine_compat, precision, seeding
+from toolkit.engine import mmengine_compat, overlap, precision, seeding
 from toolkit.engine.dataloader import BatchSampler, build_loader
 from toolkit.engine.evaluator import Evaluator, collect_directions
 from toolkit.engine.hooks import STANDARD_HOOKS
@@ -38,7 +38,12 @@ class EvaluationSet:
 
 @dataclass
 class RunComponents:
-    """Components of a run, each built once."""
+    """Components of a run, each built once.
+
+    Attributes:
+        held: what each subset holds.
+        overlaps: what two subsets hold, which the config allows.
+    """
 
     run: RunConfig
     system: System
@@ -51,6 +56,8 @@ class RunComponents:
     scheduler_states: dict[str, mmengine_compat.SchedulerState] = field(default_factory=dict)
     hooks: dict[str, Hook] = field(default_factory=dict)
     datasets: dict[str, Dataset] = field(default_factory=dict)
+    held: dict[str, overlap.Groups] = field(default_factory=dict)
+    overlaps: list[overlap.Overlap] = field(default_factory=list)
     is_prepared: bool = False
 
     def prepare(self, say: Callable[[str], None]) -> None:
@@ -105,16 +112,31 @@ def build_for_training(run: RunConfig, device: torch.device) -> RunComponents:
     components.scheduler_states = {
         name: mmengine_compat.SchedulerState(s) for name, s in components.schedulers.items()
     }
-    components.hooks = _build_hooks(run)
+    components.hooks = build_hooks(run)
     _check_monitors(components)
+    if run.test_dataloader is not None:
+        # Opened for the comparison alone, before a training that it might make worthless.
+        test = _build_dataset(components, 'test', run.test_dataloader)
+        components.held['test'] = overlap.collect_identities(test)
+        test.release()
+    _check_overlaps(components, components.hooks)
     return components
 
 
-def build_for_testing(run: RunConfig, device: torch.device) -> RunComponents:
+def build_for_testing(
+    run: RunConfig,
+    device: torch.device,
+    trained_on: Mapping[str, overlap.Groups] | None = None,
+) -> RunComponents:
     """Builds all components of a test.
 
+    Args:
+        run: the config.
+        device: for the system.
+        trained_on: what training and validation of the weights held, by subset.
     Raises:
-        ToolkitError: the config has no test, or a component cannot be built or does not fit.
+        ToolkitError: the config has no test, a component cannot be built or does not fit, or the
+            test holds what the training held.
     """
     if run.test_dataloader is None or run.test_evaluator is None:
         raise ToolkitError('the config has no test: give test_dataloader and test_evaluator')
@@ -122,7 +144,9 @@ def build_for_testing(run: RunConfig, device: torch.device) -> RunComponents:
     components.test = _build_evaluation_set(
         components, 'test', run.test_dataloader, run.test_evaluator
     )
-    hooks = _build_hooks(run)
+    hooks = build_hooks(run)
+    components.held.update({k: v for k, v in (trained_on or {}).items() if k != 'test'})
+    _check_overlaps(components, hooks)
     components.hooks = {n: hook for n, hook in hooks.items() if mmengine_compat.is_test_hook(hook)}
     return components
 
@@ -134,16 +158,39 @@ def _build_system_on_device(run: RunConfig, device: torch.device) -> RunComponen
     return RunComponents(run, system, device)
 
 
-def _build_loader(components: RunComponents, subset: Subset, config: Dataloader) -> DataLoader[Any]:
-    seed = components.run.randomness.seed
+def _build_dataset(components: RunComponents, subset: Subset, config: Dataloader) -> Dataset:
     # Random numbers of a dataset's constructor must not depend on other components.
+    seed = components.run.randomness.seed
     seeding.seed_all(seeding.derive_seed(seed, 'dataset', subset))
     dataset = config.dataset()
     components.system.check_data(dataset)
+    return dataset
+
+
+def _build_loader(components: RunComponents, subset: Subset, config: Dataloader) -> DataLoader[Any]:
+    dataset = _build_dataset(components, subset, config)
     components.datasets[subset] = dataset
+    components.held[subset] = overlap.collect_identities(dataset)
     return build_loader(
-        config, dataset, training=subset == 'train', seed=seed, device=components.device
+        config,
+        dataset,
+        training=subset == 'train',
+        seed=components.run.randomness.seed,
+        device=components.device,
     )
+
+
+def _check_overlaps(components: RunComponents, hooks: Mapping[str, Hook]) -> None:
+    """Checks that no two subsets hold the same, unless the config allows it.
+
+    Raises:
+        OverlapError: they do.
+    """
+    follows = overlap.follows_validation(components.run, hooks.values())
+    found = overlap.find_overlaps(components.held, components.system, follows)
+    if found and not components.run.allow_overlap:
+        raise overlap.OverlapError(found)
+    components.overlaps = found
 
 
 def _build_evaluation_set(
@@ -177,7 +224,7 @@ def _check_batch_norm(system: System, sampler: BatchSampler) -> None:
             )
 
 
-def _build_hooks(run: RunConfig) -> dict[str, Hook]:
+def build_hooks(run: RunConfig) -> dict[str, Hook]:
     """Builds the configured hooks by name, or the standard ones if none is configured."""
     factories: Mapping[str, Callable[..., Hook]] = run.default_hooks or STANDARD_HOOKS
     hooks = {}

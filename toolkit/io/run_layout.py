@@ -25,6 +25,7 @@ ORIGINS = 'origins.json'
 PATCH = 'diff.patch'
 METRICS_FILE = 'metrics.json'
 METRICS_LOG = 'metrics.jsonl'
+IDENTITIES = 'identities.json'
 TRAIN_LOG = 'train.log'
 TEST_LOG = 'test.log'
 CHECKPOINTS = 'checkpoints'
@@ -55,7 +56,7 @@ def list_run_files(folder: Path) -> list[Path]:
     Reports and other results that a command has written into the folder are left out.
     """
     names = (CAPSULE, CONFIG, ORIGINS, PATCH, METRICS_FILE, METRICS_LOG, TRAIN_LOG, TEST_LOG)
-    names += (STATUS, OUTPUT, PLAN, STUDY)
+    names += (IDENTITIES, STATUS, OUTPUT, PLAN, STUDY)
     files = [folder / name for name in names if (folder / name).is_file()]
     for name in (CHECKPOINTS, IMAGES, PLUGINS):
         files += sorted(path for path in (folder / name).rglob('*') if path.is_file())
@@ -273,6 +274,7 @@ class RunResult(PlannedRun):
         memory: peak resident memory in bytes.
         metrics: values of its test by name, None where one is not finite; empty before the test.
         directions: for each metric whether higher is better.
+        overlap: what training, validation and test hold in common, and why; '' if nothing.
     """
 
     status: RunState = 'waiting'
@@ -282,6 +284,7 @@ class RunResult(PlannedRun):
     memory: int | None = None
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     directions: Mapping[str, bool] = field(default_factory=dict)
+    overlap: str = ''
 
     @classmethod
     def read(cls, planned: PlannedRun) -> RunResult:
@@ -294,9 +297,10 @@ class RunResult(PlannedRun):
             ToolkitError: a file is damaged.
         """
         status = current_status(planned)
-        metrics, directions = {}, {}
+        metrics, directions, overlap = {}, {}, ''
         if status.status == 'finished':  # an earlier attempt's metrics are no result
             metrics, directions = read_metrics(planned.folder)
+            overlap = read_overlap(planned.folder)
         values = {f.name: getattr(planned, f.name) for f in dataclasses.fields(PlannedRun)}
         return cls(
             **{**values, 'trained_in': planned.trained_in or planned.folder},
@@ -307,6 +311,7 @@ class RunResult(PlannedRun):
             memory=status.memory,
             metrics=metrics,
             directions=directions,
+            overlap=overlap,
         )
 
     def rows(self) -> dict[str, list[Row]]:
@@ -382,6 +387,19 @@ def read_metrics(folder: Path) -> tuple[dict[str, float | None], dict[str, bool]
     except (TypeError, ValueError, AttributeError) as error:
         raise ToolkitError(f'{path} is damaged: {error}') from error
     return metrics, better
+
+
+def read_overlap(folder: Path) -> str:
+    """Read what training, validation and test hold in common, and why; '' if nothing.
+
+    Raises:
+        ToolkitError: the file is damaged.
+    """
+    path = folder / METRICS_FILE
+    overlap = (read_object(path) or {}).get('overlap', '')
+    if not isinstance(overlap, str):
+        raise ToolkitError(f'{path} is damaged: overlap is no text')
+    return overlap
 
 
 def explain_damage(error: Exception) -> str:

@@ -9,7 +9,12 @@ from typing import Any
 from toolkit.errors import ToolkitError
 
 # Keys of a config that may differ when a run is resumed: how it is computed, and how long.
-FREE = ('runtime', 'extra', *(f'train_cfg.max_{unit}' for unit in ('epochs', 'iters', 'minutes')))
+FREE = (
+    'runtime',
+    'extra',
+    'allow_overlap',
+    *(f'train_cfg.max_{unit}' for unit in ('epochs', 'iters', 'minutes')),
+)
 FREE_LOADER = ('num_workers', 'pin_memory', 'persistent_workers', 'prefetch_factor')
 # Changes that `--allow-changed` allows when a run is resumed.
 ALLOWED = ('data', 'plugins', 'threads')

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from toolkit.config.schema import RunConfig
-from toolkit.engine import checkpoint, components, distributed, mmengine_compat, precision
+from toolkit.engine import checkpoint, components, distributed, mmengine_compat, overlap, precision
 from toolkit.engine.evaluator import Evaluation
 from toolkit.engine.runner import Runner
 from toolkit.errors import ToolkitError
@@ -27,7 +27,8 @@ def test(
     capsule_input: CapsuleInput | None = None,
 ) -> dict[str, float]:
     """Test, and write `metrics.json` into a folder: the values, for each metric whether higher is
-    better, the checkpoint, and each metric's rows, one per item.
+    better, the checkpoint, and each metric's rows, one per item; and `overlap` where the test holds
+    what the training held.
 
     Under torchrun every process calls this and shares the work.
 
@@ -48,7 +49,7 @@ def test(
     mmengine_compat.silence_warnings()
     device = precision.choose_device(run.runtime)
     with distributed.join_processes(device):
-        parts = components.build_for_testing(run, device)
+        parts = components.build_for_testing(run, device, _find_training(weights))
         if weights is None and _has_weights(parts.system):
             raise ToolkitError(
                 f'{type(parts.system).__name__} has weights; give --checkpoint best, last or a path'
@@ -66,7 +67,8 @@ def test(
         finally:
             runner.close()
         result = runner.test_loop.result
-        distributed.run_on_main(lambda: _write(work_dir, result, weights, content))
+        common = overlap.explain(parts.overlaps, run.allow_overlap)
+        distributed.run_on_main(lambda: _write(work_dir, result, weights, content, common))
         if distributed.broadcast(alone):
             distributed.run_on_main(lambda: capsule.end(work_dir, 'finished'))
         return metrics
@@ -79,8 +81,17 @@ def _has_weights(system: nn.Module) -> bool:
     return any(True for _ in system.parameters())
 
 
+def _find_training(weights: Path | None) -> dict[str, overlap.Groups]:
+    """Finds what the training of weights held, from the folder of its run."""
+    return {} if weights is None else overlap.load_identities(weights.absolute().parent.parent)
+
+
 def _write(
-    work_dir: Path, result: Evaluation, weights: Path | None, content: dict[str, Any]
+    work_dir: Path,
+    result: Evaluation,
+    weights: Path | None,
+    content: dict[str, Any],
+    common: str,
 ) -> None:
     meta = content.get('meta') if isinstance(content.get('meta'), dict) else None
     record = {
@@ -88,6 +99,7 @@ def _write(
         'iter': meta.get('iter') if meta else None,
         'metrics': result.metrics,
         'directions': result.directions,
+        **({'overlap': common} if common else {}),
         'rows': result.rows,
     }
     write_json(work_dir / METRICS_FILE, checkpoint.to_plain(record))

@@ -11,7 +11,15 @@ from signal import Signals
 from typing import Any, Literal
 
 from toolkit.config.schema import RunConfig
-from toolkit.engine import checkpoint, components, distributed, mmengine_compat, precision, signals
+from toolkit.engine import (
+    checkpoint,
+    components,
+    distributed,
+    mmengine_compat,
+    overlap,
+    precision,
+    signals,
+)
 from toolkit.engine.hooks import Checkpoint
 from toolkit.engine.runner import Runner
 from toolkit.errors import ToolkitError
@@ -112,6 +120,11 @@ def _train(
     # A damaged one is said before the capsule is touched.
     resume_from, notes = distributed.run_on_main(lambda: _choose_checkpoint(work_dir, resume))
     distributed.run_on_main(lambda: capsule.begin(work_dir, given, parts, 'train', allow_changed))
+    held = {subset: groups for subset, groups in parts.held.items() if subset != 'test'}
+    if any(held.values()):
+        distributed.run_on_main(lambda: overlap.save_identities(work_dir, held))
+    if parts.overlaps:
+        _say(f'note: {overlap.explain(parts.overlaps, run.allow_overlap)}')
     with signals.Interruption(_announce) as interruption:
         text = given.text if given else ''
         runner = Runner(parts, work_dir, lambda: interruption.received, text, stop_at)

@@ -22,7 +22,7 @@ from plugins.classification.tasks import Task
 from plugins.classification.transforms.pipeline import Fit, TransformPipeline
 from toolkit.engine import seeding
 from toolkit.errors import DataError
-from toolkit.interfaces import Transform
+from toolkit.interfaces import Identities, Transform
 from toolkit.ranges import NonNegativeInt, PositiveInt
 
 # Number of images that a message names.
@@ -54,7 +54,12 @@ class ImageSet(LabelledImages):
     Raises:
         ToolkitError: images cannot be read, or the split has a mistake (see `find_positions`).
         ValueError: an argument is out of range.
+
+    Attributes:
+        patient_scope: names of patients are compared with those of other datasets of this scope.
     """
+
+    patient_scope = ''
 
     def __init__(
         self,
@@ -271,7 +276,24 @@ class ImageSet(LabelledImages):
         self._kept.clear()
         self._room = self._cache
 
-    # -- fingerprints --------------------------------------------------------------------------
+    # -- identities and fingerprints -----------------------------------------------------------
+
+    def identities(self, content: bool = True) -> dict[str, Identities]:
+        """Names the images and the known patients of this subset; see `Dataset.identities`."""
+        images = {
+            self.image_identity(position, content): record.id
+            for position, record in zip(self.positions, self.records, strict=True)
+        }
+        # An image of an unknown patient counts as a patient of its own, named like the image.
+        patients = {r.patient for r in self.records if r.patient not in ('', r.id)}
+        return {
+            'image': Identities(images),
+            'patient': Identities({f'{self.patient_scope}{name}': name for name in patients}),
+        }
+
+    def image_identity(self, position: int, content: bool) -> str:
+        """Returns a text that is equal for equal images of the pool; see `identities`."""
+        return self.hash_image(position)
 
     def image_fingerprint(self) -> str:
         """Computes a hash of the images of the pool and of their transforms."""

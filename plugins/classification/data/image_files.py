@@ -65,6 +65,12 @@ class FileSet(ImageSet):
         assert path is not None
         return f'{hash_files(path)}{"/region" if self.region else ""}'
 
+    def image_identity(self, position: int, content: bool) -> str:
+        # All frames of a file show one patient, so that the file stands for them.
+        path = self.pool[position].path
+        assert path is not None
+        return hash_files(path) if content else os.path.realpath(path)
+
 
 @DATASETS.register
 class ManifestImages(FileSet):

@@ -69,6 +69,9 @@ class MedMNIST(ImageSet):
     def hash_image(self, position: int) -> str:
         return hashlib.sha256(self._images[position].tobytes()).hexdigest()[:16]
 
+    def image_identity(self, position: int, content: bool) -> str:
+        return self.hash_image(position) if content else f'{self.path}#{self.pool[position].id}'
+
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Reads the arrays of an archive.

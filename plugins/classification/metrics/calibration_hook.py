@@ -46,6 +46,7 @@ class Calibrate(Hook):
         ValueError: an unknown rule, or a number out of its range.
     """
 
+    uses_validation = True
     # After hooks that swap averaged weights in and out, before hooks that write checkpoints.
     priority = 'BELOW_NORMAL'
 

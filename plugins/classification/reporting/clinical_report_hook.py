@@ -19,6 +19,7 @@ from plugins.classification.metrics.functional.thresholds import HALF
 from plugins.classification.reporting.clinical_summary import ReportSettings, summarize_task
 from plugins.classification.reporting.clinical_text import format_main_lines, to_csv, to_markdown
 from toolkit.engine import distributed
+from toolkit.engine.overlap import explain
 from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
 from toolkit.io.json_values import format_json
@@ -89,12 +90,14 @@ class ClinicalReport(Hook):
                 **_operating_point(runner, name),
                 **summarize_task(metric, loop.result.rows[key], self.settings, aggregations[name]),
             }
+        common = explain(runner.components.overlaps, runner.run_config.allow_overlap)
         record = {
             'note': NOTE,
             'interval': '95 %, percentiles of a bootstrap by patient',
             'resamples': self.settings.bootstrap.resamples,
             'seed': self.settings.bootstrap.seed,
             'stratified': self.settings.bootstrap.stratified,
+            **({'overlap': common} if common else {}),
             'tasks': tasks,
         }
         folder = Path(runner.work_dir)

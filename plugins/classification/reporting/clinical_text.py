@@ -12,6 +12,8 @@ from toolkit.io.formatting import escape_cell, format_csv, format_markdown_table
 
 def format_main_lines(record: Mapping[str, Any]) -> Iterator[str]:
     """Format two lines for each task: counts and main values."""
+    if record.get('overlap'):
+        yield f'not held apart: {record["overlap"]}'
     for name, task in record['tasks'].items():
         counts, values = task['counts'], task['values']
         missing = counts['missing_labels']
@@ -38,6 +40,8 @@ def to_markdown(record: Mapping[str, Any]) -> str:
         'counts patients (Clopper and Pearson), marked with *. An interval that is not known is '
         '[-], a value that is not defined is a dash, each with the reason.',
     ]
+    if record.get('overlap'):
+        lines += ['', f'**Not held apart: {record["overlap"]}.**']
     for name, task in record['tasks'].items():
         lines += ['', f'## {name}', '', *_format_task(task)]
     return '\n'.join(lines) + '\n'

@@ -138,6 +138,9 @@ def _describe_data(
     else:
         yield 'Missing: the config names no data.'
     yield ''
+    if (tested or {}).get('overlap'):
+        yield f'**Not held apart: {tested["overlap"]}.**'
+        yield ''
     items = _read_items(tested)
     if not items:
         yield 'Counts of the test data: missing, as the run has no rows of ClinicalMetrics.'

@@ -84,7 +84,7 @@ class SyntheticUltrasound(ImageSet):
                 )
         options.setdefault('verify', 'header')  # simulated images can always be read
         super().__init__(tasks, split=split or SplitSpec(), **options)
-        self.seed = seed
+        self.seed, self.patient_scope = seed, f'simulated with seed {seed}: '
         self._pathologies = _assign_pathologies(patients, seed)
         self.use_records(_build_records(self._pathologies, centres, missing, seed, tuple(tasks)))
 

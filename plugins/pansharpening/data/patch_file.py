@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from plugins.pansharpening.scenes.matlab import open_hdf5
 from plugins.pansharpening.scenes.scene import check_bit_depth, check_pair, scale_to_unit
 from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
 from toolkit.errors import DataError
-from toolkit.interfaces import Dataset, Transform
+from toolkit.interfaces import Dataset, Identities, Transform
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
 from toolkit.ranges import Ge, Le, PositiveInt
@@ -108,6 +109,13 @@ class PatchFile(Dataset):
     def fingerprint(self) -> str:
         """A short hash of the file."""
         return self._digest
+
+    def identities(self, content: bool = True) -> dict[str, Identities]:
+        if 'hrms' not in self._keys:
+            return {}
+        name = self._digest if content else os.path.realpath(self.path)
+        patches = (0, 0, len(self), 1)
+        return {'reference': Identities({name: self.path.name}, {name: [patches]})}
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         with open_hdf5(self.path) as file:

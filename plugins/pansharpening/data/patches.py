@@ -9,13 +9,14 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
+from plugins.pansharpening.data.identities import collect_identities
 from plugins.pansharpening.data.scene_set import ManifestData, read_scenes
 from plugins.pansharpening.data.transforms import margin_of, transformed
 from plugins.pansharpening.data.whole_scenes import Sample, SceneDataset, meta
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Read, Window, read_around
 from toolkit.errors import ToolkitError
-from toolkit.interfaces import Transform
+from toolkit.interfaces import Identities, Transform
 from toolkit.ranges import PositiveInt, Probability
 from toolkit.registry import DATASETS, Slot
 
@@ -91,6 +92,12 @@ class Patches(SceneDataset):
 
     def __len__(self) -> int:
         return self._length
+
+    def identities(self, content: bool = True) -> dict[str, Identities]:
+        fine = [used.enlarged(self.ratio) for used in self._regions]
+        windows = zip(self._scenes, fine, strict=True)
+        apart = getattr(self, 'split', None) is not None
+        return collect_identities(windows, 'full', content, apart, learned=True)
 
     def move_to(self, device: torch.device) -> bool:
         """Hold a single scene on a device, where no mask and no transform needs the CPU."""
@@ -320,6 +327,7 @@ class ManifestPatches(ManifestData, Patches):
     ) -> None:
         if draw not in get_args(Draw):
             raise ValueError(f'draw must be one of {", ".join(get_args(Draw))}; found {draw!r}')
+        self.split = split
         self.scenes = read_scenes(manifest, split, splits, protocol, outside)
         weights = {
             'area': None,

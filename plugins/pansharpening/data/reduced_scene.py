@@ -34,6 +34,8 @@ class ReducedScene(SceneWithReference):
     Source: Wald, Ranchin and Mangolini, PE&RS 63(6), 1997.
     """
 
+    reference_is_ms = True
+
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self.name = f'{scene.name}_reduced'

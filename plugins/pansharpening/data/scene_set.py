@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, overload
 
+from plugins.pansharpening.data.identities import collect_identities
 from plugins.pansharpening.data.reduced_scene import ReducedScene
 from plugins.pansharpening.data.splits import select_rows
 from plugins.pansharpening.data.whole_scenes import (
@@ -20,6 +21,7 @@ from plugins.pansharpening.scenes.manifest import SceneRow, read_manifest
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import ToolkitError
+from toolkit.interfaces import Identities
 from toolkit.ranges import PositiveInt
 from toolkit.registry import DATASETS
 
@@ -134,6 +136,7 @@ class ManifestData(SceneDataset):
     """Base class of datasets of a manifest."""
 
     scenes: SceneSet
+    split: str | None
 
     def fingerprint(self) -> str:
         """A hash of the manifest or its splits, and of all files."""
@@ -173,6 +176,7 @@ class ManifestScenes(ManifestData):
         crop: PositiveInt | None = None,
         outside: bool = False,
     ) -> None:
+        self.split = split
         # Of the scenes as they are: what is reduced, is reduced as a whole when it is looked at.
         self.scenes = read_scenes(manifest, split, splits, 'full', outside)
         self.protocol = protocol
@@ -181,6 +185,10 @@ class ManifestScenes(ManifestData):
 
     def __len__(self) -> int:
         return len(self.scenes)
+
+    def identities(self, content: bool = True) -> dict[str, Identities]:
+        windows = zip(self.scenes, self.windows, strict=True)
+        return collect_identities(windows, self.protocol, content, self.split is not None)
 
     def __getitem__(self, index: int) -> Sample:
         """The sample of a scene.

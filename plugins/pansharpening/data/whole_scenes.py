@@ -7,13 +7,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from plugins.pansharpening.data.identities import collect_identities
 from plugins.pansharpening.imaging.masks import coarse, shrink
 from plugins.pansharpening.imaging.mtf import KERNEL_SIZE, sensor_degrade
 from plugins.pansharpening.imaging.resample import imresize_by
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
-from toolkit.interfaces import Dataset
+from toolkit.interfaces import Dataset, Identities
 from toolkit.ranges import NonNegativeInt, PositiveInt
 from toolkit.registry import DATASETS
 
@@ -100,6 +101,9 @@ class WholeScene(SceneDataset):
     def fingerprint(self) -> str:
         """The scene's."""
         return self.scene.fingerprint()
+
+    def identities(self, content: bool = True) -> dict[str, Identities]:
+        return collect_identities([(self.scene, self.window)], self.protocol, content)
 
 
 def whole(scene: Scene, protocol: Protocol, crop: int | None) -> Window:

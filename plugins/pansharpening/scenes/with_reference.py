@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,7 +22,12 @@ class SceneWithReference(Scene):
 
     Args:
         scene: scene without reference.
+
+    Attributes:
+        reference_is_ms: the reference is the multispectral image of the other scene.
     """
+
+    reference_is_ms: ClassVar[bool] = False
 
     def __init__(self, scene: Scene) -> None:
         self.original = scene

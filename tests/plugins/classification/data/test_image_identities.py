@@ -1,0 +1,83 @@
+"""Images and patients by which training, validation and test are compared."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from plugins.classification.data.image_files import ImageFolder, ManifestImages
+from plugins.classification.data.split import SplitSpec
+from plugins.classification.synthetic.dataset import CLASSES, SyntheticUltrasound
+from plugins.classification.tasks import Task
+from toolkit.engine.overlap import collect_identities, find_overlaps
+
+TASKS = {'kind': Task(('a', 'b'), 'b')}
+
+
+class Learner:
+    def may_share(self, group):
+        return False
+
+
+def overlaps(train, test, content=True):
+    held = {'train': collect_identities(train, content), 'test': collect_identities(test, content)}
+    return {o.group: o.names for o in find_overlaps(held, Learner(), True)}
+
+
+def simulated(subset, **split):
+    tasks = {'margin': Task(CLASSES['margin'])}
+    return SyntheticUltrasound(
+        tasks, 40, subset=subset, size=8, split=SplitSpec(empty='allow', **split)
+    )
+
+
+def test_folds_and_seeds_of_a_split_are_compared():
+    train = simulated('train')
+    assert overlaps(train, simulated('test')) == {}
+    for other in (simulated('test', fold=1), simulated('test', seed=1), simulated('train')):
+        found = overlaps(train, other)
+        assert found['image'] and found['patient']
+    assert len(found['image']) == len(train)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Writes a manifest of images with their patients; returns its data set."""
+
+    def write(name: str, rows: dict[str, str]) -> ManifestImages:
+        folder = tmp_path / name
+        folder.mkdir()
+        lines = ['image,patient,kind']
+        for number, (image, patient) in enumerate(rows.items()):
+            pixels = np.full((9, 9), sum(map(ord, image)) % 256, np.uint8)
+            Image.fromarray(pixels).save(folder / image)
+            lines.append(f'{image},{patient},{"ab"[number % 2]}')
+        (folder / 'm.csv').write_text('\n'.join(lines) + '\n')
+        return ManifestImages(str(folder / 'm.csv'), TASKS, size=8)
+
+    return write
+
+
+def test_two_manifests_are_compared_by_patient_and_by_content(table, tmp_path):
+    first = table('first', {'x.png': 'p1', 'y.png': 'p2'})
+    assert overlaps(first, table('second', {'v.png': 'p3', 'w.png': 'p4'})) == {}
+    assert overlaps(first, table('third', {'v.png': 'p2', 'w.png': 'p4'})) == {'patient': ('p2',)}
+    shutil.copy(tmp_path / 'first' / 'x.png', tmp_path / 'second' / 'w.png')
+    copied = ManifestImages(str(tmp_path / 'second' / 'm.csv'), TASKS, size=8)
+    assert overlaps(first, copied) == {'image': ('w.png',)}
+    assert overlaps(first, copied, content=False) == {}
+
+
+def test_a_file_is_found_by_its_path_under_another_name(table, tmp_path: Path):
+    first = table('first', {'x.png': 'p1', 'y.png': 'p2'})
+    for label in 'ab':
+        (tmp_path / 'sorted' / label).mkdir(parents=True)
+    (tmp_path / 'sorted' / 'a' / 'new.png').symlink_to(tmp_path / 'first' / 'x.png')
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / 'sorted' / 'b' / 'old.png')
+    linked = ImageFolder(str(tmp_path / 'sorted'), TASKS, size=8)
+    for content in (True, False):
+        assert overlaps(first, linked, content) == {'image': ('a/new.png',)}
