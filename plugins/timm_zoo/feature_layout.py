@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from toolkit.interfaces import features_to_map, map_to_features
 
@@ -123,45 +123,56 @@ def _run_on_meta(
     image: tuple[int, ...],
     gradients: bool,
 ) -> tuple[object, set[str]]:
-    state: dict[str, Tensor] = {
-        name: torch.empty_like(p, device='meta').requires_grad_()
-        for name, p in model.named_parameters()
-    }
-    parameters = dict(state)
-    state |= {name: torch.empty_like(b, device='meta') for name, b in model.named_buffers()}
     training = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with torch.device('meta'), torch.set_grad_enabled(gradients):
-            output = functional_call(
-                _Forward(model, forward), _add_prefix(state), torch.empty(image)
-            )
-        unused: set[str] = set()
-        if isinstance(output, Tensor) and output.requires_grad:
-            gradients = torch.autograd.grad(
-                output, list(parameters.values()), torch.empty_like(output), allow_unused=True
-            )
-            unused = {n for n, g in zip(parameters, gradients, strict=True) if g is None}
+        with _on_meta(model) as parameters:
+            with torch.device('meta'), torch.set_grad_enabled(gradients):
+                output = forward(model, torch.empty(image))
+            unused: set[str] = set()
+            if isinstance(output, Tensor) and output.requires_grad:
+                found = torch.autograd.grad(
+                    output, list(parameters.values()), torch.empty_like(output), allow_unused=True
+                )
+                unused = {n for n, g in zip(parameters, found, strict=True) if g is None}
     finally:
         for module, mode in training.items():
             module.training = mode
     return output, unused
 
 
-class _Forward(nn.Module):
-    """A module with another forward for a model, because `functional_call` needs a module."""
+@contextlib.contextmanager
+def _on_meta(model: nn.Module) -> Iterator[dict[str, nn.Parameter]]:
+    """Replaces the parameters and buffers of a model by meta tensors, and puts them back.
 
-    def __init__(self, model: nn.Module, forward: Callable[[nn.Module, Tensor], object]) -> None:
-        super().__init__()
-        self.model = model
-        self._forward = forward
+    A module or tensor that stands in the model under several names is replaced once, and stays the
+    same under all of them. (`torch.func.functional_call` leaves such tensors on the meta device.)
 
-    def forward(self, image: Tensor) -> object:
-        return self._forward(self.model, image)
-
-
-def _add_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f'model.{name}': tensor for name, tensor in state.items()}
+    Yields:
+        The parameters on the meta device, by their first names.
+    """
+    copies: dict[int, Tensor] = {}
+    names: dict[str, nn.Parameter] = {}
+    stores: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for prefix, module in model.named_modules():  # each module once
+        for store in (module._parameters, module._buffers):
+            stores.append((store, dict(store)))
+            for key, tensor in store.items():
+                if tensor is None:
+                    continue
+                if id(tensor) not in copies:
+                    copy = torch.empty_like(tensor.detach(), device='meta')
+                    if isinstance(tensor, nn.Parameter):
+                        copy = nn.Parameter(copy, copy.is_floating_point())
+                        names[f'{prefix}.{key}' if prefix else key] = copy
+                    copies[id(tensor)] = copy
+                store[key] = copies[id(tensor)]
+    try:
+        yield names
+    finally:
+        for store, original in stores:
+            store.clear()
+            store.update(original)
 
 
 def remove_unused(model: nn.Module, unused: set[str]) -> None:
@@ -174,15 +185,20 @@ def remove_unused(model: nn.Module, unused: set[str]) -> None:
         model: the model.
         unused: names of the parameters that the features do not depend on.
     """
+    parameters = dict(model.named_parameters())
+    _remove(model, {id(parameters[name]) for name in unused})
+
+
+def _remove(model: nn.Module, unused: set[int]) -> None:
+    """Removes by identity, since a module or a parameter may have several names."""
     if not unused:
         return
-    for name, child in list(model.named_children()):
-        own = {n for n, _ in child.named_parameters()}
-        below = {n[len(name) + 1 :] for n in unused if n.startswith(f'{name}.')}
-        if own and own == below:
+    for name, child in list(model._modules.items()):
+        own = set() if child is None else {id(parameter) for parameter in child.parameters()}
+        if own and own <= unused:
             setattr(model, name, nn.Identity())
-        else:
-            remove_unused(child, below)
-    for name, parameter in model.named_parameters(recurse=False):
-        if name in unused:
+        elif own:
+            _remove(child, unused)
+    for parameter in model.parameters(recurse=False):
+        if id(parameter) in unused:
             parameter.requires_grad_(False)

@@ -123,8 +123,16 @@ def compare_costs(before: ComponentFactory, after: ComponentFactory) -> str:
 
 def _count_flops(system: System, size: int | None) -> dict[str, dict[Any, int]]:
     """Counts FLOPs by module name ('Global' for all modules) and operation."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        system(system.example(1, size), mode='tensor')
+    # The counter hooks into the gradients of arguments, which a parameter as an argument has not.
+    trained = [p for p in system.parameters() if p.requires_grad]
+    try:
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            system(system.example(1, size), mode='tensor')
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
     return counter.get_flop_counts()
 
 

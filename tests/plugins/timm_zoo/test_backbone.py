@@ -128,6 +128,35 @@ def test_unused_layers_are_removed() -> None:
     assert (mapped.out_channels, vector.out_channels) == (288, 1024)
 
 
+class TwoNames(nn.Module):
+    """A model with a module, a parameter and an unused layer that stand under two names each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(3, 3)
+        self.b = self.a
+        self.c = nn.BatchNorm1d(3)
+        self.c.bias = self.c.weight
+        self.d = nn.Sequential(self.a, self.c)
+        self.e = nn.Linear(3, 9)
+        self.f = self.e
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.d(self.b(x))
+
+
+def test_a_module_with_two_names_is_used_on_the_meta_device_and_comes_back_whole() -> None:
+    model = TwoNames()
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    _, unused = layouts.run_on_meta(model, lambda m, x: m(x), (2, 3))
+    assert unused == {'e.weight', 'e.bias'}
+    assert model.a is model.b and model.c.bias is model.c.weight
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+    layouts.remove_unused(model, unused)
+    assert [name for name, _ in model.named_parameters()] == ['a.weight', 'a.bias', 'c.weight']
+
+
 def test_a_second_backbone_equals_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[object] = []
     run = layouts._run_on_meta

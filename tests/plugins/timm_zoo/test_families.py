@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import timm
 import torch
 from timm.models import get_pretrained_cfg, list_modules
 
+from plugins.classification.heads import LinearHead
+from plugins.classification.system import Classifier
+from plugins.classification.tasks import Task
 from plugins.timm_zoo.attention import SE
 from plugins.timm_zoo.backbone import TimmBackbone
+from toolkit.bench.cost import measure_costs
 
 # Their recurrent or very large layers take minutes even on the meta device.
 SLOW = {'sequencer', 'gemma4_vit', 'csatv2'}
+# Parameters of a model that is not built in memory here, to save time.
+LARGE = 30e6
 WITHOUT_MAP = {'coat', 'crossvit', 'efficientvim', 'pit'}
 
 
@@ -25,11 +33,15 @@ def families() -> list[tuple[str, str]]:
     return found
 
 
+def get_trained_size(model: str) -> int:
+    config = get_pretrained_cfg(model)
+    return config.input_size[-1] if config else 224
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(('module', 'model'), families(), ids=str)
 def test_every_family_gives_features_or_a_clear_error(module: str, model: str) -> None:
-    config = get_pretrained_cfg(model)
-    size = config.input_size[-1] if config else 224
+    size = get_trained_size(model)
     image = torch.zeros(2, 3, size, size, device='meta')
     with torch.device('meta'):
         vector = TimmBackbone(3, size, model, features='vector')
@@ -47,3 +59,25 @@ def test_every_family_gives_features_or_a_clear_error(module: str, model: str) -
         assert cells.shape[:2] == (2, mapped.out_channels)
         assert cells.shape[2] == cells.shape[3]
         assert mapped.stride == round(size / cells.shape[2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('module', 'model'), families(), ids=str)
+def test_every_family_is_built_in_memory_and_its_costs_are_counted(module: str, model: str) -> None:
+    """Its own size, as `--shapes`, `--plan` and a training do."""
+    size = get_trained_size(model)
+    branch = functools.partial(TimmBackbone, model=model, features='vector')
+    system = functools.partial(
+        Classifier,
+        size=size,
+        tasks={'a': Task(('x', 'y'))},
+        branches={'one': branch},
+        head=LinearHead,
+    )
+    rows = {row.name: row for row in measure_costs(system)}
+    assert rows['branches.one'].macs > 0
+    assert rows['branches.one'].parameters > 0
+    if rows['branches.one'].parameters > LARGE:
+        return
+    built = branch(3, size)
+    assert not any(tensor.is_meta for tensor in (*built.parameters(), *built.buffers()))

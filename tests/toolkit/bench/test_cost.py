@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from toolkit.bench.cost import ComponentCost, format_costs
+import pytest
+import torch
+from torch import Tensor, nn
+
+from toolkit.bench.cost import ComponentCost, count_parameters_and_macs, format_costs
 
 SHAPE = 'logits pathology (1, 4), margin (1, 3), probabilities pathology (1, 4), margin (1, 3)'
 COSTS = [
@@ -36,3 +40,25 @@ def test_the_table_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert format_costs(COSTS) == format_costs(COSTS, 90)
     monkeypatch.setenv('COLUMNS', '0')  # no terminal
     assert format_costs(COSTS) == format_costs(COSTS, 120)
+
+
+class PassesParameter(nn.Module):
+    """A system that hands a parameter to a module, as CaiT does with its class token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.ones(1, 3))
+        self.layer = nn.Linear(3, 5)
+
+    def example(self, batch_size: int, size: int | None) -> dict[str, Any]:
+        return {}
+
+    def forward(self, batch: dict[str, Any], mode: str) -> Tensor:
+        return self.layer(self.token)
+
+
+def test_a_parameter_may_be_the_argument_of_a_module() -> None:
+    with torch.device('meta'):
+        system = PassesParameter()
+    assert count_parameters_and_macs(system) == (3 + 20, 15)
+    assert all(parameter.requires_grad for parameter in system.parameters())
