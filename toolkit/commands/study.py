@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.commands.arguments import add_plugins
-from toolkit.errors import ToolkitError, did_you_mean
+from toolkit.errors import RunError, ToolkitError, did_you_mean
 from toolkit.io.run_layout import REPORT, STUDY
 from toolkit.registry.command import Command
 
@@ -34,7 +34,11 @@ class StudyCommand(Command):
             metavar='DIR',
             help='folder of the study (default: work/NAME)',
         )
-        add('--plan', action='store_true', help='check and print the runs; start none')
+        add(
+            '--plan',
+            action='store_true',
+            help='print the runs, and what --only, --seeds and --rerun would do; start none',
+        )
         add('--table', action='store_true', help='print the results so far; start no run')
         add('--style', choices=STYLES, help='of --table (default: text)')
         add('--only', nargs='+', default=[], metavar='VARIANT', help='run only these variants')
@@ -62,8 +66,9 @@ class StudyCommand(Command):
         folder = study_folder(study, arguments.work_dir)
         if arguments.table:
             return _print_table(study, arguments.file, folder, arguments.style or 'text')
+        _check_filter(study, arguments.only, arguments.seeds)
         if arguments.plan:
-            return _print_plan(study, folder, arguments.plugin)
+            return _print_plan(study, folder, arguments)
         return _run(study, folder, arguments)
 
 
@@ -73,27 +78,43 @@ def study_folder(study: Study, work_dir: Path | None) -> Path:
 
 
 def write_results(folder: Path) -> None:
-    """Writes the tables and the report of the results so far, and prints the main table."""
+    """Prints the tables of the results so far, and writes them and the report.
+
+    Raises:
+        RunError: a file cannot be written; the others are.
+    """
     from toolkit.analysis import table_files
     from toolkit.analysis.results import load
     from toolkit.report import page as report_page
 
-    results = load(folder)
-    table_files.write(results)
-    report_page.write([folder], folder / REPORT)
-    print(table_files.study_table(results, 'text'))
-    print(f'report in {folder / REPORT}')
+    results, output = load(folder), folder / REPORT
+    print(table_files.study_table(results, 'text'), flush=True)  # first: what follows may fail
+    errors = []
+    for write in (lambda: table_files.write(results), lambda: report_page.write([folder], output)):
+        try:
+            write()
+        except ToolkitError as error:
+            errors.append(error)
+    if errors:
+        raise RunError('; '.join(dict.fromkeys(map(str, errors))))
+    print(f'report in {output}')
 
 
-def _print_plan(study: Study, folder: Path, plugins: Sequence[str]) -> int:
+def _print_plan(study: Study, folder: Path, arguments: argparse.Namespace) -> int:
+    from toolkit.study.estimate import estimate_needs
     from toolkit.study.folder import check_folder
     from toolkit.study.plan import make_plan
     from toolkit.study.plan_text import plan_text
-    from toolkit.study.reconcile import reconcile
+    from toolkit.study.reconcile import RunFilter, reconcile
 
     check_folder(folder, study)
-    plan = make_plan(study, plugins)
-    print(plan_text(plan, reconcile(plan, folder), folder))
+    launcher = study.launcher(arguments.jobs)
+    plan = make_plan(study, arguments.plugin)
+    chosen = RunFilter(arguments.only, arguments.seeds, arguments.rerun)
+    entries = reconcile(plan, folder, chosen)
+    pending = sum(entry.pending for entry in entries)
+    estimate = estimate_needs(entries, folder, launcher.count_slots(pending))
+    print(plan_text(plan, entries, folder, estimate))
     return 0
 
 
@@ -118,7 +139,6 @@ def _run(study: Study, folder: Path, arguments: argparse.Namespace) -> int:
     from toolkit.study.plan import make_plan
     from toolkit.study.reconcile import RunFilter
 
-    _check_filter(study, arguments.only, arguments.seeds)
     check_folder(folder, study)  # before the work of a plan
     launcher = study.launcher(arguments.jobs)
     plan = make_plan(study, arguments.plugin)

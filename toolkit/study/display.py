@@ -31,10 +31,12 @@ class Display:
     Args:
         plan: of the study.
         entries: all of its runs.
+        slots: number of runs at a time.
     """
 
-    def __init__(self, plan: Plan, entries: list[ReconciledRun]) -> None:
+    def __init__(self, plan: Plan, entries: list[ReconciledRun], slots: int = 1) -> None:
         self._plan = plan
+        self._slots = slots
         self._entries = {entry.run.id: entry for entry in entries}
         self._open = {entry.run.id for entry in entries if entry.pending}
         # Equal runs share a folder and its status.
@@ -84,7 +86,9 @@ class Display:
                 self._open.discard(name)
                 self._set(name, status)
                 if self._live is None:
-                    self.say(f'{name}: {_describe_event(status)}')
+                    left = self._estimate_rest()
+                    rest = '' if left is None else f'; about {format_duration(left)} left'
+                    self.say(f'{name}: {_describe_event(status)}{rest}')
 
     def _read(self) -> None:
         self._read_at = time.monotonic()
@@ -106,7 +110,27 @@ class Display:
         done = counts['finished']
         parts = [f'{done} of {len(self.statuses)} runs finished']
         parts += [f'{counts[s]} {s}' for s in ('running', 'failed', 'waiting') if counts[s]]
-        return ', '.join(parts) + f', {format_duration(time.monotonic() - self._begun)}'
+        parts.append(format_duration(time.monotonic() - self._begun))
+        left = self._estimate_rest()
+        return ', '.join(parts) + ('' if left is None else f', about {format_duration(left)} left')
+
+    def _estimate_rest(self) -> float | None:
+        """Estimate the seconds until all runs have ended, from those that are done or well on."""
+        done = {e.folder: self.statuses[n] for n, e in self._entries.items()}
+        whole = [s.seconds for s in done.values() if s.status == 'finished' and s.seconds]
+        rests = {}
+        for name in self._open:
+            status, length = self.statuses[name], self._length(name)
+            reached = last_iteration(self._entries[name].run.trained_in or Path())
+            if status.seconds and length and reached:
+                rests[name] = status.seconds * max(length / reached - 1, 0)
+                whole.append(status.seconds + rests[name])
+        if not self._open or not whole:
+            return None
+        mean = sum(whole) / len(whole)
+        for name in self._open - set(rests):
+            rests[name] = max(mean - (self.statuses[name].seconds or 0), 0)
+        return max(sum(rests.values()) / self._slots, *rests.values())
 
     def _table(self) -> Group:
         table = Table(box=None, pad_edge=False, header_style='bold')
@@ -128,7 +152,8 @@ class Display:
         training = entry.run.trained_in
         done = last_iteration(training) if training is not None else None
         loss = last_loss(training) if training is not None else None
-        whole = self._length(name)
+        length = self._length(name)
+        whole = '' if length is None else f' of {length:,}'
         return [
             Text(name),
             Text('running'),
@@ -137,9 +162,8 @@ class Display:
             seconds,
         ]
 
-    def _length(self, name: str) -> str:
-        iterations = (self._plan.configs[name].tree.get('train_cfg') or {}).get('max_iters')
-        return '' if iterations is None else f' of {iterations:,}'
+    def _length(self, name: str) -> int | None:
+        return (self._plan.configs[name].tree.get('train_cfg') or {}).get('max_iters')
 
 
 def _describe_event(status: RunStatus) -> str:

@@ -10,13 +10,15 @@ from types import FrameType
 
 from toolkit.config.yaml_file import ConfigError
 from toolkit.engine.signals import SIGNALS, get_exit_status
+from toolkit.errors import ToolkitError
 from toolkit.run import work_dir as work_dirs
 from toolkit.study.display import Display
+from toolkit.study.estimate import estimate_needs
 from toolkit.study.folder import check_folder, prepare_jobs, write_plan
 from toolkit.study.launchers import Launcher
 from toolkit.study.launchers.job import EndedJob, Job
 from toolkit.study.plan import Plan
-from toolkit.study.reconcile import ReconciledRun, RunFilter, check_unchanged, reconcile
+from toolkit.study.reconcile import ReconciledRun, RunFilter, explain_blocked, reconcile
 
 TICK_SECONDS = 0.1
 # Number of times that a job is started elsewhere after its machine is gone.
@@ -37,7 +39,7 @@ def run_study(
         choice: the runs that are to be run.
         keep_going: continue where runs fail one after the other with the same message.
     Returns:
-        The exit status: 0, 1 where runs have failed, 130 or 143 after a signal.
+        The exit status: 0, 1 where runs have failed or were left out, 130 or 143 after a signal.
     Raises:
         ToolkitError: the folder is another study's, another process is working in it, a run in it
             is of another config, or data cannot be used; nothing was started then.
@@ -50,10 +52,16 @@ def run_study(
     with work_dirs.claimed(folder, 'study'):
         check_folder(folder, plan.study)  # again, now that no other process changes it
         entries = reconcile(plan, folder, choice)
-        check_unchanged(plan, entries, choice)
+        blocked = explain_blocked(plan, entries)
+        if blocked and not any(entry.pending for entry in entries):
+            raise ToolkitError(blocked)
         write_plan(plan, entries, folder)
         jobs = prepare_jobs(plan, entries)
         _report_kept(entries)
+        if blocked:
+            print(f'left out: {blocked}')
+        if jobs:
+            print(estimate_needs(entries, folder, launcher.count_slots(len(jobs))))
         return _Watcher(plan, entries, launcher, keep_going).run(jobs)
 
 
@@ -82,7 +90,9 @@ class _Watcher:
         self.signals: list[int] = []
         self.full = False
         self.stopped = False
-        self.failed = any(e.status.status == 'failed' and not e.pending for e in entries)
+        self.failed = any(
+            e.blocked or (e.status.status == 'failed' and not e.pending) for e in entries
+        )
         self.losses: Counter[str] = Counter()
         self.keep_going = keep_going
         # Messages of the jobs that failed since the last one that did not.
@@ -91,7 +101,8 @@ class _Watcher:
     def run(self, jobs: list[Job]) -> int:
         previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
         try:
-            with Display(self.plan, self.entries) as display:
+            slots = self.launcher.count_slots(len(jobs))
+            with Display(self.plan, self.entries, slots) as display:
                 if jobs:
                     self._watch(jobs, display)
         finally:

@@ -14,6 +14,8 @@ from toolkit.io.run_layout import (
     CONFIG,
     METRICS_FILE,
     PLAN,
+    RUNS,
+    STATUS,
     Fingerprint,
     PlannedRun,
     RunStatus,
@@ -56,6 +58,7 @@ class ReconciledRun:
         discard: whether its folder is emptied before the run, since it holds another one.
         other: parts of the fingerprint by which the result in its folder is no result of this
             run: 'config', 'code', 'data'.
+        blocked: whether it would be run, if its folder might be emptied: `--rerun changed`.
     """
 
     run: PlannedRun
@@ -63,6 +66,7 @@ class ReconciledRun:
     pending: bool = False
     discard: bool = False
     other: tuple[str, ...] = ()
+    blocked: bool = False
 
     @property
     def folder(self) -> Path:
@@ -92,7 +96,7 @@ def reconcile(plan: Plan, folder: Path, choice: RunFilter | None = None) -> list
     """
     choice = choice or RunFilter()
     entries = [_reconcile_run(run, folder, choice) for run in plan.runs]
-    siblings = list(_read_siblings(folder))
+    siblings = [*_read_renamed(folder, plan), *_read_siblings(folder)]
     by_key = {s.fingerprint.key: s for s in siblings if _is_result(s)}
     first = {
         entry.run.fingerprint.key: number
@@ -101,7 +105,7 @@ def reconcile(plan: Plan, folder: Path, choice: RunFilter | None = None) -> list
     }
     for number, entry in enumerate(entries):
         key = entry.run.fingerprint.key
-        if entry.pending and entry.run.fingerprint.data is not None:
+        if (entry.pending or entry.blocked) and entry.run.fingerprint.data is not None:
             if key in by_key:
                 sibling = by_key[key]
                 run = replace(entry.run, folder=sibling.folder)
@@ -109,7 +113,7 @@ def reconcile(plan: Plan, folder: Path, choice: RunFilter | None = None) -> list
             elif key in first:  # an equal run of this study serves both
                 twin = entries[first[key]]
                 run = replace(entry.run, folder=twin.folder)
-                entries[number] = replace(entry, run=run, status=twin.status, pending=False)
+                entries[number] = ReconciledRun(run, twin.status)
         if entry.pending:
             first.setdefault(key, number)
     return _share_trainings(entries, siblings)
@@ -126,7 +130,9 @@ def _reconcile_run(planned: PlannedRun, folder: Path, choice: RunFilter) -> Reco
     differs = run.fingerprint.differences(made)
     finished = status.status == 'finished'
     if 'config' in differs or ('data' in differs and finished):
-        return ReconciledRun(run, current_status(run), selected, discard=True, other=differs)
+        blocked = selected and 'changed' not in choice.rerun and (run.folder / CONFIG).exists()
+        pending = selected and not blocked
+        return ReconciledRun(run, current_status(run), pending, pending, differs, blocked)
     if finished:
         again = selected and bool(differs) and 'changed' in choice.rerun
         kept = _keep_result(run, made) if differs and not again else run
@@ -144,39 +150,49 @@ def _keep_result(run: PlannedRun, made: Fingerprint) -> PlannedRun:
     return replace(run, fingerprint=fingerprint, other_code=True)
 
 
-def check_unchanged(plan: Plan, entries: list[ReconciledRun], choice: RunFilter) -> None:
-    """Refuse to go on in a folder whose runs have another config or other data.
-
-    Raises:
-        ToolkitError: there are such runs, and `choice` does not rerun them.
-    """
-    changed = [entry for entry in entries if entry.other and (entry.folder / CONFIG).exists()]
-    if not changed or 'changed' in choice.rerun:
-        return
-    entry = changed[0]
-    if 'config' in entry.other:
-        what = 'another config'
-        changes = _describe_changes(entry.folder / CONFIG, plan, entry.run)
-    else:
-        what = 'other data'
-        changes = 'a data set or a file that its config names has changed'
-    more = f' (and {len(changed) - 1} more runs)' if len(changed) > 1 else ''
-    raise ToolkitError(
-        f'{entry.folder}{more} was made with {what} than the study now has: {changes}; '
+def explain_blocked(plan: Plan, entries: list[ReconciledRun]) -> str:
+    """Explain why runs are not run: their folders hold another run; '' if there are none."""
+    blocked = [entry for entry in entries if entry.blocked]
+    if not blocked:
+        return ''
+    entry = blocked[0]
+    what = 'another config' if 'config' in entry.other else 'other data'
+    more = f' (and {len(blocked) - 1} more runs)' if len(blocked) > 1 else ''
+    return (
+        f'{entry.folder}{more} was made with {what} than the study now has: '
+        f'{describe_changes(plan, entry)}; '
         'replace such runs by --rerun changed, or choose another --work-dir'
     )
 
 
-def _describe_changes(file: Path, plan: Plan, run: PlannedRun) -> str:
+def describe_changes(plan: Plan, entry: ReconciledRun) -> str:
+    """Describe by what the run in a folder differs from the planned one."""
+    if 'config' not in entry.other:
+        return 'a data set or a file that its config names has changed'
+    file = entry.folder / CONFIG
     try:
         before = read_yaml(file, str(file.parent))[0]
-    except ConfigError:
+    except (ConfigError, OSError):
         return 'its config.yaml is damaged'
-    changes = compare_configs(before, plan.configs[run.id].tree)[:3]
+    changes = compare_configs(before, plan.configs[entry.run.id].tree)[:3]
     return '; '.join(map(str, changes)) or 'the order of its keys'
 
 
 # -- equal runs and trainings that exist already ---------------------------------------------------
+
+
+def _read_renamed(folder: Path, plan: Plan) -> Iterator[_SiblingRun]:
+    """Read the runs that the plan no longer names; a variant may have a new name."""
+    planned = {folder / run.folder for run in plan.runs}
+    runs = folder / RUNS
+    for path in sorted(runs.iterdir()) if runs.is_dir() else ():
+        if path not in planned and (path / STATUS).is_file():
+            try:
+                status = RunStatus.read(path)
+            except ToolkitError:
+                continue  # damaged, and of no run of this plan
+            if status.fingerprint is not None:
+                yield _SiblingRun(path, status, status.fingerprint)
 
 
 def _read_siblings(folder: Path) -> Iterator[_SiblingRun]:

@@ -11,6 +11,7 @@ from tests.support import studies
 from tests.toolkit.study.test_folder import ALL, Pretender
 from toolkit.cli import main
 from toolkit.commands import study as study_command
+from toolkit.errors import RunError
 from toolkit.study.spec import Study
 
 
@@ -61,14 +62,29 @@ def test_ends_with_tables_and_report_though_runs_failed(fails, here, calls, caps
     folder = here / 'work' / 'tiny'
     results = f'results of {folder}'
     assert calls == [
+        ('table', results, 'text'),
         ('write', results),
         ('html', [folder], folder / 'report.html'),
-        ('table', results, 'text'),
     ]
     out = capsys.readouterr().out
     assert out.endswith(f'table in text\nreport in {folder / "report.html"}\n')
     for name in fails:
         assert f'{name}: failed: no luck' in out
+
+
+def test_the_table_is_printed_where_the_report_cannot_be_written(here, calls, capsys, monkeypatch):
+    pretend(monkeypatch)
+    studies.write(here)
+
+    def refuse(folders, output):
+        raise RunError(f'{output} cannot be written: no room')
+
+    monkeypatch.setattr(sys.modules['toolkit.report.page'], 'write', refuse)
+    assert main(['study', 'study.yaml']) == 1
+    out, err = capsys.readouterr()
+    assert out.endswith('table in text\n')
+    assert 'cannot be written: no room' in err
+    assert 'Traceback' not in err
 
 
 def test_a_study_that_was_stopped_has_no_report(here, calls, monkeypatch):

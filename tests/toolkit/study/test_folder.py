@@ -200,6 +200,47 @@ def test_a_run_of_another_config_is_never_mixed_in(here):
     assert go(here, choice=RunFilter(rerun=['changed']), **changed) == (0, ['wide-s0', 'wide-s1'])
 
 
+def test_a_changed_variant_does_not_keep_the_others_from_running(here, capsys):
+    go(here, variants={'full': {}, 'wide': {'model.width': 16}})
+    more = {'full': {}, 'wide': {'model.width': 24}, 'new': {'model.width': 4}}
+    assert go(here, variants=more) == (1, ['new-s0', 'new-s1'])
+    out = capsys.readouterr().out
+    assert re.search(r'left out: .*wide-s0 \(and 1 more runs\).*16 -> 24.*--rerun changed', out)
+    assert json.loads((here / 'work/tiny/runs/wide-s0/status.json').read_text())
+
+
+def test_a_renamed_variant_finds_its_runs(here):
+    go(here)
+    renamed = {'full': {}, 'wider': {'model.width': 16}}
+    assert go(here, variants=renamed) == (0, [])
+    runs = {run.id: run for run in load('work/tiny').runs}
+    assert runs['wider-s1'].status == 'finished'
+    assert runs['wider-s1'].folder == here / 'work/tiny/runs/wide-s1'
+    # Names that change places: no folder is emptied that another run now uses.
+    swapped = {'wider': {}, 'full': {'model.width': 16}}
+    choice = RunFilter(rerun=['changed'])
+    assert go(here, variants=swapped, choice=choice, compare_to='full')[0] == 0
+    found = {run.id: run for run in load('work/tiny').runs}
+    assert all(run.status == 'finished' for run in found.values())
+
+
+def test_the_plan_shows_what_would_be_run_and_deleted(here, capsys):
+    go(here)
+    studies.write(here, variants={'full': {}, 'wide': {'model.width': 24}})
+    capsys.readouterr()
+    options = ['--only', 'wide', '--seeds', '1', '--rerun', 'changed']
+    assert main(['study', 'study.yaml', '--plan', *options]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r'wide +seed 1 +to replace +.*model\.width: 16 -> 24', out)
+    assert re.search(r'full +seeds 0, 1 +finished', out)
+    deleted = out.partition('deleted when the study starts')[2]
+    assert re.search(r'runs/wide-s1 \(finished, 1 s of run time', deleted)
+    assert 'wide-s0' not in deleted
+    assert re.search(r'about 1 s and \d+ MB on disk for the runs to do \(from 2 finished', out)
+    assert main(['study', 'study.yaml', '--plan', '--only', 'wid']) == 2
+    assert "did you mean 'wide'" in capsys.readouterr().err
+
+
 def test_a_study_that_took_runs_over_shows_none_of_a_later_config(here):
     """Results lie in the other study's folder, where they may be replaced."""
     wide = {'variants': {'full': {}, 'wide': {'model.width': 24}}}

@@ -31,6 +31,10 @@ class Launcher(ABC):
         self.threads = threads
         self.gpus = gpus
 
+    def count_slots(self, jobs: int) -> int:
+        """Count how many of so many jobs run at a time; one where only a cluster knows."""
+        return max(1, min(self.jobs or 1, jobs))
+
     @abstractmethod
     def start(self, jobs: Sequence[Job]) -> None:
         """Start jobs beside those that run already; returns at once.

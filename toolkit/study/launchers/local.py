@@ -32,12 +32,20 @@ class LocalLauncher(Launcher):
         self._pool: ThreadPoolExecutor | None = None
         self._futures: list[Future[None]] = []
 
+    def count_slots(self, jobs: int) -> int:
+        devices = _devices()
+        share = self._share(devices)
+        per_device = int(1 / share) if share else 0
+        return min(self.jobs or max(1, per_device * len(devices)), jobs) or 1
+
+    def _share(self, devices: list[str]) -> float:
+        """Get the GPUs per job."""
+        return (1.0 if devices else 0.0) if self.gpus is None else self.gpus
+
     def start(self, jobs: Sequence[Job]) -> None:
         devices = _devices()
-        share = (1.0 if devices else 0.0) if self.gpus is None else self.gpus
-        per_device = int(1 / share) if share else 0
-        count = self.jobs or max(1, per_device * len(devices))
-        count = min(count, len(jobs)) or 1
+        share = self._share(devices)
+        count = self.count_slots(len(jobs))
         threads = self.threads or max(1, count_cores() // count)
         slots: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         for number in range(count):

@@ -13,11 +13,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from signal import Signals
 from typing import IO, Any
 
 import toolkit
+from toolkit.errors import ToolkitError
 from toolkit.io.atomic_write import is_disk_full
 from toolkit.io.read_metrics_log import last_iteration
 from toolkit.io.run_layout import RunState, RunStatus, utc_now
@@ -33,6 +35,10 @@ COMMAND = [
 POLL_SECONDS = 0.05
 # Time for a stopped process to save and end.
 GRACE_SECONDS = 30.0
+# Interval at which a supervisor reads the time that its process reports.
+LOOK_SECONDS = 0.5
+# Time for imports and checks, after which a process counts as hanging.
+START_SECONDS = 300.0
 
 
 def supervise(
@@ -49,21 +55,39 @@ def supervise(
         devices: visible GPUs as in CUDA_VISIBLE_DEVICES; None for its own default.
         stopped: returns 0 to continue, 1 to save and end, 2 to end at once.
     """
+    causes: dict[str, list[str]] = {}
     for attempt in range(job.retries + 1):
         ended, again = _attempt(job, threads, devices, stopped)
-        failed = any(status.status == 'failed' for status in ended.statuses.values())
+        failed = {n: s.message for n, s in ended.statuses.items() if s.status == 'failed'}
+        for name, message in failed.items():
+            causes.setdefault(name, []).append(message)
         if not failed or not again or ended.full or stopped() or attempt == job.retries:
             break
-    return ended
+    return _name_causes(ended, causes)
+
+
+def _name_causes(ended: EndedJob, causes: dict[str, list[str]]) -> EndedJob:
+    """Name the cause of every attempt of the runs that have failed."""
+    statuses = dict(ended.statuses)
+    for run in ended.job.runs:
+        found = causes.get(run.id, [])
+        if run.id not in statuses or statuses[run.id].status != 'failed' or len(found) < 2:
+            continue
+        if len(set(found)) == 1:
+            message = f'{found[0]} (in each of {len(found)} attempts)'
+        else:
+            message = '; '.join(f'attempt {n}: {cause}' for n, cause in enumerate(found, 1))
+        statuses[run.id] = statuses[run.id].replace(message=message)
+        write_if_possible(run.folder, statuses[run.id])
+    return replace(ended, statuses=statuses)
 
 
 def _attempt(
     job: Job, threads: int | None, devices: str | None, stopped: Callable[[], int]
 ) -> tuple[EndedJob, bool]:
     """Run the process once; returns its end and whether another attempt makes sense."""
-    spent = max(RunStatus.read(run.folder).seconds or 0.0 for run in job.runs)
-    limit = None if job.time is None else job.time - spent
-    if limit is not None and limit <= 0:
+    clock = _Clock(job)
+    if job.time is not None and clock.seconds >= job.time:
         return _closed(job, 'failed', _over_budget(job)), False
     try:
         process = _start(job, threads, devices)
@@ -71,7 +95,7 @@ def _attempt(
         full = is_disk_full(error)
         message = f'cannot be started: {error.strerror} ({error.filename})'
         return _closed(job, 'waiting' if full else 'failed', message, full=full), True
-    over = _watch(process, limit, stopped)
+    over = _watch(process, clock, job.time, stopped)
     answer = _answer(process)
     for pipe in (process.stdin, process.stdout):
         with contextlib.suppress(OSError):
@@ -114,8 +138,56 @@ def _start(job: Job, threads: int | None, devices: str | None) -> subprocess.Pop
     return process
 
 
+class _Clock:
+    """Clock of a job's runs: the time that their statuses report, and that since the last report.
+
+    It starts when the process has imported its components, as the reported time does.
+
+    Args:
+        job: the job, before its process starts.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._attempts = {run.id: self._read(run.folder).attempts for run in job.runs}
+        self._reported = max(self._read(run.folder).seconds or 0.0 for run in job.runs)
+        self._since: float | None = None
+        self._begun = self._looked = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Run time of the longest active run, all attempts together."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            self._look(now)
+        if self._since is None and now - self._begun > START_SECONDS:
+            self._since = now  # it hangs before it has begun
+        return self._reported + (0.0 if self._since is None else now - self._since)
+
+    def _look(self, now: float) -> None:
+        statuses = {run.id: self._read(run.folder) for run in self._job.runs}
+        active = [
+            status.seconds or 0.0
+            for name, status in statuses.items()
+            if status.status == 'running' and status.attempts > self._attempts[name]
+        ]
+        if active and (self._since is None or max(active) != self._reported):
+            self._reported, self._since = max(active), now
+
+    @staticmethod
+    def _read(folder: Path) -> RunStatus:
+        try:
+            return RunStatus.read(folder)
+        except ToolkitError:
+            return RunStatus()
+
+
 def _watch(
-    process: subprocess.Popen[bytes], limit: float | None, stopped: Callable[[], int]
+    process: subprocess.Popen[bytes],
+    clock: _Clock,
+    limit: float | None,
+    stopped: Callable[[], int],
 ) -> bool:
     """Wait for the process to end; returns whether the time limit ended it."""
     begun = time.monotonic()
@@ -124,7 +196,7 @@ def _watch(
     while process.poll() is None:
         time.sleep(POLL_SECONDS)
         passed = time.monotonic() - begun
-        over = over or (limit is not None and passed > limit and not stopped())
+        over = over or (limit is not None and clock.seconds > limit and not stopped())
         if (over or stopped()) and asked is None:
             asked = passed
             _signal(process, signal.SIGTERM)
@@ -186,7 +258,8 @@ def _cause(code: int, job: Job) -> str:
     if code < 0:
         hint = ' (by the system, out of memory?)' if code == -signal.SIGKILL else ''
         return f'killed by {Signals(-code).name}{hint}'
-    return last_line(job.log) or f'ended with status {code} and said nothing'
+    said = last_line(job.log)
+    return f'{said} (exit status {code})' if said else f'exit status {code}, and it said nothing'
 
 
 def last_line(log: Path) -> str:

@@ -61,6 +61,7 @@ class StatusRecord:
                 run.id,
                 status.replace(
                     status='running',
+                    seconds=self._before[run.id],
                     attempts=status.attempts + 1,
                     started=status.started or utc_now(),
                     ended=None,
@@ -146,12 +147,17 @@ def work(job: Job) -> Outcome:
     """Do a job: train if there is something to train, then test each run."""
     with contextlib.suppress(Exception):  # what is wrong is said where it is used
         _config(job.runs[0].folder)  # imports everything, which is no part of what a run takes
+    changed: Exception | None = None
+    try:  # nor is this
+        _check_unchanged([r for r in job.runs if RunStatus.read(r.folder).status != 'finished'])
+    except Exception as error:
+        changed = error
     record = StatusRecord(job)
     outcome = Outcome(record.statuses)
     todo = [run for run in job.runs if run.id in record.open]
     try:
-        _check_unchanged(todo)
-        record.restart_clock(keep=False)  # nor is this
+        if changed is not None:
+            raise changed
         weights = None
         if job.trained_in is not None and todo:
             _train(job.trained_in, record)

@@ -30,6 +30,7 @@ def command(monkeypatch):
 
 def test_a_process_that_hangs_is_killed(tmp_path, command, monkeypatch):
     monkeypatch.setattr(supervisor, 'GRACE_SECONDS', 0.5)
+    monkeypatch.setattr(supervisor, 'START_SECONDS', 0.0)  # it never says that it has begun
     code = (
         'import signal, sys, time; signal.signal(15, signal.SIG_IGN); '
         'print("deaf", file=sys.stderr, flush=True); time.sleep(60)'
@@ -49,9 +50,9 @@ def test_a_process_that_hangs_is_killed(tmp_path, command, monkeypatch):
     [
         ('import os; os.kill(os.getpid(), 9)', 'killed by SIGKILL (by the system, out of mem'),
         ('import os; os.kill(os.getpid(), 11)', 'killed by SIGSEGV'),
-        ('import sys; sys.exit("no such thing")', 'no such thing'),
-        ('import sys; sys.exit(7)', 'ended with status 7 and said nothing'),
-        ('1 / 0', 'ZeroDivisionError: division by zero'),
+        ('import sys; sys.exit("no such thing")', 'no such thing (exit status 1)'),
+        ('import sys; sys.exit(7)', 'exit status 7, and it said nothing'),
+        ('1 / 0', 'ZeroDivisionError: division by zero (exit status 1)'),
     ],
 )
 def test_why_a_process_died(code, expected, tmp_path, command):
@@ -69,6 +70,43 @@ def test_so_many_attempts(retries, tmp_path, command):
     tried = job(tmp_path, retries=retries)
     supervisor.supervise(tried)
     assert tried.log.read_text() == 'once\n' * (retries + 1)
+
+
+def test_the_cause_of_every_attempt_is_named(tmp_path, command):
+    command(
+        'import os, pathlib, sys; mark = pathlib.Path("MARK")\n'
+        'if mark.exists(): sys.exit(3)\n'
+        'mark.touch(); os.kill(os.getpid(), 9)'.replace('MARK', str(tmp_path / 'mark'))
+    )
+    tried = job(tmp_path, retries=1)
+    message = supervisor.supervise(tried).statuses['x'].message
+    assert message.startswith('attempt 1: killed by SIGKILL')
+    assert message.endswith('; attempt 2: exit status 3, and it said nothing')
+    assert RunStatus.read(tmp_path / 'x').message == message
+    tried = job(tmp_path, retries=2)
+    message = supervisor.supervise(tried).statuses['x'].message
+    assert message == 'exit status 3, and it said nothing (in each of 3 attempts)'
+
+
+def test_a_time_budget_counts_the_time_that_is_reported(tmp_path, monkeypatch):
+    """Imports are not counted; a process that is silent counts on."""
+    now = [100.0]
+    monkeypatch.setattr(supervisor.time, 'monotonic', lambda: now[0])
+    run = tmp_path / 'x'
+    RunStatus('failed', 1, 2.0).write(run)
+    clock = supervisor._Clock(job(tmp_path))
+    now[0] += 50  # imports
+    assert clock.seconds == 2.0
+    RunStatus('running', 2, 2.0).write(run)
+    now[0] += 1
+    assert clock.seconds == 2.0
+    now[0] += 3
+    assert clock.seconds == 5.0
+    RunStatus('running', 2, 7.5).write(run)
+    now[0] += 1
+    assert clock.seconds == 7.5
+    now[0] += 60
+    assert clock.seconds == 67.5
 
 
 @pytest.mark.parametrize(('mistake', 'attempts'), [(True, 1), (False, 3)])
