@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import toolkit
@@ -20,6 +21,7 @@ _EPILOG = """\
 a config is a path, or the name of a shipped one:  toolkit train ldpnet/ldpnet_2022_synthetic ...
 key.path=value changes a key, +key.path=value adds one, key.path=null removes a component
 `toolkit COMMAND --help` explains a command
+`toolkit COMMAND ... --traceback` shows where in the code an error comes from
 """
 
 
@@ -37,10 +39,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         # reaches costs time; a variant may have some.
         os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
     plugin_trust.allow_all(False)  # until --trust is parsed
+    words = list(sys.argv[1:] if argv is None else argv)
+    shows_traceback = '--traceback' in words
     try:
-        arguments = _parse(argv)
+        arguments = _parse([word for word in words if word != '--traceback'])
         return arguments.command_parser.run(arguments) or 0
     except ToolkitError as error:
+        if shows_traceback:
+            trace = getattr(error, 'trace', '') or ''.join(traceback.format_exception(error))
+            print(trace, file=sys.stderr, end='')
         print(error, file=sys.stderr)
         return error.exit_status
     except BrokenPipeError:  # `toolkit show ... | head`
@@ -73,12 +80,12 @@ def build_parser(argv: Sequence[str] = ()) -> CommandParser:
     return parser
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of a command; the config and its overrides may stand anywhere on the line.
 
     argparse takes positional arguments from one place only and returns later ones as unknown.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
+    argv = list(argv)
     root = build_parser(argv)
     arguments, rest = root.parse_known_args(argv)
     arguments.root_parser = root

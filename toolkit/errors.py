@@ -58,6 +58,22 @@ class ComponentError(ToolkitError):
         self.other_path = other_path
 
 
+class ComponentRunError(ComponentError, RunError):
+    """A component that failed while it ran; exit status 1.
+
+    Args:
+        path: dotted path of the component in the config.
+        message: the component, the line of its author's code, and the error.
+        trace: the whole traceback, for the log and `--traceback`.
+    """
+
+    exit_status = 1
+
+    def __init__(self, path: str, message: str, trace: str = '') -> None:
+        super().__init__(path, message)
+        self.trace = trace
+
+
 def find_nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
     """Finds the candidates that are similar to a name, best first, regardless of case.
 

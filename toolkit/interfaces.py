@@ -88,6 +88,14 @@ class System(nn.Module, ABC):
             size: height and width of the main image in pixels; None for the system's default.
         """
 
+    def training_example(self, batch_size: int = 2) -> Batch:
+        """Makes a small batch that can be trained on, with images in [0, 1] of random values.
+
+        Args:
+            batch_size: B.
+        """
+        return _randomize(self.example(batch_size))
+
     def prepare(self, datasets: Mapping[str, Dataset], **options: Any) -> None:
         """Initializes the system with the data of a run; by default there is nothing to do.
 
@@ -133,6 +141,14 @@ class System(nn.Module, ABC):
         """
 
 
+def _randomize(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return torch.rand_like(value) if value.is_floating_point() else value
+    if isinstance(value, dict):
+        return {key: _randomize(inner) for key, inner in value.items()}
+    return value
+
+
 class Backbone(nn.Module, ABC):
     """Computes features of an image.
 
@@ -145,6 +161,8 @@ class Backbone(nn.Module, ABC):
         stride: input pixels per feature step; None for vectors.
         prefix_tokens: number of tokens before those of the patches (class, registers).
     """
+
+    contract: ClassVar[str] = 'toolkit.testing.kinds.BackboneContract'
 
     out_channels: int
     stride: int | None
@@ -207,11 +225,15 @@ class Neck(nn.Module, ABC):
     branches' `in_channels` and `strides` by name; one that refines takes one tensor.
     """
 
+    contract: ClassVar[str] = 'toolkit.testing.kinds.NeckContract'
+
     out_channels: int
 
 
 class Attention(nn.Module, ABC):
     """Features -> features of the same shape."""
+
+    contract: ClassVar[str] = 'toolkit.testing.kinds.AttentionContract'
 
     def maps(self, features: Tensor) -> dict[str, Tensor]:
         """Returns attention maps by name, for visualization; by default there are none.
@@ -227,6 +249,8 @@ class Head(nn.Module, ABC):
     Shape: (B, D) -> (B, num_classes).
     """
 
+    contract: ClassVar[str] = 'toolkit.testing.kinds.HeadContract'
+
 
 class Degradation(nn.Module, ABC):
     """Degrades an image.
@@ -240,6 +264,8 @@ class Degradation(nn.Module, ABC):
         out_bands: 'same' for a reblur, 1 for a gray.
     """
 
+    contract: ClassVar[str] = 'toolkit.testing.kinds.DegradationContract'
+
     out_bands: ClassVar[Literal['same', 1]] = 'same'
 
     @abstractmethod
@@ -252,6 +278,8 @@ class Loss(nn.Module, ABC):
     Args:
         weight: factor that the system applies; must be finite.
     """
+
+    contract: ClassVar[str] = 'toolkit.testing.kinds.LossContract'
 
     def __init__(self, weight: NonNegativeFloat = 1.0) -> None:
         super().__init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +94,8 @@ class ClassLoss(Loss):
         weight: factor that the system applies.
     """
 
+    contract: ClassVar[str] = 'plugins.classification.contracts.ClassLossContract'
+
     def __init__(self, num_classes: int, weight: NonNegativeFloat = 1.0) -> None:
         super().__init__(weight)
         self.num_classes = num_classes
@@ -127,6 +129,8 @@ class TaskWeighting(nn.Module, ABC):
     Args:
         tasks: their names. Injected by the system.
     """
+
+    contract: ClassVar[str] = 'plugins.classification.contracts.TaskWeightingContract'
 
     def __init__(self, tasks: Sequence[str]) -> None:
         super().__init__()

@@ -16,6 +16,7 @@ from toolkit.errors import ToolkitError
 from toolkit.interfaces import Attention, Backbone, Batch, Dataset, Head, Loss, Neck, System
 from toolkit.ranges import PositiveInt
 from toolkit.registry import SYSTEMS, Slot
+from toolkit.registry.component_errors import refuse_component
 
 Pool = Literal['avg', 'max', 'avgmax']
 
@@ -42,7 +43,8 @@ class Classifier(System):
         size: H and W of `example`, and of the position embeddings of a ViT.
         cache: keeps the features of frozen branches, which are computed once.
     Raises:
-        ValueError: no task or branch, several branches without a neck, a loss of another task.
+        ValueError: no task or branch, several branches without a neck.
+        ComponentError: a loss of another task.
     """
 
     def __init__(
@@ -125,7 +127,8 @@ class Classifier(System):
         terms, counts = {}, {}
         for name, task_logits in logits.items():
             labels = batch['labels'][name]  # (B,)
-            known = labels >= 0
+            # Without values (on the meta device, for shapes) all labels count as known.
+            known = slice(None) if labels.is_meta else labels >= 0
             given, wanted = task_logits[known].float(), labels[known]  # (N, K), (N,)
             counts[name] = len(wanted)
             terms[name] = torch.stack(
@@ -288,8 +291,11 @@ def _losses(slots: Mapping[str, Slot[Loss]], num_classes: int) -> dict[str, Loss
     for key, slot in slots.items():
         loss = slot(num_classes=num_classes)
         if not isinstance(loss, ClassLoss):
-            raise ValueError(
-                f'losses.{key}: {type(loss).__name__} does not compare logits with labels'
+            raise refuse_component(
+                loss,
+                f'losses.{key}',
+                'compares no logits with labels: a loss of a Classifier is a '
+                'plugins.classification.interfaces.ClassLoss (docs/guides/plugins.md)',
             )
         made[key] = loss
     return made

@@ -31,6 +31,7 @@ class Generator(nn.Module, ABC):
         unit_range: images must be in [0, 1], since the method takes their ratios.
     """
 
+    contract: ClassVar[str] = 'plugins.pansharpening.contracts.GeneratorContract'
     halo: int | Literal['global']
     stride: int = 1
     unit_range: ClassVar[bool] = False

@@ -18,6 +18,7 @@ from toolkit.errors import DataError, ToolkitError
 from toolkit.interfaces import Batch, Dataset, Degradation, Loss, System
 from toolkit.ranges import PositiveInt
 from toolkit.registry import SYSTEMS, Slot
+from toolkit.registry.component_errors import refuse_component
 
 # Keys of a batch that are images.
 IMAGES = ('lrms', 'lrms_context', 'pan', 'hrms')
@@ -54,9 +55,9 @@ class Pansharpener(System):
         symmetric: components and losses get images in [-1, 1] in place of [0, 1]; inputs and
             results of the system are in [0, 1] all the same.
     Raises:
-        ValueError: bands or ratio below 1, a degradation of the wrong kind, a loss that names an
-            output that does not exist, a ratio that the upsampling does not support, or a method
-            that needs [0, 1].
+        ValueError: bands or ratio below 1, a degradation of the wrong kind, a ratio that the
+            upsampling does not support, or a method that needs [0, 1].
+        ComponentError: a loss that names an output that does not exist.
     """
 
     uncompiled = ('upsampled',)  # its filters are laid out in numpy
@@ -149,6 +150,13 @@ class Pansharpener(System):
             'pan': torch.zeros(batch_size, 1, size, size),
             'meta': [{'ratio': self.ratio, 'scale': 1.0} for _ in range(batch_size)],
         }
+
+    def training_example(self, batch_size: int = 2) -> Batch:
+        """A batch of random images with a reference, of 16 multispectral pixels a side."""
+        side = 16 * self.ratio
+        batch = self.example(batch_size, side)
+        batch['hrms'] = torch.zeros(batch_size, self.bands, side, side)
+        return {k: torch.rand_like(v) if k in IMAGES else v for k, v in batch.items()}
 
     # -- pansharpening -------------------------------------------------------------------------
 
@@ -254,24 +262,30 @@ class Pansharpener(System):
 
     def _inputs_of(self, key: str, loss: Loss) -> tuple[str, ...]:
         """The outputs that the `forward` of a loss names, after a check that they exist."""
-        label = f'losses.{key} ({type(loss).__name__})'
+        path = f'losses.{key}'
         parameters = inspect.signature(loss.forward).parameters.values()
         for parameter in parameters:
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                raise ValueError(
-                    f'{label} takes {parameter}; a loss names each of its inputs: '
-                    f'{", ".join(self._available())}'
+                raise refuse_component(
+                    loss,
+                    path,
+                    f'takes {parameter}; a loss names each of its inputs: '
+                    f'{", ".join(self._available())}',
                 )
             if parameter.name not in OUTPUTS:
-                raise ValueError(
-                    f'{label} takes {parameter.name!r}, which is no output of this system; '
-                    f'there are: {", ".join(self._available())}'
+                raise refuse_component(
+                    loss,
+                    path,
+                    f'takes {parameter.name!r}, which is no output of this system; '
+                    f'there are: {", ".join(self._available())}',
                 )
             missing = [slot for slot in OUTPUTS[parameter.name] if getattr(self, slot) is None]
             if missing:
-                raise ValueError(
-                    f'{label} takes {parameter.name!r}, which needs {" and ".join(missing)}: fill '
-                    f'model.{missing[0]}, or set model.losses.{key} to null'
+                raise refuse_component(
+                    loss,
+                    path,
+                    f'takes {parameter.name!r}, which needs {" and ".join(missing)}: fill '
+                    f'model.{missing[0]}, or set model.losses.{key} to null',
                 )
         return tuple(parameter.name for parameter in parameters)
 

@@ -51,7 +51,23 @@ def measure_costs(model: ComponentFactory, size: int | None = None) -> list[Comp
         The system's costs, then those of its components.
     """
     with torch.device('meta'):
-        system: System = model()
+        system = model()
+    return measure_system_costs(system, size)
+
+
+def measure_system_costs(
+    system: System, size: int | None = None, device: str = 'meta'
+) -> list[ComponentCost]:
+    """Runs a system once to find the costs of its components.
+
+    Args:
+        system: on `device`.
+        size: height and width of the input in pixels; None for the system's own example.
+        device: 'meta' computes nothing but shapes; 'cpu' is for systems that need values.
+    Returns:
+        The system's costs, then those of its components.
+    """
+    with torch.device(device):
         system.eval()
         components = dict(_list_components(system))
         shapes: dict[str, str] = {}
@@ -64,7 +80,7 @@ def measure_costs(model: ComponentFactory, size: int | None = None) -> list[Comp
         finally:
             for handle in handles:
                 handle.remove()
-    with torch.device('meta'), torch.no_grad():
+    with torch.device(device), torch.no_grad():
         output = system(system.example(1, size), mode='predict')
     root = type(system).__name__
     costs = [

@@ -28,9 +28,16 @@ from toolkit.config.yaml_file import (
     read_yaml,
     split_path,
 )
-from toolkit.errors import ComponentError, RegistryError, did_you_mean
+from toolkit.errors import (
+    ComponentError,
+    ComponentRunError,
+    RegistryError,
+    ToolkitError,
+    did_you_mean,
+)
 from toolkit.io import plugin_trust
 from toolkit.registry import plugin_index
+from toolkit.registry.component_errors import explain_failure
 
 _MOST_BASES = 100  # files merged into one config; the largest shipped one has 8
 
@@ -92,9 +99,18 @@ class Config:
 
     @contextmanager
     def locate_errors(self) -> Iterator[None]:
-        """Adds file and line to errors of components that are built inside the context."""
+        """Adds file and line of the config to errors of components inside the context.
+
+        Raises:
+            ConfigError: a component cannot be built.
+            ComponentRunError: any exception inside a component that runs.
+        """
         try:
             yield
+        except ComponentRunError as error:
+            raise ComponentRunError(
+                '', str(self.problem(error.path, error.message)), error.trace
+            ) from error
         except ComponentError as error:
             if not error.path:
                 raise
@@ -102,6 +118,14 @@ class Config:
             if error.other_path:
                 message += f' ({error.other_path}: {self.place(error.other_path)})'
             raise ConfigError(self.problem(error.path, message)) from error
+        except ToolkitError:
+            raise
+        except Exception as error:
+            if (failure := explain_failure(error)) is None:
+                raise
+            raise ComponentRunError(
+                '', str(self.problem(failure.path, failure.text)), failure.trace
+            ) from error
 
     def use_plugins(self, extra: Sequence[str] = (), trusted: bool = False) -> None:
         """Registers the plugins that the config names, and `extra` ones from the command line.

@@ -18,9 +18,10 @@ from torch.utils.data import Sampler as TorchSampler
 
 from toolkit.config.schema import Dataloader
 from toolkit.engine import distributed, seeding, signals
-from toolkit.errors import DataError, RunError, ToolkitError
+from toolkit.errors import ComponentRunError, DataError, RunError, ToolkitError
 from toolkit.interfaces import Dataset, Sampler
 from toolkit.registry import SAMPLERS
+from toolkit.registry.component_errors import ComponentFailure, explain_failure
 
 
 @SAMPLERS.register
@@ -131,6 +132,7 @@ class WorkerFailure(NamedTuple):
 
     message: str
     during_run: bool
+    failure: ComponentFailure | None = None
 
 
 class SeededDataset(TorchDataset[Any]):
@@ -151,6 +153,11 @@ class SeededDataset(TorchDataset[Any]):
             return self._load(requests)
         except ToolkitError as error:
             return WorkerFailure(str(error), isinstance(error, RunError))
+        except Exception as error:  # a data set is anybody's code
+            failure = explain_failure(error)
+            if failure is None:
+                raise
+            return WorkerFailure(failure.text, True, failure)
 
     def _load(self, requests: list[SampleRequest]) -> list[dict[str, Any]]:
         self._seeds = self._seeds or seeding.SampleSeeds()
@@ -184,8 +191,11 @@ def unwrap(batch: Any) -> dict[str, Any]:
     """Returns a loader's batch, or raises the error of its worker.
 
     Raises:
-        DataError, ToolkitError: the error of the worker.
+        DataError, ComponentRunError, ToolkitError: the error of the worker.
     """
+    if isinstance(batch, WorkerFailure) and batch.failure is not None:
+        failure = batch.failure
+        raise ComponentRunError(failure.path, failure.text, failure.trace)
     if isinstance(batch, WorkerFailure):
         raise DataError(batch.message) if batch.during_run else ToolkitError(batch.message)
     return batch

@@ -18,6 +18,9 @@ from typing import Any
 from toolkit.errors import ComponentError, ToolkitError
 from toolkit.registry import Kind, Slot, find_kind
 from toolkit.registry.annotations import UnresolvedAnnotation, resolve_annotations
+from toolkit.registry.built import BuildRecord, remember
+from toolkit.registry.component_errors import explain_construction
+from toolkit.registry.contracts import check_attributes
 from toolkit.registry.library_ranges import get_library_ranges
 
 
@@ -51,15 +54,18 @@ class ComponentFactory:
             name: value for name, value in injected.items() if accepts_argument(self.cls, name)
         }
         try:
-            return self.cls(**{**arguments, **accepted})
+            component = self.cls(**{**arguments, **accepted})
+            remember(component, BuildRecord(self.path, self, injected))
+            check_attributes(component, self.path)
+            return component
         except ComponentError:
             raise
         except ToolkitError as error:
             raise ComponentError(self.path, str(error)) from error
-        except (TypeError, ValueError, ArithmeticError, OSError, AssertionError) as error:
-            section = dataclasses.is_dataclass(self.cls)
-            name = '' if section else f'{getattr(self.cls, "__name__", self.cls)}: '
-            raise ComponentError(self.path, f'{name}{error}') from error
+        except Exception as error:  # constructors of components are anybody's code
+            if dataclasses.is_dataclass(self.cls):
+                raise ComponentError(self.path, str(error)) from error
+            raise ComponentError(self.path, explain_construction(self.cls, error)) from error
 
     def __repr__(self) -> str:
         arguments = ', '.join(f'{k}={v!r}' for k, v in self.arguments.items())

@@ -24,6 +24,7 @@ from toolkit.engine.hooks import Checkpoint
 from toolkit.engine.runner import Runner
 from toolkit.errors import ToolkitError
 from toolkit.io.run_layout import CAPSULE, METRICS_LOG
+from toolkit.registry.component_errors import format_traceback
 from toolkit.run import capsule
 from toolkit.run import work_dir as work_dirs
 from toolkit.run.capsule import CapsuleInput
@@ -149,7 +150,8 @@ def _train(
                 )
             return result
         except Exception as error:
-            runner.logger.info(f'failed: {error}')
+            trace = getattr(error, 'trace', '') or format_traceback(error)
+            runner.logger.info(f'failed: {error}\n{trace}')
             if distributed.is_main():
                 with contextlib.suppress(ToolkitError):  # a full disk may be what failed
                     capsule.end(work_dir, f'failed: {error}')

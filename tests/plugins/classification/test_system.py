@@ -14,7 +14,7 @@ from plugins.classification.system import Classifier
 from plugins.classification.task_weighting import DynamicWeightAverage, UncertaintyWeights
 from plugins.classification.tasks import MISSING, Task
 from tests.support.labelled_images import TASKS, Branch, Labelled
-from toolkit.errors import ToolkitError
+from toolkit.errors import ComponentError, ToolkitError
 from toolkit.interfaces import Attention, Dataset, Loss, Neck
 
 SIZE = 16
@@ -290,12 +290,17 @@ class Distance(Loss):
         ({'tasks': {}}, 'tasks is empty'),
         ({'tasks': {'a b': TASKS['kind']}}, "'a b' is no name"),
         ({'branches': {}}, 'branches is empty'),
-        ({'losses': {'mse': Distance}}, 'losses.mse: Distance does not compare logits'),
     ],
 )
 def test_wrong_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         classifier(**options)
+
+
+def test_a_loss_that_compares_no_logits_is_told_its_base_class() -> None:
+    message = r'losses\.mse: Distance \(.*\) compares no logits .*interfaces\.ClassLoss \(docs/'
+    with pytest.raises(ComponentError, match=message):
+        classifier(losses={'mse': Distance})
 
 
 # -- one-sample batches ------------------------------------------------------------------------

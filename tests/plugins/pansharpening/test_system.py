@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from plugins.pansharpening.interfaces import GENERATORS, Generator
 from plugins.pansharpening.system import OUTPUTS, Pansharpener
-from toolkit.errors import DataError, ToolkitError
+from toolkit.errors import ComponentError, DataError, ToolkitError
 from toolkit.interfaces import Degradation, Loss
 from toolkit.registry.build import ComponentFactory
 
@@ -142,13 +142,13 @@ def test_refuses_a_degradation_of_the_other_kind() -> None:
 
 
 def test_refuses_a_loss_that_names_what_is_not_there() -> None:
-    message = r"losses\.texture \(OfNothingKnown\) takes 'texture', .* there are: lrms, pan, "
-    with pytest.raises(ValueError, match=message):
+    message = r"losses\.texture: OfNothingKnown \(.*\) takes 'texture', .* there are: lrms, pan, "
+    with pytest.raises(ComponentError, match=message):
         system(losses={'texture': OfNothingKnown})
 
 
 def test_refuses_a_loss_that_does_not_name_its_inputs() -> None:
-    with pytest.raises(ValueError, match=r'losses\.all \(OfEverything\) takes \*\*outputs'):
+    with pytest.raises(ComponentError, match=r'losses\.all: OfEverything \(.*\) takes \*\*outputs'):
         system(losses={'all': OfEverything})
 
 
@@ -159,8 +159,8 @@ def test_refuses_a_loss_that_does_not_name_its_inputs() -> None:
 def test_refuses_a_loss_whose_slot_is_empty(
     slot: str, key: str, loss: type[Loss], output: str
 ) -> None:
-    message = rf"losses\.{key} .* takes '{output}', which needs {slot}: fill model\.{slot}"
-    with pytest.raises(ValueError, match=message):
+    message = rf"losses\.{key}: .* takes '{output}', which needs {slot}: fill model\.{slot}"
+    with pytest.raises(ComponentError, match=message):
         system(losses={key: loss}, **{slot: None})
 
 

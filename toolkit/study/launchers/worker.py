@@ -225,7 +225,7 @@ def _explain(error: Exception) -> str:
     """Describe an error in one line; the log gets the traceback of unexpected errors."""
     if isinstance(error, ToolkitError):
         with contextlib.suppress(OSError):
-            print(error, flush=True)
+            print(f'{getattr(error, "trace", "")}{error}', flush=True)
         return str(error).split('\n')[0]
     with contextlib.suppress(OSError):
         traceback.print_exc()

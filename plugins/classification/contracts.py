@@ -1,0 +1,68 @@
+"""Contracts of classification: losses of classes, weighting of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from toolkit.testing.contract import Contract, get_injected
+from toolkit.testing.kinds import LossContract
+
+TASKS = ('first', 'second')
+
+
+class ClassLossContract(LossContract):
+    """Logits (N, K) and labels (N,) to a scalar, 0 without samples."""
+
+    def make_inputs(self, component: Any, case: int, batch: int = 2) -> dict[str, Any]:
+        classes = component.num_classes
+        return {
+            'logits': torch.randn((batch, batch + 3)[case], classes),
+            'labels': torch.arange((batch, batch + 3)[case]) % classes,
+        }
+
+    def prepare(self, component: Any) -> None:
+        component.use_counts({f'class {k}': 10 + k for k in range(component.num_classes)})
+        component.start_epoch(0)
+
+    def find_value_faults(self, component: Any) -> Iterator[str]:
+        logits = torch.zeros(0, component.num_classes, requires_grad=True)
+        value = component(logits, torch.zeros(0, dtype=torch.long))
+        if not isinstance(value, Tensor) or not torch.isfinite(value).all() or value.sum() != 0:
+            yield (
+                'is not 0 for a batch without labelled samples, which a task with missing labels '
+                'has; return `logits.sum() * 0` then'
+            )
+
+
+class TaskWeightingContract(Contract):
+    """Losses by task to terms by name."""
+
+    def list_injected(self, cls: type) -> Sequence[dict[str, Any]]:
+        return [{'tasks': TASKS}]
+
+    def make_inputs(self, component: Any, case: int, batch: int = 2) -> dict[str, Any]:
+        tasks = get_injected(component).get('tasks', TASKS)
+        return {
+            'losses': {name: torch.rand(()) + 0.5 for name in tasks},
+            'counts': dict.fromkeys(tasks, batch),
+        }
+
+    def prepare(self, component: Any) -> None:
+        component.start_epoch(0)
+
+    def find_call_faults(
+        self, component: Any, inputs: Mapping[str, Any], output: Any
+    ) -> Iterator[str]:
+        if not isinstance(output, Mapping):
+            yield f'gives a {type(output).__name__}; a task weighting gives a mapping of scalars'
+            return
+        if missing := sorted(set(get_injected(component).get('tasks', ())) - set(output)):
+            yield f'gives no term of the task {missing[0]!r}; keep a term by the name of each task'
+        for name, term in output.items():
+            if not isinstance(term, Tensor) or term.ndim:
+                found = tuple(term.shape) if isinstance(term, Tensor) else type(term).__name__
+                yield f'gives {found} as the term {name!r}; a term is a scalar tensor'
