@@ -123,6 +123,8 @@ class _Checker:
 
     def fail(self, path: KeyPath, message: str) -> None:
         place = self.config.find_own_place(path) or self.config.place(path)
+        if place == display_path(self.config.file):  # nothing in the file stands near the path
+            place += ':1'
         self.problems.append(Problem(place, '.'.join(path), message))
 
     def check_arguments(
