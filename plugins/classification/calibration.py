@@ -1,8 +1,11 @@
-"""Calibration of a classifier: temperatures and thresholds that validation data chose."""
+"""Calibration of a classifier: how probabilities and decisions follow from logits.
+
+Validation data choose temperature, threshold, weights and priors; costs are those of the task.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +13,30 @@ from torch import Tensor, nn
 from plugins.classification.tasks import Tasks
 
 
-class Calibration(nn.Module):
-    """A temperature for each task, and a threshold for each task with a positive class.
+class Choice(NamedTuple):
+    """Calibration of one task.
 
-    Both are buffers, so that every checkpoint holds those of its own validation. They start as
-    temperature 1 and threshold 0.5.
+    Attributes:
+        temperature: divides the logits.
+        threshold: on the positive class's probability in an image; None without such a class.
+        patient_threshold: the same for the joined probabilities of a patient's images; None for
+            `threshold`.
+        weights: (K,) factors of the probabilities in the decision for a class; None for 1.
+        log_prior: (K,) offsets of the logits; None for 0.
+    """
+
+    temperature: float = 1.0
+    threshold: float | None = None
+    patient_threshold: float | None = None
+    weights: tuple[float, ...] | None = None
+    log_prior: tuple[float, ...] | None = None
+
+
+class Calibration(nn.Module):
+    """Temperature, priors and the decision rule of each task.
+
+    All of them are buffers, so that every checkpoint holds those of its own validation. They start
+    as temperature 1, threshold 0.5, weights 1 and offsets 0.
 
     Args:
         tasks: tasks by name.
@@ -24,9 +46,17 @@ class Calibration(nn.Module):
         super().__init__()
         self._tasks = dict(tasks)
         for name, task in tasks.items():
+            count = len(task.classes)
             self.register_buffer(f'temperature_{name}', torch.ones(()))
+            self.register_buffer(f'log_prior_{name}', torch.zeros(count))
             if task.positive is not None:
                 self.register_buffer(f'threshold_{name}', torch.tensor(0.5))
+                self.register_buffer(f'patient_threshold_{name}', torch.tensor(0.5))
+            else:
+                self.register_buffer(f'weights_{name}', torch.ones(count))
+            if task.costs is not None:
+                # A constant of the task, and no part of the state.
+                self.register_buffer(f'costs_{name}', torch.tensor(task.costs), persistent=False)
 
     def temperature(self, task: str) -> Tensor:
         """Return the temperature of a task, a scalar."""
@@ -36,45 +66,89 @@ class Calibration(nn.Module):
         """Return the threshold on the positive class's probability; None without such a class."""
         return getattr(self, f'threshold_{task}', None)
 
-    def numbers(self, task: str) -> tuple[float, float | None]:
-        """Return temperature and threshold of a task as numbers."""
-        threshold = self.threshold(task)
-        return float(self.temperature(task)), None if threshold is None else float(threshold)
+    def patient_threshold(self, task: str) -> Tensor | None:
+        """Return the threshold of a patient's joined probability; None without a positive class."""
+        return getattr(self, f'patient_threshold_{task}', None)
+
+    def weights(self, task: str) -> Tensor | None:
+        """Return the weights (K,) of the decision; None for a task with a positive class."""
+        return getattr(self, f'weights_{task}', None)
+
+    def choice(self, task: str) -> Choice:
+        """Return the calibration of a task as numbers; None for what changes nothing."""
+        threshold, joined = self.threshold(task), self.patient_threshold(task)
+        weights, log_prior = self.weights(task), getattr(self, f'log_prior_{task}')
+        return Choice(
+            float(self.temperature(task)),
+            None if threshold is None else float(threshold),
+            None if joined is None else float(joined),
+            None if weights is None or bool((weights == 1).all()) else tuple(weights.tolist()),
+            None if bool((log_prior == 0).all()) else tuple(log_prior.tolist()),
+        )
 
     def record(self) -> dict[str, dict[str, Any]]:
-        """Describe each task for exported files: classes, threshold, temperature."""
+        """Describe each task for exported files: classes and calibration."""
         record = {}
         for name, task in self._tasks.items():
-            temperature, threshold = self.numbers(name)
+            choice = self.choice(name)
             record[name] = {
                 'classes': list(task.classes),
                 'positive': task.positive,
-                'threshold': threshold,
-                'temperature': temperature,
+                'threshold': choice.threshold,
+                'patient_threshold': choice.patient_threshold,
+                'temperature': choice.temperature,
+                'weights': choice.weights,
+                'log_prior': choice.log_prior,
+                'costs': task.costs,
             }
         return record
 
-    def store(self, task: str, temperature: float, threshold: float | None) -> None:
-        """Store temperature and threshold of a task.
+    def store(self, task: str, choice: Choice) -> None:
+        """Store the calibration of a task.
 
         Raises:
-            ValueError: a temperature that is not above 0, a threshold outside [0, 1].
+            ValueError: a temperature that is not above 0, a threshold outside [0, 1], weights that
+                are not above 0, offsets that are not finite.
         """
-        if not 0 < temperature < float('inf'):
-            raise ValueError(f'temperature must be above 0, found {temperature}')
-        self.temperature(task).fill_(temperature)
-        if threshold is not None:
-            if not 0 <= threshold <= 1:
+        if not 0 < choice.temperature < float('inf'):
+            raise ValueError(f'temperature must be above 0, found {choice.temperature}')
+        joined = choice.threshold if choice.patient_threshold is None else choice.patient_threshold
+        for threshold in (choice.threshold, joined):
+            if threshold is not None and not 0 <= threshold <= 1:
                 raise ValueError(f'threshold must be between 0 and 1, found {threshold}')
-            self.threshold(task).fill_(threshold)  # type: ignore[union-attr]
+        weights = choice.weights
+        if weights is not None and not all(0 < weight < float('inf') for weight in weights):
+            raise ValueError(f'weights must be above 0, found {weights}')
+        count = len(self._tasks[task].classes)
+        log_prior = torch.tensor(choice.log_prior or [0.0] * count)
+        if not torch.isfinite(log_prior).all():
+            raise ValueError(f'log_prior must be finite, found {choice.log_prior}')
+        self.temperature(task).fill_(choice.temperature)
+        getattr(self, f'log_prior_{task}').copy_(log_prior)
+        if (own := self.threshold(task)) is not None and choice.threshold is not None:
+            own.fill_(choice.threshold)
+        if (own := self.patient_threshold(task)) is not None and joined is not None:
+            own.fill_(joined)
+        if (own := self.weights(task)) is not None:
+            own.copy_(torch.tensor(weights or [1.0] * count))
 
     def probabilities(self, task: str, logits: Tensor) -> Tensor:
         """Compute calibrated probabilities: logits (B, K) -> (B, K)."""
-        return torch.softmax(logits / self.temperature(task), -1)
+        shifted = logits / self.temperature(task) + getattr(self, f'log_prior_{task}')
+        return torch.softmax(shifted, -1)
 
     def decide(self, task: str, probabilities: Tensor) -> Tensor:
-        """Decide for a class, the positive one at or above its threshold: (B, K) -> (B,)."""
+        """Decide for a class: (B, K) -> (B,).
+
+        It is the positive class at or above its threshold; without a positive class the one with
+        the lowest expected cost, or the highest probability, both after the weights.
+        """
         positive, threshold = self._tasks[task].positive_index, self.threshold(task)
-        if positive is None or threshold is None:
-            return probabilities.argmax(-1)
-        return torch.where(probabilities[:, positive] >= threshold, positive, 1 - positive)
+        if positive is not None and threshold is not None:
+            return torch.where(probabilities[:, positive] >= threshold, positive, 1 - positive)
+        weights = self.weights(task)
+        assert weights is not None
+        weighted = probabilities * weights
+        if self._tasks[task].costs is None:
+            return weighted.argmax(-1)
+        return (weighted @ getattr(self, f'costs_{task}')).argmin(-1)

@@ -140,9 +140,9 @@ class Classifier(System):
         """Predicts classes.
 
         Returns:
-            By task, `logits` and calibrated `probabilities` (B, K), the `decision` (B,), and the
-            stored `threshold` (B,) of tasks with a positive class; `joint` (B, D), the joint
-            feature.
+            By task, `logits` and calibrated `probabilities` (B, K), the `decision` (B,), the stored
+            `threshold` and `patient_threshold` (B,) of tasks with a positive class, and the
+            `weights` (B, K) of other tasks; `joint` (B, D), the joint feature.
         """
         joint = self.pool(self.joint_map(self.branch_features(batch)))  # (B, D)
         logits = {name: logit.float() for name, logit in self.classify(joint).items()}  # (B, K)
@@ -151,10 +151,17 @@ class Classifier(System):
             'logits': logits,
             'probabilities': probabilities,
             'decision': {k: self.calibration.decide(k, v) for k, v in probabilities.items()},
-            'threshold': {
-                name: threshold.expand(len(joint))
-                for name in self.tasks
-                if (threshold := self.calibration.threshold(name)) is not None
+            **{
+                key: {
+                    name: value.expand(len(joint), *value.shape)
+                    for name in self.tasks
+                    if (value := stored(name)) is not None
+                }
+                for key, stored in (
+                    ('threshold', self.calibration.threshold),
+                    ('patient_threshold', self.calibration.patient_threshold),
+                    ('weights', self.calibration.weights),
+                )
             },
             'joint': joint,
         }

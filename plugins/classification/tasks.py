@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from toolkit.errors import did_you_mean
+from toolkit.ranges import NonNegativeFloat
 
 MISSING = -1  # label of a sample that has none for a task
 
@@ -18,13 +19,17 @@ class Task:
         classes: names of the classes, in the order of the logits.
         positive: class to be detected, one of two, such as 'malignant'; sensitivity, PPV and the
             threshold refer to it. None to measure every class against the rest.
+        costs: costs[t][d] of deciding for class d if class t is true, in the order of `classes`;
+            decisions then have the lowest expected cost. None for the likeliest class, or for the
+            threshold of a positive class.
     Raises:
         ValueError: fewer than two classes, a repeated name, a positive class that is not one of
-            two.
+            two, costs that are not K x K or beside a positive class.
     """
 
     classes: tuple[str, ...]
     positive: str | None = None
+    costs: tuple[tuple[NonNegativeFloat, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'classes', tuple(self.classes))
@@ -33,6 +38,7 @@ class Task:
         repeated = sorted({name for name in self.classes if self.classes.count(name) > 1})
         if repeated:
             raise ValueError(f'the class {repeated[0]!r} is named twice')
+        self._check_costs()
         if self.positive is None:
             return
         if self.positive not in self.classes:
@@ -46,6 +52,28 @@ class Task:
                 f'positive needs two classes, found {len(self.classes)}; leave it out to measure '
                 'each class against the rest'
             )
+
+    def _check_costs(self) -> None:
+        if self.costs is None:
+            return
+        object.__setattr__(self, 'costs', tuple(tuple(map(float, row)) for row in self.costs))
+        if self.positive is not None:
+            raise ValueError(
+                'costs: a positive class is decided by its threshold; leave out costs or positive'
+            )
+        count = len(self.classes)
+        if len(self.costs) != count or any(len(row) != count for row in self.costs):
+            raise ValueError(
+                f'costs: expected {count} rows of {count} numbers, one for each true class, found '
+                f'rows of {[len(row) for row in self.costs]}'
+            )
+        for name, row, own in zip(self.classes, self.costs, range(count)):
+            if not all(0 <= cost < float('inf') for cost in row):
+                raise ValueError(f'costs: the row of {name!r} has a negative or infinite cost')
+            if any(cost <= row[own] for i, cost in enumerate(row) if i != own):
+                raise ValueError(
+                    f'costs: in the row of {name!r}, deciding for {name!r} itself must cost least'
+                )
 
     @property
     def positive_index(self) -> int | None:

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from plugins.classification.calibration import Choice
 from plugins.classification.heads import LinearHead
 from plugins.classification.image_record import Record
 from plugins.classification.interfaces import LabelledImages
@@ -194,8 +195,8 @@ def teach(system: Classifier) -> None:
             system.heads['shape'].linear.weight[shape, 1 + 4 * row + column] = 200
         system.heads['pathology'].linear.weight[1, 0] = 400
         system.heads['pathology'].linear.bias[1] = -4
-    system.calibration.store('pathology', 2.0, 0.4)
-    system.calibration.store('shape', 0.5, None)
+    system.calibration.store('pathology', Choice(2.0, 0.4))
+    system.calibration.store('shape', Choice(0.5))
 
 
 @METRICS.register

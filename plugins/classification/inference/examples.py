@@ -97,7 +97,12 @@ def _rank_by_class(rows: Sequence[Row], task: Task) -> list[Iterator[int]]:
     rankings = (
         rank_mistakes(labels, decisions, probabilities),
         rank_hits(labels, decisions, probabilities),
-        rank_undecided(labels, probabilities, task.positive_index, rows[0].get('threshold')),
+        rank_undecided(
+            labels,
+            probabilities * np.array(rows[0].get('weights', 1.0)),
+            task.positive_index,
+            rows[0].get('threshold'),
+        ),
     )
     return [
         iter(ranking[labels[ranking] == k].tolist())

@@ -240,7 +240,7 @@ def _told(
         decided = int(outputs['decision'][name][index])
         label = int(batch['labels'][name][index]) if name in batch.get('labels', {}) else -1
         shown = decided if task.positive_index is None else task.positive_index
-        _, threshold = system.calibration.numbers(name)
+        threshold = system.calibration.choice(name).threshold
         told[name] = {
             'label': task.classes[label] if label >= 0 else None,
             'prediction': task.classes[decided],

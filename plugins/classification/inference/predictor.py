@@ -247,7 +247,7 @@ def _make_rows(system: Classifier, records: Sequence[Record], predicted: Predict
             'file': '' if record.path is None else str(record.path),
             'frame': record.frame,
             'patient': _get_patient(record) if known else '',
-            **_make_cells(system, predicted, index),
+            **_make_cells(system, predicted, index, system.calibration.threshold),
         }
         for index, record in enumerate(records)
     ]
@@ -267,12 +267,16 @@ def _make_patient_rows(
     owner = np.array([index[_get_patient(record)] for record in records])
     joined: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for name, (probabilities, _) in predicted.items():
-        positive = system.tasks[name].positive_index
-        _, threshold = system.calibration.numbers(name)
-        values = join_probabilities(probabilities, owner, aggregations[name], positive)
-        joined[name] = values, decide(values, positive, threshold)
+        task, choice = system.tasks[name], system.calibration.choice(name)
+        values = join_probabilities(probabilities, owner, aggregations[name], task.positive_index)
+        weights = None if choice.weights is None else np.array(choice.weights)
+        joined[name] = values, decide(values, task, choice.patient_threshold, weights)
     return [
-        {'patient': name, 'images': count, **_make_cells(system, joined, i)}
+        {
+            'patient': name,
+            'images': count,
+            **_make_cells(system, joined, i, system.calibration.patient_threshold),
+        }
         for i, (name, count) in enumerate(zip(names, np.bincount(owner).tolist()))
     ]
 
@@ -289,14 +293,19 @@ def _are_patients_known(records: Sequence[Record]) -> bool:
     return any(_get_patient(record) != record.id for record in records)
 
 
-def _make_cells(system: Classifier, predicted: Predicted, index: int) -> dict[str, Any]:
+def _make_cells(
+    system: Classifier,
+    predicted: Predicted,
+    index: int,
+    get_threshold: Callable[[str], torch.Tensor | None],
+) -> dict[str, Any]:
     """Make the cells of an image or a patient: decision, threshold and probabilities by task."""
     cells: dict[str, Any] = {}
     # str of a numpy float is the shortest text that is read back as the same number.
     for name, task in system.tasks.items():
         probabilities, decisions = predicted[name]
         cells[name] = task.classes[int(decisions[index])]
-        threshold = system.calibration.threshold(name)
+        threshold = get_threshold(name)
         if threshold is not None:
             cells[f'{name}_threshold'] = str(np.float32(threshold.item()))
         for label, value in zip(task.classes, probabilities[index]):

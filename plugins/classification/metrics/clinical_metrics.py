@@ -32,11 +32,13 @@ class ClinicalMetrics(Metric):
     Sensitivity, specificity, PPV, NPV, F1, AUC and AP are those of the positive class; without a
     positive class they are `NAME/CLASS`, of every class against the rest. The others are
     `accuracy`, `balanced_accuracy`, `macro_F1`, `macro_AUC`, `macro_AP`, `MCC`, `kappa`,
-    `kappa_quadratic` (of ordered classes), `recall_rarest`, `ECE` (15 bins of equal width), `Brier`
-    and `NLL`. A value that is not defined, such as the AUC of a class without samples, is NaN.
+    `kappa_quadratic` (of ordered classes), `recall_rarest`, `ECE` (15 bins of equal width),
+    `Brier`, `NLL`, and `mean_cost` of a task with costs. A value that is not defined, such as the
+    AUC of a class without samples, is NaN.
 
     A row holds the item's `id`, `patient`, `centre`, `attributes`, `label` (-1 if it is missing),
-    `logits`, `probabilities`, `decision` and `threshold`; rows without a label do not count.
+    `logits`, `probabilities`, `decision` and `threshold`, and where they differ from the default
+    `patient_threshold` and the `weights` of classes; rows without a label do not count.
 
     Args:
         task: name of the task.
@@ -103,8 +105,11 @@ class ClinicalMetrics(Metric):
         tensors = [outputs[key][name] for key in ('logits', 'probabilities', 'decision')]
         logits, probabilities, decisions = (values.detach().cpu().tolist() for values in tensors)
         labels = batch['labels'][name].tolist()
-        thresholds = outputs.get('threshold', {}).get(name)
-        thresholds = [None] * len(labels) if thresholds is None else thresholds.tolist()
+        stored = {
+            key: [None] * len(labels) if values is None else values.tolist()
+            for key in ('threshold', 'patient_threshold', 'weights')
+            for values in (outputs.get(key, {}).get(name),)
+        }
         rows = []
         for i, meta in enumerate(batch['meta']):
             if not np.isfinite(logits[i]).all():
@@ -122,9 +127,13 @@ class ClinicalMetrics(Metric):
                     'logits': logits[i],
                     'probabilities': probabilities[i],
                     'decision': decisions[i],
-                    'threshold': thresholds[i],
+                    'threshold': stored['threshold'][i],
                 }
             )
+            if stored['patient_threshold'][i] != stored['threshold'][i]:
+                rows[-1]['patient_threshold'] = stored['patient_threshold'][i]
+            if any(weight != 1 for weight in stored['weights'][i] or ()):
+                rows[-1]['weights'] = stored['weights'][i]
         return rows
 
     def summarize(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -37,6 +37,8 @@ OVERALL = {
     'Brier': False,
     'NLL': False,
 }
+# Metrics of a task with costs -> whether higher is better.
+OF_COSTS = {'mean_cost': False}
 # Reported unless names are chosen. The others repeat these for two classes, or fit ordered classes
 # only.
 POSITIVE_DEFAULT = (
@@ -67,6 +69,7 @@ def expand_names(task: Task, names: Sequence[str] | None = None) -> list[str]:
     """
     if names is None:
         names = POSITIVE_DEFAULT if task.positive is not None else DEFAULT
+        names = (*names, *OF_COSTS) if task.costs is not None else names
     expanded = []
     for name in names:
         metric, slash, class_name = str(name).partition('/')
@@ -77,12 +80,16 @@ def expand_names(task: Task, names: Sequence[str] | None = None) -> list[str]:
                 f'{name!r}: there is no class {class_name!r}'
                 f'{did_you_mean(class_name, task.classes)}; there are: {", ".join(task.classes)}'
             )
-        elif name in OVERALL or (name in PER_CLASS and task.positive is not None):
+        elif name in OF_COSTS and task.costs is None:
+            raise ValueError(f'{name} needs the costs of the task, and it has none')
+        elif (
+            name in OVERALL or name in OF_COSTS or (name in PER_CLASS and task.positive is not None)
+        ):
             expanded.append(name)
         elif name in PER_CLASS:
             expanded += [f'{name}/{class_name}' for class_name in task.classes]
         else:
-            known = [*PER_CLASS, *OVERALL]
+            known = [*PER_CLASS, *OVERALL, *OF_COSTS]
             raise ValueError(
                 f'no value is named {name!r}{did_you_mean(str(name), known)}; there are: '
                 f'{", ".join(known)}'
@@ -97,7 +104,7 @@ def main_names(task: Task) -> tuple[str, ...]:
 
 def is_higher_better(name: str) -> bool:
     """Tell whether a higher value of a metric is better."""
-    return (PER_CLASS | OVERALL)[name.partition('/')[0]]
+    return (PER_CLASS | OVERALL | OF_COSTS)[name.partition('/')[0]]
 
 
 def find_rarest_class(labels: np.ndarray, classes: int) -> int | None:
@@ -201,6 +208,10 @@ class MetricValues:
         return whole / 2 if self.task.positive is not None else whole
 
     @cached_property
+    def _costs(self) -> np.ndarray:
+        return np.array(self.task.costs)[self.labels, self.decisions]
+
+    @cached_property
     def _nll(self) -> np.ndarray:
         return calibration.nll(self.probabilities, self.labels)
 
@@ -233,7 +244,8 @@ class MetricValues:
             )
         if metric == 'ECE':
             return calibration.ece(*self.confidence(), weights)
-        return calibration.mean(self._brier if metric == 'Brier' else self._nll, weights)
+        of_samples = {'Brier': '_brier', 'NLL': '_nll', 'mean_cost': '_costs'}[metric]
+        return calibration.mean(getattr(self, of_samples), weights)
 
     def _area(
         self,

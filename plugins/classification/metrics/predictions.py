@@ -30,8 +30,10 @@ class Predictions:
         labels: (N,) from 0 to K - 1, -1 for a missing label.
         logits: (N, K); None for patients, whose probabilities are joined.
         probabilities: (N, K) after the stored temperature.
-        decisions: (N,) by the stored threshold.
+        decisions: (N,) by the stored rule.
         threshold: threshold on the positive class's probability; None if no class is positive.
+        patient_threshold: the same for the joined probabilities of a patient.
+        weights: (K,) stored weights of the decision; None for equal ones.
         attributes: (N,) texts by name, '' for an unknown value; 'centre' is one of them.
         conflicts: patients whose images have different labels.
     """
@@ -46,6 +48,8 @@ class Predictions:
     threshold: float | None
     attributes: Mapping[str, np.ndarray]
     conflicts: tuple[str, ...] = ()
+    patient_threshold: float | None = None
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -82,7 +86,7 @@ class Predictions:
 
         A patient whose images have different labels is positive if the task has a positive class,
         and is left out otherwise; `conflicts` names these patients in both cases. The threshold is
-        that of images.
+        that of patients.
         """
         known = self.labelled()
         names, first, owner = np.unique(known.patients, return_index=True, return_inverse=True)
@@ -97,7 +101,8 @@ class Predictions:
             labels=labels,
             logits=None,
             probabilities=probabilities,
-            decisions=decide(probabilities, self.positive, self.threshold),
+            decisions=decide(probabilities, self.task, self.patient_threshold, self.weights),
+            threshold=self.patient_threshold,
             attributes={
                 name: _keep_shared(values, first, owner)
                 for name, values in known.attributes.items()
@@ -107,13 +112,26 @@ class Predictions:
         return joined.labelled()
 
 
-def decide(probabilities: np.ndarray, positive: int | None, threshold: float | None) -> np.ndarray:
-    """Decide for the likeliest class, or for the positive one at or above the threshold.
+def decide(
+    probabilities: np.ndarray,
+    task: Task,
+    threshold: float | None,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """Decide by the rule of `Calibration.decide`: (N, K) -> (N,).
 
-    Shape: (N, K) -> (N,).
+    Args:
+        probabilities: (N, K).
+        task: task with K classes.
+        threshold: on the positive class's probability; None without such a class.
+        weights: (K,) weights of a task without a positive class; None for equal ones.
     """
+    positive = task.positive_index
     if positive is None or threshold is None:
-        return probabilities.argmax(1)
+        weighted = probabilities if weights is None else probabilities * weights
+        if task.costs is None:
+            return weighted.argmax(1)
+        return (weighted @ np.array(task.costs)).argmin(1)
     return np.where(probabilities[:, positive] >= threshold, positive, 1 - positive)
 
 
@@ -135,6 +153,8 @@ def read_rows(rows: Sequence[Row], task: Task, source: str = 'the rows') -> Pred
         labels = np.array([int(row['label']) for row in rows], dtype=np.int64)
         decisions = np.array([int(row['decision']) for row in rows], dtype=np.int64)
         thresholds = [row.get('threshold') for row in rows]
+        joined = [row.get('patient_threshold') for row in rows[:1]]
+        weights = _read_weights(rows[0].get('weights') if rows else None, classes)
         ids = [str(row['id']) for row in rows]
         # An image of an unknown patient counts as a patient of its own.
         owners = [str(row.get('patient') or row['id']) for row in rows]
@@ -152,6 +172,7 @@ def read_rows(rows: Sequence[Row], task: Task, source: str = 'the rows') -> Pred
             )
     known = [value for value in thresholds if value is not None]
     threshold = (float(known[0]) if known else HALF) if task.positive is not None else None
+    of_patients = next((float(value) for value in joined if value is not None), threshold)
     attributes = {'centre': _to_texts([row.get('centre') for row in rows])}
     for name in names:
         attributes[name] = _to_texts([(row.get('attributes') or {}).get(name) for row in rows])
@@ -165,6 +186,8 @@ def read_rows(rows: Sequence[Row], task: Task, source: str = 'the rows') -> Pred
         decisions,
         threshold,
         attributes,
+        patient_threshold=of_patients,
+        weights=weights,
     )
 
 
@@ -177,6 +200,13 @@ def _to_table(rows: list[Any], classes: int) -> np.ndarray:
     if not np.isfinite(table).all():
         raise ValueError('values that are not finite')
     return table
+
+
+def _read_weights(values: Any, classes: int) -> np.ndarray | None:
+    if values is None:
+        return None
+    (weights,) = _to_table([values], classes)
+    return weights
 
 
 def _to_texts(values: list[Any]) -> np.ndarray:

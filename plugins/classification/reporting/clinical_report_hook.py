@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from mmengine.hooks import Hook
 
+from plugins.classification.calibration import Choice
 from plugins.classification.interfaces import NOTE
 from plugins.classification.metrics.calibration_hook import Calibrate
 from plugins.classification.metrics.clinical_metrics import (
@@ -16,8 +17,10 @@ from plugins.classification.metrics.clinical_metrics import (
 )
 from plugins.classification.metrics.functional.bootstrap import RESAMPLES, BootstrapSettings
 from plugins.classification.metrics.functional.thresholds import HALF
+from plugins.classification.metrics.predictions import read_rows
 from plugins.classification.reporting.clinical_summary import ReportSettings, summarize_task
 from plugins.classification.reporting.clinical_text import format_main_lines, to_csv, to_markdown
+from plugins.classification.reporting.combinations import find_contradictions
 from toolkit.engine import distributed
 from toolkit.engine.overlap import explain
 from toolkit.errors import ToolkitError
@@ -38,7 +41,8 @@ class ClinicalReport(Hook):
 
     `clinical.json`, `clinical.md` and `clinical.csv` hold each value with its 95 % interval, by
     class and by patient, the confusion matrix, calibration before and after the temperature, the
-    threshold and its origin, subgroups with their sizes, and the number of missing labels. The
+    threshold and its origin, subgroups with their sizes, the number of missing labels, and the
+    decisions of two tasks that contradict each other, see `find_contradictions`. The
     intervals are percentiles of a bootstrap by patient; if a bootstrap says too little, they are
     exact ones, or missing with the reason. AUC has DeLong's beside it. Each task needs a
     `ClinicalMetrics` in `test_evaluator`, which also names the subgroups.
@@ -84,8 +88,9 @@ class ClinicalReport(Hook):
     def _report(self, runner: Runner) -> None:
         loop = runner.test_loop
         aggregations = find_aggregations(loop.evaluator.metrics)
-        tasks = {}
+        tasks, predictions = {}, {}
         for name, (key, metric) in find_clinical_metrics(loop.evaluator.metrics).items():
+            predictions[name] = read_rows(loop.result.rows[key], metric.task)
             tasks[name] = {
                 **_operating_point(runner, name),
                 **summarize_task(metric, loop.result.rows[key], self.settings, aggregations[name]),
@@ -99,6 +104,7 @@ class ClinicalReport(Hook):
             'stratified': self.settings.bootstrap.stratified,
             **({'overlap': common} if common else {}),
             'tasks': tasks,
+            'contradictions': find_contradictions(predictions),
         }
         folder = Path(runner.work_dir)
         atomic_write.write(folder / f'{NAME}.json', format_json(record))
@@ -110,17 +116,22 @@ class ClinicalReport(Hook):
 
 
 def _operating_point(runner: Runner, task: str) -> dict[str, Any]:
-    """Return the stored temperature and threshold, and their origin."""
+    """Return the stored calibration, and its origin."""
     calibration = getattr(runner.system, 'calibration', None)
     if calibration is None:
-        return {'temperature': None, 'threshold': None, 'chosen': 'the system stores none'}
-    temperature, threshold = calibration.numbers(task)
+        return {
+            **dict.fromkeys(Choice._fields),
+            'costs': None,
+            'chosen': 'the system stores none',
+        }
+    choice: Choice = calibration.choice(task)
     chosen = 'the defaults; nothing was chosen on validation data'
-    if temperature != 1 or threshold not in (None, HALF):
+    default = choice.threshold in (None, HALF) and choice.patient_threshold in (None, HALF)
+    if choice.temperature != 1 or choice.weights or choice.log_prior or not default:
         hook = next((h for h in _hooks(runner) if h.cls is Calibrate), None)
-        rule = '' if hook is None else f' ({_format_rule(hook.arguments)})'
+        rule = '' if hook is None else f' ({_format_rule(hook.arguments, task)})'
         chosen = f'on validation data{rule}, stored in the checkpoint'
-    return {'temperature': temperature, 'threshold': threshold, 'chosen': chosen}
+    return {**choice._asdict(), 'costs': runner.system.tasks[task].costs, 'chosen': chosen}
 
 
 def _hooks(runner: Runner) -> Iterator[Any]:
@@ -128,8 +139,11 @@ def _hooks(runner: Runner) -> Iterator[Any]:
         yield from (hook for hook in (group or {}).values() if hasattr(hook, 'cls'))
 
 
-def _format_rule(arguments: Mapping[str, Any]) -> str:
+def _format_rule(arguments: Mapping[str, Any], task: str) -> str:
     rule = arguments.get('threshold', 'youden')
-    if rule in ('sensitivity', 'specificity'):
-        return f'{rule} at least {arguments.get("at_least", 0.9):g}'
-    return str(rule)
+    if floors := (arguments.get('floors') or {}).get(task):
+        rule = ', '.join(f'sensitivity of {name} at least {x:g}' for name, x in floors.items())
+    elif rule in ('sensitivity', 'specificity'):
+        rule = f'{rule} at least {arguments.get("at_least", 0.9):g}'
+    priors = task in (arguments.get('priors') or ())
+    return f'{rule}, class frequencies of validation' if priors else str(rule)

@@ -24,6 +24,13 @@ def format_main_lines(record: Mapping[str, Any]) -> Iterator[str]:
         names = POSITIVE_MAIN if task['positive'] is not None else MAIN
         at = f' at threshold {task["threshold"]:.3f}' if task['threshold'] is not None else ''
         yield '  ' + '  '.join(f'{name} {format_value(values[name])}' for name in names) + at
+    for pair in record.get('contradictions', []):
+        if pair['contradicted']:
+            first, second, count = pair['combinations'][0]
+            yield (
+                f'{" and ".join(pair["tasks"])} contradict each other in {pair["contradicted"]} of '
+                f'{pair["images"]} images, such as {first} and {second} in {count}'
+            )
 
 
 def to_markdown(record: Mapping[str, Any]) -> str:
@@ -44,6 +51,8 @@ def to_markdown(record: Mapping[str, Any]) -> str:
         lines += ['', f'**Not held apart: {record["overlap"]}.**']
     for name, task in record['tasks'].items():
         lines += ['', f'## {name}', '', *_format_task(task)]
+    if record.get('contradictions'):
+        lines += ['', '## Contradictions', *_format_contradictions(record['contradictions'])]
     return '\n'.join(lines) + '\n'
 
 
@@ -65,6 +74,7 @@ def _format_task(task: Mapping[str, Any]) -> Iterator[str]:
             f'Temperature {task["temperature"]:.4f}{cut}{positive if cut else ""}: '
             f'{task["chosen"]}.'
         )
+        yield from _format_rule(task)
     yield from ['', '### By image', *_value_tables(task['values'])]
     if task['patients'] is not None:
         people = task['patients']
@@ -115,6 +125,37 @@ def _format_task(task: Mapping[str, Any]) -> Iterator[str]:
                 for name, group in groups.items()
             ],
         )
+
+
+def _format_rule(task: Mapping[str, Any]) -> Iterator[str]:
+    """Format the parts of the decision rule that are not the default."""
+    joined = task.get('patient_threshold')
+    if joined is not None and joined != task['threshold']:
+        yield f'Threshold of a patient: {joined:.4f}.'
+    for title, key in (('weight of the decision', 'weights'), ('offset of the logit', 'log_prior')):
+        if task.get(key):
+            cells = [[n, f'{value:.4f}'] for n, value in zip(task['classes'], task[key])]
+            yield from format_table(['class', title], cells)
+    if task.get('costs'):
+        yield from ['', 'Costs of a decision (columns) for a true class (rows):']
+        rows = [[n, *(f'{x:g}' for x in row)] for n, row in zip(task['classes'], task['costs'])]
+        yield from format_table(['', *task['classes']], rows)
+
+
+def _format_contradictions(
+    found: Sequence[Mapping[str, Any]],
+) -> Iterator[str]:
+    """Format contradictions as Markdown."""
+    for pair in found:
+        first, second = pair['tasks']
+        yield ''
+        yield (
+            f'{first} and {second}: {pair["contradicted"]} of {pair["images"]} images are decided '
+            f'for a combination of classes that none of the {pair["labelled"]} images with both '
+            'labels has.'
+        )
+        if pair['combinations']:
+            yield from format_table([first, second, 'images'], pair['combinations'])
 
 
 def _value_tables(values: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -142,7 +142,7 @@ class ClassificationFigures(Hook):
                     f'figures: no test image has a label for the task {name}; it is left out'
                 )
                 continue
-            temperature = system.calibration.numbers(name)[0]
+            temperature = system.calibration.choice(name).temperature
             record['tasks'][name] = {
                 **self._draw_task(metric, images, temperature, settings, folder),
                 'failures': self._draw_failures(dataset, images, name, folder),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from plugins.classification.calibration import Choice
 from plugins.classification.heads import LinearHead
 from plugins.classification.losses.cross_entropy import CrossEntropy
 from plugins.classification.system import Classifier
@@ -211,7 +212,7 @@ def test_decisions_follow_temperature_and_threshold():
     given = batch([0, 1, 1, 0], [0, 1, 2, 0])
     before = system.predict(given)
     p = before['probabilities']['kind'][:, 1]
-    system.calibration.store('kind', 2.0, float(p.detach().median()))
+    system.calibration.store('kind', Choice(2.0, float(p.detach().median())))
     after = system.predict(given)
     torch.testing.assert_close(
         after['probabilities']['kind'], torch.softmax(before['logits']['kind'] / 2, 1)

@@ -18,6 +18,7 @@ from plugins.classification.metrics.functional.exact import (
 )
 from plugins.classification.metrics.intervals import compute_with_intervals
 from plugins.classification.metrics.named_metrics import (
+    OF_COSTS,
     OVERALL,
     PER_CLASS,
     MetricValues,
@@ -27,6 +28,7 @@ from plugins.classification.tasks import Task
 
 THREE = Task(('a', 'b', 'c'))
 TWO = Task(('a', 'b'), 'b')
+COSTS = Task(('a', 'b', 'c'), costs=((0, 1, 5), (1, 0, 1), (9, 2, 0)))
 
 
 def intervals(
@@ -35,14 +37,14 @@ def intervals(
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=float)
     owners = np.arange(len(labels)) if patients is None else np.asarray(patients)
     values = MetricValues(task, labels, probabilities, probabilities.argmax(1))
-    names = expand_names(task, [*PER_CLASS, *OVERALL])
+    names = expand_names(task, [*PER_CLASS, *OVERALL, *(OF_COSTS if task.costs else ())])
     return compute_with_intervals(values, owners, names, BootstrapSettings(200, **changes))
 
 
 @st.composite
 def predicted(draw: st.DrawFn) -> tuple[Task, np.ndarray, np.ndarray, np.ndarray]:
     """A task, labels (N,), probabilities (N, K), often all right or all wrong, and patients."""
-    task = draw(st.sampled_from([TWO, THREE]))
+    task = draw(st.sampled_from([TWO, THREE, COSTS]))
     n, classes = draw(st.integers(1, 40)), len(task.classes)
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     labels = generator.integers(0, classes, n)

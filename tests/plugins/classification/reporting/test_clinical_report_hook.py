@@ -19,13 +19,15 @@ import yaml
 
 from plugins.classification.metrics.clinical_metrics import ClinicalMetrics
 from plugins.classification.metrics.functional.bootstrap import BootstrapSettings
+from plugins.classification.metrics.predictions import read_rows
 from plugins.classification.reporting.clinical_report_hook import ClinicalReport
 from plugins.classification.reporting.clinical_summary import (
     ReportSettings,
     find_group,
     summarize_task,
 )
-from plugins.classification.reporting.clinical_text import to_markdown
+from plugins.classification.reporting.clinical_text import format_main_lines, to_markdown
+from plugins.classification.reporting.combinations import find_contradictions
 from plugins.classification.tasks import Task
 from tests.support import patients
 from toolkit.errors import ToolkitError
@@ -113,7 +115,8 @@ def test_without_a_choice_the_defaults_are_named(
     content = torch.load(tested / 'checkpoints' / 'best.pth', weights_only=True)
     for name in content['state_dict']:
         if name.startswith('calibration.'):
-            content['state_dict'][name] = torch.tensor(0.5 if 'threshold' in name else 1.0)
+            start = 0.5 if 'threshold' in name else 0.0 if 'log_prior' in name else 1.0
+            content['state_dict'][name].fill_(start)
     torch.save(content, tmp_path / 'plain.pth')
     run_test(patients.run(custom_hooks=REPORT), tmp_path / 'run', tmp_path / 'plain.pth')
     task = json.loads((tmp_path / 'run' / 'clinical.json').read_text())['tasks']['pathology']
@@ -243,3 +246,36 @@ def test_two_processes_are_one_run(tested: Path, tmp_path: Path) -> None:
         assert done.stdout.count('more in') == 1
     one, two = (json.loads((tmp_path / w / 'clinical.json').read_text()) for w in '12')
     assert one == two
+
+
+def test_decisions_that_contradict_each_other_are_counted() -> None:
+    def predictions(classes: tuple[str, ...], labels: list[int], decisions: list[int]) -> Any:
+        rows = [
+            {
+                'id': f'i{i}',
+                'label': label,
+                'logits': [0.0] * len(classes),
+                'probabilities': [1 / len(classes)] * len(classes),
+                'decision': decision,
+            }
+            for i, (label, decision) in enumerate(zip(labels, decisions))
+        ]
+        return read_rows(rows, Task(classes))
+
+    kind = predictions(('benign', 'FTC', 'MTC'), [0, 0, 1, 2, -1, 1], [0, 0, 1, 2, 0, 2])
+    malignancy = predictions(('benign', 'malignant'), [0, 0, 1, 1, 1, -1], [1, 0, 1, 0, 1, 1])
+    (found,) = find_contradictions({'kind': kind, 'malignancy': malignancy})
+    assert found == {
+        'tasks': ['kind', 'malignancy'],
+        'labelled': 4,
+        'images': 6,
+        'contradicted': 3,
+        'combinations': [['benign', 'malignant', 2], ['MTC', 'benign', 1]],
+    }
+    unlabelled = predictions(('a', 'b'), [-1] * 6, [0] * 6)
+    assert find_contradictions({'kind': kind, 'other': unlabelled}) == []
+    lines = list(format_main_lines({'tasks': {}, 'contradictions': [found]}))
+    assert lines == [
+        'kind and malignancy contradict each other in 3 of 6 images, such as benign and malignant '
+        'in 2'
+    ]
