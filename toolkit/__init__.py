@@ -1,3 +1,27 @@
-"""Ablakit's engine: registry, configs, training, studies, reports. It knows no task, no paper."""
+"""Ablakit's engine: registry, configs, training, studies, reports. It knows no task, no paper.
+
+`toolkit.load_run` loads a trained run, and `toolkit.build` builds the system of a config. They are
+imported on first use, since commands such as `toolkit list` start without torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from toolkit.run.loaded_run import LoadedRun, build, load_run
 
 __version__ = '0.1.0'
+__all__ = ['LoadedRun', 'build', 'load_run']
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from toolkit.run import loaded_run
+
+    return getattr(loaded_run, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

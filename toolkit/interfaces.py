@@ -477,6 +477,24 @@ class Predictor(ABC):
             ToolkitError: inputs or options that cannot be used.
         """
 
+    def predict_in_memory(
+        self, system: System, options: PredictOptions, *inputs: Any, **arguments: Any
+    ) -> Any:
+        """Predicts inputs in memory, for `toolkit.load_run(...).predict(...)`.
+
+        By default it cannot. A predictor that can names its own inputs and arguments after
+        `options`; they are the signature that users see.
+
+        Args:
+            system: trained, in evaluation mode.
+            options: of this prediction; its `arguments` are empty.
+            *inputs: arrays, tensors, images or paths.
+            **arguments: of the task.
+        Raises:
+            ToolkitError: inputs or arguments that cannot be used.
+        """
+        raise ToolkitError(f'{type(self).__name__} predicts files only; use `toolkit predict`')
+
 
 class Visualizer(ABC):
     """Writes images of evaluated items, for `RUN/pictures` and the report.

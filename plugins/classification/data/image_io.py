@@ -50,6 +50,22 @@ def read_image(path: str | Path, frame: int = 0) -> np.ndarray:
             return 1 - pixels if inverted else pixels
 
 
+def convert_image(image: np.ndarray | Image.Image, name: str) -> np.ndarray:
+    """Converts an image in memory as `read_image` converts the same image in a file.
+
+    Args:
+        image: array of (H, W) or (H, W, 1 | 3 | 4), or an image of Pillow.
+        name: for messages.
+    Returns:
+        (H, W) or (H, W, 3) float32 in [0, 1].
+    Raises:
+        DataError: another shape, or a range of values that is not known.
+    """
+    if isinstance(image, Image.Image):
+        return _pixels(ImageOps.exif_transpose(image), Path(name))
+    return _array(image, Path(name), 0)
+
+
 def read_image_size(path: str | Path, frame: int = 0) -> tuple[int, int]:
     """Reads the height and width of an image that `read_image` returns, without decoding it.
 

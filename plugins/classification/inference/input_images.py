@@ -1,8 +1,9 @@
-"""Images named on the command line: files, folders, patterns and manifests."""
+"""Images to predict: files, folders, patterns and manifests, and images in memory."""
 
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,21 +32,23 @@ PREPARATION = ('size', 'channels', 'fit', 'transforms', 'region')
 
 @dataclass
 class FoundImages:
-    """The images that a command line names.
+    """The images to predict.
 
     Attributes:
-        records: images, each frame of a file as one.
+        records: images, each frame of a file as one; those in memory have no path.
+        pixels: images in memory by their id, (H, W) or (H, W, 3) in [0, 1].
         left_out: reason for each file that is not predicted, by its name.
         unreadable: reason for each image file whose frames cannot be counted.
     """
 
     records: list[Record] = field(default_factory=list)
+    pixels: dict[str, np.ndarray] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     unreadable: dict[Path, str] = field(default_factory=dict)
 
 
 class InputImages(FileSet):
-    """Images named on the command line, without labels.
+    """Images to predict, without labels.
 
     Args:
         found: the images.
@@ -57,14 +60,26 @@ class InputImages(FileSet):
 
     def __init__(self, found: FoundImages, tasks: dict[str, Task], **options: Any) -> None:
         super().__init__(tasks, unlabelled='keep', **options)
-        self.unreadable = found.unreadable
+        self.unreadable, self.pixels = found.unreadable, found.pixels
         self.use_records(found.records)
 
     def read(self, position: int) -> tuple[np.ndarray, tuple[Box, ...]]:
-        path = self.pool[position].path
-        if path in self.unreadable:
-            raise DataError(self.unreadable[path])
+        record = self.pool[position]
+        if record.path is None:
+            return self.pixels[record.id], ()
+        if record.path in self.unreadable:
+            raise DataError(self.unreadable[record.path])
         return super().read(position)
+
+    def check_header(self, position: int) -> None:
+        if self.pool[position].path is not None:
+            super().check_header(position)
+
+    def hash_image(self, position: int) -> str:
+        record = self.pool[position]
+        if record.path is not None:
+            return super().hash_image(position)
+        return hashlib.sha256(np.ascontiguousarray(self.pixels[record.id])).hexdigest()[:16]
 
 
 def is_manifest(word: str) -> bool:

@@ -13,6 +13,11 @@ import torch
 
 from plugins.classification.data.manifest_options import add_columns_option, parse_columns
 from plugins.classification.image_record import Record, list_files
+from plugins.classification.inference.in_memory import (
+    ImagePrediction,
+    ImageSource,
+    collect_images,
+)
 from plugins.classification.inference.input_images import (
     NAMED,
     ON_ERROR,
@@ -98,6 +103,49 @@ class ImagePredictor(Predictor):
             report=options.report,
         )
 
+    def predict_in_memory(
+        self,
+        system: System,
+        options: PredictOptions,
+        images: ImageSource | Sequence[ImageSource] | None = None,
+        *,
+        batch_size: int = BATCH_SIZE,
+    ) -> list[ImagePrediction]:
+        """Classifies images, for research only; they are prepared as the run's test data are.
+
+        Args:
+            images: one, or a list: arrays (H, W) or (H, W, 1 | 3 | 4) and tensors (C, H, W) or
+                (H, W) of 8 or 16 bits or in [0, 1]; PIL images; paths of image files, folders,
+                patterns and manifests. None for the run's own test data.
+            batch_size: images that go through the network together.
+        Returns:
+            The predictions, in the order of the images. `toolkit predict` writes the same values.
+        Raises:
+            ToolkitError: other types, or no data that say how images are prepared.
+            DataError: images that cannot be read, or probabilities that are not finite.
+        """
+        assert isinstance(system, Classifier)
+        if batch_size < 1:
+            raise ToolkitError(f'batch_size must be at least 1, found {batch_size}')
+        dataset = _require_dataset(options.dataset)
+        if images is None:
+            data = dataset()
+            system.check_data(data)
+        else:
+            data = load_images(collect_images(images), system, dataset)
+        predicted = _predict_all(system, data, batch_size, options.device, options.autocast)
+        return [
+            ImagePrediction(
+                record.id,
+                {n: task.classes[int(predicted[n][1][i])] for n, task in system.tasks.items()},
+                {
+                    n: dict(zip(task.classes, map(float, predicted[n][0][i]), strict=True))
+                    for n, task in system.tasks.items()
+                },
+            )
+            for i, record in enumerate(data.records)
+        ]
+
 
 def predict_images(
     system: Classifier,
@@ -154,10 +202,7 @@ def predict_images(
         raise ToolkitError(
             f'the output {output} is a table and needs a name such as {output.with_suffix(".csv")}'
         )
-    if dataset is None:
-        raise ToolkitError(
-            'it is not known how to prepare images: the config has no test_dataloader; add one'
-        )
+    dataset = _require_dataset(dataset)
     by_patient = output.with_name(f'{output.stem}-patients.csv')
     outputs = [output, by_patient, output.with_suffix('.json')]
     left_out: Mapping[str, str] = {}
@@ -202,6 +247,19 @@ def predict_images(
     summary += f', skipped {len(skipped)}' if skipped else ''
     report(summary + (f', left out {len(left_out)}' if left_out else ''))
     return list(files)
+
+
+def _require_dataset(dataset: Any) -> Any:
+    """Returns the slot of the test data.
+
+    Raises:
+        ToolkitError: there is none.
+    """
+    if dataset is None:
+        raise ToolkitError(
+            'it is not known how to prepare images: the config has no test_dataloader; add one'
+        )
+    return dataset
 
 
 # -- rows ------------------------------------------------------------------------------------------

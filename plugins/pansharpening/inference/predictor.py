@@ -12,6 +12,13 @@ from typing import Any, get_args
 import torch
 
 from plugins.pansharpening.inference.digital_numbers import DTYPES
+from plugins.pansharpening.inference.in_memory import (
+    ImageSource,
+    check_scene,
+    like,
+    scene_from_values,
+    sharpen_scene,
+)
 from plugins.pansharpening.inference.resumable_geotiff import Compression
 from plugins.pansharpening.inference.scene_inference import InferenceSettings, infer_scene
 from plugins.pansharpening.inference.scene_model import adapt_model, find_sensor_parts
@@ -25,7 +32,7 @@ from plugins.pansharpening.scenes.sensors import SensorSpec
 from plugins.pansharpening.system import Pansharpener
 from plugins.pansharpening.visualization.contact_sheet import list_sheet_files, write_scene_images
 from toolkit.engine import distributed
-from toolkit.errors import DataError, ToolkitError, did_you_mean
+from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.interfaces import PredictOptions, Predictor, System
 from toolkit.io.output_path import check_outputs
 from toolkit.registry import PREDICTORS
@@ -116,6 +123,62 @@ class ScenePredictor(Predictor):
             report=options.report,
         )
 
+    def predict_in_memory(
+        self,
+        system: System,
+        options: PredictOptions,
+        ms: ImageSource | Sequence[str | Path] | None = None,
+        pan: ImageSource | None = None,
+        *,
+        sensor: SensorSpec | None = None,
+        bit_depth: int | None = None,
+        dtype: str | None = None,
+        tile: int | None = None,
+        workers: int | None = None,
+    ) -> Any:
+        """Pansharpens a scene of any size.
+
+        Args:
+            ms: multispectral image, digital numbers (C, h, w) as an array or a tensor; or its path,
+                the paths of its bands, or the path of a file with both images. None for the scene
+                of the run's test data.
+            pan: panchromatic image (H, W) or (1, H, W), or its path.
+            sensor: name of the sensor, or its description; None for that of the run's test data.
+            bit_depth: of the digital numbers; None for the sensor's.
+            dtype: data type of the result, such as 'float32'; None for that of the MS.
+            tile: side of the windows in PAN pixels; None for a size that suits the network.
+            workers: threads that compute; None for one a core.
+        Returns:
+            (C, H, W) digital numbers: a tensor if `ms` is one, else an array. `toolkit predict`
+            writes the same values.
+        Raises:
+            ToolkitError: images of other types, or no known sensor.
+            DataError: images that do not fit each other or the network.
+            RunError: values that are not finite, or too many that `dtype` cannot hold.
+        """
+        assert isinstance(system, Pansharpener)
+        if ms is None:
+            scene = _find_scene((), sensor, options.dataset)
+        elif not any(True for _ in system.parameters()):
+            name = type(system.generator).__name__
+            raise ToolkitError(
+                f'{name} is a method without weights, built here for the sensor of the config; '
+                "call plugins.pansharpening.untrained_method.sharpen(ms, pan, sensor, 'METHOD'), "
+                'which builds it for the images'
+            )
+        else:
+            scene = scene_from_values(ms, pan, _find_sensor(sensor, options.dataset), bit_depth)
+        result = sharpen_scene(
+            system,
+            scene,
+            dtype=dtype,
+            tile=tile,
+            workers=workers,
+            device=options.device,
+            autocast=options.autocast,
+        )
+        return like(result, ms)
+
 
 def predict_scene(
     system: Sharpener,
@@ -167,11 +230,7 @@ def predict_scene(
             or that another process is writing.
         RunError: the network gives values that are not finite, or the output cannot be written.
     """
-    if (scene.bands, scene.ratio) != (system.bands, system.ratio):
-        raise DataError(
-            f'{scene.name} has {scene.bands} bands at ratio {scene.ratio}, but the network was '
-            f'built for {system.bands} bands at ratio {system.ratio}; give it a scene of that kind'
-        )
+    check_scene(system, scene)
     output = Path(output)
     check_output(output, cog)
     shard = shard or _shard_of_rank()
@@ -206,20 +265,27 @@ def _find_scene(
     inputs: Sequence[str], sensor: str | None, dataset: Callable[[], Any] | None
 ) -> Scene:
     """The scene of the inputs; by default sensor and scene are those of the test data."""
-    needs_data = dataset is not None and (not inputs or sensor is None)
-    scene = getattr(dataset(), 'scene', None) if dataset is not None and needs_data else None
     if inputs:
-        if sensor is None and scene is None:
-            raise ToolkitError(
-                'the sensor of the inputs is not known: name it by --sensor, or give a config '
-                'whose test data is of the same sensor'
-            )
-        return scene_from_inputs(inputs, sensor or scene.sensor.spec)
+        return scene_from_inputs(inputs, _find_sensor(sensor, dataset))
+    scene = None if dataset is None else getattr(dataset(), 'scene', None)
     if scene is None:
         raise ToolkitError(
             'there is nothing to pansharpen: give --input, or a config with test data'
         )
     return scene
+
+
+def _find_sensor(sensor: SensorSpec | None, dataset: Callable[[], Any] | None) -> SensorSpec:
+    """Returns a sensor: the given one, or that of the test data."""
+    if sensor is not None:
+        return sensor
+    scene = None if dataset is None else getattr(dataset(), 'scene', None)
+    if scene is None:
+        raise ToolkitError(
+            'the sensor of the inputs is not known: name it (--sensor), or give a config whose '
+            'test data is of the same sensor'
+        )
+    return scene.sensor.spec
 
 
 def scene_from_inputs(inputs: Sequence[str], sensor: SensorSpec) -> Scene:

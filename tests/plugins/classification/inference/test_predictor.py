@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+import toolkit
 from plugins.classification.data.image_files import ManifestImages
 from plugins.classification.inference.input_images import find_images
 from plugins.classification.metrics.clinical_metrics import ClinicalMetrics
@@ -95,6 +96,41 @@ def test_a_table_of_images_and_one_of_patients(run, images, tmp_path, capsys):
     about = json.loads((tmp_path / 'said.json').read_text())
     assert about['note'].startswith('Research use only')
     assert about['tasks']['pathology']['temperature'] == 2.0
+
+
+def test_images_in_memory_get_the_values_of_their_files(run, images, tmp_path):
+    assert predict(run, tmp_path / 'files.csv', images / 'manifest.csv') == 0
+    rows = table(tmp_path / 'files.csv')
+    loaded = toolkit.load_run(run)
+    files = [images / row['id'] for row in rows]
+    pillow = [Image.open(file) for file in files]
+    arrays = [np.asarray(image) for image in pillow]
+    tensors = [torch.from_numpy(image.copy())[None] for image in arrays]
+    for given in (files, pillow, arrays, tensors, [str(files[0]), arrays[1], *tensors[2:]]):
+        found = loaded.predict(given, batch_size=3)
+        assert [found.decision['shape'] for found in found] == [row['shape'] for row in rows]
+        for task in ('pathology', 'shape'):
+            for item, row in zip(found, rows, strict=True):
+                for name, value in item.probabilities[task].items():
+                    expected = float(row[f'{task}_probability_{name}'])
+                    assert value == pytest.approx(expected, abs=1e-6)
+    assert loaded.predict(arrays[0])[0].id == 'image 0'
+    assert loaded.predict(files[0])[0].id == str(files[0])
+
+
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        ([], 'empty list'),
+        ([3], 'image 0 of type int; expected an array, a tensor, a PIL image or a path'),
+        (np.zeros((3, 8, 8), np.uint8), 'image 0: found an array 3 x 8 x 8, expected H x W'),
+        (np.full((8, 8), 7.0), r'image 0: found values from 7 to 7; expected \[0, 1\]'),
+        ('nothing.png', 'no file or folder nothing.png'),
+    ],
+)
+def test_refusals_of_images_in_memory(run, given, message):
+    with pytest.raises(ToolkitError, match=message):
+        toolkit.load_run(run).predict(given)
 
 
 def test_files_folders_and_patterns_say_the_same(run, images, tmp_path, monkeypatch):

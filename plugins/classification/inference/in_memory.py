@@ -1,0 +1,76 @@
+"""Classification of images in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from plugins.classification.data.image_io import convert_image
+from plugins.classification.image_record import Record
+from plugins.classification.inference.input_images import FoundImages, find_images
+from toolkit.errors import ToolkitError
+
+ImageSource = np.ndarray | Tensor | Image.Image | str | Path
+
+
+@dataclass(frozen=True)
+class ImagePrediction:
+    """Prediction of a classifier for an image.
+
+    Attributes:
+        id: the file, FILE#FRAME for a frame, or 'image 0', 'image 1', ... for images in memory.
+        decision: class by task, chosen as in the run's test.
+        probabilities: by task and class, in [0, 1].
+    """
+
+    id: str
+    decision: dict[str, str]
+    probabilities: dict[str, dict[str, float]]
+
+
+def collect_images(images: ImageSource | Sequence[ImageSource]) -> FoundImages:
+    """Collects images in memory and image files, in their order.
+
+    Args:
+        images: one, or a list: arrays (H, W) or (H, W, 1 | 3 | 4), tensors (C, H, W) or (H, W),
+            PIL images, and paths of image files, folders, patterns and manifests.
+    Raises:
+        ToolkitError: another type, or a path that names no image.
+        DataError: an array of another shape, or one whose range of values is not known.
+    """
+    single = isinstance(images, np.ndarray | Tensor | Image.Image | str | Path)
+    sources: Sequence[Any] = [images] if single else list(images)
+    if not sources:
+        raise ToolkitError('found an empty list; expected at least one image')
+    found = FoundImages()
+    for number, source in enumerate(sources):
+        name = f'image {number}'
+        if isinstance(source, str | Path):
+            named = find_images([str(source)])
+            found.records += named.records
+            found.left_out |= named.left_out
+            found.unreadable |= named.unreadable
+        elif isinstance(source, np.ndarray | Tensor | Image.Image):
+            values = _to_channels_last(source) if isinstance(source, Tensor) else source
+            found.pixels[name] = convert_image(values, name)
+            found.records.append(Record(id=name, patient=name))
+        else:
+            raise ToolkitError(
+                f'found {name} of type {type(source).__name__}; expected an array, a tensor, a PIL '
+                'image or a path'
+            )
+    return found
+
+
+def _to_channels_last(image: Tensor) -> np.ndarray:
+    image = image.detach().cpu()
+    # numpy has no bfloat16; float32 holds each of its values.
+    values = (image.float() if image.dtype == torch.bfloat16 else image).numpy()
+    return values.transpose(1, 2, 0) if values.ndim == 3 else values

@@ -1,0 +1,100 @@
+"""Pansharpening in memory: the values of the files, and refusals."""
+
+from __future__ import annotations
+
+import argparse
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+from plugins.pansharpening.inference.predictor import ScenePredictor, predict_scene
+from plugins.pansharpening.scenes.open_scene import open_scene
+from plugins.pansharpening.scenes.sensors import get_sensor
+from plugins.pansharpening.untrained_method import sharpen, sharpener
+from toolkit.errors import DataError, ToolkitError
+from toolkit.interfaces import PredictOptions
+
+RNG = np.random.default_rng(0)
+MS = RNG.integers(1, 2000, (4, 24, 16)).astype(np.uint16)
+PAN = RNG.integers(1, 2000, (96, 64)).astype(np.uint16)
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('files')
+    np.save(folder / 'ms.npy', MS)
+    np.save(folder / 'pan.npy', PAN)
+    scene = open_scene([str(folder / 'ms.npy')], str(folder / 'pan.npy'), 'IKONOS')
+    for method in ('EXP', 'GSA', 'PNN'):
+        path = folder / f'{method}.tif'
+        predict_scene(sharpener(method, scene), scene, path, progress=False, picture=False)
+    return folder
+
+
+def predict(system, *inputs, dataset=None, **arguments):
+    options = PredictOptions(argparse.Namespace(), dataset=dataset)
+    return ScenePredictor().predict_in_memory(system, options, *inputs, **arguments)
+
+
+@pytest.mark.parametrize('method', ['EXP', 'GSA', 'PNN'])
+def test_values_are_those_of_the_file(files, method):
+    with rasterio.open(files / f'{method}.tif') as raster:
+        expected = raster.read()
+    found = sharpen(MS, PAN, 'IKONOS', method)
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, expected)
+    tensors = sharpen(torch.from_numpy(MS), torch.from_numpy(PAN)[None], 'IKONOS', method)
+    np.testing.assert_array_equal(tensors.numpy(), expected)
+    paths = sharpen(files / 'ms.npy', files / 'pan.npy', 'IKONOS', method, tile=32)
+    np.testing.assert_array_equal(paths, expected)
+
+
+def test_the_type_is_that_of_the_ms():
+    reflectance = sharpen(MS / np.float32(2047), PAN / np.float32(2047), 'IKONOS', bit_depth=1)
+    assert reflectance.dtype == np.float32
+    numbers = sharpen(MS, PAN, 'IKONOS', dtype='float32')
+    np.testing.assert_allclose(reflectance * 2047, numbers, rtol=1e-4, atol=0.05)
+    half = sharpen(torch.from_numpy(MS).to(torch.bfloat16), torch.from_numpy(PAN), 'IKONOS')
+    assert half.dtype == torch.float32
+
+
+def test_the_sensor_is_that_of_the_test_data():
+    system = sharpener('PNN', SimpleNamespace(sensor=get_sensor('IKONOS'), bands=4, ratio=4))
+    data = SimpleNamespace(scene=SimpleNamespace(sensor=get_sensor('IKONOS')))
+    found = predict(system, MS, PAN, dataset=lambda: data)
+    np.testing.assert_array_equal(found, sharpen(MS, PAN, 'IKONOS', 'PNN'))
+    with pytest.raises(ToolkitError, match='sensor of the inputs is not known'):
+        predict(system, MS, PAN)
+
+
+def test_a_method_is_built_for_the_images_and_not_for_a_config():
+    method = sharpener('GSA', SimpleNamespace(sensor=get_sensor('IKONOS'), bands=4, ratio=4))
+    with pytest.raises(ToolkitError, match='without weights.*sharpen'):
+        predict(method, MS, PAN, sensor='QB')
+    gains = [sharpen(MS, PAN, sensor, 'MTF-GLP').mean() for sensor in ('IKONOS', 'QB')]
+    assert gains[0] != gains[1]
+
+
+@pytest.mark.parametrize(
+    ('ms', 'pan', 'options', 'message'),
+    [
+        (MS.transpose(1, 2, 0), PAN, {}, r'bands are the last axis.*ms.transpose\(2, 0, 1\)'),
+        (MS[0], PAN, {}, r'expected \(bands, height, width\)'),
+        (MS, PAN[:90], {}, 'same integer multiple along both axes'),
+        (MS[:3], PAN, {}, '3 bands, but IKONOS has 4'),
+        (MS, 'pan.npy', {}, 'found an MS of type ndarray and a PAN of type str'),
+        ([MS], PAN, {}, 'found an MS of type list'),
+        (MS * np.float32(np.nan), PAN, {}, 'NaN or infinite'),
+        (MS * np.uint16(40), PAN, {}, 'but 11 bits end at 2047; set bit_depth to'),
+        (MS, PAN, {'dtype': 'complex64'}, 'dtype is one of'),
+        (MS, PAN, {'tile': 0}, 'tile must be at least 1'),
+    ],
+)
+def test_refusals(ms, pan, options, message):
+    with pytest.raises((ToolkitError, DataError), match=message):
+        sharpen(ms, pan, 'IKONOS', **options)
+    with pytest.raises(ToolkitError, match='no sensor is named'):
+        sharpen(MS, PAN, 'IKONO')

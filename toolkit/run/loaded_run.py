@@ -1,0 +1,191 @@
+"""Trained runs and systems for use in Python: notebooks, scripts, tests."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from toolkit.config import load
+from toolkit.config.check import fill_checked
+from toolkit.engine import checkpoint, components, precision
+from toolkit.errors import ToolkitError
+from toolkit.interfaces import PredictOptions, Predictor, System
+from toolkit.io.run_layout import METRICS_FILE
+from toolkit.registry import PREDICTORS
+from toolkit.run.load_run import TrainedRun, load_trained
+from toolkit.run.test import test
+
+
+def load_run(
+    folder: str | Path,
+    checkpoint: str | Path | None = None,
+    *,
+    device: str | torch.device | None = None,
+    overrides: Sequence[str] = (),
+    plugins: Sequence[str] = (),
+) -> LoadedRun:
+    """Loads a trained run from its folder.
+
+    Nothing is written and no data is opened. The weights are read at once, so that a damaged
+    checkpoint is told here.
+
+    Args:
+        folder: of the run; `toolkit train` and `toolkit study` write such folders.
+        checkpoint: 'best', 'last' or a path; None for the best, or the last if there is no best.
+        device: to compute on, such as 'cuda:0'; None for the device that the run's config asks for.
+        overrides: changes of the config, as on the command line: `['runtime.amp=none']`.
+        plugins: modules or paths beside those of the config.
+    Raises:
+        ToolkitError: no run in the folder, a config that does not pass its check, or a checkpoint
+            that is missing, damaged or of another system.
+    """
+    name = None if checkpoint is None else str(checkpoint)
+    trained = load_trained(None, overrides, Path(folder), name, plugins)
+    return LoadedRun(Path(folder), trained, device)
+
+
+def build(config: str | Path, *overrides: str, plugins: Sequence[str] = ()) -> System:
+    """Builds the system of a config with the weights that a training would begin with.
+
+    Args:
+        config: name of a shipped config, or a path.
+        *overrides: changes, as on the command line: `'model.generator.width=64'`.
+        plugins: modules or paths beside those of the config.
+    Raises:
+        ToolkitError: no such config, or one that does not pass its check.
+    """
+    found = load(str(config), overrides)
+    found.use_plugins(plugins)
+    run = fill_checked(found)
+    with found.locate_errors():
+        return components.build_system(run)
+
+
+class LoadedRun:
+    """A trained run in memory.
+
+    Args:
+        folder: of the run.
+        trained: its config and its weights.
+        device: to compute on; None for the device that the config asks for.
+
+    Attributes:
+        folder: of the run.
+        checkpoint: file of the weights; None if the run has none.
+        system: with these weights, in evaluation mode, on `device`.
+        device: of the system.
+    """
+
+    def __init__(
+        self, folder: Path, trained: TrainedRun, device: str | torch.device | None = None
+    ) -> None:
+        self.folder, self.checkpoint = folder, trained.weights
+        self._trained, self._run = trained, trained.run
+        self.device = (
+            precision.choose_device(self._run.runtime) if device is None else torch.device(device)
+        )
+        with trained.config.locate_errors():
+            system = components.build_system(self._run)
+            if trained.weights is not None:
+                checkpoint.load_weights(system, trained.weights)
+            precision.move_system(system, self._run.runtime, self.device)
+        self.system: System = system.eval()
+
+    def __repr__(self) -> str:
+        name = 'no weights' if self.checkpoint is None else self.checkpoint.name
+        return f'<{type(self.system).__name__} of {self.folder} ({name}) on {self.device}>'
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The resolved config as plain values."""
+        return self._trained.config.tree
+
+    @cached_property
+    def metrics(self) -> dict[str, float | None]:
+        """Metrics of the run's test by name; None for a value that is not finite.
+
+        Raises:
+            ToolkitError: the run was not tested, or its metrics cannot be read.
+        """
+        path = self.folder / METRICS_FILE
+        try:
+            return dict(json.loads(path.read_text(encoding='utf-8'))['metrics'])
+        except FileNotFoundError as error:
+            raise ToolkitError(
+                f'{self.folder} has no {METRICS_FILE}: test it by `run.test()`, or by '
+                f'`toolkit test --run {self.folder}`, which keeps the result'
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ToolkitError(f'{path} is damaged: {error}; test the run again') from error
+
+    def predict(self, *inputs: Any, **options: Any) -> Any:
+        """Predicts inputs in memory; the predictor of the task says which (`help_predict`).
+
+        Raises:
+            ToolkitError: inputs or options that the task does not take.
+        """
+        predictor = self._find_predictor()
+        signature = inspect.signature(predictor.predict_in_memory)
+        try:
+            signature.bind(None, self.system, self._make_options(), *inputs, **options)
+        except TypeError as error:
+            raise ToolkitError(
+                f'{error}; expected run.predict{_format_signature(predictor)}'
+            ) from None
+        with torch.inference_mode():
+            return predictor().predict_in_memory(
+                self.system, self._make_options(), *inputs, **options
+            )
+
+    def help_predict(self) -> str:
+        """Returns the call of `predict` for this task, with its documentation."""
+        predictor = self._find_predictor()
+        text = inspect.getdoc(predictor.predict_in_memory) or ''
+        return f'predict{_format_signature(predictor)}\n\n{text}'
+
+    def test(self) -> dict[str, float]:
+        """Tests the run on its test data and returns the metrics by name.
+
+        The folder of the run stays as it is; `toolkit test --run DIR` keeps a result.
+
+        Raises:
+            ToolkitError: the config has no test, or its data cannot be used.
+            RunError: a failure while testing.
+        """
+        with tempfile.TemporaryDirectory() as folder, self._trained.config.locate_errors():
+            return test(self._run, folder, self.checkpoint)
+
+    def _find_predictor(self) -> type[Predictor]:
+        predictor = PREDICTORS.find_for(type(self.system))
+        if predictor is None:
+            raise ToolkitError(
+                f'{type(self.system).__name__} cannot predict: no predictor serves it; register '
+                'one with PREDICTORS, or call run.system'
+            )
+        return predictor
+
+    def _make_options(self) -> PredictOptions:
+        loader, evaluator = self._run.test_dataloader, self._run.test_evaluator
+        return PredictOptions(
+            argparse.Namespace(),
+            dataset=None if loader is None else loader.dataset,
+            metrics={} if evaluator is None else evaluator.metrics,
+            device=self.device,
+            autocast=lambda: precision.autocast(self._run.runtime, self.device),
+            report=lambda line: None,
+        )
+
+
+def _format_signature(predictor: type[Predictor]) -> str:
+    """Formats the arguments of `predict_in_memory` by name, without those that a run supplies."""
+    own = [*inspect.signature(predictor.predict_in_memory).parameters.values()][3:]
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in own]
+    return str(inspect.Signature(bare))
