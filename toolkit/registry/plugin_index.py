@@ -10,6 +10,7 @@ only the plugins that it names, and a broken plugin stops only the runs that nee
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -17,7 +18,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from toolkit.errors import RegistryError
 from toolkit.registry.plugin_loader import SourceFinder, SourceLoader
@@ -133,23 +134,24 @@ def find_path(plugin: str, base: Path | None = None) -> Path | None:
 
 
 def get_index() -> Index:
-    """Returns the index of all known plugins; sources are parsed once, and again after `add`."""
+    """Returns the index of all known plugins; a source is parsed again only after it changed."""
     global _index
     if _index is None:
         _index = Index()
-        sources = [source for name, root in _all_roots().items() for source in _walk(name, root)]
-        parsed = [(module, file, _parse(module, file)) for module, file in sources]
+        files = [source for name, root in _all_roots().items() for source in _walk(name, root)]
+        sources = [(module, file, _read_source(module, file)) for module, file in files]
         _index.kinds = [
-            kind
-            for module, _, tree in parsed
-            if tree is not None
-            for kind in _declared_kinds(tree, module)
+            KindDeclaration(*declared, module)
+            for module, _, source in sources
+            for declared in source.kinds
         ]
         kind_names = {kind.variable: kind.name for kind in _index.kinds}
-        for module, file, tree in parsed:
-            if tree is None:
-                continue
-            entries = list(_registered(tree, kind_names, module, file))
+        for module, file, source in sources:
+            entries = [
+                Entry(kind_names[variable], name, module, str(file), *rest)
+                for variable, name, *rest in source.registered
+                if variable in kind_names
+            ]
             _index.entries += entries
             if entries:
                 _index.modules.append(module)
@@ -296,19 +298,40 @@ def _walk(name: str, root: Path | None) -> Iterator[tuple[str, Path]]:
         yield '.'.join((name, *parts)), file
 
 
-def _parse(module: str, file: Path) -> ast.Module | None:
+class _Source(NamedTuple):
+    """A module as its text shows it.
+
+    Attributes:
+        kinds: arguments of the declarations of kinds, all but the module.
+        registered: variable of the kind, name, line, summary and system of each component.
+    """
+
+    kinds: tuple[tuple[Any, ...], ...] = ()
+    registered: tuple[tuple[Any, ...], ...] = ()
+
+
+def _read_source(module: str, file: Path) -> _Source:
     try:
-        text = file.read_text(encoding='utf-8')
-        if '.register' not in text and 'Kind(' not in text:
-            return None
-        return ast.parse(text, filename=str(file))
+        state = file.stat()
+        return _parse(file, state.st_mtime_ns, state.st_size)
     except (OSError, SyntaxError, ValueError) as error:
         _failures[module] = _explain(error)
-        return None
+        return _Source()
 
 
-def _declared_kinds(tree: ast.Module, module: str) -> Iterator[KindDeclaration]:
-    """Kinds that are declared at the top of a module."""
+@functools.cache
+def _parse(file: Path, modified: int, size: int) -> _Source:
+    # Each plugin that is added makes a new index, and parsing all sources takes a second;
+    # `modified` and `size` only key the cache.
+    text = file.read_text(encoding='utf-8')
+    if '.register' not in text and 'Kind(' not in text:
+        return _Source()
+    tree = ast.parse(text, filename=str(file))
+    return _Source(tuple(_declared_kinds(tree)), tuple(_registered(tree)))
+
+
+def _declared_kinds(tree: ast.Module) -> Iterator[tuple[Any, ...]]:
+    """Kinds that are declared at the top of a module, as `KindDeclaration` lists them."""
     for node in tree.body:
         if (
             isinstance(node, ast.Assign)
@@ -318,16 +341,11 @@ def _declared_kinds(tree: ast.Module, module: str) -> Iterator[KindDeclaration]:
         ):
             written = {k.arg: _literal(k.value) for k in node.value.keywords if k.arg}
             written.update(zip(KIND_ARGUMENTS, map(_literal, node.value.args)))
+            name, interface = written.get('name'), written.get('interface') or ''
+            injected = tuple(written.get('injected') or ())
             for target in node.targets:
-                if isinstance(target, ast.Name) and isinstance(written.get('name'), str):
-                    yield KindDeclaration(
-                        variable=target.id,
-                        name=written['name'],
-                        interface=written.get('interface') or '',
-                        injected=tuple(written.get('injected') or ()),
-                        library=written.get('library'),
-                        module=module,
-                    )
+                if isinstance(target, ast.Name) and isinstance(name, str):
+                    yield target.id, name, interface, injected, written.get('library')
 
 
 def _literal(node: ast.expr) -> Any:
@@ -337,9 +355,7 @@ def _literal(node: ast.expr) -> Any:
         return None  # computed: not to be known without importing
 
 
-def _registered(
-    tree: ast.Module, kind_names: dict[str, str], module: str, file: Path
-) -> Iterator[Entry]:
+def _registered(tree: ast.Module) -> Iterator[tuple[Any, ...]]:
     """Classes decorated with `@HEADS.register` or `@HEADS.register(name='x')`."""
     for node in tree.body:
         if not isinstance(node, ast.ClassDef):
@@ -351,16 +367,12 @@ def _registered(
                 isinstance(target, ast.Attribute)
                 and target.attr == 'register'
                 and isinstance(target.value, ast.Name)
-                and target.value.id in kind_names
             ):
                 continue
             given = [k.value for k in call.keywords if k.arg == 'name'] if call else []
             name = given[0].value if given and isinstance(given[0], ast.Constant) else node.name
             summary = (ast.get_docstring(node) or '').split('\n')[0]
-            kind = kind_names[target.value.id]
-            yield Entry(
-                kind, str(name), module, str(file), node.lineno, summary, _served_system(node)
-            )
+            yield target.value.id, str(name), node.lineno, summary, _served_system(node)
 
 
 def _served_system(node: ast.ClassDef) -> str:
