@@ -18,6 +18,7 @@ from toolkit.config.check import fill_checked
 from toolkit.engine import checkpoint, components, precision
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import PredictOptions, Predictor, System
+from toolkit.io import plugin_trust
 from toolkit.io.run_layout import METRICS_FILE
 from toolkit.registry import PREDICTORS
 from toolkit.run.load_run import TrainedRun, load_trained
@@ -31,6 +32,7 @@ def load_run(
     device: str | torch.device | None = None,
     overrides: Sequence[str] = (),
     plugins: Sequence[str] = (),
+    trust: bool = False,
 ) -> LoadedRun:
     """Loads a trained run from its folder.
 
@@ -43,12 +45,19 @@ def load_run(
         device: to compute on, such as 'cuda:0'; None for the device that the run's config asks for.
         overrides: changes of the config, as on the command line: `['runtime.amp=none']`.
         plugins: modules or paths beside those of the config.
+        trust: run the plugins in the folder, which are code, though this user has not run or
+            trusted them before, as `--trust` does.
     Raises:
-        ToolkitError: no run in the folder, a config that does not pass its check, or a checkpoint
-            that is missing, damaged or of another system.
+        ToolkitError: no run in the folder, a config that does not pass its check, plugins that are
+            not trusted, or a checkpoint that is missing, damaged or of another system.
     """
     name = None if checkpoint is None else str(checkpoint)
-    trained = load_trained(None, overrides, Path(folder), name, plugins)
+    allowed = plugin_trust.allows_all()
+    plugin_trust.allow_all(allowed or trust)
+    try:
+        trained = load_trained(None, overrides, Path(folder), name, plugins)
+    finally:
+        plugin_trust.allow_all(allowed)
     return LoadedRun(Path(folder), trained, device)
 
 
