@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Otherwise each process prints torch's warning that the search for components that no loss
         # reaches costs time; a variant may have some.
         os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
+    _escape_unprintable()
     plugin_trust.allow_all(False)  # until --trust is parsed
     words = list(sys.argv[1:] if argv is None else argv)
     shows_traceback = '--traceback' in words
@@ -56,6 +57,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return 130
+
+
+def _escape_unprintable() -> None:
+    """Lets a terminal that cannot show a character show its code, in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        encoding = (getattr(stream, 'encoding', None) or 'utf-8').lower()
+        if not encoding.startswith('utf') and hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')
 
 
 def build_parser(argv: Sequence[str] = ()) -> CommandParser:

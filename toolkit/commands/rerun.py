@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from toolkit.commands.arguments import add_trust
+from toolkit.io.shown_output import protect_output
 from toolkit.registry.command import Command
 
 
@@ -26,6 +27,7 @@ class RerunCommand(Command):
         )
         add_trust(parser)
 
+    @protect_output()
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.run.rerun import rerun
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from toolkit.commands.arguments import add_plugins
 from toolkit.errors import RunError, ToolkitError, did_you_mean
 from toolkit.io.run_layout import REPORT, STUDY
+from toolkit.io.shown_output import protect_output
 from toolkit.registry.command import Command
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def _print_table(study: Study, file: str, folder: Path, style: str) -> int:
     return 0
 
 
+@protect_output()
 def _run(study: Study, folder: Path, arguments: argparse.Namespace) -> int:
     from toolkit.study.execute import run_study
     from toolkit.study.folder import check_folder

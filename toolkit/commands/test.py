@@ -9,6 +9,7 @@ from pathlib import Path
 from toolkit.commands.arguments import add_config, add_plugins, add_trained_run
 from toolkit.errors import ToolkitError
 from toolkit.io.formatting import format_text_table
+from toolkit.io.shown_output import protect_output
 from toolkit.registry.command import Command
 
 
@@ -29,6 +30,7 @@ class TestCommand(Command):
             help='folder for metrics.json (default: that of the run)',
         )
 
+    @protect_output()
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.engine import distributed
         from toolkit.io.run_layout import METRICS_FILE

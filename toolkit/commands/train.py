@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.commands.arguments import add_config, add_plugins
+from toolkit.io.shown_output import protect_output
 from toolkit.registry.command import Command
 
 
@@ -52,6 +53,7 @@ class TrainCommand(Command):
             help='continue it though data, plugins or threads have changed, and record that',
         )
 
+    @protect_output()
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.config import load
         from toolkit.config.check import fill_checked

@@ -48,7 +48,9 @@ class QuietRunner(Runner):
         screen = _Screen(level=logging.WARNING if self._rank == 0 else logging.ERROR)
         logger.addHandler(screen)
         if self._rank == 0:
-            file = logging.FileHandler(Path(self._work_dir) / self.log_name, delay=True)
+            file = logging.FileHandler(
+                Path(self._work_dir) / self.log_name, delay=True, encoding='utf-8'
+            )
             file.setLevel(logging.INFO)
             file.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
             # A full disk is reported once, by the file that fails, and not by every log line.

@@ -1,7 +1,8 @@
-"""Ctrl-C and SIGTERM: finish the iteration, save, leave; a second one leaves at once."""
+"""Ctrl-C, SIGTERM, SIGHUP: finish the iteration, save, leave; a second one leaves at once."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -10,7 +11,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP comes when a terminal is closed. Windows has none.
+SIGNALS = tuple(
+    getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name)
+)
 # A worker that is told to stop still has to deliver the batches of the last iteration.
 WORKER_GRACE_SECONDS = 30
 
@@ -33,7 +37,7 @@ class Interruption:
     def __enter__(self) -> Interruption:
         # Python allows handlers in the main thread alone; elsewhere the caller's stay.
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
+            for number in list_handled():
                 self._previous[number] = signal.signal(number, self._handle)
         return self
 
@@ -44,8 +48,10 @@ class Interruption:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received:
-            sys.stdout.write('\x1b[?25h' if sys.stdout.isatty() else '')  # the cursor, shown again
-            sys.stdout.flush()
+            with contextlib.suppress(OSError, ValueError):
+                # The cursor, shown again.
+                sys.stdout.write('\x1b[?25h' if sys.stdout.isatty() else '')
+                sys.stdout.flush()
             os._exit(get_exit_status(number))
         self.received = number
         self._announce(
@@ -53,14 +59,21 @@ class Interruption:
         )
 
 
+def list_handled() -> list[signal.Signals]:
+    """Lists the signals that stop a run; one that is ignored, as `nohup` does, stays ignored."""
+    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 def get_exit_status(number: int) -> int:
-    """Returns the exit status after a signal: 130 for SIGINT, 143 for SIGTERM."""
+    """Returns the exit status after a signal: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
     return 128 + number
 
 
 def shield_worker(worker: int) -> None:
     """Keeps a loader's worker alive after a signal to the whole group; the main process decides."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Of these, SIGTERM ends a worker later, for a main process that does not.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_later)
 
 

@@ -14,6 +14,7 @@ from toolkit.engine.runner import Runner
 from toolkit.errors import ToolkitError
 from toolkit.io.json_values import write_json
 from toolkit.io.run_layout import METRICS_FILE
+from toolkit.io.shown_output import protect_output
 from toolkit.run import capsule
 from toolkit.run import work_dir as work_dirs
 from toolkit.run.capsule import CapsuleInput
@@ -48,7 +49,7 @@ def test(
     weights = None if checkpoint_path is None else Path(checkpoint_path)
     mmengine_compat.silence_warnings()
     device = precision.choose_device(run.runtime)
-    with distributed.join_processes(device):
+    with protect_output(), distributed.join_processes(device):
         parts = components.build_for_testing(run, device, _find_training(weights))
         if weights is None and _has_weights(parts.system):
             raise ToolkitError(
@@ -64,6 +65,13 @@ def test(
         runner = Runner(parts, work_dir)
         try:
             metrics = runner.test(weights)
+        except Exception:
+            # A hook failed after the measurement: what was measured is not lost with it.
+            measured = runner.test_loop.result
+            if measured is not None and distributed.is_main():
+                _write(work_dir, measured, weights, content)
+                print(f'the metrics are in {work_dir / METRICS_FILE}', flush=True)
+            raise
         finally:
             runner.close()
         result = runner.test_loop.result

@@ -24,6 +24,7 @@ from toolkit.engine.hooks import Checkpoint
 from toolkit.engine.runner import Runner
 from toolkit.errors import ToolkitError
 from toolkit.io.run_layout import CAPSULE, METRICS_LOG
+from toolkit.io.shown_output import protect_output
 from toolkit.registry.component_errors import format_traceback
 from toolkit.run import capsule
 from toolkit.run import work_dir as work_dirs
@@ -37,7 +38,8 @@ class TrainResult:
     Attributes:
         work_dir: where it is.
         status: 'finished', or 'interrupted' by a signal.
-        exit_status: what the process should return: 0, or 130 (SIGINT) and 143 (SIGTERM).
+        exit_status: what the process should return: 0, or 130 (SIGINT), 143 (SIGTERM) and
+            129 (SIGHUP).
         iterations: done in all, those before a resumption included.
         time_over: `train_cfg.max_minutes` ended it.
         max_iters: to be done.
@@ -90,7 +92,7 @@ def train(
     work_dir = Path(work_dir).absolute()
     mmengine_compat.silence_warnings()
     device = precision.choose_device(run.runtime)
-    with distributed.join_processes(device):
+    with protect_output(), distributed.join_processes(device):
         distributed.run_on_main(lambda: _check_folder(work_dir, resume, capsule_input))
         parts = components.build_for_training(run, device)
         if not resume and run.load_from is not None:
@@ -135,7 +137,9 @@ def _train(
             runner.train(resume_from, Path(run.load_from) if run.load_from else None)
             result = _result(runner, work_dir, last)
             # So that a repetition, faster or slower, ends there too.
-            ended = {'stopped_at': result.iterations} if result.time_over else {}
+            ended: dict[str, Any] = {'stopped_at': result.iterations} if result.time_over else {}
+            if runner.signal:
+                ended['signal'] = Signals(runner.signal).name
             distributed.run_on_main(lambda: capsule.end(work_dir, result.status, **ended))
             if result.time_over:
                 runner.say(

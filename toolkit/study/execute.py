@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 from toolkit.config.yaml_file import ConfigError
-from toolkit.engine.signals import SIGNALS, get_exit_status
+from toolkit.engine.signals import get_exit_status, list_handled
 from toolkit.errors import ToolkitError
 from toolkit.run import work_dir as work_dirs
 from toolkit.study.display import Display
@@ -99,7 +99,7 @@ class _Watcher:
         self.failures: list[str] = []
 
     def run(self, jobs: list[Job]) -> int:
-        previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        previous = {number: signal.signal(number, self._receive) for number in list_handled()}
         try:
             slots = self.launcher.count_slots(len(jobs))
             with Display(self.plan, self.entries, slots) as display:

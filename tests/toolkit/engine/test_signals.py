@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tests.support import subprocesses
+from toolkit.engine import signals
 
 
 def started(tree: Any, folder: Path, **changes: Any) -> tuple[Any, dict[str, Any]]:
@@ -33,7 +34,12 @@ def started(tree: Any, folder: Path, **changes: Any) -> tuple[Any, dict[str, Any
 
 
 @pytest.mark.parametrize(
-    ('number', 'status', 'workers'), [(signal.SIGINT, 130, 0), (signal.SIGTERM, 143, 2)]
+    ('number', 'status', 'workers'),
+    [
+        (signal.SIGINT, 130, 0),
+        (signal.SIGTERM, 143, 2),
+        pytest.param(signal.SIGHUP, 129, 2, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_saves_and_the_run_goes_on_as_if_nothing_had_been(
     tree: Any, tmp_path: Path, number: signal.Signals, status: int, workers: int
@@ -52,7 +58,8 @@ def test_a_signal_saves_and_the_run_goes_on_as_if_nothing_had_been(
     assert 4 <= iteration < 60
     assert f'stopped by {number.name} at iteration {iteration} of 60, saved; go on with' in printed
     assert f'--resume --work-dir {stopped}' in printed
-    assert json.loads((stopped / 'capsule.json').read_text())['status'] == 'interrupted'
+    record = json.loads((stopped / 'capsule.json').read_text())
+    assert (record['status'], record['signal']) == ('interrupted', number.name)
     for folder, resume in ((stopped, True), (calm, False)):
         again = subprocesses.start(config, folder, resume=resume)
         again.join()
@@ -78,6 +85,18 @@ def test_a_second_signal_quits_at_once(tree: Any, tmp_path: Path) -> None:
     assert process.exitcode == 143
     assert time.monotonic() - begun < 1.5
     assert not (folder / 'checkpoints').exists()
+
+
+def test_a_hangup_stops_a_run_unless_it_is_ignored() -> None:
+    assert signals.list_handled() == [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
+    try:
+        assert signals.list_handled() == [signal.SIGINT, signal.SIGTERM]
+        with signals.Interruption(lambda line: None) as interruption:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert interruption.received == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def children(pid: int) -> list[int]:

@@ -144,7 +144,7 @@ class Progress(Hook):
     # -- the bar ---------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        if self._bar is None and distributed.is_main() and sys.stdout.isatty():
+        if self._bar is None and distributed.is_main() and _is_terminal():
             self._bar = Bar(
                 TextColumn('{task.description}'),
                 BarColumn(),
@@ -160,6 +160,10 @@ class Progress(Hook):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _is_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def _format_header(runner: Runner) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mmengine.hooks import Hook
 
 from tests.support import subprocesses
 from tests.toolkit.engine.test_distributed import finish
@@ -93,3 +94,46 @@ def test_names_of_files() -> None:
         from toolkit.engine.hooks import Pictures
 
         Pictures(-1)
+
+
+@pytest.mark.parametrize('chooses', [False, True])
+def test_images_that_fail_cost_no_result(
+    config: Any,
+    tmp_path: Path,
+    chooses: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    visualizer = VISUALIZERS.get('ScoreVisualizer')
+    write = visualizer.write_images
+
+    def fail(self: Any, system: Any, outputs: Any, batch: Any, index: int, *rest: Any) -> None:
+        if rest[-1] != 'item3':
+            raise KeyError('no map')
+        write(self, system, outputs, batch, index, *rest)
+
+    monkeypatch.setattr(visualizer, 'write_images', fail)
+    monkeypatch.setattr(visualizer, 'chooses', chooses)
+    monkeypatch.setattr(visualizer, 'choose_items', lambda *arguments: [3, 4, 99], raising=False)
+    metrics = run_test(config(model=MODEL, default_hooks=hooks(7)), tmp_path / 'run')
+    assert json.loads((tmp_path / 'run' / 'metrics.json').read_text())['metrics'] == metrics
+    assert list(written(tmp_path / 'run')) == ['item3']
+    printed = capsys.readouterr().out
+    assert "could not be written: KeyError: 'no map'" in printed
+    assert 'Traceback' not in printed
+    assert 'Traceback' in (tmp_path / 'run' / 'test.log').read_text()
+
+
+def test_a_hook_that_fails_after_the_measurement_costs_no_result(
+    config: Any, tmp_path: Path
+) -> None:
+    class Failing(Hook):
+        def after_test_epoch(self, runner: Any, metrics: Any = None) -> None:
+            raise ValueError('no table')
+
+    run = config(model=MODEL)
+    run.custom_hooks = {'failing': Failing}
+    with pytest.raises(ValueError, match='no table'):
+        run_test(run, tmp_path / 'run')
+    record = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
+    assert record['metrics'].keys() == {'mse', 'err.worst', 'err.close'}
