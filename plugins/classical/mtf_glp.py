@@ -59,7 +59,8 @@ class Pyramid(TwoPassGenerator):
     def _lowpass_pan(self, pan: LazyImage, window: Window) -> list[Tensor]:
         """Computes P_k for each distinct gain, (B, 1, h, w) each."""
         return [
-            upsampled(self._reduce_pan(pan, gain), self.ratio).read(window) for gain in self.gains
+            upsampled(self._reduce_pan(pan, gain), self.ratio, border=pan.border).read(window)
+            for gain in self.gains
         ]
 
     def _reduce_pan(self, pan: LazyImage, gain: float) -> LazyImage:

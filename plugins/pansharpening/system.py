@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from plugins.pansharpening.component_sensors import ComponentSensors
 from plugins.pansharpening.data_init import DataInitialized, pixels
+from plugins.pansharpening.imaging.lazy_image import Border
 from plugins.pansharpening.imaging.resample import Method, upsample
+from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import Generator
 from plugins.pansharpening.outputs import OUTPUTS, Outputs
 from toolkit.errors import DataError, ToolkitError
@@ -52,6 +54,8 @@ class Pansharpener(System):
         upsample: method that brings `lrms` to the size of the PAN. 'interp23tap', the standard of
             the field (ratios that are powers of 2), puts sample i at ratio i + ratio / 2, as the
             protocol of reduced resolution does; the others put it half a pixel before that.
+        border: how 'interp23tap' continues images beyond their border: 'replicate', or 'wrap', as
+            the toolbox does, to reproduce its tables. Scenes are written to files without 'wrap'.
         symmetric: components and losses get images in [-1, 1] in place of [0, 1]; inputs and
             results of the system are in [0, 1] all the same.
     Raises:
@@ -73,6 +77,7 @@ class Pansharpener(System):
         losses: dict[str, Slot[Loss]] | None = None,
         upsample: Method = 'interp23tap',
         symmetric: bool = False,
+        border: Literal['replicate', 'wrap'] = 'replicate',
     ) -> None:
         super().__init__()
         if bands < 1 or ratio < 1:
@@ -80,12 +85,15 @@ class Pansharpener(System):
         self.bands = bands
         self.ratio = ratio
         self.upsampling = upsample
+        self.border: Border = border
         self.symmetric = symmetric
         self.upsampled(torch.zeros(1, bands, 8, 8))  # a ratio that the method cannot do fails here
         slots = {'generator': generator, 'reblur': reblur, 'gray': gray}
         slots |= {f'losses.{key}': slot for key, slot in (losses or {}).items()}
         self._sensors = ComponentSensors(slots)
         self.generator = generator(bands=bands, ratio=ratio)
+        if isinstance(self.generator, TwoPassGenerator):
+            self.generator.border = border
         self.reblur = reblur(bands=bands, ratio=ratio) if reblur else None
         self.gray = gray(bands=bands, ratio=ratio) if gray else None
         _check_degradation('reblur', self.reblur, 'same')
@@ -179,7 +187,7 @@ class Pansharpener(System):
 
     def upsampled(self, lrms: Tensor) -> Tensor:
         """Upsamples an image: (B, C, h, w) -> (B, C, ratio h, ratio w)."""
-        return upsample(lrms, self.ratio, self.upsampling)
+        return upsample(lrms, self.ratio, self.upsampling, self.border)
 
     def prepare(self, datasets: Mapping[str, Dataset], **options: Any) -> None:
         """Initializes data-initialized components with the training data.

@@ -43,7 +43,9 @@ IN_THE_REFERENCE = {'GIHS': 'IHS'}  # names that differ there
 def method(name: str, bands: int = 4, sensor: str = 'generic', ratio: int = 4) -> TwoPassGenerator:
     cls = GENERATORS.get(name)
     arguments = {'sensor': sensor} if accepts_argument(cls, 'sensor') else {}
-    return ComponentFactory(cls, arguments, name)(bands=bands, ratio=ratio)
+    made = ComponentFactory(cls, arguments, name)(bands=bands, ratio=ratio)
+    made.border = 'wrap'  # as in the toolbox
+    return made
 
 
 @functools.cache

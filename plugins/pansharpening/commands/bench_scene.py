@@ -89,7 +89,7 @@ class SceneBench(Command):
         methods = list(arguments.methods or METHODS)
         for name in methods:
             GENERATORS.get(name)
-        gdal = shutil.which(f'{GDAL}.py') or shutil.which(GDAL)
+        gdal = find_gdal()
         options = (arguments.compress, arguments.device, arguments.precision, arguments.tile)
         costs: dict[str, list[RunCost]] = {}
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
@@ -104,6 +104,11 @@ class SceneBench(Command):
         if gdal is None:
             print(f'not compared with {GDAL}, which was not found; Debian has it in gdal-bin')
         return 0
+
+
+def find_gdal() -> str | None:
+    """Finds GDAL's program for pansharpening; None if it is not installed."""
+    return shutil.which(f'{GDAL}.py') or shutil.which(GDAL)
 
 
 def write_scene(folder: Path, size: int) -> None:

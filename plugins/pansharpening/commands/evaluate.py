@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from plugins.pansharpening.imaging.registration import Registration, register
 from plugins.pansharpening.metrics.score_image import (
     NO_REFERENCE,
     REFERENCE,
@@ -24,7 +25,7 @@ from plugins.pansharpening.metrics.score_image import (
 )
 from plugins.pansharpening.scenes.alignment import RasterGrid, align
 from plugins.pansharpening.scenes.open_scene import ImageFile, open_scene, read_image
-from plugins.pansharpening.scenes.raster import Samples
+from plugins.pansharpening.scenes.raster import ChosenSamples
 from plugins.pansharpening.scenes.scene import Scene, check_finite
 from plugins.pansharpening.scenes.sensors import SENSORS
 from plugins.pansharpening.scenes.window import Window
@@ -43,7 +44,8 @@ class Evaluate(Command):
 
     Compares it with its MS and PAN and, if one is given, with a reference; prints a table and
     writes JSON. As in the toolbox, the indices take MS sample i to lie at PAN pixel
-    ratio * i + ratio // 2, half a pixel off its centre.
+    ratio * i + ratio // 2, half a pixel off its centre; georeferenced files are read so. The shift
+    that the MS still has against the PAN is measured and printed.
     """
 
     @classmethod
@@ -63,11 +65,11 @@ class Evaluate(Command):
         add('--ratio', type=int, metavar='N', help='PAN pixels per MS pixel; found in the files')
         add(
             '--samples',
-            default='centre',
-            choices=get_args(Samples),
-            help="of georeferenced files: 'interp23tap' moves the MS to the place that the indices "
-            "assume, for tools that use the georeference; 'centre' (the default) keeps the grid "
-            'of the files',
+            default='auto',
+            choices=get_args(ChosenSamples),
+            help="of georeferenced files: 'interp23tap' reads the MS at the place that the indices "
+            "assume; 'centre' keeps the grid of the files, as tools do that ignore georeferences; "
+            "'auto' (the default) is 'interp23tap' where the ratio is a power of two",
         )
         add(
             '--metric',
@@ -109,6 +111,9 @@ class Evaluate(Command):
         if arguments.json is not None:
             write_json(arguments.json, result)
         _print_table(result)
+        registration = Registration(**result['registration'])
+        if registration.pieces:
+            print(f'the MS lies {registration}')
         return 0
 
 
@@ -128,7 +133,8 @@ def evaluate(
         `scores` by name (NaN if an index is not defined), `better` ('higher' or 'lower') by name,
         their inputs `fused`, `reference`, `scene`, `sensor`, `bit_depth`, `ratio`, `bands`,
         `window` (row, column, height, width in the scene's PAN pixels), `valid` (share of pixels
-        with data), and `warnings` (missing scores with the reason).
+        with data), `registration` (shift of the MS against the PAN, see `Registration`), and
+        `warnings` (missing scores with the reason, and a shift that is large).
     Raises:
         DataError: the files cannot be read or do not match, hold NaN or infinite values, or have
             no valid pixel in common.
@@ -164,6 +170,8 @@ def evaluate(
         warnings.append(scene.sensor.describe_assumption())
     scores, messages = score_image(names, crops['fused'], batch)
     warnings += messages
+    registration = register(scene)
+    warnings += registration.list_warnings(scene.name)
     return {
         'scores': scores,
         'better': get_directions(names),
@@ -176,6 +184,7 @@ def evaluate(
         'bands': scene.bands,
         'window': list(window),
         'valid': 1.0 if valid is None else float(valid.mean()),
+        'registration': registration._asdict(),
         'warnings': warnings,
     }
 

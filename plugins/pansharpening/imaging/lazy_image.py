@@ -34,6 +34,7 @@ class LazyImage:
         shape: H and W.
         read: window inside the image -> (B, C, height, width).
         area: window that is worked on; None for the whole image.
+        border: how `interp23tap` continues it, and what is made of it, beyond its border.
     """
 
     def __init__(
@@ -41,10 +42,12 @@ class LazyImage:
         shape: tuple[int, int],
         read: Callable[[Window], Tensor],
         area: Window | None = None,
+        border: Border = 'replicate',
     ) -> None:
         self.shape = shape
         self.read = read
         self.area = area or self.whole
+        self.border: Border = border
         self._derived: dict[Hashable, LazyImage] = {}
 
     def derived(self, name: Hashable, make: Callable[[LazyImage], LazyImage]) -> LazyImage:
@@ -61,12 +64,13 @@ class LazyImage:
         def read(part: Window) -> Tensor:
             return part.relative_to(kept).cut(image) if kept.contains(part) else self.read(part)
 
-        return LazyImage(self.shape, read, window)
+        return LazyImage(self.shape, read, window, self.border)
 
     @classmethod
-    def of(cls, image: Tensor) -> LazyImage:
+    def of(cls, image: Tensor, border: Border = 'replicate') -> LazyImage:
         """Wraps an image (B, C, H, W) in memory."""
-        return cls((image.shape[-2], image.shape[-1]), lambda window: window.cut(image))
+        shape = (image.shape[-2], image.shape[-1])
+        return cls(shape, lambda window: window.cut(image), border=border)
 
     @property
     def whole(self) -> Window:

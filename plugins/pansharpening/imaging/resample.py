@@ -32,23 +32,28 @@ HALF_BAND = (
 TAP_REACH = 2 * len(HALF_BAND) - 1
 
 
-def upsample(image: Tensor, ratio: int, method: Method = 'interp23tap') -> Tensor:
+def upsample(
+    image: Tensor, ratio: int, method: Method = 'interp23tap', border: Border = 'replicate'
+) -> Tensor:
     """Enlarge an image by an integer ratio. Differentiable.
 
     Args:
         image: (B, C, h, w), floating point.
         ratio: fine pixels per coarse pixel; a power of two for 'interp23tap'.
         method: interpolation; the docstring of the module has the positions of the samples.
+        border: how 'interp23tap' continues the image; the others replicate its border.
     Returns:
         (B, C, ratio h, ratio w).
     Raises:
         ValueError: an unknown method, or a ratio that it cannot do.
     """
-    fine = upsampled(LazyImage.of(image), ratio, method)
+    fine = upsampled(LazyImage.of(image), ratio, method, border)
     return fine.read(fine.whole)
 
 
-def upsampled(field: LazyImage, ratio: int, method: Method = 'interp23tap') -> LazyImage:
+def upsampled(
+    field: LazyImage, ratio: int, method: Method = 'interp23tap', border: Border = 'replicate'
+) -> LazyImage:
     """`upsample` of a field: any window of it holds the same bits as the whole.
 
     Raises:
@@ -60,7 +65,7 @@ def upsampled(field: LazyImage, ratio: int, method: Method = 'interp23tap') -> L
         )
     if ratio < 1:
         raise ValueError(f'ratio must be at least 1, found {ratio}')
-    return field if ratio == 1 else _upsampler(ratio, method).of(field)
+    return field if ratio == 1 else _upsampler(ratio, method, border).of(field)
 
 
 def interp23tap(image: Tensor, ratio: int) -> Tensor:
@@ -76,7 +81,7 @@ def interp23tap(image: Tensor, ratio: int) -> Tensor:
     Raises:
         ValueError: `ratio` is no power of two.
     """
-    return upsample(image, ratio, 'interp23tap')
+    return upsample(image, ratio, 'interp23tap', 'wrap')
 
 
 def decimate(image: Tensor, ratio: int, method: Method = 'interp23tap') -> Tensor:
@@ -128,17 +133,16 @@ def _low_pass(ratio: int) -> SeparableFilter:
 
 
 @functools.cache
-def _upsampler(ratio: int, method: Method) -> SeparableFilter:
-    border: Border = 'replicate'
+def _upsampler(ratio: int, method: Method, border: Border) -> SeparableFilter:
     if method == 'interp23tap':
-        kernel, border = polyphase(ratio), 'wrap'
-    elif method == 'nearest':
+        return _enlarging(polyphase(ratio), border)
+    if method == 'nearest':
         kernel = np.ones((ratio, 1))
     elif method == 'bilinear':
         kernel = _interpolating(_tent, 1, ratio)
     else:
         kernel = _interpolating(functools.partial(_cubic, a=-0.75), 2, ratio)
-    return _enlarging(kernel, border)
+    return _enlarging(kernel, 'replicate')
 
 
 def _enlarging(kernel: np.ndarray, border: Border) -> SeparableFilter:

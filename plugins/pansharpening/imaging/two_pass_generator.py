@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plugins.pansharpening.imaging.autocast import without_autocast
-from plugins.pansharpening.imaging.lazy_image import LazyImage
+from plugins.pansharpening.imaging.lazy_image import Border, LazyImage
 from plugins.pansharpening.imaging.streaming_statistics import (
     Counter,
     Moments,
@@ -52,6 +52,8 @@ class TwoPassGenerator(Generator):
 
     Attributes:
         percentile: percentile of the bands of `lrms_up` for `solve`; None for none.
+        border: how images in memory are interpolated beyond their border: 'wrap' as in the toolbox,
+            whose figures depend on it, or 'replicate'. Injected by the system.
         margin: PAN pixels around a window that its computation reads, without interpolation;
             pixels beyond are read too, but more slowly.
     """
@@ -59,6 +61,7 @@ class TwoPassGenerator(Generator):
     halo: Literal['global'] = 'global'
     unit_range: ClassVar[bool] = True
     percentile: float | None = None
+    border: Border = 'replicate'
     margin: int = 0
 
     def __init__(self, bands: int, ratio: int) -> None:
@@ -162,7 +165,7 @@ class TwoPassGenerator(Generator):
             lrms_up, pan = (F.pad(image, odd, mode='replicate') for image in (lrms_up, pan))
         with without_autocast(pan):
             wide = torch.promote_types(dtype, torch.float32)
-            e, p = (LazyImage.of(image.to(wide)) for image in (lrms_up, pan))
+            e, p = (LazyImage.of(image.to(wide), self.border) for image in (lrms_up, pan))
             with torch.no_grad():
                 statistics = move_statistics(
                     self.statistics(in_memory(e, p, self.ratio)), lrms_up, wide

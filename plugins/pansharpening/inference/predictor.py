@@ -11,6 +11,8 @@ from typing import Any, get_args
 
 import torch
 
+from plugins.pansharpening.data.registered_scene import RegisteredScene
+from plugins.pansharpening.imaging.resample import Method
 from plugins.pansharpening.inference.digital_numbers import DTYPES
 from plugins.pansharpening.inference.in_memory import (
     ImageSource,
@@ -38,7 +40,7 @@ from toolkit.io.output_path import check_outputs
 from toolkit.registry import PREDICTORS
 
 # Names of NAME=VALUE among the inputs.
-NAMED = ('ms', 'pan', 'bit_depth', 'ratio', 'samples')
+NAMED = ('ms', 'pan', 'bit_depth', 'ratio', 'samples', 'register')
 
 
 @PREDICTORS.register
@@ -47,8 +49,8 @@ class ScenePredictor(Predictor):
 
     --input takes one .mat or .npz file, or the multispectral image (MS) and the PAN, rasters or
     .npy, in this order or as ms=PATH (again for each file of bands) and pan=PATH; beside them
-    bit_depth=12, ratio=4 and samples=interp23tap. --output is a GeoTIFF, or a VRT (.vrt) whose
-    parts are written beside it.
+    bit_depth=12, ratio=4, samples=interp23tap and register=phase. --output is a GeoTIFF, or a VRT
+    (.vrt) whose parts are written beside it.
     """
 
     system = Pansharpener
@@ -109,7 +111,7 @@ class ScenePredictor(Predictor):
         shard = None if arguments.shard is None else Shard.parse(arguments.shard)
         return predict_scene(
             system,
-            _find_scene(inputs, arguments.sensor, options.dataset),
+            _find_scene(inputs, arguments.sensor, options.dataset, system.upsampling),
             output,
             tile=arguments.tile,
             shard=shard,
@@ -262,11 +264,14 @@ def predict_scene(
 
 
 def _find_scene(
-    inputs: Sequence[str], sensor: str | None, dataset: Callable[[], Any] | None
+    inputs: Sequence[str],
+    sensor: str | None,
+    dataset: Callable[[], Any] | None,
+    upsampling: Method = 'interp23tap',
 ) -> Scene:
     """The scene of the inputs; by default sensor and scene are those of the test data."""
     if inputs:
-        return scene_from_inputs(inputs, _find_sensor(sensor, dataset))
+        return scene_from_inputs(inputs, _find_sensor(sensor, dataset), upsampling)
     scene = None if dataset is None else getattr(dataset(), 'scene', None)
     if scene is None:
         raise ToolkitError(
@@ -288,12 +293,16 @@ def _find_sensor(sensor: SensorSpec | None, dataset: Callable[[], Any] | None) -
     return scene.sensor.spec
 
 
-def scene_from_inputs(inputs: Sequence[str], sensor: SensorSpec) -> Scene:
+def scene_from_inputs(
+    inputs: Sequence[str], sensor: SensorSpec, upsampling: Method = 'interp23tap'
+) -> Scene:
     """Opens the scene that the words of a command line name.
 
     Args:
-        inputs: see `ScenePredictor`; `bit_depth`, `ratio` and `samples` as for `RasterScene`.
+        inputs: see `ScenePredictor`; `bit_depth`, `ratio` and `samples` as for `RasterScene`,
+            `register` is 'phase' for a `RegisteredScene`.
         sensor: see `get_sensor`.
+        upsampling: of the system, which says where MS samples are to lie.
     Raises:
         ToolkitError: other inputs, or no such sensor.
         DataError: no such file.
@@ -313,17 +322,23 @@ def scene_from_inputs(inputs: Sequence[str], sensor: SensorSpec) -> Scene:
     for name in ('bit_depth', 'ratio'):
         if name in options and not options[name].isdecimal():
             raise ToolkitError(f'found {name}={options[name]}, expected a whole number')
+    register = options.pop('register', 'none')
+    if register not in ('phase', 'none'):
+        raise ToolkitError(f'found register={register}, expected register=phase or register=none')
+    options.setdefault('samples', 'auto' if upsampling == 'interp23tap' else 'centre')
     settings = {n: int(v) if v.isdecimal() else v for n, v in options.items()}
     if len(plain) == 1 and not ms and not pan and plain[0].lower().endswith(('.mat', '.npz')):
-        return open_scene(plain, None, sensor, **settings)
-    if len(plain) == 2 and not ms and not pan:
-        return open_scene(plain[:1], plain[1], sensor, **settings)
-    if not plain and ms and len(pan) == 1:
-        return open_scene(ms, pan[0], sensor, **settings)
-    raise ToolkitError(
-        f'found the input {" ".join(inputs) or "(none)"}; expected one .mat file, or two rasters: '
-        'MS PAN, or ms=PATH pan=PATH'
-    )
+        scene = open_scene(plain, None, sensor, **settings)
+    elif len(plain) == 2 and not ms and not pan:
+        scene = open_scene(plain[:1], plain[1], sensor, **settings)
+    elif not plain and ms and len(pan) == 1:
+        scene = open_scene(ms, pan[0], sensor, **settings)
+    else:
+        raise ToolkitError(
+            f'found the input {" ".join(inputs) or "(none)"}; expected one .mat file, or two '
+            'rasters: MS PAN, or ms=PATH pan=PATH'
+        )
+    return RegisteredScene(scene) if register == 'phase' else scene
 
 
 def check_output(output: Path, cog: bool) -> None:

@@ -233,7 +233,7 @@ class TiledInference:
         def work(area: Window) -> list[Any]:
             with torch.inference_mode(), self.context():
                 source = self._source(area, margin)
-                valid = self._valid(area, margin if inner else 0)
+                valid = self._valid(area, 2 * scene.ratio if inner else 0)
                 return [
                     look(
                         source.lrms_up,

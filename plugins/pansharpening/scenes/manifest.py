@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from plugins.pansharpening.scenes.open_scene import open_scene
-from plugins.pansharpening.scenes.raster import Samples
+from plugins.pansharpening.scenes.raster import ChosenSamples
 from plugins.pansharpening.scenes.scene import Scene, check_bit_depth
 from plugins.pansharpening.scenes.sensors import Sensor, get_sensor
 from plugins.pansharpening.scenes.with_reference import ReferencedScene
@@ -65,7 +65,7 @@ class SceneRow:
     bit_depth: int | None = None
     ratio: int | None = None
     bands: int | None = None
-    samples: Samples = 'centre'
+    samples: ChosenSamples = 'auto'
     split: str = ''
     weight: float = 1.0
     values: dict[str, str] = field(default_factory=dict)
@@ -222,7 +222,7 @@ class _SceneReader(ManifestReader[SceneRow]):
             bit_depth=convert('bit_depth', lambda text: check_bit_depth(_parse_count(text))),
             ratio=convert('ratio', _parse_count),
             bands=convert('bands', _parse_count),
-            samples=convert('samples', _parse_samples, 'centre'),
+            samples=convert('samples', _parse_samples, 'auto'),
             split=cells.get('split', ''),
             weight=convert('weight', _parse_weight, 1.0),
             values=dict(cells),
@@ -265,8 +265,8 @@ def _parse_weight(text: str) -> float:
     return value
 
 
-def _parse_samples(text: str) -> Samples:
-    known = get_args(Samples)
+def _parse_samples(text: str) -> ChosenSamples:
+    known = get_args(ChosenSamples)
     if text not in known:
         raise ValueError(
             f'expected {" or ".join(known)}, found {text!r}{did_you_mean(text, known)}'

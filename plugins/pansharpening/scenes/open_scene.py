@@ -26,7 +26,7 @@ def open_scene(
     sensor: SensorSpec,
     bit_depth: int | None = None,
     ratio: int | None = None,
-    samples: str = 'centre',
+    samples: str = 'auto',
 ) -> Scene:
     """Opens a scene: one .mat or .npz with both images, two .npy files, or rasters.
 
@@ -50,7 +50,7 @@ def make_scene_config(
     sensor: SensorSpec,
     bit_depth: int | None = None,
     ratio: int | None = None,
-    samples: str = 'centre',
+    samples: str = 'auto',
 ) -> dict[str, Any]:
     """Makes the config of the scene that `open_scene` opens: a `type` with arguments.
 

@@ -16,6 +16,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from plugins.pansharpening.scenes.alignment import Alignment, align
 from plugins.pansharpening.scenes.band_files import BLOCK, BandFiles, Interpolation, WarpedBands
+from plugins.pansharpening.scenes.grid_shift import SHIFT_REACH, read_shifted
+from plugins.pansharpening.scenes.nodata_fill import FILL_REACH, read_filled
 from plugins.pansharpening.scenes.scene import (
     SCENES,
     Georeference,
@@ -32,7 +34,9 @@ from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
 from toolkit.ranges import Ge, Le, PositiveInt
 
+# Position of MS samples, see `RasterScene`; 'auto' only where a scene is opened.
 Samples = Literal['centre', 'interp23tap']
+ChosenSamples = Literal['auto', 'centre', 'interp23tap']
 
 
 @SCENES.register
@@ -45,6 +49,9 @@ class RasterScene(Scene):
     the ratio is no integer. The PAN is never resampled. Without georeference both begin at the
     same corner, and the PAN must be an integer multiple of the MS.
 
+    Pixels without data are read with the values of their neighbours (`read_filled`), so that no
+    filter takes in a nodata value; `mask` says which they are.
+
     Args:
         ms: path of the multispectral raster, or of several that hold its bands in this order;
             absolute, or below $TOOLKIT_DATA, or below the current folder. Alpha bands are left out.
@@ -55,9 +62,11 @@ class RasterScene(Scene):
         bands: numbers of the bands that are used, from 1, in the order of the sensor; None for
             all bands in the order of the files.
         resampling: GDAL's interpolation, if the MS is warped.
-        samples: position of the MS samples of a georeferenced pair: at the 'centre' of their PAN
-            pixels, as bicubic upsampling assumes, or half a PAN pixel below and right of it, as
-            'interp23tap' assumes. Those of Landsat lie so already.
+        samples: position in which the MS samples of a georeferenced pair are read: at the 'centre'
+            of their PAN pixels, as bicubic upsampling assumes, or half a PAN pixel below and right
+            of it, as 'interp23tap' and the indices assume; the MS is interpolated there unless its
+            samples lie so already, as Landsat's do. 'auto' is 'interp23tap' for the ratios that it
+            can enlarge by, powers of two, and else 'centre'.
     Raises:
         ValueError: no such sensor, or arguments out of range.
         DataError: no such file; on first use: unreadable, no overlap, a coordinate system in only
@@ -74,7 +83,7 @@ class RasterScene(Scene):
         ratio: PositiveInt | None = None,
         bands: list[PositiveInt] | None = None,
         resampling: Interpolation = 'lanczos',
-        samples: Samples = 'centre',
+        samples: ChosenSamples = 'auto',
     ) -> None:
         paths = [ms] if isinstance(ms, str | Path) else list(ms)
         if not paths:
@@ -85,7 +94,7 @@ class RasterScene(Scene):
             raise ValueError(f'bands are numbers from 1, found {bands}')
         for name, value, known in (
             ('resampling', resampling, get_args(Interpolation)),
-            ('samples', samples, get_args(Samples)),
+            ('samples', samples, get_args(ChosenSamples)),
         ):
             if value not in known:
                 raise ValueError(f'{name} must be one of {", ".join(known)}; found {value!r}')
@@ -96,7 +105,7 @@ class RasterScene(Scene):
         self.sensor = get_sensor(sensor)
         self.bits = check_bit_depth(self.sensor.bits if bit_depth is None else bit_depth)
         self.stated_ratio, self.resampling = ratio, resampling
-        self.shift = 0.5 if samples == 'interp23tap' else 0.0
+        self.stated_samples: ChosenSamples = samples
 
     @property
     def bands(self) -> int:
@@ -140,6 +149,11 @@ class RasterScene(Scene):
         return self._layout.masked
 
     @property
+    def samples(self) -> Samples | None:
+        """Position of the MS samples; None if the files do not tell it."""
+        return self._layout.samples
+
+    @property
     def warped(self) -> bool:
         """True if the MS is interpolated to a grid that fits the PAN."""
         return self._layout.warped is not None
@@ -149,11 +163,25 @@ class RasterScene(Scene):
         return self.read_mask()
 
     def read_ms(self, window: Window | None = None) -> np.ndarray:
-        return self._ms(self._layout, window or Window.whole(self.ms_shape))[0]
+        layout, window = self._layout, window or Window.whole(self.ms_shape)
+        offset = layout.offset
+
+        def read(part: Window) -> np.ndarray:
+            reach = -(-FILL_REACH // self.ratio)
+            return read_filled(lambda w: self._ms(layout, w), part, self.ms_shape, reach)
+
+        return (
+            read_shifted(read, window, self.ms_shape, (offset, offset)) if offset else read(window)
+        )
 
     def read_pan(self, window: Window | None = None) -> np.ndarray:
-        values, _, where = self._pan(self._layout, window or Window.whole(self.pan_shape))
-        return scale_to_unit(values, self.bits, where)
+        layout, window = self._layout, window or Window.whole(self.pan_shape)
+
+        def read(part: Window) -> tuple[np.ndarray, np.ndarray | None]:
+            values, valid, where = self._pan(layout, part)
+            return scale_to_unit(values, self.bits, where), valid
+
+        return read_filled(read, window, self.pan_shape, FILL_REACH)
 
     def read_mask(self, window: Window | None = None) -> np.ndarray | None:
         if not self._layout.masked:
@@ -167,8 +195,9 @@ class RasterScene(Scene):
         files = [*self.ms_files.files(), *self.pan_files.files()]
         states = [(str(file.resolve()), file.stat()) for file in files]
         marks = [(name, state.st_size, state.st_mtime_ns) for name, state in states]
-        settings = (self.bits, self._layout.alignment, self.ms_files.order, self.resampling)
-        return f'{marks} {settings}'
+        layout = self._layout
+        settings = (self.bits, layout.alignment, layout.offset, self.ms_files.order)
+        return f'{marks} {settings} {self.resampling} {SHIFT_REACH} {FILL_REACH}'
 
     @functools.cached_property
     def _layout(self) -> RasterLayout:
@@ -177,23 +206,36 @@ class RasterScene(Scene):
         if len(pan.bands) != 1:
             raise DataError(f'{self.pan_path}: found {len(pan.bands)} bands, expected a PAN of one')
         check_order(self.sensor, ms.names, str(self.ms_files), self.ms_files.order)
-        found = align(ms.grid, pan.grid, self.stated_ratio, where, self.shift)
+        found = align(ms.grid, pan.grid, self.stated_ratio, where)
+        samples, offset, shift = self._place_samples(pan.grid.located, found.ratio), 0.0, 0.0
+        if samples == 'interp23tap' and found.ratio % 2 == 0:
+            if found.ms_origin is None:
+                found, shift = align(ms.grid, pan.grid, self.stated_ratio, where, 0.5), 0.5
+            else:
+                offset = 0.5 / found.ratio
         ratio, (height, width) = found.ratio, found.shape
         fine = (height * ratio, width * ratio) if pan.grid.located else pan.grid[:2]
         check_pair(self.sensor, (len(ms.bands), height, width), fine, where)
         warped = None
         if found.ms_origin is None:
-            row, col = (corner + self.shift for corner in found.pan_origin)
+            row, col = (corner + shift for corner in found.pan_origin)
             grid = pan.grid.part(row, col, height, width, step=ratio)
             warped = WarpedBands(self.ms_files, grid, self.resampling, self.bits)
         masked = warped is not None or ms.masked or pan.masked
-        layout = RasterLayout(len(ms.bands), found, warped, masked)
+        layout = RasterLayout(len(ms.bands), found, warped, masked, samples, offset)
         if masked and self._empty(layout):
             raise DataError(
                 f'{where}: found nodata in the one or the other everywhere; expected pixels where '
                 'both hold data, so check their nodata values and masks'
             )
         return layout
+
+    def _place_samples(self, located: bool, ratio: int) -> Samples | None:
+        if not located:
+            return None
+        if self.stated_samples != 'auto':
+            return self.stated_samples
+        return 'interp23tap' if ratio > 1 and ratio & (ratio - 1) == 0 else 'centre'
 
     def _empty(self, layout: RasterLayout) -> bool:
         # From the middle outwards, where most scenes hold data in the first rows that are read.
@@ -232,12 +274,23 @@ class RasterScene(Scene):
 
 
 class RasterLayout(NamedTuple):
-    """Bands and alignment of the two rasters of a scene, found on first use."""
+    """Bands and alignment of the two rasters of a scene, found on first use.
+
+    Attributes:
+        bands: number of bands of the MS.
+        alignment: grid on which both are read.
+        warped: MS on that grid; None if its own pixels lie on it.
+        masked: some pixels may have no data.
+        samples: position of the MS samples; None without a georeference.
+        offset: MS pixels by which its samples are moved down and right as they are read.
+    """
 
     bands: int
     alignment: Alignment
     warped: WarpedBands | None
     masked: bool
+    samples: Samples | None
+    offset: float
 
 
 @contextmanager

@@ -137,6 +137,8 @@ def adapt_config(
         'model.upsample': choose_upsampling(
             str(tree['model'].get('upsample', 'interp23tap')), ratio
         ),
+        # The scene is not one of the toolbox's, whose tables depend on borders that wrap around.
+        'model.border': 'replicate',
         **{f'{path}.sensor': to.scene.sensor.spec for path, _ in find_sensor_parts(tree['model'])},
         'train_dataloader.dataset': {
             'type': 'ScenePatches',

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
@@ -14,7 +14,7 @@ from plugins.pansharpening.inference.predictor import predict_scene
 from plugins.pansharpening.inference.resumable_geotiff import Compression
 from plugins.pansharpening.inference.scene_model import choose_upsampling
 from plugins.pansharpening.scenes.open_scene import build_scene, make_scene_config
-from plugins.pansharpening.scenes.raster import Samples
+from plugins.pansharpening.scenes.raster import ChosenSamples
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.sensors import SENSORS, get_sensor
 from plugins.pansharpening.scenes.window import Window
@@ -35,6 +35,7 @@ from plugins.pansharpening.single_scene.arguments import (
     choose_config,
     files,
 )
+from plugins.pansharpening.single_scene.placement import Choice, place_ms
 from plugins.pansharpening.single_scene.scene_check import central, check, patch_size, survey
 from toolkit.commands.arguments import add_plugins
 from toolkit.config import Config
@@ -84,9 +85,16 @@ class Pansharpen(Command):
         add('--ratio', type=int, metavar='N', help='PAN pixels per MS pixel; found in the files')
         add(
             '--samples',
-            default='centre',
-            choices=get_args(Samples),
-            help="of georeferenced files; see `toolkit evaluate` ('centre')",
+            default='auto',
+            choices=get_args(ChosenSamples),
+            help="place of the MS samples of georeferenced files ('auto': as upsampling takes it)",
+        )
+        add(
+            '--register',
+            default='auto',
+            choices=get_args(Choice),
+            help='move the MS onto the PAN by the correlation of details: always (phase), never '
+            '(none), or where no georeference says how it lies (auto, the default)',
         )
         add('--config', dest='base', metavar='CONFIG', help=f'what is trained ({CONFIG})')
         add_plugins(parser)
@@ -109,7 +117,8 @@ class Pansharpen(Command):
         check_numbers(arguments)
         check_places(output, work_dir, arguments.cog, arguments.overwrite)
         base = choose_config(arguments, work_dir)
-        scene, as_config = _open_scene(arguments)
+        method = str(base.draft.resolve().tree['model'].get('upsample', 'interp23tap'))
+        scene, as_config, registration = _open_scene(arguments, method)
         check_outputs(files(output), scene.files(), overwrite=arguments.overwrite)
         settings = SceneSettings(
             scene=scene,
@@ -133,22 +142,27 @@ class Pansharpen(Command):
             if result.exit_status:
                 print(_describe_continuation(arguments, work_dir))
                 return result.exit_status
-            _finish(arguments, scene, config, work_dir, base.name)
+            _finish(arguments, scene, config, work_dir, base.name, registration)
         return 0
 
 
 # -- before the training --------------------------------------------------------------------------
 
 
-def _open_scene(arguments: argparse.Namespace) -> tuple[Scene, dict[str, Any]]:
-    """Opens and checks the scene; returns it with its config."""
+def _open_scene(
+    arguments: argparse.Namespace, upsample: str
+) -> tuple[Scene, dict[str, Any], Mapping[str, Any]]:
+    """Opens and checks the scene; returns it with its config and its registration."""
     ms = [str(find_data_file(path).absolute()) for path in arguments.ms]
     pan = arguments.pan and str(find_data_file(arguments.pan).absolute())
     try:
         sensor = get_sensor(arguments.sensor or UNKNOWN)
     except ValueError as error:
         raise ToolkitError(str(error)) from error
-    options = (arguments.bit_depth, arguments.ratio, arguments.samples)
+    samples = arguments.samples
+    if samples == 'auto' and upsample != 'interp23tap':
+        samples = 'centre'
+    options = (arguments.bit_depth, arguments.ratio, samples)
     config = make_scene_config(ms, pan, sensor.spec, *options)
     scene = build_scene(config)
     scene.sensor.gains(scene.bands)  # says it where it is one of other bands
@@ -171,14 +185,18 @@ def _open_scene(arguments: argparse.Namespace) -> tuple[Scene, dict[str, Any]]:
         )
     print(f'sensor: {scene.sensor.name} ({said}); {depth}')
     if scene.sensor.assumed and arguments.sensor is not None:
-        print(f'warning: {scene.sensor.describe_assumption()}', file=sys.stderr)
+        _warn(scene.sensor.describe_assumption())
     if getattr(scene, 'warped', False):
         print('the MS is interpolated to a grid of whole PAN pixels')
     if found.valid < 1:
         print(f'{found.valid:.1%} of the scene hold data')
     if (warning := check(scene, found)) is not None:
-        print(f'warning: {warning}', file=sys.stderr)
-    return scene, config
+        _warn(warning)
+    return place_ms(scene, config, arguments.register, print, _warn)
+
+
+def _warn(line: str) -> None:
+    print(f'warning: {line}', file=sys.stderr)
 
 
 def _choose_patch_size(scene: Scene, wanted: int) -> int:
@@ -270,7 +288,12 @@ def _describe_continuation(arguments: argparse.Namespace, work_dir: Path) -> str
 
 
 def _finish(
-    arguments: argparse.Namespace, scene: Scene, config: Config, work_dir: Path, name: str
+    arguments: argparse.Namespace,
+    scene: Scene,
+    config: Config,
+    work_dir: Path,
+    name: str,
+    registration: Mapping[str, Any],
 ) -> None:
     """Sharpens with the best weights, scores and writes the result."""
     run = fill_checked(config)
@@ -308,7 +331,7 @@ def _finish(
         model['losses'],
         model['upsample'],
         arguments.workers,
-        lambda line: print(f'warning: {line}', file=sys.stderr),
+        _warn,
     )
     scores = arguments.output.with_suffix('.json')
     window = Window(*result['window'])
@@ -323,6 +346,7 @@ def _finish(
         'bit_depth': scene.bits,
         'ratio': scene.ratio,
         'bands': scene.bands,
+        'registration': registration,
         'iteration': content['meta']['iter'],
         'chosen_by': best,
     }

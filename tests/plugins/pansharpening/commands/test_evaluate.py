@@ -61,7 +61,9 @@ def files(tmp_path_factory):
         np.round(i * 2047) for i in (scene.read_ms(), scene.read_pan(), scene.reference)
     )
     for name, image, pixel in (('ms', ms, 4.0), ('pan', pan, 1.0), ('truth', truth, 1.0)):
-        write(folder / f'{name}.tif', image, pixel=pixel)
+        # The samples of the simulated MS lie half a PAN pixel below and right of the centres.
+        at = 0.5 if name == 'ms' else 0.0
+        write(folder / f'{name}.tif', image, pixel=pixel, col=at, row=at)
         np.save(folder / f'{name}.npy', image)
     rough = np.round(truth * 0.9 + 50)
     write(folder / 'fused.tif', rough)
@@ -87,7 +89,7 @@ def test_the_reference_figures(data_root, tmp_path):
         assert list(result['scores']) == [*NO_REFERENCE, *REPROJECTION]
         for index, (figure, tolerance) in figures.items():
             assert result['scores'][index] == pytest.approx(figure, abs=tolerance), (name, index)
-        assert result['warnings'] == []
+        assert [w for w in result['warnings'] if not w.startswith('ms: the MS lies')] == []
 
 
 def test_every_format_gives_the_same_scores(files):

@@ -185,3 +185,12 @@ def test_low_pass_is_that_of_a_bicubic_reduction(ratio: int) -> None:
         found, expected = decimate(low, ratio, 'bicubic'), imresize_by(image, ratio)
         inner = slice(2, -2)
         torch.testing.assert_close(found[..., inner, inner], expected[..., inner, inner])
+
+
+def test_borders_are_repeated_and_wrap_only_where_that_is_stated():
+    image = torch.zeros(1, 1, 12, 12)
+    image[..., 6:] = 1  # the left and the right side differ
+    fine = upsample(image, 4)
+    torch.testing.assert_close(fine[..., :4], torch.zeros(1, 1, 48, 4), rtol=0, atol=1e-3)
+    assert (interp23tap(image, 4)[..., :1] > 0.2).all()
+    assert torch.equal(upsample(image, 4, 'interp23tap', 'wrap'), interp23tap(image, 4))

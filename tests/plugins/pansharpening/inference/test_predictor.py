@@ -155,12 +155,16 @@ def test_inputs(tmp_path, monkeypatch):
     scene = scene_from_inputs(
         ['ms=m.tif', 'ms=p.tif', 'pan=p.tif', 'ratio=4', 'samples=interp23tap'], 'generic'
     )
-    assert (len(scene.ms_files.paths), scene.stated_ratio, scene.shift) == (2, 4, 0.5)
+    assert (len(scene.ms_files.paths), scene.stated_ratio, scene.stated_samples) == (
+        2,
+        4,
+        'interp23tap',
+    )
     with pytest.raises(ToolkitError, match="found the input bit_deph=12; did you mean 'bit_depth'"):
         scene_from_inputs(['m.tif', 'p.tif', 'bit_deph=12'], 'IKONOS')
     with pytest.raises(ToolkitError, match='found ratio=four, expected a whole number'):
         scene_from_inputs(['m.tif', 'p.tif', 'ratio=four'], 'IKONOS')
-    with pytest.raises(ToolkitError, match='samples must be one of centre, interp23tap'):
+    with pytest.raises(ToolkitError, match='samples must be one of auto, centre, interp23tap'):
         scene_from_inputs(['m.tif', 'p.tif', 'samples=middle'], 'IKONOS')
     with pytest.raises(ToolkitError, match="did you mean 'IKONOS'"):
         scene_from_inputs(['a.mat'], 'IKONO')
@@ -182,7 +186,7 @@ def predict(inputs, dataset=None, *words):
 
 def test_scene_and_sensor_are_those_of_the_test_data_by_default(monkeypatch):
     calls = []
-    monkeypatch.setattr(predictor, 'scene_from_inputs', lambda inputs, sensor: (inputs, sensor))
+    monkeypatch.setattr(predictor, 'scene_from_inputs', lambda inputs, sensor, _: (inputs, sensor))
     monkeypatch.setattr(
         predictor,
         'predict_scene',

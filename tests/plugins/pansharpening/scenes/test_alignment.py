@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 
 import numpy as np
@@ -22,6 +23,9 @@ from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from tests.plugins.pansharpening.inference.test_predictor import Simple
 from toolkit.errors import DataError
+
+# Files are read as they are, so that values can be compared.
+raster_scene = functools.partial(RasterScene, samples='centre')
 
 HERE = 'EPSG:32633'
 X, Y = 500000.0, 4000000.0
@@ -69,7 +73,7 @@ def plane(height, width, x=0.0, y=0.0, pixel=1.0):
 )
 def test_whole_pixels_are_cropped_without_resampling(tmp_path, at, origin, ms_origin, shape):
     ms, pan = numbers((4, 14, 16)), numbers((1, 40, 48), 1)
-    scene = RasterScene(
+    scene = raster_scene(
         write(tmp_path / 'ms.tif', ms, *at, pixel=4), write(tmp_path / 'p.tif', pan), 'IKONOS'
     )
     assert (scene.ratio, scene.ms_shape) == (4, shape)
@@ -97,7 +101,7 @@ def test_whole_pixels_are_cropped_without_resampling(tmp_path, at, origin, ms_or
 )
 def test_warped_samples_lie_where_the_pan_grid_says(tmp_path, pixel, at, ratio, samples):
     ms = plane(30, 30, *at, pixel=pixel)
-    scene = RasterScene(
+    scene = raster_scene(
         write(tmp_path / 'ms.tif', ms, *at, pixel=pixel),
         write(tmp_path / 'p.tif', numbers((1, 100, 100))),
         'generic',
@@ -127,7 +131,7 @@ def test_another_coordinate_system_is_warped(tmp_path):
     rows, cols = np.mgrid[:40, :50] + 0.5
     x, y = to_crs('EPSG:4326', HERE, (lon + cols * step).ravel(), (lat - rows * step).ravel())
     ms = np.stack([np.subtract(x, X), np.subtract(Y, y)]).reshape(2, 40, 50) + 100
-    scene = RasterScene(
+    scene = raster_scene(
         write(tmp_path / 'ms.tif', ms.astype(np.float32), transform=grid, crs='EPSG:4326'),
         write(tmp_path / 'p.tif', numbers((1, 200, 200)), x=-10),
         'generic',
@@ -149,7 +153,7 @@ def warped(tmp_path_factory):
     ms, pan = numbers((3, 150, 140)), numbers((1, 301, 290), 1)
     ms[1, 70:80, 30:50] = 65535
     pan[0, 200:, 100:110] = 0
-    return RasterScene(
+    return raster_scene(
         write(folder / 'ms.tif', ms, 1.3, 0.4, pixel=2, nodata=65535),
         write(folder / 'p.tif', pan, nodata=0),
         'generic',
@@ -190,7 +194,7 @@ def test_a_pixel_without_data_in_one_band_has_none_in_all(warped):
     assert not mask[145:155, 65:95].any()  # the MS's hole
     assert not mask[205:, 98:106].any()  # PAN's
     assert mask[:138].all()
-    assert not image[:, 72:78, 32:48].any()
+    assert (image[:, 72:78, 32:48] > 0).all()  # filled from around it
 
 
 @pytest.mark.parametrize('apart', [False, True])
@@ -200,15 +204,16 @@ def test_a_zero_is_no_data_only_in_all_bands(tmp_path, apart):
     paths = write(tmp_path / 'ms.tif', ms, pixel=4, nodata=0)
     if apart:
         paths = [write(tmp_path / f'{i}.tif', ms[i : i + 1], pixel=4, nodata=0) for i in range(2)]
-    scene = RasterScene(paths, write(tmp_path / 'p.tif', numbers((1, 40, 40))), 'generic')
+    scene = raster_scene(paths, write(tmp_path / 'p.tif', numbers((1, 40, 40))), 'generic')
     np.testing.assert_array_equal(scene.mask[::4, ::4], ms.any(0))
-    np.testing.assert_array_equal(scene.read_ms(), ms / np.float32(65535))
+    valid = ms.any(0)
+    np.testing.assert_array_equal(scene.read_ms()[:, valid], ms[:, valid] / np.float32(65535))
 
 
 def test_nothing_of_a_hole_is_drawn_into_what_lies_around(tmp_path):
     ms = np.full((2, 40, 40), 1000, np.uint16)
     ms[:, 10:20, 10:20] = 0
-    scene = RasterScene(
+    scene = raster_scene(
         write(tmp_path / 'ms.tif', ms, 0.7, 0.7, pixel=2, nodata=0),
         write(tmp_path / 'p.tif', numbers((1, 90, 90))),
         'generic',
@@ -230,7 +235,7 @@ def test_all_ways_to_declare_no_data(tmp_path, kind, shift):
         ms = ms.astype(np.float32)
         more = {'nodata': -9999 if kind == 'nodata' else np.nan}
         ms[1, ~valid] = more['nodata']
-    scene = RasterScene(
+    scene = raster_scene(
         write(tmp_path / 'ms.tif', ms, shift, shift, pixel=4, **more),
         write(tmp_path / 'p.tif', pan),
         'generic',
@@ -240,7 +245,7 @@ def test_all_ways_to_declare_no_data(tmp_path, kind, shift):
     edge = 20 if shift == 0 else 18  # PAN rows from the scene's first to the first with data
     assert not scene.mask[:edge].any()
     assert scene.mask[edge + 4 :].all()
-    assert not scene.read_ms()[:, :4].any()
+    assert 0 < scene.read_ms()[:, :4].min() <= scene.read_ms()[:, :4].max() < 1  # filled
     assert scene.read_ms()[:, 6:].min() >= 0
 
 
@@ -253,10 +258,10 @@ def test_nodata_everywhere_is_an_error(tmp_path):
         write(tmp_path / 'p.tif', pan, nodata=0),
     ]
     with pytest.raises(DataError, match='nodata in the one or the other everywhere'):
-        _ = RasterScene(*paths, 'generic').bands
+        _ = raster_scene(*paths, 'generic').bands
     pan[0, 299, 20] = 7
     write(tmp_path / 'p.tif', pan, nodata=0)
-    assert RasterScene(*paths, 'generic').mask.sum() == 1
+    assert raster_scene(*paths, 'generic').mask.sum() == 1
 
 
 # -- band files ------------------------------------------------------------------------------------
@@ -266,19 +271,19 @@ def test_band_files_and_their_order(tmp_path):
     ms, pan = numbers((4, 10, 10)), numbers((1, 40, 40), 1)
     pan_path = write(tmp_path / 'p.tif', pan)
     paths = [write(tmp_path / f'{i}.tif', ms[i : i + 1], pixel=4) for i in range(4)]
-    scene = RasterScene(paths, pan_path, 'IKONOS')
+    scene = raster_scene(paths, pan_path, 'IKONOS')
     np.testing.assert_array_equal(scene.read_ms(), ms / np.float32(2047))
-    scene = RasterScene(paths, pan_path, 'IKONOS', bands=[3, 2, 1, 4])
+    scene = raster_scene(paths, pan_path, 'IKONOS', bands=[3, 2, 1, 4])
     np.testing.assert_array_equal(scene.read_ms(), ms[[2, 1, 0, 3]] / np.float32(2047))
-    assert scene.fingerprint() != RasterScene(paths[::-1], pan_path, 'IKONOS').fingerprint()
+    assert scene.fingerprint() != raster_scene(paths[::-1], pan_path, 'IKONOS').fingerprint()
     two = write(tmp_path / 'two.tif', ms[1:3], pixel=4)
-    scene = RasterScene([paths[0], two, paths[3]], pan_path, 'IKONOS', bands=[4, 2, 3, 1])
+    scene = raster_scene([paths[0], two, paths[3]], pan_path, 'IKONOS', bands=[4, 2, 3, 1])
     np.testing.assert_array_equal(scene.read_ms(), ms[[3, 1, 2, 0]] / np.float32(2047))
     other = write(tmp_path / 'other.tif', ms[1:2], x=4, pixel=4)
     with pytest.raises(DataError, match='expected band files of one grid'):
-        RasterScene([paths[0], other], pan_path, 'generic').read_ms()
+        raster_scene([paths[0], other], pan_path, 'generic').read_ms()
     with pytest.raises(DataError, match=r'found 4 bands, but bands \[1, 5\]'):
-        RasterScene(paths, pan_path, 'generic', bands=[1, 5]).read_ms()
+        raster_scene(paths, pan_path, 'generic', bands=[1, 5]).read_ms()
 
 
 def test_band_names_in_another_order_are_refused(tmp_path):
@@ -289,11 +294,11 @@ def test_band_names_in_another_order_are_refused(tmp_path):
     with pytest.raises(
         DataError, match=r'red, green, blue, nir; IKONOS.*set bands: \[3, 2, 1, 4\]'
     ):
-        _ = RasterScene(*paths, 'IKONOS').bands
+        _ = raster_scene(*paths, 'IKONOS').bands
     with pytest.raises(DataError, match=r'set bands: \[3, 2, 1, 4\]'):
-        _ = RasterScene(*paths, 'IKONOS', bands=[4, 1, 2, 3]).bands
-    assert RasterScene(*paths, 'IKONOS', bands=[3, 2, 1, 4]).bands == 4
-    assert RasterScene(*paths, 'generic').bands == 4
+        _ = raster_scene(*paths, 'IKONOS', bands=[4, 1, 2, 3]).bands
+    assert raster_scene(*paths, 'IKONOS', bands=[3, 2, 1, 4]).bands == 4
+    assert raster_scene(*paths, 'generic').bands == 4
 
 
 def test_a_virtual_raster_is_its_files(tmp_path):
@@ -307,11 +312,11 @@ def test_a_virtual_raster_is_its_files(tmp_path):
         '</VRTRasterBand></VRTDataset>'
     )
     paths = str(tmp_path / 'ms.vrt'), write(tmp_path / 'p.tif', pan)
-    scene = RasterScene(*paths, 'generic')
+    scene = raster_scene(*paths, 'generic')
     np.testing.assert_array_equal(scene.read_ms(), ms[1:] / np.float32(65535))
     before = scene.fingerprint()
     write(tmp_path / 'ms.tif', ms + 1, pixel=4)
-    assert RasterScene(*paths, 'generic').fingerprint() != before
+    assert raster_scene(*paths, 'generic').fingerprint() != before
 
 
 # -- refusals --------------------------------------------------------------------------------------
@@ -338,28 +343,28 @@ def test_pairs_that_cannot_be_laid_on_each_other(tmp_path):
         (local, there, {}, 'no way from the MS grid'),
     ):
         with pytest.raises(DataError, match=message) as caught:
-            RasterScene(first, second, 'IKONOS', **more).read_ms()
+            raster_scene(first, second, 'IKONOS', **more).read_ms()
         assert '\n' not in str(caught.value)
     for more, message in (
         ({'ratio': 0}, 'ratio must be at least 1, found 0'),
         ({'bands': [0, 1]}, 'numbers from 1'),
         ({'resampling': 'magic'}, 'resampling must be one of nearest'),
-        ({'samples': 'middle'}, 'samples must be one of centre'),
+        ({'samples': 'middle'}, 'samples must be one of auto, centre'),
     ):
         with pytest.raises(ValueError, match=message):
-            RasterScene(fits, there, 'IKONOS', **more)
+            raster_scene(fits, there, 'IKONOS', **more)
 
 
 def test_warping_hides_no_bad_values(tmp_path):
     ms, pan = numbers((3, 20, 20)), numbers((1, 80, 80), 1)
     pan_path = write(tmp_path / 'p.tif', pan)
     ms[0, 3, 3] = 3000
-    scene = RasterScene(write(tmp_path / 'a.tif', ms, 1.5, pixel=4), pan_path, 'generic', 11)
+    scene = raster_scene(write(tmp_path / 'a.tif', ms, 1.5, pixel=4), pan_path, 'generic', 11)
     with pytest.raises(DataError, match='a.tif: .*digital number 3000, but 11 bits'):
         scene.read_ms()
     ms = numbers((3, 20, 20)).astype(np.float32)
     ms[0, 3, 3] = np.nan
-    scene = RasterScene(write(tmp_path / 'b.tif', ms, 1.5, pixel=4), pan_path, 'generic', 11)
+    scene = raster_scene(write(tmp_path / 'b.tif', ms, 1.5, pixel=4), pan_path, 'generic', 11)
     with pytest.raises(DataError, match='1 of 1200 values are NaN'):
         scene.read_ms()
 
@@ -377,7 +382,7 @@ def upsampled(scene, method):
 
 
 def test_worldview_pair(data_root):
-    scene = RasterScene('wv3_georef/mul.tif', 'wv3_georef/pan.tif', 'WV3')
+    scene = raster_scene('wv3_georef/mul.tif', 'wv3_georef/pan.tif', 'WV3')
     assert (scene.ratio, scene.ms_shape, scene.bands) == (4, (143, 144), 8)
     pan, image = scene.read_pan(), upsampled(scene, 'bicubic')
     assert correlation(image.mean(0), pan) == pytest.approx(0.9774, abs=5e-4)
@@ -390,7 +395,7 @@ def test_worldview_pair(data_root):
 
 def test_landsat_pair(data_root):
     paths = 'landsat_georef/ms.tif', 'landsat_georef/pan.tif'
-    scene = RasterScene(*paths, 'Landsat')
+    scene = raster_scene(*paths, 'Landsat')
     assert (scene.ratio, scene.ms_shape, scene.bands) == (2, (186, 278), 3)
     pan = scene.read_pan()
     # Interpolated straight to PAN's pixels, linearly: .893.
@@ -403,7 +408,7 @@ def test_landsat_pair(data_root):
     assert correlation(image.mean(0)[valid], full[valid]) == pytest.approx(0.8935, abs=1e-3)
     # Through the scene's grid the same is reached, and more where no resampling is needed.
     assert correlation(upsampled(scene, 'bicubic').mean(0), pan) > 0.893
-    scene = RasterScene(*paths, 'Landsat', samples='interp23tap')
+    scene = raster_scene(*paths, 'Landsat', samples='interp23tap')
     with rasterio.open(data_root / paths[0]) as raster:
         raw = raster.read()[:, 1:187, 1:279]
     np.testing.assert_allclose(scene.read_ms() * 65535, raw, rtol=1e-6)
@@ -411,7 +416,7 @@ def test_landsat_pair(data_root):
 
 
 def test_the_result_lies_on_the_pan(data_root, tmp_path):
-    scene = RasterScene('landsat_georef/ms.tif', 'landsat_georef/pan.tif', 'Landsat')
+    scene = raster_scene('landsat_georef/ms.tif', 'landsat_georef/pan.tif', 'Landsat')
     predict_scene(
         Simple(3, 2, upsampling='bicubic'), scene, tmp_path / 'o.tif', progress=False, picture=False
     )
