@@ -11,6 +11,7 @@ import numpy as np
 
 from plugins.classification.audit.duplicates import Pair, find_clusters, find_equal, find_near_pairs
 from plugins.classification.audit.scan import ScanResult
+from plugins.classification.data.mask_files import find_masks
 from plugins.classification.data.split_file import SUBSETS
 from plugins.classification.image_record import Record
 
@@ -37,6 +38,7 @@ class Audit:
         split: name of the split; '' without one.
         annotations: faults of damaged annotation files, by name.
         annotated: number of annotation files that were checked.
+        masks: image of each segmentation mask among the images, see `find_masks`.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Audit:
     split: str = ''
     annotations: Mapping[str, str] = field(default_factory=dict)
     annotated: int = 0
+    masks: Mapping[int, int] = field(default_factory=dict)
 
     # -- files ---------------------------------------------------------------------------------
 
@@ -178,6 +181,15 @@ def _sort_subsets(subsets: set[str]) -> list[str]:
     return [*(subset for subset in SUBSETS if subset in subsets), *sorted(subsets - set(SUBSETS))]
 
 
+def _find_masks(records: Sequence[Record], scans: Sequence[ScanResult]) -> dict[int, int]:
+    position = {
+        record.path: i
+        for i, (record, scan) in enumerate(zip(records, scans))
+        if record.path is not None and not scan.error
+    }
+    return {position[mask]: position[image] for image, mask in find_masks(position)}
+
+
 def examine(
     name: str,
     records: Sequence[Record],
@@ -211,4 +223,5 @@ def examine(
         ]
         pairs = [p for p in pairs if scans[p.first].pixels != scans[p.second].pixels]
     near = find_clusters(len(records), [*files, *pixels, *((p.first, p.second) for p in pairs)])
+    attributes.setdefault('masks', _find_masks(records, scans))
     return Audit(name, records, scans, tasks, files, pixels, near, pairs, **attributes)  # type: ignore[arg-type]

@@ -38,6 +38,7 @@ def summarize(audit: Audit) -> list[tuple[str, int]]:
         ('patients', len({r.patient for r in audit.records}) if audit.has_patients() else 0),
         ('images that cannot be read', len(audit.find_unreadable())),
         ('images of one value', len(audit.find_blank())),
+        ('segmentation masks', len(audit.masks)),
         ('boxes outside their image', len(audit.find_boxes_outside())),
         ('clusters of equal files', len(audit.files)),
         ('clusters of equal pixels', len(audit.pixels)),
@@ -76,6 +77,9 @@ def to_json(audit: Audit) -> dict[str, Any]:
         'summary': dict(summarize(audit)),
         'unreadable': {audit.records[i].id: why for i, why in audit.find_unreadable().items()},
         'blank': [audit.records[i].id for i in audit.find_blank()],
+        'masks': {
+            audit.records[mask].id: audit.records[image].id for mask, image in audit.masks.items()
+        },
         'boxes_outside': [
             [audit.records[i].id, list(box)] for i, box in audit.find_boxes_outside()
         ],
@@ -129,6 +133,12 @@ def _list_damage(audit: Audit) -> list[Sheet]:
             'Images of one value',
             ('image',),
             [(name(i),) for i in audit.find_blank()],
+            listing=True,
+        ),
+        Sheet(
+            'Segmentation masks, which are no images of their own',
+            ('mask', 'image'),
+            [(name(mask), name(image)) for mask, image in audit.masks.items()],
             listing=True,
         ),
         Sheet('Boxes outside their image', ('image', 'box', 'size'), boxes, listing=True),

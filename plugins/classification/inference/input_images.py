@@ -17,6 +17,7 @@ from plugins.classification.data.image_dataset import ImageSet
 from plugins.classification.data.image_files import FileSet
 from plugins.classification.data.image_io import SUFFIXES, count_frames
 from plugins.classification.data.manifest import read_manifest
+from plugins.classification.data.mask_files import find_masks
 from plugins.classification.image_record import Box, Record
 from plugins.classification.system import Classifier
 from plugins.classification.tasks import Task
@@ -96,7 +97,9 @@ def find_images(
 
     Each frame of a file is an image of its own, named FILE#FRAME. Without `patient`, the frames of
     a file are those of one patient, who is named like the file. Of a manifest, each row is an
-    image, as in a dataset.
+    image, as in a dataset; frames that have no row are left out. Segmentation masks among the
+    images of folders and patterns are left out too (`find_masks`); a mask that is named itself is
+    an image.
 
     Args:
         words: image files, folders (with all images below them, known by their names or their
@@ -125,6 +128,7 @@ def find_images(
             path = Path(word).absolute()
             # Nothing is split here, so that spellings of patients leak nothing.
             named = read_manifest(path, {}, columns or {}, patients='as_written').records
+            found.left_out |= _find_unnamed_frames(named)
         else:
             files = _find_files(word, found.left_out)
             named = tuple(r for path in files for r in _make_records(path, pattern, found))
@@ -179,7 +183,10 @@ def _find_files(word: str, left_out: dict[str, str]) -> list[Path]:
                     other[file.as_posix()] = reason
                 else:
                     images.append(file)
+    masks = {mask: image for image, mask in find_masks(images)}
+    other |= {file.as_posix(): f'a mask of {image}' for file, image in masks.items()}
     left_out |= other
+    images = [file for file in images if file not in masks]
     if images:
         return images
     if path.is_dir():
@@ -190,6 +197,27 @@ def _find_files(word: str, left_out: dict[str, str]) -> list[Path]:
         )
     problem = 'no file matches' if glob.has_magic(word) else 'no file or folder'
     raise MissingDataError(f'{problem} {word}')
+
+
+def _find_unnamed_frames(records: Sequence[Record]) -> dict[str, str]:
+    """Find files with frames that no record names; the reason by file."""
+    named: dict[Path, set[int]] = {}
+    for record in records:
+        assert record.path is not None
+        named.setdefault(record.path, set()).add(record.frame)
+    reasons = {}
+    for path, frames in named.items():
+        try:
+            count = count_frames(path)
+        except DataError:  # said when the image is read
+            continue
+        if missing := sorted(set(range(count)) - frames):
+            text = ', '.join(map(str, missing[:NAMED])) + (', ...' if len(missing) > NAMED else '')
+            reasons[path.as_posix()] = (
+                f'{len(missing)} of {count} frames have no row (column frame) in the manifest: '
+                f'{text}'
+            )
+    return reasons
 
 
 def _walk_folder(folder: Path) -> Iterator[tuple[Path, str]]:

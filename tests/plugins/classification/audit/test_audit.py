@@ -156,3 +156,13 @@ def test_spellings_of_one_patient_are_refused_by_both_commands(tmp_path, capsys,
     assert "m.csv:3: the patients '001' (line 2), '1' (line 3)" in said
     assert '--patients as_written' in said
     assert main([command, str(tmp_path / 'm.csv'), '--patients', 'as_written']) == 0
+
+
+def test_an_audit_names_masks_among_the_images(tmp_path, capsys):
+    grey = np.uint8(np.clip(scene(1) * 40 + 120, 0, 255))
+    Image.fromarray(grey).save(tmp_path / 'x.png')
+    Image.fromarray(np.uint8(np.tri(96) * 255)).save(tmp_path / 'x_mask.png')
+    (tmp_path / 'set.csv').write_text('image\nx.png\nx_mask.png\n')
+    assert audit(tmp_path / 'set.csv', '--json', tmp_path / 'found.json') == 0
+    assert 'Segmentation masks' in capsys.readouterr().out
+    assert json.loads((tmp_path / 'found.json').read_text())['masks'] == {'x_mask.png': 'x.png'}

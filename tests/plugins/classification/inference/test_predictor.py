@@ -408,3 +408,30 @@ def test_a_file_whose_name_has_an_equals_sign(tmp_path, monkeypatch):
     assert [record.id for record in find_images(['a=b.png']).records] == ['a=b.png']
     with pytest.raises(ToolkitError):
         find_images(['c=d.png'])
+
+
+def test_masks_and_frames_without_a_row_are_left_out_by_name(tmp_path):
+    generator = np.random.default_rng(0)
+    folder = tmp_path / 'scans'
+    folder.mkdir()
+    frames = [Image.fromarray(generator.integers(0, 256, (16, 16), np.uint8)) for _ in range(3)]
+    frames[0].save(folder / 'cine.tif', save_all=True, append_images=frames[1:])
+    frames[0].save(folder / 'x.png')
+    Image.fromarray(np.uint8(np.tri(16) * 255)).save(folder / 'x_mask.png')
+    found = find_images([str(folder)])
+    assert sorted(Path(record.id).name for record in found.records) == [
+        'cine.tif#0',
+        'cine.tif#1',
+        'cine.tif#2',
+        'x.png',
+    ]
+    (reason,) = found.left_out.values()
+    assert reason == f'a mask of {folder}/x.png'
+    assert [r.path.name for r in find_images([str(folder / 'x_mask.png')]).records] == [
+        'x_mask.png'
+    ]
+    table = folder / 'table.csv'
+    table.write_text('image,frame\ncine.tif,1\nx.png,\n')
+    found = find_images([str(table)])
+    (reason,) = found.left_out.values()
+    assert len(found.records) == 2 and '2 of 3 frames have no row' in reason and '0, 2' in reason
