@@ -88,9 +88,12 @@ class ManifestReader(ABC, Generic[Row]):
         Args:
             line: line of the row.
             column: column that names the file.
-            name: path from the folder of the manifest, or an absolute path.
+            name: path from the folder of the manifest, or an absolute path; with `/` or, as on
+                Windows, a backslash between folders.
         """
         path = Path(os.path.normpath(self.folder / name))
+        if '\\' in name and not path.exists():  # written on Windows
+            path = Path(os.path.normpath(self.folder / name.replace('\\', '/')))
         if not name:
             self.add_mistake(line, f'{column} is empty; expected the path of a file')
         elif not self.outside and not path.is_relative_to(self.folder):

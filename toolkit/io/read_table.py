@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolkit.errors import DataError, ToolkitError
+from toolkit.io.csv_text import read_csv_rows
 
 
 class DataTable(NamedTuple):
@@ -35,8 +35,8 @@ def read_table(path: Path, expected: Sequence[str]) -> DataTable:
         path: path of the file.
         expected: expected columns, for the message if the file is empty.
     Raises:
-        ToolkitError: the file is no text in UTF-8, no CSV, no Parquet, or empty; or pyarrow is
-            missing.
+        ToolkitError: the file is no CSV that `read_csv_rows` reads, no Parquet, or empty; or
+            pyarrow is missing.
     """
     return (
         _read_parquet(path)
@@ -46,24 +46,10 @@ def read_table(path: Path, expected: Sequence[str]) -> DataTable:
 
 
 def _read_csv(path: Path, expected: Sequence[str]) -> DataTable:
-    try:
-        # Spreadsheets write a byte order mark before the first column's name.
-        with path.open(encoding='utf-8-sig', newline='') as file:
-            reader = csv.reader(file, strict=True)
-            found = [(reader.line_num, [v.strip() for v in row]) for row in reader if any(row)]
-    except UnicodeDecodeError as error:
-        raise ToolkitError(f'{path} is no text in UTF-8: {error.reason}') from error
-    except csv.Error as error:
-        raise ToolkitError(f'{path}:{reader.line_num}: no CSV: {error}') from error
-    except OSError as error:
-        raise ToolkitError(f'{path} cannot be read: {error.strerror}') from error
+    found = read_csv_rows(path)
     if not found:
         raise ToolkitError(f'{path} is empty; expected the columns {", ".join(expected)}')
     (header, columns), *rows = found
-    if len(columns) == 1 and ';' in columns[0]:
-        raise ToolkitError(
-            f'{path}:{header}: found one column, named by ";"; values are separated by commas'
-        )
     return DataTable(columns, header, rows)
 
 

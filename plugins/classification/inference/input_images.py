@@ -22,9 +22,10 @@ from plugins.classification.image_record import Box, Record
 from plugins.classification.system import Classifier
 from plugins.classification.tasks import Task
 from toolkit.errors import DataError, MissingDataError, ToolkitError
+from toolkit.io.csv_text import SPREADSHEETS
 from toolkit.registry.build import ComponentFactory
 
-TABLES = ('.csv', '.parquet')
+TABLES = ('.csv', '.csv.gz', '.tsv', '.tsv.gz', '.parquet', '.pq', *SPREADSHEETS)
 NAMED = 20  # files that are named in a message
 ON_ERROR = ('stop', 'skip')
 # Arguments of a dataset that decide how a file becomes an image.
@@ -85,7 +86,7 @@ class InputImages(FileSet):
 
 def is_manifest(word: str) -> bool:
     """Tells whether a word of a command line names a manifest."""
-    return Path(word).suffix.lower() in TABLES
+    return word.lower().endswith(TABLES)
 
 
 def find_images(
@@ -103,8 +104,8 @@ def find_images(
 
     Args:
         words: image files, folders (with all images below them, known by their names or their
-            contents), patterns with * or ?, and manifests (.csv or .parquet, read as
-            `ManifestImages` reads them, without tasks).
+            contents), patterns with * or ?, and manifests (`TABLES`, read as `ManifestImages` reads
+            them, without tasks).
         patient: regular expression; its first group, found in the path of a file, is the patient.
             None if patients of files are not known.
         columns: column names of the manifest; see `ManifestImages`.

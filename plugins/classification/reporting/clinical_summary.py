@@ -182,10 +182,10 @@ def find_group(text: str, limits: Sequence[float] | None) -> str:
     """
     if not limits:
         return text
-    matched = re.fullmatch(r'\s*(\d+(?:\.\d+)?)\s*[Yy]?\s*', text)
+    matched = re.fullmatch(r'\s*(\d+(?:[.,]\d+)?)\s*[Yy]?\s*', text)
     if matched is None:
         return UNKNOWN
-    value = float(matched[1])
+    value = float(matched[1].replace(',', '.'))
     return _name_bands(limits)[sum(value >= limit for limit in limits)]
 
 

@@ -1,3 +1,5 @@
+import gzip
+
 import pytest
 
 from toolkit.errors import ToolkitError
@@ -36,8 +38,13 @@ def test_parquet_gives_what_csv_would(tmp_path):
     ('name', 'content', 'message'),
     [
         ('a.csv', b'', 'is empty; expected the columns image, note'),
-        ('a.csv', b'image;patient\na.png;1\n', 'a.csv:1: found one column, named by ";"'),
-        ('a.csv', 'größe\n'.encode('latin-1'), 'is no text in UTF-8'),
+        ('a.csv', b'image;patient,id\na.png;1\n', "a.csv:1: .* separated by ',' and ';'"),
+        ('a.csv', 'a\ngröße\n'.encode('cp1252'), "a.csv:2: .*CP1252 it would be 'ö'.*CSV UTF-8"),
+        ('a.csv', 'image\na'.encode('utf-16-le'), 'bytes of 0.*CSV UTF-8'),
+        ('a.csv', 'image\na'.encode('utf-16')[:-1], 'is cut UTF-16'),
+        ('a.xlsx', b'PK', 'is a spreadsheet, which is not read; save the table as .CSV UTF-8'),
+        ('a.csv.gz', gzip.compress(b'image\na.png\n')[:-9], 'is no gzip file, or is cut'),
+        ('a.csv.gz', b'image\na.png\n', 'is no gzip file'),
         ('a.csv', b'image\n"a.png\n', 'a.csv:2: no CSV: unexpected end of data'),
         ('a.parquet', b'PAR1', 'cannot be read as Parquet'),
     ],
@@ -46,3 +53,32 @@ def test_what_is_no_table_is_said(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ToolkitError, match=message):
         read_table(tmp_path / name, ['image', 'note'])
+
+
+PLAIN = 'image,größe,note\na.png,"1,5",x\nb.png,2,\n'
+
+
+@pytest.mark.parametrize(
+    ('name', 'content'),
+    [
+        ('comma.csv', PLAIN.encode()),
+        ('semicolon.csv', 'image;größe;note\na.png;1,5;x\nb.png;2;\n'.encode()),
+        ('tab.tsv', 'image\tgröße\tnote\na.png\t1,5\tx\nb.png\t2\t\n'.encode()),
+        ('said.csv', 'sep=;\nimage;größe;note\na.png;1,5;x\nb.png;2;\n'.encode()),
+        ('wide.csv', PLAIN.encode('utf-16')),
+        ('windows.csv', PLAIN.replace('\n', '\r\n').encode('utf-8-sig')),
+        ('packed.csv.gz', gzip.compress(PLAIN.encode())),
+        ('right.csv', 'image,größe,note,,\na.png,"1,5",x,,\nb.png,2,,,\n'.encode()),
+        ('longer.csv', 'image,größe,note\na.png,"1,5",x,,\nb.png,2,,\n,,,,,\n'.encode()),
+    ],
+)
+def test_a_table_is_read_as_a_spreadsheet_writes_it(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    table = read_table(tmp_path / name, ['image'])
+    assert table.columns == ['image', 'größe', 'note']
+    assert [row for _, row in table.rows] == [['a.png', '1,5', 'x'], ['b.png', '2', '']]
+
+
+def test_a_value_without_a_name_is_kept(tmp_path):
+    (tmp_path / 'a.csv').write_text('image,\na.png,1\n')
+    assert read_table(tmp_path / 'a.csv', ['image']).rows == [(2, ['a.png', '1'])]

@@ -11,6 +11,7 @@ from PIL import Image
 from plugins.classification.data.manifest import read_manifest
 from plugins.classification.data.manifest_columns import COLUMNS
 from plugins.classification.tasks import Task
+from tests.support.images_on_disk import write_image
 from toolkit.errors import MissingDataError, ToolkitError
 
 TASKS = {'kind': Task(('benign', 'malignant'), 'malignant'), 'shape': Task(('oval', 'round'))}
@@ -120,7 +121,7 @@ def test_all_mistakes_are_told_at_once(folder):
         ('image,kind\n', {}, "m.csv:1: no column for the task 'shape'"),
         ('image,kind,shape,kind\n', {}, "m.csv:1: the column 'kind' is there twice"),
         ('image,kind,shape\n', {}, 'm.csv:1: found no image, expected one row for each'),
-        ('image;kind;shape\n', {}, 'values are separated by commas'),
+        ('image;kind,shape\n', {}, 'separated by'),
         ('image,kind,shape,pacient\n', {}, "is the column 'pacient' meant as 'patient'?"),
         ('image,kind,shape,patient_id\n', {}, "is the column 'patient_id' meant as 'patient'?"),
         ('image,kind,shape,center\n', {}, "is the column 'center' meant as 'centre'?"),
@@ -289,3 +290,14 @@ def test_whatever_the_file_holds_it_is_read_or_explained(tmp_path_factory, conte
     path.write_bytes(head + content)
     with pytest.raises(ToolkitError):
         read_manifest(path, {'kind': TASKS['kind']})
+
+
+def test_paths_with_backslashes_are_read(tmp_path):
+    write_image(tmp_path / 'images/0.png', 0)
+    text = 'image;patient\nimages\\\\0.png;1\n'.replace('\\\\', '\\')
+    (tmp_path / 'windows.csv').write_text(text)
+    (record,) = read_manifest(tmp_path / 'windows.csv', {}).records
+    assert record.path == tmp_path / 'images/0.png'
+    (tmp_path / 'windows.csv').write_text(text.replace('images', '..'))
+    with pytest.raises(ToolkitError, match='leaves the folder'):
+        read_manifest(tmp_path / 'windows.csv', {})
