@@ -83,6 +83,10 @@ class TrainCfg:
     `val_interval` defaults to 1 with `max_epochs`; with `max_iters` it defaults to a single
     validation at the end. `max_minutes` limits the time of a run, validations included. The run is
     then validated and saved as at its end; the learning rate stays at its current value.
+
+    `on_nonfinite` says what a loss that is NaN or infinite does: `stop` ends the run; `skip` leaves
+    the iteration out, at most `max_skips` times in a run. To see it in time, the CPU then waits for
+    the GPU at each iteration.
     """
 
     max_epochs: PositiveInt | None = None
@@ -90,6 +94,8 @@ class TrainCfg:
     val_interval: PositiveInt | None = None
     val_begin: NonNegativeInt = 1
     max_minutes: PositiveFloat | None = None
+    on_nonfinite: Literal['stop', 'skip'] = 'stop'
+    max_skips: PositiveInt = 10
 
     def __post_init__(self) -> None:
         if (self.max_epochs is None) == (self.max_iters is None):

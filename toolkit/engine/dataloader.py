@@ -104,6 +104,11 @@ class BatchSampler(TorchSampler[list[SampleRequest]]):
             yield from self._batches(epoch, batch, last)
             iteration += last - batch
 
+    def get_requests(self, iteration: int) -> list[SampleRequest]:
+        """Returns the requests of this process at an iteration, counted from 0."""
+        epoch, batch = divmod(iteration, self._length)
+        return next(self._batches(epoch, batch, batch + 1))
+
     def _batches(self, epoch: int, first: int, last: int) -> Iterator[list[SampleRequest]]:
         order = self._sampler.order(epoch)
         if len(order) != self.samples:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -14,11 +16,16 @@ from toolkit.config.schema import TrainCfg
 from toolkit.engine import distributed, precision, seeding
 from toolkit.engine.dataloader import BatchSampler, SampleRequest, unwrap
 from toolkit.engine.evaluator import Evaluation, Evaluator
+from toolkit.engine.loss_meter import NonFiniteLossError
 from toolkit.engine.training_step import TrainingStep, build_step
 from toolkit.errors import ToolkitError
 
 if TYPE_CHECKING:
     from toolkit.engine.runner import Runner
+
+
+RECENT = 64  # iterations whose samples are remembered: a loss is read at most 40 later
+SHOWN_SAMPLES = 8
 
 
 class TrainLoop(BaseLoop):
@@ -42,6 +49,7 @@ class TrainLoop(BaseLoop):
     Attributes:
         waited: seconds in which this process waited for data.
         time_over: the time limit ended the training.
+        skipped: number of iterations whose loss was not finite and that were left out.
     """
 
     def __init__(
@@ -68,6 +76,9 @@ class TrainLoop(BaseLoop):
         self._began = 0.0
         self._training_step: TrainingStep | None = None
         self._agreement = distributed.Agreement()
+        self.skipped = 0
+        # Of each iteration and what its samples say of themselves; a loss is read some later.
+        self._recent: deque[tuple[int, Any]] = deque(maxlen=RECENT)
 
     @property
     def iter(self) -> int:
@@ -102,6 +113,8 @@ class TrainLoop(BaseLoop):
             'epoch_length': self.epoch_length,
             'stop_training': self.stop_training,
         }
+        if self._config.on_nonfinite == 'skip':
+            state['skipped'] = self.skipped
         # Without a time limit, equal runs must write equal checkpoints.
         return state if self._limit is None else {**state, 'spent': self._seconds()}
 
@@ -120,6 +133,7 @@ class TrainLoop(BaseLoop):
         self._epoch = self._iter // self.epoch_length
         self.stop_training = state['stop_training']
         self._spent = state.get('spent', 0.0)
+        self.skipped = state.get('skipped', 0)
 
     def run(self) -> None:
         runner = self.runner
@@ -188,11 +202,45 @@ class TrainLoop(BaseLoop):
         runner.call_hook('before_train_iter', batch_idx=index, data_batch=batch)
         batch = precision.move_batch(batch, runner.runtime, runner.device)
         assert self._training_step is not None
-        losses, others = self._training_step(batch)
-        runner.losses.add(self._iter + 1, losses, others)
+        self._recent.append((self._iter + 1, batch.get('meta')))
+        losses, others, is_skipped = self._training_step(batch)
+        if is_skipped:
+            self._skip(losses)
+        else:
+            runner.losses.add(self._iter + 1, losses, others)
         runner.call_hook(
             'after_train_iter', batch_idx=index, data_batch=batch, outputs={**losses, **others}
         )
+
+    def _skip(self, losses: dict[str, Any]) -> None:
+        """Notes an iteration that is left out.
+
+        Raises:
+            NonFiniteLossError: too many have been.
+        """
+        self.skipped += 1
+        number = self._iter + 1
+        values = {name: float(loss) for name, loss in losses.items() if name != 'loss'}
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        name = bad[0] if bad else 'loss'
+        if self.skipped > self._config.max_skips:
+            raise NonFiniteLossError(name, values.get(name, math.nan), number)
+        self.runner.say(
+            f'iteration {number:,} is skipped ({self.skipped} of at most '
+            f'{self._config.max_skips}): the loss {name!r} is {values.get(name, math.nan)}; '
+            f'{self.describe_batch(number)}'
+        )
+
+    def describe_batch(self, number: int) -> str:
+        """Describes the samples of this process in a recent iteration, counted from 1."""
+        metas = dict(self._recent).get(number) or ()
+        requests = self._sampler.get_requests(number - 1)
+        texts = [
+            f'{request.index}{_describe_meta(metas[place] if place < len(metas) else None)}'
+            for place, request in enumerate(requests)
+        ]
+        more = f' and {len(texts) - SHOWN_SAMPLES} more' if len(texts) > SHOWN_SAMPLES else ''
+        return f'its samples: {", ".join(texts[:SHOWN_SAMPLES])}{more}'
 
     def _is_validation_due(self, epoch_ended: bool) -> bool:
         if self.runner.val_loop is None:
@@ -218,6 +266,15 @@ class TrainLoop(BaseLoop):
             over = int(self._seconds() >= self._limit)
             self.time_over = self._agreement.find_largest(self._iter, over) == 1
         return self.time_over
+
+
+def _describe_meta(meta: Any) -> str:
+    """Describes a sample by the plain values of its `meta`, in brackets; '' if it has none."""
+    if not isinstance(meta, Mapping):
+        return ''
+    plain = {k: v for k, v in meta.items() if isinstance(v, (str, int, float, tuple, list))}
+    text = ', '.join(f'{key} {value}' for key, value in plain.items())
+    return f' ({text[:120]})' if text else ''
 
 
 class EvalLoop(BaseLoop):

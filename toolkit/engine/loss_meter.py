@@ -16,6 +16,23 @@ from toolkit.errors import RunError
 BULK = 20
 
 
+class NonFiniteLossError(RunError):
+    """A loss that is NaN or infinite.
+
+    Args:
+        name: of the term.
+        value: of the loss.
+        iteration: number of the iteration, from 1.
+    """
+
+    def __init__(self, name: str, value: float, iteration: int) -> None:
+        super().__init__(
+            f'the loss {name!r} is {value} at iteration {iteration}; lower the learning rate, clip '
+            'gradients (optim_wrapper.clip_grad) or check the data'
+        )
+        self.iteration = iteration
+
+
 class _Scalars(NamedTuple):
     """Scalars of one iteration: the losses first, then the others."""
 
@@ -108,10 +125,7 @@ class LossMeter:
             for index, name in enumerate(names):
                 value = next(read)
                 if index < losses and not math.isfinite(value):
-                    raise RunError(
-                        f'the loss {name!r} is {value} at iteration {iteration}; lower the '
-                        'learning rate, clip gradients (optim_wrapper.clip_grad) or check the data'
-                    )
+                    raise NonFiniteLossError(name, value, iteration)
                 self._sums[name] = self._sums.get(name, 0.0) + value
                 self._counts[name] = self._counts.get(name, 0) + 1
                 self._latest[name] = value

@@ -14,8 +14,8 @@ from toolkit.config.schema import RunConfig
 from toolkit.engine import checkpoint, distributed, mmengine_compat, seeding
 from toolkit.engine.components import RunComponents
 from toolkit.engine.loops import EvalLoop, TrainLoop
-from toolkit.engine.loss_meter import LossMeter
-from toolkit.errors import ToolkitError
+from toolkit.engine.loss_meter import LossMeter, NonFiniteLossError
+from toolkit.errors import RunError, ToolkitError
 from toolkit.io.run_layout import TEST_LOG, TRAIN_LOG
 
 FORMAT = 1
@@ -146,11 +146,22 @@ class Runner(mmengine_compat.QuietRunner):
         if self._resume or not self.components.is_prepared:
             self.components.prepare(self.say)
         self._compile()
-        loop.run()
-        if self.last_saved != loop.iter:
-            self.save_last()
+        try:
+            loop.run()
+            if self.last_saved != loop.iter:
+                self.save_last()
+        except NonFiniteLossError as error:
+            raise RunError(self._explain(error)) from error
         self.call_hook('after_run')
         return self.model
+
+    def _explain(self, error: NonFiniteLossError) -> str:
+        """Names the samples whose loss is not finite, and the checkpoint before them."""
+        last = checkpoint.get_folder(Path(self.work_dir)) / checkpoint.LAST
+        saved = 'no checkpoint had been written before'
+        if self.last_saved >= 0 and last.exists():
+            saved = f'the last good checkpoint is {last} (iteration {self.last_saved})'
+        return f'{error}; {self.train_loop.describe_batch(error.iteration)}; {saved}'
 
     def test(self, weights_from: Path | None = None) -> dict[str, float]:
         """Tests, with the weights of a checkpoint if one is given."""

@@ -29,10 +29,12 @@ class StepScalars(NamedTuple):
     Attributes:
         losses: terms by name, and their sum `loss`.
         others: `grad_norm` if gradients are clipped by norm.
+        is_skipped: the losses are not finite and the weights were not changed.
     """
 
     losses: dict[str, Tensor]
     others: dict[str, Tensor]
+    is_skipped: bool = False
 
 
 class TrainingStep:
@@ -69,6 +71,41 @@ class TrainingStep:
         scalars = {name: loss.detach() for name, loss in losses.items()}
         scalars['loss'] = total.detach()
         return scalars, others
+
+
+class SkippingStep(TrainingStep):
+    """A training step that changes nothing where the loss of a batch is not finite.
+
+    Weights, optimizer and the averages of BatchNorm stay as they were. With several processes, all
+    skip the iteration if the loss of one is not finite.
+
+    Args:
+        runner: the run.
+    """
+
+    def __call__(self, batch: dict[str, Any]) -> StepScalars:
+        """Trains on a batch that is on the device, or skips it.
+
+        Raises:
+            ToolkitError: the system returned no mapping of scalars.
+        """
+        wrapper, system = self.runner.optim_wrapper, self.runner.system
+        # The forward of a batch with NaN would leave NaN in the averages of BatchNorm.
+        buffers = [buffer.clone() for buffer in system.buffers()]
+        with wrapper.optim_context(self.runner.model):
+            losses = self.runner.model(batch, mode='loss')
+            total = sum_losses(losses)
+        scalars = {name: loss.detach() for name, loss in losses.items()}
+        scalars['loss'] = total.detach()
+        if distributed.reduce_max(int(not bool(total.isfinite()))):
+            with torch.no_grad():
+                for buffer, before in zip(system.buffers(), buffers, strict=True):
+                    buffer.copy_(before)
+            return StepScalars(scalars, {}, is_skipped=True)
+        wrapper.grad_norm = None
+        wrapper.update_params(total)
+        others = {} if wrapper.grad_norm is None else {'grad_norm': wrapper.grad_norm}
+        return StepScalars(scalars, others)
 
 
 class GraphedStep(TrainingStep):
@@ -191,6 +228,8 @@ def build_step(runner: Runner) -> TrainingStep:
     """
     if runner.runtime.cuda_graph and runner.device.type == 'cuda':
         return GraphedStep(runner)
+    if runner.run_config.train_cfg.on_nonfinite == 'skip':
+        return SkippingStep(runner)
     return TrainingStep(runner)
 
 
@@ -200,6 +239,9 @@ def _check_capturable(runner: Runner) -> None:
         f'{type(system).__name__} depends in training on more than tensors': not system.capturable,
         'runtime.precision fp16 scales the loss by what the CPU reads': runtime.precision == 'fp16',
         f'runtime.compile {runtime.compile} records graphs itself': runtime.compile in RECORDING,
+        'train_cfg.on_nonfinite skip reads each loss': (
+            runner.run_config.train_cfg.on_nonfinite == 'skip'
+        ),
         'several processes exchange gradients': distributed.get_world_size() > 1,
         'optim_wrapper.accumulative_counts is above 1': (
             runner.run_config.optim_wrapper.accumulative_counts > 1

@@ -102,6 +102,22 @@ def format_duration(seconds: float | None) -> str:
     return f'{minutes // 60} h {minutes % 60:02d} min'
 
 
+SECONDS = {'s': 1, 'min': 60, 'h': 3600, 'd': 86400}
+
+
+def parse_duration(text: str) -> float:
+    """Parses a time such as '90 s', '10 min', '2 h' or '1 d' to seconds.
+
+    Raises:
+        ValueError: it is none, or not above 0.
+    """
+    match = re.fullmatch(r'\s*(\d+(?:\.\d+)?)\s*(s|min|h|d)\s*', text)
+    seconds = 0.0 if match is None else float(match[1]) * SECONDS[match[2]]
+    if not seconds > 0:
+        raise ValueError(f'expected a time such as 30 s, 10 min or 2 h, found {text!r}')
+    return seconds
+
+
 def format_memory(size: float | None) -> str:
     """Formats bytes in MB or GB (powers of ten)."""
     if size is None:

@@ -63,19 +63,19 @@ def test(
                 lambda: capsule.begin(work_dir, capsule_input, parts, 'test', **extra)
             )
         runner = Runner(parts, work_dir)
+        common = overlap.explain(parts.overlaps, run.allow_overlap)
         try:
             metrics = runner.test(weights)
         except Exception:
             # A hook failed after the measurement: what was measured is not lost with it.
             measured = runner.test_loop.result
             if measured is not None and distributed.is_main():
-                _write(work_dir, measured, weights, content)
+                _write(work_dir, measured, weights, content, common)
                 print(f'the metrics are in {work_dir / METRICS_FILE}', flush=True)
             raise
         finally:
             runner.close()
         result = runner.test_loop.result
-        common = overlap.explain(parts.overlaps, run.allow_overlap)
         distributed.run_on_main(lambda: _write(work_dir, result, weights, content, common))
         if distributed.broadcast(alone):
             distributed.run_on_main(lambda: capsule.end(work_dir, 'finished'))

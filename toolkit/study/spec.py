@@ -5,20 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 import random
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from toolkit.config import Config, Problem
 from toolkit.config.yaml_file import KeyPath
+from toolkit.io.formatting import parse_duration
 from toolkit.registry.build import ComponentFactory
 from toolkit.study.launchers import Launcher, launcher_class
 
 # Keys of a variant or a data set that are no paths.
 BASE, CHANGES = 'base', 'changes'
 DIRECTIONS = {'higher': True, 'lower': False}
-_UNITS = {'s': 1, 'min': 60, 'h': 3600, 'd': 86400}
 
 
 @dataclass
@@ -78,12 +77,12 @@ class Budget:
     def seconds(self) -> float | None:
         if self.time is None or isinstance(self.time, (int, float)):
             return self.time
-        match = re.fullmatch(r'\s*([0-9.]+)\s*([a-z]+)\s*', self.time)
-        if match is None or match[2] not in _UNITS or match[1].count('.') > 1:
+        try:
+            return parse_duration(self.time)
+        except ValueError as error:
             raise ValueError(
                 f'time is {self.time!r}, expected seconds, or such as 90 s, 30 min, 2 h, 1 d'
-            )
-        return float(match[1]) * _UNITS[match[2]]
+            ) from error
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ from mmengine.hooks import Hook
 
 from toolkit.engine import checkpoint, distributed
 from toolkit.errors import RunError
+from toolkit.io.formatting import parse_duration
 from toolkit.ranges import Ge, PositiveInt
 from toolkit.registry import HOOKS
 
@@ -26,6 +28,8 @@ class Checkpoint(Hook):
     Args:
         interval: epochs or iterations (the unit of `train_cfg`) between two `last.pth`; None to
             write it after every validation, or after every epoch if there is no validation.
+        every: time between two `last.pth`, such as `30 s`, `10 min` or `2 h`, beside `interval`; it
+            bounds what a kill can cost where iterations take long.
         save_best: name of a metric. The weights at its best value so far are kept as `best.pth`;
             with `EMA` they are the averaged weights. The metric defines which direction is better.
         keep: number of checkpoints that are kept beside `last.pth` as `iter_N.pth`; -1 for all.
@@ -39,6 +43,7 @@ class Checkpoint(Hook):
         interval: PositiveInt | None = None,
         save_best: str | None = None,
         keep: Annotated[int, Ge(-1)] = 0,
+        every: str | None = None,
     ) -> None:
         if interval is not None and interval < 1:
             raise ValueError(f'interval must be at least 1, found {interval}')
@@ -47,6 +52,9 @@ class Checkpoint(Hook):
         self.interval = interval
         self.save_best = save_best
         self.keep = keep
+        self.seconds = None if every is None else parse_duration(every)
+        self._saved_at = 0.0
+        self._agreement = distributed.Agreement()
         self.best: dict[str, Any] | None = None
         self._validated: dict[str, float] | None = None
         self._has_warned = False
@@ -61,8 +69,10 @@ class Checkpoint(Hook):
             self.best = {'metric': self.save_best, 'value': score, 'iter': runner.iter}
             # Before last.pth: a run killed in between validates again and writes this one again.
             self._write_best(runner, metrics)
-        if self._is_due(runner, metrics is not None):
+        is_late = self._is_late(runner)  # all processes ask, whatever else makes one due
+        if is_late or self._is_due(runner, metrics is not None):
             path = runner.save_last()
+            self._saved_at = time.monotonic()
             if self.keep:
                 distributed.run_on_main(lambda: self._keep(path, runner.iter))
 
@@ -81,6 +91,16 @@ class Checkpoint(Hook):
             return True
         sign = 1 if runner.get_directions()[self.save_best] else -1
         return sign * value > sign * self.best['value']
+
+    def before_train(self, runner: Runner) -> None:
+        self._saved_at = time.monotonic()
+
+    def _is_late(self, runner: Runner) -> bool:
+        """Tells whether `every` has passed; the answer is the same on all processes."""
+        if self.seconds is None:
+            return False
+        late = int(time.monotonic() - self._saved_at >= self.seconds)
+        return self._agreement.find_largest(runner.iter, late) == 1
 
     def _is_due(self, runner: Runner, validated: bool) -> bool:
         loop = runner.train_loop
