@@ -26,12 +26,13 @@ from plugins.pansharpening.metrics.score_image import (
 from plugins.pansharpening.scenes.alignment import RasterGrid, align
 from plugins.pansharpening.scenes.open_scene import ImageFile, open_scene, read_image
 from plugins.pansharpening.scenes.raster import ChosenSamples
+from plugins.pansharpening.scenes.raster_names import find_raster
 from plugins.pansharpening.scenes.scene import Scene, check_finite
+from plugins.pansharpening.scenes.scene_arguments import add_scene_arguments, get_scene_options
 from plugins.pansharpening.scenes.sensors import SENSORS
 from plugins.pansharpening.scenes.window import Window
 from toolkit.commands.arguments import add_plugins
 from toolkit.errors import DataError
-from toolkit.io.data_paths import find_data_file
 from toolkit.io.json_values import write_json
 from toolkit.io.output_path import check_outputs
 from toolkit.registry import COMMANDS, METRICS, plugin_index
@@ -63,6 +64,7 @@ class Evaluate(Command):
         )
         add('--bit-depth', type=int, metavar='N', help="of the digital numbers; the sensor's")
         add('--ratio', type=int, metavar='N', help='PAN pixels per MS pixel; found in the files')
+        add_scene_arguments(parser)
         add(
             '--samples',
             default='auto',
@@ -94,11 +96,11 @@ class Evaluate(Command):
             arguments.bit_depth,
             arguments.ratio,
             arguments.samples,
+            **get_scene_options(arguments),
         )
         if arguments.json is not None:
-            images = [
-                find_data_file(p) for p in (arguments.fused, arguments.reference) if p is not None
-            ]
+            named = [arguments.fused, *filter(None, [arguments.reference])]
+            images = [path for path in map(find_raster, named) if isinstance(path, Path)]
             check_outputs(
                 [arguments.json],
                 [*scene.files(), *images],
@@ -166,6 +168,8 @@ def evaluate(
     ms = batch['lrms'][0].numpy()
     warnings = _warn_of_units(crops['fused'], ms, valid, fused, scene.scale)
     names = (*(REFERENCE if reference is not None else ()), *NO_REFERENCE, *REPROJECTION, *further)
+    if scene.holds_fractions:
+        warnings.append(scene.describe_fractions())
     if scene.sensor.assumed:
         warnings.append(scene.sensor.describe_assumption())
     scores, messages = score_image(names, crops['fused'], batch)

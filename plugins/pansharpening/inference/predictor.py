@@ -28,8 +28,10 @@ from plugins.pansharpening.inference.shards import join, part_file, to_cog
 from plugins.pansharpening.inference.tiled_inference import Sharpener
 from plugins.pansharpening.inference.tiles import Shard
 from plugins.pansharpening.scenes.band_files import BandFiles
-from plugins.pansharpening.scenes.open_scene import open_scene
+from plugins.pansharpening.scenes.matlab import read_own_sensor
+from plugins.pansharpening.scenes.open_scene import get_suffix, open_scene
 from plugins.pansharpening.scenes.scene import Scene
+from plugins.pansharpening.scenes.scene_arguments import add_scene_arguments, get_scene_options
 from plugins.pansharpening.scenes.sensors import SensorSpec
 from plugins.pansharpening.system import Pansharpener
 from plugins.pansharpening.visualization.contact_sheet import list_sheet_files, write_scene_images
@@ -40,6 +42,7 @@ from toolkit.io.output_path import check_outputs
 from toolkit.registry import PREDICTORS
 
 # Names of NAME=VALUE among the inputs.
+OUTPUTS = ('.tif', '.tiff', '.vrt')
 NAMED = ('ms', 'pan', 'bit_depth', 'ratio', 'samples', 'register')
 
 
@@ -64,6 +67,8 @@ class ScenePredictor(Predictor):
             metavar='NAME',
             help="sensor of the input, or a YAML file with its gains (default: of the run's data)",
         )
+        add('--bit-depth', type=int, metavar='N', help="of the digital numbers; the sensor's")
+        add_scene_arguments(parser)
         add('--tile', type=int, metavar='N', help='side of the windows in PAN pixels')
         add('--workers', type=int, metavar='N', help='threads that compute (default: one a core)')
         add('--shard', metavar='i/n', help='only the i-th of n shares of the windows')
@@ -84,7 +89,7 @@ class ScenePredictor(Predictor):
         options: PredictOptions,
     ) -> Mapping[str, Any]:
         """Takes bands, ratio, upsampling and sensor from the scene; see `adapt_model`."""
-        scene = _find_scene(inputs, options.arguments.sensor, options.dataset)
+        scene = _find_scene(inputs, options.arguments, options.dataset)
         changes, warnings = adapt_model(config, stated, scene)
         if changes:
             options.report(
@@ -109,9 +114,12 @@ class ScenePredictor(Predictor):
         assert isinstance(system, Pansharpener)
         arguments = options.arguments
         shard = None if arguments.shard is None else Shard.parse(arguments.shard)
+        scene = _find_scene(inputs, arguments, options.dataset, system.upsampling)
+        if scene.holds_fractions and arguments.bit_depth is None:
+            options.report(scene.describe_fractions())
         return predict_scene(
             system,
-            _find_scene(inputs, arguments.sensor, options.dataset, system.upsampling),
+            scene,
             output,
             tile=arguments.tile,
             shard=shard,
@@ -160,7 +168,7 @@ class ScenePredictor(Predictor):
         """
         assert isinstance(system, Pansharpener)
         if ms is None:
-            scene = _find_scene((), sensor, options.dataset)
+            scene = _find_test_scene(options.dataset)
         elif not any(True for _ in system.parameters()):
             name = type(system.generator).__name__
             raise ToolkitError(
@@ -265,13 +273,26 @@ def predict_scene(
 
 def _find_scene(
     inputs: Sequence[str],
-    sensor: str | None,
+    arguments: argparse.Namespace,
     dataset: Callable[[], Any] | None,
     upsampling: Method = 'interp23tap',
 ) -> Scene:
     """The scene of the inputs; by default sensor and scene are those of the test data."""
+    options = get_scene_options(arguments)
+    if arguments.bit_depth is not None:
+        options['bit_depth'] = arguments.bit_depth
     if inputs:
-        return scene_from_inputs(inputs, _find_sensor(sensor, dataset), upsampling)
+        sensor = arguments.sensor
+        if sensor is None and get_suffix(inputs[0]) == '.mat':
+            sensor = read_own_sensor(inputs[0])
+        return scene_from_inputs(inputs, _find_sensor(sensor, dataset), upsampling, **options)
+    if options:
+        words = ', '.join(f'--{name.replace("_", "-")}' for name in options)
+        raise ToolkitError(f'{words}: for the scene that --input names; give it, too')
+    return _find_test_scene(dataset)
+
+
+def _find_test_scene(dataset: Callable[[], Any] | None) -> Scene:
     scene = None if dataset is None else getattr(dataset(), 'scene', None)
     if scene is None:
         raise ToolkitError(
@@ -294,7 +315,10 @@ def _find_sensor(sensor: SensorSpec | None, dataset: Callable[[], Any] | None) -
 
 
 def scene_from_inputs(
-    inputs: Sequence[str], sensor: SensorSpec, upsampling: Method = 'interp23tap'
+    inputs: Sequence[str],
+    sensor: SensorSpec,
+    upsampling: Method = 'interp23tap',
+    **further: Any,
 ) -> Scene:
     """Opens the scene that the words of a command line name.
 
@@ -303,6 +327,7 @@ def scene_from_inputs(
             `register` is 'phase' for a `RegisteredScene`.
         sensor: see `get_sensor`.
         upsampling: of the system, which says where MS samples are to lie.
+        further: further arguments of the scene; see `make_scene_config`.
     Raises:
         ToolkitError: other inputs, or no such sensor.
         DataError: no such file.
@@ -326,7 +351,7 @@ def scene_from_inputs(
     if register not in ('phase', 'none'):
         raise ToolkitError(f'found register={register}, expected register=phase or register=none')
     options.setdefault('samples', 'auto' if upsampling == 'interp23tap' else 'centre')
-    settings = {n: int(v) if v.isdecimal() else v for n, v in options.items()}
+    settings = {n: int(v) if v.isdecimal() else v for n, v in options.items()} | further
     if len(plain) == 1 and not ms and not pan and plain[0].lower().endswith(('.mat', '.npz')):
         scene = open_scene(plain, None, sensor, **settings)
     elif len(plain) == 2 and not ms and not pan:
@@ -360,6 +385,11 @@ def check_output(output: Path, cog: bool) -> None:
         )
     if output.is_dir():
         raise ToolkitError(f'the output {output} is a folder; give the name of a GeoTIFF in it')
+    if suffix not in OUTPUTS:
+        raise ToolkitError(
+            f'the output {output} cannot be written in the format of its extension; expected a '
+            f'GeoTIFF (.tif, .tiff) or a VRT (.vrt), such as {output.with_suffix(".tif").name}'
+        )
 
 
 def _shard_of_rank() -> Shard:

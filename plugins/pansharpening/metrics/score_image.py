@@ -54,11 +54,31 @@ def score_image(
         metric = METRICS.get(name)()
         try:
             (row,) = metric.measure(outputs, batch)
-            scores |= {key: float(row[key]) for key in metric.directions}
+            found = {key: float(row[key]) for key in metric.directions}
+            scores |= found
+            messages += [explain_undefined(n, batch) for n, v in found.items() if math.isnan(v)]
         except DataError as error:  # an image too small for its windows, say
             scores |= dict.fromkeys(metric.directions, math.nan)
             messages.append(str(error))
     return scores, messages
+
+
+def explain_undefined(name: str, batch: dict[str, Any]) -> str:
+    """Says why an index has no value for an image."""
+    mask = batch.get('mask')
+    if mask is not None and not bool(mask.all()):
+        return (
+            f'{name} is not defined here: {float(mask.float().mean()):.1%} of the pixels hold '
+            'data, and none of its windows or blocks lies wholly on them, farther from nodata '
+            'than its filters reach (41 PAN pixels); score a part with less nodata'
+        )
+    flat = [
+        f'band {number} of the MS'
+        for number, band in enumerate(batch['lrms'][0], 1)
+        if bool(band.min() == band.max())
+    ]
+    reason = f'{" and ".join(flat)} is constant' if flat else 'a window of the images is constant'
+    return f'{name} is not defined here: {reason}, so that a correlation divides by zero'
 
 
 def get_directions(names: Iterable[str]) -> dict[str, str]:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import rasterio
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -23,6 +22,12 @@ from rasterio.warp import reproject
 from rasterio.windows import Window as RasterWindow
 
 from plugins.pansharpening.scenes.alignment import RasterGrid, to_pixels, trace_outline
+from plugins.pansharpening.scenes.raster_names import (
+    GdalName,
+    RasterName,
+    describe_state,
+    open_by_name,
+)
 from plugins.pansharpening.scenes.scene import scale_to_unit
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
@@ -36,6 +41,8 @@ os.environ.setdefault('GDAL_CACHEMAX', '64')
 BLOCK = 128
 # Blocks that are kept for the next window; 16 MB for 8 bands.
 KEPT = 32
+# Largest side of a sample of an image, in pixels.
+SAMPLE = 512
 # Source pixels around a block that its interpolation depends on: Lanczos needs three.
 REACH = 5
 
@@ -72,10 +79,16 @@ class BandFiles:
         paths: rasters, in the order of their bands.
         order: numbers of the bands to read, counted from 1 over all files, in the order of the
             result; None for all.
+        outside: a VRT may name files outside its folder and on the network.
     """
 
-    def __init__(self, paths: Sequence[Path], order: Sequence[int] | None = None) -> None:
-        self.paths, self.order = tuple(paths), order
+    def __init__(
+        self,
+        paths: Sequence[RasterName],
+        order: Sequence[int] | None = None,
+        outside: bool = False,
+    ) -> None:
+        self.paths, self.order, self.outside = tuple(paths), order, outside
 
     def __str__(self) -> str:
         first = str(self.paths[0])
@@ -90,7 +103,7 @@ class BandFiles:
         """
         bands, names, dtypes, nodata, masked, grid = [], [], [], [], False, None
         for number, path in enumerate(self.paths):
-            with open_raster(path) as raster:
+            with open_raster(path, self.outside) as raster:
                 here = RasterGrid(raster.height, raster.width, raster.crs, raster.transform)
                 for i, colour in enumerate(raster.colorinterp):
                     if colour != ColorInterp.alpha:
@@ -140,7 +153,7 @@ class BandFiles:
             indexes = [band for file, band in header.bands if file == number]
             if not indexes:
                 continue
-            with open_raster(path) as raster:
+            with open_raster(path, self.outside) as raster:
                 values = raster.read(indexes, window=place)
                 if header.masked:
                     found.append(_find_valid(raster, values, indexes, place))
@@ -158,33 +171,58 @@ class BandFiles:
             values[:, ~valid] = 0
         return values, valid
 
+    def read_sample(self) -> np.ndarray:
+        """Reads up to 512 x 512 pixels from all over the first file: (C, h, w), NaN without data.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        number = self.header.bands[0][0]
+        indexes = [band for file, band in self.header.bands if file == number]
+        with open_raster(self.paths[number], self.outside) as raster:
+            shape = (len(indexes), *(min(side, SAMPLE) for side in raster.shape))
+            values = raster.read(indexes, out_shape=shape).astype(np.float32)
+            for band, i in zip(values, indexes):
+                if raster.nodatavals[i - 1] is not None:
+                    band[band == raster.nodatavals[i - 1]] = np.nan
+        return values
+
     def files(self) -> list[Path]:
         """Lists the files that are read, including those that a VRT names."""
         found = []
         for path in self.paths:
+            if isinstance(path, GdalName):
+                found += [] if path.local_file is None else [path.local_file]
+                continue
             found.append(path)
             if path.suffix.lower() == '.vrt':
-                found += [other for other in _list_named_files(path) if other != path.resolve()]
+                named = self._list_named_files(path)
+                found += [other for other in named if other != path.resolve()]
         return found
 
     def list_with_sources(self) -> list[Path]:
         """Lists the files and all that they name, at any depth: sources, headers, masks."""
         found: list[Path] = []
-        waiting = [path.resolve() for path in self.paths]
+        waiting = [path.resolve() for path in self.paths if isinstance(path, Path)]
+        waiting += [p for p in self.files() if p not in waiting]
         while waiting:
             path = waiting.pop()
             if path not in found:
                 found.append(path)
                 with contextlib.suppress(DataError):  # a text file beside a raster, say
-                    waiting += _list_named_files(path)
+                    waiting += self._list_named_files(path)
         return found
 
+    def describe_remote(self) -> str:
+        """Describes the rasters that are no files here, whose content is not read for it."""
+        remote = [p for p in self.paths if isinstance(p, GdalName) and p.local_file is None]
+        return f'{[str(name) for name in remote]} {self.header}' if remote else ''
 
-def _list_named_files(path: Path) -> list[Path]:
-    """Lists the existing files that a raster names, resolved and sorted."""
-    with open_raster(path) as raster:
-        named = sorted({Path(name).resolve() for name in raster.files[1:]})
-    return [other for other in named if other.is_file()]
+    def _list_named_files(self, path: Path) -> list[Path]:
+        """Lists the existing files that a raster names, resolved and sorted."""
+        with open_raster(path, self.outside) as raster:
+            named = sorted({Path(name).resolve() for name in raster.files[1:]})
+        return [other for other in named if other.is_file()]
 
 
 class WarpedBands:
@@ -273,8 +311,8 @@ class WarpedBands:
 
 
 @contextmanager
-def open_raster(path: Path) -> Iterator[Any]:
-    """Opens a raster for reading, for one thread at a time.
+def open_raster(path: RasterName, outside: bool = False) -> Iterator[Any]:
+    """Opens a raster for reading, for one thread at a time; see `open_by_name`.
 
     A few files stay open for the next window, until they change.
 
@@ -282,7 +320,7 @@ def open_raster(path: Path) -> Iterator[Any]:
         DataError: it cannot be opened, or reading fails.
     """
     try:
-        with _HANDLES.lend(path) as raster:
+        with _HANDLES.lend(path, outside) as raster:
             yield raster
     except (OSError, RasterioError) as error:
         cause = f'{error.__cause__ or error}'.splitlines()[0]
@@ -300,17 +338,18 @@ class _Handles:
     def __init__(self) -> None:
         self._process = os.getpid()
         self._guard = threading.Lock()
-        self._open: OrderedDict[Path, tuple[tuple[int, ...], Any, threading.RLock]] = OrderedDict()
+        self._open: OrderedDict[RasterName, tuple[tuple[int, ...], Any, threading.RLock]] = (
+            OrderedDict()
+        )
 
     @contextmanager
-    def lend(self, path: Path) -> Iterator[Any]:
-        raster, lock = self._find(path)
+    def lend(self, path: RasterName, outside: bool) -> Iterator[Any]:
+        raster, lock = self._find(path, outside)
         with lock:
             yield raster
 
-    def _find(self, path: Path) -> tuple[Any, threading.RLock]:
-        status = path.stat()
-        state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    def _find(self, path: RasterName, outside: bool) -> tuple[Any, threading.RLock]:
+        state = (*describe_state(path), outside)
         if self._process != os.getpid():
             # The parent's handles are its own: forgotten here, not closed.
             _FORGOTTEN.append(self._open)
@@ -320,7 +359,7 @@ class _Handles:
             if known is None or known[0] != state:
                 with warnings.catch_warnings():
                     warnings.simplefilter('ignore', NotGeoreferencedWarning)
-                    known = (state, rasterio.open(path), threading.RLock())
+                    known = (state, open_by_name(path, outside), threading.RLock())
             self._open[path] = known
             while len(self._open) > self.MOST:
                 # Closed once nobody reads from it any more.

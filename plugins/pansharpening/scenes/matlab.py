@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import scipy.io
@@ -16,6 +16,8 @@ from plugins.pansharpening.scenes.scene import (
     Scene,
     check_bit_depth,
     check_pair,
+    choose_bands,
+    choose_bits,
     scale_to_unit,
 )
 from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
@@ -25,6 +27,9 @@ from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
 from toolkit.ranges import Ge, Le
 
+# Variables with whole numbers that describe a scene.
+SCALARS = ('ratio', 'L')
+
 
 @SCENES.register
 class MatScene(Scene):
@@ -32,10 +37,13 @@ class MatScene(Scene):
 
     Args:
         path: absolute, or below $TOOLKIT_DATA, or below the current folder.
-        sensor: name of the sensor, or its description; see `get_sensor`.
-        bit_depth: of the digital numbers; None for the sensor's.
+        sensor: name of the sensor, or its description; see `get_sensor`. None for the one that the
+            variable `sensor` names, or 'generic'.
+        bit_depth: of the digital numbers; None for the variable `L`, or the sensor's.
         ms_key: variable that holds the MS.
         pan_key: variable that holds the PAN.
+        ratio: PAN pixels per MS pixel that the images must have; None for the variable `ratio`.
+        bands: numbers of the bands that are used, from 1, in the order of the sensor; None for all.
     Raises:
         ValueError: no such sensor.
         DataError: no such file; on first use: unreadable, no such variables, shapes
@@ -45,16 +53,29 @@ class MatScene(Scene):
     def __init__(
         self,
         path: str,
-        sensor: SensorSpec,
+        sensor: SensorSpec | None = None,
         bit_depth: Annotated[int, Ge(1), Le(32)] | None = None,
         ms_key: str = 'I_MS',
         pan_key: str = 'I_PAN',
+        ratio: int | None = None,
+        bands: list[int] | None = None,
     ) -> None:
         self.path = find_data_file(path)
         self.name = self.path.stem
+        if sensor is None:
+            sensor = read_own_sensor(str(self.path)) or 'generic'
         self.sensor = get_sensor(sensor)
-        self.bits = check_bit_depth(self.sensor.bits if bit_depth is None else bit_depth)
-        self.ms_key, self.pan_key = ms_key, pan_key
+        self.stated_bits, self.stated_ratio = bit_depth, ratio
+        if bit_depth is not None:
+            check_bit_depth(bit_depth)
+        self.ms_key, self.pan_key, self.order = ms_key, pan_key, bands
+
+    @functools.cached_property
+    def bits(self) -> int:  # type: ignore[override]
+        own = self._own()
+        if self.stated_bits is None and own.bits is not None:
+            return check_bit_depth(own.bits)
+        return choose_bits(self.sensor, self.stated_bits, self._images()[0])
 
     @property
     def bands(self) -> int:
@@ -92,26 +113,50 @@ class MatScene(Scene):
         return scale_to_unit(window.cut(image), self.bits, f'{self.path}: {key}, {window}')
 
     def _images(self) -> tuple[np.ndarray, np.ndarray]:
-        ms, pan = _load(self.path, self.path.stat().st_mtime_ns, self.ms_key, self.pan_key)
-        check_pair(self.sensor, ms.shape, pan.shape[1:], str(self.path))
-        return ms, pan
+        own = self._own()
+        ms = choose_bands(own.ms, self.order, str(self.path))
+        check_pair(self.sensor, ms.shape, own.pan.shape[1:], str(self.path))
+        found, stated = own.pan.shape[1] // ms.shape[1], self.stated_ratio or own.ratio
+        if stated not in (None, found):
+            source = 'ratio is' if self.stated_ratio else 'its variable ratio is'
+            raise DataError(f'{self.path}: found images of ratio {found}, but {source} {stated}')
+        return ms, own.pan
+
+    def _own(self) -> MatContent:
+        return _load(self.path, self.path.stat().st_mtime_ns, self.ms_key, self.pan_key)
+
+
+class MatContent(NamedTuple):
+    """Content of a .mat file.
+
+    Attributes:
+        ms: (C, h, w).
+        pan: (1, H, W).
+        ratio: its variable `ratio`; None if there is none.
+        bits: its variable `L`, likewise.
+    """
+
+    ms: np.ndarray
+    pan: np.ndarray
+    ratio: int | None
+    bits: int | None
 
 
 @functools.lru_cache(maxsize=4)
-def _load(path: Path, modified: int, ms_key: str, pan_key: str) -> tuple[np.ndarray, np.ndarray]:
+def _load(path: Path, modified: int, ms_key: str, pan_key: str) -> MatContent:
     # The datasets of a run share one scene's memory; `modified` only keys the cache.
     try:
-        variables = scipy.io.loadmat(path, variable_names=[ms_key, pan_key])
+        variables = scipy.io.loadmat(path, variable_names=[ms_key, pan_key, *SCALARS])
         known = [name for name, *_ in scipy.io.whosmat(path)]
     except NotImplementedError:
-        variables, known = read_matlab_variables(path, (ms_key, pan_key))
+        variables, known = read_matlab_variables(path, (ms_key, pan_key, *SCALARS))
     except Exception as error:  # scipy raises many kinds for files that are cut or no .mat at all
         raise DataError(f'{path} cannot be read as a .mat file: {error}') from error
     for key in (ms_key, pan_key):
         if key not in variables:
             raise DataError(
                 f'{path} has no variable {key!r}{did_you_mean(key, known)}; there are: '
-                f'{", ".join(known) or "none"}; set ms_key and pan_key'
+                f'{", ".join(known) or "none"}; set ms_key and pan_key (--ms-key, --pan-key)'
             )
     ms, pan = variables[ms_key], variables[pan_key]
     if ms.ndim != 3 or pan.ndim != 2:
@@ -119,7 +164,28 @@ def _load(path: Path, modified: int, ms_key: str, pan_key: str) -> tuple[np.ndar
             f'{path}: found {ms_key} of shape {ms.shape} and {pan_key} of shape {pan.shape}; '
             'expected an MS (height, width, bands) and a PAN (height, width)'
         )
-    return np.ascontiguousarray(ms.transpose(2, 0, 1)), np.ascontiguousarray(pan[None])
+    scalars = (_read_count(variables, key, path) for key in SCALARS)
+    images = (np.ascontiguousarray(ms.transpose(2, 0, 1)), np.ascontiguousarray(pan[None]))
+    return MatContent(*images, *scalars)
+
+
+def _read_count(variables: Mapping[str, np.ndarray], key: str, path: Path) -> int | None:
+    """Reads a whole number from 1 that a file may hold."""
+    value = np.asarray(variables.get(key, ()))
+    if not value.size:
+        return None
+    if value.size != 1 or value.dtype.kind not in 'uif' or not float(value.item()).is_integer():
+        raise DataError(f'{path}: found the variable {key} of {value}, expected a whole number')
+    return int(value.item())
+
+
+def read_own_sensor(path: str) -> str | None:
+    """Reads the name of the sensor from the variable `sensor` of a .mat file; None without one."""
+    try:
+        value = scipy.io.loadmat(find_data_file(path), variable_names=['sensor']).get('sensor')
+    except Exception:  # version 7.3, whose texts are codes; a bad file is said when it is opened
+        return None
+    return None if value is None or value.dtype.kind != 'U' else str(value.flat[0])
 
 
 def read_matlab_variables(

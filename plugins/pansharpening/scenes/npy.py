@@ -12,8 +12,9 @@ import numpy as np
 from plugins.pansharpening.scenes.scene import (
     SCENES,
     Scene,
-    check_bit_depth,
     check_pair,
+    choose_bands,
+    choose_bits,
     scale_to_unit,
 )
 from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
@@ -39,6 +40,8 @@ class ArrayScene(Scene):
         ms_key: name of the MS in an .npz.
         pan_key: name of the PAN in an .npz.
         channels_last: the MS is (h, w, C).
+        ratio: PAN pixels per MS pixel that the images must have; None for any.
+        bands: numbers of the bands that are used, from 1, in the order of the sensor; None for all.
     Raises:
         ValueError: no such sensor, or other kinds of files.
         DataError: no such file, unreadable, arrays that are missing or of other shapes.
@@ -53,6 +56,8 @@ class ArrayScene(Scene):
         ms_key: str = 'ms',
         pan_key: str = 'pan',
         channels_last: bool = False,
+        ratio: int | None = None,
+        bands: list[int] | None = None,
     ) -> None:
         suffixes = [Path(path).suffix.lower() for path in (ms, pan) if path is not None]
         if suffixes not in (['.npz'], ['.npy', '.npy']):
@@ -63,19 +68,33 @@ class ArrayScene(Scene):
         self.paths = [find_data_file(path) for path in (ms, pan) if path is not None]
         self.name = self.paths[0].stem
         self.sensor = get_sensor(sensor)
-        self.bits = check_bit_depth(self.sensor.bits if bit_depth is None else bit_depth)
-        self._keys, self._channels_last = (ms_key, pan_key), channels_last
+        self._keys, self._channels_last, self.order = (ms_key, pan_key), channels_last, bands
         where = ' and '.join(str(path) for path in self.paths)
         images = self._arrays()
         shape, fine = images[0].shape, images[1].shape
         if len(shape) != 3 or len(fine) not in (2, 3) or fine[:-2] not in ((), (1,)):
             raise DataError(
                 f'{where}: found an MS of shape {shape} and a PAN of shape {fine}; expected '
-                '(bands, height, width) and (height, width)'
+                '(bands, height, width), or (height, width, bands) with channels_last '
+                '(--channels-last), and (height, width)'
             )
-        bands, height, width = (shape[2], *shape[:2]) if channels_last else shape
-        self._bands, self._ms_shape, self._pan_shape = bands, (height, width), fine[-2:]
-        check_pair(self.sensor, (bands, height, width), self._pan_shape, where)
+        count, height, width = (shape[2], *shape[:2]) if channels_last else shape
+        ms = images[0].transpose(2, 0, 1) if channels_last else images[0]
+        chosen = choose_bands(ms, bands, where)
+        self._bands, self._ms_shape, self._pan_shape = len(chosen), (height, width), fine[-2:]
+        try:
+            check_pair(self.sensor, (len(chosen), height, width), self._pan_shape, where)
+        except DataError as error:
+            if channels_last or count < shape[2] or shape[2] >= shape[0]:
+                raise
+            raise DataError(
+                f'{error}; if {shape} is (height, width, bands), set channels_last '
+                '(--channels-last)'
+            ) from error
+        if ratio not in (None, self._pan_shape[0] // height):
+            found = self._pan_shape[0] // height
+            raise DataError(f'{where}: found images of ratio {found}, but ratio is {ratio}')
+        self.bits = choose_bits(self.sensor, bit_depth, chosen)
 
     @property
     def bands(self) -> int:
@@ -100,7 +119,7 @@ class ArrayScene(Scene):
         window = window or Window.whole(self.ms_shape)
         image = self._arrays()[0]
         image = image.transpose(2, 0, 1) if self._channels_last else image
-        values = np.ascontiguousarray(window.cut(image))
+        values = np.ascontiguousarray(choose_bands(window.cut(image), self.order, self.name))
         return scale_to_unit(values, self.bits, f'{self.paths[0]}: MS, {window}')
 
     def read_pan(self, window: Window | None = None) -> np.ndarray:
@@ -140,7 +159,8 @@ def _load_pair(
                 if key not in file:
                     raise DataError(
                         f'{path} has no array {key!r}{did_you_mean(key, file.files)}; there are: '
-                        f'{", ".join(file.files) or "none"}; set ms_key and pan_key'
+                        f'{", ".join(file.files) or "none"}; set ms_key and pan_key '
+                        '(--ms-key, --pan-key)'
                     )
             return file[ms_key], file[pan_key]
     except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:

@@ -18,6 +18,7 @@ from plugins.pansharpening.scenes.alignment import Alignment, align
 from plugins.pansharpening.scenes.band_files import BLOCK, BandFiles, Interpolation, WarpedBands
 from plugins.pansharpening.scenes.grid_shift import SHIFT_REACH, read_shifted
 from plugins.pansharpening.scenes.nodata_fill import FILL_REACH, read_filled
+from plugins.pansharpening.scenes.raster_names import find_raster
 from plugins.pansharpening.scenes.scene import (
     SCENES,
     Georeference,
@@ -25,13 +26,13 @@ from plugins.pansharpening.scenes.scene import (
     check_bit_depth,
     check_order,
     check_pair,
+    choose_bits,
     scale_to_unit,
 )
 from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, RunError
-from toolkit.io.data_paths import find_data_file
-from toolkit.io.hashing import hash_files
+from toolkit.io.hashing import hash_files, hash_json
 from toolkit.ranges import Ge, Le, PositiveInt
 
 # Position of MS samples, see `RasterScene`; 'auto' only where a scene is opened.
@@ -54,7 +55,9 @@ class RasterScene(Scene):
 
     Args:
         ms: path of the multispectral raster, or of several that hold its bands in this order;
-            absolute, or below $TOOLKIT_DATA, or below the current folder. Alpha bands are left out.
+            absolute, or below $TOOLKIT_DATA, or below the current folder; or names that GDAL
+            resolves, such as `/vsizip/a.zip/ms.tif`, `s3://...`, or a subdataset. Alpha bands are
+            left out.
         pan: path of the PAN raster, one band.
         sensor: name of the sensor, or its description; see `get_sensor`.
         bit_depth: of the digital numbers; None for the sensor's.
@@ -67,6 +70,7 @@ class RasterScene(Scene):
             of it, as 'interp23tap' and the indices assume; the MS is interpolated there unless its
             samples lie so already, as Landsat's do. 'auto' is 'interp23tap' for the ratios that it
             can enlarge by, powers of two, and else 'centre'.
+        outside: a VRT may name files outside its folder and on the network.
     Raises:
         ValueError: no such sensor, or arguments out of range.
         DataError: no such file; on first use: unreadable, no overlap, a coordinate system in only
@@ -84,6 +88,7 @@ class RasterScene(Scene):
         bands: list[PositiveInt] | None = None,
         resampling: Interpolation = 'lanczos',
         samples: ChosenSamples = 'auto',
+        outside: bool = False,
     ) -> None:
         paths = [ms] if isinstance(ms, str | Path) else list(ms)
         if not paths:
@@ -98,14 +103,20 @@ class RasterScene(Scene):
         ):
             if value not in known:
                 raise ValueError(f'{name} must be one of {", ".join(known)}; found {value!r}')
-        self.ms_files = BandFiles([find_data_file(path) for path in paths], bands)
-        self.pan_files = BandFiles([find_data_file(pan)])
+        self.ms_files = BandFiles([find_raster(path) for path in paths], bands, outside)
+        self.pan_files = BandFiles([find_raster(pan)], outside=outside)
         self.ms_path, self.pan_path = self.ms_files.paths[0], self.pan_files.paths[0]
         self.name = self.ms_path.stem
         self.sensor = get_sensor(sensor)
-        self.bits = check_bit_depth(self.sensor.bits if bit_depth is None else bit_depth)
+        self.stated_bits = None if bit_depth is None else check_bit_depth(bit_depth)
         self.stated_ratio, self.resampling = ratio, resampling
         self.stated_samples: ChosenSamples = samples
+
+    @functools.cached_property
+    def bits(self) -> int:  # type: ignore[override]
+        is_float = self.stated_bits is None and self.ms_files.header.dtype.kind == 'f'
+        sample = self.ms_files.read_sample() if is_float else np.empty((0, 0, 0))
+        return choose_bits(self.sensor, self.stated_bits, sample)
 
     @property
     def bands(self) -> int:
@@ -189,7 +200,9 @@ class RasterScene(Scene):
         return self._mask(self._layout, window or Window.whole(self.pan_shape))
 
     def fingerprint(self) -> str:
-        return hash_files(*self.ms_files.files(), *self.pan_files.files())
+        remote = self.ms_files.describe_remote() + self.pan_files.describe_remote()
+        hashed = hash_files(*self.ms_files.files(), *self.pan_files.files())
+        return hashed if not remote else hash_json([hashed, remote])
 
     def version(self) -> str:
         files = [*self.ms_files.files(), *self.pan_files.files()]
@@ -197,7 +210,8 @@ class RasterScene(Scene):
         marks = [(name, state.st_size, state.st_mtime_ns) for name, state in states]
         layout = self._layout
         settings = (self.bits, layout.alignment, layout.offset, self.ms_files.order)
-        return f'{marks} {settings} {self.resampling} {SHIFT_REACH} {FILL_REACH}'
+        remote = self.ms_files.describe_remote() + self.pan_files.describe_remote()
+        return f'{marks} {settings} {self.resampling} {SHIFT_REACH} {FILL_REACH} {remote}'
 
     @functools.cached_property
     def _layout(self) -> RasterLayout:

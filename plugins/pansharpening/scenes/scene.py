@@ -66,6 +66,18 @@ class Scene(ABC):
         return 2**self.bits - 1
 
     @property
+    def holds_fractions(self) -> bool:
+        """True if the images are taken to be reflectances, whose full scale is 1."""
+        return self.bits == 1
+
+    def describe_fractions(self) -> str:
+        """Says that the images are taken to be reflectances."""
+        return (
+            f'{self.name} holds fractions, which are taken for reflectances: full scale is 1 '
+            '(--bit-depth states another)'
+        )
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Data type of the multispectral image, and by default of results."""
         return np.dtype(np.uint16 if self.bits <= 16 else np.uint32)
@@ -161,7 +173,7 @@ def scale_to_unit(values: np.ndarray, bits: int, where: str) -> np.ndarray:
     if largest > scale and (values.dtype.kind != 'f' or bool((values == np.round(values)).all())):
         raise DataError(
             f'{where}: found the digital number {largest:g}, but {bits} bits end at {scale}; '
-            f'set bit_depth to {int(largest).bit_length()} or what the product states'
+            f'set bit_depth (--bit-depth) to {int(largest).bit_length()} or what the product states'
         )
     return values.astype(np.float32) / np.float32(scale)
 
@@ -222,7 +234,7 @@ def check_order(
         order = [numbers[found.index(name)] for name in expected]
         raise DataError(
             f'{where}: found the bands {", ".join(found)}; {sensor.title} has them as '
-            f'{", ".join(expected)}, so set bands: {order}'
+            f'{", ".join(expected)}, so set bands: {order} (--bands {",".join(map(str, order))})'
         )
 
 
@@ -235,3 +247,39 @@ def check_bit_depth(bits: int) -> int:
     if not 1 <= bits <= 32:
         raise ValueError(f'bit_depth must be between 1 and 32, found {bits}')
     return bits
+
+
+def choose_bits(sensor: Sensor, bit_depth: int | None, sample: np.ndarray) -> int:
+    """Chooses the bit depth of a scene: the stated one, or the sensor's, or 1 for reflectances.
+
+    Floating-point values that are fractions, and mostly below 1, are reflectances, which no bit
+    depth of a sensor fits: their full scale is 1.
+
+    Args:
+        sensor: sensor that took the images.
+        bit_depth: the stated one; None for none.
+        sample: values of the MS, from all over the image.
+    Raises:
+        ValueError: the bit depth is not between 1 and 32.
+    """
+    if bit_depth is not None:
+        return check_bit_depth(bit_depth)
+    if sample.dtype.kind == 'f':
+        values = np.asarray(sample[..., :: max(sample.shape[-2] // 256, 1), :])
+        values = values[np.isfinite(values) & (values > 0)]
+        if values.size and np.median(values) < 1 and bool((values != np.round(values)).any()):
+            return 1
+    return sensor.bits
+
+
+def choose_bands(image: np.ndarray, order: Sequence[int] | None, where: str) -> np.ndarray:
+    """Chooses bands (C, ...) by their numbers from 1; None for all.
+
+    Raises:
+        DataError: there is no such band.
+    """
+    if order is None:
+        return image
+    if wrong := [number for number in order if not 1 <= number <= len(image)]:
+        raise DataError(f'{where}: found {len(image)} bands, but band {wrong[0]} is asked for')
+    return image[[number - 1 for number in order]]

@@ -15,7 +15,9 @@ from plugins.pansharpening.inference.resumable_geotiff import Compression
 from plugins.pansharpening.inference.scene_model import choose_upsampling
 from plugins.pansharpening.scenes.open_scene import build_scene, make_scene_config
 from plugins.pansharpening.scenes.raster import ChosenSamples
+from plugins.pansharpening.scenes.raster_names import find_raster
 from plugins.pansharpening.scenes.scene import Scene
+from plugins.pansharpening.scenes.scene_arguments import add_scene_arguments, get_scene_options
 from plugins.pansharpening.scenes.sensors import SENSORS, get_sensor
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.single_scene import baselines, time_budget
@@ -44,7 +46,6 @@ from toolkit.config.schema import RunConfig
 from toolkit.engine import checkpoint, precision
 from toolkit.engine.components import build_for_training, build_system
 from toolkit.errors import RunError, ToolkitError
-from toolkit.io.data_paths import find_data_file
 from toolkit.io.json_values import write_json
 from toolkit.io.output_path import check_outputs
 from toolkit.registry import COMMANDS
@@ -83,6 +84,7 @@ class Pansharpen(Command):
         )
         add('--bit-depth', type=int, metavar='N', help="of the digital numbers; the sensor's")
         add('--ratio', type=int, metavar='N', help='PAN pixels per MS pixel; found in the files')
+        add_scene_arguments(parser)
         add(
             '--samples',
             default='auto',
@@ -153,17 +155,17 @@ def _open_scene(
     arguments: argparse.Namespace, upsample: str
 ) -> tuple[Scene, dict[str, Any], Mapping[str, Any]]:
     """Opens and checks the scene; returns it with its config and its registration."""
-    ms = [str(find_data_file(path).absolute()) for path in arguments.ms]
-    pan = arguments.pan and str(find_data_file(arguments.pan).absolute())
+    ms = [_make_absolute(path) for path in arguments.ms]
+    pan = arguments.pan and _make_absolute(arguments.pan)
     try:
-        sensor = get_sensor(arguments.sensor or UNKNOWN)
+        sensor = arguments.sensor and get_sensor(arguments.sensor).spec
     except ValueError as error:
         raise ToolkitError(str(error)) from error
     samples = arguments.samples
     if samples == 'auto' and upsample != 'interp23tap':
         samples = 'centre'
     options = (arguments.bit_depth, arguments.ratio, samples)
-    config = make_scene_config(ms, pan, sensor.spec, *options)
+    config = make_scene_config(ms, pan, sensor, *options, **get_scene_options(arguments))
     scene = build_scene(config)
     scene.sensor.gains(scene.bands)  # says it where it is one of other bands
     height, width = scene.pan_shape
@@ -172,19 +174,22 @@ def _open_scene(
         flush=True,
     )
     found = survey(scene)
-    if scene.sensor.name == UNKNOWN and arguments.bit_depth is None:
+    is_stated = arguments.bit_depth is not None or scene.bits != scene.sensor.bits
+    if scene.sensor.name == UNKNOWN and not is_stated:
         config['bit_depth'] = found.bit_depth
         scene = build_scene(config)
     depth = f'bit depth {scene.bits}'
     if config['bit_depth'] == found.bit_depth != arguments.bit_depth:
         depth += f' by the largest digital number, {found.largest:.0f}'
+    if scene.holds_fractions:
+        depth = scene.describe_fractions()
     said = scene.sensor.title
-    if arguments.sensor is None:
+    if scene.sensor.name == UNKNOWN and arguments.sensor is None:
         said += (
             f', as no --sensor is given: an MTF gain of {scene.sensor.ms_gains[0]:g} in all bands'
         )
     print(f'sensor: {scene.sensor.name} ({said}); {depth}')
-    if scene.sensor.assumed and arguments.sensor is not None:
+    if scene.sensor.assumed and (scene.sensor.name != UNKNOWN or arguments.sensor is not None):
         _warn(scene.sensor.describe_assumption())
     if getattr(scene, 'warped', False):
         print('the MS is interpolated to a grid of whole PAN pixels')
@@ -197,6 +202,11 @@ def _open_scene(
 
 def _warn(line: str) -> None:
     print(f'warning: {line}', file=sys.stderr)
+
+
+def _make_absolute(path: str) -> str:
+    found = find_raster(path)
+    return str(found.absolute()) if isinstance(found, Path) else found
 
 
 def _choose_patch_size(scene: Scene, wanted: int) -> int:

@@ -20,7 +20,7 @@ LEAST_SIDE = 32
 LEAST_PATCH = 8
 # Shares of PAN's pixels at its largest number: what is said, and what is refused.
 NOTABLE, TOO_MUCH = 0.05, 0.5
-# Physical units below this are no digital numbers, which the indices round to integers.
+# Whole numbers below this hold no image.
 LEAST_NUMBER = 2.0
 
 
@@ -106,10 +106,10 @@ def check(scene: Scene, found: SceneStatistics) -> str | None:
             f'{name}: found the number {high:g} in all pixels of the PAN; expected an image with '
             'detail to sharpen with'
         )
-    if found.largest < LEAST_NUMBER:
+    if found.largest < LEAST_NUMBER and scene.dtype.kind != 'f':
         raise DataError(
-            f'{name}: found no number above {found.largest:.3g}; expected digital numbers, so '
-            'give reflectances multiplied by 10000'
+            f'{name}: found no number above {found.largest:.3g}; expected digital numbers '
+            'or, as floats, reflectances'
         )
     if found.saturated > TOO_MUCH:
         raise DataError(

@@ -19,6 +19,8 @@ from plugins.pansharpening.imaging.masks import (
     window_sums,
 )
 
+# Numbers below this throughout are no digital numbers, of which rounding would leave nothing.
+LEAST_NUMBER = 2.0
 # A window is constant if its variance over its squared mean is below this: rounding in float64.
 ROUNDING = 1e-13
 
@@ -86,7 +88,8 @@ def q2n(
         reference: likewise; its blocks set the normalization.
         block: side of the distinct blocks, in pixels; the last ones are completed by mirroring.
         mask: blocks that hold an invalid pixel are left out.
-        rounded: whether images are rounded to uint16 first, as in the toolbox.
+        rounded: whether images are rounded to uint16 first, as in the toolbox; images whose
+            reference is below `LEAST_NUMBER` throughout are reflectances and never rounded.
     Returns:
         Mean of the blocks' moduli, at most 1. Higher is better.
 
@@ -94,7 +97,7 @@ def q2n(
     IEEE GRSL 6(4), 2009.
     """
     x, y, valid, lead = pair(image, reference, mask)
-    if rounded:
+    if rounded and bool(y.abs().max() >= LEAST_NUMBER):
         x, y = _round_to_uint16(x), _round_to_uint16(y)
     bands = x.shape[1]
     n = 1 << (bands - 1).bit_length()

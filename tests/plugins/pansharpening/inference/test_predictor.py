@@ -186,18 +186,23 @@ def predict(inputs, dataset=None, *words):
 
 def test_scene_and_sensor_are_those_of_the_test_data_by_default(monkeypatch):
     calls = []
-    monkeypatch.setattr(predictor, 'scene_from_inputs', lambda inputs, sensor, _: (inputs, sensor))
+    monkeypatch.setattr(
+        predictor,
+        'scene_from_inputs',
+        lambda inputs, sensor, _: SimpleNamespace(named=(inputs, sensor), holds_fractions=False),
+    )
     monkeypatch.setattr(
         predictor,
         'predict_scene',
         lambda system, scene, output, **options: calls.append((scene, options)) or [output],
     )
-    scene = SimpleNamespace(sensor=SimpleNamespace(spec='WV2'))
+    scene = SimpleNamespace(sensor=SimpleNamespace(spec='WV2'), holds_fractions=False, named=None)
     data = SimpleNamespace(scene=scene)
     assert predict([], lambda: data, '--tile', '64') == [Path('out.tif')]
     predict(['a.mat'], lambda: data, '--shard', '2/3')
     predict(['a.mat'], lambda: data, '--sensor', 'GE1', '--cog')
-    assert [call[0] for call in calls] == [scene, (['a.mat'], 'WV2'), (['a.mat'], 'GE1')]
+    assert calls[0][0] is scene
+    assert [call[0].named for call in calls[1:]] == [(['a.mat'], 'WV2'), (['a.mat'], 'GE1')]
     options = [call[1] for call in calls]
     assert [o['tile'] for o in options] == [64, None, None]
     assert [o['shard'] for o in options] == [None, Shard(2, 3), None]

@@ -5,17 +5,21 @@ from __future__ import annotations
 import functools
 import pickle
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 import torch
 
 from plugins.pansharpening.data.patch_file import PatchFile
 from plugins.pansharpening.data.transforms import Flip
 from plugins.pansharpening.scenes.matlab import MatScene
 from plugins.pansharpening.scenes.npy import ArrayScene
+from plugins.pansharpening.scenes.open_scene import open_scene
 from plugins.pansharpening.scenes.window import Window
-from toolkit.errors import DataError
+from tests.support.synthetic_rasters import write_geotiff
+from toolkit.errors import DataError, ToolkitError
 
 h5py = pytest.importorskip('h5py')
 
@@ -191,3 +195,73 @@ def test_patch_file_refusals(patches, tmp_path):
     (tmp_path / 'test.h5').write_text('no hdf5')
     with pytest.raises(DataError, match='test.h5 cannot be read'):
         PatchFile(str(tmp_path / 'test.h5'), 'QB')
+
+
+# -- full scale, bands, what a .mat states -------------------------------------------------------
+
+
+@pytest.mark.parametrize('kind', ['npz', 'npy', 'mat', 'tif'])
+def test_reflectances_have_a_full_scale_of_1_in_every_format(tmp_path, kind):
+    ms = numbers(4, 8, 8).astype(np.float32) / 2047
+    pan = numbers(32, 32, seed=1).astype(np.float32) / 2047
+    path = str(tmp_path / f'ms.{kind}')
+    if kind == 'npz':
+        np.savez(path, ms=ms, pan=pan)
+    elif kind == 'npy':
+        np.save(path, ms), np.save(tmp_path / 'pan.npy', pan)
+    elif kind == 'mat':
+        scipy.io.savemat(path, {'I_MS': ms.transpose(1, 2, 0), 'I_PAN': pan})
+    else:
+        write_geotiff(Path(path), ms), write_geotiff(tmp_path / 'pan.tif', pan[None])
+    other = None if kind in ('npz', 'mat') else str(tmp_path / f'pan.{kind}')
+    scene = open_scene([path], other, 'IKONOS')
+    assert (scene.bits, scene.scale, scene.holds_fractions) == (1, 1, True)
+    np.testing.assert_array_equal(scene.read_ms(), ms)
+    np.testing.assert_array_equal(scene.read_pan()[0], pan)
+    assert 'full scale' in scene.describe_fractions()
+    assert open_scene([path], other, 'IKONOS', bit_depth=11).scale == 2047
+
+
+def test_floats_that_are_whole_numbers_have_the_bit_depth_of_the_sensor(tmp_path):
+    path = str(tmp_path / 'a.npz')
+    np.savez(path, ms=np.ones((4, 4, 4)), pan=np.ones((16, 16)))
+    assert ArrayScene(path, sensor='IKONOS').bits == 11
+
+
+def test_bands_are_chosen_and_ordered_in_arrays(tmp_path):
+    ms, pan = numbers(5, 8, 8), numbers(32, 32, seed=1)
+    np.savez(tmp_path / 'a.npz', ms=ms, pan=pan)
+    scipy.io.savemat(tmp_path / 'a.mat', {'I_MS': ms.transpose(1, 2, 0), 'I_PAN': pan})
+    for name in ('a.npz', 'a.mat'):
+        scene = open_scene([str(tmp_path / name)], None, 'IKONOS', bands=[3, 2, 1, 5])
+        assert scene.bands == 4
+        np.testing.assert_array_equal(scene.read_ms(), scale(ms[[2, 1, 0, 4]]))
+        with pytest.raises(DataError, match='found 5 bands, but band 6'):
+            open_scene([str(tmp_path / name)], None, 'IKONOS', bands=[6]).read_ms()
+        with pytest.raises(ToolkitError, match='--outside: not for'):
+            open_scene([str(tmp_path / name)], None, 'IKONOS', outside=True)
+        with pytest.raises(DataError, match='of ratio 4, but ratio is 2'):
+            _ = open_scene([str(tmp_path / name)], None, 'generic', ratio=2).bands
+
+
+def test_a_mat_states_its_ratio_bit_depth_and_sensor(tmp_path):
+    path = str(tmp_path / 'a.mat')
+    images = {'I_MS': numbers(8, 8, 4), 'I_PAN': numbers(32, 32, seed=1)}
+    scipy.io.savemat(path, {**images, 'ratio': 4.0, 'L': 12, 'sensor': 'GE1'})
+    scene = open_scene([path], None, None)
+    assert (scene.ratio, scene.bits, scene.sensor.name) == (4, 12, 'GE1')
+    assert open_scene([path], None, 'QB', bit_depth=11).bits == 11
+    scipy.io.savemat(path, {**images, 'ratio': 2})
+    with pytest.raises(DataError, match='of ratio 4, but its variable ratio is 2'):
+        _ = open_scene([path], None, None).bands
+    scipy.io.savemat(path, {**images, 'L': 11.5})
+    with pytest.raises(DataError, match='the variable L of .*expected a whole number'):
+        _ = open_scene([path], None, None).bits
+
+
+def test_a_layout_with_the_bands_last_is_advised(tmp_path):
+    path = str(tmp_path / 'a.npz')
+    np.savez(path, ms=numbers(8, 8, 4), pan=numbers(32, 32, seed=1))
+    with pytest.raises(DataError, match=r'set channels_last \(--channels-last\)'):
+        ArrayScene(path)
+    assert open_scene([path], None, 'IKONOS', channels_last=True).bands == 4

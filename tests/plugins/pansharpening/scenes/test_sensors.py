@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from plugins.pansharpening.commands import evaluate
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes import sensors
 from plugins.pansharpening.scenes.npy import ArrayScene
@@ -94,6 +95,7 @@ def test_every_known_sensor_has_gains_and_says_where_they_are_assumed() -> None:
 
 def test_a_command_takes_a_sensor_of_ones_own(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluate, 'score_image', lambda *arguments: ({}, []))
     Path('mine.yaml').write_text('gains: [.2, .25, .3]\npan_gain: .12\n')
     rng = np.random.default_rng(0)
     images = {'ms': rng.integers(1, 99, (3, 32, 32)), 'pan': rng.integers(1, 99, (128, 128))}

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from rasterio.transform import from_origin
 
+from plugins.pansharpening.scenes.npy import ArrayScene
 from plugins.pansharpening.scenes.scene import Georeference
+from plugins.pansharpening.single_scene.scene_check import check, survey
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from tests.plugins.pansharpening.single_scene.test_command import FAST, pansharpen
 from tests.support.synthetic_rasters import write_geotiff
@@ -114,9 +116,13 @@ def test_a_small_scene(tmp_path, capsys, side) -> None:
         assert 'found 16 x 16 PAN pixels that both images cover; expected at least 32' in error
 
 
-def test_reflectances(tmp_path, capsys) -> None:
-    words = written(tmp_path, (MS / 4095).astype(np.float32), (PAN / 4095).astype(np.float32))
-    assert 'give reflectances multiplied by 10000' in refused(tmp_path, capsys, *words)
+def test_reflectances_are_learned_from_as_they_are(tmp_path) -> None:
+    np.savez(tmp_path / 'r.npz', ms=MS / np.float32(4095), pan=PAN.squeeze() / np.float32(4095))
+    scene = ArrayScene(str(tmp_path / 'r.npz'))
+    assert (scene.bits, scene.holds_fractions) == (1, True)
+    found = survey(scene)
+    assert found.largest == pytest.approx(max(MS.max(), PAN.max()) / 4095)
+    assert (found.bit_depth, check(scene, found)) == (1, None)
 
 
 def test_values_that_are_not_finite(tmp_path, capsys) -> None:
