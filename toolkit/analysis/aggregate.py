@@ -3,7 +3,8 @@
 A condition is a variant with one setting of the axes and one dataset; its runs differ by seed and
 fold. Each condition is compared with the condition of `compare_to` that has the same setting and
 dataset, by pairs of runs with the same seed and fold. Holm's correction counts all comparisons of
-the study over all metrics: one family of tests over runs, one of tests over items.
+the study over all metrics, or over the primary one: one family of tests over runs, one of tests
+over items. Conditions can also be compared along an axis with its first value.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from toolkit.analysis.paired_tests import PairedTest, adjust_holm, paired_bootstraps, paired_t
+from toolkit.analysis.paired_tests import (
+    ALPHA,
+    PairedTest,
+    adjust_holm,
+    paired_bootstraps,
+    paired_t,
+)
 from toolkit.analysis.results import StudyResults
 from toolkit.analysis.sample_values import SampleValues, find_sample_values
 from toolkit.config.dump import dump_inline
@@ -127,11 +134,14 @@ class Analysis:
         results: of the study, as read.
         conditions: in the order of the plan.
         comparisons: by (index of the condition, metric); none for conditions of `compare_to`.
+        along: comparisons along an axis with the condition at its first value, by (index of the
+            condition, axis, metric).
     """
 
     results: StudyResults
     conditions: tuple[Condition, ...]
     comparisons: Mapping[tuple[int, str], Comparison] = field(default_factory=dict)
+    along: Mapping[tuple[int, str, str], Comparison] = field(default_factory=dict)
 
     @property
     def metrics(self) -> Mapping[str, bool | None]:
@@ -156,6 +166,18 @@ class Analysis:
         same = [c for c in self.conditions if c.context == condition.context]
         return next((c for c in same if c.variant == self.results.compare_to), None)
 
+    def find_first(self, condition: Condition, axis: str) -> Condition | None:
+        """Finds the condition at the first value of an axis, else equal; None for itself."""
+        first = next(c.settings[axis] for c in self.conditions if axis in c.settings)
+        wanted = {**condition.settings, axis: first}
+        found = (
+            c
+            for c in self.conditions
+            if (c.variant, c.data) == (condition.variant, condition.data) and c.settings == wanted
+        )
+        other = next(found, None)
+        return None if other is condition else other
+
     def summarize(self, condition: Condition, metric: str) -> MetricSummary:
         """Summarizes a metric over the runs of a condition."""
         values = list(condition.get_values(metric).values())
@@ -164,7 +186,12 @@ class Analysis:
         return MetricSummary(len(values), len(condition.runs), mean, sd)
 
     def find_best(self, metric: str) -> list[Condition]:
-        """Finds the best condition of each dataset; empty if the better direction is unknown."""
+        """Finds the condition of each dataset that is better than every other one of it.
+
+        A difference within noise is none: the best mean must differ from each other one in a paired
+        test over runs, or over items where the runs do not vary, after Bonferroni's correction for
+        the number of the others.
+        """
         better = self.metrics[metric]
         if better is None:
             return []
@@ -173,21 +200,21 @@ class Analysis:
             mean = self.summarize(condition, metric).mean
             if mean is not None:
                 groups.setdefault(dump_inline(condition.data), []).append((mean, condition))
-        pick = max if better else min
-        return [
-            condition
-            for scored in groups.values()
-            if len(scored) > 1
-            for mean, condition in scored
-            if mean == pick(mean for mean, _ in scored)
-        ]
+        sign = 1 if better else -1
+        found = []
+        for scored in groups.values():
+            scored.sort(key=lambda entry: -sign * entry[0])
+            first, *others = (condition for _, condition in scored)
+            if others and _is_better_than_all(first, others, metric, better):
+                found.append(first)
+        return found
 
     def count_tests(self) -> tuple[int, int]:
         """Counts the tests over runs and over items that the corrections take into account."""
-        found = self.comparisons.values()
+        found = [*self.comparisons.values(), *self.along.values()]
         return (
-            sum(c.runs.p is not None for c in found),
-            sum(c.items.p is not None for c in found),
+            sum(c.runs_holm is not None for c in found),
+            sum(c.items_holm is not None for c in found),
         )
 
 
@@ -199,24 +226,46 @@ def analyze_study(results: StudyResults) -> Analysis:
     """
     analysis = Analysis(results, _group_runs(results))
     rows: dict[str, SampleValues | None] = {}
-    found: dict[tuple[int, str], Comparison] = {}
+    found: dict[tuple[int, str | None, str], Comparison] = {}
     items: list[list[float]] = []
     for place, condition in enumerate(analysis.conditions):
-        if (reference := analysis.find_reference(condition)) is not None:
-            for metric, better in results.metrics.items():
+        references = {None: analysis.find_reference(condition)}
+        references |= {axis: analysis.find_first(condition, axis) for axis in results.options.along}
+        for axis, reference in references.items():
+            for metric, better in results.metrics.items() if reference is not None else ():
                 comparison, differences = _compare(condition, reference, metric, better, rows)
-                found[place, metric] = comparison
+                found[place, axis, metric] = comparison
                 items.append(differences)
     for (key, comparison), test in zip(list(found.items()), paired_bootstraps(items)):
         if not comparison.items.why:
             found[key] = replace(comparison, items=test)
-    runs_holm = adjust_holm([c.runs.p for c in found.values()])
-    items_holm = adjust_holm([c.items.p for c in found.values()])
-    corrected = {
-        key: replace(comparison, runs_holm=runs, items_holm=items)
-        for (key, comparison), runs, items in zip(found.items(), runs_holm, items_holm)
-    }
-    return replace(analysis, comparisons=corrected)
+    primary = results.options.primary
+    family = [key for key in found if primary is None or key[2] == primary]
+    runs_holm = adjust_holm([found[key].runs.p for key in family])
+    items_holm = adjust_holm([found[key].items.p for key in family])
+    for key, runs, over_items in zip(family, runs_holm, items_holm):
+        found[key] = replace(found[key], runs_holm=runs, items_holm=over_items)
+    return replace(
+        analysis,
+        comparisons={(n, metric): c for (n, axis, metric), c in found.items() if axis is None},
+        along={(n, axis, m): c for (n, axis, m), c in found.items() if axis is not None},
+    )
+
+
+def _is_better_than_all(
+    condition: Condition, others: list[Condition], metric: str, better: bool
+) -> bool:
+    """Tells whether a condition is better than each of the others by more than noise."""
+    rows: dict[str, SampleValues | None] = {}
+    for other in others:
+        comparison, differences = _compare(condition, other, metric, better, rows)
+        p = comparison.runs.p
+        # Runs that do not vary say nothing of noise; the test items may.
+        if p is None and comparison.runs.n and not comparison.items.why:
+            p = paired_bootstraps([differences] * len(others))[0].p
+        if not comparison.better or p is None or p * len(others) >= ALPHA:
+            return False
+    return True
 
 
 def summarize_costs(condition: Condition) -> ConditionCosts:

@@ -7,11 +7,47 @@ was killed, on another machine.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from toolkit.errors import ToolkitError
 from toolkit.io.run_layout import PLAN, PlannedRun, RunResult, explain_damage, read_object
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """Choices of a study file for its tests and tables.
+
+    Attributes:
+        primary: the metric whose tests are corrected; those of other metrics only explore. None
+            for all metrics.
+        along: axes along which each value is tested against the first one.
+        names: names to show in place of variants, metrics, axes and data sets.
+        columns: columns of the results after the names, in order; None for all.
+        digits: digits after the point of a metric; chosen by its spread where none are given.
+    """
+
+    primary: str | None = None
+    along: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    columns: tuple[str, ...] | None = None
+    digits: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> TableOptions:
+        values = {f.name: record[f.name] for f in fields(cls) if f.name in record}
+        for name in ('along', 'columns'):
+            if values.get(name) is not None:
+                values[name] = tuple(values[name])
+        return cls(**values)
+
+    def show(self, name: str) -> str:
+        """Gets the name to show."""
+        return self.names.get(name, name)
 
 
 @dataclass(frozen=True)
@@ -25,6 +61,7 @@ class StudyResults:
         metrics: name -> whether higher is better, None where no run has said so yet. Where the
             study names none, all that its runs report.
         runs: all planned runs, in the plan's order.
+        options: of the tests and tables.
     """
 
     name: str
@@ -32,6 +69,7 @@ class StudyResults:
     compare_to: str | None
     metrics: Mapping[str, bool | None]
     runs: tuple[RunResult, ...]
+    options: TableOptions = field(default_factory=TableOptions)
 
 
 def holds_study(folder: Path) -> bool:
@@ -55,6 +93,7 @@ def load(folder: Path | str) -> StudyResults:
         compare_to = plan.get('compare_to')
         named = dict(plan.get('metrics') or {})
         name = str(plan['study'])
+        options = TableOptions.from_json(plan.get('options') or {})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ToolkitError(f'{folder / PLAN} is damaged: {explain_damage(error)}') from error
     if not planned:
@@ -64,7 +103,8 @@ def load(folder: Path | str) -> StudyResults:
             f'{folder / PLAN} is damaged: compare_to is {compare_to!r}, and no run is of it'
         )
     runs = tuple(RunResult.read(run) for run in planned)
-    return StudyResults(name, folder, compare_to, resolve_directions(named, runs), runs)
+    directions = resolve_directions(named, runs)
+    return StudyResults(name, folder, compare_to, directions, runs, options)
 
 
 def resolve_directions(

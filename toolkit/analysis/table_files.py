@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.analysis import tables
-from toolkit.analysis.aggregate import Analysis, analyze_study, summarize_costs
+from toolkit.analysis.aggregate import Analysis, Comparison, analyze_study, summarize_costs
 from toolkit.analysis.results import StudyResults
 from toolkit.analysis.tables import Table, TableCell
 from toolkit.io import atomic_write
@@ -23,6 +23,8 @@ from toolkit.io.formatting import (
 from toolkit.io.json_values import format_json
 
 Style = Literal['text', 'markdown', 'csv', 'latex', 'json']
+BEST = '◆'
+MEANING_OF_BEST = tables.MEANING_OF_BEST
 FILES: dict[str, Style] = {
     'results.md': 'markdown',
     'results.csv': 'csv',
@@ -76,13 +78,13 @@ def _format_as_text(table: Table) -> str:
         for row in table.rows
     ]
     body = format_text_table([table.columns, *rows], table.left, rule=True)
-    notes = [*(['> best of its column.'] if table.has_best else []), *table.notes]
+    notes = [*([f'{BEST} {MEANING_OF_BEST}'] if table.has_best else []), *table.notes]
     return '\n'.join([table.title, '', body, '', *notes, ''])
 
 
 def _mark_best(cell: TableCell, table: Table) -> str:
     text = ' '.join(cell.text.split())
-    return f'>{text}' if cell.best and table.has_best else text
+    return f'{BEST} {text}' if cell.best and table.has_best else text
 
 
 # -- Markdown --------------------------------------------------------------------------------------
@@ -113,14 +115,14 @@ def _format_markdown_cell(cell: TableCell) -> str:
 
 
 def _list_notes(table: Table) -> list[str]:
-    return [*(['Bold: best of its column.'] if table.has_best else []), *table.notes]
+    return [*([f'Bold: {MEANING_OF_BEST}'] if table.has_best else []), *table.notes]
 
 
 # -- LaTeX -----------------------------------------------------------------------------------------
 
 
 def _format_latex(analysis: Analysis) -> str:
-    head = '% needs \\usepackage{booktabs}; wide tables: \\usepackage{graphicx} and \\resizebox\n'
+    head = '% needs \\usepackage{booktabs,graphicx}; wide tables are scaled to the column\n'
     return head + '\n'.join(_format_as_latex(table) for table in tables.make_tables(analysis))
 
 
@@ -148,7 +150,7 @@ def _format_csv(analysis: Analysis) -> str:
     rows: list[dict[str, Any]] = []
     for record in _make_records(analysis):
         settings, runs, items = record.pop('settings'), record.pop('runs'), record.pop('items')
-        del record['values'], record['missing']
+        del record['values'], record['missing'], record['along']
         rows.append(
             {
                 **{axis: settings.get(axis) for axis in analysis.axes},
@@ -181,12 +183,7 @@ def _make_records(analysis: Analysis) -> list[dict[str, Any]]:
         for metric, better in (analysis.metrics or {'': None}).items():  # no run has said any yet
             summary = analysis.summarize(condition, metric)
             found = analysis.comparisons.get((place, metric))
-            runs: dict[str, Any] = {}
-            items: dict[str, Any] = {}
-            if found is not None:
-                runs = {**asdict(found.runs), 'unpaired': found.unpaired}
-                runs['p_holm'] = found.runs_holm
-                items = {**asdict(found.items), 'p_holm': found.items_holm}
+            tests = _make_test_record(found) if found is not None else {'runs': {}, 'items': {}}
             records.append(
                 {
                     'variant': condition.variant,
@@ -204,8 +201,12 @@ def _make_records(analysis: Analysis) -> list[dict[str, Any]]:
                         dict.fromkeys(run.overlap for run in condition.runs if run.overlap)
                     ),
                     **asdict(summarize_costs(condition)),
-                    'runs': runs,
-                    'items': items,
+                    **tests,
+                    'along': {
+                        axis: _make_test_record(c)
+                        for (n, axis, name), c in analysis.along.items()
+                        if (n, name) == (place, metric)
+                    },
                     'values': {run.id: run.metrics.get(metric) for run in condition.runs},
                     'missing': {
                         run.id: {'status': run.status, 'message': run.message}
@@ -215,6 +216,13 @@ def _make_records(analysis: Analysis) -> list[dict[str, Any]]:
                 }
             )
     return records
+
+
+def _make_test_record(found: Comparison) -> dict[str, Any]:
+    return {
+        'runs': {**asdict(found.runs), 'unpaired': found.unpaired, 'p_holm': found.runs_holm},
+        'items': {**asdict(found.items), 'p_holm': found.items_holm},
+    }
 
 
 _STYLES: dict[str, Callable[[Analysis], str]] = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from toolkit.analysis.aggregate import (
     Analysis,
@@ -13,9 +15,14 @@ from toolkit.analysis.aggregate import (
     summarize_costs,
 )
 from toolkit.analysis.interval_bars import Bar, Interval, make_bars
+from toolkit.analysis.paired_tests import PairedTest
 from toolkit.io import formatting
 
 OTHER_CODE = '†'
+MEANING_OF_BEST = (
+    'better than every other row of its column and data set by more than noise '
+    '(paired tests, Bonferroni-corrected, p < 0.05).'
+)
 COSTS = ('parameters', 'MACs', 'time', 'memory')
 
 
@@ -26,7 +33,7 @@ class TableCell:
     Attributes:
         text: the formatted value.
         stars: of significance.
-        best: True for the best of its column.
+        best: True if it is better than the rest of its column by more than noise.
         value: number to sort by; None to sort by the text.
         bar: position of the value in the range of the column.
         trend: 'better' or 'worse' than the reference, or ''.
@@ -50,6 +57,7 @@ class Table:
         rows: of as many cells.
         left: number of columns at the left that hold words; the others hold numbers.
         notes: meaning of marks and columns.
+        meaning_of_best: of the mark of the best cell of a column.
     """
 
     title: str
@@ -57,6 +65,7 @@ class Table:
     rows: list[list[TableCell]]
     left: int
     notes: list[str] = field(default_factory=list)
+    meaning_of_best: ClassVar[str] = MEANING_OF_BEST
 
     @property
     def marked_columns(self) -> list[bool]:
@@ -74,6 +83,7 @@ def make_tables(analysis: Analysis) -> list[Table]:
     tables = [
         make_results_table(analysis),
         make_comparison_table(analysis),
+        *(make_axis_table(analysis, axis) for axis in analysis.results.options.along),
         make_missing_table(analysis),
     ]
     return [table for table in tables if table.rows]
@@ -82,26 +92,31 @@ def make_tables(analysis: Analysis) -> list[Table]:
 def make_results_table(analysis: Analysis) -> Table:
     """Makes the table of metrics (mean and standard deviation) and costs, a row per condition."""
     scores = [_make_metric_column(analysis, metric) for metric in analysis.metrics]
-    rows = [
-        [
-            *_make_name_cells(analysis, condition),
-            TableCell(format_runs(condition), value=len(condition.select_runs('finished'))),
-            *(column[place] for column in scores),
-            *_make_cost_cells(condition),
-        ]
-        for place, condition in enumerate(analysis.conditions)
-    ]
-    name = analysis.results.name
-    metrics = [format_heading(metric, better) for metric, better in analysis.metrics.items()]
-    left = len(_list_name_columns(analysis))
-    columns = [*_list_name_columns(analysis), 'n', *metrics, *COSTS]
-    return Table(name, columns, rows, left, list_result_notes(analysis))
+    options = analysis.results.options
+    known = ['n', *analysis.metrics, *COSTS]
+    chosen = known if options.columns is None else options.columns
+    rows = []
+    for place, condition in enumerate(analysis.conditions):
+        runs = TableCell(format_runs(condition), value=len(condition.select_runs('finished')))
+        cells = [runs, *(column[place] for column in scores), *_make_cost_cells(condition)]
+        found = dict(zip(known, cells, strict=True))
+        # A metric that no run reports yet has no column.
+        row = [found[name] for name in chosen if name in found]
+        rows.append([*_make_name_cells(analysis, condition), *row])
+    headings = {
+        metric: format_heading(options.show(metric), better)
+        for metric, better in analysis.metrics.items()
+    }
+    names = _list_name_columns(analysis)
+    columns = [*names, *(headings.get(name, name) for name in chosen if name in known)]
+    return Table(analysis.results.name, columns, rows, len(names), list_result_notes(analysis))
 
 
 def _make_metric_column(analysis: Analysis, metric: str) -> list[TableCell]:
     """Makes the cells of a metric, one per condition."""
     scores = [analysis.summarize(condition, metric) for condition in analysis.conditions]
-    best, digits = analysis.find_best(metric), choose_metric_digits(scores)
+    best = analysis.find_best(metric)
+    digits = analysis.results.options.digits.get(metric, choose_metric_digits(scores))
     column = []
     for place, (condition, bar) in enumerate(
         zip(analysis.conditions, make_bars([_get_spread(s) for s in scores]))
@@ -117,21 +132,36 @@ def _make_metric_column(analysis: Analysis, metric: str) -> list[TableCell]:
 
 def make_comparison_table(analysis: Analysis) -> Table:
     """Makes the table of differences, intervals, p and effect, a row per condition and metric."""
+    options = analysis.results.options
+    title = f'differences from {options.show(analysis.results.compare_to or "")}'
+    return _make_difference_table(analysis, title, analysis.comparisons)
+
+
+def make_axis_table(analysis: Analysis, axis: str) -> Table:
+    """Makes the table of differences along an axis from the condition at its first value."""
+    found = {(n, metric): c for (n, path, metric), c in analysis.along.items() if path == axis}
+    first = next((c.settings[axis] for c in analysis.conditions if axis in c.settings), None)
+    name = analysis.results.options.show(axis.rpartition('.')[2])
+    title = f'differences along {name} from {format_setting(first)}'
+    return _make_difference_table(analysis, title, found)
+
+
+def _make_difference_table(
+    analysis: Analysis, title: str, comparisons: Mapping[tuple[int, str], Comparison]
+) -> Table:
     columns = ['pairs', 'difference', '95 % interval', 'p', 'p (Holm)', 'g']
     if analysis.count_tests()[1]:
         columns += ['items', 'p (Holm) over items']
     rows = []
     for metric in analysis.metrics:
-        digits = choose_metric_digits(
-            [analysis.summarize(condition, metric) for condition in analysis.conditions]
-        )
-        found = {p: c for (p, name), c in analysis.comparisons.items() if name == metric}
+        shown = TableCell(analysis.results.options.show(metric))
+        found = {p: c for (p, name), c in comparisons.items() if name == metric}
         scaled = make_bars([_get_reach(c) for c in found.values()], zero=True)
         for (place, comparison), bar in zip(found.items(), scaled):
-            names = [*_make_name_cells(analysis, analysis.conditions[place]), TableCell(metric)]
-            rows.append([*names, *_make_comparison_cells(comparison, bar, digits)[: len(columns)]])
+            names = [*_make_name_cells(analysis, analysis.conditions[place]), shown]
+            rows.append([*names, *_make_comparison_cells(comparison, bar)[: len(columns)]])
     names = [*_list_name_columns(analysis), 'metric']
-    title = f'{analysis.results.name}: differences from {analysis.results.compare_to}'
+    title = f'{analysis.results.name}: {title}'
     return Table(title, [*names, *columns], rows, len(names), list_comparison_notes(analysis))
 
 
@@ -178,13 +208,17 @@ def format_summary(score: MetricSummary, condition: Condition, digits: int | Non
     return text
 
 
-def _make_comparison_cells(
-    found: Comparison, bar: Bar | None, digits: int | None
-) -> list[TableCell]:
+def choose_difference_digits(test: PairedTest) -> int | None:
+    """Chooses the digits of a difference: two of the reach of its own interval."""
+    reach = [] if test.low is None or test.high is None else [(test.high - test.low) / 2]
+    return formatting.choose_digits([test.difference or 0.0], reach)
+
+
+def _make_comparison_cells(found: Comparison, bar: Bar | None) -> list[TableCell]:
     """Makes the cells of pairs, difference, interval, p, corrected p, g, and the items' n and p."""
     test, items = found.runs, found.items
     planned = test.n + found.unpaired
-    finer = None if digits is None else digits + 1
+    finer = choose_difference_digits(test)
     low, high = (
         formatting.format_signed(test.low, finer),
         formatting.format_signed(test.high, finer),
@@ -262,8 +296,10 @@ def list_result_notes(analysis: Analysis) -> list[str]:
         ]
     if (tests := analysis.count_tests()[0]) > 0:
         notes.append(
-            f'* p < 0.05, ** p < 0.01, *** p < 0.001: differs from {analysis.results.compare_to} '
-            f'(paired t-test over seeds and folds, Holm-corrected over all {tests} tests).'
+            '* p < 0.05, ** p < 0.01, *** p < 0.001: differs from '
+            f'{analysis.results.options.show(analysis.results.compare_to or "the first value")} '
+            f'(paired t-test over seeds and folds, Holm-corrected over all {tests} tests'
+            f'{_name_family(analysis)}).'
         )
     for common in dict.fromkeys(run.overlap for run in analysis.results.runs if run.overlap):
         told = [run.id for run in analysis.results.runs if run.overlap == common]
@@ -287,8 +323,11 @@ def list_comparison_notes(analysis: Analysis) -> list[str]:
     notes = [
         'Difference: mean of (variant − reference) over pairs of runs with equal seed and fold. '
         "g: Hedges' g of the paired differences. p: paired t-test.",
-        f'p (Holm): corrected over all {runs} tests over runs of this study.',
+        f'p (Holm): corrected over all {runs} tests over runs of this study'
+        f'{_name_family(analysis)}.',
     ]
+    if analysis.results.options.primary is not None and len(analysis.metrics) > 1:
+        notes.append('The p of other metrics are not corrected: they explore and prove nothing.')
     if any(len({run.fold for run in c.runs}) > 1 for c in analysis.conditions):
         notes.append('Folds share training data: variances are corrected by Nadeau and Bengio.')
     if items:
@@ -303,8 +342,14 @@ def list_comparison_notes(analysis: Analysis) -> list[str]:
     return notes
 
 
+def _name_family(analysis: Analysis) -> str:
+    options = analysis.results.options
+    return '' if options.primary is None else f' of {options.show(options.primary)}'
+
+
 def _list_name_columns(analysis: Analysis) -> list[str]:
-    return ['variant', *name_axes(analysis.axes), *(['data'] if analysis.has_data else [])]
+    axes = [analysis.results.options.show(name) for name in name_axes(analysis.axes)]
+    return ['variant', *axes, *(['data'] if analysis.has_data else [])]
 
 
 def name_axes(paths: list[str]) -> list[str]:
@@ -314,6 +359,7 @@ def name_axes(paths: list[str]) -> list[str]:
 
 
 def _make_name_cells(analysis: Analysis, condition: Condition) -> list[TableCell]:
+    show = analysis.results.options.show
     reference = ' (reference)' if condition.variant == analysis.results.compare_to else ''
     if any(run.other_code for run in condition.runs):
         reference += f' {OTHER_CODE}'
@@ -323,5 +369,5 @@ def _make_name_cells(analysis: Analysis, condition: Condition) -> list[TableCell
     ]
     data = []
     if analysis.has_data:
-        data = ['-' if condition.data is None else format_setting(condition.data)]
-    return [TableCell(text) for text in (condition.variant + reference, *settings, *data)]
+        data = ['-' if condition.data is None else show(format_setting(condition.data))]
+    return [TableCell(text) for text in (show(condition.variant) + reference, *settings, *data)]

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,7 +125,11 @@ def _print_table(study: Study, file: str, folder: Path, style: str) -> int:
     from toolkit.analysis.table_files import study_table
     from toolkit.study.folder import is_planned
 
-    print(study_table(load(folder), style))
+    results = load(folder)
+    # How results look may change at any time; what is tested is what was planned.
+    planned = results.options
+    options = replace(study.options, primary=planned.primary, along=planned.along)
+    print(study_table(replace(results, options=options), style))
     if not is_planned(study, folder):
         print(
             f'{file} has changed since these runs were planned: the table is of the '

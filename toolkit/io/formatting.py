@@ -58,13 +58,15 @@ def format_number(value: float | None, digits: int | None) -> str:
     if value is None:
         return MISSING
     text = f'{value:.3g}' if digits is None else f'{value:.{digits}f}'
+    text = text.removeprefix('-') if float(text) == 0 else text
     return text.replace('-', '\N{MINUS SIGN}')
 
 
 def format_signed(value: float | None, digits: int | None) -> str:
     """Formats a value as `format_number` does, with its sign."""
     text = format_number(value, digits)
-    return f'+{text}' if value is not None and value > 0 else text
+    positive = value is not None and value > 0 and any(digit in text for digit in '123456789')
+    return f'+{text}' if positive else text
 
 
 def format_p(p: float | None) -> str:
@@ -196,13 +198,15 @@ def format_latex_table(
         r'\begin{table}',
         r'  \centering',
         rf'  \caption{{{caption}}}',
-        rf'  \begin{{tabular}}{{{"l" * left + "r" * (len(rows[0]) - left)}}}',
+        # Only a table that is too wide is scaled.
+        r'  \resizebox{\ifdim\width>\columnwidth\columnwidth\else\width\fi}{!}{'
+        rf'\begin{{tabular}}{{{"l" * left + "r" * (len(rows[0]) - left)}}}',
         r'    \toprule',
         lines[0],
         r'    \midrule',
         *lines[1:],
         r'    \bottomrule',
-        r'  \end{tabular}',
+        r'  \end{tabular}}',
         r'\end{table}',
     ]
 

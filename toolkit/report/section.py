@@ -80,6 +80,10 @@ def make_section(id_: str, analysis: Analysis, study: bool) -> Section:
     found = {
         'results': tables.make_results_table(analysis),
         'differences': tables.make_comparison_table(analysis),
+        **{
+            f'along {axis}': tables.make_axis_table(analysis, axis)
+            for axis in analysis.results.options.along
+        },
         'missing': tables.make_missing_table(analysis),
     }
     plot_styles = [
@@ -161,11 +165,13 @@ def _summarize(analysis: Analysis) -> list[str]:
         sentences = [text + (f', {failed} failed.' if failed else '.')]
     tests = analysis.count_tests()[0]
     if tests:
-        found = [c for c in analysis.comparisons.values() if formatting.format_stars(c.runs_holm)]
+        every = [*analysis.comparisons.values(), *analysis.along.values()]
+        found = [c for c in every if formatting.format_stars(c.runs_holm)]
+        reference = 'their references' if analysis.along else analysis.results.compare_to
         better, worse = (sum(c.better is b for c in found) for b in (True, False))
         sentences.append(
             f'{len(found) or "None"} of {tests} paired test{"s" if tests > 1 else ""} against '
-            f'{analysis.results.compare_to} {"is" if len(found) < 2 else "are"} significant at 5 % '
+            f'{reference} {"is" if len(found) < 2 else "are"} significant at 5 % '
             f'after Holm’s correction' + (f': {better} better, {worse} worse.' if found else '.')
         )
     return sentences

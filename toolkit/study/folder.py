@@ -70,6 +70,7 @@ def write_plan(plan: Plan, entries: list[ReconciledRun], folder: Path) -> None:
         'study': study.name,
         'compare_to': study.compare_to,
         'metrics': study.metrics,
+        'options': study.options.to_json(),
         'runs': [entry.run.to_json(folder) for entry in entries],
     }
     write(folder / PLAN, json.dumps(record, indent=1, ensure_ascii=False) + '\n')

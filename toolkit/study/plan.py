@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from toolkit.analysis.tables import COSTS
 from toolkit.config import Config, ConfigError, Problem
 from toolkit.config.check import check
 from toolkit.config.diff import ConfigChange, compare_configs
@@ -190,6 +191,21 @@ class _Planner:
             elif better is not None and better != reported[name]:
                 right = next(word for word, value in DIRECTIONS.items() if value == reported[name])
                 found.append(self.study.problem(path, f'{name} is better when {right}'))
+        spec = self.study.spec
+        metrics = self.study.metrics or reported
+        columns = [('table', 'columns', str(n)) for n in range(len(spec.table.columns or ()))]
+        for path, name, known in (
+            *([(('primary',), spec.primary, metrics)] if spec.primary is not None else []),
+            *((('table', 'digits', name), name, metrics) for name in spec.table.digits),
+            *(
+                (path, name, ('n', *metrics, *COSTS))
+                for path, name in zip(columns, spec.table.columns or ())
+            ),
+        ):
+            if name not in known:
+                near = did_you_mean(name, known) or f'; there are: {", ".join(known)}'
+                message = f'{name!r} is no {"column" if "columns" in path else "metric"}{near}'
+                found.append(self.study.problem(path, message))
         if found:
             raise ConfigError(*found)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from toolkit.analysis.results import TableOptions
 from toolkit.config import Config, Problem
 from toolkit.config.yaml_file import KeyPath
 from toolkit.io.formatting import parse_duration
@@ -86,6 +87,27 @@ class Budget:
 
 
 @dataclass
+class TableSpec:
+    """Names, columns and digits of the tables.
+
+    Args:
+        names: names to show in place of variants, metrics, axes (last key) and data sets.
+        columns: columns of the results after the names, in order: n, metrics, parameters, MACs,
+            time, memory; all by default.
+        digits: digits after the point, by metric; chosen by the spread by default.
+    """
+
+    names: dict[str, str] = field(default_factory=dict)
+    columns: list[str] | None = None
+    digits: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for metric, digits in self.digits.items():
+            if not 0 <= digits <= 8:
+                raise ValueError(f'digits of {metric} must be 0 to 8, found {digits}')
+
+
+@dataclass
 class Spec:
     """Keys of a study file; docs/guides/studies.md explains them."""
 
@@ -99,7 +121,10 @@ class Spec:
     folds: FoldSpec | None = None
     data: dict[str, dict[str, Any] | str | None] = field(default_factory=dict)
     compare_to: str | None = None
+    compare_along: list[str] = field(default_factory=list)
     metrics: Any = None
+    primary: str | None = None
+    table: TableSpec = field(default_factory=TableSpec)
     budget: Budget = field(default_factory=Budget)
     launcher: dict[str, Any] = field(default_factory=dict)
 
@@ -132,6 +157,18 @@ class Study:
         if isinstance(named, Mapping):
             return {name: DIRECTIONS.get(str(better)) for name, better in named.items()}
         return dict.fromkeys(named)
+
+    @property
+    def options(self) -> TableOptions:
+        """Choices for tests and tables."""
+        table = self.spec.table
+        return TableOptions(
+            primary=self.spec.primary,
+            along=tuple(path.removeprefix('+') for path in self.spec.compare_along),
+            names=dict(table.names),
+            columns=None if table.columns is None else tuple(table.columns),
+            digits=dict(table.digits),
+        )
 
     def problem(self, path: KeyPath, message: str) -> Problem:
         return self.config.problem(path, message)

@@ -73,6 +73,17 @@ def _mistakes(study: Study) -> Iterator[Problem]:
         near = did_you_mean(spec.compare_to, spec.variants)
         near = near or f'; there are: {", ".join(spec.variants)}'
         yield study.problem(('compare_to',), f'no variant is named {spec.compare_to!r}{near}')
+    axes = [axis.removeprefix('+') for axis in spec.axes]
+    for number, path in enumerate(spec.compare_along):
+        if path.removeprefix('+') not in axes:
+            near = did_you_mean(path, axes) or (f'; there are: {", ".join(axes)}' if axes else '')
+            message = f'{path!r} is no axis of this study{near}'
+            yield study.problem(('compare_along', str(number)), message)
+    if spec.primary is not None and study.metrics and spec.primary not in study.metrics:
+        near = (
+            did_you_mean(spec.primary, study.metrics) or f'; they are: {", ".join(study.metrics)}'
+        )
+        yield study.problem(('primary',), f'{spec.primary!r} is none of the metrics{near}')
     yield from _sample_problems(study)
     yield from _metric_problems(study)
     yield from _entry_problems(study)

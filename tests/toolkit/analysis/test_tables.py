@@ -35,11 +35,11 @@ def test_text(results):
     head, _, full, better, no_kl = out[2:7]
     assert head.split() == ['variant', 'n', 'score', '↑', 'parameters', 'MACs', 'time', 'memory']
     assert re.match(r'full \(reference\) +5 +0\.7040 ± 0\.0114 ', full)
-    assert '>0.8080 ± 0.0192***' in better
+    assert '◆ 0.8080 ± 0.0192***' in better
     assert '4/5 (1 failed)' in no_kl and '0.7000 ± 0.0082' in no_kl
     assert full.endswith('1 k   2 M  10 s  500 MB')
     text = '\n'.join(out)
-    assert '> best of its column.' in text
+    assert '◆ better than every other row of its column' in text
     assert '*** p < 0.001: differs from full (paired t-test over seeds' in text
     assert 'corrected over all 2 tests' in text
     assert '14 of 15 runs have finished.' in text
@@ -106,7 +106,7 @@ def test_axes_and_data_are_columns(tmp_path):
     text = study_table(load(folder))
     head = text.split('\n')[2]
     assert re.split(r'  +', head)[:5] == ['variant', 'model.a.width', 'b.width', 'data', 'n']
-    assert text.count('>') == 3  # the best of each data set, and the legend
+    assert '◆' not in text  # the same difference at each seed says nothing of noise
     assert 'differences' not in text  # there is nothing but the reference
     assert 'b.width' in study_table(load(folder), 'csv').split('\n')[0]
 
@@ -179,6 +179,7 @@ def assert_latex(latex):
             '\\usepackage',
             '\\resizebox',
         ),
+        *('\\ifdim', '\\width', '\\columnwidth', '\\else', '\\fi'),
     }
     tables = bodies(latex)
     assert len(tables) == latex.count('\\begin{table}') == latex.count('\\end{table}')
@@ -217,3 +218,91 @@ def test_write_where_nothing_can_be_written(results):
     (results.folder / '.results.md.tmp').mkdir()
     with pytest.raises(RunError, match=r'cannot write .*results\.md'):
         write_tables(results)
+
+
+def study_with(folder, scores, **options):
+    """A study of metrics `score` and `error` with the same values."""
+    runs = [planned(variant, seed) for variant, s in scores.items() for seed in range(len(s))]
+    write_plan(folder, runs, metrics={'score': True, 'error': False}, options=options)
+    for variant, values in scores.items():
+        for seed, value in enumerate(values):
+            run = folder / 'runs' / f'{variant}-s{seed}'
+            finish(run, {'score': value, 'error': 1 - value})
+    return load(folder)
+
+
+def test_the_best_is_marked_only_beyond_noise(tmp_path):
+    close = {'full': SCORES['full'], 'other': [0.71, 0.71, 0.70, 0.70, 0.71]}
+    assert '**' not in study_table(load(study_of(tmp_path / 'a', close)), 'markdown').split('|')
+    assert 'Bold' not in study_table(load(study_of(tmp_path / 'a', close)), 'markdown')
+    one = {'full': [0.7], 'better': [0.9]}
+    assert 'Bold' not in study_table(load(study_of(tmp_path / 'b', one)), 'markdown')
+    close['better'] = SCORES['better']
+    table = study_table(load(study_of(tmp_path / 'c', close)), 'markdown')
+    assert re.search(r'\| better \| 5 \| \*\*0.80', table)
+
+
+def test_the_digits_of_a_difference_follow_its_own_spread(tmp_path):
+    scores = {
+        'full': [0.70, 0.72, 0.69],
+        'tiny': [0.70001, 0.72002, 0.69001],
+        'equal': [0.70, 0.72, 0.69],
+    }
+    text = study_table(load(study_of(tmp_path, scores)))
+    assert re.search(r'tiny +score +3 +\+0.000013 +\[−0.000001, \+0.000028\]', text)
+    assert not re.search(r'[+−]0\.0+[ ,\]]', text)
+
+
+def test_a_primary_metric_is_the_family_of_the_corrected_tests(tmp_path):
+    every, primary = (
+        study_with(tmp_path / name, SCORES_OF_THREE, **options)
+        for name, options in (('a', {}), ('b', {'primary': 'score'}))
+    )
+    before, after = (json.loads(study_table(results, 'json')) for results in (every, primary))
+    assert (before['tests']['over_runs'], after['tests']['over_runs']) == (4, 2)
+    tests = {(c['variant'], c['metric']): c['runs'] for c in after['conditions']}
+    assert tests['better', 'error']['p'] is not None
+    assert tests['better', 'error']['p_holm'] is None
+    assert tests['better', 'score']['p_holm'] == pytest.approx(2 * tests['better', 'score']['p'])
+    text = study_table(primary)
+    assert 'over all 2 tests of score' in text
+    assert 'they explore and prove nothing' in text
+
+
+SCORES_OF_THREE = {name: values[:1] + values[2:] for name, values in SCORES.items()}
+
+
+def test_names_columns_and_digits_are_chosen(tmp_path):
+    results = study_with(
+        tmp_path,
+        SCORES_OF_THREE,
+        names={'no_kl': 'without KL', 'score': 'Q'},
+        columns=['error', 'score', 'time'],
+        digits={'score': 2},
+    )
+    head, _, full, better, no_kl = study_table(results).split('\n')[2:7]
+    assert re.split(r'  +', head.strip()) == ['variant', 'error ↓', 'Q ↑', 'time']
+    assert no_kl.startswith('without KL ')
+    assert ' 0.70 ± 0.01 ' in no_kl
+
+
+def test_tests_along_an_axis(tmp_path):
+    runs = [
+        planned(v, s, id=f'{v}-{w}-{s}', settings={'model.width': w})
+        for v in ('full', 'small')
+        for w in (8, 16, 32)
+        for s in range(4)
+    ]
+    folder = write_plan(tmp_path, runs, options={'along': ['model.width']})
+    for number, run in enumerate(runs):
+        width = run['settings']['model.width']
+        finish(folder / run['folder'], {'score': width / 100 + (number * 7 % 5) / 1000})
+    results = load(folder)
+    record = json.loads(study_table(results, 'json'))
+    assert record['tests']['over_runs'] == 3 + 4
+    along = [c['along'] for c in record['conditions']]
+    assert [sorted(found) for found in along] == [[], ['model.width'], ['model.width']] * 2
+    test = along[2]['model.width']['runs']
+    assert test['difference'] == pytest.approx(0.24, abs=0.01)
+    assert test['p_holm'] > test['p']
+    assert 'tiny: differences along width from 8' in study_table(results)

@@ -183,6 +183,24 @@ def test_problems_are_said_before_anything_runs(name, here, capsys):
     assert [path.name for path in here.iterdir()] == ['s.yaml']
 
 
+def test_names_of_the_tables_are_checked(here):
+    write = {
+        'compare_along': ['model.depth'],
+        'axes': {'model.dropout': [0.1, 0.2]},
+        'primary': 'mes',
+        'metrics': ['mse'],
+    }
+    with pytest.raises(ConfigError) as error:
+        read_study(studies.write(here, **write))
+    assert "'model.depth' is no axis of this study" in str(error.value)
+    assert "'mes' is none of the metrics; did you mean 'mse'?" in str(error.value)
+    table = {'columns': ['n', 'tim'], 'digits': {'psnr': 2}}
+    with pytest.raises(ConfigError) as error:
+        make_plan(read_study(studies.write(here, table=table)))
+    assert "table.columns.1: 'tim' is no column; did you mean 'time'?" in str(error.value)
+    assert "'psnr' is no metric" in str(error.value)
+
+
 def test_a_mistake_in_every_run_is_said_once(here):
     with pytest.raises(ConfigError) as error:
         plan(here, seeds=[0, 1, 2], variants={'a': {}, 'b': {}}, common={'model.losses.kll': None})
