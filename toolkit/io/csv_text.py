@@ -10,9 +10,11 @@ import zlib
 from pathlib import Path
 
 from toolkit.errors import ToolkitError
+from toolkit.io.formatting import unquote_formula
 
 SEPARATORS = (',', ';', '\t')
 SPREADSHEETS = ('.xlsx', '.xlsm', '.xls', '.ods', '.numbers')
+LARGEST = 256 << 20  # bytes of a table; a small file can unpack to any size
 SAVE = "save the table as 'CSV UTF-8'"
 
 Row = tuple[int, list[str]]
@@ -36,7 +38,11 @@ def read_csv_rows(path: Path) -> list[Row]:
     separator, skipped = _find_separator(text, path)
     reader = csv.reader(io.StringIO(text, newline=''), strict=True, delimiter=separator)
     try:
-        found = [(reader.line_num, [value.strip() for value in row]) for row in reader if any(row)]
+        found = [
+            (reader.line_num, [unquote_formula(value.strip()) for value in row])
+            for row in reader
+            if any(row)
+        ]
     except csv.Error as error:
         raise ToolkitError(f'{path}:{reader.line_num}: no CSV: {error}') from error
     return _drop_empty_columns(found[skipped:])
@@ -44,8 +50,12 @@ def read_csv_rows(path: Path) -> list[Row]:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix.lower() == '.gz' else content
+        opener = gzip.open if path.suffix.lower() == '.gz' else open
+        with opener(path, 'rb') as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ToolkitError(f'{path} holds more than {LARGEST >> 20} MB; split the table')
+        return content
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ToolkitError(f'{path} is no gzip file, or is cut: {error}; copy it again') from error
     except OSError as error:

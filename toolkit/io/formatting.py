@@ -12,6 +12,8 @@ from typing import Any
 
 MISSING = '-'
 NO_BREAK = '\N{NO-BREAK SPACE}'
+# Apostrophes in front are those of a text that is quoted already.
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _PIECE = r'[^ .]*[ .]*'  # of a line; it may end after a dot of a dotted name
 _STARS = ((0.001, '***'), (0.01, '**'), (0.05, '*'))
 _LATEX = {
@@ -178,6 +180,14 @@ def escape_markdown(text: str) -> str:
     return re.sub(r'[|*_`\[\]#]', r'\\\g<0>', text)
 
 
+def neutralize_markdown(text: str) -> str:
+    """Makes tags and links that run scripts plain text in Markdown that has none of its own."""
+    text = re.sub(r'<(?=[a-zA-Z/!?])', '&lt;', text)
+    return re.sub(
+        r'\]\((?=\s*(?:javascript|vbscript|data)\s*:)', r']\\(', text, flags=re.IGNORECASE
+    )
+
+
 def escape_cell(text: str) -> str:
     """Escapes Markdown, so that it is one cell of a table."""
     return text.replace('|', '\\|').replace('\n', ' ')
@@ -217,12 +227,32 @@ def escape_latex(text: str) -> str:
 
 
 def format_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Formats rows as CSV with a header."""
+    """Formats rows as CSV with a header.
+
+    A text that a spreadsheet would run as a formula (`=1+1`, `@SUM(A1)`) gets an apostrophe in
+    front, which `toolkit.io.read_table` removes; numbers stay numbers.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator='\n')
-    writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerow([_quote_formula(cell) for cell in columns])
+    writer.writerows([_quote_formula(cell) for cell in row] for row in rows)
     return stream.getvalue()
+
+
+def _quote_formula(cell: Any) -> Any:
+    """Source: OWASP, "CSV Injection", https://owasp.org/www-community/attacks/CSV_Injection."""
+    if not isinstance(cell, str) or not FORMULA.match(cell):
+        return cell
+    try:
+        float(cell)
+        return cell
+    except ValueError:
+        return f"'{cell}"
+
+
+def unquote_formula(text: str) -> str:
+    """Removes the apostrophe that `format_csv` puts in front of a formula."""
+    return text[1:] if text.startswith("'") and FORMULA.match(text) else text
 
 
 def _narrow(rows: Sequence[Sequence[str]], widths: list[int], left: int, width: int) -> list[int]:

@@ -22,10 +22,15 @@ SYMBOLS = (
 )
 
 
+def read_plotly() -> str:
+    """Reads the source of the library."""
+    return get_plotlyjs()
+
+
 @cache
 def pack_plotly() -> str:
     """Compresses the library with gzip and encodes it in base64."""
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(read_plotly().encode(), 9, mtime=0)).decode()
 
 
 @cache

@@ -7,7 +7,12 @@ from typing import Any
 
 from plugins.classification.metrics.functional.bootstrap import MIN_PATIENTS
 from plugins.classification.metrics.named_metrics import MAIN, POSITIVE_MAIN
-from toolkit.io.formatting import escape_cell, format_csv, format_markdown_table
+from toolkit.io.formatting import (
+    escape_cell,
+    format_csv,
+    format_markdown_table,
+    neutralize_markdown,
+)
 
 
 def format_main_lines(record: Mapping[str, Any]) -> Iterator[str]:
@@ -53,7 +58,7 @@ def to_markdown(record: Mapping[str, Any]) -> str:
         lines += ['', f'## {name}', '', *_format_task(task)]
     if record.get('contradictions'):
         lines += ['', '## Contradictions', *_format_contradictions(record['contradictions'])]
-    return '\n'.join(lines) + '\n'
+    return neutralize_markdown('\n'.join(lines) + '\n')
 
 
 def _format_task(task: Mapping[str, Any]) -> Iterator[str]:

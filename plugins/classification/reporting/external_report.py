@@ -20,6 +20,7 @@ from plugins.classification.reporting.clinical_summary import (
 )
 from plugins.classification.reporting.clinical_text import format_table, format_value
 from plugins.classification.reporting.comparison import TestedRun
+from toolkit.io.formatting import neutralize_markdown
 
 NAME = 'external'
 OPERATING = ('sensitivity', 'specificity', 'PPV', 'NPV')
@@ -136,7 +137,7 @@ def to_markdown(record: Mapping[str, Any]) -> str:
     lines = ['# External test', '', f'**{NOTE}**', '', *describe_external(record)]
     for name, task in record['tasks'].items():
         lines += ['', f'## {name}', *format_task(task)]
-    return '\n'.join(lines) + '\n'
+    return neutralize_markdown('\n'.join(lines) + '\n')
 
 
 def describe_external(record: Mapping[str, Any]) -> Iterator[str]:

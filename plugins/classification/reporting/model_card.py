@@ -20,6 +20,7 @@ from plugins.classification.reporting.external_report import NAME as EXTERNAL
 from plugins.classification.reporting.external_report import describe_external, format_task
 from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError
+from toolkit.io.formatting import neutralize_markdown
 from toolkit.run import capsule
 
 NAME = 'MODEL_CARD.md'
@@ -75,7 +76,7 @@ def make_card(run: Path) -> str:
     lines = [f'# Model card: {run.absolute().name}{kind}', '', f'**{NOTE}**']
     for title, body in parts.items():
         lines += ['', f'## {title}', '', *body]
-    return '\n'.join(lines) + '\n'
+    return neutralize_markdown('\n'.join(lines) + '\n')
 
 
 # -- sections --------------------------------------------------------------------------------------

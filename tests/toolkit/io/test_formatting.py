@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import pytest
 
 from toolkit.io import formatting
+from toolkit.io.read_table import read_table
 
 # -- numbers ---------------------------------------------------------------------------------------
 
@@ -75,3 +79,36 @@ def test_a_column_of_words_is_wrapped_to_the_width():
     assert max(map(len, narrow)) <= 24
     assert narrow[0].split() == ['some', 'model.', '7']
     assert formatting.format_text_table([]) == ''
+
+
+# -- what a spreadsheet or a browser would run -----------------------------------------------------
+
+
+FORMULAS = ['=1+1', '+cmd|calc', '-2+3', '@SUM(A1)', '\t=1', "'=1", '-']
+PLAIN = ['a', "it's", '-0.5', '+3', '1e-3', '', '-inf', 'x=1']
+
+
+def test_formulas_are_text_in_csv_and_are_read_as_they_were(tmp_path):
+    rows = [[text, -1.5, None] for text in FORMULAS + PLAIN]
+    written = formatting.format_csv(['=id', 'n', 'none'], rows)
+    (tmp_path / 't.csv').write_text(written, newline='')
+    lines = list(csv.reader(io.StringIO(written)))
+    assert all(line[0].startswith("'") for line in lines[: len(FORMULAS) + 1])
+    assert [line[0] for line in lines[len(FORMULAS) + 1 :]] == PLAIN
+    assert {line[1] for line in lines[1:]} == {'-1.5'}
+    table = read_table(tmp_path / 't.csv', [])
+    assert table.columns == ['=id', 'n', 'none']
+    assert [row[0] for _, row in table.rows] == FORMULAS + PLAIN
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('a <script>alert(1)</script>', 'a &lt;script>alert(1)&lt;/script>'),
+        ('<!-- x --> <?y', '&lt;!-- x --> &lt;?y'),
+        ('n < 5, **p** [a](b.md)', 'n < 5, **p** [a](b.md)'),
+        ('[x](JavaScript:alert(1))', '[x]\\(JavaScript:alert(1))'),
+    ],
+)
+def test_markdown_without_scripts(text, expected):
+    assert formatting.neutralize_markdown(text) == expected

@@ -48,6 +48,15 @@ def test_it_opens_in_silence_and_does_not_scroll_sideways(browser, report, size,
         assert page.locator('article').count() == 3
 
 
+def test_the_browser_refuses_scripts_that_are_not_of_the_page(browser, report, tmp_path):
+    text = report.read_text(encoding='utf-8')
+    script = '<main><script>window.bad = 1</script><img src="x" onerror="window.bad = 2">'
+    (tmp_path / 'report.html').write_text(text.replace('<main>', script, 1), encoding='utf-8')
+    refused = pytest.raises(AssertionError, match='Content Security Policy')
+    with refused, opened(browser, tmp_path / 'report.html') as page:
+        assert page.evaluate('window.bad === undefined')
+
+
 def rows(page):
     cells = page.locator('#s1-t1 tbody th').all_inner_texts()
     return [cell.strip().split(' ')[0] for cell in cells]

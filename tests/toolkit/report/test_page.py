@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import re
@@ -235,6 +237,21 @@ def test_a_panel_is_shown_with_its_style_and_script(study, panel):
     assert 'Panel Labels</h2>' in page
     assert page.count('.mine { color: red; }') == page.count('window.mine = 1;') == 1
     assert notes == []
+
+
+def test_only_scripts_of_the_page_and_its_panels_are_allowed(study, panel):
+    """The browser runs a script only if its hash stands in the policy."""
+    body = "return Rendered('<script>window.bad = 1;</script>')"
+    plugin_index.add(str(panel('Scripted', body)))
+    page, _ = page_of(study)
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
+    sources = re.search(r'script-src ([^;]*);', policy)[1].split(' ')
+    assert all(source.startswith("'sha256-") for source in sources)
+    scripts = re.findall(r'<script>(.*?)</script>', page, flags=re.S)
+    hashes = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
+    allowed = [f"'sha256-{found}'" in sources for found in hashes]
+    assert [s for s, ok in zip(scripts, allowed) if not ok] == ['window.bad = 1;']
+    assert sum(allowed) >= 3
 
 
 def test_panels_without_content_failing_and_too_large(study, panel):
