@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plugins.pansharpening.imaging.resample import Method, decimate
+from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import Generator
 from toolkit.errors import DataError
 from toolkit.interfaces import Batch, Degradation
@@ -84,6 +85,9 @@ class Outputs:
 
     @cached_property
     def hrms(self) -> Tensor:
+        mask = self._batch.get('mask')
+        if mask is not None and isinstance(self._generator, TwoPassGenerator):
+            return self._generator(self.lrms_up, self.pan, mask)  # (B, C, H, W)
         return self._generator(self.lrms_up, self.pan)  # (B, C, H, W)
 
     @cached_property

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from plugins.pansharpening.imaging.autocast import without_autocast
 from plugins.pansharpening.imaging.lazy_image import Border, LazyImage
+from plugins.pansharpening.imaging.masks import shrink
 from plugins.pansharpening.imaging.streaming_statistics import (
     Counter,
     Moments,
@@ -27,6 +28,8 @@ from plugins.pansharpening.scenes.window import Window
 BLOCK = 256
 # Side of the areas that are read at a time; multiples of both with a ratio are too.
 AREA = 1024
+# MS pixels: pixels so near others without data count in no statistics, where some are farther.
+INNER = 2
 # Function of a block: lrms_up, pan, window, valid pixels (None: all).
 Look = Callable[[LazyImage, LazyImage, Window, 'Tensor | None'], Any]
 # Applies it to all blocks of a scene; gives the results in the order of `blocks`.
@@ -157,18 +160,27 @@ class TwoPassGenerator(Generator):
             return fused
         return torch.where(flat, lrms_up.read(window), fused)
 
-    def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
+    def forward(self, lrms_up: Tensor, pan: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Fuses images in memory.
+
+        Args:
+            lrms_up: (B, C, H, W).
+            pan: (B, 1, H, W).
+            valid: (B, 1, H, W) bool, pixels that count in the statistics; None for all.
+        """
         height, width = lrms_up.shape[-2:]
         dtype = lrms_up.dtype
         odd = (0, -width % self.ratio, 0, -height % self.ratio)
         if any(odd):
             lrms_up, pan = (F.pad(image, odd, mode='replicate') for image in (lrms_up, pan))
+            if valid is not None:
+                valid = F.pad(valid.float(), odd, mode='replicate') > 0
         with without_autocast(pan):
             wide = torch.promote_types(dtype, torch.float32)
             e, p = (LazyImage.of(image.to(wide), self.border) for image in (lrms_up, pan))
             with torch.no_grad():
                 statistics = move_statistics(
-                    self.statistics(in_memory(e, p, self.ratio)), lrms_up, wide
+                    self.statistics(in_memory(e, p, self.ratio, valid)), lrms_up, wide
                 )
             result = self.window(e, p, e.whole, statistics)
         return result[..., :height, :width].to(dtype)
@@ -190,10 +202,18 @@ def blocks(shape: tuple[int, int], ratio: int) -> Iterator[Window]:
         yield from area.tiles(math.lcm(BLOCK, ratio))
 
 
-def in_memory(lrms_up: LazyImage, pan: LazyImage, ratio: int) -> Scan:
-    """Returns a scan over images in memory."""
-
-    return lambda look: (look(lrms_up, pan, window, None) for window in blocks(pan.shape, ratio))
+def in_memory(lrms_up: LazyImage, pan: LazyImage, ratio: int, valid: Tensor | None = None) -> Scan:
+    """Returns a scan over images in memory, of the pixels that are `valid` and not near others."""
+    if valid is not None and not bool(valid.all()):
+        inner = shrink(valid, INNER * ratio)
+        assert inner is not None
+        valid = torch.where(inner.any((1, 2, 3), keepdim=True), inner, valid)
+    else:
+        valid = None
+    return lambda look: (
+        look(lrms_up, pan, window, None if valid is None else window.cut(valid))
+        for window in blocks(pan.shape, ratio)
+    )
 
 
 def _valid_at(valid: Tensor | None, window: Window, image: Tensor) -> Tensor | None:

@@ -16,6 +16,7 @@ from plugins.pansharpening.imaging.resample import Method, upsampled
 from plugins.pansharpening.imaging.two_pass_generator import (
     AREA,
     BLOCK,
+    INNER,
     Look,
     TwoPassGenerator,
     move_statistics,
@@ -233,7 +234,7 @@ class TiledInference:
         def work(area: Window) -> list[Any]:
             with torch.inference_mode(), self.context():
                 source = self._source(area, margin)
-                valid = self._valid(area, 2 * scene.ratio if inner else 0)
+                valid = self._valid(area, INNER * scene.ratio if inner else 0)
                 return [
                     look(
                         source.lrms_up,

@@ -9,7 +9,7 @@ import numpy as np
 from plugins.pansharpening.scenes.window import Read, Window, read_around
 
 # Pixels on each side of a pixel that its shifted value is interpolated from.
-SHIFT_REACH = 8
+SHIFT_REACH = 6
 KAISER_BETA = 5.0
 
 

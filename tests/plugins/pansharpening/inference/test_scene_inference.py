@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 
 from plugins.pansharpening.commands.bench_scene import sharpener
+from plugins.pansharpening.data.whole_scenes import WholeScene
 from plugins.pansharpening.inference.digital_numbers import DigitalNumbers
 from plugins.pansharpening.inference.predictor import predict_scene
 from plugins.pansharpening.inference.resumable_geotiff import GrowingFile, RasterFormat
@@ -528,3 +529,22 @@ def test_a_scene_of_one_pixel(name: str, tmp_path: Path) -> None:
     scene = opened(tmp_path)
     infer_scene(sharpener(name, scene), scene, tmp_path / 'out.tif', InferenceSettings())
     assert read(tmp_path / 'out.tif').shape == (4, 4, 4)
+
+
+@pytest.mark.parametrize('name', ['GSA', 'MTF-GLP-HPM', 'BT-H'])
+def test_pixels_without_data_count_in_no_test_either(name: str, tmp_path: Path) -> None:
+    """A test in memory and the written file agree where a scene holds a large black area."""
+    write_scene(tmp_path, nodata=0)
+    for file, share in (('ms', 1), ('pan', 4)):
+        image = read(tmp_path / f'{file}.tif')
+        image[:, :, : 40 * share] = 0
+        write_geotiff(tmp_path / f'{file}.tif', image, place(2.0 / share), nodata=0)
+    scene = opened(tmp_path)
+    system = sharpener(name, scene).eval()
+    batch = {k: v[None] for k, v in WholeScene(scene)[0].items() if k != 'meta'}
+    with torch.inference_mode():
+        found = system.predict(batch)['hrms'][0] * scene.scale
+    infer_scene(system, scene, tmp_path / 'out.tif', InferenceSettings(tile=100))
+    valid = scene.read_mask()
+    expected = found.round().clamp(1, 65535).numpy()
+    np.testing.assert_array_equal(read(tmp_path / 'out.tif')[:, valid], expected[:, valid])
