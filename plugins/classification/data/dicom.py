@@ -49,6 +49,10 @@ TAGS = (
     'ExtendedOffsetTable',
     'ExtendedOffsetTableLengths',
 )
+# Mark of the pixels in a file, (7FE0,0010) in little endian, and the end of every JPEG stream
+# (EOI of ISO 10918-1, B.1.1.3; EOC of ISO 15444-1, A.4.4).
+PIXEL_TAG, END_OF_IMAGE = b'\xe0\x7f\x10\x00', b'\xff\xd9'
+MARKED = ('JPEG', 'High-Throughput JPEG')  # names of transfer syntaxes whose streams have that end
 PIXELS = ('PixelData', 'FloatPixelData', 'DoubleFloatPixelData')
 
 # Of an ultrasound region, PS3.3 C.8.5.5: a picture of tissue, or one that colours flow over it.
@@ -143,7 +147,11 @@ def _opened(path: Path, frame: int, pixels: bool) -> Any:
     except InvalidDicomError as error:
         raise DataError(f'{path} is no DICOM file: it lacks the mark DICM') from error
     lacking = [name for name in ('Rows', 'Columns') if name not in data]
-    if lacking or (pixels and not any(name in data for name in PIXELS)):
+    absent = pixels and not any(name in data for name in PIXELS)
+    # pydicom gives nothing at all of a file that ends within its pixels.
+    if (absent or lacking) and pixels and PIXEL_TAG in path.read_bytes():
+        raise DataError(f'{path} is cut: it ends within its pixels; copy it again or leave it out')
+    if lacking or absent:
         kind = getattr(data.get('SOPClassUID'), 'name', '')
         raise DataError(
             f'{path} holds no pixels{f" ({kind})" if kind else ""}; leave it out, or name the '
@@ -159,14 +167,58 @@ def _decoded(data: Any, path: Path, frame: int) -> np.ndarray:
     from pydicom.pixels import pixel_array
 
     syntax = data.file_meta.get('TransferSyntaxUID') if hasattr(data, 'file_meta') else None
+    _check_whole(data, path, frame, syntax)
     try:
         return pixel_array(data, index=frame)
     except (RuntimeError, NotImplementedError) as error:
+        if syntax is not None and _is_decodable(syntax):
+            cause = str(error).splitlines()[-1].strip()
+            raise DataError(
+                f'{path} is compressed as {syntax.name} and cannot be decoded: {cause}; it may be '
+                'cut or damaged: copy it again, or try other decoders (pip install pylibjpeg '
+                'pylibjpeg-libjpeg pylibjpeg-openjpeg)'
+            ) from error
         raise DataError(
             f'{path} is compressed as {getattr(syntax, "name", syntax)}, which nothing that is '
             'installed decodes; install its decoder (pip install pylibjpeg pylibjpeg-libjpeg '
             'pylibjpeg-openjpeg), or store it uncompressed'
         ) from error
+
+
+def _check_whole(data: Any, path: Path, frame: int, syntax: Any) -> None:
+    """Check that the compressed data of a frame end as they must: decoders fill in what is missing.
+
+    Raises:
+        DataError: they do not.
+    """
+    from pydicom.encaps import get_frame
+
+    if syntax is None or not syntax.is_encapsulated or 'PixelData' not in data:
+        return
+    frames = int(data.get('NumberOfFrames', 1) or 1)
+    try:
+        content = get_frame(data.PixelData, frame, number_of_frames=frames)
+        cut = syntax.name.startswith(MARKED) and not content.rstrip(b'\0').endswith(END_OF_IMAGE)
+    except Exception as error:  # a cut structure of fragments raises errors of any class
+        raise DataError(
+            f'{path} is cut: its compressed pixels lack frame {frame} of {frames} ({error}); copy '
+            'it again or leave it out'
+        ) from error
+    if cut:
+        raise DataError(
+            f'{path} is cut: the compressed pixels of frame {frame} lack their end; copy it again '
+            'or leave it out'
+        )
+
+
+def _is_decodable(syntax: Any) -> bool:
+    """Tell whether something that is installed decodes a transfer syntax."""
+    from pydicom.pixels import get_decoder
+
+    try:
+        return bool(get_decoder(syntax).is_available)
+    except NotImplementedError:
+        return False
 
 
 def _grey(pixels: np.ndarray, data: Any, path: Path) -> np.ndarray:

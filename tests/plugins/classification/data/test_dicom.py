@@ -1,7 +1,9 @@
+import io
 import logging
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from plugins.classification.data import dicom
 from plugins.classification.data.image_io import read_image, read_image_size
@@ -11,7 +13,10 @@ pydicom = pytest.importorskip('pydicom')
 from pydicom.dataset import Dataset, FileMetaDataset  # noqa: E402
 from pydicom.uid import (  # noqa: E402
     ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
     JPEGLSLossless,
+    RLELossless,
     SecondaryCaptureImageStorage,
     generate_uid,
 )
@@ -204,3 +209,58 @@ def test_a_dataset_takes_the_region_and_moves_its_boxes(tmp_path):
     for taken in (True, False):
         found = image(4, region=taken, transforms=box)
         np.testing.assert_allclose(found, pixels[7:11, 6:10] / 255, atol=1e-6)
+
+
+def compress(path, syntax, form, frames=1, share=1.0, **options):
+    """A DICOM file whose first compressed frame has lost its end, but for `share`."""
+    from pydicom.encaps import encapsulate
+
+    values = [
+        np.uint8(np.add.outer(3 * np.arange(64), np.arange(64)) // 2 + 10 * i)
+        for i in range(frames)
+    ]
+    content = []
+    for image in values:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, form, **options)
+        content.append(file.getvalue())
+    content[0] = content[0][: int(len(content[0]) * share) // 2 * 2]
+    write(
+        path, np.stack(values) if frames > 1 else values[0], frames=frames if frames > 1 else None
+    )
+    data = pydicom.dcmread(path)
+    data.PixelData = encapsulate(content)
+    data['PixelData'].is_undefined_length = True
+    data.file_meta.TransferSyntaxUID = syntax
+    data.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ('syntax', 'form', 'options'),
+    [(JPEGBaseline8Bit, 'JPEG', {}), (JPEG2000Lossless, 'JPEG2000', {'no_jp2': True})],
+)
+def test_compressed_pixels_that_are_cut_are_refused_as_cut(tmp_path, syntax, form, options):
+    path = compress(tmp_path / 'whole.dcm', syntax, form, 2, **options)
+    assert read_image(path, 1).shape == (64, 64)
+    for share in (0.98, 0.6, 0.2):
+        cut = compress(tmp_path / 'cut.dcm', syntax, form, 2, share, **options)
+        with pytest.raises(DataError, match='cut.dcm is cut: the compressed pixels of frame 0'):
+            read_image(cut)
+        assert read_image(cut, 1).shape == (64, 64)
+    content = path.read_bytes()
+    start = content.find(b'\xe0\x7f\x10\x00')
+    for share in (0.9, 0.5, 0.05):
+        path.write_bytes(content[: start + int(share * (len(content) - start))])
+        with pytest.raises(DataError, match='whole.dcm is cut: it ends within its pixels'):
+            read_image(path)
+
+
+def test_damaged_compression_is_not_blamed_on_a_missing_decoder(tmp_path):
+    path = write(tmp_path / 'a.dcm', np.uint8(np.add.outer(np.arange(64), np.arange(64)) // 8))
+    data = pydicom.dcmread(path)
+    data.compress(RLELossless)
+    data.PixelData = data.PixelData[:100] + data.PixelData[200:]
+    data.save_as(path)
+    with pytest.raises(DataError, match='a.dcm .*cut'):
+        read_image(path)
