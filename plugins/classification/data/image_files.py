@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,12 +25,16 @@ from plugins.classification.data.mask_files import exclude_pattern, find_masks
 from plugins.classification.data.patient_ids import REASON, PatientIds, find_ambiguous_ids
 from plugins.classification.data.split import SplitSpec
 from plugins.classification.data.split_file import SUBSETS
+from plugins.classification.data.value_range import judge_range
 from plugins.classification.image_record import Box, Record
 from plugins.classification.tasks import Task
 from toolkit.errors import DataError, ToolkitError, did_you_mean
 from toolkit.io.data_paths import find_data_folder
 from toolkit.io.hashing import hash_files
+from toolkit.ranges import PositiveInt
 from toolkit.registry import DATASETS
+
+JUDGED = 16  # images that are read to judge the range where none is decoded
 
 
 class FileSet(ImageSet):
@@ -38,17 +43,37 @@ class FileSet(ImageSet):
     Args:
         tasks: by name.
         region: crop DICOM ultrasound to the region that the scanner has marked as the image.
+        full_scale: value that becomes 1 in files of whole numbers of more than 8 bits (not DICOM),
+            such as 4095 of 12 bits; None for 65535, unless all such images are that dark.
         **options: see `ImageSet`.
     """
 
-    def __init__(self, tasks: dict[str, Task], region: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        tasks: dict[str, Task],
+        region: bool = False,
+        full_scale: PositiveInt | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(tasks, **options)
-        self.region = region
+        self.region, self.full_scale = region, full_scale
+        self._peaks: dict[int, float] = {}
+
+    def use_records(self, pool: Sequence[Record]) -> None:
+        super().use_records(pool)
+        if self.full_scale is None:
+            if self.verify == 'header':  # some images are read for this alone
+                step = max(1, len(self.positions) // JUDGED)
+                for position in self.positions[::step][:JUDGED]:
+                    with contextlib.suppress(DataError):  # said where the image is used
+                        self.read(position)
+            judge_range(self.pool, self._peaks, self.subset)
 
     def read(self, position: int) -> tuple[np.ndarray, tuple[Box, ...]]:
         record = self.pool[position]
         assert record.path is not None
-        pixels = read_image(record.path, record.frame)
+        pixels = read_image(record.path, record.frame, self.full_scale)
+        self._peaks[position] = float(pixels.max(initial=0))
         if self.region and (box := read_image_region(record.path)):
             x0, y0, x1, y1 = (int(edge) for edge in box)
             shown = [(a - x0, b - y0, c - x0, d - y0) for a, b, c, d in record.boxes]
@@ -63,7 +88,8 @@ class FileSet(ImageSet):
     def hash_image(self, position: int) -> str:
         path = self.pool[position].path
         assert path is not None
-        return f'{hash_files(path)}{"/region" if self.region else ""}'
+        scale = '' if self.full_scale is None else f'/{self.full_scale}'
+        return f'{hash_files(path)}{"/region" if self.region else ""}{scale}'
 
     def image_identity(self, position: int, content: bool) -> str:
         # All frames of a file show one patient, so that the file stands for them.

@@ -17,11 +17,13 @@ from toolkit.errors import DataError, MissingDataError, ToolkitError
 # Names of files that a folder is searched for.
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp', '.webp', '.npy', '.dcm')
 
+# Full scale of whole numbers of more than 8 bits, unless another is stated.
+WIDE = 65535
 # Weights of red, green and blue in the luminance: ITU-R BT.601, as in Pillow's own conversion.
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
-def read_image(path: str | Path, frame: int = 0) -> np.ndarray:
+def read_image(path: str | Path, frame: int = 0, full_scale: int | None = None) -> np.ndarray:
     """Reads an image, rotated upright by its EXIF tag.
 
     PNG, JPEG, TIFF, BMP, WebP and other formats of Pillow; `.npy` of (H, W) or (H, W, 1 | 3 | 4);
@@ -31,6 +33,8 @@ def read_image(path: str | Path, frame: int = 0) -> np.ndarray:
     Args:
         path: path of the file.
         frame: number of the frame in a file with several, from 0.
+        full_scale: value that becomes 1 in whole numbers of more than 8 bits, such as 4095 of 12
+            bits; None for 65535. DICOM states its own.
     Returns:
         (H, W) or (H, W, 3) float32 in [0, 1].
     Raises:
@@ -42,28 +46,31 @@ def read_image(path: str | Path, frame: int = 0) -> np.ndarray:
         if kind == 'dicom':
             return dicom.read(path, frame)
         if kind == 'npy':
-            return _array(np.load(path, allow_pickle=False), path, frame)
+            return _array(np.load(path, allow_pickle=False), path, frame, full_scale)
         with _opened(path, frame) as image:
             # Of 8 bits, Pillow itself turns over a TIFF in which 0 is white.
             inverted = image.mode.startswith('I;16') and _photometric(image) == 0
-            pixels = _pixels(ImageOps.exif_transpose(image), path)
+            pixels = _pixels(ImageOps.exif_transpose(image), path, full_scale)
             return 1 - pixels if inverted else pixels
 
 
-def convert_image(image: np.ndarray | Image.Image, name: str) -> np.ndarray:
+def convert_image(
+    image: np.ndarray | Image.Image, name: str, full_scale: int | None = None
+) -> np.ndarray:
     """Converts an image in memory as `read_image` converts the same image in a file.
 
     Args:
         image: array of (H, W) or (H, W, 1 | 3 | 4), or an image of Pillow.
         name: for messages.
+        full_scale: see `read_image`.
     Returns:
         (H, W) or (H, W, 3) float32 in [0, 1].
     Raises:
         DataError: another shape, or a range of values that is not known.
     """
     if isinstance(image, Image.Image):
-        return _pixels(ImageOps.exif_transpose(image), Path(name))
-    return _array(image, Path(name), 0)
+        return _pixels(ImageOps.exif_transpose(image), Path(name), full_scale)
+    return _array(image, Path(name), 0, full_scale)
 
 
 def read_image_size(path: str | Path, frame: int = 0) -> tuple[int, int]:
@@ -79,7 +86,7 @@ def read_image_size(path: str | Path, frame: int = 0) -> tuple[int, int]:
             return dicom.size(path, frame)
         if kind == 'npy':
             values = np.load(path, mmap_mode='r', allow_pickle=False)
-            return _array(values, path, frame, check=False).shape[:2]
+            return _array(values, path, frame, None, check=False).shape[:2]
         with _opened(path, frame) as image:
             width, height = image.size
             # The class's own: that of PNG decodes the image. Orientations 5 to 8 lie on their side.
@@ -104,6 +111,24 @@ def count_frames(path: str | Path) -> int:
             return 1
         with _opened(path, 0) as image:
             return 1 if image.format == 'MPO' else getattr(image, 'n_frames', 1)
+
+
+def has_wide_values(path: str | Path) -> bool:
+    """Tells whether an image has whole numbers of more than 8 bits, whose full scale it lacks.
+
+    Raises:
+        DataError: see `read_image_size`.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    with _reading(path):
+        if kind == 'dicom':
+            return False
+        if kind == 'npy':
+            dtype = np.load(path, mmap_mode='r', allow_pickle=False).dtype
+            return dtype.kind in 'iu' and dtype != np.uint8
+        with _opened(path, 0) as image:
+            return image.mode.startswith('I')
 
 
 def read_image_region(path: str | Path) -> Box | None:
@@ -202,14 +227,14 @@ def _photometric(image: Image.Image) -> int | None:
     return getattr(image, 'tag_v2', {}).get(262)
 
 
-def _pixels(image: Image.Image, path: Path) -> np.ndarray:
+def _pixels(image: Image.Image, path: Path, full_scale: int | None = None) -> np.ndarray:
     mode = image.mode
     if mode in ('1', 'L') and 'transparency' not in image.info:
         return np.asarray(image, dtype=np.float32) / np.float32(255 if mode == 'L' else 1)
     if mode.startswith('I;16'):
-        return np.asarray(image).astype(np.float32) / np.float32(65535)
+        return _unit(np.asarray(image), path, full_scale)
     if mode in ('I', 'F'):
-        return _unit(np.asarray(image), path)
+        return _unit(np.asarray(image), path, full_scale)
     if 'transparency' in image.info or mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La'):
         return _on_black(np.asarray(image.convert('RGBA'), dtype=np.float32) / np.float32(255))
     return np.asarray(image.convert('RGB'), dtype=np.float32) / np.float32(255)
@@ -223,25 +248,27 @@ def _on_black(colour: np.ndarray) -> np.ndarray:
 # -- arrays --------------------------------------------------------------------------------------
 
 
-def _array(values: np.ndarray, path: Path, frame: int, check: bool = True) -> np.ndarray:
+def _array(
+    values: np.ndarray, path: Path, frame: int, full_scale: int | None = None, check: bool = True
+) -> np.ndarray:
     colour = values.ndim == 3 and values.shape[2] in (1, 3, 4)
     if not (values.ndim == 2 or colour) or 0 in values.shape:
         shape = ' x '.join(map(str, values.shape))
         raise DataError(f'{path}: found an array {shape}, expected H x W or H x W x 1, 3 or 4')
     if frame:
         raise make_frame_error(path, frame, 1)
-    pixels = _unit(values, path) if check else values
+    pixels = _unit(values, path, full_scale) if check else values
     if colour and pixels.shape[2] == 4:
         return _on_black(pixels)
     return pixels[..., 0] if colour and pixels.shape[2] == 1 else pixels
 
 
-def _unit(values: np.ndarray, path: Path) -> np.ndarray:
-    """Converts numbers to float32 in [0, 1] by the range of their type."""
+def _unit(values: np.ndarray, path: Path, full_scale: int | None) -> np.ndarray:
+    """Converts numbers to float32 in [0, 1] by the range of their type, or by the full scale."""
     kind = values.dtype
     if kind.kind == 'b':
         return values.astype(np.float32)
-    if kind in (np.uint8, np.uint16):
+    if kind == np.uint8 or (kind == np.uint16 and full_scale is None):
         return values.astype(np.float32) / np.float32(np.iinfo(kind).max)
     if kind.kind not in 'fiu':
         raise DataError(f'{path}: found values of type {kind}, expected numbers')
@@ -259,7 +286,12 @@ def _unit(values: np.ndarray, path: Path) -> np.ndarray:
             'save them as 8 or 16 bits without sign'
         )
     # Pillow gives 16 bits so in some formats.
-    return values.astype(np.float32) / np.float32(65535)
+    full_scale = WIDE if full_scale is None else full_scale
+    if high > full_scale:
+        raise DataError(
+            f'{path}: found the value {high:g}, above the full scale of {full_scale} (full_scale)'
+        )
+    return values.astype(np.float32) / np.float32(full_scale)
 
 
 def make_frame_error(path: Path, frame: int, frames: Any) -> DataError:

@@ -11,6 +11,7 @@ import numpy as np
 
 from plugins.classification.data.image_dataset import ImageSet
 from plugins.classification.data.image_files import FileSet
+from plugins.classification.data.image_io import WIDE
 from plugins.classification.interfaces import NOTE
 
 RESIZE = 'bilinear, antialiased (Pillow: Image.Resampling.BILINEAR of float32)'
@@ -68,7 +69,8 @@ def prepare(pixels):
 def describe_preparation(data: ImageSet) -> dict[str, Any]:
     """Describes how a dataset makes an image of a file's pixels, as plain values."""
     return {
-        'values': 'pixels in [0, 1]: 8 bits / 255, 16 bits / 65535',
+        'values': 'pixels in [0, 1]: 8 bits / 255, 16 bits / '
+        f'{getattr(data, "full_scale", None) or WIDE}',
         'size': data.size,
         'channels': data.channels,
         'fit': data.fit,

@@ -35,12 +35,15 @@ class ImagePrediction:
     probabilities: dict[str, dict[str, float]]
 
 
-def collect_images(images: ImageSource | Sequence[ImageSource]) -> FoundImages:
+def collect_images(
+    images: ImageSource | Sequence[ImageSource], full_scale: int | None = None
+) -> FoundImages:
     """Collects images in memory and image files, in their order.
 
     Args:
         images: one, or a list: arrays (H, W) or (H, W, 1 | 3 | 4), tensors (C, H, W) or (H, W),
             PIL images, and paths of image files, folders, patterns and manifests.
+        full_scale: see `read_image`; of arrays and PIL images.
     Raises:
         ToolkitError: another type, or a path that names no image.
         DataError: an array of another shape, or one whose range of values is not known.
@@ -59,7 +62,7 @@ def collect_images(images: ImageSource | Sequence[ImageSource]) -> FoundImages:
             found.unreadable |= named.unreadable
         elif isinstance(source, np.ndarray | Tensor | Image.Image):
             values = _to_channels_last(source) if isinstance(source, Tensor) else source
-            found.pixels[name] = convert_image(values, name)
+            found.pixels[name] = convert_image(values, name, full_scale)
             found.records.append(Record(id=name, patient=name))
         else:
             raise ToolkitError(

@@ -29,7 +29,7 @@ TABLES = ('.csv', '.csv.gz', '.tsv', '.tsv.gz', '.parquet', '.pq', *SPREADSHEETS
 NAMED = 20  # files that are named in a message
 ON_ERROR = ('stop', 'skip')
 # Arguments of a dataset that decide how a file becomes an image.
-PREPARATION = ('size', 'channels', 'fit', 'transforms', 'region')
+PREPARATION = ('size', 'channels', 'fit', 'transforms', 'region', 'full_scale')
 
 
 @dataclass

@@ -132,7 +132,8 @@ class ImagePredictor(Predictor):
             data = dataset()
             system.check_data(data)
         else:
-            data = load_images(collect_images(images), system, dataset)
+            full_scale = getattr(dataset, 'arguments', {}).get('full_scale')
+            data = load_images(collect_images(images, full_scale), system, dataset)
         predicted = _predict_all(system, data, batch_size, options.device, options.autocast)
         return [
             ImagePrediction(

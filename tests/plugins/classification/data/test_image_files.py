@@ -503,3 +503,41 @@ def test_patterns_select_files_by_their_path(folders):
     assert {record.id for record in data.records} == names
     with pytest.raises(ToolkitError, match=r'no images in folders with include: \*\.jpg; expected'):
         ImageFolder(str(folders), TASKS, include='*.jpg')
+
+
+@pytest.mark.parametrize('verify', ['decode', 'header'])
+@pytest.mark.parametrize(
+    ('dtype', 'bits', 'suffix', 'guess'),
+    [(np.uint16, 12, 'png', 4095), (np.int32, 8, 'npy', 255), (np.uint16, 10, 'tif', 1023)],
+)
+def test_images_that_do_not_use_their_range_are_asked_about(
+    tmp_path, verify, dtype, bits, suffix, guess
+):
+    def save(name, values):
+        if suffix == 'npy':
+            np.save(tmp_path / name, values.astype(dtype))
+        else:
+            Image.fromarray(values.astype(dtype)).save(tmp_path / name)
+
+    generator = np.random.default_rng(0)
+    lines = ['image,kind']
+    for i in range(4):
+        values = generator.integers(0, 2**bits // (1 + i % 2), (9, 9))
+        values[0, 0] = 2**bits // (1 + i % 2) - 1
+        save(f'{i}.{suffix}', values)
+        lines.append(f'{i}.{suffix},benign')
+    table = tmp_path / 'm.csv'
+    table.write_text('\n'.join(lines))
+    with pytest.raises(DataError, match=f'4 images of all .*`full_scale: {guess}`'):
+        ManifestImages(str(table), TASKS, size=9, verify=verify)
+    stated = ManifestImages(str(table), TASKS, size=9, full_scale=guess, verify=verify)
+    assert stated.pool_image(0).max() == 1
+    as_they_are = ManifestImages(str(table), TASKS, size=9, full_scale=65535, verify=verify)
+    assert as_they_are.pool_image(0).max() == pytest.approx((2**bits - 1) / 65535)
+    assert stated.image_fingerprint() != as_they_are.image_fingerprint()
+    # One bright image shows that the range is used.
+    save(f'bright.{suffix}', np.full((9, 9), 60_000))
+    table.write_text('\n'.join([*lines, f'bright.{suffix},benign']))
+    assert len(ManifestImages(str(table), TASKS, size=9, verify=verify)) == 5
+    with pytest.raises(DataError, match=f'60000, above the full scale of {guess}'):
+        ManifestImages(str(table), TASKS, size=9, full_scale=guess)
