@@ -140,6 +140,17 @@ class System(nn.Module, ABC):
             ToolkitError: it does not fit.
         """
 
+    def check_batch(self, batch: Batch) -> None:
+        """Checks the keys and values of a batch; by default every batch is good.
+
+        The engine calls it for the first batch of a training and of an evaluation.
+
+        Args:
+            batch: on the device of the system.
+        Raises:
+            DataError: a key is missing, or values are not what the system expects.
+        """
+
 
 def _randomize(value: Any) -> Any:
     if isinstance(value, Tensor):

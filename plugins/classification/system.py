@@ -12,11 +12,12 @@ from plugins.classification.calibration import Calibration
 from plugins.classification.data.feature_cache import FeatureCache, keep
 from plugins.classification.interfaces import ClassLoss, LabelledImages, TaskWeighting
 from plugins.classification.tasks import Task
-from toolkit.errors import ToolkitError
+from toolkit.errors import DataError, ToolkitError
 from toolkit.interfaces import Attention, Backbone, Batch, Dataset, Head, Loss, Neck, System
 from toolkit.ranges import PositiveInt
 from toolkit.registry import SYSTEMS, Slot
 from toolkit.registry.component_errors import refuse_component
+from toolkit.testing.samples import check_unit_range
 
 Pool = Literal['avg', 'max', 'avgmax']
 
@@ -286,6 +287,37 @@ class Classifier(System):
                     f'the classes of task {name!r} are {", ".join(found)} in the data and '
                     f'{", ".join(task.classes)} in model.tasks: name the same, in the same order'
                 )
+
+    def check_batch(self, batch: Batch) -> None:
+        """Looks for images or features, their range, and the labels of each task.
+
+        Raises:
+            DataError: one is missing, or values are far from what is expected.
+        """
+        if 'image' in batch:
+            check_unit_range('image', batch['image'])
+        for key in ('image', 'labels'):
+            if key not in batch and not (key == 'image' and 'features' in batch):
+                raise DataError(
+                    f'the samples have no {key!r}; they have {", ".join(map(repr, batch))}: a '
+                    "sample has 'image', 'labels' and 'meta' (docs/guides/plugins.md)"
+                )
+        _check_labels(batch['labels'], self.tasks)
+
+
+def _check_labels(labels: Any, tasks: Mapping[str, Task]) -> None:
+    for name, task in tasks.items():
+        found = labels.get(name) if isinstance(labels, Mapping) else None
+        if not isinstance(found, Tensor) or found.dtype != torch.long or found.ndim != 1:
+            raise DataError(
+                f"the samples' labels have no integer for the task {name!r}: a dataset gives "
+                'labels {task: int64 class number, -1 where missing}'
+            )
+        if len(found) and not -1 <= int(found.min()) <= int(found.max()) < len(task.classes):
+            raise DataError(
+                f'the task {name!r} has labels from {int(found.min())} to {int(found.max())}; its '
+                f'{len(task.classes)} classes are 0 to {len(task.classes) - 1}, and -1 is missing'
+            )
 
 
 def _prefix(tokens: int | dict[str, int]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from toolkit.interfaces import Batch, Dataset, Degradation, Loss, System
 from toolkit.ranges import PositiveInt
 from toolkit.registry import SYSTEMS, Slot
 from toolkit.registry.component_errors import refuse_component
+from toolkit.testing.samples import check_unit_range
 
 # Keys of a batch that are images.
 IMAGES = ('lrms', 'lrms_context', 'pan', 'hrms')
@@ -233,6 +234,29 @@ class Pansharpener(System):
             f'{self.bands} and model.ratio {self.ratio}: set model.bands={found[0]} '
             f'model.ratio={found[1]}, or choose another data file'
         )
+
+    def check_batch(self, batch: Batch) -> None:
+        """Looks for the images, their range and `meta`.
+
+        Raises:
+            DataError: an image or the ratio is missing, or values are far from [0, 1].
+        """
+        for key in ('lrms', 'pan', 'meta'):
+            if key not in batch:
+                raise DataError(
+                    f'the samples have no {key!r}; they have {", ".join(map(repr, batch))}: a '
+                    "sample has 'lrms', 'pan' and 'meta' (docs/guides/plugins.md)"
+                )
+        for key in (key for key in IMAGES if key in batch):
+            check_unit_range(key, batch[key])
+        for meta in batch['meta']:
+            ratio = meta.get('ratio') if isinstance(meta, Mapping) else None
+            if ratio != self.ratio:
+                found = 'no ratio' if ratio is None else f'ratio {ratio}'
+                raise DataError(
+                    f"the samples' meta has {found}, and model.ratio is {self.ratio}: a dataset "
+                    "gives meta['ratio'], PAN pixels per multispectral pixel"
+                )
 
     # -- inside --------------------------------------------------------------------------------
 

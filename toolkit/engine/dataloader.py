@@ -179,6 +179,13 @@ def collate(samples: list[dict[str, Any]] | WorkerFailure) -> dict[str, Any] | W
     if isinstance(samples, WorkerFailure):
         return samples
     batch: dict[str, Any] = {}
+    for sample in samples:
+        if not isinstance(sample, dict):
+            return WorkerFailure(
+                f'the dataset gives a {type(sample).__name__} as a sample; a sample is a dict of '
+                "tensors by name, with 'meta' (docs/guides/plugins.md)",
+                True,
+            )
     for key in samples[0]:
         try:
             values = [sample[key] for sample in samples]

@@ -8,8 +8,9 @@ from typing import Any
 
 from toolkit.engine import distributed
 from toolkit.engine.dataloader import SampleRequest
-from toolkit.errors import ToolkitError
+from toolkit.errors import DataError, ToolkitError
 from toolkit.interfaces import Metric
+from toolkit.testing import guards
 
 Row = dict[str, Any]
 
@@ -73,9 +74,10 @@ class Evaluator:
         self.metrics = dict(metrics)
         self._samples = samples
         self._rows: dict[int, dict[str, Row]] = {}
+        self._places: dict[str, int] = {}
 
     def reset(self) -> None:
-        self._rows = {}
+        self._rows, self._places = {}, {}
 
     def add(
         self, requests: Sequence[SampleRequest], outputs: Mapping[str, Any], batch: dict[str, Any]
@@ -83,10 +85,13 @@ class Evaluator:
         """Measures a batch.
 
         Raises:
-            ToolkitError: a metric did not give a row per item.
+            ToolkitError: a metric did not give a row per item, or rows without its values.
+            DataError: two items of the same name.
         """
         for key, metric in self.metrics.items():
-            rows = metric.measure(outputs, batch)
+            with guards.keep_unchanged({'outputs': outputs, 'batch': batch}, metric):
+                rows = metric.measure(outputs, batch)
+            _check_rows(metric, rows)
             if len(rows) != len(requests):
                 raise ToolkitError(
                     f'the metric {key!r} ({type(metric).__name__}) measured {len(rows)} rows for '
@@ -96,8 +101,17 @@ class Evaluator:
                 requests, rows, get_item_names(batch, requests), strict=True
             ):
                 if request.position < self._samples:
+                    self._check_name(item, request.position)
                     named = row if item is None else {'item': item, **row}
                     self._rows.setdefault(request.position, {})[key] = named
+
+    def _check_name(self, item: str | None, position: int) -> None:
+        """Checks that no two samples have the same name, by which rows are paired."""
+        if item is not None and self._places.setdefault(item, position) != position:
+            raise DataError(
+                f"two samples are named {item!r}; give each a name of its own in meta['item'], by "
+                'which rows of results are paired and images are named'
+            )
 
     def finish(self) -> Evaluation:
         """Summarizes the rows of all processes, with the same result on each.
@@ -121,3 +135,23 @@ class Evaluator:
             for value, number in summary.items():
                 values[_name_value(key, metric, value)] = float(number)
         return Evaluation(values, collect_directions(self.metrics), rows)
+
+
+def _check_rows(metric: Metric, rows: Sequence[Row]) -> None:
+    """Checks that rows are mappings, with the values that the base class summarizes.
+
+    Raises:
+        ComponentRunError: one is not.
+    """
+    if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
+        raise guards.make_run_error(
+            metric, 'measures no list of rows; return a list with a mapping for each sample'
+        )
+    if rows and type(metric).summarize is Metric.summarize:
+        for name in metric.directions:
+            if name not in rows[0]:
+                raise guards.make_run_error(
+                    metric,
+                    f'measures rows with {", ".join(map(repr, rows[0])) or "no value"}, but its '
+                    f'directions name {name!r}: add it to each row, or write `summarize`',
+                )

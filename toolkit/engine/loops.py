@@ -19,6 +19,7 @@ from toolkit.engine.evaluator import Evaluation, Evaluator
 from toolkit.engine.loss_meter import NonFiniteLossError
 from toolkit.engine.training_step import TrainingStep, build_step
 from toolkit.errors import ToolkitError
+from toolkit.testing import guards
 
 if TYPE_CHECKING:
     from toolkit.engine.runner import Runner
@@ -75,6 +76,7 @@ class TrainLoop(BaseLoop):
         self._spent = 0.0  # seconds, in earlier processes of this run
         self._began = 0.0
         self._training_step: TrainingStep | None = None
+        self._is_checked = False
         self._agreement = distributed.Agreement()
         self.skipped = 0
         # Of each iteration and what its samples say of themselves; a loss is read some later.
@@ -203,7 +205,11 @@ class TrainLoop(BaseLoop):
         batch = precision.move_batch(batch, runner.runtime, runner.device)
         assert self._training_step is not None
         self._recent.append((self._iter + 1, batch.get('meta')))
-        losses, others, is_skipped = self._training_step(batch)
+        if not self._is_checked:
+            runner.system.check_batch(batch)
+            self._is_checked = True
+        with guards.keep_unchanged(batch, runner.system):
+            losses, others, is_skipped = self._training_step(batch)
         if is_skipped:
             self._skip(losses)
         else:
@@ -313,7 +319,13 @@ class EvalLoop(BaseLoop):
                 batch, self.requests = unwrap(batch), requests
                 runner.call_hook(f'before_{subset}_iter', batch_idx=index, data_batch=batch)
                 batch = precision.move_batch(batch, runner.runtime, runner.device)
-                with torch.no_grad(), precision.autocast(runner.runtime, runner.device):
+                if index == 0:
+                    runner.system.check_batch(batch)
+                with (
+                    torch.no_grad(),
+                    precision.autocast(runner.runtime, runner.device),
+                    guards.keep_unchanged(batch, runner.system),
+                ):
                     outputs = runner.system(batch, mode='predict')
                 outputs = precision.cast_to_float32(outputs)
                 self.evaluator.add(requests, outputs, batch)

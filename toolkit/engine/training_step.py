@@ -13,6 +13,7 @@ from torch import Tensor
 
 from toolkit.engine import distributed
 from toolkit.errors import ToolkitError
+from toolkit.testing import guards
 
 if TYPE_CHECKING:
     from toolkit.engine.runner import Runner
@@ -46,6 +47,7 @@ class TrainingStep:
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
+        self._is_first = True
 
     def __call__(self, batch: dict[str, Any]) -> StepScalars:
         """Trains on a batch that is on the device.
@@ -60,11 +62,29 @@ class TrainingStep:
             losses = {name: loss.clone() for name, loss in losses.items()}
         return StepScalars(losses, others)
 
+    def _compute_first(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Tensor]:
+        """Computes the losses of the first batch, with the components held to their contracts."""
+        with guards.watch_first(self.runner.system) as observer:
+            losses = self.runner.model(batch, mode='loss')
+            total = sum_losses(losses)
+        if not total.requires_grad:
+            raise ToolkitError(
+                'the losses depend on no parameter to be trained: nothing can be trained by them; '
+                'check --shapes names the component that is detached'
+            )
+        for line in guards.list_unreached(observer, total):
+            self.runner.say(line)
+        return losses, total
+
     def _compute(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         wrapper = self.runner.optim_wrapper
         with wrapper.optim_context(self.runner.model):
-            losses = self.runner.model(batch, mode='loss')
-            total = sum_losses(losses)
+            if self._is_first and not self.runner.runtime.compile:
+                losses, total = self._compute_first(batch)
+            else:
+                losses = self.runner.model(batch, mode='loss')
+                total = sum_losses(losses)
+        self._is_first = False
         wrapper.grad_norm = None
         wrapper.update_params(total)
         others = {} if wrapper.grad_norm is None else {'grad_norm': wrapper.grad_norm}

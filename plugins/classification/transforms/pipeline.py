@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +20,8 @@ from torchvision.transforms.v2 import functional as F
 from plugins.classification.image_record import Box
 from toolkit.engine import seeding
 from toolkit.interfaces import Transform
+from toolkit.testing.guards import make_run_error
+from toolkit.testing.observe import describe_changed
 
 Sample = dict[str, Any]
 Fit = Literal['squash', 'pad', 'crop']
@@ -141,6 +143,7 @@ class TransformPipeline:
         self.fixed = {name: steps[name] for name in names[:first]}
         self.random = {name: steps[name] for name in names[first:]}
         self._seeds: seeding.SampleSeeds | None = None
+        self._checked: set[str] = set()
 
     def use_counts(self, counts: Mapping[str, Tensor]) -> None:
         """Sets the class counts of all steps, see `ImageTransform`."""
@@ -152,8 +155,8 @@ class TransformPipeline:
     ) -> Sample:
         """Applies the steps that are the same for every augmentation; returns a sample."""
         sample: Sample = {'image': image, 'boxes': boxes, 'labels': labels}
-        for step in self.fixed.values():
-            sample = step(sample)
+        for name, step in self.fixed.items():
+            sample = self._apply(name, step, sample)
         return sample
 
     def apply_random(self, sample: Sample, seed: int) -> Tensor:
@@ -168,13 +171,53 @@ class TransformPipeline:
         with self._seeds as seeds:
             for name, step in self.random.items():
                 seeds.seed(seeding.derive_seed(seed, 'transform', name))
-                sample = step(sample)
+                sample = self._apply(name, step, sample)
         return sample['image']
+
+    def _apply(self, name: str, step: ImageTransform, sample: Sample) -> Sample:
+        """Applies a step; its first result is held to what a transform promises.
+
+        Raises:
+            ComponentRunError: the step changed the image in place, which a cache may hold, or gives
+                an image of another size or range.
+        """
+        image = sample['image']
+        version, first = image._version, name not in self._checked
+        copy = image.clone() if first else image
+        result = step(sample)
+        if image._version != version or (first and not torch.equal(copy, image)):
+            raise make_run_error(step, describe_changed('image'))
+        if first:
+            self._checked.add(name)
+            for message in find_transform_faults(step, image, result):
+                raise make_run_error(step, message)
+        return result
 
     def key(self) -> str:
         """Returns a text that describes the steps and is the same in every process."""
         return json.dumps(
             [[name, describe(step)] for name, step in {**self.fixed, **self.random}.items()]
+        )
+
+
+def find_transform_faults(step: ImageTransform, image: Tensor, result: Any) -> Iterator[str]:
+    """Finds faults of the sample that a transform gave of an image (C, H, W)."""
+    if not isinstance(result, Mapping) or not isinstance(result.get('image'), Tensor):
+        yield "gives no sample with 'image'; return {**sample, 'image': ...}"
+        return
+    made = result['image']
+    resizes = step.native or isinstance(step, ResizeToSquare)
+    if made.ndim != 3 or (not resizes and made.shape != image.shape):
+        yield (
+            f'gives an image {tuple(made.shape)} of {tuple(image.shape)}; a transform keeps the '
+            'size, or sets `native = True` to come before resizing'
+        )
+    elif made.dtype != torch.float32:
+        yield f'gives {str(made.dtype).removeprefix("torch.")}; an image is float32 in [0, 1]'
+    elif made.numel() and not (made.min() >= 0 and made.max() <= 1):
+        yield (
+            f'gives values from {float(made.min()):g} to {float(made.max()):g}; an image is in '
+            '[0, 1]: end with .clamp(0, 1)'
         )
 
 

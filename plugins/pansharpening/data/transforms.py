@@ -22,6 +22,7 @@ from toolkit.engine import seeding
 from toolkit.interfaces import Transform
 from toolkit.ranges import BelowOne, NonNegativeFloat, Probability
 from toolkit.registry import TRANSFORMS
+from toolkit.testing.guards import make_run_error
 
 Sample = dict[str, Any]
 
@@ -65,9 +66,21 @@ def transformed(sample: Sample, transforms: Mapping[str, Transform], seed: int) 
         seed: the sample's.
     """
     for name, transform in transforms.items():
-        sample = transform({**sample, 'seed': seeding.derive_seed(seed, 'transform', name)})
+        given = {**sample, 'seed': seeding.derive_seed(seed, 'transform', name)}
+        sample = transform(given)
+        for key, image in given.items():
+            if isinstance(image, Tensor) and _get_shape(sample, key) != image.shape:
+                raise make_run_error(
+                    transform,
+                    f'gives {key!r} {_get_shape(sample, key)} of {tuple(image.shape)}; a transform '
+                    'returns all images of the sample, in their size',
+                )
     sample.pop('seed', None)
     return sample
+
+
+def _get_shape(sample: Any, key: str) -> tuple[int, ...] | None:
+    return getattr(sample.get(key), 'shape', None) if isinstance(sample, Mapping) else None
 
 
 # -- geometry ------------------------------------------------------------------------------------
