@@ -224,7 +224,7 @@ def analyze_study(results: StudyResults) -> Analysis:
     Raises:
         ToolkitError: the rows of a run are damaged.
     """
-    analysis = Analysis(results, _group_runs(results))
+    analysis = Analysis(results, group_runs(results))
     rows: dict[str, SampleValues | None] = {}
     found: dict[tuple[int, str | None, str], Comparison] = {}
     items: list[list[float]] = []
@@ -286,7 +286,8 @@ def format_setting(value: Any) -> str:
     return value if isinstance(value, str) else dump_inline(value)
 
 
-def _group_runs(results: StudyResults) -> tuple[Condition, ...]:
+def group_runs(results: StudyResults) -> tuple[Condition, ...]:
+    """Groups the runs of a study into conditions."""
     groups: dict[str, list[RunResult]] = {}
     for run in results.runs:
         key = dump_inline(

@@ -67,7 +67,7 @@ def paired_t(differences: ArrayLike, folds: int = 1) -> PairedTest:
     if undecided is not None:
         return undecided
     n, mean = len(d), float(d.mean())
-    error = float(d.std(ddof=1)) * np.sqrt(_compute_variance_factor(n, folds))
+    error = float(d.std(ddof=1)) * np.sqrt(compute_variance_factor(n, folds))
     reach = float(stats.t.ppf(1 - ALPHA / 2, n - 1)) * error
     p = float(compute_t_test_p(d, folds))
     return PairedTest(n, mean, mean - reach, mean + reach, p, hedges_g(d))
@@ -81,11 +81,11 @@ def compute_t_test_p(differences: ArrayLike, folds: int = 1) -> np.ndarray:
     d = np.asarray(differences, dtype=float)
     n, mean, deviation = d.shape[-1], d.mean(-1), d.std(-1, ddof=1)
     constant = _is_constant(mean, deviation)
-    error = np.where(constant, np.nan, deviation) * np.sqrt(_compute_variance_factor(n, folds))
+    error = np.where(constant, np.nan, deviation) * np.sqrt(compute_variance_factor(n, folds))
     return 2 * stats.t.sf(np.abs(mean / error), n - 1)
 
 
-def _compute_variance_factor(n: int, folds: int) -> float:
+def compute_variance_factor(n: int, folds: int) -> float:
     """Computes the variance of the mean of n differences, relative to that of one difference."""
     shared = 1 / (folds - 1) if folds > 1 else 0.0  # test items by training items
     return 1 / n + shared

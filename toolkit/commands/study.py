@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -41,6 +42,13 @@ class StudyCommand(Command):
             action='store_true',
             help='print the runs, and what --only, --seeds and --rerun would do; start none',
         )
+        add(
+            '--detect',
+            type=float,
+            metavar='DIFFERENCE',
+            help='with --plan: print how many seeds show such a difference of --metric',
+        )
+        add('--metric', help='of --detect (default: the primary or only metric)')
         add('--table', action='store_true', help='print the results so far; start no run')
         add('--style', choices=STYLES, help='of --table (default: text)')
         add('--only', nargs='+', default=[], metavar='VARIANT', help='run only these variants')
@@ -64,6 +72,12 @@ class StudyCommand(Command):
 
         if arguments.style is not None and not arguments.table:
             raise ToolkitError('--style is an option of --table; give both')
+        if arguments.detect is not None and not arguments.plan:
+            raise ToolkitError('--detect is an option of --plan; give both')
+        if arguments.metric is not None and arguments.detect is None:
+            raise ToolkitError('--metric is an option of --detect; give both')
+        if arguments.detect is not None and not 0 < abs(arguments.detect) < math.inf:
+            raise ToolkitError(f'--detect expects a difference, found {arguments.detect:g}')
         study = read_study(arguments.file)
         folder = study_folder(study, arguments.work_dir)
         if arguments.table:
@@ -106,6 +120,7 @@ def _print_plan(study: Study, folder: Path, arguments: argparse.Namespace) -> in
     from toolkit.study.estimate import estimate_needs
     from toolkit.study.folder import check_folder
     from toolkit.study.plan import make_plan
+    from toolkit.study.plan_power import PlannedPower
     from toolkit.study.plan_text import plan_text
     from toolkit.study.reconcile import RunFilter, reconcile
 
@@ -116,7 +131,11 @@ def _print_plan(study: Study, folder: Path, arguments: argparse.Namespace) -> in
     entries = reconcile(plan, folder, chosen)
     pending = sum(entry.pending for entry in entries)
     estimate = estimate_needs(entries, folder, launcher.count_slots(pending))
-    print(plan_text(plan, entries, folder, estimate))
+    power = PlannedPower(plan, entries)
+    if arguments.detect is not None:
+        print(power.detect(arguments.detect, arguments.metric))
+    else:
+        print(plan_text(plan, entries, folder, estimate, power))
     return 0
 
 

@@ -16,6 +16,7 @@ from toolkit.io.formatting import (
 from toolkit.io.run_layout import PlannedRun, RunStatus
 from toolkit.study.estimate import Estimate, measure_folder
 from toolkit.study.plan import Plan
+from toolkit.study.plan_power import PlannedPower
 from toolkit.study.reconcile import ReconciledRun, describe_changes
 
 # Characters of a line with a change; an added component may have many arguments.
@@ -23,7 +24,11 @@ LONGEST = 160
 
 
 def plan_text(
-    plan: Plan, entries: list[ReconciledRun], folder: Path, estimate: Estimate | None = None
+    plan: Plan,
+    entries: list[ReconciledRun],
+    folder: Path,
+    estimate: Estimate | None = None,
+    power: PlannedPower | None = None,
 ) -> str:
     """Write the plan of a study.
 
@@ -32,6 +37,7 @@ def plan_text(
         entries: its runs, from `reconcile`.
         folder: folder of the study.
         estimate: needs of the runs to do; None to leave them out.
+        power: power of the tests; None to leave it out.
     """
     study = plan.study
     seeds = ', '.join(map(str, study.spec.seeds))
@@ -50,6 +56,9 @@ def plan_text(
         'runs',
         *(f'  {line}' for line in rows.splitlines()),
     ]
+    if power is not None and len(plan.configs) > 1:
+        title = f'smallest differences that {power.seeds} seeds show'
+        lines += ['', title, *power.describe()]
     deleted = [_describe_deleted(entry) for entry in entries if entry.discard]
     if deleted := list(filter(None, deleted)):
         lines += ['', 'deleted when the study starts', *(f'  {line}' for line in deleted)]

@@ -241,6 +241,26 @@ def test_the_plan_shows_what_would_be_run_and_deleted(here, capsys):
     assert "did you mean 'wide'" in capsys.readouterr().err
 
 
+def test_the_plan_says_what_its_seeds_can_show(here, capsys):
+    file = studies.write(here, seeds=[0, 1, 2])
+    detect = ['study', 'study.yaml', '--plan', '--detect', '0.1']
+    assert main(detect) == 2
+    assert 'pilot of the reference first: --only full' in capsys.readouterr().err
+    go(here, seeds=[0, 1, 2])
+    for number, name in enumerate(['full-s0', 'full-s1', 'full-s2', 'wide-s0', 'wide-s1']):
+        record = {'metrics': {'mse': number**2 / 100}, 'directions': {'mse': False}}
+        (here / 'work/tiny/runs' / name / 'metrics.json').write_text(json.dumps(record))
+    assert main(['study', str(file), '--plan']) == 0
+    out = capsys.readouterr().out.partition('smallest differences that 3 seeds show')[2]
+    # The differences are 0.09 and 0.15.
+    assert re.search(r'mse +0\.14 +\d.* differences, 1 degrees of freedom', out)
+    assert main(detect) == 0
+    assert 'mse: 4 seeds show a difference of 0.1 with 80 % power' in capsys.readouterr().out
+    assert main([*detect, '--metric', 'mes']) == 2
+    assert "no metric 'mes'; did you mean 'mse'?" in capsys.readouterr().err
+    assert main(['study', 'study.yaml', '--plan', '--detect', '0']) == 2
+
+
 def test_a_study_that_took_runs_over_shows_none_of_a_later_config(here):
     """Results lie in the other study's folder, where they may be replaced."""
     wide = {'variants': {'full': {}, 'wide': {'model.width': 24}}}
