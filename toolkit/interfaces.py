@@ -118,6 +118,13 @@ class System(nn.Module, ABC):
             epoch: from 0.
         """
 
+    def check_training(self) -> None:
+        """Checks that the system can be trained; by default every system can.
+
+        Raises:
+            ToolkitError: it cannot; it has no loss.
+        """
+
     def may_share(self, group: str) -> bool:
         """Tells whether training may hold what the test holds too; by default it may not.
 
@@ -321,7 +328,12 @@ class Dataset(torch.utils.data.Dataset, ABC):
 
     All randomness comes from the global generators of torch, numpy and random. The engine seeds
     them for every sample, so that a resumed run sees the same data.
+
+    Attributes:
+        quick: arguments with which the dataset opens fast, for `toolkit check`.
     """
+
+    quick: ClassVar[Mapping[str, Any]] = {}
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -1,1 +1,3 @@
 """Methods without training, behind the generator's interface: the baselines of every table."""
+
+TASK = 'pansharpening'

@@ -12,7 +12,7 @@ from plugins.classification.calibration import Calibration
 from plugins.classification.data.feature_cache import FeatureCache, keep
 from plugins.classification.interfaces import ClassLoss, LabelledImages, TaskWeighting
 from plugins.classification.tasks import Task
-from toolkit.errors import DataError, ToolkitError
+from toolkit.errors import ComponentError, DataError, ToolkitError
 from toolkit.interfaces import Attention, Backbone, Batch, Dataset, Head, Loss, Neck, System
 from toolkit.ranges import PositiveInt
 from toolkit.registry import SYSTEMS, Slot
@@ -229,6 +229,17 @@ class Classifier(System):
         return {name: head(refined) for name, head in self.heads.items()}
 
     # -- calls of the engine -------------------------------------------------------------------
+
+    def check_training(self) -> None:
+        """Checks that a loss is left, with a weight.
+
+        Raises:
+            ComponentError: there is none.
+        """
+        losses = [loss for group in self.losses.values() for loss in group.values()]
+        if not any(loss.weight for loss in losses):
+            found = 'all losses have the weight 0' if losses else 'no loss is left'
+            raise ComponentError('model.losses', f'{found}: nothing would be learned; give one')
 
     def prepare(self, datasets: Mapping[str, Dataset], **options: Any) -> None:
         """Sets the class counts of the losses, and the cached features of the datasets.

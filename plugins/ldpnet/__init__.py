@@ -1,1 +1,3 @@
 """LDP-Net: unsupervised pansharpening with learnable degradation processes (Ni et al. 2022)."""
+
+TASK = 'pansharpening'

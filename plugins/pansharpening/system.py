@@ -16,7 +16,7 @@ from plugins.pansharpening.imaging.resample import Method, upsample
 from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import Generator
 from plugins.pansharpening.outputs import OUTPUTS, Outputs
-from toolkit.errors import DataError, ToolkitError
+from toolkit.errors import ComponentError, DataError, ToolkitError
 from toolkit.interfaces import Batch, Dataset, Degradation, Loss, System
 from toolkit.ranges import PositiveInt
 from toolkit.registry import SYSTEMS, Slot
@@ -209,6 +209,16 @@ class Pansharpener(System):
         )
         for slot, part in parts.items():
             options['say'](f'{slot}: {part.fit(ms, pan)}')
+
+    def check_training(self) -> None:
+        """Checks that a loss is left, with a weight.
+
+        Raises:
+            ComponentError: there is none.
+        """
+        if not any(loss.weight for loss in self.losses.values()):
+            found = 'all losses have the weight 0' if self.losses else 'no loss is left'
+            raise ComponentError('model.losses', f'{found}: nothing would be learned; give one')
 
     def may_share(self, group: str) -> bool:
         """True for references if no loss takes one."""

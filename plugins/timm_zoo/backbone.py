@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import timm
 import torch
@@ -20,7 +20,7 @@ from plugins.timm_zoo.stage_attention import StageWithAttention, insert_attentio
 from plugins.timm_zoo.weights import parse_weights
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Attention, Backbone
-from toolkit.ranges import BelowOne, NonNegativeInt, PositiveFloat, PositiveInt
+from toolkit.ranges import BelowOne, Gt, Le, NonNegativeInt, PositiveInt, Probability
 from toolkit.registry import BACKBONES, Slot
 
 Features = Literal['map', 'tokens', 'vector']
@@ -84,8 +84,8 @@ class TimmBackbone(Backbone):
         drop_rate: BelowOne = 0.0,
         drop_path: BelowOne = 0.0,
         grad_checkpointing: bool = False,
-        mean: list[float] | None = None,
-        std: list[PositiveFloat] | None = None,
+        mean: list[Probability] | None = None,
+        std: list[Annotated[float, Gt(0), Le(1)]] | None = None,
     ) -> None:
         super().__init__()
         _validate_arguments(features, grid, resize, trained, drop_rate, drop_path)

@@ -1,4 +1,4 @@
-"""`toolkit check`: checks a config before anything runs."""
+"""`toolkit check`: checks a config and its data before anything runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from toolkit.registry.command import Command
 
 
 class CheckCommand(Command):
-    """Check a whole config without running it."""
+    """Check a whole config and its data without running it.
+
+    Says what `train` or `test` would refuse, and warns of what is probably not intended. Data are
+    looked at for about two seconds each; what was not looked at is said.
+    """
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -24,6 +28,7 @@ class CheckCommand(Command):
         parser.add_argument(
             '--size', type=int, metavar='N', help='input height and width in pixels for --shapes'
         )
+        parser.add_argument('--no-data', action='store_true', help='do not open the data')
 
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.config import load
@@ -43,6 +48,16 @@ class CheckCommand(Command):
                     raise ConfigError(*(config.problem(f.path, f.text) for f in checked.faults))
                 system, device = checked.system, checked.device
                 print(format_costs(measure_system_costs(system, arguments.size, device)))
-        else:
-            print(f'{arguments.config}: no problem found')
+            return 0
+        from toolkit.engine.preflight import inspect_run
+
+        found = inspect_run(config, run, data=not arguments.no_data)
+        for warning in found.warnings:
+            print(f'warning: {warning}')
+        if found.problems:
+            raise ConfigError(*found.problems)
+        print(f'{arguments.config}: no problem found')
+        unseen = found.unseen + ['the data (--no-data)'] * arguments.no_data
+        if unseen:
+            print(f'not looked at: {"; ".join(unseen)}')
         return 0

@@ -36,7 +36,7 @@ from toolkit.errors import (
     find_nearest,
     list_names,
 )
-from toolkit.registry import Kind, locate_source
+from toolkit.registry import SYSTEMS, Kind, locate_source
 from toolkit.registry.annotations import UnresolvedAnnotation
 from toolkit.registry.build import (
     fill,
@@ -68,6 +68,7 @@ def find_problems(config: Config, cls: type, path: KeyPath = ()) -> list[Problem
         node = node[key]
     checker = _Checker(config)
     checker.check_arguments(cls, node, path, injected=())
+    checker.check_tasks()
     return checker.problems
 
 
@@ -211,6 +212,19 @@ class _Checker:
             hint = '; it has: ' + list_names(settable)
         return message + hint
 
+    def check_tasks(self) -> None:
+        """Reports components of another task than the system's; see `find_task`."""
+        system = next((cls for cls, _ in self.components.values() if _is_system(cls)), None)
+        task = None if system is None else find_task(system)
+        for path, (cls, _) in self.components.items():
+            other = find_task(cls)
+            if task is not None and other not in (None, task):
+                self.fail(
+                    (*path, 'type'),
+                    f'{cls.__name__} is a component of {other}, but the system '
+                    f'{system.__name__} is of {task}',
+                )
+
     # -- values ------------------------------------------------------------------------------
 
     def check_value(self, annotation: Any, value: Any, path: KeyPath) -> None:
@@ -291,6 +305,26 @@ class _Checker:
             return
         self.components[path] = cls, node
         self.check_arguments(cls, node, path, kind_.injected)
+
+
+def find_task(cls: type) -> str | None:
+    """Finds the task that a component serves; None if it serves any.
+
+    The nearest `TASK` counts: of the class, its module, or a package above it.
+    """
+    if isinstance(own := vars(cls).get('TASK'), str):
+        return own
+    name = cls.__module__
+    while name:
+        task = getattr(sys.modules.get(name), 'TASK', None)
+        if isinstance(task, str):
+            return task
+        name = name.rpartition('.')[0]
+    return None
+
+
+def _is_system(cls: type) -> bool:
+    return issubclass(cls, SYSTEMS.interface)
 
 
 # -- annotations in words, values against annotations ---------------------------------------------

@@ -114,10 +114,7 @@ class Config:
         except ComponentError as error:
             if not error.path:
                 raise
-            message = error.message
-            if error.other_path:
-                message += f' ({error.other_path}: {self.place(error.other_path)})'
-            raise ConfigError(self.problem(error.path, message)) from error
+            raise ConfigError(self.locate(error)) from error
         except ToolkitError:
             raise
         except Exception as error:
@@ -126,6 +123,13 @@ class Config:
             raise ComponentRunError(
                 '', str(self.problem(failure.path, failure.text)), failure.trace
             ) from error
+
+    def locate(self, error: ComponentError, path: str = '') -> Problem:
+        """Returns the problem of a component with its place, at `path` if it names none."""
+        message = error.message
+        if error.other_path:
+            message += f' ({error.other_path}: {self.place(error.other_path)})'
+        return self.problem(error.path or path, message)
 
     def use_plugins(self, extra: Sequence[str] = (), trusted: bool = False) -> None:
         """Registers the plugins that the config names, and `extra` ones from the command line.

@@ -18,8 +18,9 @@ from toolkit.engine.evaluator import Evaluator, collect_directions
 from toolkit.engine.hooks import STANDARD_HOOKS
 from toolkit.engine.optim import OptimWrapper, build_optim_wrapper, build_schedulers
 from toolkit.errors import ComponentError, ToolkitError, did_you_mean
-from toolkit.interfaces import Dataset, System
+from toolkit.interfaces import Dataset, Metric, System
 from toolkit.registry import HOOKS
+from toolkit.registry.build import ComponentFactory
 
 Subset = Literal['train', 'val', 'test']
 
@@ -43,6 +44,7 @@ class RunComponents:
     Attributes:
         held: what each subset holds.
         overlaps: what two subsets hold, which the config allows.
+        metrics: of 'val' and 'test', by key.
     """
 
     run: RunConfig
@@ -58,6 +60,7 @@ class RunComponents:
     datasets: dict[str, Dataset] = field(default_factory=dict)
     held: dict[str, overlap.Groups] = field(default_factory=dict)
     overlaps: list[overlap.Overlap] = field(default_factory=list)
+    metrics: dict[str, dict[str, Metric]] = field(default_factory=dict)
     is_prepared: bool = False
 
     def prepare(self, say: Callable[[str], None]) -> None:
@@ -97,30 +100,47 @@ def build_for_training(run: RunConfig, device: torch.device) -> RunComponents:
             'the config has no training: give train_dataloader, optim_wrapper and train_cfg'
         )
     components = _build_system_on_device(run, device)
-    components.train = _build_loader(components, 'train', run.train_dataloader)
-    _check_batch_norm(components.system, components.train.batch_sampler)  # type: ignore[arg-type]
+    components.system.check_training()
+    components.train = _make_loader(components, 'train', run.train_dataloader)
+    check_batch_norm(components.system, components.train.batch_sampler)  # type: ignore[arg-type]
     if run.val_dataloader is not None and run.val_evaluator is not None:
         components.val = _build_evaluation_set(
             components, 'val', run.val_dataloader, run.val_evaluator
         )
+    build_optimization(components, len(components.train))
+    components.hooks = build_hooks(run)
+    check_monitors(components)
+    if run.test_dataloader is not None:
+        # Opened for the comparison alone, before a training that it might make worthless.
+        test = build_dataset(run, 'test', run.test_dataloader.dataset)
+        components.system.check_data(test)
+        components.held['test'] = overlap.collect_identities(test)
+        test.release()
+    if run.test_evaluator is not None:
+        components.metrics['test'] = _build_metrics(run.test_evaluator)
+    for path, hook in name_hooks(components).items():
+        check_hook(components, path, hook)
+    check_overlaps(components)
+    return components
+
+
+def build_optimization(components: RunComponents, epoch_length: int) -> None:
+    """Builds the optimizer and the schedules of a training.
+
+    Raises:
+        ToolkitError: one of them cannot be built, or does not fit the system.
+    """
+    run = components.run
+    assert run.optim_wrapper is not None and run.train_cfg is not None
     components.optim_wrapper = build_optim_wrapper(
-        components.system, run.optim_wrapper, run.runtime, device
+        components.system, run.optim_wrapper, run.runtime, components.device
     )
     components.schedulers = build_schedulers(
-        run.param_scheduler, components.optim_wrapper, run.train_cfg, len(components.train)
+        run.param_scheduler, components.optim_wrapper, run.train_cfg, epoch_length
     )
     components.scheduler_states = {
         name: mmengine_compat.SchedulerState(s) for name, s in components.schedulers.items()
     }
-    components.hooks = build_hooks(run)
-    _check_monitors(components)
-    if run.test_dataloader is not None:
-        # Opened for the comparison alone, before a training that it might make worthless.
-        test = _build_dataset(components, 'test', run.test_dataloader)
-        components.held['test'] = overlap.collect_identities(test)
-        test.release()
-    _check_overlaps(components, components.hooks)
-    return components
 
 
 def build_for_testing(
@@ -144,10 +164,12 @@ def build_for_testing(
     components.test = _build_evaluation_set(
         components, 'test', run.test_dataloader, run.test_evaluator
     )
-    hooks = build_hooks(run)
+    components.hooks = build_hooks(run)
     components.held.update({k: v for k, v in (trained_on or {}).items() if k != 'test'})
-    _check_overlaps(components, hooks)
-    components.hooks = {n: hook for n, hook in hooks.items() if mmengine_compat.is_test_hook(hook)}
+    check_overlaps(components)
+    components.hooks = {
+        name: hook for name, hook in components.hooks.items() if mmengine_compat.is_test_hook(hook)
+    }
     return components
 
 
@@ -158,17 +180,28 @@ def _build_system_on_device(run: RunConfig, device: torch.device) -> RunComponen
     return RunComponents(run, system, device)
 
 
-def _build_dataset(components: RunComponents, subset: Subset, config: Dataloader) -> Dataset:
+def build_dataset(
+    run: RunConfig, subset: Subset, factory: Callable[..., Dataset], quick: bool = False
+) -> Dataset:
+    """Builds the dataset of a subset.
+
+    Args:
+        run: the config.
+        subset: its name.
+        factory: of the dataset.
+        quick: give it the arguments with which its class opens fast (`Dataset.quick`).
+    """
     # Random numbers of a dataset's constructor must not depend on other components.
-    seed = components.run.randomness.seed
-    seeding.seed_all(seeding.derive_seed(seed, 'dataset', subset))
-    dataset = config.dataset()
+    seeding.seed_all(seeding.derive_seed(run.randomness.seed, 'dataset', subset))
+    if quick and isinstance(factory, ComponentFactory):
+        fast = getattr(factory.cls, 'quick', {})
+        factory = ComponentFactory(factory.cls, {**factory.arguments, **fast}, factory.path)
+    return factory()
+
+
+def _make_loader(components: RunComponents, subset: Subset, config: Dataloader) -> DataLoader[Any]:
+    dataset = build_dataset(components.run, subset, config.dataset)
     components.system.check_data(dataset)
-    return dataset
-
-
-def _build_loader(components: RunComponents, subset: Subset, config: Dataloader) -> DataLoader[Any]:
-    dataset = _build_dataset(components, subset, config)
     components.datasets[subset] = dataset
     components.held[subset] = overlap.collect_identities(dataset)
     return build_loader(
@@ -180,13 +213,13 @@ def _build_loader(components: RunComponents, subset: Subset, config: Dataloader)
     )
 
 
-def _check_overlaps(components: RunComponents, hooks: Mapping[str, Hook]) -> None:
+def check_overlaps(components: RunComponents) -> None:
     """Checks that no two subsets hold the same, unless the config allows it.
 
     Raises:
         OverlapError: they do.
     """
-    follows = overlap.follows_validation(components.run, hooks.values())
+    follows = overlap.follows_validation(components.run, components.hooks.values())
     found = overlap.find_overlaps(components.held, components.system, follows)
     if found and not components.run.allow_overlap:
         raise overlap.OverlapError(found)
@@ -196,12 +229,16 @@ def _check_overlaps(components: RunComponents, hooks: Mapping[str, Hook]) -> Non
 def _build_evaluation_set(
     components: RunComponents, subset: Subset, config: Dataloader, evaluator: EvaluatorConfig
 ) -> EvaluationSet:
-    loader = _build_loader(components, subset, config)
-    metrics = {key: factory() for key, factory in evaluator.metrics.items()}
+    loader = _make_loader(components, subset, config)
+    metrics = components.metrics[subset] = _build_metrics(evaluator)
     return EvaluationSet(loader, Evaluator(metrics, loader.batch_sampler.samples))  # type: ignore[union-attr]
 
 
-def _check_batch_norm(system: System, sampler: BatchSampler) -> None:
+def _build_metrics(evaluator: EvaluatorConfig) -> dict[str, Metric]:
+    return {key: factory() for key, factory in evaluator.metrics.items()}
+
+
+def check_batch_norm(system: System, sampler: BatchSampler) -> None:
     """Checks that no BatchNorm1d is trained on a batch of one sample, which has no variance.
 
     Raises:
@@ -244,14 +281,36 @@ def build_hooks(run: RunConfig) -> dict[str, Hook]:
     return hooks
 
 
-def _check_monitors(components: RunComponents) -> None:
-    """Checks that hooks and schedules follow metrics that the validation measures."""
-    known = components.val.directions if components.val is not None else {}
+def check_hook(components: RunComponents, path: str, hook: Hook) -> None:
+    """Lets a hook check that a run gives what it needs, by its `check_run(system, metrics)`.
+
+    Raises:
+        ComponentError: it does not.
+    """
+    if hasattr(hook, 'check_run'):
+        try:
+            hook.check_run(components.system, components.metrics)
+        except ToolkitError as error:
+            raise ComponentError(path, str(error)) from error
+
+
+def name_hooks(components: RunComponents) -> dict[str, Hook]:
+    """Returns the hooks of a run by dotted path."""
     custom = components.run.custom_hooks
-    hooks = {
+    return {
         f'{"custom_hooks" if name in custom else "default_hooks"}.{name}': hook
         for name, hook in components.hooks.items()
     }
+
+
+def check_monitors(components: RunComponents) -> None:
+    """Checks that hooks and schedules follow metrics of the validation, in their direction.
+
+    Raises:
+        ComponentError: there is no such metric, or its better values are at the other end.
+    """
+    known = collect_directions(components.metrics.get('val', {}))
+    hooks = name_hooks(components)
     schedulers = {f'param_scheduler.{name}': s for name, s in components.schedulers.items()}
     followed = [
         (path, attribute, component)
@@ -266,4 +325,12 @@ def _check_monitors(components: RunComponents) -> None:
                 f'{path}.{attribute}',
                 f'no metric is named {name!r}{did_you_mean(name, known)}; '
                 f'validation measures: {there}',
+            )
+        rule = getattr(component, 'rule', None)
+        better = {'greater': True, 'less': False}.get(str(rule))
+        if isinstance(name, str) and better is not None and better != known[name]:
+            right = 'greater' if known[name] else 'less'
+            raise ComponentError(
+                f'{path}.rule',
+                f'{rule!r} follows {name} to its worse values; set rule: {right}',
             )

@@ -21,8 +21,9 @@ from toolkit.config import Config, Problem
 from toolkit.config.check import collect_components
 from toolkit.config.schema import RunConfig
 from toolkit.config.yaml_file import KeyPath
+from toolkit.engine import components, overlap, seeding
 from toolkit.errors import ComponentError, MissingDataError, ToolkitError
-from toolkit.interfaces import Dataset, FileReader
+from toolkit.interfaces import Dataset, FileReader, Identities
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
 from toolkit.io.run_layout import Fingerprint
@@ -70,7 +71,9 @@ class Fingerprinter:
             cached.cache_clear()  # a plugin may have been edited since the last study
         self._systems = systems
         self._open_data = open_data
-        self._opened: dict[str, tuple[Dataset, str] | ToolkitError] = {}
+        # By text of the data: the data set, its fingerprint, and what it holds.
+        self._opened: dict[str, tuple[Dataset, str, dict[str, Identities]] | ToolkitError] = {}
+        self._compared: set[str] = set()
         # By the texts of data and model: the error of a data set that does not fit, else None.
         self._fitting: dict[tuple[str, str], ToolkitError | None] = {}
         self.problems: dict[str, Problem] = {}
@@ -99,6 +102,7 @@ class Fingerprinter:
             if loader is not None:
                 path = f'{subset}_dataloader.dataset'
                 found[subset] = self._hash_dataset(config, path, loader.dataset, run)
+        self._check_overlaps(config, run)
         if run.load_from is not None:
             found['load_from'] = self._hash_file(config, Path(run.load_from), 'load_from')
         # Data sets hash their own files; any other file that a component is given counts whole:
@@ -142,6 +146,32 @@ class Fingerprinter:
             self._add_problem(config, path, misfit)
         return '' if misfit is not None else opened[1]
 
+    def _check_overlaps(self, config: Config, run: RunConfig) -> None:
+        """Check that no two subsets hold the same, once for equal data, system and hooks."""
+        tree = config.tree
+        hooks = [tree.get(key) for key in ('default_hooks', 'custom_hooks', 'param_scheduler')]
+        held: dict[str, dict[str, Identities]] = {}
+        texts = []
+        for subset in ('train', 'val', 'test'):
+            section = tree.get(f'{subset}_dataloader')
+            if section is None:
+                continue
+            texts.append(canonical_text(section['dataset']))
+            opened = self._opened[texts[-1]]
+            if isinstance(opened, ToolkitError):
+                return
+            held[subset] = opened[2]
+        model = canonical_text(tree['model'])
+        key = canonical_text([texts, model, hooks, bool(run.allow_overlap)])
+        if run.allow_overlap or key in self._compared:
+            return
+        self._compared.add(key)
+        system = self._systems.build(model, run.model)
+        follows = overlap.follows_validation(run, components.build_hooks(run).values())
+        if found := overlap.find_overlaps(held, system, follows):
+            problem = config.locate(overlap.OverlapError(found))
+            self.problems.setdefault(problem.message, problem)
+
     def _misfit(self, dataset: Dataset, model: str, run: RunConfig) -> ToolkitError | None:
         try:
             self._systems.build(model, run.model).check_data(dataset)
@@ -163,19 +193,17 @@ class Fingerprinter:
             return ''
 
 
-def _open(dataset: Any) -> tuple[Dataset, str] | ToolkitError:
-    """Open a data set and get its fingerprint; the error where it cannot be opened."""
-    from toolkit.engine import seeding
-
+def _open(dataset: Any) -> tuple[Dataset, str, dict[str, Identities]] | ToolkitError:
+    """Open a data set, get its fingerprint and what it holds; the error if that fails."""
     try:
         seeding.seed_all(0)
         opened = dataset()
-        fingerprint = opened.fingerprint()
+        fingerprint, held = opened.fingerprint(), overlap.collect_identities(opened)
     except ToolkitError as error:
         return error
     # It is kept as long as the plan is made, and those of a large study are many.
     opened.release()
-    return opened, fingerprint
+    return opened, fingerprint, held
 
 
 def _find_files(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Path]]:

@@ -17,6 +17,7 @@ from toolkit.config.dump import dump_inline
 from toolkit.config.schema import RunConfig
 from toolkit.config.yaml_file import split_path
 from toolkit.engine.evaluator import collect_directions
+from toolkit.engine.preflight import inspect_run
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.io.run_layout import RUNS, PlannedRun
 from toolkit.registry.build import fill
@@ -84,6 +85,7 @@ class _Planner:
         self.systems = SystemBuilder()
         self.fingerprinter = Fingerprinter(self.systems, open_data)
         self.problems: dict[Problem, list[str]] = {}
+        self.suspicions: dict[Problem, list[str]] = {}
         self.uncounted: list[str] = []
         self.runs: list[PlannedRun] = []
         self.configs: dict[str, Config] = {}
@@ -115,7 +117,11 @@ class _Planner:
             self.runs,
             self.configs,
             {name: self._base_cost(name) for name in data},
-            [*self._warnings(conditions, configs), *self.uncounted],
+            [
+                *self._warnings(conditions, configs),
+                *(f'{found} (in {_shorten_list(w)})' for found, w in self.suspicions.items()),
+                *self.uncounted,
+            ],
             list(self.fingerprinter.problems.values()),
         )
 
@@ -129,6 +135,7 @@ class _Planner:
             found = list(error.problems)
         else:
             found = check(config) or list(self._testable(config, condition))
+            found = found or self._inspect(config, condition)
             if not found:
                 return config
         for problem in found:
@@ -152,6 +159,16 @@ class _Planner:
             message = 'the system has weights, and the config neither trains them nor has load_from'
             yield self.study.problem(('variants', condition.variant), message)
 
+    def _inspect(self, config: Config, condition: _Condition) -> list[Problem]:
+        """Find what a training or test would refuse, apart from data; collects warnings."""
+        run, text = fill(RunConfig, config.tree), canonical_text(config.tree['model'])
+        found = inspect_run(
+            config, run, data=False, build=lambda: self.systems.build(text, run.model)
+        )
+        for warning in found.warnings:
+            self.suspicions.setdefault(warning, []).append(str(condition))
+        return found.problems
+
     def _raise(self, conditions: int) -> None:
         if not self.problems:
             return
@@ -159,8 +176,7 @@ class _Planner:
         for problem, where in self.problems.items():
             message = problem.message
             if len(where) < conditions:
-                more = f' and {len(where) - 3} more' if len(where) > 3 else ''
-                message += f' (in {"; ".join(where[:3])}{more})'
+                message += f' (in {_shorten_list(where)})'
             found.append(Problem(problem.place, problem.path, message))
         raise ConfigError(*found)
 
@@ -329,6 +345,10 @@ def _number_fold(values: list[Any], place: int) -> int:
     """Number a fold: its value where all values are integers, its place among them otherwise."""
     whole = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
     return values[place] if whole else place
+
+
+def _shorten_list(names: Sequence[str]) -> str:
+    return '; '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
 
 
 def _shorten(settings: Mapping[str, Any]) -> list[str]:

@@ -59,6 +59,7 @@ class ImageSet(LabelledImages):
         patient_scope: names of patients are compared with those of other datasets of this scope.
     """
 
+    quick = {'verify': 'header'}
     patient_scope = ''
 
     def __init__(

@@ -24,6 +24,7 @@ from plugins.classification.metrics.predictions import Predictions, read_rows
 from plugins.classification.system import Classifier
 from plugins.classification.tasks import Task
 from toolkit.errors import ToolkitError, did_you_mean
+from toolkit.interfaces import Metric, System
 from toolkit.ranges import Gt, Le, PositiveInt
 from toolkit.registry import HOOKS
 
@@ -99,14 +100,24 @@ class Calibrate(Hook):
         self.floors = dict(floors or {})
         self._printed: set[tuple[str, str]] = set()
 
-    def before_train(self, runner: Runner) -> None:
-        system = _require_classifier(runner)
-        if runner.val_loop is None:
+    def check_run(self, system: System, metrics: Mapping[str, Mapping[str, Metric]]) -> None:
+        if not isinstance(system, Classifier):
+            raise ToolkitError(
+                'Calibrate stores temperature and threshold in a Classifier; the system is a '
+                f'{type(system).__name__}'
+            )
+        if 'val' not in metrics:
             raise ToolkitError(
                 'Calibrate needs validation data, and the config has none: give val_dataloader and '
                 'val_evaluator, or leave the hook out'
             )
         self._check_tasks(system.tasks)
+
+    def before_train(self, runner: Runner) -> None:
+        validation = runner.val_loop
+        measured = {} if validation is None else {'val': validation.evaluator.metrics}
+        self.check_run(runner.system, measured)
+        system = _require_classifier(runner)
         measured = find_clinical_metrics(runner.val_loop.evaluator.metrics)
         for name in system.tasks:
             if name not in measured:

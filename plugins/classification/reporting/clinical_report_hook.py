@@ -24,6 +24,7 @@ from plugins.classification.reporting.combinations import find_contradictions
 from toolkit.engine import distributed
 from toolkit.engine.overlap import explain
 from toolkit.errors import ToolkitError
+from toolkit.interfaces import Metric, System
 from toolkit.io import atomic_write
 from toolkit.io.json_values import format_json
 from toolkit.ranges import Ge, NonNegativeInt
@@ -75,12 +76,15 @@ class ClinicalReport(Hook):
                 raise ValueError(f'bands.{name}: expected rising limits, found {limits}')
         self.settings = ReportSettings(BootstrapSettings(resamples, seed, stratified), bands)
 
-    def before_test(self, runner: Runner) -> None:
-        if not find_clinical_metrics(runner.test_loop.evaluator.metrics):
+    def check_run(self, system: System, metrics: Mapping[str, Mapping[str, Metric]]) -> None:
+        if 'test' in metrics and not find_clinical_metrics(metrics['test']):
             raise ToolkitError(
                 'ClinicalReport reads the rows of ClinicalMetrics, and test_evaluator has none: '
                 'give it one for each task, or leave the hook out'
             )
+
+    def before_test(self, runner: Runner) -> None:
+        self.check_run(runner.system, {'test': runner.test_loop.evaluator.metrics})
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         distributed.run_on_main(lambda: self._report(runner))

@@ -23,6 +23,7 @@ from plugins.classification.reporting.curves import FigureSettings, compute_task
 from plugins.classification.system import Classifier
 from toolkit.engine import distributed
 from toolkit.errors import ToolkitError
+from toolkit.interfaces import Metric, System
 from toolkit.io import atomic_write
 from toolkit.ranges import NonNegativeInt, PositiveInt
 from toolkit.registry import HOOKS
@@ -76,17 +77,20 @@ class ClassificationFigures(Hook):
         self.embedding, self.format = embedding, format
         self._joint: dict[int, np.ndarray] = {}
 
-    def before_test(self, runner: Runner) -> None:
-        if not isinstance(runner.system, Classifier):
+    def check_run(self, system: System, metrics: Mapping[str, Mapping[str, Metric]]) -> None:
+        if not isinstance(system, Classifier):
             raise ToolkitError(
                 f'ClassificationFigures draws figures of a Classifier, and the model is a '
-                f'{type(runner.system).__name__}; take the hook out'
+                f'{type(system).__name__}; take the hook out'
             )
-        if not find_clinical_metrics(runner.test_loop.evaluator.metrics):
+        if 'test' in metrics and not find_clinical_metrics(metrics['test']):
             raise ToolkitError(
                 'ClassificationFigures reads the rows of ClinicalMetrics, and test_evaluator has '
                 'none: give it one for each task, or leave the hook out'
             )
+
+    def before_test(self, runner: Runner) -> None:
+        self.check_run(runner.system, {'test': runner.test_loop.evaluator.metrics})
         self._joint = {}
         distributed.run_on_main(
             lambda: atomic_write.remove_files(Path(runner.work_dir) / FOLDER, SUFFIXES, 'figures')
