@@ -277,7 +277,7 @@ def _find_scene(
     dataset: Callable[[], Any] | None,
     upsampling: Method = 'interp23tap',
 ) -> Scene:
-    """The scene of the inputs; by default sensor and scene are those of the test data."""
+    """The scene of the inputs; by default scene, sensor and its bits are those of the test data."""
     options = get_scene_options(arguments)
     if arguments.bit_depth is not None:
         options['bit_depth'] = arguments.bit_depth
@@ -285,7 +285,16 @@ def _find_scene(
         sensor = arguments.sensor
         if sensor is None and get_suffix(inputs[0]) == '.mat':
             sensor = read_own_sensor(inputs[0])
-        return scene_from_inputs(inputs, _find_sensor(sensor, dataset), upsampling, **options)
+        found = _find_sensor(sensor, dataset)
+        scene = scene_from_inputs(inputs, found, upsampling, **options)
+        stated = 'bit_depth' in options or any(word.startswith('bit_depth=') for word in inputs)
+        if sensor is None and not stated and not scene.holds_fractions:
+            # What a network knows is in the units of the data that it was trained on.
+            bits = _find_test_scene(dataset).bits
+            if 1 < bits != scene.bits:
+                options['bit_depth'] = bits
+                return scene_from_inputs(inputs, found, upsampling, **options)
+        return scene
     if options:
         words = ', '.join(f'--{name.replace("_", "-")}' for name in options)
         raise ToolkitError(f'{words}: for the scene that --input names; give it, too')

@@ -189,20 +189,27 @@ def test_scene_and_sensor_are_those_of_the_test_data_by_default(monkeypatch):
     monkeypatch.setattr(
         predictor,
         'scene_from_inputs',
-        lambda inputs, sensor, _: SimpleNamespace(named=(inputs, sensor), holds_fractions=False),
+        lambda inputs, sensor, _, **more: SimpleNamespace(
+            named=(inputs, sensor, more), holds_fractions=False, bits=11
+        ),
     )
     monkeypatch.setattr(
         predictor,
         'predict_scene',
         lambda system, scene, output, **options: calls.append((scene, options)) or [output],
     )
-    scene = SimpleNamespace(sensor=SimpleNamespace(spec='WV2'), holds_fractions=False, named=None)
+    scene = SimpleNamespace(
+        sensor=SimpleNamespace(spec='WV2'), bits=10, holds_fractions=False, named=None
+    )
     data = SimpleNamespace(scene=scene)
     assert predict([], lambda: data, '--tile', '64') == [Path('out.tif')]
     predict(['a.mat'], lambda: data, '--shard', '2/3')
     predict(['a.mat'], lambda: data, '--sensor', 'GE1', '--cog')
     assert calls[0][0] is scene
-    assert [call[0].named for call in calls[1:]] == [(['a.mat'], 'WV2'), (['a.mat'], 'GE1')]
+    assert [call[0].named for call in calls[1:]] == [
+        (['a.mat'], 'WV2', {'bit_depth': 10}),  # the network knows the units of its data
+        (['a.mat'], 'GE1', {}),
+    ]
     options = [call[1] for call in calls]
     assert [o['tile'] for o in options] == [64, None, None]
     assert [o['shard'] for o in options] == [None, Shard(2, 3), None]
