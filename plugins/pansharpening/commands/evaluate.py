@@ -107,7 +107,9 @@ class Evaluate(Command):
                 overwrite=arguments.overwrite,
                 option='--json',
             )
-        result = evaluate(scene, arguments.fused, arguments.reference, arguments.metric)
+        result = evaluate(
+            scene, arguments.fused, arguments.reference, arguments.metric, arguments.outside
+        )
         for warning in result['warnings']:
             print(f'warning: {warning}', file=sys.stderr)
         if arguments.json is not None:
@@ -120,7 +122,11 @@ class Evaluate(Command):
 
 
 def evaluate(
-    scene: Scene, fused: str, reference: str | None = None, further: Sequence[str] = ()
+    scene: Scene,
+    fused: str,
+    reference: str | None = None,
+    further: Sequence[str] = (),
+    outside: bool = False,
 ) -> dict[str, Any]:
     """Scores an image by every index that the files allow, on the pixels valid in all of them.
 
@@ -131,6 +137,7 @@ def evaluate(
         fused: path of the image, in digital numbers, on the PAN's pixels.
         reference: path of the true image, likewise; None to leave its indices out.
         further: names of registered metrics that are computed too.
+        outside: a VRT may name files outside its folder and on the network.
     Returns:
         `scores` by name (NaN if an index is not defined), `better` ('higher' or 'lower') by name,
         their inputs `fused`, `reference`, `scene`, `sensor`, `bit_depth`, `ratio`, `bands`,
@@ -141,9 +148,9 @@ def evaluate(
         DataError: the files cannot be read or do not match, hold NaN or infinite values, or have
             no valid pixel in common.
     """
-    images = {'fused': read_image(fused, scene.bands)}
+    images = {'fused': read_image(fused, scene.bands, outside)}
     if reference is not None:
-        images['reference'] = read_image(reference, scene.bands)
+        images['reference'] = read_image(reference, scene.bands, outside)
     paths = {'fused': fused, 'reference': reference}
     regions = {name: _locate(image, scene, str(paths[name])) for name, image in images.items()}
     window = _intersect([region for region, _ in regions.values()], scene, fused)
@@ -168,6 +175,7 @@ def evaluate(
     ms = batch['lrms'][0].numpy()
     warnings = _warn_of_units(crops['fused'], ms, valid, fused, scene.scale)
     names = (*(REFERENCE if reference is not None else ()), *NO_REFERENCE, *REPROJECTION, *further)
+    warnings += scene.notes
     if scene.holds_fractions:
         warnings.append(scene.describe_fractions())
     if scene.sensor.assumed:

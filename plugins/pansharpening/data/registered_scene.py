@@ -10,6 +10,7 @@ import numpy as np
 
 from plugins.pansharpening.imaging.registration import register
 from plugins.pansharpening.scenes.grid_shift import read_shifted
+from plugins.pansharpening.scenes.raster_tags import RasterTags
 from plugins.pansharpening.scenes.scene import SCENES, Georeference, Scene
 from plugins.pansharpening.scenes.window import Window
 
@@ -57,6 +58,18 @@ class RegisteredScene(Scene):
     @property
     def dtype(self) -> np.dtype[Any]:
         return self.original.dtype
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        return self.original.band_names
+
+    @property
+    def tags(self) -> RasterTags:
+        return self.original.tags
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.original.notes
 
     @property
     def nodata(self) -> float | None:

@@ -250,6 +250,8 @@ def predict_scene(
     settings = InferenceSettings(
         tile, shard, workers, torch.device(device), autocast, compress, progress, dtype
     )
+    for line in (*scene.notes, *(f'{what} are lost' for what in scene.tags.lost)):
+        report(f'warning: {line}')
     outcome = infer_scene(system, scene, part, settings)
     report(str(outcome))
     if outcome.note:

@@ -18,6 +18,7 @@ from rasterio.errors import RasterioError
 from plugins.pansharpening.inference.digital_numbers import DigitalNumbers
 from plugins.pansharpening.scenes.alignment import RasterGrid
 from plugins.pansharpening.scenes.raster import allow_no_georeference
+from plugins.pansharpening.scenes.raster_tags import RasterTags, write_tags
 from plugins.pansharpening.scenes.scene import Georeference
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import RunError, ToolkitError
@@ -44,6 +45,8 @@ class RasterFormat:
         nodata: value of pixels without data; None if there is none.
         masked: true if the file has a mask of pixels with data.
         compress: compression method.
+        tags: of the file; without any, it has none.
+        shape: rows and columns of the whole scene.
     """
 
     bands: int
@@ -53,12 +56,21 @@ class RasterFormat:
     nodata: float | None = None
     masked: bool = False
     compress: Compression = 'deflate'
+    tags: RasterTags = RasterTags()
+    shape: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.compress not in get_args(Compression):
             raise ToolkitError(
                 f'compression is one of {", ".join(get_args(Compression))}; found {self.compress!r}'
             )
+
+    def describe(self, dataset: Any, extent: Window) -> None:
+        """Writes names and tags of the bands into a new file that covers a part of the scene."""
+        for i, name in enumerate(self.names, 1):
+            dataset.set_band_description(i, name)
+        whole = self.shape is None or extent == Window.whole(self.shape)
+        write_tags(dataset, self.tags, whole)
 
     def profile(self, extent: Window) -> dict[str, Any]:
         """Returns rasterio's profile of a file that covers a part of the scene."""
@@ -75,7 +87,8 @@ class RasterFormat:
             'bigtiff': 'if_safer',
             'nodata': self.nodata,
             # Any 4-band image would otherwise be taken for one with transparency.
-            'photometric': 'minisblack',
+            'photometric': 'RGB' if self.is_rgb else 'minisblack',
+            'alpha': 'NO',
         }
         if self.compress != 'none':
             predictor = 3 if self.dtype.kind == 'f' else 2
@@ -84,6 +97,11 @@ class RasterFormat:
             grid = RasterGrid(0, 0, *self.georeference).part(*extent)
             profile |= {'crs': grid.crs, 'transform': grid.transform}
         return profile
+
+    @property
+    def is_rgb(self) -> bool:
+        """True if the first bands are red, green and blue by their tags."""
+        return [band.colour.name for band in self.tags.bands[:3]] == ['red', 'green', 'blue']
 
     @property
     def levels(self) -> dict[str, int]:
@@ -238,8 +256,7 @@ class GrowingFile:
             if new:
                 profile = self.layout.profile(self.extent)
                 self._dataset = rasterio.open(self.partial, 'w', **profile)
-                for i, name in enumerate(self.layout.names, 1):
-                    self._dataset.set_band_description(i, name)
+                self.layout.describe(self._dataset, self.extent)
             else:
                 self._dataset = rasterio.open(self.partial, 'r+', **self.layout.levels)
 

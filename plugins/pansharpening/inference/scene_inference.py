@@ -130,10 +130,12 @@ def infer_scene(
             scene.bands,
             numbers_format.dtype,
             scene.georeference,
-            scene.sensor.names(scene.bands),
+            scene.band_names,
             numbers_format.nodata,
             numbers_format.masked,
             compress,
+            scene.tags,
+            scene.pan_shape,
         )
         align = math.lcm(scene.ratio, streamed.stride)
         side = align * math.ceil((tile or streamed.tile) / align)

@@ -61,7 +61,10 @@ def join(output: Path, scene: Scene, shards: int, outcome: InferenceOutcome) -> 
         xml = _vrt(scene, layout, list(zip(parts, places)))
         if output.suffix.lower() == '.vrt':
             with replace_atomically(output) as partial:
+                # Beside the parts, which it names by themselves.
                 partial.write_text(xml, encoding='utf-8')
+                with allow_no_georeference(), rasterio.open(partial, 'r+') as target:
+                    layout.describe(target, Window.whole(scene.pan_shape))
             left = [output, *parts]
         else:
             _merge(output, xml, layout, scene)
@@ -101,8 +104,7 @@ def _merge(output: Path, xml: str, layout: RasterFormat, scene: Scene) -> None:
             rasterio.open(vrt) as source,
         ):
             with rasterio.open(partial, 'w', **layout.profile(whole)) as target:
-                for i, name in enumerate(layout.names, 1):
-                    target.set_band_description(i, name)
+                layout.describe(target, whole)
                 for window in whole.tiles(4 * BLOCK):
                     place = window.raster_window
                     target.write(source.read(window=place), window=place)

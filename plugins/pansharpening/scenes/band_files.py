@@ -28,6 +28,7 @@ from plugins.pansharpening.scenes.raster_names import (
     describe_state,
     open_by_name,
 )
+from plugins.pansharpening.scenes.raster_tags import BandTags, read_band_tags
 from plugins.pansharpening.scenes.scene import scale_to_unit
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
@@ -58,6 +59,8 @@ class Header(NamedTuple):
         dtype: type that holds the values of all files.
         nodata: value of pixels without data, of the first band that declares one; None if no band
             does.
+        tags: of each band.
+        alpha_bands: file and band number of the alpha bands that are read as bands.
     """
 
     grid: RasterGrid
@@ -66,10 +69,15 @@ class Header(NamedTuple):
     names: tuple[str, ...]
     dtype: np.dtype[Any]
     nodata: float | None
+    tags: tuple[BandTags, ...]
+    alpha_bands: frozenset[tuple[int, int]]
 
 
 class BandFiles:
     """An image with its bands in one raster, or in several rasters of the same grid.
+
+    An alpha band is a mask, unless it is one of the bands that the sensor or the user expects, or
+    holds other numbers than a mask does: GDAL tags the fourth band of many images so.
 
     A pixel without data in one band (by nodata value, mask or alpha band) has no data in any band.
     If the nodata value is 0, which is a digital number too, a pixel has no data only if all of its
@@ -80,6 +88,7 @@ class BandFiles:
         order: numbers of the bands to read, counted from 1 over all files, in the order of the
             result; None for all.
         outside: a VRT may name files outside its folder and on the network.
+        count: number of bands of the sensor; None if it may be any.
     """
 
     def __init__(
@@ -87,8 +96,10 @@ class BandFiles:
         paths: Sequence[RasterName],
         order: Sequence[int] | None = None,
         outside: bool = False,
+        count: int | None = None,
     ) -> None:
         self.paths, self.order, self.outside = tuple(paths), order, outside
+        self.count = count
 
     def __str__(self) -> str:
         first = str(self.paths[0])
@@ -101,17 +112,15 @@ class BandFiles:
         Raises:
             DataError: a file that cannot be read, files of different grids, no such band.
         """
-        bands, names, dtypes, nodata, masked, grid = [], [], [], [], False, None
+        bands: list[_Band] = []
+        alphas: list[_Band] = []
+        grid: RasterGrid | None = None
         for number, path in enumerate(self.paths):
             with open_raster(path, self.outside) as raster:
                 here = RasterGrid(raster.height, raster.width, raster.crs, raster.transform)
                 for i, colour in enumerate(raster.colorinterp):
-                    if colour != ColorInterp.alpha:
-                        bands.append((number, i + 1))
-                        names.append(raster.descriptions[i] or '')
-                        dtypes.append(raster.dtypes[i])
-                        nodata.append(raster.nodatavals[i])
-                        masked |= MaskFlags.all_valid not in raster.mask_flag_enums[i]
+                    found = bands if colour != ColorInterp.alpha else alphas
+                    found.append(_read_band(raster, number, i))
             grid = grid or here
             if not _is_same(grid, here):
                 raise DataError(
@@ -119,21 +128,49 @@ class BandFiles:
                     f'{self.paths[0]} has {grid.height} x {grid.width} of {grid.pixel()} or lies '
                     'elsewhere; expected band files of one grid, so resample them to one'
                 )
-        chosen = range(len(bands)) if self.order is None else [i - 1 for i in self.order]
-        if any(not 0 <= i < len(bands) for i in chosen):
-            raise DataError(
-                f'{self}: found {len(bands)} bands, but bands {list(self.order or ())} are asked '
-                'for; they are numbered from 1'
-            )
+        kept = self._choose_alphas(len(bands), alphas)
+        # Alpha bands have the last numbers, which they have in nearly all files.
+        everything = [*bands, *alphas]
+        chosen = [*bands, *kept]
+        if self.order is not None:
+            if any(not 0 < i <= len(everything) for i in self.order):
+                raise DataError(
+                    f'{self}: found {len(everything)} bands, but bands {list(self.order)} are '
+                    'asked for; they are numbered from 1'
+                )
+            chosen = [everything[i - 1] for i in self.order]
         assert grid is not None
+        as_bands = frozenset(band.place for band in kept)
+        files = {file for file, _ in as_bands}
         return Header(
             grid,
-            tuple(bands[i] for i in chosen),
-            masked,
-            tuple(names[i] for i in chosen),
-            np.result_type(*(dtypes[i] for i in chosen)),
-            next((nodata[i] for i in chosen if nodata[i] is not None), None),
+            tuple(band.place for band in chosen),
+            any(band.is_masked(band.place[0] in files) for band in bands),
+            tuple(band.name for band in chosen),
+            np.result_type(*(band.dtype for band in chosen)),
+            next((band.nodata for band in chosen if band.nodata is not None), None),
+            tuple(band.tags for band in chosen),
+            as_bands,
         )
+
+    def _choose_alphas(self, others: int, alphas: Sequence[_Band]) -> list[_Band]:
+        """Chooses the alpha bands that are bands of the image, and no masks."""
+        if self.order is not None:
+            return [band for i, band in enumerate(alphas, others + 1) if i in self.order]
+        if not alphas or self.count == others:
+            return []
+        if self.count == others + len(alphas):
+            return list(alphas)
+        return [band for band in alphas if not self._is_mask(band)]
+
+    def _is_mask(self, band: _Band) -> bool:
+        """Tells whether a sample of an alpha band holds nothing but 0 and full."""
+        file, number = band.place
+        with open_raster(self.paths[file], self.outside) as raster:
+            shape = tuple(min(side, SAMPLE) for side in raster.shape)
+            values = set(np.unique(raster.read(number, out_shape=shape)).tolist())
+        full = np.iinfo(band.dtype).max if np.dtype(band.dtype).kind in 'ui' else 1.0
+        return len(values) <= 2 and values <= {0, 1, 255, 65535, full}
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
         """Reads a window.
@@ -156,7 +193,8 @@ class BandFiles:
             with open_raster(path, self.outside) as raster:
                 values = raster.read(indexes, window=place)
                 if header.masked:
-                    found.append(_find_valid(raster, values, indexes, place))
+                    alpha_is_band = any(file == number for file, _ in header.alpha_bands)
+                    found.append(_find_valid(raster, values, indexes, place, alpha_is_band))
                     zero &= all(raster.nodatavals[i - 1] == 0 for i in indexes)
             pieces.append(values)
         valid = None
@@ -371,11 +409,44 @@ _FORGOTTEN: list[Any] = []
 _HANDLES = _Handles()
 
 
+class _Band(NamedTuple):
+    """A band of a file, and what its file says of it."""
+
+    place: tuple[int, int]
+    name: str
+    dtype: str
+    nodata: float | None
+    flags: tuple[MaskFlags, ...]
+    tags: BandTags
+
+    def is_masked(self, alpha_is_band: bool) -> bool:
+        if alpha_is_band and MaskFlags.alpha in self.flags:
+            return False
+        return MaskFlags.all_valid not in self.flags
+
+
+def _read_band(raster: Any, number: int, i: int) -> _Band:
+    return _Band(
+        (number, i + 1),
+        raster.descriptions[i] or '',
+        raster.dtypes[i],
+        raster.nodatavals[i],
+        tuple(raster.mask_flag_enums[i]),
+        read_band_tags(raster, i + 1),
+    )
+
+
 def _find_valid(
-    raster: Any, values: np.ndarray, indexes: Sequence[int], place: RasterWindow
+    raster: Any,
+    values: np.ndarray,
+    indexes: Sequence[int],
+    place: RasterWindow,
+    alpha_is_band: bool,
 ) -> np.ndarray:
     """Finds the pixels with data of each band: (C, h, w) bool."""
     flags = [raster.mask_flag_enums[i - 1] for i in indexes]
+    # What GDAL takes from the alpha band says nothing where that is a band.
+    flags = [[] if alpha_is_band and MaskFlags.alpha in f else f for f in flags]
     if any(set(f) - {MaskFlags.nodata, MaskFlags.all_valid} for f in flags):
         return raster.read_masks(list(indexes), window=place) > 0
     # From the values at hand, where reading masks would decode the file once more.

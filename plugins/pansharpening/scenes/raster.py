@@ -15,16 +15,23 @@ import numpy as np
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from plugins.pansharpening.scenes.alignment import Alignment, align
-from plugins.pansharpening.scenes.band_files import BLOCK, BandFiles, Interpolation, WarpedBands
+from plugins.pansharpening.scenes.band_files import (
+    BLOCK,
+    BandFiles,
+    Interpolation,
+    WarpedBands,
+    open_raster,
+)
+from plugins.pansharpening.scenes.band_names import check_order
 from plugins.pansharpening.scenes.grid_shift import SHIFT_REACH, read_shifted
 from plugins.pansharpening.scenes.nodata_fill import FILL_REACH, read_filled
 from plugins.pansharpening.scenes.raster_names import find_raster
+from plugins.pansharpening.scenes.raster_tags import RasterTags, move_control, read_raster_tags
 from plugins.pansharpening.scenes.scene import (
     SCENES,
     Georeference,
     Scene,
     check_bit_depth,
-    check_order,
     check_pair,
     choose_bits,
     scale_to_unit,
@@ -108,6 +115,7 @@ class RasterScene(Scene):
         self.ms_path, self.pan_path = self.ms_files.paths[0], self.pan_files.paths[0]
         self.name = self.ms_path.stem
         self.sensor = get_sensor(sensor)
+        self.ms_files.count = len(self.sensor.band_names) or None
         self.stated_bits = None if bit_depth is None else check_bit_depth(bit_depth)
         self.stated_ratio, self.resampling = ratio, resampling
         self.stated_samples: ChosenSamples = samples
@@ -143,6 +151,42 @@ class RasterScene(Scene):
     def nodata(self) -> float | None:
         ms, pan = self.ms_files.header.nodata, self.pan_files.header.nodata
         return pan if ms is None else ms
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        named = self.ms_files.header.names
+        of_sensor = self.sensor.names(len(named))
+        return tuple(name or other for name, other in zip(named, of_sensor))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        note, alphas = self._layout.note, self.ms_files.header.alpha_bands
+        notes = [] if note is None else [note]
+        if alphas:
+            numbers = ', '.join(str(band) for _, band in sorted(alphas))
+            notes.append(
+                f'{self.ms_files}: band {numbers} is tagged as alpha and read as a band, not as a '
+                'mask; --bands chooses others'
+            )
+        return tuple(notes)
+
+    @property
+    def tags(self) -> RasterTags:
+        grid, place = self.pan_files.header.grid, self._layout.alignment.pan_origin
+        with open_raster(self.pan_files.paths[0], self.pan_files.outside) as raster:
+            gcps, rpcs = move_control(raster, *place, grid.located)
+            lost = [f'the ground control points of {self.pan_path}'] * (
+                bool(raster.gcps[0]) and gcps is None
+            )
+        tags: dict[str, str] = {}
+        for path in self.ms_files.paths:
+            with open_raster(path, self.ms_files.outside) as raster:
+                tags |= read_raster_tags(raster)
+                if raster.gcps[0]:
+                    lost.append(f'the ground control points of {path}, which are of its own pixels')
+                if raster.rpcs is not None and rpcs is None:
+                    lost.append(f'the RPCs of {path}, which are of its own pixels')
+        return RasterTags(self.ms_files.header.tags, tags, gcps, rpcs, tuple(lost))
 
     def files(self) -> list[Path]:
         return [*self.ms_files.list_with_sources(), *self.pan_files.list_with_sources()]
@@ -219,7 +263,13 @@ class RasterScene(Scene):
         where = f'{self.ms_files} and {self.pan_path}'
         if len(pan.bands) != 1:
             raise DataError(f'{self.pan_path}: found {len(pan.bands)} bands, expected a PAN of one')
-        check_order(self.sensor, ms.names, str(self.ms_files), self.ms_files.order)
+        note = check_order(
+            self.sensor,
+            ms.names,
+            str(self.ms_files),
+            self.ms_files.order,
+            [band.colour.name for band in ms.tags],
+        )
         found = align(ms.grid, pan.grid, self.stated_ratio, where)
         samples, offset, shift = self._place_samples(pan.grid.located, found.ratio), 0.0, 0.0
         if samples == 'interp23tap' and found.ratio % 2 == 0:
@@ -236,7 +286,7 @@ class RasterScene(Scene):
             grid = pan.grid.part(row, col, height, width, step=ratio)
             warped = WarpedBands(self.ms_files, grid, self.resampling, self.bits)
         masked = warped is not None or ms.masked or pan.masked
-        layout = RasterLayout(len(ms.bands), found, warped, masked, samples, offset)
+        layout = RasterLayout(len(ms.bands), found, warped, masked, samples, offset, note)
         if masked and self._empty(layout):
             raise DataError(
                 f'{where}: found nodata in the one or the other everywhere; expected pixels where '
@@ -297,6 +347,7 @@ class RasterLayout(NamedTuple):
         masked: some pixels may have no data.
         samples: position of the MS samples; None without a georeference.
         offset: MS pixels by which its samples are moved down and right as they are read.
+        note: see `check_order`.
     """
 
     bands: int
@@ -305,6 +356,7 @@ class RasterLayout(NamedTuple):
     masked: bool
     samples: Samples | None
     offset: float
+    note: str | None
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from plugins.pansharpening.scenes.raster_tags import RasterTags
 from plugins.pansharpening.scenes.sensors import Sensor
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
@@ -86,6 +87,21 @@ class Scene(ABC):
     def nodata(self) -> float | None:
         """Value that stands for no data in the files; None if they declare none."""
         return None
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the bands: those of the files, or of the sensor."""
+        return self.sensor.names(self.bands)
+
+    @property
+    def tags(self) -> RasterTags:
+        """Tags of a result on the PAN grid, and what it cannot have of the files."""
+        return RasterTags()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines about choices that were made as the files were read."""
+        return ()
 
     def files(self) -> list[Path]:
         """Lists all files that the scene is read from, including files that they name."""
@@ -211,30 +227,6 @@ def check_pair(sensor: Sensor, ms: tuple[int, int, int], pan: tuple[int, int], w
         raise DataError(
             f'{where}: found {bands} bands, but {sensor.title} has {len(sensor.band_names)} '
             f"({', '.join(sensor.band_names)}); name the sensor that took it, or 'generic'"
-        )
-
-
-def check_order(
-    sensor: Sensor, names: Sequence[str], where: str, numbers: Sequence[int] | None = None
-) -> None:
-    """Checks the order of bands that a file names as the sensor names them.
-
-    Args:
-        sensor: expected sensor.
-        names: descriptions of the bands; other names than those of the sensor are not checked.
-        where: file, for messages.
-        numbers: numbers of these bands in the file; None for 1, 2, ...
-    Raises:
-        DataError: the names are the sensor's in another order.
-    """
-    expected = [name.lower() for name in sensor.band_names]
-    found = [name.strip().lower() for name in names]
-    if found != expected and sorted(found) == sorted(expected):
-        numbers = numbers or range(1, len(found) + 1)
-        order = [numbers[found.index(name)] for name in expected]
-        raise DataError(
-            f'{where}: found the bands {", ".join(found)}; {sensor.title} has them as '
-            f'{", ".join(expected)}, so set bands: {order} (--bands {",".join(map(str, order))})'
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from plugins.pansharpening.scenes.alignment import RasterGrid, align
 from plugins.pansharpening.scenes.band_files import BandFiles
+from plugins.pansharpening.scenes.raster_tags import RasterTags
 from plugins.pansharpening.scenes.scene import SCENES, Georeference, Scene, scale_to_unit
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
@@ -44,6 +45,18 @@ class SceneWithReference(Scene):
     @property
     def dtype(self) -> np.dtype[Any]:
         return self.original.dtype
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        return self.original.band_names
+
+    @property
+    def tags(self) -> RasterTags:
+        return self.original.tags
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.original.notes
 
     @property
     def nodata(self) -> float | None:

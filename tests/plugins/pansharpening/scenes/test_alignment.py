@@ -291,9 +291,7 @@ def test_band_names_in_another_order_are_refused(tmp_path):
     paths = write(tmp_path / 'ms.tif', ms, pixel=4), write(tmp_path / 'p.tif', pan)
     with rasterio.open(paths[0], 'r+') as raster:
         raster.descriptions = ('Red', 'Green', 'Blue', 'NIR')
-    with pytest.raises(
-        DataError, match=r'red, green, blue, nir; IKONOS.*set bands: \[3, 2, 1, 4\]'
-    ):
+    with pytest.raises(DataError, match=r'described as red, but IKONOS.*set bands: \[3, 2, 1, 4\]'):
         _ = raster_scene(*paths, 'IKONOS').bands
     with pytest.raises(DataError, match=r'set bands: \[3, 2, 1, 4\]'):
         _ = raster_scene(*paths, 'IKONOS', bands=[4, 1, 2, 3]).bands
