@@ -81,7 +81,7 @@ def load(folder: Path | str) -> StudyResults:
     """Read the folder of a study.
 
     Raises:
-        ToolkitError: it holds no study, or a file in it is damaged.
+        ToolkitError: it holds no study, or its plan is damaged.
     """
     folder = Path(folder).absolute()
     plan = read_object(folder / PLAN)
@@ -102,9 +102,19 @@ def load(folder: Path | str) -> StudyResults:
         raise ToolkitError(
             f'{folder / PLAN} is damaged: compare_to is {compare_to!r}, and no run is of it'
         )
-    runs = tuple(RunResult.read(run) for run in planned)
+    runs = tuple(_read_result(run) for run in planned)
     directions = resolve_directions(named, runs)
     return StudyResults(name, folder, compare_to, directions, runs, options)
+
+
+def _read_result(planned: PlannedRun) -> RunResult:
+    """Read a run; one with a damaged file has failed, and does not hide the others."""
+    try:
+        return RunResult.read(planned)
+    except ToolkitError as error:
+        values = {f.name: getattr(planned, f.name) for f in fields(PlannedRun)}
+        values['trained_in'] = planned.trained_in or planned.folder
+        return RunResult(**values, status='failed', message=' '.join(str(error).split()))
 
 
 def resolve_directions(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from toolkit.commands.arguments import add_config, add_plugins, add_trained_run
 from toolkit.errors import ToolkitError
 from toolkit.io.formatting import format_text_table
+from toolkit.io.json_values import parse_json
 from toolkit.io.shown_output import protect_output
 from toolkit.registry.command import Command
 
@@ -52,7 +52,7 @@ class TestCommand(Command):
             capsule_input = make_capsule_input(trained.config)
             test(trained.run, folder, trained.weights, capsule_input=capsule_input)
         if distributed.is_main():
-            record = json.loads((folder / METRICS_FILE).read_text(encoding='utf-8'))
+            record = parse_json((folder / METRICS_FILE).read_text(encoding='utf-8'))
             print(format_metrics(record['metrics'], record['directions']))
             if record.get('overlap'):
                 print(f'note: {record["overlap"]}')

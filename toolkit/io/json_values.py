@@ -29,6 +29,18 @@ def format_json(value: Any) -> str:
     return text + '\n'
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Parses a JSON text that may be damaged or hostile.
+
+    Raises:
+        ValueError: it is no JSON, or is nested too deep to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError('values are nested too deep') from None
+
+
 def replace_nonfinite(value: Any) -> Any:
     """Replaces NaN and infinite numbers, which JSON does not have, by None.
 

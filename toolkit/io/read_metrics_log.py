@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
+from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import METRICS_LOG
 
 # The end of a log that is read to follow a run.
@@ -29,7 +29,7 @@ def parse_lines(text: str) -> list[LogLine]:
     lines = []
     for row in text.splitlines():
         try:
-            line = json.loads(row)
+            line = parse_json(row)
         except ValueError:
             break
         if isinstance(line, dict) and isinstance(line.get('iter'), int):

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
+from toolkit.io.json_values import parse_json
 
 # In the folder of a run.
 CAPSULE = 'capsule.json'
@@ -358,7 +359,7 @@ def read_object(path: Path) -> dict[str, Any] | None:
         ToolkitError: the file cannot be read, or holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = parse_json(path.read_text(encoding='utf-8'))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -384,6 +385,8 @@ def read_metrics(folder: Path) -> tuple[dict[str, float | None], dict[str, bool]
             for name, value in record.get('metrics', {}).items()
         }
         better = {str(name): bool(value) for name, value in record.get('directions', {}).items()}
+        if not isinstance(record.get('rows') or {}, dict):
+            raise TypeError('rows is no mapping')
     except (TypeError, ValueError, AttributeError) as error:
         raise ToolkitError(f'{path} is damaged: {error}') from error
     return metrics, better

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from toolkit.errors import DataError, ToolkitError
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_json
-from toolkit.io.json_values import write_json
+from toolkit.io.json_values import parse_json, write_json
 
 FORMAT = 1
 
@@ -136,7 +135,7 @@ def read_split(path: str | Path, command: str) -> SplitFile:
     """
     file = find_data_file(path)
     try:
-        record = json.loads(file.read_text('utf-8'))
+        record = parse_json(file.read_text('utf-8'))
         folds, digest, data_digest = record['folds'], record.pop('digest'), record['data']
         names = [name for fold in folds for names in fold.values() for name in names]
         if not folds or not all(isinstance(name, str) for name in (digest, data_digest, *names)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
+from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import IMAGES
 from toolkit.report.panel import PanelRun
 
@@ -61,7 +61,7 @@ def read_item_images(run: PanelRun, kind: str | None) -> tuple[list[ItemImages],
 
 
 def _read(path: Path, kind: str | None) -> ItemImages | None:
-    record = json.loads(path.read_text(encoding='utf-8'))
+    record = parse_json(path.read_text(encoding='utf-8'))
     if record.get('kind') != kind:
         return None
     layers = tuple(

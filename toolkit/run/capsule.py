@@ -29,6 +29,7 @@ from toolkit.engine.components import RunComponents
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write, plugin_trust
 from toolkit.io.hashing import hash_tree
+from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS, PATCH, PLUGINS, utc_now
 from toolkit.registry import plugin_index
 from toolkit.run import changes
@@ -68,7 +69,7 @@ def read(work_dir: Path) -> dict[str, Any]:
     """
     path = work_dir / CAPSULE
     try:
-        return json.loads(path.read_text(encoding='utf-8'))
+        return parse_json(path.read_text(encoding='utf-8'))
     except OSError as error:
         raise ToolkitError(f'{work_dir} holds no run: no {CAPSULE} in it') from error
     except ValueError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -19,6 +18,7 @@ from toolkit.engine import checkpoint, components, precision
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import PredictOptions, Predictor, System
 from toolkit.io import plugin_trust
+from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import METRICS_FILE
 from toolkit.registry import PREDICTORS
 from toolkit.run.load_run import TrainedRun, load_trained
@@ -126,7 +126,7 @@ class LoadedRun:
         """
         path = self.folder / METRICS_FILE
         try:
-            return dict(json.loads(path.read_text(encoding='utf-8'))['metrics'])
+            return dict(parse_json(path.read_text(encoding='utf-8'))['metrics'])
         except FileNotFoundError as error:
             raise ToolkitError(
                 f'{self.folder} has no {METRICS_FILE}: test it by `run.test()`, or by '

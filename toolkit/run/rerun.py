@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from toolkit.config import Config
 from toolkit.config.schema import RunConfig
 from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError
+from toolkit.io.json_values import parse_json
 from toolkit.io.read_metrics_log import read_metrics_log
 from toolkit.io.run_layout import CONFIG, METRICS_FILE, METRICS_LOG, ORIGINS
 from toolkit.registry import build
@@ -62,7 +62,7 @@ def rerun(work_dir: Path | str, new_dir: Path | str) -> RerunReport:
     tree = config.tree
     run = build.fill(RunConfig, tree)
     text = (old / CONFIG).read_text(encoding='utf-8')
-    origins = json.loads((old / ORIGINS).read_text(encoding='utf-8'))
+    origins = parse_json((old / ORIGINS).read_text(encoding='utf-8'))
     given = CapsuleInput(tree, text, origins)
     if record['kind'] == 'test':
         path = record.get('checkpoint')
@@ -108,7 +108,7 @@ def _compare_lines(old: Path, new: Path) -> str | None:
 
 
 def _compare_tests(old: Path, new: Path) -> str | None:
-    a, b = (json.loads((p / METRICS_FILE).read_text(encoding='utf-8')) for p in (old, new))
+    a, b = (parse_json((p / METRICS_FILE).read_text(encoding='utf-8')) for p in (old, new))
     for part in ('metrics', 'rows'):
         found = changes.find_differences(a[part], b[part])
         if found:

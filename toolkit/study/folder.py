@@ -12,6 +12,7 @@ from toolkit.config import Config
 from toolkit.config.dump import dump
 from toolkit.errors import ToolkitError
 from toolkit.io.atomic_write import write
+from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import CONFIG, ORIGINS, PLAN, STUDY, RunStatus
 from toolkit.study.launchers.job import Job
 from toolkit.study.plan import Plan
@@ -45,7 +46,7 @@ def check_folder(folder: Path, study: Study) -> None:
 
 def _study_name(folder: Path) -> Any:
     try:
-        return json.loads((folder / PLAN).read_text(encoding='utf-8'))['study']
+        return parse_json((folder / PLAN).read_text(encoding='utf-8'))['study']
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ToolkitError(f'{folder / PLAN} is damaged: {error}') from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from toolkit.study.spec import CHANGES, DIRECTIONS, Study
 
 # A run's folder is named after it; file systems allow 255 bytes.
 LONGEST_ID = 120
+MOST_RUNS = 10_000
 
 
 @dataclass
@@ -94,9 +96,22 @@ class _Planner:
         self._reported: dict[str, dict[str, bool]] = {}
         self._bases: dict[str, Config | None] = {}
 
+    def _check_size(self) -> None:
+        """Refuses a study of more runs than anybody can wait for, before it lists them."""
+        spec = self.study.spec
+        points = spec.sample.points if spec.sample else math.prod(map(len, spec.axes.values()))
+        folds = len(spec.folds.values) if spec.folds else 1
+        others = len(spec.variants) * max(1, len(spec.data)) * folds * len(spec.seeds)
+        if (count := points * others) > MOST_RUNS:
+            key = 'axes' if points > others else 'seeds'
+            advice = ', or take some points with sample' if spec.axes and not spec.sample else ''
+            message = f'the study has {count} runs, expected at most {MOST_RUNS}; use fewer values'
+            raise ConfigError(self.study.problem((key,), f'{message}{advice}'))
+
     def plan(self) -> Plan:
         spec = self.study.spec
         data = list(spec.data) or [None]
+        self._check_size()
         conditions = [
             _Condition(variant, settings, name)
             for variant, settings, name in itertools.product(

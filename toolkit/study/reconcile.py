@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from toolkit.config.diff import compare_configs
 from toolkit.config.yaml_file import ConfigError, read_yaml
 from toolkit.errors import ToolkitError
+from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import (
     CONFIG,
     METRICS_FILE,
@@ -201,7 +201,7 @@ def _read_siblings(folder: Path) -> Iterator[_SiblingRun]:
         if plan.parent == folder:
             continue
         try:
-            record = json.loads(plan.read_text(encoding='utf-8'))
+            record = parse_json(plan.read_text(encoding='utf-8'))
             folders = {plan.parent / run['folder'] for run in record['runs']}
             found = [(path, RunStatus.read(path)) for path in sorted(folders)]
         except (OSError, ValueError, KeyError, TypeError, ToolkitError):

@@ -29,6 +29,7 @@ from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
 from toolkit.io.file_lock import try_lock
 from toolkit.io.integrity import compute_checksum
+from toolkit.io.json_values import parse_json
 
 VARIABLE = 'TOOLKIT_CACHE'
 # Images that go through a branch together, always the same ones: rounding may differ between
@@ -91,7 +92,7 @@ class BranchFeatures:
         note = self.folder / 'about.json'
         known = None
         with contextlib.suppress(OSError, ValueError):
-            known = json.loads(note.read_text(encoding='utf-8'))
+            known = parse_json(note.read_text(encoding='utf-8'))
         done = (self.shape[0], self._blocks)
         sizes = {
             'done.bin': math.prod(done),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +31,7 @@ from plugins.classification.metrics.named_metrics import (
 )
 from plugins.classification.metrics.predictions import Predictions, read_rows
 from toolkit.errors import ToolkitError, did_you_mean
+from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import METRICS_FILE
 from toolkit.registry import METRICS, build
 from toolkit.run import capsule
@@ -87,7 +87,7 @@ def read_tested_run(folder: Path, task: str | None = None) -> TestedRun:
     key, metric = find_clinical_metrics(metrics)[task]
     path = folder / METRICS_FILE
     try:
-        rows = json.loads(path.read_text(encoding='utf-8'))['rows'][key]
+        rows = parse_json(path.read_text(encoding='utf-8'))['rows'][key]
     except OSError as error:
         raise ToolkitError(
             f'{folder} is not tested: no {METRICS_FILE} in it; run toolkit test --run {folder}'

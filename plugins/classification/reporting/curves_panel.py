@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,6 +13,7 @@ import numpy as np
 from markupsafe import Markup
 
 from plugins.classification.reporting.curves import GRID
+from toolkit.io.json_values import parse_json
 from toolkit.registry import PANELS
 from toolkit.report import plotly_bundle
 from toolkit.report.jinja_environment import make_environment
@@ -92,7 +92,7 @@ def _read_variants(runs: Sequence[PanelRun]) -> tuple[list[Variant], list[str]]:
         if not path.exists():
             continue
         try:
-            record = json.loads(path.read_text(encoding='utf-8'))
+            record = parse_json(path.read_text(encoding='utf-8'))
             for numbers in record['tasks'].values():
                 np.array(numbers['confusion'], dtype=int).reshape(len(numbers['classes']), -1)
                 if not {'curves', 'reliability', 'failures'} <= numbers.keys():

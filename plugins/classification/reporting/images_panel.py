@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from markupsafe import Markup
 
 from plugins.classification.inference.item_images import KIND
 from plugins.classification.reporting.curves_panel import FILE, fill_template
+from toolkit.io.json_values import parse_json
 from toolkit.registry import PANELS
 from toolkit.report.embed_images import (
     ImageEmbedder,
@@ -111,7 +111,7 @@ def _read_mistakes(runs: Sequence[PanelRun]) -> Iterator[tuple[str, str, Path, l
         if run.label in seen or not path.exists():
             continue
         try:
-            tasks = json.loads(path.read_text(encoding='utf-8'))['tasks']
+            tasks = parse_json(path.read_text(encoding='utf-8'))['tasks']
             found = [(task, list(numbers['failures'])) for task, numbers in tasks.items()]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # the panel of curves names the file

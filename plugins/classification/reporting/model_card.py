@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from plugins.classification.reporting.external_report import describe_external, 
 from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError
 from toolkit.io.formatting import neutralize_markdown
+from toolkit.io.json_values import parse_json
 from toolkit.run import capsule
 
 NAME = 'MODEL_CARD.md'
@@ -235,7 +235,7 @@ def _read_json(path: Path) -> Tree | None:
     if not path.exists():
         return None
     try:
-        record = json.loads(path.read_text(encoding='utf-8'))
+        record = parse_json(path.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
         raise ToolkitError(f'{path} is damaged: {error}; test the run again') from error
     if not isinstance(record, dict):

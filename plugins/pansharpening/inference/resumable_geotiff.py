@@ -23,6 +23,7 @@ from plugins.pansharpening.scenes.scene import Georeference
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io.file_lock import remove_lock, try_lock
+from toolkit.io.json_values import parse_json
 
 Compression = Literal['none', 'deflate', 'zstd', 'lzw']
 
@@ -243,7 +244,7 @@ class GrowingFile:
         first, *lines = self._file.read().split('\n')[:-1] or ['']
         if first != json.dumps({'identity': identity}) or not self.partial.is_file():
             return {}
-        rows = [json.loads(line) for line in lines]
+        rows = [parse_json(line) for line in lines]
         return {Window(*row[:4]): (row[4], row[5]) for row in rows}
 
     def _begin(self, identity: str) -> None:

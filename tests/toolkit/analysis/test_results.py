@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.study_folders import begin, fail, finish, planned, study_of, write, write_plan
 from toolkit.analysis.results import holds_study, load
+from toolkit.analysis.table_files import study_table
 from toolkit.errors import ToolkitError
 
 
@@ -115,19 +116,24 @@ def test_no_study(tmp_path):
     assert not holds_study(tmp_path)
 
 
-@pytest.mark.parametrize(
-    'name', ['plan.json', 'runs/full-s0/status.json', 'runs/full-s0/metrics.json']
-)
-@pytest.mark.parametrize('content', ['{"a":', '[1]'])
-def test_damaged_files_are_named(tmp_path, name, content):
+DAMAGED = ['', '{"a":', '[1]', '{"status": "dead", "metrics": 3}', '{"a":' * 3000, '9' * 5000, '\0']
+
+
+@pytest.mark.parametrize('content', DAMAGED)
+def test_a_damaged_plan_is_named(tmp_path, content):
     folder = study_of(tmp_path / 'study', {'full': [0.5]})
-    (folder / name).write_text(content)
-    with pytest.raises(ToolkitError, match=f'{name} is damaged'):
+    (folder / 'plan.json').write_text(content)
+    with pytest.raises(ToolkitError, match=r'plan\.json is damaged'):
         load(folder)
 
 
-def test_a_status_that_is_none(tmp_path):
-    folder = study_of(tmp_path / 'study', {'full': [0.5]})
-    write(folder / 'runs/full-s0/status.json', {'status': 'dead'})
-    with pytest.raises(ToolkitError, match="status is 'dead', expected one of waiting, running"):
-        load(folder)
+@pytest.mark.parametrize('name', ['status.json', 'metrics.json'])
+@pytest.mark.parametrize('content', DAMAGED)
+def test_a_run_with_a_damaged_file_has_failed_and_hides_no_other(tmp_path, name, content):
+    folder = study_of(tmp_path / 'study', {'full': [0.5], 'other': [0.7]})
+    (folder / 'runs/full-s0' / name).write_text(content)
+    damaged, other = load(folder).runs
+    assert (damaged.status, damaged.metrics) == ('failed', {})
+    assert f'full-s0/{name} is damaged' in damaged.message and '\n' not in damaged.message
+    assert (other.status, other.metrics) == ('finished', {'score': 0.7})
+    assert '0.7' in study_table(load(folder))

@@ -201,6 +201,23 @@ def test_names_of_the_tables_are_checked(here):
     assert "'psnr' is no metric" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ('study', 'message'),
+    [
+        (
+            {'axes': {f'model.losses.{n}.weight': [*range(2000)] for n in ('kl', 'spatial_high')}},
+            's.yaml:.*: axes: the study has 4000000 runs, .*at most 10000; .*sample',
+        ),
+        ({'seeds': list(range(20_000))}, 's.yaml:.*: seeds: the study has 20000 runs'),
+    ],
+)
+def test_more_runs_than_anybody_waits_for_are_refused_before_they_are_listed(here, study, message):
+    start = time.process_time()
+    with pytest.raises(ConfigError, match=message):
+        plan(here, **study)
+    assert time.process_time() - start < 5
+
+
 def test_a_mistake_in_every_run_is_said_once(here):
     with pytest.raises(ConfigError) as error:
         plan(here, seeds=[0, 1, 2], variants={'a': {}, 'b': {}}, common={'model.losses.kll': None})

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import ToolkitError
+from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import OUTPUT, PlannedRun, RunStatus
 
 
@@ -51,7 +52,7 @@ class Job:
 
     @classmethod
     def from_json(cls, text: str) -> Job:
-        record = json.loads(text)
+        record = parse_json(text)
         runs = tuple(PlannedRun.from_json(run) for run in record.pop('runs'))
         trained_in = record.pop('trained_in')
         return cls(runs, None if trained_in is None else Path(trained_in), **record)

@@ -6,7 +6,6 @@ Imports nothing heavy, since it runs on other machines too, beside the runs.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from typing import IO, Any
 import toolkit
 from toolkit.errors import ToolkitError
 from toolkit.io.atomic_write import is_disk_full
+from toolkit.io.json_values import parse_json
 from toolkit.io.read_metrics_log import last_iteration
 from toolkit.io.run_layout import RunState, RunStatus, utc_now
 from toolkit.study.launchers.job import EndedJob, Job, write_if_possible
@@ -220,7 +220,7 @@ def _answer(process: subprocess.Popen[bytes]) -> dict[str, Any] | None:
     os.set_blocking(output.fileno(), False)  # a process of its own may hold the other end
     text = output.read() or b''
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return None
 

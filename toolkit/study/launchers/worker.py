@@ -22,6 +22,7 @@ from typing import Any
 from toolkit.config.yaml_file import ConfigError
 from toolkit.errors import BusyError, ToolkitError
 from toolkit.io.atomic_write import is_disk_full
+from toolkit.io.json_values import parse_json
 from toolkit.io.process import read_peak_memory
 from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS, PlannedRun, RunStatus, utc_now
 from toolkit.study.launchers.job import Job, write_if_possible
@@ -245,7 +246,7 @@ def _config(folder: Path) -> tuple[Any, Any, Any]:
     given.command = ['toolkit', 'train', str(folder / CONFIG)]
     origins = folder / ORIGINS
     if origins.exists():
-        given.origins = json.loads(origins.read_text(encoding='utf-8'))
+        given.origins = parse_json(origins.read_text(encoding='utf-8'))
     return config, fill(RunConfig, config.tree), given
 
 
