@@ -79,6 +79,11 @@ test: $(SETUP)
 test-all: $(SETUP)
 	$(BIN)/python -m pytest -m 'not gpu'
 
+# A small run that is killed 100 times at random moments ends with the bits of one left alone.
+.PHONY: soak
+soak: $(SETUP)
+	OMP_NUM_THREADS=1 TOOLKIT_SOAK_KILLS=100 $(BIN)/python -m pytest -m slow tests/toolkit/engine/test_soak.py
+
 lint: $(SETUP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolkit.io import plugin_trust
+
+if TYPE_CHECKING:
+    from toolkit.config import Config
 
 OVERRIDE = 'key.path=value'
 
@@ -62,6 +67,18 @@ def add_plugins(parser: argparse.ArgumentParser) -> None:
         metavar='MODULE|PATH',
         help='a plugin beside the built-in ones; may be repeated',
     )
+
+
+def use_plugins(config: Config, arguments: argparse.Namespace) -> None:
+    """Registers the plugins of a config and of the command line, and prints notes on them.
+
+    Raises:
+        ToolkitError: see `Config.use_plugins`.
+    """
+    config.use_plugins(arguments.plugin)
+    if os.environ.get('RANK', '0') == '0':
+        for note in config.plugin_notes:
+            print(note, file=sys.stderr)
 
 
 def add_trained_run(parser: argparse.ArgumentParser, required: bool = False) -> None:

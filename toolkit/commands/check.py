@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from toolkit.commands.arguments import add_config, add_plugins
+from toolkit.commands.arguments import add_config, add_plugins, use_plugins
 from toolkit.registry.command import Command
 
 
@@ -36,7 +36,7 @@ class CheckCommand(Command):
         from toolkit.config.yaml_file import ConfigError
 
         config = load(arguments.config, arguments.overrides)
-        config.use_plugins(arguments.plugin)
+        use_plugins(config, arguments)
         run = fill_checked(config)
         if arguments.shapes:
             from toolkit.bench.cost import format_costs, measure_system_costs

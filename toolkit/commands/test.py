@@ -48,6 +48,12 @@ class TestCommand(Command):
         folder = arguments.work_dir or arguments.run_dir
         if folder is None:
             raise ToolkitError('name the folder for metrics.json: --work-dir DIR')
+        if trained.config.replaced_plugins and folder == arguments.run_dir:
+            names = ', '.join(trained.config.replaced_plugins)
+            raise ToolkitError(
+                f'{folder} is of a run with its own {names}; results of the other version belong '
+                'into another folder: give --work-dir DIR'
+            )
         with trained.config.locate_errors():
             capsule_input = make_capsule_input(trained.config)
             test(trained.run, folder, trained.weights, capsule_input=capsule_input)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.commands.arguments import add_config, add_plugins
+from toolkit.commands.arguments import add_config, add_plugins, use_plugins
 from toolkit.io.shown_output import protect_output
 from toolkit.registry.command import Command
 
@@ -63,7 +63,7 @@ class TrainCommand(Command):
         from toolkit.run.train import train
 
         config = load(arguments.config, arguments.overrides)
-        config.use_plugins(arguments.plugin)
+        use_plugins(config, arguments)
         run = fill_checked(config)
         folder = arguments.work_dir
         with config.locate_errors():

@@ -52,6 +52,7 @@ class Config:
         origins: where each path of the tree was written.
         references: paths whose values are taken over from elsewhere by `${...}`.
         plugin_notes: sentences for the user about plugins that are not those of the config.
+        replaced_plugins: names of a run's plugins in whose place the user named others.
     """
 
     file: Path
@@ -59,6 +60,7 @@ class Config:
     origins: Origins = field(default_factory=dict)
     references: set[KeyPath] = field(default_factory=set)
     plugin_notes: list[str] = field(default_factory=list)
+    replaced_plugins: list[str] = field(default_factory=list)
     _has_plugins: bool = field(default=False, init=False, repr=False)
 
     def place(self, path: str | KeyPath) -> str:
@@ -173,6 +175,7 @@ class Config:
         asked = {Path(plugin).name: plugin for plugin in extra}
         for number, plugin in enumerate(map(str, named if isinstance(named, list) else [])):
             if run is not None and (other := asked.get(Path(plugin).name)) is not None:
+                self.replaced_plugins.append(Path(plugin).name)
                 self.plugin_notes.append(
                     f"{other} is used in place of the run's own copy of {Path(plugin).name}"
                 )

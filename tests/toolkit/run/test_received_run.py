@@ -210,6 +210,16 @@ def test_the_runs_own_copy_is_used_and_differences_are_said(
     assert config.plugin_notes == [f"{original} is used in place of the run's own copy of mine.py"]
 
 
+def test_results_of_another_version_do_not_replace_those_of_the_run(
+    received: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / 'mine.py'
+    other.write_text((received / 'plugins' / 'mine.py').read_text() + '# another version\n')
+    assert call('test', received, '--plugin', str(other)) == 2
+    assert 'own mine.py; results of the other version belong' in capsys.readouterr().err
+    assert not (received / 'metrics.json').exists()
+
+
 def test_two_plugins_of_one_name_keep_a_copy_each(tmp_path: Path) -> None:
     from toolkit.run import capsule
 

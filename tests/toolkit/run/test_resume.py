@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,23 @@ def test_an_old_checkpoint_goes_only_after_the_new_one_is_safe(
         hook._keep(last, iteration)
     assert events.index('sync') < events.index('unlink iter_1.pth')
     assert [p.name for p in checkpoint.list_numbered(tmp_path)] == ['iter_2.pth']
+
+
+def test_the_log_is_on_the_disk_before_its_checkpoint(
+    run_tree: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    sync = os.fsync
+
+    def record(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f'/proc/self/fd/{descriptor}')).name)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, 'fsync', record)
+    run_in(tmp_path / 'run', run_tree)
+    places = [place for place, name in enumerate(synced) if name == '.last.pth.tmp']
+    assert len(places) == 4  # of iterations 4, 8, 12 and 14
+    assert all(synced[place - 1] == 'metrics.jsonl' for place in places)
 
 
 def test_changed_data_plugins_and_threads_are_refused_and_recorded(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -85,6 +87,15 @@ class MetricsLog(Hook):
         )
         self._show('val', metrics or {}, runner.iter)
 
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        self._sync()
+
+    def _sync(self) -> None:
+        """Puts the lines on the disk before a checkpoint that stands for them, for a power cut."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # such as a pipe
+                os.fsync(self._file.fileno())
+
     def before_val(self, runner: Runner) -> None:
         self._paused = time.perf_counter()
 
@@ -103,6 +114,7 @@ class MetricsLog(Hook):
     def close(self) -> None:
         """Closes the open files, however the run ended."""
         if self._file is not None:
+            self._sync()
             self._file.close()
             self._file = None
         if self._board is not None:
