@@ -96,6 +96,7 @@ def prepare_jobs(plan: Plan, entries: list[ReconciledRun]) -> list[Job]:
             trained_in=group[0].run.trained_in,
             time=budget.seconds,
             retries=budget.retries,
+            keep=plan.study.spec.keep,
         )
         for group in groups.values()
     ]

@@ -173,6 +173,11 @@ class _Planner:
         elif run.train_cfg is None and run.load_from is None and self._cost(config)[0]:
             message = 'the system has weights, and the config neither trains them nor has load_from'
             yield self.study.problem(('variants', condition.variant), message)
+        hooks = config.tree.get('default_hooks') or {}
+        saves_best = (hooks.get('checkpoint') or {}).get('save_best') is not None
+        if self.study.spec.keep == 'last' and saves_best:
+            message = 'would delete best.pth, which is tested (save_best is set): use keep: best'
+            yield self.study.problem(('keep',), message)
 
     def _inspect(self, config: Config, condition: _Condition) -> list[Problem]:
         """Find what a training or test would refuse, apart from data; collects warnings."""

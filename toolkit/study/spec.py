@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from toolkit.analysis.results import TableOptions
 from toolkit.config import Config, Problem
@@ -126,6 +126,7 @@ class Spec:
     primary: str | None = None
     table: TableSpec = field(default_factory=TableSpec)
     budget: Budget = field(default_factory=Budget)
+    keep: Literal['all', 'best', 'last', 'none'] = 'all'
     launcher: dict[str, Any] = field(default_factory=dict)
 
 

@@ -221,6 +221,16 @@ def test_trained_once_and_tested_on_several_data_sets(tmp_path):
     assert record['checkpoint'].endswith('work/runs/full-short-s0/checkpoints/last.pth')
 
 
+def test_a_study_that_keeps_no_checkpoints_is_finished_all_the_same(tmp_path):
+    file = studies.write(tmp_path, keep='none', seeds=[0])
+    assert studies.run(file, tmp_path / 'work')[0] == 0
+    assert set(studies.statuses(tmp_path / 'work').values()) == {'finished'}
+    assert not list((tmp_path / 'work').rglob('*.pth'))
+    status, said = studies.run(file, tmp_path / 'work')
+    assert status == 0
+    assert '2 runs: 0 to do, 2 done before' in said
+
+
 def test_what_a_study_adds_to_a_run_is_little(tmp_path, monkeypatch):
     """From the start of a process's work to the first iteration, where all is imported already;
     the limit is 2 s on a machine of its own."""

@@ -14,12 +14,13 @@ from tests.support import studies
 from toolkit.analysis.results import load
 from toolkit.analysis.table_files import study_table
 from toolkit.cli import main
+from toolkit.config import ConfigError
 from toolkit.errors import ToolkitError
 from toolkit.io.run_layout import RunStatus
 from toolkit.study.execute import run_study
 from toolkit.study.folder import check_folder, prepare_jobs, write_plan
 from toolkit.study.launchers import Launcher, worker
-from toolkit.study.launchers.job import EndedJob
+from toolkit.study.launchers.job import EndedJob, Job
 from toolkit.study.plan import make_plan
 from toolkit.study.reconcile import RunFilter, reconcile
 from toolkit.study.study_file import read_study
@@ -332,6 +333,42 @@ def test_what_changes_between_plan_and_start_is_no_result_of_the_plan(here, monk
     monkeypatch.setattr('toolkit.study.fingerprint.package_versions', lambda: {'torch': '9'})
     with pytest.raises(ToolkitError, match='code or packages changed after .* --rerun failed'):
         worker._check_unchanged(list(job.runs))
+
+
+@pytest.mark.parametrize(
+    ('keep', 'has_best', 'left'),
+    [
+        ('all', True, {'best.pth', 'last.pth', 'iter_2.pth'}),
+        ('best', True, {'best.pth'}),
+        ('best', False, {'last.pth'}),
+        ('last', False, {'last.pth'}),
+        ('none', True, set()),
+    ],
+)
+def test_a_study_keeps_the_checkpoints_that_it_names(keep, has_best, left, here):
+    folder = here / 'checkpoints'
+    folder.mkdir()
+    for name in ('last.pth', 'iter_2.pth', *(['best.pth'] if has_best else [])):
+        (folder / name).touch()
+    worker.remove_checkpoints(here, keep)
+    assert {path.name for path in folder.iterdir()} == left
+    plan = make(here, keep=keep)
+    jobs = prepare_jobs(plan, reconcile(plan, here / 'work'))
+    assert {Job.from_json(job.to_json()).keep for job in jobs} == {keep}
+
+
+def test_the_last_checkpoint_is_not_kept_in_place_of_the_tested_one(here):
+    best = {
+        '+val_dataloader': studies.BASE['test_dataloader'],
+        'default_hooks.checkpoint': {'type': 'Checkpoint', 'save_best': 'mse'},
+    }
+    common = {
+        **best,
+        '+val_evaluator': studies.BASE['test_evaluator'],
+        '+train_cfg.val_interval': 5,
+    }
+    with pytest.raises(ConfigError, match=r'keep: would delete best\.pth, which is tested'):
+        make(here, keep='last', common=common)
 
 
 def test_three_equal_failures_in_a_row_stop_a_study(here, capsys):

@@ -6,10 +6,13 @@ import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from toolkit.errors import ToolkitError
 from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import OUTPUT, PlannedRun, RunStatus
+
+Keep = Literal['all', 'best', 'last', 'none']
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,14 @@ class Job:
             nothing is trained.
         time: time limit of a run in seconds, all attempts together.
         retries: number of attempts after a failure.
+        keep: checkpoints that stay after the tests: all, best, last, none.
     """
 
     runs: tuple[PlannedRun, ...]
     trained_in: Path | None = None
     time: float | None = None
     retries: int = 1
+    keep: Keep = 'all'
 
     @property
     def name(self) -> str:
@@ -47,6 +52,7 @@ class Job:
                 'trained_in': None if self.trained_in is None else str(self.trained_in),
                 'time': self.time,
                 'retries': self.retries,
+                'keep': self.keep,
             }
         )
 

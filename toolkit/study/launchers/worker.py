@@ -25,7 +25,7 @@ from toolkit.io.atomic_write import is_disk_full
 from toolkit.io.json_values import parse_json
 from toolkit.io.process import read_peak_memory
 from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS, PlannedRun, RunStatus, utc_now
-from toolkit.study.launchers.job import Job, write_if_possible
+from toolkit.study.launchers.job import Job, Keep, write_if_possible
 
 _WORDS = {'config': 'its config', 'code': 'code or packages', 'data': 'data or weights'}
 # Interval at which the run time in a status is renewed.
@@ -165,6 +165,9 @@ def work(job: Job) -> Outcome:
             weights = job.trained_in
         for run in todo:
             _test_run(run, weights, record, outcome)
+        finished = all(status.status == 'finished' for status in record.statuses.values())
+        if weights is not None and finished:
+            remove_checkpoints(weights, job.keep)
     except Interrupted:
         for name in record.open:
             record.end(name, status='waiting')
@@ -296,6 +299,27 @@ def holds_training(folder: Path) -> bool:
         return False
     held = capsule.read(folder)
     return held['kind'] == 'train' and held['status'] == 'finished'
+
+
+def remove_checkpoints(folder: Path, keep: Keep) -> None:
+    """Remove the checkpoints of a training that a study does not keep after its tests.
+
+    Args:
+        folder: of the training.
+        keep: `best` keeps the tested one, which is the last one where there is no best one.
+    """
+    from toolkit.engine import checkpoint
+
+    if keep == 'all':
+        return
+    tested = checkpoint.find_best_or_last(folder)
+    last = checkpoint.get_folder(folder) / checkpoint.LAST
+    kept = {'best': tested, 'last': last, 'none': None}[keep]
+    if keep != 'none' and (kept is None or not kept.exists()):
+        return  # never the only one
+    for file in checkpoint.get_folder(folder).glob('*.pth'):
+        if file != kept:
+            file.unlink()
 
 
 def _test(run: PlannedRun, trained_in: Path | None) -> None:
