@@ -9,6 +9,7 @@ from toolkit.commands.list import ListCommand
 from toolkit.commands.predict import PredictCommand
 from toolkit.commands.report import ReportCommand
 from toolkit.commands.rerun import RerunCommand
+from toolkit.commands.schema import SchemaCommand
 from toolkit.commands.show import ShowCommand
 from toolkit.commands.split import SplitCommand
 from toolkit.commands.study import StudyCommand
@@ -22,6 +23,7 @@ BUILTIN_COMMANDS: dict[str, type[Command]] = {
     'predict': PredictCommand,
     'check': CheckCommand,
     'show': ShowCommand,
+    'schema': SchemaCommand,
     'diff': DiffCommand,
     'split': SplitCommand,
     'list': ListCommand,
