@@ -29,6 +29,9 @@ MEANS = {
     'macro_AP': 'AP',
 }
 CONSTANT = 'no resample changes it'
+# An area sorts all samples for each class; of more classes, resamples would take hours.
+AREAS = ('AUC', 'AP', 'macro_AUC', 'macro_AP')
+MAX_CLASSES = 100
 
 Record = dict[str, Any]
 
@@ -53,11 +56,19 @@ def compute_with_intervals(
         of an AUC `delong`, its interval by DeLong's method, or None.
     """
     whole = values.compute(names)
+    many = values.classes > MAX_CLASSES
+    drawn = [name for name in names if not (many and name.partition('/')[0] in AREAS)]
     resampled = bootstrap.score_resamples(
-        lambda weights: values.compute(names, weights), settings.weights(patients, values.labels)
+        lambda weights: values.compute(drawn, weights), settings.weights(patients, values.labels)
     )
     records = {}
     for name in names:
+        if name not in drawn:
+            records[name] = summarize_resamples(float(whole[name]), None)
+            why = values.explain_undefined(name)
+            reason = f'areas of more than {MAX_CLASSES} classes are not resampled'
+            records[name] |= {'why': why} if why else {'no_interval': reason}
+            continue
         few = explain_few_patients(values, patients, name)
         record = records[name] = summarize_resamples(
             float(whole[name]), resampled.get(name), few, partial(_exact, values, patients, name)

@@ -138,6 +138,7 @@ class MetricValues:
     ) -> None:
         self.task, self.classes = task, len(task.classes)
         self.labels, self.probabilities, self.decisions = labels, probabilities, decisions
+        self._whole: dict[str, np.ndarray] = {}  # values of all samples
         self.rarest = find_rarest_class(labels, self.classes) if rarest is None else rarest
 
     def compute(
@@ -154,13 +155,21 @@ class MetricValues:
         shape = () if weights is None else weights.shape[:-1]
         if not len(self.labels):
             return {name: np.full(shape, np.nan) for name in names}
-        matrix = matrices.confusion(self.labels, self.decisions, self.classes, weights)
+        counts = matrices.count(self.labels, self.decisions, self.classes, weights)
         areas: dict[tuple[str, int], np.ndarray] = {}
-        return {name: self._compute_one(name, matrix, weights, areas) for name in names}
+        of_classes: dict[str, np.ndarray] = {}  # (..., K) by metric, for all of its names
+        found = {
+            name: self._compute_one(name, counts, weights, areas, of_classes) for name in names
+        }
+        if weights is None:
+            self._whole |= found
+        return found
 
     def value(self, name: str) -> float:
         """Compute one metric of all samples."""
-        return float(self.compute([name])[name])
+        if name not in self._whole:
+            self._whole |= self.compute([name])
+        return float(self._whole[name])
 
     def explain_undefined(self, name: str) -> str:
         """Explain why a metric of all samples is NaN; '' if it is defined."""
@@ -218,25 +227,28 @@ class MetricValues:
     def _compute_one(
         self,
         name: str,
-        matrix: np.ndarray,
+        counts: matrices.Counts,
         weights: np.ndarray | None,
         areas: dict[tuple[str, int], np.ndarray],
+        of_classes: dict[str, np.ndarray],
     ) -> np.ndarray:
         metric = name.partition('/')[0]
         if metric in _CLASS_METRICS:
-            return _CLASS_METRICS[metric](matrix)[..., self.class_index(name)]
+            if metric not in of_classes:
+                of_classes[metric] = _CLASS_METRICS[metric](counts)
+            return of_classes[metric][..., self.class_index(name)].copy()
         if metric in _MATRIX_METRICS:
-            return _MATRIX_METRICS[metric](matrix)
+            return _MATRIX_METRICS[metric](counts)
         if metric in _AREAS:
             return self._area(metric, self.class_index(name), weights, areas)
         if metric in ('macro_AUC', 'macro_AP'):
-            of_classes = [
+            each = [
                 self._area(metric.removeprefix('macro_'), i, weights, areas)
                 for i in range(self.classes)
             ]
-            return np.mean(of_classes, axis=0)
+            return np.mean(each, axis=0)
         if metric == 'recall_rarest':
-            recalls = matrices.sensitivity(matrix)
+            recalls = matrices.sensitivity(counts)
             return (
                 np.full(recalls.shape[:-1], np.nan)
                 if self.rarest is None
@@ -273,6 +285,6 @@ _MATRIX_METRICS = {
     'macro_F1': matrices.macro_f1,
     'MCC': matrices.mcc,
     'kappa': matrices.kappa,
-    'kappa_quadratic': lambda matrix: matrices.kappa(matrix, quadratic=True),
+    'kappa_quadratic': lambda counts: matrices.kappa(counts, quadratic=True),
 }
 _AREAS = {'AUC': ranking.auc, 'AP': ranking.average_precision}

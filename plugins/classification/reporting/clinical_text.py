@@ -14,6 +14,8 @@ from toolkit.io.formatting import (
     neutralize_markdown,
 )
 
+MAX_COLUMNS = 30  # of a table of classes
+
 
 def format_main_lines(record: Mapping[str, Any]) -> Iterator[str]:
     """Format two lines for each task: counts and main values."""
@@ -99,10 +101,13 @@ def _format_task(task: Mapping[str, Any]) -> Iterator[str]:
         )
         yield from _value_tables(people['values'])
     yield from ['', '### Confusion', '', 'True classes in rows, decided ones in columns.']
-    yield from format_table(
-        ['', *task['classes']],
-        [[name, *row] for name, row in zip(task['classes'], task['confusion'])],
-    )
+    if len(task['classes']) > MAX_COLUMNS:
+        yield f'The matrix of {len(task["classes"])} classes is in the JSON file.'
+    else:
+        yield from format_table(
+            ['', *task['classes']],
+            [[name, *row] for name, row in zip(task['classes'], task['confusion'])],
+        )
     found = task['calibration']
     yield from ['', '### Calibration', '']
     note = f'ECE over {found["binning"]}; it is too high with few samples, in resamples even more.'

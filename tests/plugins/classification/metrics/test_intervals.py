@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -162,3 +163,22 @@ def test_intervals_of_separated_classes_cover_the_area() -> None:
             covered.append(found['low'] <= 0.9 <= found['high'])
     assert len(covered) > 30
     assert np.mean(covered) == 1
+
+
+def test_memory_is_linear_in_the_classes_and_areas_of_many_have_a_reason() -> None:
+    classes, n = 150, 450
+    task = Task(tuple(f'c{i}' for i in range(classes)))
+    generator = np.random.default_rng(0)
+    labels = np.arange(n) % classes
+    p = generator.random((n, classes)) + 0.97 * np.eye(classes)[labels]
+    values = MetricValues(task, labels, p / p.sum(1, keepdims=True), p.argmax(1))
+    names = ['accuracy', 'macro_F1', 'kappa_quadratic', 'sensitivity/c0', 'macro_AUC', 'AUC/c0']
+    tracemalloc.start()
+    found = compute_with_intervals(values, np.arange(n), names, BootstrapSettings(100))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6  # a matrix of classes for each sample would be 80 MB
+    assert found['accuracy']['low'] < found['accuracy']['value'] < found['accuracy']['high']
+    for name in ('macro_AUC', 'AUC/c0'):
+        assert found[name]['value'] > 0.9 and found[name]['low'] is None
+        assert found[name]['no_interval'] == 'areas of more than 100 classes are not resampled'

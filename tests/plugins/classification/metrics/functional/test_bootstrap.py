@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from plugins.classification.metrics.functional import bootstrap, patients
-from plugins.classification.metrics.functional.confusion import accuracy, confusion
+from plugins.classification.metrics.functional.confusion import accuracy, count
 
 
 def whole(whose: np.ndarray, **given_: object) -> np.ndarray:
@@ -49,7 +49,7 @@ def test_the_interval_of_an_accuracy_is_that_of_its_binomial() -> None:
     decisions = (np.arange(400) >= 320).astype(int)
 
     def score(weights: np.ndarray) -> dict[str, np.ndarray]:
-        return {'accuracy': accuracy(confusion(labels, decisions, 2, weights))}
+        return {'accuracy': accuracy(count(labels, decisions, 2, weights))}
 
     alone = bootstrap.percentile_interval(
         bootstrap.score_resamples(score, bootstrap.draw_weights(np.arange(400)))['accuracy']

@@ -27,8 +27,11 @@ def decided(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int]:
 @settings(max_examples=30, deadline=None)
 def test_scikit_learn_says_the_same(case: tuple[np.ndarray, np.ndarray, int]) -> None:
     labels, decisions, classes = case
-    matrix = c.confusion(labels, decisions, classes)
-    assert matrix.tolist() == sk.confusion_matrix(labels, decisions).tolist()
+    square = c.confusion(labels, decisions, classes)
+    assert square.tolist() == sk.confusion_matrix(labels, decisions).tolist()
+    matrix = c.count(labels, decisions, classes)
+    for name, found in vars(c.Counts.of_matrix(square)).items():
+        assert np.array_equal(found, getattr(matrix, name)), name
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         precision, recall, f1, _ = sk.precision_recall_fscore_support(
@@ -64,23 +67,26 @@ def test_a_weight_is_how_often_a_sample_is_there(
 ) -> None:
     labels, decisions, classes = case
     weights = np.random.default_rng(seed).integers(0, 3, (3, len(labels))).astype(float)
-    many = c.confusion(labels, decisions, classes, weights)
-    for matrix, times in zip(many, weights.astype(int)):
-        repeated = c.confusion(np.repeat(labels, times), np.repeat(decisions, times), classes)
-        assert matrix.tolist() == repeated.tolist()
+    many = c.count(labels, decisions, classes, weights)
+    repeated = [
+        c.count(np.repeat(labels, times), np.repeat(decisions, times), classes)
+        for times in weights.astype(int)
+    ]
     for score in (c.sensitivity, c.specificity, c.ppv, c.npv, c.f1, c.accuracy, c.mcc, c.kappa):
-        np.testing.assert_allclose(score(many), np.stack([score(one) for one in many]))
+        np.testing.assert_array_equal(score(many), np.stack([score(one) for one in repeated]))
+    quadratic = [c.kappa(one, quadratic=True) for one in repeated]
+    np.testing.assert_array_equal(c.kappa(many, quadratic=True), quadratic)
 
 
 def test_what_is_not_defined_is_nan_and_never_0() -> None:
     # The third class has no sample; the second is never decided.
-    matrix = np.array([[3.0, 0, 1], [2, 0, 0], [0, 0, 0]])
+    matrix = c.Counts.of_matrix(np.array([[3.0, 0, 1], [2, 0, 0], [0, 0, 0]]))
     assert np.isnan(c.sensitivity(matrix)).tolist() == [False, False, True]
     assert np.isnan(c.f1(matrix)).tolist() == [False, False, True]
     assert c.f1(matrix)[1] == 0  # samples that are all missed are no matter of definition
     assert np.isnan(c.ppv(matrix)).tolist() == [False, True, False]
     assert np.isnan(c.macro_f1(matrix))
     assert np.isnan(c.balanced_accuracy(matrix))
-    one = np.array([[4.0, 0], [0, 0]])
+    one = c.Counts.of_matrix(np.array([[4.0, 0], [0, 0]]))
     assert np.isnan([c.mcc(one), c.kappa(one), c.specificity(one)[0], c.npv(one)[0]]).all()
-    assert np.isnan(c.accuracy(np.zeros((2, 2))))
+    assert np.isnan(c.accuracy(c.Counts.of_matrix(np.zeros((2, 2)))))
