@@ -114,9 +114,10 @@ def find_gdal() -> str | None:
 def write_scene(folder: Path, size: int) -> None:
     """Writes `ms.tif` (4 bands) and `pan.tif` of a synthetic scene: uint16, tiled, uncompressed."""
     piece = SyntheticScene(bands=4, size=PIECE_SIDE, seed=0)
-    for name, image, side, pixel in (
-        ('ms', piece.read_ms(), size // 4, 2.0),
-        ('pan', piece.read_pan(), size, 0.5),
+    # The samples of the synthetic MS lie half a PAN pixel below and right of the centres.
+    for name, image, side, pixel, at in (
+        ('ms', piece.read_ms(), size // 4, 2.0, 0.25),
+        ('pan', piece.read_pan(), size, 0.5, 0.0),
     ):
         numbers = np.rint(image * piece.scale).astype(np.uint16)
         step = numbers.shape[1]
@@ -133,7 +134,7 @@ def write_scene(folder: Path, size: int) -> None:
             'photometric': 'minisblack',
             'bigtiff': 'if_safer',
             'crs': 'EPSG:32633',
-            'transform': from_origin(300000, 5000000, pixel, pixel),
+            'transform': from_origin(300000 + at, 5000000 - at, pixel, pixel),
         }
         with rasterio.open(folder / f'{name}.tif', 'w', **profile) as raster:
             for tile in Window.whole((side, side)).tiles(step):

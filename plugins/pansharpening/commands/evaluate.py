@@ -116,7 +116,7 @@ class Evaluate(Command):
             write_json(arguments.json, result)
         _print_table(result)
         registration = Registration(**result['registration'])
-        if registration.pieces:
+        if registration.belongs:
             print(f'the MS lies {registration}')
         return 0
 

@@ -41,7 +41,7 @@ def place_ms(
     moved = choice == 'phase' or (
         choice == 'auto' and scene.georeference is None and _is_certain(found)
     )
-    if found.pieces:
+    if found.belongs:
         say(f'the MS lies {found}' + ('; it is moved onto the PAN' if moved else ''))
     record = {**found._asdict(), 'corrected': moved}
     if not moved and found.pieces:
