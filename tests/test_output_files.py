@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from tests.support import patch_classifier
 from tests.support.manifests import write_manifest, write_scene
-from toolkit.cli import main
+from toolkit.cli import build_parser, main
 
 # By command: its words with {} for the output, the suffix of the output, and inputs of it.
 COMMANDS = {
@@ -162,3 +163,35 @@ def test_files_beside_the_output_count(inputs: Path, run_command, tmp_path: Path
 def test_a_report_is_written_anew_without_being_asked(run_command, tmp_path: Path) -> None:
     for _ in range(2):
         assert run_command('report run --output {}', tmp_path / 'report.html')[0] == 0
+
+
+# -- all commands ----------------------------------------------------------------------------------
+
+# Commands that write a folder of their own; {} is the folder.
+FOLDERS = {
+    'pansharpen': 'pansharpen --ms a_ms.tif --pan a_pan.tif --iterations 1 --output {}.tif',
+    'test': 'test --run run --work-dir {}',
+    'rerun': 'rerun run --work-dir {}',
+    'external': 'external --run run --manifest images/manifest.csv --known unchecked --output {}',
+}
+# `pansharpen` trains as `train` and `study` do; `bench` draws its data; the others write nothing.
+OTHERS = {'train', 'study', 'bench', 'check', 'show', 'diff', 'list'}
+
+
+def test_every_command_is_held_to_this() -> None:
+    """A new command that writes is added to one of the tables above."""
+    parsers = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    held = {name.split()[0] for name in (*COMMANDS, *FOLDERS)}
+    assert set(parsers.choices) == held | OTHERS
+
+
+@pytest.mark.parametrize(
+    'name', [pytest.param(n, marks=[pytest.mark.slow] * (n == 'pansharpen')) for n in FOLDERS]
+)
+def test_no_command_changes_what_it_reads(
+    name: str, inputs: Path, run_command, tmp_path: Path
+) -> None:
+    before = read_files(inputs)
+    status, error = run_command(FOLDERS[name], tmp_path / 'new')
+    assert status == 0, error
+    assert read_files(inputs) == before

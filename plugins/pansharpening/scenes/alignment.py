@@ -82,6 +82,7 @@ def align(
     if not ms.located and not pan.located:
         return _align_by_index(ms, pan, ratio, where)
     _check_located(ms, pan, where)
+    _check_meridian(ms, pan, where)
     step = _measure_steps(ms, pan, where)  # (2, 2): PAN pixels x, y per MS pixel along x, y
     real = math.sqrt(abs(np.linalg.det(step)))
     if real < 1 - TOLERANCE:
@@ -159,6 +160,26 @@ def _check_located(ms: RasterGrid, pan: RasterGrid, where: str) -> None:
     raise DataError(
         f'{where}: found no {kind} in the {lacking[0]}, but one in the {lacking[1]}; expected one '
         f'in both, so assign that of the {lacking[0]} (gdal_edit.py -a_srs, -a_ullr)'
+    )
+
+
+def _check_meridian(ms: RasterGrid, pan: RasterGrid, where: str) -> None:
+    """Refuses a pair in which longitudes jump by 360 degrees, in the scene or between grids."""
+    spans = {}
+    for name, grid in (('MS', ms), ('PAN', pan)):
+        if grid.crs is not None and grid.crs.is_geographic:
+            x, _ = _apply(grid.transform, np.array([0, grid.width]), np.zeros(2))
+            spans[name] = float(x.min()), float(x.max())
+    crossing = [n for n, (west, east) in spans.items() if west < -180 < east or west < 180 < east]
+    centres = [sum(span) / 2 for span in spans.values()]
+    apart = len(centres) == 2 and abs(centres[0] - centres[1]) > 180
+    if not apart and (not crossing or ms.crs == pan.crs):
+        return
+    found = ' and '.join(f'the {n} from {w:.4f} to {e:.4f} degrees' for n, (w, e) in spans.items())
+    raise DataError(
+        f'{where}: found a scene on the 180th meridian, where longitudes jump ({found}); expected '
+        'both images in one coordinate system without that jump, so warp them to a projected one, '
+        'such as UTM zone 1 or 60 (gdalwarp -t_srs EPSG:32601)'
     )
 
 

@@ -11,12 +11,14 @@ import rasterio
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
-from rasterio.transform import Affine
+from rasterio.transform import Affine, from_origin
 from rasterio.warp import transform as to_crs
 
 from plugins.pansharpening.imaging.resample import upsample
 from plugins.pansharpening.inference.predictor import predict_scene
+from plugins.pansharpening.scenes.alignment import RasterGrid, align
 from plugins.pansharpening.scenes.band_files import BandFiles, WarpedBands
 from plugins.pansharpening.scenes.raster import RasterScene
 from plugins.pansharpening.scenes.window import Window
@@ -430,3 +432,27 @@ def test_the_result_lies_on_the_pan(data_root, tmp_path):
 
 def test_masks_of_other_scenes_by_window():
     assert SyntheticScene(4, 64).read_mask(Window(0, 0, 4, 4)) is None
+
+
+@pytest.mark.parametrize(
+    ('ms', 'pan', 'refused'),
+    [
+        (('EPSG:4326', 179.99), ('EPSG:4326', -180.01), True),  # one counts beyond 180
+        (('EPSG:4326', 179.99), ('EPSG:32601', 166000), True),
+        (('EPSG:4326', 179.99), ('EPSG:4326', 179.99), False),
+        (('EPSG:4326', 12.0), ('EPSG:4326', 12.0), False),
+    ],
+)
+def test_a_scene_on_the_180th_meridian(ms, pan, refused):
+    def grid(place, side, step):
+        code, x = place
+        step = step * 100_000 if code != 'EPSG:4326' else step
+        y = 50.0 if code == 'EPSG:4326' else 5_545_000.0
+        return RasterGrid(side, side, CRS.from_string(code), from_origin(x, y, step, step))
+
+    grids = grid(ms, 20, 0.001), grid(pan, 80, 0.00025)
+    if refused:
+        with pytest.raises(DataError, match='180th meridian.*warp them to a projected one'):
+            align(*grids, None, 'a and b')
+    else:
+        assert align(*grids, None, 'a and b').shape == (20, 20)
