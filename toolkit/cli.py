@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import toolkit
 from toolkit.commands import BUILTIN_COMMANDS
-from toolkit.errors import ToolkitError, did_you_mean
+from toolkit.errors import ToolkitError, did_you_mean, explain_exhaustion
 from toolkit.io import plugin_trust
 from toolkit.registry.command import CommandParser, add_command, add_plugin_commands
 
@@ -51,6 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(trace, file=sys.stderr, end='')
         print(error, file=sys.stderr)
         return error.exit_status
+    except (MemoryError, RuntimeError) as error:
+        if not (explanation := explain_exhaustion(error)):
+            raise
+        print(explanation, file=sys.stderr)
+        return 1
     except BrokenPipeError:  # `toolkit show ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -74,6 +74,25 @@ class ComponentRunError(ComponentError, RunError):
         self.trace = trace
 
 
+def explain_exhaustion(error: BaseException) -> str:
+    """Explains an error of a machine that has no memory left; '' for other errors."""
+    text = str(error).strip()
+    first = text.splitlines()[0][:200] if text else type(error).__name__
+    if 'DataLoader worker' in text and ('killed' in text or 'exited unexpectedly' in text):
+        return (
+            f'a process that loads data ended: {first.rstrip(".")}; if memory was short, choose '
+            'fewer num_workers, or a smaller cache of the dataset'
+        )
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == 'OutOfMemoryError'  # torch's, which is not imported here
+        or "can't allocate memory" in text
+        or 'not enough memory' in text
+    ):
+        return f'out of memory: {first}; choose a smaller batch_size or smaller images'
+    return ''
+
+
 def find_nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
     """Finds the candidates that are similar to a name, best first, regardless of case.
 

@@ -158,6 +158,10 @@ def parse_yaml(text: str, shown: str) -> tuple[Any, dict[KeyPath, Origin]]:
         mark = error.problem_mark or error.context_mark
         place = f'{shown}:{mark.line + 1}' if mark else shown
         raise ConfigError(Problem(place, '', _yaml_message(error, text))) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count('\n', 0, error.position) + 1
+        message = f'the character U+{error.character:04X} is not allowed in YAML'
+        raise ConfigError(Problem(f'{shown}:{line}', '', message)) from None
     except yaml.YAMLError as error:
         raise ConfigError(Problem(shown, '', f'is not YAML: {error}')) from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from plugins.classification.image_record import Box, Record
 from plugins.classification.tasks import Task
 from toolkit.errors import DataError, ToolkitError
 from toolkit.io.data_paths import find_data_file
+from toolkit.io.packed_arrays import check_npz
 from toolkit.registry import DATASETS
 
 
@@ -87,6 +89,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise DataError(f'{path} is no .npz')
+        check_npz(path, names)
         with archive:
             lacking = [name for name in names if name not in archive]
             if lacking:
@@ -95,7 +98,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
                     f'{", ".join(names)}'
                 )
             arrays = {name: archive[name] for name in names}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f'{path} cannot be read: {error}; it may be cut or no .npz') from error
     for subset in SUBSETS:
         images, labels = arrays[f'{subset}_images'], arrays[f'{subset}_labels']

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, did_you_mean
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
+from toolkit.io.packed_arrays import check_unpacked_size
 from toolkit.ranges import Ge, Le
 
 # Variables with whole numbers that describe a scene.
@@ -146,8 +148,13 @@ class MatContent(NamedTuple):
 def _load(path: Path, modified: int, ms_key: str, pan_key: str) -> MatContent:
     # The datasets of a run share one scene's memory; `modified` only keys the cache.
     try:
+        stated = scipy.io.whosmat(path)
+        for name, shape, _ in stated:
+            check_unpacked_size(path, name, 8 * math.prod(shape), path.stat().st_size)
         variables = scipy.io.loadmat(path, variable_names=[ms_key, pan_key, *SCALARS])
-        known = [name for name, *_ in scipy.io.whosmat(path)]
+        known = [name for name, *_ in stated]
+    except DataError:
+        raise
     except NotImplementedError:
         variables, known = read_matlab_variables(path, (ms_key, pan_key, *SCALARS))
     except Exception as error:  # scipy raises many kinds for files that are cut or no .mat at all

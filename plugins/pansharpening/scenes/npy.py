@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, did_you_mean
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
+from toolkit.io.packed_arrays import check_npz
 from toolkit.ranges import Ge, Le
 
 
@@ -140,11 +142,26 @@ class ArrayScene(Scene):
         return ms, pan
 
 
+# What numpy raises for files that are cut, damaged, or state an absurd size.
+_DAMAGED = (
+    *(
+        ValueError,
+        OSError,
+        EOFError,
+        AttributeError,
+        MemoryError,
+        OverflowError,
+        NotImplementedError,
+    ),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
+
 def _load(path: Path) -> np.ndarray:
     """Maps an array on disk into memory, so that only the used part is read."""
     try:
         return np.load(path, mmap_mode='r', allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except _DAMAGED as error:
         raise DataError(f'{path} cannot be read as an .npy file: {error}') from error
 
 
@@ -154,6 +171,7 @@ def _load_pair(
 ) -> tuple[np.ndarray, np.ndarray]:
     # The datasets of a run share one scene's memory; `modified` only keys the cache.
     try:
+        check_npz(path, (ms_key, pan_key))
         with np.load(path, allow_pickle=False) as file:
             for key in (ms_key, pan_key):
                 if key not in file:
@@ -163,5 +181,5 @@ def _load_pair(
                         '(--ms-key, --pan-key)'
                     )
             return file[ms_key], file[pan_key]
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise DataError(f'{path} cannot be read as an .npz file: {error}') from error
