@@ -88,6 +88,11 @@ class System(nn.Module, ABC):
             size: height and width of the main image in pixels; None for the system's default.
         """
 
+    @classmethod
+    def example_outputs(cls) -> dict[str, Tensor]:
+        """Makes random outputs that losses may name, to check a loss alone; by default none."""
+        return {}
+
     def training_example(self, batch_size: int = 2) -> Batch:
         """Makes a small batch that can be trained on, with images in [0, 1] of random values.
 
@@ -333,6 +338,7 @@ class Dataset(torch.utils.data.Dataset, ABC):
         quick: arguments with which the dataset opens fast, for `toolkit check`.
     """
 
+    contract: ClassVar[str] = 'toolkit.testing.data.DatasetContract'
     quick: ClassVar[Mapping[str, Any]] = {}
 
     @abstractmethod
@@ -401,6 +407,8 @@ class Metric(ABC):
         main: names of the few values that summarize the others, for a line of text; empty if all
             of them do.
     """
+
+    contract: ClassVar[str] = 'toolkit.testing.data.MetricContract'
 
     directions: Mapping[str, bool]
     main: Sequence[str] = ()

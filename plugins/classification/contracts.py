@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plugins.classification.transforms.pipeline import find_transform_faults
 from toolkit.testing.contract import Contract, get_injected
 from toolkit.testing.kinds import LossContract
+from toolkit.testing.observe import describe_changed
 
 TASKS = ('first', 'second')
 
@@ -66,3 +68,25 @@ class TaskWeightingContract(Contract):
             if not isinstance(term, Tensor) or term.ndim:
                 found = tuple(term.shape) if isinstance(term, Tensor) else type(term).__name__
                 yield f'gives {found} as the term {name!r}; a term is a scalar tensor'
+
+
+class ImageTransformContract(Contract):
+    """A sample with an image (C, H, W) to a new sample; the image itself is left as it is."""
+
+    def find_value_faults(self, component: Any) -> Iterator[str]:
+        component.use_counts({name: torch.tensor([9, 3]) for name in TASKS})
+        for channels in (1, 3):
+            image = torch.rand(channels, 48, 48)
+            sample = {
+                'image': image,
+                'boxes': ((6.0, 6.0, 40.0, 40.0),),
+                'labels': dict.fromkeys(TASKS, 0),
+            }
+            copy = image.clone()
+            result = component(sample)
+            if not torch.equal(copy, image):
+                yield describe_changed('image')
+                return
+            if faults := list(find_transform_faults(component, image, result)):
+                yield from faults
+                return

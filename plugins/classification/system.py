@@ -311,7 +311,7 @@ class Classifier(System):
             if key not in batch and not (key == 'image' and 'features' in batch):
                 raise DataError(
                     f'the samples have no {key!r}; they have {", ".join(map(repr, batch))}: a '
-                    "sample has 'image', 'labels' and 'meta' (docs/guides/plugins.md)"
+                    "sample has 'image', 'labels' and 'meta' (docs/guides/component_kinds.md)"
                 )
         _check_labels(batch['labels'], self.tasks)
 
@@ -345,7 +345,7 @@ def _losses(slots: Mapping[str, Slot[Loss]], num_classes: int) -> dict[str, Loss
                 loss,
                 f'losses.{key}',
                 'compares no logits with labels: a loss of a Classifier is a '
-                'plugins.classification.interfaces.ClassLoss (docs/guides/plugins.md)',
+                'plugins.classification.interfaces.ClassLoss (docs/guides/component_kinds.md)',
             )
         made[key] = loss
     return made

@@ -160,6 +160,15 @@ class Pansharpener(System):
             'meta': [{'ratio': self.ratio, 'scale': 1.0} for _ in range(batch_size)],
         }
 
+    @classmethod
+    def example_outputs(cls) -> dict[str, Tensor]:
+        """Random outputs of 4 bands, of 64 PAN pixels a side at ratio 4."""
+        low, gray = ('lrms', 'hrms_low'), ('pan', 'hrms_gray', 'lrms_up_gray')
+        return {
+            name: torch.rand(2, 1 if name in gray else 4, *((16, 16) if name in low else (64, 64)))
+            for name in OUTPUTS
+        }
+
     def training_example(self, batch_size: int = 2) -> Batch:
         """A batch of random images with a reference, of 16 multispectral pixels a side."""
         side = 16 * self.ratio
@@ -255,7 +264,7 @@ class Pansharpener(System):
             if key not in batch:
                 raise DataError(
                     f'the samples have no {key!r}; they have {", ".join(map(repr, batch))}: a '
-                    "sample has 'lrms', 'pan' and 'meta' (docs/guides/plugins.md)"
+                    "sample has 'lrms', 'pan' and 'meta' (docs/guides/component_kinds.md)"
                 )
         for key in (key for key in IMAGES if key in batch):
             check_unit_range(key, batch[key])

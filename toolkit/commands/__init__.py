@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from toolkit.commands.bench import BenchCommand
 from toolkit.commands.check import CheckCommand
+from toolkit.commands.check_component import CheckComponentCommand
 from toolkit.commands.diff import DiffCommand
 from toolkit.commands.list import ListCommand
 from toolkit.commands.predict import PredictCommand
@@ -22,6 +23,7 @@ BUILTIN_COMMANDS: dict[str, type[Command]] = {
     'test': TestCommand,
     'predict': PredictCommand,
     'check': CheckCommand,
+    'check-component': CheckComponentCommand,
     'show': ShowCommand,
     'schema': SchemaCommand,
     'diff': DiffCommand,

@@ -183,7 +183,7 @@ def collate(samples: list[dict[str, Any]] | WorkerFailure) -> dict[str, Any] | W
         if not isinstance(sample, dict):
             return WorkerFailure(
                 f'the dataset gives a {type(sample).__name__} as a sample; a sample is a dict of '
-                "tensors by name, with 'meta' (docs/guides/plugins.md)",
+                "tensors by name, with 'meta' (docs/guides/component_kinds.md)",
                 True,
             )
     for key in samples[0]:

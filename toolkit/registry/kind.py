@@ -92,7 +92,7 @@ class Kind(Registry):
         if not isinstance(component, type) or not issubclass(component, self.interface):
             raise RegistryError(
                 f'{locate_source(component)}: {name} is registered as {with_article(self.name)} '
-                f'but is no subclass of {self.interface_path}'
+                f'but is no subclass of {self.interface_path} (docs/guides/component_kinds.md)'
             )
         known = self._module_dict.get(name)
         if known is not None and locate_source(known) != locate_source(component):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from toolkit.registry import SYSTEMS
 from toolkit.registry.build import get_mapping_values, get_signature
 from toolkit.testing.contract import (
     Contract,
@@ -204,6 +206,14 @@ class LossContract(Contract):
 
     def list_injected(self, cls: type) -> Sequence[dict[str, Any]]:
         return [{'num_classes': 3}]
+
+    def make_inputs(self, component: Any, case: int, batch: int = 2) -> dict[str, Any] | None:
+        names = list(inspect.signature(component.forward).parameters)
+        for system in SYSTEMS.names():
+            outputs = SYSTEMS.get(system).example_outputs()
+            if names and set(names) <= outputs.keys():
+                return {name: outputs[name][:batch] for name in names}
+        return None
 
     def find_attribute_faults(self, component: Any) -> Iterator[str]:
         if not isinstance(getattr(component, 'weight', None), (int, float)):

@@ -37,11 +37,12 @@ def find_module_faults(
         contract.prepare(module)
     yield from find_hidden_layers(module)
     before, given = list(module.state_dict()), copy_values(inputs)
+    versions = {name: (tensor, tensor._version) for name, tensor in list_tensors(given)}
     module.train()
     output = module(**given)
     for name, fresh in list_tensors(dict(inputs)):
-        used = dict(list_tensors(given))[name]
-        if not torch.equal(used, fresh):
+        used, version = versions[name]
+        if used._version != version or not torch.equal(used, fresh):
             yield describe_changed(name)
     if added := [name for name in module.state_dict() if name not in before]:
         yield describe_new_state(added[0])

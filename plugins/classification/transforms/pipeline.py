@@ -10,7 +10,7 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ class ImageTransform(Transform):
         native: it works on the whole image, before resizing.
     """
 
+    contract: ClassVar[str] = 'plugins.classification.contracts.ImageTransformContract'
     random: bool = True
     native: bool = False
 
@@ -125,7 +126,8 @@ class TransformPipeline:
         for name, transform in transforms.items():
             if not isinstance(transform, ImageTransform):
                 raise ValueError(
-                    f'transforms.{name}: expected a transform of images with labels, found '
+                    f'transforms.{name}: expected a transform of images with labels, a subclass of '
+                    f'{__name__}.ImageTransform (docs/guides/component_kinds.md), found '
                     f'{type(transform).__name__}'
                 )
         if 'fit' in transforms:

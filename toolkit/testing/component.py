@@ -1,0 +1,114 @@
+"""Holds a component alone to the contract of its kind: for the tests of authors, and a command."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import pickle
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from toolkit.errors import ToolkitError
+from toolkit.registry.build import ComponentFactory
+from toolkit.registry.component_errors import describe_error, explain_failure
+from toolkit.registry.contracts import find_contract
+from toolkit.testing.contract import Contract, Fault
+from toolkit.testing.values import find_module_faults
+
+
+def check_component(cls: type, /, **arguments: Any) -> None:
+    """Checks a component in one line of a test: `check_component(BoxBlur, size=3)`.
+
+    It is built as its parent would, run at two sizes and on a batch of one, forward and backward,
+    saved, loaded and, if worker processes need it, pickled.
+
+    Args:
+        cls: class of the component; it need not be registered.
+        **arguments: as in a config.
+    Raises:
+        AssertionError: it breaks the contract of its kind; the message names each fault.
+    """
+    if faults := find_component_faults(cls, arguments):
+        raise AssertionError('\n'.join(map(str, faults)))
+
+
+def find_component_faults(cls: type, arguments: Mapping[str, Any]) -> list[Fault]:
+    """Finds the faults of a component alone.
+
+    Args:
+        cls: class of the component.
+        arguments: as in a config.
+    Raises:
+        ToolkitError: its kind has no contract.
+    """
+    contract: Contract | None = find_contract(cls)
+    if contract is None:
+        raise ToolkitError(
+            f'{cls.__name__} is of a kind without a contract; there is one for subclasses of '
+            'Backbone, Neck, Attention, Head, Degradation, Loss, Metric, Dataset and of the '
+            'interfaces of tasks'
+        )
+    faults = []
+    if not (cls.__doc__ or '').strip() or '__doc__' not in vars(cls):
+        faults.append(Fault('', cls, 'has no docstring; say what it does, and its shapes'))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for injected in contract.list_injected(cls):
+            try:
+                factory = ComponentFactory(cls, arguments, '')
+                messages = list(dict.fromkeys(_list_messages(factory, contract, injected)))
+            except ToolkitError as error:
+                messages = [f'cannot be built: {error}']
+            except Exception as error:  # the component is its author's code
+                failure = explain_failure(error)
+                messages = [failure.message if failure else f'fails: {describe_error(error)}']
+            if messages:
+                return faults + [Fault('', cls, message) for message in messages]
+    return faults
+
+
+def _list_messages(
+    factory: ComponentFactory, contract: Contract, injected: Mapping[str, Any]
+) -> list[str]:
+    make = functools.partial(factory, **injected)
+    component = make()
+    if not isinstance(component, nn.Module):
+        return [*contract.find_value_faults(component), *_find_pickle_faults(component)]
+    found: list[str] = []
+    for case, batch in ((0, 2), (1, 2), (0, 1)):
+        inputs = contract.make_inputs(component, case, batch)
+        if inputs is None:
+            return ['takes inputs that no system gives; name outputs of a system in its forward']
+        named = name_inputs(component, inputs)
+        if batch > 1:
+            found = list(find_module_faults(make, named))
+        else:
+            component.eval()
+            contract.prepare(component)
+            with torch.no_grad():
+                found = list(contract.find_call_faults(component, named, component(**named)))
+        if found:
+            return found
+    return list(contract.find_value_faults(make()))
+
+
+def name_inputs(component: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Names inputs as the `forward` of a component does, which may choose its own names."""
+    names = list(inspect.signature(component.forward).parameters)
+    if set(inputs) <= set(names):
+        return dict(inputs)
+    return dict(zip(names, inputs.values()))
+
+
+def _find_pickle_faults(component: Any) -> list[str]:
+    try:
+        pickle.loads(pickle.dumps(component))
+    except Exception as error:  # pickling runs the component's own code
+        return [
+            f'cannot be pickled, as worker processes need ({describe_error(error)}); keep no '
+            'lambdas, open files or locks as attributes'
+        ]
+    return []
