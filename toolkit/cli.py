@@ -15,6 +15,7 @@ import toolkit
 from toolkit.commands import BUILTIN_COMMANDS
 from toolkit.errors import ToolkitError, did_you_mean, explain_exhaustion
 from toolkit.io import plugin_trust
+from toolkit.registry import plugin_index
 from toolkit.registry.command import CommandParser, add_command, add_plugin_commands
 
 _EPILOG = """\
@@ -94,12 +95,38 @@ def build_parser(argv: Sequence[str] = ()) -> CommandParser:
     return parser
 
 
+def _add_command_plugins(argv: list[str]) -> list[str]:
+    """Adds the plugins of `--plugin` where a plugin may bring the command itself.
+
+    Returns:
+        The command line, without `--plugin` if its command does not declare it.
+    """
+    rest, found, words = [], [], iter(argv)
+    for word in words:
+        if word == '--plugin':
+            found.append(next(words, ''))
+        elif word.startswith('--plugin='):
+            found.append(word.partition('=')[2])
+        else:
+            rest.append(word)
+    name = next((word for word in rest if not word.startswith('-')), '')
+    if not found or not name or name in BUILTIN_COMMANDS:
+        return argv
+    for plugin in found:
+        plugin_index.add(plugin)
+    parser = build_parser(rest).subcommands.get(name)
+    if parser is None:
+        return rest
+    parser.declare(rest)
+    return argv if '--plugin' in parser._option_string_actions else rest
+
+
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of a command; the config and its overrides may stand anywhere on the line.
 
     argparse takes positional arguments from one place only and returns later ones as unknown.
     """
-    argv = list(argv)
+    argv = _add_command_plugins(list(argv))
     root = build_parser(argv)
     arguments, rest = root.parse_known_args(argv)
     arguments.root_parser = root

@@ -148,3 +148,29 @@ def test_plugins_add_commands(tmp_path, monkeypatch, capsys):
     assert status('--help') == 0
     assert 'greet' in capsys.readouterr().out
     sys.modules.pop('my_commands')
+
+
+def test_a_command_of_a_plugin_file_is_listed_and_runs(tmp_path, capsys, monkeypatch):
+    for name in ('_roots', '_failures'):
+        monkeypatch.setattr(plugin_index, name, dict(getattr(plugin_index, name)))
+    monkeypatch.setattr(plugin_index, '_index', None)
+    monkeypatch.setattr(COMMANDS, '_module_dict', dict(COMMANDS._module_dict))
+    path = tmp_path / 'my_greeting.py'
+    path.write_text(
+        'from toolkit.registry import COMMANDS\n'
+        'from toolkit.registry.command import Command\n\n\n'
+        "@COMMANDS.register(name='greet')\n"
+        'class Greet(Command):\n'
+        "    '''Greet somebody.'''\n\n"
+        '    @classmethod\n'
+        '    def add_arguments(cls, parser):\n'
+        "        parser.add_argument('name')\n\n"
+        '    def run(self, arguments):\n'
+        "        print(f'good day, {arguments.name}')\n"
+        '        return 0\n'
+    )
+    assert main(['list', '--commands', '--plugin', str(path)]) == 0
+    assert 'greet' in capsys.readouterr().out
+    for words in (['greet', 'Ada', '--plugin', str(path)], [f'--plugin={path}', 'greet', 'Ada']):
+        assert main(words) == 0
+        assert capsys.readouterr().out == 'good day, Ada\n'

@@ -40,6 +40,7 @@ from toolkit.registry import SYSTEMS, Kind, locate_source
 from toolkit.registry.annotations import UnresolvedAnnotation
 from toolkit.registry.build import (
     fill,
+    find_listed_section,
     find_object_kind,
     find_slot_kind,
     get_mapping_values,
@@ -47,6 +48,12 @@ from toolkit.registry.build import (
     get_signature,
     is_union,
     strip_none,
+)
+from toolkit.registry.plain_values import (
+    is_class_type,
+    is_text_type,
+    is_written,
+    list_choices,
 )
 
 _UNSAID = inspect.Parameter.empty
@@ -252,6 +259,9 @@ class _Checker:
                 self.fail(path, f'found {_describe_value(value)}, expected a mapping')
         elif values is not None:
             self.check_collection(values, value, path)
+        elif isinstance(value, list) and (section := find_listed_section(annotation)):
+            for number, entry in enumerate(value):
+                self.check_value(section, entry, (*path, str(number)))
         elif not _fits(annotation, value):
             self.fail(
                 path,
@@ -356,15 +366,19 @@ def _fits(annotation: Any, value: Any) -> bool:
         return isinstance(value, list) and _fits_tuple(arguments, value)
     if inspect.isclass(origin) and issubclass(origin, Sequence):
         return isinstance(value, list) and all(_fits(a, v) for a in arguments for v in value)
+    if is_class_type(annotation):
+        return False
     if annotation is Any or not inspect.isclass(annotation):
         return True
+    if is_text_type(annotation):
+        return is_written(annotation, value)
     if annotation is bool:
         return isinstance(value, bool)
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if annotation is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if annotation is str or issubclass(annotation, PurePath):
+    if annotation is str:
         return isinstance(value, str)
     if issubclass(annotation, Mapping):
         return isinstance(value, dict)
@@ -392,6 +406,10 @@ def _describe_annotation(annotation: Any) -> str:
         return ' or '.join(words + ['null'] * _allows_none(annotation))
     if annotation in _NAMES:
         return _NAMES[annotation]
+    if is_class_type(annotation):
+        return 'a class, which no config can give; annotate Slot[INTERFACE] or Literal[...]'
+    if is_text_type(annotation) and (choices := list_choices(annotation)):
+        return 'one of ' + ', '.join(choices)
     origin = typing.get_origin(annotation) or annotation
     if origin is tuple and arguments and arguments[-1] is not Ellipsis:
         return (
@@ -418,4 +436,6 @@ def _describe_value(value: Any) -> str:
 def _suggest_choice(annotation: Any, value: Any) -> str:
     if typing.get_origin(annotation) is typing.Literal and isinstance(value, str):
         return did_you_mean(value, [str(a) for a in typing.get_args(annotation)])
+    if is_text_type(annotation) and isinstance(value, str):
+        return did_you_mean(value, list_choices(annotation))
     return ''

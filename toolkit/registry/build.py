@@ -12,7 +12,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from toolkit.errors import ComponentError, ToolkitError
@@ -22,6 +22,7 @@ from toolkit.registry.built import BuildRecord, remember
 from toolkit.registry.component_errors import explain_construction
 from toolkit.registry.contracts import check_attributes
 from toolkit.registry.library_ranges import get_library_ranges
+from toolkit.registry.plain_values import convert_text, is_text_type
 
 
 class ComponentFactory:
@@ -207,6 +208,15 @@ def get_mapping_values(annotation: Any) -> Any:
     return None
 
 
+def find_listed_section(annotation: Any) -> type | None:
+    """Finds the dataclass X of `list[X]` or `tuple[X, ...]`; None for other annotations."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if inspect.isclass(origin) and issubclass(origin, Sequence) and arguments:
+        section = arguments[0]
+        return section if inspect.isclass(section) and dataclasses.is_dataclass(section) else None
+    return None
+
+
 def convert(annotation: Any, value: Any, path: str) -> Any:
     """Converts a value of a config by its annotation; plain values stay as they are."""
     annotation = strip_none(annotation)
@@ -224,6 +234,20 @@ def convert(annotation: Any, value: Any, path: str) -> Any:
         components = find_slot_kind(values) is not None or find_object_kind(values) is not None
         # In a collection of components `null` removes an entry.
         return {k: v for k, v in entries.items() if v is not None} if components else entries
-    if typing.get_origin(annotation) is tuple and isinstance(value, list):
-        return tuple(value)
+    if is_text_type(annotation) and isinstance(value, str):
+        return convert_text(annotation, value)
+    if isinstance(value, list):
+        return _convert_list(annotation, value, path)
+    return value
+
+
+def _convert_list(annotation: Any, value: list[Any], path: str) -> Any:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is tuple:
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            arguments = (arguments[0],) * len(value)
+        pairs = zip(arguments, value)
+        return tuple(convert(a, v, f'{path}.{n}') for n, (a, v) in enumerate(pairs))
+    if inspect.isclass(origin) and issubclass(origin, Sequence) and arguments:
+        return [convert(arguments[0], v, f'{path}.{n}') for n, v in enumerate(value)]
     return value

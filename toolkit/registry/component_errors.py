@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import os
 import sysconfig
 import traceback
 from collections.abc import Iterator
@@ -19,11 +20,14 @@ from toolkit.registry.built import recall
 
 # Characters of an error's own message.
 LONGEST = 600
-_LIBRARIES = tuple(
-    {str(Path(path).resolve()) for path in sysconfig.get_paths().values() if path}
-    | {'<frozen', '<string>', '<__array_function__'}
+_LIBRARIES = (
+    *{
+        str(Path(sysconfig.get_path(name)).resolve())
+        for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')
+    },
+    '<',
 )
-_ENGINE = str(Path(toolkit.__file__).resolve().parent)
+_ENGINE = f'{Path(toolkit.__file__).resolve().parent}{os.sep}'
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolkit.errors import RegistryError
+from toolkit.registry.component_errors import format_origin
 from toolkit.registry.plugin_loader import SourceFinder, SourceLoader
 
 ENTRY_POINTS = 'ablakit.plugins'
@@ -390,4 +391,18 @@ def _served_system(node: ast.ClassDef) -> str:
 def _explain(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return f'{type(error).__name__} at {error.filename}:{error.lineno}: {error.msg}'
-    return f'{type(error).__name__}: {error}'
+    return f'{type(error).__name__}{format_origin(error)}: {error}{_suggest_package(error)}'
+
+
+def _suggest_package(error: BaseException) -> str:
+    """Suggests a package if a plugin file imports a file that lies beside it."""
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    for root in _roots.values():
+        if name and root is not None and root.is_file():
+            sibling = root.with_name(f'{name}.py')
+            if sibling.is_file():
+                return (
+                    f'; {sibling.name} lies beside it: put both into a folder with __init__.py, '
+                    f'write `from .{name} import ...`, and name the folder as the plugin'
+                )
+    return ''

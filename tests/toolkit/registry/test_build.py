@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import importlib
 import re
 import sys
@@ -184,3 +185,73 @@ def test_an_argument_that_cannot_be_checked_is_named(hidden, given, problems, un
     for patterns, found in ((problems, checker.problems), (unchecked, checker.unchecked)):
         assert len(found) == len(patterns), found
         assert all(re.search(p, str(f)) for p, f in zip(patterns, found)), found
+
+
+class Colour(enum.Enum):
+    RED = 1
+    BLUE = 2
+
+
+@dataclass
+class Range:
+    low: float
+    file: Path | None = None
+
+
+class Typed:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        files: list[Path] | None = None,
+        pair: tuple[Path, int] | None = None,
+        by_name: dict[str, Path] | None = None,
+        colour: Colour = Colour.RED,
+        dtype: torch.dtype = torch.float32,
+        ranges: list[Range] | None = None,
+        cls: type[Head] | None = None,
+    ) -> None:
+        self.given = (folder, files, pair, by_name, colour, dtype, ranges)
+
+
+def test_paths_enumerations_dtypes_and_sections_are_converted_at_any_depth():
+    given = {
+        'folder': 'a/b',
+        'files': ['c', 'd'],
+        'pair': ['e', 3],
+        'by_name': {'x': 'f'},
+        'colour': 'BLUE',
+        'dtype': 'bfloat16',
+        'ranges': [{'low': 1.0, 'file': 'g'}],
+    }
+    checker = _Checker(Config(Path('c.yaml'), {'model': given}))
+    checker.check_arguments(Typed, given, ('model',), injected=())
+    assert checker.problems == []
+    assert ComponentFactory(Typed, given)().given == (
+        Path('a/b'),
+        [Path('c'), Path('d')],
+        (Path('e'), 3),
+        {'x': Path('f')},
+        Colour.BLUE,
+        torch.bfloat16,
+        [Range(1.0, Path('g'))],
+    )
+
+
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        ({'colour': 'BLEU'}, r"found 'BLEU'.* one of RED, BLUE; did you mean 'BLUE'"),
+        ({'colour': 2}, 'found 2, expected one of RED, BLUE'),
+        ({'dtype': 'float23'}, r"expected one of .*float32.*did you mean .*'float32'"),
+        ({'folder': 3}, 'found 3, expected a path'),
+        (
+            {'cls': 'Head'},
+            r'expected a class, .*; annotate Slot\[INTERFACE\]',
+        ),
+    ],
+)
+def test_values_that_cannot_be_converted_are_refused_with_what_to_use(given, message):
+    checker = _Checker(Config(Path('c.yaml'), {'model': given}))
+    checker.check_arguments(Typed, given, ('model',), injected=())
+    assert len(checker.problems) == 1
+    assert re.search(message, str(checker.problems[0])), checker.problems
