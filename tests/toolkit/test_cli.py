@@ -93,7 +93,7 @@ def test_check_with_shapes(capsys):
             ['show', CONFIG, '--orgins'],
             "unrecognized arguments: --orgins; did you mean '--origins'?",
         ),
-        (['train', CONFIG], 'the following arguments are required: --work-dir'),
+        (['train', CONFIG], 'name the folder of the run: --work-dir DIR'),
         (['show', CONFIG, 'model.widht=3'], "no key 'model.widht'"),
         (['list', 'backbon'], "no kind is named 'backbon'; did you mean 'backbone'?"),
         (['list', '--plugin', 'nowhere.py'], 'no plugin file '),

@@ -5,11 +5,22 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolkit.commands.arguments import add_config, add_plugins, use_plugins
+from toolkit.errors import ToolkitError
 from toolkit.io.shown_output import protect_output
 from toolkit.registry.command import Command
+
+if TYPE_CHECKING:
+    from toolkit.config import Config
+    from toolkit.config.schema import RunConfig
+
+
+def _parse_count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'expected a whole number from 1, found {text!r}')
+    return int(text)
 
 
 class _Resume(argparse.Action):
@@ -37,7 +48,13 @@ class TrainCommand(Command):
         add_config(parser)
         add_plugins(parser)
         parser.add_argument(
-            '--work-dir', type=Path, required=True, metavar='DIR', help='folder of this run'
+            '--work-dir', type=Path, metavar='DIR', help='folder of this run; not with --try'
+        )
+        parser.add_argument(
+            '--try',
+            dest='is_try',
+            action='store_true',
+            help='train, validate and test on one batch each, and keep nothing',
         )
         parser.add_argument(
             '--resume',
@@ -46,6 +63,13 @@ class TrainCommand(Command):
             default=False,
             metavar='FILE.pth',
             help='continue the run that DIR holds, from its newest checkpoint or from FILE.pth',
+        )
+        parser.add_argument(
+            '--iterations',
+            type=_parse_count,
+            metavar='N',
+            help='train N iterations in place of the length in the config: schedules are scaled, '
+            'and the validation is at the end',
         )
         parser.add_argument(
             '--allow-changed',
@@ -62,9 +86,16 @@ class TrainCommand(Command):
         from toolkit.run.changes import ALLOWED
         from toolkit.run.train import train
 
-        config = load(arguments.config, arguments.overrides)
+        if arguments.is_try == (arguments.work_dir is not None):
+            raise ToolkitError('name the folder of the run: --work-dir DIR; or only --try it')
+        if arguments.is_try and (arguments.resume or arguments.iterations):
+            raise ToolkitError('--try is one iteration from the beginning; leave out the rest')
+        iterations = 1 if arguments.is_try else arguments.iterations
+        config = load(arguments.config, arguments.overrides, iterations)
         use_plugins(config, arguments)
         run = fill_checked(config)
+        if arguments.is_try:
+            return _try(config, run)
         folder = arguments.work_dir
         with config.locate_errors():
             result = train(
@@ -77,3 +108,12 @@ class TrainCommand(Command):
         if distributed.is_main() and result.status == 'finished':
             print(f'run in {folder}; test it with: toolkit test --run {folder}')
         return result.exit_status
+
+
+def _try(config: Config, run: RunConfig) -> int:
+    from toolkit.run.try_run import try_run
+
+    with config.locate_errors():
+        tried = try_run(run)
+    print(f'one batch of {", ".join(tried)} went through; nothing was kept')
+    return 0

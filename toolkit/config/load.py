@@ -15,6 +15,7 @@ from toolkit.config.find import find_config
 from toolkit.config.interpolate import interpolate
 from toolkit.config.merge import merge
 from toolkit.config.override import assign, override
+from toolkit.config.training_length import set_iterations
 from toolkit.config.yaml_file import (
     COMMAND_LINE,
     ConfigError,
@@ -231,13 +232,14 @@ def load_draft(file: Path) -> Draft:
     return Draft(file, *_BaseMerger().merge(file, ()))
 
 
-def load(name: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load(name: str | Path, overrides: Sequence[str] = (), iterations: int | None = None) -> Config:
     """Loads a config.
 
     Args:
         name: a path, with or without `.yaml`, or the name of a shipped config
             (`ldpnet/ldpnet_2022`).
         overrides: `key.path=value` changes a key, `+key.path=value` adds one.
+        iterations: length of the training in place of the config's, see `set_iterations`.
     Raises:
         ConfigError: all problems, with file and line.
     """
@@ -250,6 +252,8 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Config:
             problems += error.problems
     if problems:
         raise ConfigError(*problems)
+    if iterations is not None:
+        set_iterations(config.tree, config.origins, iterations, {(): COMMAND_LINE})
     return config.resolve()
 
 

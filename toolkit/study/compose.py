@@ -10,6 +10,7 @@ from toolkit.config import Config, ConfigError, Problem
 from toolkit.config.load import Draft, find_base, load_draft
 from toolkit.config.merge import merge
 from toolkit.config.override import assign
+from toolkit.config.training_length import set_iterations
 from toolkit.config.yaml_file import KeyPath, Origins, split_path
 from toolkit.study.spec import BASE, Study
 
@@ -42,9 +43,9 @@ class Composer:
         result = self._base(variant)
         if data is not None:
             self._merge_data(result, data)
-        if study.spec.budget.iterations is not None and result.tree.get('train_cfg') is not None:
-            length = {'max_iters': study.spec.budget.iterations}
-            self._set(result, 'train_cfg', length, ('budget', 'iterations'))
+        if study.spec.budget.iterations is not None:
+            origins = self._origins(('budget', 'iterations'))
+            set_iterations(result.tree, result.origins, study.spec.budget.iterations, origins)
         found += self._put(result, self._common(result), ('common',))
         found += self._put(result, study.data(data) if data is not None else {}, ('data', data))
         if variant is not None:

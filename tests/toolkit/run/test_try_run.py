@@ -1,0 +1,44 @@
+"""A try goes through training, validation and test with one batch each, and keeps nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.cli import main
+from toolkit.config.dump import dump
+from toolkit.errors import RunError
+from toolkit.run.try_run import try_run
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for what is temporary."""
+    (tmp_path / 'scratch').mkdir()
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'scratch'))
+    return tmp_path / 'scratch'
+
+
+def test_one_batch_of_each(
+    tree: Any, tmp_path: Path, scratch: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Samples after the first batch are broken: they are not read.
+    changes = {f'{subset}_dataloader__dataset__broken': 5 for subset in ('val', 'test')}
+    path = tmp_path / 'c.yaml'
+    path.write_text(dump(tree(**changes, val_dataloader__batch_size=2)))
+    assert main(['train', str(path), '--try']) == 0
+    said = capsys.readouterr().out
+    assert 'one batch of training, validation, test went through; nothing was kept' in said
+    assert list(scratch.iterdir()) == []
+    assert main(['train', str(path)]) == 2
+    assert '--work-dir DIR' in capsys.readouterr().err
+
+
+def test_a_failure_leaves_nothing(config: Any, scratch: Path) -> None:
+    run = config(train_cfg={'max_iters': 1}, test_dataloader__dataset__broken=0)
+    with pytest.raises(RunError, match='sample 0 is cut off'):
+        try_run(run)
+    assert list(scratch.iterdir()) == []

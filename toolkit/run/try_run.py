@@ -1,0 +1,67 @@
+"""Tries a run: one batch of training, validation and test, in a folder that is removed."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolkit.config.schema import Dataloader, RunConfig
+from toolkit.engine import distributed
+from toolkit.engine.dataloader import DefaultSampler
+from toolkit.errors import ToolkitError
+from toolkit.interfaces import Dataset, Sampler
+from toolkit.run.test import test
+from toolkit.run.train import train
+
+
+class FirstSamples(Sampler):
+    """Sampler that gives the first samples of a dataset alone.
+
+    Args:
+        dataset: dataset to sample.
+        seed: the run's seed.
+        count: number of samples.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int, count: int) -> None:
+        self._sampler = DefaultSampler(dataset, seed, shuffle=False)
+        self._count = count
+
+    def order(self, epoch: int) -> Sequence[int]:
+        return self._sampler.order(epoch)[: self._count]
+
+
+def try_run(run: RunConfig) -> tuple[str, ...]:
+    """Trains, validates and tests on one batch each, and keeps nothing.
+
+    Args:
+        run: a config whose training is one iteration long.
+    Returns:
+        What was tried: 'training', 'validation', 'test'.
+    Raises:
+        ToolkitError: the run fails, as it would later; or it is on several processes.
+    """
+    if distributed.is_launched():
+        raise ToolkitError('a try is of one process; start it without torchrun')
+    short = dataclasses.replace(
+        run,
+        val_dataloader=_limit(run.val_dataloader),
+        test_dataloader=_limit(run.test_dataloader),
+    )
+    tried = ['training', *(['validation'] if run.val_dataloader is not None else [])]
+    with tempfile.TemporaryDirectory(prefix='toolkit-try-') as folder:
+        result = train(short, Path(folder) / 'run')
+        if result.status == 'finished' and run.test_dataloader is not None:
+            test(short, result.work_dir, result.checkpoint)
+            tried.append('test')
+    return tuple(tried)
+
+
+def _limit(loader: Dataloader | None) -> Dataloader | None:
+    if loader is None:
+        return None
+    sampler = functools.partial(FirstSamples, count=loader.batch_size)
+    return dataclasses.replace(loader, sampler=sampler, num_workers=0, prefetch_factor=None)
