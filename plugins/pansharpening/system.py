@@ -241,9 +241,10 @@ class Pansharpener(System):
         A component with the MTF gains of another sensor is allowed and reported.
 
         Raises:
-            ToolkitError: bands or ratio differ.
+            ToolkitError: bands or ratio differ, or a scene is read for another upsampling.
         """
         self._sensors.compare(dataset)
+        self._check_samples(dataset)
         found = (getattr(dataset, 'bands', None), getattr(dataset, 'ratio', None))
         if None in found or found == (self.bands, self.ratio):
             return
@@ -278,6 +279,18 @@ class Pansharpener(System):
                 )
 
     # -- inside --------------------------------------------------------------------------------
+
+    def _check_samples(self, dataset: Any) -> None:
+        scene = getattr(dataset, 'scene', None) or next(iter(getattr(dataset, 'scenes', ())), None)
+        samples = getattr(scene, 'samples', None)
+        full = getattr(dataset, 'protocol', 'full') == 'full' and self.ratio % 2 == 0
+        if full and samples == 'interp23tap' != self.upsampling:
+            raise ToolkitError(
+                f'{scene.name} is read with its MS samples where interp23tap takes them to be, and '
+                f'model.upsample is {self.upsampling}, which takes them half a PAN pixel before '
+                'that: set `samples: centre` in the scene (a column of a manifest), or '
+                'model.upsample=interp23tap'
+            )
 
     def _outputs(self, batch: Batch) -> Outputs:
         self._check_images(batch['lrms'], batch['pan'])

@@ -76,6 +76,10 @@ class RegisteredScene(Scene):
         return self.original.nodata
 
     @property
+    def samples(self) -> str | None:
+        return self.original.samples
+
+    @property
     def georeference(self) -> Georeference | None:
         return self.original.georeference
 

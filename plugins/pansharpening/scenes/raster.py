@@ -205,7 +205,6 @@ class RasterScene(Scene):
 
     @property
     def samples(self) -> Samples | None:
-        """Position of the MS samples; None if the files do not tell it."""
         return self._layout.samples
 
     @property

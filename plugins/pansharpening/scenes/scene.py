@@ -108,6 +108,11 @@ class Scene(ABC):
         return []
 
     @property
+    def samples(self) -> str | None:
+        """Position of the MS samples, see `RasterScene`; None if the files do not tell it."""
+        return None
+
+    @property
     def georeference(self) -> Georeference | None:
         """Position of the PAN grid; None if it is not known."""
         return None

@@ -106,6 +106,10 @@ class ReferencedScene(SceneWithReference):
         return self.original.pan_shape
 
     @property
+    def samples(self) -> str | None:
+        return self.original.samples
+
+    @property
     def georeference(self) -> Georeference | None:
         return self.original.georeference
 

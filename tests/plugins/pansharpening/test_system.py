@@ -315,6 +315,16 @@ def test_check_data() -> None:
         system().check_data(dataset(4, 2))
 
 
+def test_a_scene_that_is_read_for_another_upsampling_is_refused() -> None:
+    data = dataset(4, 4)
+    data.scene.samples = 'interp23tap'
+    system().check_data(data)
+    with pytest.raises(ToolkitError, match=r'fields\.mat is read .* set `samples: centre`'):
+        system(upsample='bicubic').check_data(data)
+    data.scene.samples = 'centre'
+    system(upsample='bicubic').check_data(data)
+
+
 # -- ranges ----------------------------------------------------------------------------------------
 
 
