@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from plugins.pansharpening.scenes.open_scene import open_scene
+from plugins.pansharpening.scenes.open_scene import get_suffix, open_scene
 from plugins.pansharpening.scenes.raster import ChosenSamples
 from plugins.pansharpening.scenes.scene import Scene, check_bit_depth
 from plugins.pansharpening.scenes.sensors import Sensor, get_sensor
@@ -32,6 +32,8 @@ OPTIONAL = (
     'weight',
 )
 COLUMNS = (*REQUIRED, *OPTIONAL)
+# Extensions of files that hold arrays.
+ARRAYS = ('.mat', '.npz', '.npy')
 # Separates the files of one MS whose bands have a file each.
 SEPARATOR = ';'
 
@@ -54,6 +56,7 @@ class SceneRow:
         split: split that the manifest puts the scene into; '' for none.
         weight: weight with which patches are drawn from the scene.
         values: text of all columns.
+        outside: a VRT may name files outside its folder and on the network.
     """
 
     location: str
@@ -69,6 +72,7 @@ class SceneRow:
     split: str = ''
     weight: float = 1.0
     values: dict[str, str] = field(default_factory=dict)
+    outside: bool = False
 
     def open(self) -> Scene:
         """Opens the scene.
@@ -77,8 +81,16 @@ class SceneRow:
             ToolkitError: it cannot be opened, or its bands or ratio are not those of the row.
         """
         try:
+            # Only rasters name other files.
+            leaves = self.outside and get_suffix(self.ms[0]) not in ARRAYS
             scene = open_scene(
-                self.ms, self.pan, self.sensor, self.bit_depth, self.ratio, self.samples
+                self.ms,
+                self.pan,
+                self.sensor,
+                self.bit_depth,
+                self.ratio,
+                self.samples,
+                **({'outside': True} if leaves else {}),
             )
             if self.reference is not None:
                 scene = ReferencedScene(scene, self.reference)
@@ -226,6 +238,7 @@ class _SceneReader(ManifestReader[SceneRow]):
             split=cells.get('split', ''),
             weight=convert('weight', _parse_weight, 1.0),
             values=dict(cells),
+            outside=self.outside,
         )
         return None if self.has_mistake(line) else row
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -105,7 +107,7 @@ def test_every_mistake_with_its_line(rows, tmp_path):
         ('', 's.csv is empty; expected the columns name, ms, sensor'),
         ('name,ms,sensr\n', "s.csv:1: no column is named 'sensr'; did you mean 'sensor'?"),
         ('name,ms\n', 's.csv:1: no column sensor; found name, ms'),
-        ('name;ms;sensor\n', 'values are separated by commas'),
+        ('name;ms;sensor\n', 'found no scene, expected one row for each'),
         ('name,ms,sensor,ms\n', "s.csv:1: the column 'ms' is there twice"),
         ('name,ms,sensor\n', 's.csv:1: found no scene'),
         ('name,ms,sensor\n"a', 's.csv:2: no CSV'),
@@ -135,6 +137,16 @@ def test_paths_outside_are_allowed_where_that_is_said(rows, tmp_path):
     with pytest.raises(ToolkitError, match='leaves the folder'):
         read_manifest(path)
     assert read_manifest(path, outside=True).rows[1].open().read_ms().shape == (4, 32, 32)
+    name = '<SourceFilename relativeToVRT="1">../a_pan.tif</SourceFilename>'
+    band = f'<VRTRasterBand dataType="UInt16" band="1"><SimpleSource>{name}</SimpleSource>'
+    (folder / 'p.vrt').write_text(
+        f'<VRTDataset rasterXSize="128" rasterYSize="128">{band}</VRTRasterBand></VRTDataset>'
+    )
+    path = write_manifest(folder / 'v.csv', [{**rows[0], 'ms': '../a_ms.tif', 'pan': 'p.vrt'}])
+    row = read_manifest(path, outside=True).rows[0]
+    assert row.open().read_pan().shape == (1, 128, 128)
+    with pytest.raises(ToolkitError, match='v.csv:2: .*p.vrt names .*outside'):
+        _ = replace(row, outside=False).open().read_pan()
 
 
 def test_a_scene_or_a_group_in_two_splits(rows, tmp_path):
