@@ -26,6 +26,7 @@ class TableOptions:
         names: names to show in place of variants, metrics, axes and data sets.
         columns: columns of the results after the names, in order; None for all.
         digits: digits after the point of a metric; chosen by its spread where none are given.
+        switches: of a factorial design, in which a variant is named after those that are on.
     """
 
     primary: str | None = None
@@ -33,6 +34,7 @@ class TableOptions:
     names: Mapping[str, str] = field(default_factory=dict)
     columns: tuple[str, ...] | None = None
     digits: Mapping[str, int] = field(default_factory=dict)
+    switches: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -40,7 +42,7 @@ class TableOptions:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> TableOptions:
         values = {f.name: record[f.name] for f in fields(cls) if f.name in record}
-        for name in ('along', 'columns'):
+        for name in ('along', 'columns', 'switches'):
             if values.get(name) is not None:
                 values[name] = tuple(values[name])
         return cls(**values)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from toolkit.analysis import tables
 from toolkit.analysis.aggregate import Analysis, Comparison, analyze_study, summarize_costs
+from toolkit.analysis.effects import find_effects
 from toolkit.analysis.results import StudyResults
 from toolkit.analysis.tables import Table, TableCell
 from toolkit.io import atomic_write
@@ -172,6 +173,16 @@ def _format_json(analysis: Analysis) -> str:
             'tests': {'over_runs': runs, 'over_items': items},
             'notes': [*tables.list_result_notes(analysis), *tables.list_comparison_notes(analysis)],
             'conditions': _make_records(analysis),
+            'effects': [
+                {
+                    'settings': dict(found.condition.settings),
+                    'data': found.condition.data,
+                    'metric': found.metric,
+                    **asdict(effect),
+                }
+                for found in find_effects(analysis)
+                for effect in found.effects
+            ],
         }
     )
 

@@ -14,6 +14,7 @@ from toolkit.analysis.aggregate import (
     format_setting,
     summarize_costs,
 )
+from toolkit.analysis.effects import Effect, find_effects
 from toolkit.analysis.interval_bars import Bar, Interval, make_bars
 from toolkit.analysis.paired_tests import PairedTest
 from toolkit.io import formatting
@@ -84,6 +85,7 @@ def make_tables(analysis: Analysis) -> list[Table]:
         make_results_table(analysis),
         make_comparison_table(analysis),
         *(make_axis_table(analysis, axis) for axis in analysis.results.options.along),
+        make_effects_table(analysis),
         make_missing_table(analysis),
     ]
     return [table for table in tables if table.rows]
@@ -163,6 +165,57 @@ def _make_difference_table(
     names = [*_list_name_columns(analysis), 'metric']
     title = f'{analysis.results.name}: {title}'
     return Table(title, [*names, *columns], rows, len(names), list_comparison_notes(analysis))
+
+
+def make_effects_table(analysis: Analysis) -> Table:
+    """Makes the table of main effects and interactions of a factorial study; else without rows."""
+    show = analysis.results.options.show
+    every, rows = find_effects(analysis), []
+    for found in every:
+        bars = make_bars([_get_effect_reach(effect) for effect in found.effects], zero=True)
+        for effect, bar in zip(found.effects, bars):
+            reach = [] if effect.low is None else [(effect.high - effect.low) / 2]
+            digits = formatting.choose_digits([effect.estimate], reach)
+            low, high = (formatting.format_signed(v, digits) for v in (effect.low, effect.high))
+            names = _make_name_cells(analysis, found.condition)[1:]
+            rows.append(
+                [
+                    TableCell(' × '.join(map(show, effect.switches))),
+                    *names,
+                    TableCell(show(found.metric)),
+                    TableCell(str(effect.blocks), value=effect.blocks),
+                    TableCell(
+                        formatting.format_signed(effect.estimate, digits), value=effect.estimate
+                    ),
+                    TableCell(
+                        'runs do not vary' if effect.low is None else f'[{low}, {high}]',
+                        value=effect.low,
+                        bar=bar,
+                    ),
+                    TableCell(formatting.format_p(effect.p), value=effect.p),
+                    TableCell(
+                        formatting.format_p(effect.p_holm),
+                        formatting.format_stars(effect.p_holm),
+                        value=effect.p_holm,
+                    ),
+                ]
+            )
+    names = ['effect', *_list_name_columns(analysis)[1:], 'metric']
+    columns = [*names, 'blocks', 'estimate', '95 % interval', 'p', 'p (Holm)']
+    tests = sum(e.p_holm is not None for found in every for e in found.effects)
+    notes = [
+        'Effect: mean difference between a switch on and off. Interaction (×): the mean amount by '
+        'which the effect of one is larger where the other is on. Least squares with seeds and '
+        f'folds as blocks; p (Holm): corrected over these {tests} tests{_name_family(analysis)}.'
+    ]
+    title = f'{analysis.results.name}: effects of the switches'
+    return Table(title, columns, rows, len(names), notes)
+
+
+def _get_effect_reach(effect: Effect) -> Interval:
+    if effect.low is None or effect.high is None:
+        return (effect.estimate,) * 3
+    return effect.low, effect.estimate, effect.high
 
 
 def make_missing_table(analysis: Analysis) -> Table:

@@ -147,7 +147,9 @@ def _print_table(study: Study, file: str, folder: Path, style: str) -> int:
     results = load(folder)
     # How results look may change at any time; what is tested is what was planned.
     planned = results.options
-    options = replace(study.options, primary=planned.primary, along=planned.along)
+    options = replace(
+        study.options, primary=planned.primary, along=planned.along, switches=planned.switches
+    )
     print(study_table(replace(results, options=options), style))
     if not is_planned(study, folder):
         print(

@@ -84,6 +84,7 @@ def make_section(id_: str, analysis: Analysis, study: bool) -> Section:
             f'along {axis}': tables.make_axis_table(analysis, axis)
             for axis in analysis.results.options.along
         },
+        'effects': tables.make_effects_table(analysis),
         'missing': tables.make_missing_table(analysis),
     }
     plot_styles = [

@@ -113,7 +113,9 @@ class Spec:
 
     study: str
     base: str
-    variants: dict[str, dict[str, Any] | None]
+    variants: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    design: Literal['factorial'] | None = None
+    switches: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     common: dict[str, Any] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=lambda: [0])
     axes: dict[str, list[Any]] = field(default_factory=dict)
@@ -169,6 +171,7 @@ class Study:
             names=dict(table.names),
             columns=None if table.columns is None else tuple(table.columns),
             digits=dict(table.digits),
+            switches=tuple(self.spec.switches),
         )
 
     def problem(self, path: KeyPath, message: str) -> Problem:

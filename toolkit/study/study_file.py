@@ -15,6 +15,7 @@ from toolkit.config.find import find_config
 from toolkit.config.yaml_file import KeyPath, display_path, read_yaml, split_path
 from toolkit.errors import did_you_mean
 from toolkit.registry.build import fill
+from toolkit.study.factorial import expand_design, find_design_problems
 from toolkit.study.launchers import LAUNCHERS, launcher_class
 from toolkit.study.spec import BASE, CHANGES, DIRECTIONS, Spec, Study
 
@@ -33,9 +34,12 @@ def read_study(name: str | Path) -> Study:
     found = find_problems(config, Spec)
     if not found and tree.get('launcher') is not None:
         found = _launcher_problems(config)
+    found = found or find_design_problems(config)
     if found:
         raise ConfigError(*found)
-    study = Study(config, fill(Spec, tree))
+    expanded = expand_design(config)
+    # The study keeps the tree as it is written.
+    study = Study(Config(file, tree, expanded.origins), fill(Spec, expanded.tree))
     found = list(_mistakes(study))
     if found:
         raise ConfigError(*found)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support import studies
 from toolkit.cli import main
 from toolkit.config import ConfigError
 from toolkit.study.spec import Budget
@@ -184,3 +185,45 @@ def test_a_sample_is_a_part_of_the_grid_and_the_same_each_time(sizes, seed, data
     assert drawn == Study(Config('s', {}), spec).settings()
     assert len(drawn) == points
     assert [point for point in whole if point in drawn] == drawn  # in the grid's order, none twice
+
+
+def test_a_factorial_design_has_a_variant_for_each_combination(tmp_path):
+    switches = {'wide': {'model.width': 16}, 'dry': {'model.dropout': 0.0}}
+    file = studies.write(tmp_path, variants=None, design='factorial', switches=switches)
+    study = read_study(file)
+    assert list(study.spec.variants) == ['none', 'dry', 'wide', 'wide+dry']
+    assert study.variant('wide+dry') == {'model.width': 16, 'model.dropout': 0.0}
+    assert study.compare_to == 'none'
+    assert study.options.switches == ('wide', 'dry')
+    place = study.config.place(('variants', 'wide+dry', 'model.width'))
+    assert place == study.config.place(('switches', 'wide', 'model.width'))
+    assert 'variants' not in study.config.tree
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'switches': {'a': {'model.width': 1}}}, 'switches need `design: factorial`'),
+        ({'design': 'factorial'}, 'makes the variants from the switches; remove variants'),
+        (
+            {'variants': None, 'design': 'factorial', 'switches': {'a': {'model.width': 1}}},
+            'needs 2 to 8 switches, found 1',
+        ),
+        (
+            {
+                'variants': None,
+                'design': 'factorial',
+                'switches': {'a': {'model': 1}, 'b': {'model.width': 2}},
+            },
+            "sets 'model.width', and 'a' sets 'model': both can be on",
+        ),
+        (
+            {'variants': None, 'design': 'factorial', 'switches': {'a+b': {'x': 1}, 'b': None}},
+            "'a+b' cannot name a switch",
+        ),
+    ],
+)
+def test_mistakes_in_a_factorial_design(changes, message, tmp_path):
+    with pytest.raises(ConfigError) as error:
+        read_study(studies.write(tmp_path, **changes))
+    assert message in str(error.value)
