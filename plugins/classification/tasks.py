@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from toolkit.errors import did_you_mean
 from toolkit.ranges import NonNegativeFloat
 
+# Names of missing values in tables. 'none' is not one: it is a finding, such as no calcification.
+MISSING_NAMES = frozenset(
+    ('', 'na', 'n/a', '#n/a', 'nan', 'null', 'nil', 'unknown', 'unk', 'missing', '?', '-', '.')
+)
 MISSING = -1  # label of a sample that has none for a task
 
 
@@ -22,14 +26,17 @@ class Task:
         costs: costs[t][d] of deciding for class d if class t is true, in the order of `classes`;
             decisions then have the lowest expected cost. None for the likeliest class, or for the
             threshold of a positive class.
+        meant: classes that are meant although tables name missing values so, such as 'unknown'.
     Raises:
         ValueError: fewer than two classes, a repeated name, a positive class that is not one of
-            two, costs that are not K x K or beside a positive class.
+            two, costs that are not K x K or beside a positive class, a class that is named like a
+            missing value.
     """
 
     classes: tuple[str, ...]
     positive: str | None = None
     costs: tuple[tuple[NonNegativeFloat, ...], ...] | None = None
+    meant: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'classes', tuple(self.classes))
@@ -39,6 +46,13 @@ class Task:
         if repeated:
             raise ValueError(f'the class {repeated[0]!r} is named twice')
         self._check_costs()
+        for name in self.classes:
+            if str(name).strip().casefold() in MISSING_NAMES and name not in self.meant:
+                raise ValueError(
+                    f'classes: {name!r} is how tables write a missing value; leave it out (by '
+                    f'`values: {{TASK: {{{name!r}: null}}}}` of a manifest), or say that it is a '
+                    f'class by `meant: [{name!r}]`'
+                )
         if self.positive is None:
             return
         if self.positive not in self.classes:

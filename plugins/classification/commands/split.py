@@ -26,7 +26,7 @@ from plugins.classification.data.split import (
 )
 from plugins.classification.data.split_file import SUBSETS, save_split
 from plugins.classification.image_record import list_files
-from plugins.classification.tasks import Task
+from plugins.classification.tasks import MISSING_NAMES, Task
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Splitter
 from toolkit.io.output_path import check_outputs
@@ -74,6 +74,13 @@ class ImageSplitter(Splitter):
             help='share of the images outside the test (default: %(default)s)',
         )
         add(
+            '--meant',
+            nargs='+',
+            default=[],
+            metavar='CLASS',
+            help="classes that are meant although they look like missing values, such as 'unknown'",
+        )
+        add(
             '--empty',
             choices=('error', 'allow'),
             default='error',
@@ -91,7 +98,7 @@ class ImageSplitter(Splitter):
         columns, named = parse_columns(arguments.columns), parse_tasks(arguments.task)
         source = ManifestSource(manifest, columns, named, arguments.outside, arguments.patients)
         check_outputs([output], list_files(source.records), overwrite=True)
-        tasks = {name: _make_task(source, name) for name in source.tasks}
+        tasks = {name: _make_task(source, name, arguments.meant) for name in source.tasks}
         options = {name: getattr(arguments, name) for name in ('by', 'folds', 'test', 'val')}
         options['seed'] = arguments.seed
         count = {'folds': arguments.folds, 'holdout': 1}.get(arguments.by) or len(
@@ -118,13 +125,19 @@ class ImageSplitter(Splitter):
         return digest
 
 
-def _make_task(source: ManifestSource, name: str) -> Task:
+def _make_task(source: ManifestSource, name: str, meant: Sequence[str]) -> Task:
     found = {record.labels[name] for record in source.records if name in record.labels}
     if len(found) < 2:
         raise ToolkitError(
             f'--task {name}: expected two classes or more, found {", ".join(found) or "none"}'
         )
-    return Task(tuple(sorted(found)))
+    looking = sorted(text for text in found if text.casefold() in MISSING_NAMES)
+    if unsure := [text for text in looking if text not in meant]:
+        raise ToolkitError(
+            f'--task {name}: {unsure[0]!r} is how tables write a missing value; blank these cells, '
+            f'or say that it is a class by --meant {unsure[0]}'
+        )
+    return Task(tuple(sorted(found)), meant=tuple(meant))
 
 
 def _make_table(source: ManifestSource, folds: Sequence[SplitPositions]) -> Table:

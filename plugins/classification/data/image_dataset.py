@@ -127,16 +127,18 @@ class ImageSet(LabelledImages):
             ToolkitError: see the class.
         """
         self.pool = tuple(pool)
-        self.steps.use_counts({task: self._counts(task) for task in self.tasks})
         found = find_positions(self.pool, self.split, self.subset, self.tasks)
         if self.unlabelled == 'drop':
             found = [position for position in found if self.pool[position].labels]
+        # Of this subset alone: labels of the test must not shape the training's images.
+        members = [self.pool[position] for position in found]
+        self.steps.use_counts({task: self._counts(task, members) for task in self.tasks})
         self.positions = self._select_readable(found)
         self.records = tuple(self.pool[position] for position in self.positions)
 
-    def _counts(self, task: str) -> Tensor:
+    def _counts(self, task: str, records: Sequence[Record]) -> Tensor:
         classes = self.tasks[task].classes
-        labels = torch.tensor([record.index(task, classes) for record in self.pool])
+        labels = torch.tensor([record.index(task, classes) for record in records], dtype=torch.long)
         return torch.bincount(labels[labels >= 0], minlength=len(classes))
 
     def _select_readable(self, found: Sequence[int]) -> tuple[int, ...]:
@@ -300,7 +302,14 @@ class ImageSet(LabelledImages):
         """Computes a hash of the images of the pool and of their transforms."""
         digest = hashlib.sha256(f'{self.channels}/{self.steps.key()}'.encode())
         for position, record in enumerate(self.pool):
-            told = (record.id, record.frame, record.boxes, self.hash_image(position))
+            told: tuple[Any, ...] = (
+                record.id,
+                record.frame,
+                record.boxes,
+                self.hash_image(position),
+            )
+            if self.steps.uses_labels:
+                told += (sorted(record.labels.items()),)
             digest.update(repr(told).encode())
         return digest.hexdigest()[:16]
 

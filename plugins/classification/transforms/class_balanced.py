@@ -20,8 +20,7 @@ class ClassBalanced(ImageTransform):
 
     The probability for a class with n images is high (m / n)**power, where m is the number of
     images of the rarest class, but at least low. For an image without a label it is low. The
-    numbers are those of the whole dataset, so that an image with the same augmentation index is the
-    same in every fold.
+    numbers are those of the subset that the dataset holds, so that no label of a test counts.
 
     Args:
         task: task whose classes are counted.

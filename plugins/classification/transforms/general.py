@@ -121,6 +121,7 @@ class BoxCrop(ImageTransform):
 
     random = False
     native = True
+    uses_labels = False
 
     def __init__(
         self,

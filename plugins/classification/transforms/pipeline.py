@@ -44,18 +44,24 @@ class ImageTransform(Transform):
     Attributes:
         random: it uses random numbers.
         native: it works on the whole image, before resizing.
+        uses_labels: its result depends on labels, so that images that are kept with its result
+            belong to their labels too.
     """
 
     contract: ClassVar[str] = 'plugins.classification.contracts.ImageTransformContract'
     random: bool = True
     native: bool = False
+    uses_labels: bool = True
 
     def use_counts(self, counts: Mapping[str, Tensor]) -> None:
-        """Sets the number of images of each class in the whole dataset, (K,) by task."""
+        """Sets the number of images of each class in the subset that the
+        dataset holds, (K,) by task."""
 
 
 class PixelTransform(ImageTransform):
     """Base class of transforms that use only the pixels."""
+
+    uses_labels = False
 
     def __call__(self, sample: Sample) -> Sample:
         return {**sample, 'image': self.apply(sample['image']).clamp(0, 1)}
@@ -146,6 +152,11 @@ class TransformPipeline:
         self.random = {name: steps[name] for name in names[first:]}
         self._seeds: seeding.SampleSeeds | None = None
         self._checked: set[str] = set()
+
+    @property
+    def uses_labels(self) -> bool:
+        """Whether a step uses labels."""
+        return any(step.uses_labels for step in (*self.fixed.values(), *self.random.values()))
 
     def use_counts(self, counts: Mapping[str, Tensor]) -> None:
         """Sets the class counts of all steps, see `ImageTransform`."""

@@ -86,6 +86,7 @@ class DepthCrop(ImageTransform):
     """
 
     native = True
+    uses_labels = False
 
     def __init__(self, keep: tuple[PositiveFloat, PositiveFloat] = (0.75, 1.0)) -> None:
         self.keep = validate_range('keep', keep, 0.05, 1)

@@ -238,15 +238,43 @@ def test_an_image_without_a_box_is_named(tmp_path):
     assert torch.equal(whole.pool_image(0), dataset(path).pool_image(0))
 
 
-def test_classes_of_any_fold_have_the_same_chances(manifest):
+def test_only_classes_of_the_subset_count(manifest):
     def chances(**options):
         balanced = ClassBalanced('kind', {'flip': RandomFlip()}, chance=(0.1, 0.8), power=1)
-        dataset(manifest, transforms={'rare': balanced}, **options)
+        data = dataset(manifest, transforms={'rare': balanced}, **options)
+        numbers = data.class_counts('kind').double()
+        expected = (0.8 * numbers[numbers > 0].min() / numbers.clamp(min=1)).clamp(0.1, 0.8)
+        assert balanced.chances == pytest.approx(expected.tolist())
         return balanced.chances
 
-    assert chances() == chances(subset='test', split=SPLIT) == pytest.approx([0.4, 0.8])
+    assert chances() == pytest.approx([0.4, 0.8])
+    chances(subset='train', split=SPLIT)
+    chances(subset='test', split=SPLIT)
     with pytest.raises(ValueError, match="there is no task 'kid'"):
         dataset(manifest, transforms={'rare': ClassBalanced('kid', {'flip': RandomFlip()})})
+
+
+def test_views_that_depend_on_labels_are_kept_for_those_labels_alone(tmp_path):
+    path = write_set(tmp_path)
+    text = (tmp_path / 'manifest.csv').read_text()
+
+    def fingerprints():
+        balanced = ClassBalanced('kind', {'flip': RandomFlip()})
+        return (
+            dataset(path, transforms={'flip': RandomFlip()}).image_fingerprint(),
+            dataset(path, transforms={'rare': balanced}).image_fingerprint(),
+        )
+
+    before = fingerprints()
+    lines = text.splitlines()
+    # Two labels change places: the counts stay the same.
+    first = next(i for i, line in enumerate(lines) if ',benign,' in line)
+    second = next(i for i, line in enumerate(lines) if ',malignant,' in line)
+    lines[first] = lines[first].replace(',benign,', ',malignant,')
+    lines[second] = lines[second].replace(',malignant,', ',benign,')
+    (tmp_path / 'manifest.csv').write_text('\n'.join(lines))
+    after = fingerprints()
+    assert after[0] == before[0] and after[1] != before[1]
 
 
 # -- bad input -------------------------------------------------------------------------------------

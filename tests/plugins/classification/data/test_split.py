@@ -13,6 +13,8 @@ from plugins.classification.data.split import SplitSpec, find_positions, split_r
 from plugins.classification.data.split_file import SUBSETS, hash_records, load_split, save_split
 from plugins.classification.image_record import Record
 from plugins.classification.tasks import Task
+from tests.support.images_on_disk import write_image
+from toolkit import cli
 from toolkit.errors import DataError, MissingDataError, ToolkitError
 
 KIND = Task(('benign', 'papillary', 'medullary'))
@@ -321,3 +323,24 @@ def test_a_saved_split_is_checked(tmp_path, monkeypatch):
 def test_what_cannot_be_is_refused(arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         SplitSpec(**arguments)
+
+
+@pytest.mark.parametrize('name', ['NA', 'nan', 'Unknown', '?', '-'])
+def test_names_of_missing_values_are_no_classes_unless_they_are_meant(name):
+    with pytest.raises(ValueError, match='how tables write a missing value.*meant'):
+        Task(('benign', name))
+    assert Task(('benign', name), meant=(name,)).classes == ('benign', name)
+    assert Task(('none', 'coarse')).classes == ('none', 'coarse')
+
+
+def test_a_split_asks_about_values_that_look_missing(tmp_path, capsys):
+    lines = ['image,patient,kind']
+    for i in range(12):
+        write_image(tmp_path / f'{i}.png', i)
+        lines.append(f'{i}.png,p{i},{("benign", "malignant", "NA")[i % 3]}')
+    (tmp_path / 'm.csv').write_text('\n'.join(lines))
+    ask = ['split', str(tmp_path / 'm.csv'), '--task', 'kind', '--folds', '2', '--val', '0']
+    assert cli.main(ask) == 2
+    assert "'NA' is how tables write a missing value" in capsys.readouterr().err
+    assert list(tmp_path.glob('*.json')) == []
+    assert cli.main([*ask, '--meant', 'NA']) == 0
