@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from rasterio._err import CPLE_BaseError  # errors that rasterio passes on as they are
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import MemoryFile
 from rasterio.warp import reproject
 from rasterio.windows import Window as RasterWindow
 
@@ -360,9 +362,26 @@ def open_raster(path: RasterName, outside: bool = False) -> Iterator[Any]:
     try:
         with _HANDLES.lend(path, outside) as raster:
             yield raster
-    except (OSError, RasterioError) as error:
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f'{str(path)!r} cannot be read: its name is no text in UTF-8; rename it'
+        ) from error
+    except (OSError, MemoryError, RasterioError, CPLE_BaseError) as error:
         cause = f'{error.__cause__ or error}'.splitlines()[0]
+        _forget_error()
         raise DataError(f'{path} cannot be read: {cause}; it may be cut or no raster') from error
+
+
+def _forget_error() -> None:
+    """Clears GDAL's last error of this thread, for which rasterio would blame the next raster."""
+    options = {'driver': 'GTiff', 'width': 1, 'height': 1, 'count': 1, 'dtype': 'uint8'}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter('ignore', NotGeoreferencedWarning)
+        stack.enter_context(contextlib.suppress(CPLE_BaseError, RasterioError))
+        raster = stack.enter_context(stack.enter_context(MemoryFile()).open(**options))
+        # Reading a colour interpretation raises the error that is kept, and clears it.
+        _ = raster.colorinterp
 
 
 class _Handles:
