@@ -14,6 +14,8 @@ import torch
 from mmengine.hooks import Hook
 
 from tests.support import subprocesses
+from toolkit.config import Config
+from toolkit.config.check import check
 from toolkit.engine import checkpoint
 from toolkit.errors import ComponentError, RunError, ToolkitError
 from toolkit.run import work_dir as work_dirs
@@ -266,9 +268,11 @@ def test_a_run_is_cleared_and_nothing_else(config: Any, tmp_path: Path) -> None:
     assert (other / 'checkpoints').is_dir()
 
 
-def test_a_time_that_is_none(config: Any) -> None:
-    with pytest.raises(ComponentError, match='max_minutes must be above 0, found -1'):
-        config(train_cfg={'max_iters': 4, 'max_minutes': -1})
+def test_a_time_that_is_none(tree: Any) -> None:
+    config = Config(Path('c.yaml'), tree(train_cfg={'max_iters': 4, 'max_minutes': -1}))
+    (problem,) = check(config)
+    assert problem.path == 'train_cfg.max_minutes'
+    assert 'above 0' in problem.message and '-1' in problem.message
 
 
 def test_data_that_cannot_be_read_is_one_line(config: Any, tmp_path: Path) -> None:
