@@ -16,6 +16,7 @@ from plugins.classification.metrics.clinical_metrics import ClinicalMetrics
 from plugins.classification.metrics.functional.bootstrap import LEVEL, BootstrapSettings
 from plugins.classification.metrics.functional.calibration import BINS, bin_index
 from plugins.classification.metrics.functional.confusion import confusion
+from plugins.classification.metrics.functional.net_benefit import net_benefit, treat_all
 from plugins.classification.metrics.intervals import compute_with_intervals, finite_or_none
 from plugins.classification.metrics.predictions import Predictions
 
@@ -67,6 +68,7 @@ def compute_task_numbers(
         .astype(int)
         .tolist(),
         'curves': {task.classes[k]: compute_curve(metric, images, k, settings) for k in shown},
+        'decision_curve': None if positive is None else compute_decision_curve(images),
         'reliability': {
             'of': f'probability of {task.positive}' if task.positive else 'confidence',
             'before': compute_reliability(metric, images.uncalibrated()),
@@ -127,6 +129,25 @@ def compute_curve(
             **{name: finite_or_none(float(value)) for name, value in found.items()},
         }
     return curve
+
+
+def compute_decision_curve(images: Predictions) -> dict[str, list[float]]:
+    """Compute the net benefit of the calibrated probabilities at thresholds, and of treating all.
+
+    Args:
+        images: labelled images of a task with a positive class, at least one.
+    Returns:
+        `threshold`, `model` and `all`, of equal length.
+    """
+    assert images.positive is not None
+    probability, truth = images.probabilities[:, images.positive], images.labels == images.positive
+    thresholds = GRID[1:-1]
+    curves = {
+        'threshold': thresholds,
+        'model': net_benefit(probability, truth, thresholds),
+        'all': treat_all(truth, thresholds),
+    }
+    return {name: [_round(value) for value in values] for name, values in curves.items()}
 
 
 def compute_reliability(metric: ClinicalMetrics, images: Predictions) -> dict[str, Any]:

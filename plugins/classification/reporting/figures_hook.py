@@ -169,6 +169,7 @@ class ClassificationFigures(Hook):
         numbers = compute_task_numbers(metric, images, temperature, settings)
         figures = {
             'confusion': plots.draw_confusion(numbers, name),
+            'decision-curve': plots.draw_decision_curve(numbers, name),
             'curves': plots.draw_curves(numbers, name),
             'reliability': plots.draw_reliability(numbers, name),
         }

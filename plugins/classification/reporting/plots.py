@@ -252,6 +252,38 @@ def draw_embedding(
     return figure
 
 
+def draw_decision_curve(numbers: Numbers, task: str) -> Figure | None:
+    """Draw the net benefit against the threshold, beside treating all and nobody.
+
+    None if no class is positive.
+    """
+    found = numbers['decision_curve']
+    if found is None:
+        return None
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((7, 5), layout='constrained')
+        axes = figure.subplots()
+        thresholds = found['threshold']
+        axes.plot(thresholds, found['model'], color=PALETTE[0], lw=2, label='the classifier')
+        axes.plot(thresholds, found['all'], color=PALETTE[1], ls='--', label='treat all')
+        axes.axhline(0, color=MUTED, ls=':', label='treat nobody')
+        if numbers['threshold'] is not None:
+            label = f'stored threshold {numbers["threshold"]:.3f}'
+            axes.axvline(numbers['threshold'], color=INK, lw=0.8, label=label)
+        top = max(max(found['model']), max(found['all']), 0.01)
+        axes.set(
+            xlabel=f'threshold on the probability of {numbers["positive"]}',
+            ylabel='net benefit, in true positives per image',
+            title='Decision curve',
+            xlim=(0, 1),
+            ylim=(-0.3 * top, 1.1 * top),
+        )
+        axes.grid(color=RULE, lw=0.6)
+        axes.legend()
+        _head(figure, task, numbers)
+    return figure
+
+
 # -- pieces ----------------------------------------------------------------------------------------
 
 

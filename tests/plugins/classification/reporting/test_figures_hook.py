@@ -36,7 +36,13 @@ def test_what_is_written(run):
     found = {path.name for path in (run / 'figures').iterdir()}
     drawn = {f'{task}-{kind}.svg' for task in ('pathology', 'shape')
              for kind in ('confusion', 'curves', 'reliability')}  # fmt: skip
-    assert drawn | {'embedding.svg', 'figures.json', 'pathology-failures.png'} <= found
+    own = {
+        'embedding.svg',
+        'figures.json',
+        'pathology-failures.png',
+        'pathology-decision-curve.svg',
+    }
+    assert drawn | own <= found and 'shape-decision-curve.svg' not in found
     pathology, shape = record['tasks']['pathology'], record['tasks']['shape']
     assert (pathology['images'], pathology['patients']) == (24, 12)
     assert (shape['images'], shape['patients']) == (22, 11)  # two have no label
