@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from toolkit.analysis import tables
 from toolkit.analysis.aggregate import Analysis, Comparison, analyze_study, summarize_costs
+from toolkit.analysis.difference_tables import list_comparison_notes
 from toolkit.analysis.effects import find_effects
 from toolkit.analysis.results import StudyResults
-from toolkit.analysis.tables import Table, TableCell
+from toolkit.analysis.table_cells import MEANING_OF_BEST, Table, TableCell
 from toolkit.io import atomic_write
 from toolkit.io.formatting import (
     escape_latex,
@@ -25,7 +26,6 @@ from toolkit.io.json_values import format_json
 
 Style = Literal['text', 'markdown', 'csv', 'latex', 'json']
 BEST = '◆'
-MEANING_OF_BEST = tables.MEANING_OF_BEST
 FILES: dict[str, Style] = {
     'results.md': 'markdown',
     'results.csv': 'csv',
@@ -171,7 +171,7 @@ def _format_json(analysis: Analysis) -> str:
             'compare_to': analysis.results.compare_to,
             'metrics': dict(analysis.metrics),
             'tests': {'over_runs': runs, 'over_items': items},
-            'notes': [*tables.list_result_notes(analysis), *tables.list_comparison_notes(analysis)],
+            'notes': [*tables.list_result_notes(analysis), *list_comparison_notes(analysis)],
             'conditions': _make_records(analysis),
             'effects': [
                 {

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit.analysis import tables
+from toolkit.analysis import difference_tables, tables
 from toolkit.analysis.aggregate import Analysis, format_setting, summarize_costs
 from toolkit.analysis.results import StudyResults
-from toolkit.analysis.tables import Table
+from toolkit.analysis.table_cells import Table, format_heading
 from toolkit.io import formatting
 from toolkit.io.run_layout import STUDY
 from toolkit.report import plotly_bundle
@@ -79,12 +79,12 @@ def make_section(id_: str, analysis: Analysis, study: bool) -> Section:
     results = analysis.results
     found = {
         'results': tables.make_results_table(analysis),
-        'differences': tables.make_comparison_table(analysis),
+        'differences': difference_tables.make_comparison_table(analysis),
         **{
-            f'along {axis}': tables.make_axis_table(analysis, axis)
+            f'along {axis}': difference_tables.make_axis_table(analysis, axis)
             for axis in analysis.results.options.along
         },
-        'effects': tables.make_effects_table(analysis),
+        'effects': difference_tables.make_effects_table(analysis),
         'missing': tables.make_missing_table(analysis),
     }
     plot_styles = [
@@ -143,7 +143,7 @@ def _list_settings(analysis: Analysis, study: bool) -> list[tuple[str, str]]:
             else '',
         ),
         ('compared with', results.compare_to or ''),
-        ('metrics', ', '.join(tables.format_heading(*item) for item in results.metrics.items())),
+        ('metrics', ', '.join(format_heading(*item) for item in results.metrics.items())),
         ('seeds', _format_values(seeds)),
         ('folds', _format_values(folds)),
     ]

@@ -1,0 +1,176 @@
+"""Tables of differences between conditions, along axes, and of the effects of switches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from toolkit.analysis.aggregate import Analysis, Comparison, format_setting
+from toolkit.analysis.effects import Effect, find_effects
+from toolkit.analysis.interval_bars import Bar, Interval, make_bars
+from toolkit.analysis.paired_tests import PairedTest
+from toolkit.analysis.table_cells import (
+    Table,
+    TableCell,
+    get_trend,
+    list_name_columns,
+    make_name_cells,
+    name_family,
+)
+from toolkit.io import formatting
+
+
+def make_comparison_table(analysis: Analysis) -> Table:
+    """Makes the table of differences, intervals, p and effect, a row per condition and metric."""
+    options = analysis.results.options
+    title = f'differences from {options.show(analysis.results.compare_to or "")}'
+    return _make_difference_table(analysis, title, analysis.comparisons)
+
+
+def make_axis_table(analysis: Analysis, axis: str) -> Table:
+    """Makes the table of differences along an axis from the condition at its first value."""
+    found = {(n, metric): c for (n, path, metric), c in analysis.along.items() if path == axis}
+    first = next((c.settings[axis] for c in analysis.conditions if axis in c.settings), None)
+    name = analysis.results.options.show(axis.rpartition('.')[2])
+    title = f'differences along {name} from {format_setting(first)}'
+    return _make_difference_table(analysis, title, found)
+
+
+def _make_difference_table(
+    analysis: Analysis, title: str, comparisons: Mapping[tuple[int, str], Comparison]
+) -> Table:
+    columns = ['pairs', 'difference', '95 % interval', 'p', 'p (Holm)', 'g']
+    if analysis.count_tests()[1]:
+        columns += ['items', 'p (Holm) over items']
+    rows = []
+    for metric in analysis.metrics:
+        shown = TableCell(analysis.results.options.show(metric))
+        found = {p: c for (p, name), c in comparisons.items() if name == metric}
+        scaled = make_bars([_get_reach(c) for c in found.values()], zero=True)
+        for (place, comparison), bar in zip(found.items(), scaled):
+            names = [*make_name_cells(analysis, analysis.conditions[place]), shown]
+            rows.append([*names, *_make_comparison_cells(comparison, bar)[: len(columns)]])
+    names = [*list_name_columns(analysis), 'metric']
+    title = f'{analysis.results.name}: {title}'
+    return Table(title, [*names, *columns], rows, len(names), list_comparison_notes(analysis))
+
+
+def make_effects_table(analysis: Analysis) -> Table:
+    """Makes the table of main effects and interactions of a factorial study; else without rows."""
+    show = analysis.results.options.show
+    every, rows = find_effects(analysis), []
+    for found in every:
+        bars = make_bars([_get_effect_reach(effect) for effect in found.effects], zero=True)
+        for effect, bar in zip(found.effects, bars):
+            reach = [] if effect.low is None else [(effect.high - effect.low) / 2]
+            digits = formatting.choose_digits([effect.estimate], reach)
+            low, high = (formatting.format_signed(v, digits) for v in (effect.low, effect.high))
+            names = make_name_cells(analysis, found.condition)[1:]
+            rows.append(
+                [
+                    TableCell(' × '.join(map(show, effect.switches))),
+                    *names,
+                    TableCell(show(found.metric)),
+                    TableCell(str(effect.blocks), value=effect.blocks),
+                    TableCell(
+                        formatting.format_signed(effect.estimate, digits), value=effect.estimate
+                    ),
+                    TableCell(
+                        'runs do not vary' if effect.low is None else f'[{low}, {high}]',
+                        value=effect.low,
+                        bar=bar,
+                    ),
+                    TableCell(formatting.format_p(effect.p), value=effect.p),
+                    TableCell(
+                        formatting.format_p(effect.p_holm),
+                        formatting.format_stars(effect.p_holm),
+                        value=effect.p_holm,
+                    ),
+                ]
+            )
+    names = ['effect', *list_name_columns(analysis)[1:], 'metric']
+    columns = [*names, 'blocks', 'estimate', '95 % interval', 'p', 'p (Holm)']
+    tests = sum(e.p_holm is not None for found in every for e in found.effects)
+    notes = [
+        'Effect: mean difference between a switch on and off. Interaction (×): the mean amount by '
+        'which the effect of one is larger where the other is on. Least squares with seeds and '
+        f'folds as blocks; p (Holm): corrected over these {tests} tests{name_family(analysis)}.'
+    ]
+    title = f'{analysis.results.name}: effects of the switches'
+    return Table(title, columns, rows, len(names), notes)
+
+
+def _get_effect_reach(effect: Effect) -> Interval:
+    if effect.low is None or effect.high is None:
+        return (effect.estimate,) * 3
+    return effect.low, effect.estimate, effect.high
+
+
+def choose_difference_digits(test: PairedTest) -> int | None:
+    """Chooses the digits of a difference: two of the reach of its own interval."""
+    reach = [] if test.low is None or test.high is None else [(test.high - test.low) / 2]
+    return formatting.choose_digits([test.difference or 0.0], reach)
+
+
+def _make_comparison_cells(found: Comparison, bar: Bar | None) -> list[TableCell]:
+    """Makes the cells of pairs, difference, interval, p, corrected p, g, and the items' n and p."""
+    test, items = found.runs, found.items
+    planned = test.n + found.unpaired
+    finer = choose_difference_digits(test)
+    low, high = (
+        formatting.format_signed(test.low, finer),
+        formatting.format_signed(test.high, finer),
+    )
+    interval = test.why if test.low is None else f'[{low}, {high}]'
+    difference = formatting.format_signed(test.difference, finer)
+    return [
+        TableCell(f'{test.n} of {planned}' if found.unpaired else str(test.n), value=test.n),
+        TableCell(difference, value=test.difference, trend=get_trend(found)),
+        TableCell(interval, value=test.low, bar=bar),
+        TableCell(formatting.format_p(test.p), value=test.p),
+        TableCell(
+            formatting.format_p(found.runs_holm),
+            formatting.format_stars(found.runs_holm),
+            value=found.runs_holm,
+        ),
+        TableCell(formatting.format_number(test.effect, 2), value=test.effect),
+        TableCell(str(items.n) if items.n else formatting.MISSING, value=items.n),
+        TableCell(
+            formatting.format_p(found.items_holm),
+            formatting.format_stars(found.items_holm),
+            value=found.items_holm,
+        ),
+    ]
+
+
+def _get_reach(found: Comparison) -> Interval:
+    test = found.runs
+    if test.difference is None:
+        return None
+    if test.low is None or test.high is None:
+        return (test.difference,) * 3
+    return test.low, test.difference, test.high
+
+
+def list_comparison_notes(analysis: Analysis) -> list[str]:
+    """Lists the meanings of the columns of the comparisons, and their tests."""
+    runs, items = analysis.count_tests()
+    notes = [
+        'Difference: mean of (variant − reference) over pairs of runs with equal seed and fold. '
+        "g: Hedges' g of the paired differences. p: paired t-test.",
+        f'p (Holm): corrected over all {runs} tests over runs of this study'
+        f'{name_family(analysis)}.',
+    ]
+    if analysis.results.options.primary is not None and len(analysis.metrics) > 1:
+        notes.append('The p of other metrics are not corrected: they explore and prove nothing.')
+    if any(len({run.fold for run in c.runs}) > 1 for c in analysis.conditions):
+        notes.append('Folds share training data: variances are corrected by Nadeau and Bengio.')
+    if items:
+        notes.append(
+            'Items: test items, each by its mean difference over the pairs; paired bootstrap-t, '
+            f'corrected over all {items} tests over items.'
+        )
+    else:
+        reasons = {c.items.why for c in analysis.comparisons.values() if c.runs.n}
+        if reasons:
+            notes.append(f'No test over test items: {"; ".join(sorted(reasons))}.')
+    return notes
