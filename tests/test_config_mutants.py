@@ -60,9 +60,9 @@ def run_mutants(names, count, tmp_path, monkeypatch):
 
 def test_a_sample_of_mutants_is_found(tmp_path, monkeypatch):
     names = ['ldpnet/ldpnet_2022_synthetic', 'csasn/csasn_small', 'baselines/pannet_manifest']
-    made, failures = run_mutants(names, 16, tmp_path, monkeypatch)
+    made, failures = run_mutants(names, 10, tmp_path, monkeypatch)
     assert failures == []
-    assert len(made) > len(OPERATORS) / 2
+    assert len(made) >= len(OPERATORS) / 2
 
 
 @pytest.mark.slow

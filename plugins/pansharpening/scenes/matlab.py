@@ -27,7 +27,7 @@ from toolkit.errors import DataError, did_you_mean
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
 from toolkit.io.packed_arrays import check_unpacked_size
-from toolkit.ranges import Ge, Le
+from toolkit.ranges import Ge, Le, PositiveInt
 
 # Variables with whole numbers that describe a scene.
 SCALARS = ('ratio', 'L')
@@ -59,8 +59,8 @@ class MatScene(Scene):
         bit_depth: Annotated[int, Ge(1), Le(32)] | None = None,
         ms_key: str = 'I_MS',
         pan_key: str = 'I_PAN',
-        ratio: int | None = None,
-        bands: list[int] | None = None,
+        ratio: PositiveInt | None = None,
+        bands: list[PositiveInt] | None = None,
     ) -> None:
         self.path = find_data_file(path)
         self.name = self.path.stem

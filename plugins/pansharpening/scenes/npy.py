@@ -24,7 +24,7 @@ from toolkit.errors import DataError, did_you_mean
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
 from toolkit.io.packed_arrays import check_npz
-from toolkit.ranges import Ge, Le
+from toolkit.ranges import Ge, Le, PositiveInt
 
 
 @SCENES.register
@@ -58,8 +58,8 @@ class ArrayScene(Scene):
         ms_key: str = 'ms',
         pan_key: str = 'pan',
         channels_last: bool = False,
-        ratio: int | None = None,
-        bands: list[int] | None = None,
+        ratio: PositiveInt | None = None,
+        bands: list[PositiveInt] | None = None,
     ) -> None:
         suffixes = [Path(path).suffix.lower() for path in (ms, pan) if path is not None]
         if suffixes not in (['.npz'], ['.npy', '.npy']):

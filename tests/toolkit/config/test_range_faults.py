@@ -67,7 +67,7 @@ FREE = {
     ('generator', 'WeightedBrovey', 'weights'): 'the same',
     ('hook', 'ClinicalReport', 'bands'): 'limits of an age or of a size, in their own unit',
     ('hook', 'EarlyStoppingHook', 'stopping_threshold'): 'value of any metric',
-    ('backbone', 'TimmBackbone', 'mean'): 'of images in any unit',
+    ('scene', 'RegisteredScene', 'shift'): 'rows and columns in either direction',
     ('optimizer', 'Adafactor', 'beta2_decay'): 'an exponent below 0',
     ('optimizer', 'Muon', 'ns_coefficients'): 'coefficients of a polynomial',
     ('transform', 'SensorNoise', 'sensors'): 'the transform names the sensor in its message',
