@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,3 +45,7 @@ def browser() -> Iterator[Any]:
     """A real browser; tests that ask for it are skipped where there is none."""
     with started() as found:
         yield found
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ['XDG_STATE_HOME'], ignore_errors=True)
