@@ -70,7 +70,6 @@ FREE = {
     ('scene', 'RegisteredScene', 'shift'): 'rows and columns in either direction',
     ('optimizer', 'Adafactor', 'beta2_decay'): 'an exponent below 0',
     ('optimizer', 'Muon', 'ns_coefficients'): 'coefficients of a polynomial',
-    ('scene', 'RegisteredScene', 'shift'): 'pixels in both directions',
     ('transform', 'SensorNoise', 'sensors'): 'the transform names the sensor in its message',
 }
 
