@@ -35,7 +35,8 @@ class TestCommand(Command):
         from toolkit.engine import distributed
         from toolkit.io.run_layout import METRICS_FILE
         from toolkit.run.capsule import make_capsule_input
-        from toolkit.run.load_run import load_trained
+        from toolkit.run.changes import check_test_config
+        from toolkit.run.load_run import load_config, load_trained
         from toolkit.run.test import test
 
         trained = load_trained(
@@ -54,6 +55,9 @@ class TestCommand(Command):
                 f'{folder} is of a run with its own {names}; results of the other version belong '
                 'into another folder: give --work-dir DIR'
             )
+        if arguments.run_dir is not None and arguments.overrides:
+            before = load_config(None, (), arguments.run_dir).tree
+            check_test_config(arguments.run_dir, folder, before, trained.config.tree)
         with trained.config.locate_errors():
             capsule_input = make_capsule_input(trained.config)
             test(trained.run, folder, trained.weights, capsule_input=capsule_input)

@@ -56,6 +56,33 @@ def check_config(work_dir: Path, before: Any, after: Any) -> None:
         )
 
 
+def check_test_config(run_dir: Path, work_dir: Path, before: Any, after: Any) -> None:
+    """Checks that results of a changed config do not take the place of a run's own.
+
+    How fast it is computed may differ; the precision may not, since it changes values.
+
+    Args:
+        run_dir: folder of the run.
+        work_dir: where the test writes.
+        before: config of the run.
+        after: config of the test.
+    Raises:
+        ToolkitError: the test would write into the run, and names the keys that differ.
+    """
+    if work_dir.resolve() != run_dir.resolve():
+        return
+    changed = [
+        key
+        for key in find_config_changes(before, after)
+        if key == 'runtime.precision' or not _is_free(key)
+    ]
+    if changed:
+        raise ToolkitError(
+            f'{run_dir} is of a run with another {_shorten(changed)}; results of a changed config '
+            'belong into another folder: give --work-dir DIR'
+        )
+
+
 def check_circumstances(
     work_dir: Path,
     before: Mapping[str, Any],

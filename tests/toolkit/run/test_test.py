@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 import torch
 
+from toolkit.cli import main
 from toolkit.commands.test import format_metrics
+from toolkit.config.dump import dump
 from toolkit.engine import checkpoint
 from toolkit.engine.dataloader import SampleRequest
 from toolkit.engine.evaluator import Evaluator, collect_directions
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Metric
 from toolkit.registry import METRICS
+from toolkit.run.capsule import CapsuleInput
 from toolkit.run.test import test as run_test
 from toolkit.run.train import train
 
@@ -135,3 +138,31 @@ def test_metrics_with_columns_of_their_own_have_tables_of_their_own() -> None:
     ]
     alike = {'SAM': 1.0, 'SAM/up': 2.0, 'err.worst': 3.0, 'err.worst/up': 4.0}
     assert '\n\n' not in format_metrics(alike, dict.fromkeys(alike, False))
+
+
+@pytest.mark.parametrize(
+    ('override', 'named'),
+    [
+        ('test_dataloader.dataset.length=5', 'test_dataloader.dataset.length'),
+        ('+runtime.precision=bf16', 'runtime.precision'),
+        ('+runtime.threads=1', ''),
+        ('+test_dataloader.num_workers=0', ''),
+    ],
+)
+def test_results_of_a_changed_config_do_not_replace_those_of_the_run(
+    override: str, named: str, config: Any, tree: Any, tmp_path: Path, capsys: Any
+) -> None:
+    folder = tmp_path / 'run'
+    changed = tree(runtime={}) if 'runtime' in override else tree()
+    train(config(), folder, capsule_input=CapsuleInput(changed, dump(changed)))
+    words = ['test', '--run', str(folder), override]
+    if named:
+        assert main(words) == 2
+        said = capsys.readouterr().err
+        assert f'with another {named};' in said and '--work-dir DIR' in said
+        assert not (folder / 'metrics.json').exists()
+        assert main([*words, '--work-dir', str(tmp_path / 'new')]) == 0
+        assert (tmp_path / 'new' / 'metrics.json').exists()
+    else:
+        assert main(words) == 0
+        assert (folder / 'metrics.json').exists()
