@@ -26,6 +26,7 @@ COMMANDS = {
         '.md',
         ['run/capsule.json', 'run/metrics.json', 'run/checkpoints/last.pth'],
     ),
+    'schema': ('schema --output {}', '.json', []),
     'compare': ('compare run run2 --task shape --json {}', '.json', ['run2/metrics.json']),
     'audit --json': ('audit images/manifest.csv --json {}', '.json', ['images/image03.png']),
     'audit --html': ('audit images/manifest.csv --html {}', '.html', ['images/manifest.csv']),
@@ -175,7 +176,7 @@ FOLDERS = {
     'external': 'external --run run --manifest images/manifest.csv --known unchecked --output {}',
 }
 # `pansharpen` trains as `train` and `study` do; `bench` draws its data; the others write nothing.
-OTHERS = {'train', 'study', 'bench', 'check', 'show', 'diff', 'list'}
+OTHERS = {'train', 'study', 'bench', 'check', 'check-component', 'show', 'diff', 'list'}
 
 
 def test_every_command_is_held_to_this() -> None:

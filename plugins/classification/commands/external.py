@@ -69,7 +69,13 @@ class External(Command):
             help='images and patients of the training among the external ones: an error, marked in '
             'the results, or not looked for (default: %(default)s)',
         )
-        parser.add_argument('--resamples', type=int, default=RESAMPLES, help=argparse.SUPPRESS)
+        parser.add_argument(
+            '--resamples',
+            type=int,
+            default=RESAMPLES,
+            metavar='N',
+            help='of the bootstrap intervals (default: %(default)s)',
+        )
 
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.config import load

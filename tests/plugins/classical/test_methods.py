@@ -20,7 +20,7 @@ from plugins.classical.named_moments import NamedMoments
 from plugins.classical.statistics import regress, regress_signed
 from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import mtf_filter
-from plugins.pansharpening.imaging.resample import interp23tap, upsampled
+from plugins.pansharpening.imaging.resample import interp23tap, upsample, upsampled
 from plugins.pansharpening.imaging.streaming_statistics import Moments
 from plugins.pansharpening.imaging.two_pass_generator import (
     Look,
@@ -64,7 +64,9 @@ def test_windows_equal_the_whole(name: str, tile: int, seed: int, data: st.DataO
     low = (data.draw(st.integers(3, 80)), data.draw(st.integers(3, 80)))
     ms, pan = multispectral(low=low, seed=seed)
     built = method(name)
-    e, p = upsampled(LazyImage.of(ms), 4), LazyImage.of(pan)
+    built.border = border = data.draw(st.sampled_from(['replicate', 'wrap']))
+    e = upsampled(LazyImage.of(ms, border), 4, border=border)
+    p = LazyImage.of(pan, border)
     statistics = built.statistics(in_memory(e, p, 4))
     statistics = move_statistics(statistics, ms, ms.dtype)
     found = torch.full((1, 4, *p.shape), float('nan'))
@@ -72,7 +74,7 @@ def test_windows_equal_the_whole(name: str, tile: int, seed: int, data: st.DataO
         for left in range(0, p.shape[1], tile):
             window = Window(top, left, min(tile, p.shape[0] - top), min(tile, p.shape[1] - left))
             found[(..., *window.slices)] = built.window(e, p, window, statistics)
-    assert torch.equal(found, built(interp23tap(ms, 4), pan))
+    assert torch.equal(found, built(upsample(ms, 4, border=border), pan))
 
 
 @pytest.mark.parametrize('name', METHODS)

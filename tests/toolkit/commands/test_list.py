@@ -140,7 +140,7 @@ def test_commands_with_their_options(capsys):
     text = capsys.readouterr().out
     for expected in (
         '## toolkit train',
-        '| `--work-dir DIR` | folder of this run (required) |',
+        '| `--work-dir DIR` | folder of this run; not with --try |',
         '### toolkit bench overhead',
         '**Options for Classifier**',
         '**Options for Pansharpener**',

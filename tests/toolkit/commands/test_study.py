@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from tests.support import studies
 from tests.toolkit.study.test_folder import ALL, Pretender
+from toolkit.analysis.results import TableOptions
 from toolkit.cli import main
 from toolkit.commands import study as study_command
 from toolkit.errors import RunError
 from toolkit.study.spec import Study
+from toolkit.study.study_file import read_study
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@dataclass(frozen=True)
+class LoadedResults:
+    folder: Path
+    options: TableOptions = TableOptions()
 
 
 @pytest.fixture
@@ -34,7 +44,7 @@ def calls(monkeypatch):
         study_table=study_table, write=lambda results: made.append(('write', results))
     )
     html = SimpleNamespace(write=lambda folders, output: made.append(('html', folders, output)))
-    results = SimpleNamespace(load=lambda folder: f'results of {folder}')
+    results = SimpleNamespace(load=LoadedResults)
     report = SimpleNamespace(page=html)
     for name, module in (
         ('toolkit.report', report),
@@ -60,7 +70,7 @@ def test_ends_with_tables_and_report_though_runs_failed(fails, here, calls, caps
     assert main(['study', 'study.yaml']) == len(fails)
     assert launcher.started == ALL
     folder = here / 'work' / 'tiny'
-    results = f'results of {folder}'
+    results = LoadedResults(folder)
     assert calls == [
         ('table', results, 'text'),
         ('write', results),
@@ -106,12 +116,11 @@ def test_the_table_at_any_time(style, here, calls, capsys):
     studies.write(here)
     options = [] if style == 'text' else ['--style', style]
     assert main(['study', 'study.yaml', '--table', *options, '--work-dir', 'there']) == 0
-    assert calls == [('table', f'results of {here / "there"}', style)]
+    options_of_the_file = read_study('study.yaml').options
+    assert calls == [('table', LoadedResults(here / 'there', options_of_the_file), style)]
     assert capsys.readouterr().out == f'table in {style}\n'
 
 
 def test_the_folder_is_named_after_the_study(here):
-    from toolkit.study.study_file import read_study
-
     study = read_study(studies.write(here, study='named'))
     assert study_command.study_folder(study, None) == here / 'work' / 'named'

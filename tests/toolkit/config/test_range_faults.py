@@ -92,6 +92,8 @@ def test_every_number_of_every_component_has_a_range():
             continue
         for name in sorted({*kind.names(), *kind.library_components()}):
             component = kind.get(name)
+            if component.__module__.startswith(('tests.', 'tiny_engine')):
+                continue  # of another test in this process
             ranges = get_ranges(component)
             for argument in get_signature(component):
                 number = argument not in kind.injected and has_number(ranges[argument])

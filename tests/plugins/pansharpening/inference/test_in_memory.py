@@ -88,7 +88,7 @@ def test_a_method_is_built_for_the_images_and_not_for_a_config():
         (MS, 'pan.npy', {}, 'found an MS of type ndarray and a PAN of type str'),
         ([MS], PAN, {}, 'found an MS of type list'),
         (MS * np.float32(np.nan), PAN, {}, 'NaN or infinite'),
-        (MS * np.uint16(40), PAN, {}, 'but 11 bits end at 2047; set bit_depth to'),
+        (MS * np.uint16(40), PAN, {}, 'but 11 bits end at 2047; set bit_depth'),
         (MS, PAN, {'dtype': 'complex64'}, 'dtype is one of'),
         (MS, PAN, {'tile': 0}, 'tile must be at least 1'),
     ],
