@@ -4,10 +4,11 @@ Gains of the MTF are those of the field's toolbox (Vivone et al., "A critical co
 pansharpening algorithms", IEEE TGRS 53(5), 2015; Deng et al., IEEE GRSM 10(3), 2022, `genMTF` and
 `MTF_PAN`) for QB, IKONOS, GE1, WV2, WV3 and WV4. For all others none was found that is published
 band by band: they have the toolbox's gains of any other sensor, 0.30 for the MS and 0.15 for the
-PAN, and are marked as assumed. Bands and bit depths are those of the operators' product pages:
-Airbus (Pleiades, Pleiades Neo, SPOT), Planet (PlanetScope, SkySat), USGS (Landsat), ESA
-(Sentinel-2), SI Imaging Services (KOMPSAT), CRESDA (Gaofen, Ziyuan). Files in whole reflectances
-(Sentinel-2, Landsat, Planet's surface reflectance) use 16 bits.
+PAN, and are marked as assumed. Bit depths and bands were looked up for SPOT (12 bits:
+dinamis.data-terra.org/en/spot-6-7-imagery), KOMPSAT-3A (14 bits, its data sheet) and PlanetScope
+(16-bit files: support.planet.com, articles/35928274738333); the others are as commonly stated. What
+a file or `--bit-depth` says goes before them. Files in whole reflectances (Sentinel-2, Landsat,
+Planet's surface reflectance) use 16 bits.
 """
 
 from __future__ import annotations
