@@ -64,7 +64,12 @@ def explain_failure(error: BaseException) -> ComponentFailure | None:
         component = frame.f_locals.get('self')
         record = recall(component) if component is not None else None
         if record is not None:
-            where = _find_own_line(frames[position:]) or frames[position]
+            where = _find_own_line(frames[position:])
+            if where is None:
+                # A method of a library, such as nn.Module's __getattr__, ran for the component.
+                of_component = [f for f in frames if f[0].f_locals.get('self') is component]
+                where = _find_own_line(of_component) or frames[position]
+                frame = where[0]
             message = f'fails at {_locate(where)}{_describe_tensors(frame)}: '
             return ComponentFailure(
                 record.path,

@@ -149,17 +149,34 @@ def test_a_failing_run_is_tried_again_shown_and_stops_no_other(tmp_path):
     assert RunStatus.read(work / 'runs' / 'full-s0').attempts == 1
 
 
-def test_a_part_that_raises_is_explained_by_the_last_line_of_its_log(tmp_path):
+def make_failing(tmp_path, replacement):
+    """Writes a study of the tiny system whose head is another expression."""
     plugin = tmp_path / 'own.py'
-    plugin.write_text(studies.TINY.read_text().replace('return self.head', 'return self.haed'))
+    plugin.write_text(studies.TINY.read_text().replace('return self.head(', replacement))
     file = studies.write(tmp_path, seeds=[0], variants={'full': {}}, budget={'retries': 0})
     base = (tmp_path / 'base.yaml').read_text()
     (tmp_path / 'base.yaml').write_text(base.replace(str(studies.TINY), 'own.py'))
+    return file
+
+
+def test_a_component_that_cannot_run_stops_a_study_before_its_start(tmp_path):
+    file = make_failing(tmp_path, 'return self.haed(')
     status, said = studies.run(file, tmp_path / 'work')
     assert status == 1, said
-    assert 'parameters and MACs are not known (AttributeError: ' in said
     message = "AttributeError: 'TinySystem' object has no attribute 'haed'"
-    assert f'full-s0: failed: {message}' in said
+    assert re.search(
+        rf'base.yaml:\d+: model: TinySystem fails at \S+/own.py:\d+.*: {message}', said
+    )
+    assert 'Traceback' not in said
+    assert not (tmp_path / 'work' / 'runs').exists()
+
+
+def test_a_part_that_raises_is_explained_by_the_last_line_of_its_log(tmp_path):
+    file = make_failing(tmp_path, 'return (self.haed if self.calls > 3 else self.head)(')
+    status, said = studies.run(file, tmp_path / 'work')
+    assert status == 1, said
+    message = "AttributeError: 'TinySystem' object has no attribute 'haed'"
+    assert re.search(rf'full-s0: failed: .*own.py:\d+.*: {message}', said)
     assert 'Traceback' not in said
     log = (tmp_path / 'work' / 'runs' / 'full-s0' / 'output.log').read_text()
     assert message in log.rstrip().splitlines()[-1]
