@@ -75,7 +75,7 @@ def sharpen(
             these bands or this ratio.
         DataError: images that do not fit each other, or files that cannot be read.
     """
-    scene = scene_from_values(ms, pan, sensor, bit_depth)
+    scene = scene_from_values(ms, pan, sensor, bit_depth, upsample)
     system = sharpener(method, scene, upsample)
     result = sharpen_scene(system, scene, dtype=dtype, tile=tile, workers=workers, device=device)
     return like(result, ms)

@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plugins.pansharpening.imaging.resample import Method
 from plugins.pansharpening.inference.scene_inference import set_evaluation_mode
 from plugins.pansharpening.inference.thread_pool import run_workers
 from plugins.pansharpening.inference.tiled_inference import Sharpener, TiledInference
 from plugins.pansharpening.scenes.memory_scene import MemoryScene
 from plugins.pansharpening.scenes.open_scene import open_scene
+from plugins.pansharpening.scenes.raster import ChosenSamples
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.sensors import SensorSpec
 from plugins.pansharpening.scenes.window import Window
@@ -92,6 +94,7 @@ def scene_from_values(
     pan: ImageSource | None,
     sensor: SensorSpec,
     bit_depth: int | None = None,
+    upsampling: Method = 'interp23tap',
 ) -> Scene:
     """Makes the scene of two images in memory, or opens the scene of two paths.
 
@@ -101,6 +104,7 @@ def scene_from_values(
         pan: panchromatic image (H, W) or (1, H, W), or its path; None if the MS's file holds it.
         sensor: name of the sensor, or its description; see `get_sensor`.
         bit_depth: of the digital numbers; None for the sensor's.
+        upsampling: of the system, which says where the MS samples of rasters are to lie.
     Raises:
         ToolkitError: one image in memory and one path, or other types.
         DataError: images that do not fit each other, or files that cannot be read.
@@ -112,13 +116,20 @@ def scene_from_values(
         paths = [ms] if isinstance(ms, str | Path) else ms
         if _are_paths(paths) and (pan is None or _are_paths([pan])):
             pan_path = None if pan is None else str(pan)
-            return open_scene([str(path) for path in paths], pan_path, sensor, bit_depth)
+            samples = choose_samples(upsampling)
+            names = [str(path) for path in paths]
+            return open_scene(names, pan_path, sensor, bit_depth, samples=samples)
     except ValueError as error:
         raise ToolkitError(str(error)) from error
     raise ToolkitError(
         f'found an MS of type {type(ms).__name__} and a PAN of type {type(pan).__name__}; expected '
         'two arrays, two tensors, or two paths'
     )
+
+
+def choose_samples(upsampling: Method) -> ChosenSamples:
+    """Chooses where the MS samples of rasters are read for an upsampling."""
+    return 'auto' if upsampling == 'interp23tap' else 'centre'
 
 
 def _are_paths(values: Any) -> bool:

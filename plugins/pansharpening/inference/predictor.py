@@ -17,6 +17,7 @@ from plugins.pansharpening.inference.digital_numbers import DTYPES
 from plugins.pansharpening.inference.in_memory import (
     ImageSource,
     check_scene,
+    choose_samples,
     like,
     scene_from_values,
     sharpen_scene,
@@ -154,7 +155,8 @@ class ScenePredictor(Predictor):
                 of the run's test data.
             pan: panchromatic image (H, W) or (1, H, W), or its path.
             sensor: name of the sensor, or its description; None for that of the run's test data.
-            bit_depth: of the digital numbers; None for the sensor's.
+            bit_depth: of the digital numbers; None for the sensor's, or, without a sensor, for that
+                of the test data.
             dtype: data type of the result, such as 'float32'; None for that of the MS.
             tile: side of the windows in PAN pixels; None for a size that suits the network.
             workers: threads that compute; None for one a core.
@@ -177,7 +179,12 @@ class ScenePredictor(Predictor):
                 'which builds it for the images'
             )
         else:
-            scene = scene_from_values(ms, pan, _find_sensor(sensor, options.dataset), bit_depth)
+            found = _find_sensor(sensor, options.dataset)
+            scene = scene_from_values(ms, pan, found, bit_depth, system.upsampling)
+            if sensor is None and bit_depth is None:
+                bits = _find_bits(scene, options.dataset)
+                if bits != scene.bits:
+                    scene = scene_from_values(ms, pan, found, bits, system.upsampling)
         result = sharpen_scene(
             system,
             scene,
@@ -290,12 +297,10 @@ def _find_scene(
         found = _find_sensor(sensor, dataset)
         scene = scene_from_inputs(inputs, found, upsampling, **options)
         stated = 'bit_depth' in options or any(word.startswith('bit_depth=') for word in inputs)
-        if sensor is None and not stated and not scene.holds_fractions:
-            # What a network knows is in the units of the data that it was trained on.
-            bits = _find_test_scene(dataset).bits
-            if 1 < bits != scene.bits:
-                options['bit_depth'] = bits
-                return scene_from_inputs(inputs, found, upsampling, **options)
+        if sensor is None and not stated:
+            bits = _find_bits(scene, dataset)
+            if bits != scene.bits:
+                return scene_from_inputs(inputs, found, upsampling, **options, bit_depth=bits)
         return scene
     if options:
         words = ', '.join(f'--{name.replace("_", "-")}' for name in options)
@@ -310,6 +315,15 @@ def _find_test_scene(dataset: Callable[[], Any] | None) -> Scene:
             'there is nothing to pansharpen: give --input, or a config with test data'
         )
     return scene
+
+
+def _find_bits(scene: Scene, dataset: Callable[[], Any] | None) -> int:
+    """Finds the bits of a scene of the test data's sensor, which are theirs, too.
+
+    What a network knows is in the units of the data that it was trained on.
+    """
+    bits = _find_test_scene(dataset).bits
+    return scene.bits if scene.holds_fractions or bits == 1 else bits
 
 
 def _find_sensor(sensor: SensorSpec | None, dataset: Callable[[], Any] | None) -> SensorSpec:
@@ -361,7 +375,7 @@ def scene_from_inputs(
     register = options.pop('register', 'none')
     if register not in ('phase', 'none'):
         raise ToolkitError(f'found register={register}, expected register=phase or register=none')
-    options.setdefault('samples', 'auto' if upsampling == 'interp23tap' else 'centre')
+    options.setdefault('samples', choose_samples(upsampling))
     settings = {n: int(v) if v.isdecimal() else v for n, v in options.items()} | further
     if len(plain) == 1 and not ms and not pan and plain[0].lower().endswith(('.mat', '.npz')):
         scene = open_scene(plain, None, sensor, **settings)

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from rasterio.transform import from_origin
 
+from plugins.pansharpening.inference.in_memory import sharpen_scene
 from plugins.pansharpening.inference.predictor import ScenePredictor, predict_scene
 from plugins.pansharpening.scenes.open_scene import open_scene
 from plugins.pansharpening.scenes.sensors import get_sensor
@@ -63,11 +65,37 @@ def test_the_type_is_that_of_the_ms():
 
 def test_the_sensor_is_that_of_the_test_data():
     system = sharpener('PNN', SimpleNamespace(sensor=get_sensor('IKONOS'), bands=4, ratio=4))
-    data = SimpleNamespace(scene=SimpleNamespace(sensor=get_sensor('IKONOS')))
+    data = SimpleNamespace(scene=SimpleNamespace(sensor=get_sensor('IKONOS'), bits=11))
     found = predict(system, MS, PAN, dataset=lambda: data)
     np.testing.assert_array_equal(found, sharpen(MS, PAN, 'IKONOS', 'PNN'))
     with pytest.raises(ToolkitError, match='sensor of the inputs is not known'):
         predict(system, MS, PAN)
+
+
+def test_the_bit_depth_is_that_of_the_test_data():
+    system = sharpener('PNN', SimpleNamespace(sensor=get_sensor('IKONOS'), bands=4, ratio=4))
+    data = SimpleNamespace(scene=SimpleNamespace(sensor=get_sensor('IKONOS'), bits=16))
+    found = predict(system, MS, PAN, dataset=lambda: data)
+    np.testing.assert_array_equal(found, sharpen(MS, PAN, 'IKONOS', 'PNN', bit_depth=16))
+    named = predict(system, MS, PAN, dataset=lambda: data, sensor='IKONOS')
+    np.testing.assert_array_equal(named, sharpen(MS, PAN, 'IKONOS', 'PNN'))
+
+
+@pytest.mark.parametrize('upsample', ['bicubic', 'interp23tap'])
+def test_samples_of_rasters_lie_where_the_upsampling_takes_them_to_be(tmp_path, upsample):
+    paths = [tmp_path / 'ms.tif', tmp_path / 'pan.tif']
+    for path, image, step in zip(paths, (MS, PAN[None]), (4, 1)):
+        bands, height, width = image.shape
+        place = {'crs': 'EPSG:32631', 'transform': from_origin(5e5, 5e6, step, step)}
+        size = {'count': bands, 'height': height, 'width': width}
+        with rasterio.open(path, 'w', 'GTiff', dtype='uint16', **size, **place) as raster:
+            raster.write(image)
+    samples = 'centre' if upsample == 'bicubic' else 'interp23tap'
+    scene = open_scene([str(paths[0])], str(paths[1]), 'IKONOS', samples=samples)
+    system = sharpener('PNN', scene, upsample)
+    expected = sharpen_scene(system, scene)
+    np.testing.assert_array_equal(sharpen(*paths, 'IKONOS', 'PNN', upsample=upsample), expected)
+    np.testing.assert_array_equal(predict(system, *paths, sensor='IKONOS'), expected)
 
 
 def test_a_method_is_built_for_the_images_and_not_for_a_config():
