@@ -357,6 +357,21 @@ def test_a_study_keeps_the_checkpoints_that_it_names(keep, has_best, left, here)
     assert {Job.from_json(job.to_json()).keep for job in jobs} == {keep}
 
 
+def test_a_study_removes_no_checkpoints_of_another(here):
+    plan = make(here, keep='none', variants={'full': {}}, seeds=[0])
+    (job,) = prepare_jobs(plan, reconcile(plan, here / 'work/tiny'))
+    assert job.trained_in is not None
+    other = here / 'work/other/runs/full-s0'
+    files = [folder / 'checkpoints/last.pth' for folder in (job.trained_in, other)]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.touch()
+    worker.remove_checkpoints_of(dataclasses.replace(job, trained_in=other))
+    assert [file.exists() for file in files] == [True, True]
+    worker.remove_checkpoints_of(job)
+    assert [file.exists() for file in files] == [False, True]
+
+
 def test_the_last_checkpoint_is_not_kept_in_place_of_the_tested_one(here):
     best = {
         '+val_dataloader': studies.BASE['test_dataloader'],

@@ -167,7 +167,7 @@ def work(job: Job) -> Outcome:
             _test_run(run, weights, record, outcome)
         finished = all(status.status == 'finished' for status in record.statuses.values())
         if weights is not None and finished:
-            remove_checkpoints(weights, job.keep)
+            remove_checkpoints_of(job)
     except Interrupted:
         for name in record.open:
             record.end(name, status='waiting')
@@ -299,6 +299,13 @@ def holds_training(folder: Path) -> bool:
         return False
     held = capsule.read(folder)
     return held['kind'] == 'train' and held['status'] == 'finished'
+
+
+def remove_checkpoints_of(job: Job) -> None:
+    """Remove the checkpoints that a study does not keep after its tests; never another study's."""
+    folder = job.trained_in
+    if folder is not None and any(run.folder.parent == folder.parent for run in job.runs):
+        remove_checkpoints(folder, job.keep)
 
 
 def remove_checkpoints(folder: Path, keep: Keep) -> None:
