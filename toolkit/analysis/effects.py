@@ -74,7 +74,7 @@ def fit_effects(values: np.ndarray, switches: Sequence[str], folds: int = 1) -> 
     Args:
         values: (blocks, 2, ..., 2), an axis per switch: off, on.
         switches: their names.
-        folds: number of folds of the data, if blocks are folds.
+        folds: number of folds that the data are split into.
     """
     blocks, count = len(values), len(switches)
     residuals = values - values.mean(0) - values.mean(tuple(range(1, count + 1)), keepdims=True)
@@ -149,5 +149,7 @@ def _fit_group(group: dict[str, Condition], metric: str, switches: Sequence[str]
     if not blocks:
         return []
     array = np.array([[found[block] for found in values] for block in blocks])
-    folds = len({fold for _, fold in blocks if fold is not None})
+    # Of the plan: they say how much training data two folds share, however many have finished.
+    planned = [run.fold for variant in order for run in group[variant].runs]
+    folds = len({fold for fold in planned if fold is not None})
     return fit_effects(array.reshape(-1, *(2,) * len(switches)), switches, max(folds, 1))

@@ -81,3 +81,22 @@ def test_a_study_shows_the_effects_of_its_switches(tmp_path):
     text = study_table(results)
     assert 'tiny: effects of the switches' in text
     assert re.search(r'a × b +score +3 +\+0\.0\d+ +\[\+0', text)
+
+
+def test_folds_that_have_not_finished_share_training_data_too(tmp_path):
+    variants = ('none', 'b', 'a', 'a+b')
+    runs = [
+        planned(v, s, id=f'{v}-{s}-{fold}', fold=fold)
+        for v in variants
+        for s in range(3)
+        for fold in range(3)
+    ]
+    write_plan(tmp_path, runs, compare_to='none', options={'switches': ['a', 'b']})
+    values = np.random.default_rng(0).normal(size=(3, 2, 2))
+    for i, variant in enumerate(variants):
+        for seed in range(3):
+            finish(tmp_path / f'runs/{variant}-{seed}-0', {'score': values[seed].flat[i]})
+    effects = json.loads(study_table(load(tmp_path), 'json'))['effects']
+    expected = fit_effects(values, ('a', 'b'), folds=3)
+    assert [e['low'] for e in effects] == pytest.approx([e.low for e in expected])
+    assert expected[0].low < fit_effects(values, ('a', 'b'))[0].low
