@@ -80,7 +80,7 @@ def compute_t_test_p(differences: ArrayLike, folds: int = 1) -> np.ndarray:
     """
     d = np.asarray(differences, dtype=float)
     n, mean, deviation = d.shape[-1], d.mean(-1), d.std(-1, ddof=1)
-    constant = _is_constant(mean, deviation)
+    constant = is_constant(mean, deviation)
     error = np.where(constant, np.nan, deviation) * np.sqrt(compute_variance_factor(n, folds))
     return 2 * stats.t.sf(np.abs(mean / error), n - 1)
 
@@ -162,7 +162,7 @@ def hedges_g(differences: ArrayLike) -> float | None:
     freedom. None if it is not defined.
     """
     d = np.asarray(differences, dtype=float)
-    if len(d) < 3 or _is_constant(d.mean(), d.std(ddof=1)):
+    if len(d) < 3 or is_constant(d.mean(), d.std(ddof=1)):
         return None
     df = len(d) - 1
     correction = np.exp(special.gammaln(df / 2) - special.gammaln((df - 1) / 2)) / np.sqrt(df / 2)
@@ -196,11 +196,12 @@ def _prepare(differences: ArrayLike, unit: str) -> tuple[np.ndarray, PairedTest 
         return d, PairedTest(1, mean, why=f'one {unit} has no spread')
     if not d.any():
         return d, PairedTest(len(d), 0.0, why=f'equal in every {unit}')
-    if _is_constant(mean, d.std(ddof=1)):
+    if is_constant(mean, d.std(ddof=1)):
         # Nothing that varies between runs takes part: repeating them says nothing of chance.
         return d, PairedTest(len(d), mean, why=f'the same difference in every {unit}')
     return d, None
 
 
-def _is_constant(mean: ArrayLike, deviation: ArrayLike) -> np.ndarray:
+def is_constant(mean: ArrayLike, deviation: ArrayLike) -> np.ndarray:
+    """Tells whether a deviation is but rounding of values of this mean."""
     return np.asarray(deviation) <= _ROUNDING * np.abs(mean)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from scipy import optimize, stats
 
 from toolkit.analysis.aggregate import Analysis
-from toolkit.analysis.paired_tests import ALPHA, compute_variance_factor
+from toolkit.analysis.paired_tests import ALPHA, compute_variance_factor, is_constant
 
 POWER = 0.8
 MOST_SEEDS = 10_000
@@ -106,7 +106,15 @@ def estimate_spread(analysis: Analysis, metric: str) -> Spread | None:
         singles.append(list(ours.values()))
         reference = analysis.find_reference(condition)
         theirs = {} if reference is None else reference.get_values(metric)
-        pairs.append([ours[pair] - theirs[pair] for pair in ours if pair in theirs])
+        # As in the tests: a difference between runs of other code is one of the code, too.
+        same = [
+            pair
+            for pair in ours
+            if reference is not None
+            and pair in theirs
+            and condition.has_other_code(pair) == reference.has_other_code(pair)
+        ]
+        pairs.append([ours[pair] - theirs[pair] for pair in same])
     for groups, factor, is_of_pairs in ((pairs, 1.0, True), (singles, math.sqrt(2), False)):
         sd, freedom = _pool(groups)
         if sd > 0:
@@ -120,6 +128,8 @@ def _pool(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
     for values in groups:
         if len(values) > 1:
             mean = math.fsum(values) / len(values)
-            total += math.fsum((value - mean) ** 2 for value in values)
+            squares = math.fsum((value - mean) ** 2 for value in values)
             freedom += len(values) - 1
+            if not is_constant(mean, math.sqrt(squares / (len(values) - 1))):
+                total += squares  # others are rounding
     return (math.sqrt(total / freedom), freedom) if freedom else (0.0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -76,4 +77,20 @@ def test_the_spread_is_that_of_pairs_or_of_a_pilot(tmp_path):
     pilot = spread('pilot', {'full': full, 'other': [None] * 4})
     assert pilot.sd == pytest.approx(np.std(full, ddof=1) * math.sqrt(2))
     assert (pilot.freedom, pilot.is_of_pairs) == (3, False)
+    # Differences that are equal but for rounding tell no spread.
+    equal = spread('equal', {'full': full, 'other': [value + 0.1 for value in full]})
+    assert (equal.sd, equal.is_of_pairs) == (pytest.approx(pilot.sd, rel=0.2), False)
+    assert spread('constant', {'full': [0.1] * 3, 'other': [0.8] * 3}) is None
     assert spread('nothing', {'full': [0.7], 'other': [0.8]}) is None
+
+
+def test_pairs_of_runs_with_different_code_tell_no_spread(tmp_path):
+    folder = study_of(tmp_path, {'full': [0.70, 0.72, 0.69, 0.71], 'other': [0.8, 0.9, 0.6, 0.95]})
+    plan = json.loads((folder / 'plan.json').read_text())
+    for run in plan['runs']:
+        if run['variant'] == 'other' and run['seed'] > 1:
+            run['other_code'] = True
+    (folder / 'plan.json').write_text(json.dumps(plan))
+    results = load(folder)
+    found = estimate_spread(Analysis(results, group_runs(results)), 'score')
+    assert found.sd == pytest.approx(np.std([0.10, 0.18], ddof=1))
