@@ -260,8 +260,8 @@ def _is_better_than_all(
     for other in others:
         comparison, differences = _compare(condition, other, metric, better, rows)
         p = comparison.runs.p
-        # Runs that do not vary say nothing of noise; the test items may.
-        if p is None and comparison.runs.n and not comparison.items.why:
+        # Runs that do not vary say nothing of noise; the test items may. One run may vary.
+        if p is None and comparison.runs.n > 1 and not comparison.items.why:
             p = paired_bootstraps([differences] * len(others))[0].p
         if not comparison.better or p is None or p * len(others) >= ALPHA:
             return False

@@ -200,3 +200,14 @@ def test_runs_of_other_code_are_compared_with_none_of_this_code(tmp_path):
     assert 'same †' in text
     assert 'better †' not in text
     assert 'not compared with runs that were not' in text
+
+
+@pytest.mark.parametrize(('seeds', 'best'), [(1, []), (2, ['other'])])
+def test_items_tell_the_best_only_where_runs_are_known_not_to_vary(tmp_path, seeds, best):
+    write_plan(tmp_path, [planned(v, s) for v in ('full', 'other') for s in range(seeds)])
+    for seed in range(seeds):
+        base = [(i, 0.1 * (i % 7)) for i in range(30)]
+        with_rows(tmp_path, 'full', seed, base)
+        with_rows(tmp_path, 'other', seed, [(i, v + 0.3 + 0.02 * (i % 5)) for i, v in base])
+    found = analysis_of(tmp_path).find_best('score')
+    assert [condition.variant for condition in found] == best
