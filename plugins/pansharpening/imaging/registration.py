@@ -102,9 +102,9 @@ class Registration(NamedTuple):
 def register(scene: Scene) -> Registration:
     """Measures how far the MS of a scene lies from its PAN, in pieces spread over the scene.
 
-    The MS is interpolated as its samples are read (`interp23tap`, or bicubic for ratios that are no
-    power of two), its bands are combined to what fits the low-passed PAN best, and the peak of the
-    correlation of both details is found.
+    The MS is interpolated as its samples are read (`interp23tap`; or bicubic where they are read at
+    the centres, and for ratios that are no power of two), its bands are combined to what fits the
+    low-passed PAN best, and the peak of the correlation of both details is found.
 
     Raises:
         DataError: the scene cannot be read.
@@ -160,7 +160,7 @@ def _compare(scene: Scene, window: Window) -> Registration | None:
     if valid.mean() < LEAST_VALID:
         return None
     ms = torch.from_numpy(scene.read_ms(window.reduced(ratio)))[None].double()
-    bands = upsample(ms, ratio, _get_method(ratio))[0].numpy()
+    bands = upsample(ms, ratio, _get_method(scene))[0].numpy()
     pan = torch.from_numpy(scene.read_pan(window)).double()
     low = mtf_filter(pan, (GAIN,), ratio)[0].numpy()
     weight = _taper(valid, ratio)
@@ -206,9 +206,11 @@ def _choose_pieces(scene: Scene) -> list[Window]:
     ]
 
 
-def _get_method(ratio: int) -> Method:
+def _get_method(scene: Scene) -> Method:
+    if scene.samples == 'centre':
+        return 'bicubic'
     try:
-        polyphase(ratio)
+        polyphase(scene.ratio)
     except ValueError:
         return 'bicubic'
     return 'interp23tap'

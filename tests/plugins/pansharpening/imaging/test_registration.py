@@ -43,6 +43,20 @@ def test_a_shift_is_found_and_taken_back(tmp_path, images, rows, cols):
         assert again.distance < 0.1
 
 
+@pytest.mark.parametrize('samples', ['centre', 'interp23tap'])
+def test_samples_in_the_place_that_they_are_read_for_are_not_moved(
+    tmp_path, images, samples, monkeypatch
+):
+    pan = images[1][0].astype(float)
+    # A mean of the pixels that it covers lies at their centre, half a pixel before interp23tap's.
+    centred = pan.reshape(64, 4, 64, 4).mean((1, 3))
+    bands = np.stack([centred * share for share in (0.7, 0.9, 1, 0.8)]).round().astype(np.uint16)
+    scene = made(tmp_path, bands if samples == 'centre' else images[0], images[1])
+    monkeypatch.setattr(ArrayScene, 'samples', samples)
+    found = register(scene)
+    assert (found.rows, found.cols) == pytest.approx((0, 0), abs=0.1)
+
+
 def test_a_pan_of_another_place_is_named(tmp_path, images):
     ms, pan = images
     scene = made(tmp_path, ms, pan[:, ::-1, ::-1])
