@@ -288,12 +288,10 @@ def _explain_failure(arguments: argparse.Namespace, work_dir: Path) -> Iterator[
 
 
 def _describe_continuation(arguments: argparse.Namespace, work_dir: Path) -> str:
-    words = list(arguments.ms)
-    if arguments.pan is not None:
-        words = [*(f'ms={path}' for path in words), f'pan={arguments.pan}']
+    # Without --input it takes the scene of the run's config, which has all that was stated of it.
     return (
         f'no image was written, but the weights so far are in {work_dir}; sharpen with them: '
-        f'toolkit predict --run {work_dir} --input {" ".join(words)} --output {arguments.output}'
+        f'toolkit predict --run {work_dir} --output {arguments.output}'
     )
 
 

@@ -279,7 +279,7 @@ def test_ctrl_c_in_training_leaves_a_run_and_no_image(files, tmp_path) -> None:
     os.kill(process.pid, signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f'toolkit predict --run {tmp_path}/out.run --input ms={files[1]}' in printed
+    assert f'toolkit predict --run {tmp_path}/out.run --output {output}' in printed
     assert {path.name for path in tmp_path.iterdir()} == {'out.run'}
     assert (tmp_path / 'out.run' / 'checkpoints' / 'last.pth').is_file()
 
@@ -291,10 +291,22 @@ def test_ctrl_c_while_sharpening_leaves_no_image(files, tmp_path, monkeypatch, c
     monkeypatch.setattr(
         'plugins.pansharpening.inference.tiled_inference.TiledInference.window', stopped
     )
-    assert pansharpen(*files, '--output', tmp_path / 'out.tif', *FAST) == 130
-    assert 'toolkit predict --run' in capsys.readouterr().out
+    words = [*files, '--bands=3,2,1,4', '--output', tmp_path / 'out.tif']
+    assert pansharpen(*words, *FAST) == 130
+    advice = capsys.readouterr().out.splitlines()[-1]
     assert not (tmp_path / 'out.tif').exists() and not (tmp_path / 'out.json').exists()
     assert Path(tmp_path / 'out.run' / 'checkpoints' / 'best.pth').is_file()
+    # What it advises sharpens the scene as it was stated.
+    monkeypatch.undo()
+    assert main(advice.rpartition(': toolkit ')[2].split()) == 0
+    given = ['--input', f'ms={files[1]}', f'pan={files[3]}', '--bands=3,2,1,4']
+    run = ['--run', str(tmp_path / 'out.run'), '--output', str(tmp_path / 'b.tif')]
+    assert main(['predict', *run, *given]) == 0
+    images = []
+    for name in ('out.tif', 'b.tif'):
+        with rasterio.open(tmp_path / name) as raster:
+            images.append(raster.read())
+    np.testing.assert_array_equal(*images)
 
 
 def test_a_loss_that_is_not_finite(files, tmp_path, monkeypatch, capsys) -> None:
