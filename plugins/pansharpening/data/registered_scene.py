@@ -44,6 +44,10 @@ class RegisteredScene(Scene):
         return found.rows, found.cols
 
     @property
+    def states_bits(self) -> bool:
+        return self.original.states_bits
+
+    @property
     def bands(self) -> int:
         return self.original.bands
 

@@ -318,12 +318,12 @@ def _find_test_scene(dataset: Callable[[], Any] | None) -> Scene:
 
 
 def _find_bits(scene: Scene, dataset: Callable[[], Any] | None) -> int:
-    """Finds the bits of a scene of the test data's sensor, which are theirs, too.
+    """Finds the bits of a scene of the test data's sensor: those of its files, or else theirs.
 
     What a network knows is in the units of the data that it was trained on.
     """
     bits = _find_test_scene(dataset).bits
-    return scene.bits if scene.holds_fractions or bits == 1 else bits
+    return scene.bits if scene.states_bits or scene.holds_fractions or bits == 1 else bits
 
 
 def _find_sensor(sensor: SensorSpec | None, dataset: Callable[[], Any] | None) -> SensorSpec:

@@ -72,6 +72,10 @@ class MatScene(Scene):
             check_bit_depth(bit_depth)
         self.ms_key, self.pan_key, self.order = ms_key, pan_key, bands
 
+    @property
+    def states_bits(self) -> bool:
+        return self._own().bits is not None
+
     @functools.cached_property
     def bits(self) -> int:  # type: ignore[override]
         own = self._own()

@@ -67,6 +67,11 @@ class Scene(ABC):
         return 2**self.bits - 1
 
     @property
+    def states_bits(self) -> bool:
+        """True if the files state their bit depth."""
+        return False
+
+    @property
     def holds_fractions(self) -> bool:
         """True if the images are taken to be reflectances, whose full scale is 1."""
         return self.bits == 1

@@ -47,6 +47,10 @@ class SceneWithReference(Scene):
         return self.original.dtype
 
     @property
+    def states_bits(self) -> bool:
+        return self.original.states_bits
+
+    @property
     def band_names(self) -> tuple[str, ...]:
         return self.original.band_names
 

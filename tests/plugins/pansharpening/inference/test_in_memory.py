@@ -8,11 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rasterio
+import scipy.io
 import torch
 from rasterio.transform import from_origin
 
+from plugins.pansharpening.data.registered_scene import RegisteredScene
 from plugins.pansharpening.inference.in_memory import sharpen_scene
-from plugins.pansharpening.inference.predictor import ScenePredictor, predict_scene
+from plugins.pansharpening.inference.predictor import ScenePredictor, _find_scene, predict_scene
 from plugins.pansharpening.scenes.open_scene import open_scene
 from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.untrained_method import sharpen, sharpener
@@ -79,6 +81,18 @@ def test_the_bit_depth_is_that_of_the_test_data():
     np.testing.assert_array_equal(found, sharpen(MS, PAN, 'IKONOS', 'PNN', bit_depth=16))
     named = predict(system, MS, PAN, dataset=lambda: data, sensor='IKONOS')
     np.testing.assert_array_equal(named, sharpen(MS, PAN, 'IKONOS', 'PNN'))
+
+
+def test_a_file_that_states_its_bit_depth_has_that(tmp_path):
+    images = {'I_MS': MS.transpose(1, 2, 0), 'I_PAN': PAN}
+    data = SimpleNamespace(scene=SimpleNamespace(sensor=get_sensor('IKONOS'), bits=16))
+    options = argparse.Namespace(sensor=None, bit_depth=None)
+    for stated, bits in (({'L': 12}, 12), ({}, 16)):
+        path = str(tmp_path / f'{bits}.mat')
+        scipy.io.savemat(path, {**images, **stated})
+        scene = _find_scene([path], options, lambda: data)
+        assert scene.bits == bits
+        assert RegisteredScene(scene).states_bits == bool(stated)
 
 
 @pytest.mark.parametrize('upsample', ['bicubic', 'interp23tap'])

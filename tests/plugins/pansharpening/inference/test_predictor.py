@@ -190,7 +190,7 @@ def test_scene_and_sensor_are_those_of_the_test_data_by_default(monkeypatch):
         predictor,
         'scene_from_inputs',
         lambda inputs, sensor, _, **more: SimpleNamespace(
-            named=(inputs, sensor, more), holds_fractions=False, bits=11
+            named=(inputs, sensor, more), holds_fractions=False, states_bits=False, bits=11
         ),
     )
     monkeypatch.setattr(
