@@ -51,6 +51,7 @@ class TrainLoop(BaseLoop):
         waited: seconds in which this process waited for data.
         time_over: the time limit ended the training.
         skipped: number of iterations whose loss was not finite and that were left out.
+        is_skipped: the current iteration, or the last one, is left out.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class TrainLoop(BaseLoop):
         self._is_checked = False
         self._agreement = distributed.Agreement()
         self.skipped = 0
+        self.is_skipped = False
         # Of each iteration and what its samples say of themselves; a loss is read some later.
         self._recent: deque[tuple[int, Any]] = deque(maxlen=RECENT)
 
@@ -209,8 +211,8 @@ class TrainLoop(BaseLoop):
             runner.system.check_batch(batch)
             self._is_checked = True
         with guards.keep_unchanged(batch, runner.system):
-            losses, others, is_skipped = self._training_step(batch)
-        if is_skipped:
+            losses, others, self.is_skipped = self._training_step(batch)
+        if self.is_skipped:
             self._skip(losses)
         else:
             runner.losses.add(self._iter + 1, losses, others)
@@ -226,14 +228,14 @@ class TrainLoop(BaseLoop):
         """
         self.skipped += 1
         number = self._iter + 1
-        values = {name: float(loss) for name, loss in losses.items() if name != 'loss'}
-        bad = [name for name, value in values.items() if not math.isfinite(value)]
-        name = bad[0] if bad else 'loss'
+        values = {name: float(loss) for name, loss in losses.items()}
+        # The terms come before their sum, which is finite where only another process has a bad one.
+        name = next((name for name, v in values.items() if not math.isfinite(v)), 'loss')
         if self.skipped > self._config.max_skips:
-            raise NonFiniteLossError(name, values.get(name, math.nan), number)
+            raise NonFiniteLossError(name, values[name], number)
         self.runner.say(
             f'iteration {number:,} is skipped ({self.skipped} of at most '
-            f'{self._config.max_skips}): the loss {name!r} is {values.get(name, math.nan)}; '
+            f'{self._config.max_skips}): the loss {name!r} is {values[name]}; '
             f'{self.describe_batch(number)}'
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from tests.support import subprocesses
 from toolkit.engine.dataloader import build_loader
 from toolkit.engine.hooks import Checkpoint
+from toolkit.engine.training_step import SkippingStep, StepScalars, sum_losses
 from toolkit.errors import RunError
 from toolkit.run.train import train
 
@@ -66,6 +68,47 @@ def test_a_skipped_batch_changes_nothing(
     )
     lines = subprocesses.lines(tmp_path / 'run')
     assert all(line.get('loss', 0) is not None for line in lines)
+
+
+def test_a_skipped_batch_leaves_no_trace_in_averages_and_resumption(
+    config: Any, tmp_path: Path
+) -> None:
+    """Also where gradients of several iterations are accumulated."""
+    run = config(
+        model__explode_at=3,
+        train_cfg={'max_iters': 12, 'on_nonfinite': 'skip'},
+        optim_wrapper__accumulative_counts=2,
+        default_hooks={'checkpoint': {'type': 'Checkpoint', 'interval': 10, 'keep': 1}},
+        custom_hooks={'ema': {'type': 'EMA'}},
+    )
+    whole = train(run, tmp_path / 'whole').checkpoint
+    shutil.copytree(tmp_path / 'whole', tmp_path / 'again')
+    again = train(run, tmp_path / 'again', resume=tmp_path / 'again/checkpoints/iter_10.pth')
+    first, second = (torch.load(p, weights_only=True) for p in (whole, again.checkpoint))
+    assert (first['loop']['skipped'], first['ema']['updates']) == (1, 5)  # of 11 batches
+    assert subprocesses.first_difference(first, second) is None
+
+
+def test_the_loss_of_a_skipped_batch_is_told(
+    config: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a system whose only term is named `loss`, and where only the sum is not finite."""
+    run = config(train_cfg={'max_iters': 3, 'on_nonfinite': 'skip'})
+    largest = torch.finfo(torch.float32).max
+    for losses, told in (({'loss': float('inf')}, 'inf'), ({'a': largest, 'b': largest}, 'inf')):
+        step = SkippingStep.__call__
+        given = {name: torch.tensor(value) for name, value in losses.items()}
+        scalars = {**given, 'loss': sum_losses(given)}
+        monkeypatch.setattr(
+            SkippingStep,
+            '__call__',
+            lambda self, batch, s=step, v=scalars: (
+                StepScalars(v, {}, is_skipped=True) if not self.runner.iter else s(self, batch)
+            ),
+        )
+        train(run, tmp_path / ''.join(losses))
+        assert f"the loss 'loss' is {told};" in capsys.readouterr().out
+        monkeypatch.undo()
 
 
 def test_skips_are_bounded(config: Any, tmp_path: Path) -> None:

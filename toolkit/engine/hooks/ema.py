@@ -77,8 +77,8 @@ class EMA(Hook):
         data_batch: dict[str, Any] | None = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        if not runner.optim_wrapper.should_update():
-            return  # gradients are accumulated, the weights are the same
+        if runner.train_loop.is_skipped or not runner.optim_wrapper.should_update():
+            return  # the weights are the same: the batch is left out, or gradients are accumulated
         weights = self._select(runner.system)
         if self.updates == 0:
             self._averages = {name: tensor.clone() for name, tensor in weights.items()}
