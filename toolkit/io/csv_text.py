@@ -88,14 +88,8 @@ def _find_separator(text: str, path: Path) -> tuple[str, int]:
     first = next((line for line in lines if line.strip()), '')
     if first.lower().startswith('sep=') and first[4:5] in SEPARATORS:
         return first[4], 1
-    counts = {}
-    for separator in SEPARATORS:
-        try:
-            (row,) = csv.reader([first], delimiter=separator)
-        except (csv.Error, ValueError):
-            continue
-        counts[separator] = max(0, len(row) - 1)
-    found = [separator for separator, count in counts.items() if count]
+    outside = ''.join(first.split('"')[::2])  # of quotes; a doubled quote leaves nothing
+    found = [separator for separator in SEPARATORS if separator in outside]
     if len(found) > 1:
         names = ' and '.join(map(repr, found))
         raise ToolkitError(

@@ -55,6 +55,19 @@ def test_what_is_no_table_is_said(tmp_path, name, content, message):
         read_table(tmp_path / name, ['image', 'note'])
 
 
+@pytest.mark.parametrize(
+    ('text', 'columns'),
+    [
+        ('image,"a;b"\n1,2\n', ['image', 'a;b']),
+        ('image;"size, mm";x\n1;2;3\n', ['image', 'size, mm', 'x']),
+        ('"a ""b"", c"\timage\n1\t2\n', ['a "b", c', 'image']),
+    ],
+)
+def test_a_separator_within_a_quoted_name_is_none(tmp_path, text, columns):
+    (tmp_path / 'a.csv').write_text(text)
+    assert read_table(tmp_path / 'a.csv', ['image']).columns == columns
+
+
 PLAIN = 'image,größe,note\na.png,"1,5",x\nb.png,2,\n'
 
 
