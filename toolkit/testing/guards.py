@@ -17,6 +17,9 @@ from toolkit.registry.built import recall
 from toolkit.testing.contract import list_tensors
 from toolkit.testing.observe import Observer, describe_unreached, find_unreached
 
+# Types of the values of `meta`, of which a large batch has thousands.
+PLAIN = frozenset((str, int, float, bool, type(None)))
+
 
 @contextmanager
 def keep_unchanged(values: Mapping[str, Any], component: Any) -> Iterator[None]:
@@ -28,15 +31,29 @@ def keep_unchanged(values: Mapping[str, Any], component: Any) -> Iterator[None]:
     Raises:
         ComponentRunError: it changed one.
     """
-    before = [(name, t, t._version) for name, t in list_tensors(values) if not t.is_inference()]
+    found: list[torch.Tensor] = []
+    _collect_tensors(values, found)
+    before = [(tensor, tensor._version) for tensor in found if not tensor.is_inference()]
     yield
-    for name, tensor, version in before:
+    for tensor, version in before:
         if tensor._version != version:
+            # Names are made here alone: making those of each `meta` would take milliseconds.
+            name = next((name for name, t in list_tensors(values) if t is tensor), 'its input')
             raise make_run_error(
                 component,
                 f'changes {name!r} in place, which others read too; work on a copy: '
                 '`x = x.clone()`',
             )
+
+
+def _collect_tensors(value: Any, found: list[torch.Tensor]) -> None:
+    """Adds the tensors that `list_tensors` lists, without their names."""
+    if isinstance(value, torch.Tensor):
+        found.append(value)
+    elif isinstance(value, (list, tuple, dict, Mapping)):
+        for inner in value if isinstance(value, (list, tuple)) else value.values():
+            if type(inner) not in PLAIN:
+                _collect_tensors(inner, found)
 
 
 @contextmanager
