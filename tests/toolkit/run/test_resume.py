@@ -155,6 +155,21 @@ def test_an_old_checkpoint_goes_only_after_the_new_one_is_safe(
     assert [p.name for p in checkpoint.list_numbered(tmp_path)] == ['iter_2.pth']
 
 
+def test_later_checkpoints_do_not_push_out_those_of_a_resumed_run(tmp_path: Path) -> None:
+    """A run that went on from an older checkpoint finds later ones, perhaps damaged."""
+    from toolkit.engine.hooks import Checkpoint
+
+    last = tmp_path / 'checkpoints' / 'last.pth'
+    checkpoint.save({'state_dict': {'a': torch.zeros(3)}}, last)
+    for iteration in (2, 9):
+        checkpoint.keep_numbered(last, iteration)
+    left = []
+    for iteration in (3, 5):
+        Checkpoint(keep=1)._keep(last, iteration)
+        left.append([p.name for p in checkpoint.list_numbered(tmp_path)])
+    assert left == [['iter_3.pth', 'iter_9.pth'], ['iter_5.pth', 'iter_9.pth']]
+
+
 def test_the_log_is_on_the_disk_before_its_checkpoint(
     run_tree: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,7 +125,10 @@ class Checkpoint(Hook):
             checkpoint.keep_numbered(last, iteration)
             # The new one is safe on the disk before an old one goes.
             if self.keep > 0:
-                for old in checkpoint.list_numbered(last.parents[1])[: -self.keep]:
+                numbered = checkpoint.list_numbered(last.parents[1])
+                # A run resumed from an older one finds later ones, which must not push out its own.
+                own = numbered[: numbered.index(last.with_name(f'iter_{iteration}.pth')) + 1]
+                for old in own[: -self.keep]:
                     old.unlink()
         except OSError as error:
             raise RunError(
