@@ -91,8 +91,13 @@ def find_known_images(
         if not (_knows_patients(external.records) and _knows_patients(data.records)):
             gaps.append(f'patients of the external or the {subset} images are not known')
             continue
-        patients = {normalize_id(record.patient): record.patient for record in data.records}
+        patients = {
+            normalize_id(record.patient): record.patient
+            for record in filter(_knows_patient, data.records)
+        }
         for position, record in enumerate(external.records):
+            if not _knows_patient(record):
+                continue
             other_name = patients.get(normalize_id(record.patient))
             if other_name is not None:
                 found.setdefault(position, KnownImage(record.id, 'patient', other_name, subset))
@@ -135,5 +140,9 @@ def _find_near(
 
 
 def _knows_patients(records: Sequence[Record]) -> bool:
+    return any(map(_knows_patient, records))
+
+
+def _knows_patient(record: Record) -> bool:
     """Tell whether a patient has another name than its image."""
-    return any(record.patient not in ('', record.id) for record in records)
+    return record.patient not in ('', record.id)

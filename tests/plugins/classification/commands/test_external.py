@@ -79,6 +79,24 @@ def test_images_and_patients_of_the_training_are_found(site):
     assert gaps == []
 
 
+def test_images_of_unknown_patients_show_no_patient_of_the_training(tmp_path):
+    sides = {}
+    for name, seed in (('own', 1), ('other', 2)):
+        (tmp_path / name).mkdir()
+        rows = ['image,patient']
+        generator = np.random.default_rng(seed)
+        for i in range(3):  # the same names at both sites, and one patient known
+            pixels = generator.integers(0, 255, (32, 32), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f'{i}.png')
+            rows.append(f'{i}.png,{f"{name}7" if not i else f"{i}.png"}')
+        (tmp_path / name / 'm.csv').write_text('\n'.join(rows))
+        tasks = {'pathology': TASKS['pathology']}
+        columns = {'pathology': None}
+        path = str(tmp_path / name / 'm.csv')
+        sides[name] = ManifestImages(path, tasks, columns, size=32, unlabelled='keep')
+    assert find_known_images(sides['other'], {'train': sides['own']}) == ([], [])
+
+
 def test_known_images_are_refused_or_marked(site, tmp_path, capsys):
     run, other = site
     ask = ['external', '--run', str(run), '--output', str(tmp_path / 'out'), *COLUMNS, *VALUES]
