@@ -12,6 +12,8 @@ from toolkit.config.yaml_file import Origins, split_path
 
 # Places in a training, in the unit of a schedule.
 PLACES = ('begin', 'end', 'T_max')
+# What does not depend on the length.
+KEPT = ('max_minutes', 'on_nonfinite', 'max_skips')
 # What counts epochs of the data and not the length of the training.
 COUNTS = ('step_size', 'milestones', 'monitor')
 REFERENCES = ('${train_cfg.max_epochs}', '${train_cfg.max_iters}')
@@ -46,8 +48,9 @@ def set_iterations(
         assign(tree, origins, (*parents, last), value, value_origins, last not in node)
 
     set_value('train_cfg', {'max_iters': iterations})
-    if cfg.get('max_minutes') is not None:
-        set_value('train_cfg.max_minutes', cfg['max_minutes'])
+    for key in KEPT:
+        if cfg.get(key) is not None:
+            set_value(f'train_cfg.{key}', cfg[key])
     if not isinstance(length, int) or isinstance(length, bool) or length < 1:
         return  # the check of the config says what is wrong with it
 
@@ -60,7 +63,15 @@ def set_iterations(
 
     schedules = tree.get('param_scheduler')
     for name, schedule in (schedules if isinstance(schedules, dict) else {}).items():
-        if not isinstance(schedule, dict) or any(key in schedule for key in COUNTS):
+        if not isinstance(schedule, dict):
+            continue
+        if any(key in schedule for key in COUNTS):
+            if by_epoch and schedule.get('end') in REFERENCES:
+                # Without it, the end is that of the training.
+                schedule = {key: value for key, value in schedule.items() if key != 'end'}
+                set_value(f'param_scheduler.{name}', schedule)
+            if by_epoch and 'by_epoch' not in schedule and 'monitor' not in schedule:
+                set_value(f'param_scheduler.{name}.by_epoch', True)  # no longer the default
             continue
         if schedule.get('by_epoch', by_epoch) is not by_epoch:
             continue

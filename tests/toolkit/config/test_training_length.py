@@ -50,6 +50,22 @@ def test_schedules_by_epoch_count_iterations_of_the_new_length():
     assert tree['default_hooks']['keep']['interval'] == 30
 
 
+def test_what_a_bad_loss_does_stays():
+    kept = {'on_nonfinite': 'skip', 'max_skips': 3}
+    tree = shorten(9, train_cfg={'max_epochs': 30, 'val_begin': 2, **kept})
+    assert tree['train_cfg'] == {'max_iters': 9, **kept}
+
+
+def test_steps_of_epochs_stay_epochs():
+    for steps in ({'type': 'StepLR', 'step_size': 5}, {'type': 'MultiStepLR', 'milestones': [3]}):
+        tree = shorten(90, train_cfg={'max_epochs': 30}, param_scheduler={'steps': steps})
+        assert tree['param_scheduler']['steps'] == {**steps, 'by_epoch': True}
+        ending = {'steps': {**steps, 'end': '${train_cfg.max_epochs}'}}
+        assert shorten(90, train_cfg={'max_epochs': 30}, param_scheduler=ending) == tree
+        tree = shorten(90, train_cfg={'max_iters': 30}, param_scheduler={'steps': steps})
+        assert tree['param_scheduler']['steps'] == steps
+
+
 def test_a_training_by_iterations_and_parts_shorter_than_one():
     schedule = {'type': 'LinearLR', 'begin': 0, 'end': 10}
     tree = shorten(200, train_cfg={'max_iters': 400}, param_scheduler={'warmup': dict(schedule)})
