@@ -30,8 +30,8 @@ class Disagreement:
 
     Attributes:
         images: number of images compared.
-        flipped: ids of the images that are decided otherwise.
-        probability: largest difference of a probability.
+        flipped: ids of the images that are decided otherwise, or have no finite probability.
+        probability: largest difference of a finite probability.
     """
 
     images: int
@@ -115,8 +115,10 @@ def compare_decisions(
     found = {}
     for place, (name, predictions) in enumerate(tested.items()):
         probabilities, decisions = joined[place], joined[len(tested) + place]
-        other = decisions != predictions.decisions
-        difference = np.abs(probabilities - predictions.probabilities).max(initial=0)
+        finite = np.isfinite(probabilities).all(1)
+        # Without a probability there is no decision, though NaN looks like one for some class.
+        other = (decisions != predictions.decisions) | ~finite
+        difference = np.abs(probabilities - predictions.probabilities)[finite].max(initial=0)
         found[name] = Disagreement(
             len(decisions), tuple(map(str, predictions.ids[other])), float(difference)
         )

@@ -201,6 +201,10 @@ def test_decisions_are_compared_with_those_of_the_test():
     with pytest.raises(RunError, match=r'1 of 9 of pathology \(i8\).* --allow-flips 1'):
         refuse_flips(found, 0, 'it', 'fp32')
     refuse_flips(found, 1, 'it', 'fp32')
+    values[8], values[3] = 0.5, np.nan  # decided for class 0 by any comparison
+    rows[3]['decision'] = 0
+    found = compare_decisions(predict, values, {'pathology': read_rows(rows, TASKS['pathology'])})
+    assert found['pathology'] == Disagreement(9, ('i3',), 0.0)
 
 
 def test_bad_asks(tmp_path, capsys, monkeypatch):
