@@ -124,7 +124,8 @@ def under_test(tree, folder):
         return tree, [*embedded_images(tree, folder), *small]
     crop = tree['test_dataloader']['dataset'].get('crop')
     small = ['train_dataloader.batch_size=2', *PATCHES] if tree.get('train_cfg') else []
-    return simulated(tree, crop or 256), small
+    shared = {'allow_overlap': ['one drawn scene stands for all data']}
+    return {**simulated(tree, crop or 256), **shared}, small
 
 
 @pytest.mark.slow

@@ -182,6 +182,9 @@ class Runner(mmengine_compat.QuietRunner):
             for name in self.system.uncompiled:
                 setattr(self.system, name, torch.compiler.disable(getattr(self.system, name)))
             # In place, so that names in checkpoints stay the system's own.
+            # What an earlier run of this process compiled for other sizes would make the compiler
+            # take sizes as symbols here, which it cannot always do.
+            torch.compiler.reset()
             self.system.compile(mode=None if mode is True else mode)
 
     # -- state -----------------------------------------------------------------------------------
