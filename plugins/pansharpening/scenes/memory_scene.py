@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from plugins.pansharpening.scenes.scene import Scene, check_bit_depth, check_pair, scale_to_unit
+from plugins.pansharpening.scenes.scene import Scene, check_pair, choose_bits, scale_to_unit
 from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
@@ -22,7 +22,8 @@ class MemoryScene(Scene):
         ms: multispectral image.
         pan: panchromatic image, `ratio` times larger along both axes.
         sensor: name of the sensor, or its description; see `get_sensor`.
-        bit_depth: of the digital numbers; None for the sensor's.
+        bit_depth: of the digital numbers; None for the sensor's, or 1 for reflectances
+            (`choose_bits`).
         name: for messages.
     Raises:
         ValueError: no such sensor, or a bit depth out of range.
@@ -44,7 +45,7 @@ class MemoryScene(Scene):
             )
         self.name = name
         self.sensor = get_sensor(sensor)
-        self.bits = check_bit_depth(self.sensor.bits if bit_depth is None else bit_depth)
+        self.bits = choose_bits(self.sensor, bit_depth, ms)
         self._ms, self._pan = ms, pan.reshape(1, *pan.shape[-2:])
         _check_layout(ms, self.pan_shape)
         check_pair(self.sensor, (self.bands, *self.ms_shape), self.pan_shape, name)

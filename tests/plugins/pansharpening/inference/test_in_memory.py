@@ -56,6 +56,14 @@ def test_values_are_those_of_the_file(files, method):
     np.testing.assert_array_equal(paths, expected)
 
 
+def test_reflectances_are_taken_as_those_of_files_are(tmp_path):
+    ms, pan = (image / np.float32(4094) for image in (MS, PAN))
+    np.save(tmp_path / 'ms.npy', ms)
+    np.save(tmp_path / 'pan.npy', pan)
+    expected = sharpen(tmp_path / 'ms.npy', tmp_path / 'pan.npy', 'IKONOS', 'PNN')
+    np.testing.assert_array_equal(sharpen(ms, pan, 'IKONOS', 'PNN'), expected)
+
+
 def test_the_type_is_that_of_the_ms():
     reflectance = sharpen(MS / np.float32(2047), PAN / np.float32(2047), 'IKONOS', bit_depth=1)
     assert reflectance.dtype == np.float32
