@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from plugins.pansharpening.imaging.registration import register
+from plugins.pansharpening.scenes.derived_scene import DerivedScene
 from plugins.pansharpening.scenes.grid_shift import read_shifted
-from plugins.pansharpening.scenes.raster_tags import RasterTags
 from plugins.pansharpening.scenes.scene import SCENES, Georeference, Scene
 from plugins.pansharpening.scenes.window import Window
 
 
 @SCENES.register
-class RegisteredScene(Scene):
+class RegisteredScene(DerivedScene):
     """A scene whose MS is moved by a fraction of its pixels onto the PAN; the PAN stays as it is.
 
     Args:
@@ -30,8 +28,7 @@ class RegisteredScene(Scene):
     """
 
     def __init__(self, scene: Scene, shift: tuple[float, float] | None = None) -> None:
-        self.original = scene
-        self.name, self.sensor, self.bits = scene.name, scene.sensor, scene.bits
+        super().__init__(scene)
         self.stated_shift = None if shift is None else (float(shift[0]), float(shift[1]))
 
     @functools.cached_property
@@ -44,40 +41,12 @@ class RegisteredScene(Scene):
         return found.rows, found.cols
 
     @property
-    def states_bits(self) -> bool:
-        return self.original.states_bits
-
-    @property
-    def bands(self) -> int:
-        return self.original.bands
-
-    @property
     def ms_shape(self) -> tuple[int, int]:
         return self.original.ms_shape
 
     @property
     def pan_shape(self) -> tuple[int, int]:
         return self.original.pan_shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.original.dtype
-
-    @property
-    def band_names(self) -> tuple[str, ...]:
-        return self.original.band_names
-
-    @property
-    def tags(self) -> RasterTags:
-        return self.original.tags
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self.original.notes
-
-    @property
-    def nodata(self) -> float | None:
-        return self.original.nodata
 
     @property
     def samples(self) -> str | None:
@@ -98,13 +67,6 @@ class RegisteredScene(Scene):
     @property
     def masked(self) -> bool:
         return self.original.masked or self._is_far
-
-    @property
-    def mask(self) -> np.ndarray | None:
-        return self.read_mask()
-
-    def files(self) -> list[Path]:
-        return self.original.files()
 
     def read_ms(self, window: Window | None = None) -> np.ndarray:
         rows, cols = (distance / self.ratio for distance in self.shift)

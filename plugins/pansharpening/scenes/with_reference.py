@@ -10,7 +10,7 @@ import numpy as np
 
 from plugins.pansharpening.scenes.alignment import RasterGrid, align
 from plugins.pansharpening.scenes.band_files import BandFiles
-from plugins.pansharpening.scenes.raster_tags import RasterTags
+from plugins.pansharpening.scenes.derived_scene import DerivedScene
 from plugins.pansharpening.scenes.scene import SCENES, Georeference, Scene, scale_to_unit
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
@@ -18,7 +18,7 @@ from toolkit.io.data_paths import find_data_file
 from toolkit.io.hashing import hash_files
 
 
-class SceneWithReference(Scene):
+class SceneWithReference(DerivedScene):
     """Base of scenes that add a reference image to another scene.
 
     Args:
@@ -30,45 +30,6 @@ class SceneWithReference(Scene):
 
     reference_is_ms: ClassVar[bool] = False
 
-    def __init__(self, scene: Scene) -> None:
-        self.original = scene
-        self.name, self.sensor, self.bits = scene.name, scene.sensor, scene.bits
-
-    @property
-    def bands(self) -> int:
-        return self.original.bands
-
-    @property
-    def ratio(self) -> int:
-        return self.original.ratio
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.original.dtype
-
-    @property
-    def states_bits(self) -> bool:
-        return self.original.states_bits
-
-    @property
-    def band_names(self) -> tuple[str, ...]:
-        return self.original.band_names
-
-    @property
-    def tags(self) -> RasterTags:
-        return self.original.tags
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self.original.notes
-
-    @property
-    def nodata(self) -> float | None:
-        return self.original.nodata
-
-    def files(self) -> list[Path]:
-        return self.original.files()
-
     @property
     def has_reference(self) -> bool:
         return True
@@ -76,10 +37,6 @@ class SceneWithReference(Scene):
     @property
     def reference(self) -> np.ndarray:
         return self.read_reference(Window.whole(self.pan_shape))
-
-    @property
-    def mask(self) -> np.ndarray | None:
-        return self.read_mask()
 
 
 @SCENES.register
