@@ -64,10 +64,9 @@ class PredictCommand(Command):
         from toolkit.config.check import fill_checked
         from toolkit.engine import checkpoint, precision
         from toolkit.engine.components import build_system
-        from toolkit.interfaces import PredictOptions
         from toolkit.io.output_path import check_outputs
         from toolkit.io.run_layout import list_run_files
-        from toolkit.run.load_run import load_trained
+        from toolkit.run.load_run import load_trained, make_predict_options
 
         trained = load_trained(
             arguments.config,
@@ -84,15 +83,7 @@ class PredictCommand(Command):
         predictor = _make_predictor(arguments)
         config = trained.config
         device = precision.choose_device(run.runtime)
-        loader, evaluator = run.test_dataloader, run.test_evaluator
-        options = PredictOptions(
-            arguments,
-            dataset=None if loader is None else loader.dataset,
-            metrics={} if evaluator is None else evaluator.metrics,
-            device=device,
-            autocast=lambda: precision.autocast(run.runtime, device),
-            overwrite=arguments.overwrite,
-        )
+        options = make_predict_options(run, device, arguments, overwrite=arguments.overwrite)
         if trained.weights is None and predictor is not None:
             stated = [text.partition('=')[0].removeprefix('+') for text in arguments.overrides]
             with config.locate_errors():

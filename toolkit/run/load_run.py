@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from toolkit.config import Config, load
 from toolkit.config.check import fill_checked
 from toolkit.config.schema import RunConfig
-from toolkit.engine import checkpoint, distributed
+from toolkit.engine import checkpoint, distributed, precision
 from toolkit.errors import ToolkitError
+from toolkit.interfaces import PredictOptions
 from toolkit.run import capsule
 
 
@@ -57,6 +62,28 @@ def load_trained(
             print(note, file=sys.stderr)
     run = fill_checked(config)
     return TrainedRun(config, run, _find_weights(run_dir, checkpoint_name))
+
+
+def make_predict_options(
+    run: RunConfig, device: torch.device, arguments: argparse.Namespace, **options: Any
+) -> PredictOptions:
+    """Makes the options of a prediction, with the test data, metrics and precision of a run.
+
+    Args:
+        run: config of the run.
+        device: to compute on.
+        arguments: of the predictor.
+        **options: further ones of `PredictOptions`.
+    """
+    loader, evaluator = run.test_dataloader, run.test_evaluator
+    return PredictOptions(
+        arguments,
+        dataset=None if loader is None else loader.dataset,
+        metrics={} if evaluator is None else evaluator.metrics,
+        device=device,
+        autocast=lambda: precision.autocast(run.runtime, device),
+        **options,
+    )
 
 
 def load_config(

@@ -16,12 +16,12 @@ from toolkit.config import load
 from toolkit.config.check import fill_checked
 from toolkit.engine import checkpoint, components, precision
 from toolkit.errors import ToolkitError
-from toolkit.interfaces import PredictOptions, Predictor, System
+from toolkit.interfaces import Predictor, System
 from toolkit.io import plugin_trust
 from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import METRICS_FILE
 from toolkit.registry import PREDICTORS
-from toolkit.run.load_run import TrainedRun, load_trained
+from toolkit.run.load_run import TrainedRun, load_trained, make_predict_options
 from toolkit.run.test import test
 
 
@@ -142,17 +142,17 @@ class LoadedRun:
             ToolkitError: inputs or options that the task does not take.
         """
         predictor = self._find_predictor()
+        nothing = argparse.Namespace()
+        supplied = make_predict_options(self._run, self.device, nothing, report=lambda line: None)
         signature = inspect.signature(predictor.predict_in_memory)
         try:
-            signature.bind(None, self.system, self._make_options(), *inputs, **options)
+            signature.bind(None, self.system, supplied, *inputs, **options)
         except TypeError as error:
             raise ToolkitError(
                 f'{error}; expected run.predict{_format_signature(predictor)}'
             ) from None
         with torch.inference_mode():
-            return predictor().predict_in_memory(
-                self.system, self._make_options(), *inputs, **options
-            )
+            return predictor().predict_in_memory(self.system, supplied, *inputs, **options)
 
     def help_predict(self) -> str:
         """Returns the call of `predict` for this task, with its documentation."""
@@ -180,17 +180,6 @@ class LoadedRun:
                 'one with PREDICTORS, or call run.system'
             )
         return predictor
-
-    def _make_options(self) -> PredictOptions:
-        loader, evaluator = self._run.test_dataloader, self._run.test_evaluator
-        return PredictOptions(
-            argparse.Namespace(),
-            dataset=None if loader is None else loader.dataset,
-            metrics={} if evaluator is None else evaluator.metrics,
-            device=self.device,
-            autocast=lambda: precision.autocast(self._run.runtime, self.device),
-            report=lambda line: None,
-        )
 
 
 def _format_signature(predictor: type[Predictor]) -> str:

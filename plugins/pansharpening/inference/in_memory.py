@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -58,16 +57,13 @@ def sharpen_scene(
         RunError: values that are not finite, or too many values that `dtype` cannot hold.
     """
     check_scene(system, scene)
-    if tile is not None and tile < 1:
-        raise ToolkitError(f'tile must be at least 1, found {tile}')
     device = torch.device(device)
     with set_evaluation_mode(system, device), run_workers(workers) as pool:
         streamed = TiledInference(system, scene, device, autocast, dtype)
         streamed.measure(pool, lambda pixels: None)
         whole = Window.whole(scene.pan_shape)
         result = np.empty((scene.bands, *scene.pan_shape), streamed.format.dtype)
-        align = math.lcm(scene.ratio, streamed.stride)
-        side = align * math.ceil((tile or streamed.tile) / align)
+        side = streamed.choose_side(tile)
         clipped = 0
         for window, numbers in pool.map(lambda w: (w, streamed.window(w)), whole.tiles(side)):
             whole.paste(result, numbers.values, window)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -121,8 +120,6 @@ def infer_scene(
         RunError: values that are not finite, or an output that cannot be written.
     """
     tile, shard, workers, device, context, compress, progress, dtype = settings
-    if tile is not None and tile < 1:
-        raise ToolkitError(f'tile must be at least 1, found {tile}')
     with set_evaluation_mode(system, device):
         streamed = TiledInference(system, scene, device, context, dtype)
         numbers_format = streamed.format
@@ -137,8 +134,7 @@ def infer_scene(
             scene.tags,
             scene.pan_shape,
         )
-        align = math.lcm(scene.ratio, streamed.stride)
-        side = align * math.ceil((tile or streamed.tile) / align)
+        side = streamed.choose_side(tile)
         windows = tiles(scene.pan_shape, side, shard)
         basis = identity(system, scene)
         whole = extent(windows)

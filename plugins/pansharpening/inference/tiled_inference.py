@@ -26,7 +26,7 @@ from plugins.pansharpening.inference.thread_pool import Workers
 from plugins.pansharpening.inference.tiles import around
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
-from toolkit.errors import DataError
+from toolkit.errors import DataError, ToolkitError
 
 # PAN pixels up to which a network that looks at the whole image at once may be run.
 LARGEST_WHOLE = 4096 * 4096
@@ -132,6 +132,20 @@ class TiledInference:
             self.tile = max(height, width)
         else:
             self.tile = TILE_OF_NETWORK
+
+    def choose_side(self, tile: int | None) -> int:
+        """Chooses the side of the windows in PAN pixels.
+
+        Args:
+            tile: the wanted side, rounded up to one that the system can process; None for a side
+                that suits it.
+        Raises:
+            ToolkitError: a side that is not positive.
+        """
+        if tile is not None and tile < 1:
+            raise ToolkitError(f'tile must be at least 1, found {tile}')
+        align = math.lcm(self.scene.ratio, self.stride)
+        return align * math.ceil((tile or self.tile) / align)
 
     def measure(self, workers: Workers, advance: Callable[[int], None]) -> None:
         """Collects the statistics of the whole scene, if the method needs them.
