@@ -313,7 +313,7 @@ class Loss(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class Identities:
-    """What a dataset holds of one group, such as its patients, to compare it with other datasets.
+    """Members of one group in a dataset, such as its patients, to compare it with other datasets.
 
     Args:
         labels: by identity, its name for messages. An identity is a text that is the same in every

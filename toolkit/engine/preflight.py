@@ -31,7 +31,7 @@ CPU = torch.device('cpu')
 
 @dataclass
 class Preflight:
-    """What was found out about a run.
+    """Findings about a run.
 
     Attributes:
         problems: what its training or test would refuse.

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class BuildRecord:
-    """How a component was built.
+    """Record of the construction of a component.
 
     Args:
         path: dotted path in the config.

@@ -155,7 +155,7 @@ class TransformPipeline:
 
     @property
     def uses_labels(self) -> bool:
-        """Whether a step uses labels."""
+        """True if a step uses labels."""
         return any(step.uses_labels for step in (*self.fixed.values(), *self.random.values()))
 
     def use_counts(self, counts: Mapping[str, Tensor]) -> None:

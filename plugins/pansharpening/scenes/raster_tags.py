@@ -1,4 +1,4 @@
-"""What a raster says beside its pixels: tags, units, colours, control points, and their copies."""
+"""Metadata of a raster beside its pixels: tags, units, colours, control points; and copies."""
 
 from __future__ import annotations
 
