@@ -186,5 +186,15 @@ def assert_same_run(a: Path, b: Path) -> None:
     assert lines(a) == lines(b)
 
 
+def drop_configs(*folders: Path) -> None:
+    """Takes the config out of the checkpoints of runs that differ in their speed alone."""
+    for folder in folders:
+        for name in ('last.pth', 'best.pth'):
+            path = folder / 'checkpoints' / name
+            content = torch.load(path, weights_only=True)
+            content['meta'].pop('config')
+            torch.save(content, path)
+
+
 if __name__ == '__main__':
     sys.exit(train(json.loads(sys.argv[1]), sys.argv[2], '--resume' in sys.argv))

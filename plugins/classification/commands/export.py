@@ -27,7 +27,7 @@ from plugins.classification.inference.onnx_export import check_export, export
 from plugins.classification.interfaces import NOTE, LabelledImages
 from plugins.classification.metrics.predictions import Predictions
 from plugins.classification.system import Classifier
-from toolkit.commands.arguments import add_trust
+from toolkit.commands.arguments import add_trained_run, add_trust
 from toolkit.errors import ToolkitError
 from toolkit.io.output_path import check_outputs
 from toolkit.io.run_layout import list_run_files
@@ -47,12 +47,7 @@ class Export(Command):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(
-            '--run', dest='run_dir', type=Path, required=True, metavar='D', help='folder of a run'
-        )
-        parser.add_argument(
-            '--checkpoint', help="'best', 'last' or a path (default: best if there is one)"
-        )
+        add_trained_run(parser, required=True)
         parser.add_argument('--output', type=Path, required=True, help='the .onnx file to write')
         parser.add_argument('--overwrite', action='store_true', help='replace an existing file')
         unequal = parser.add_mutually_exclusive_group()

@@ -22,6 +22,7 @@ from plugins.classification.interfaces import NOTE
 from plugins.classification.metrics.functional.bootstrap import RESAMPLES, BootstrapSettings
 from plugins.classification.reporting.comparison import TestedRun, read_tested_run
 from plugins.classification.reporting.external_report import NAME, compare_sites, to_markdown
+from toolkit.commands.arguments import add_trained_run
 from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
 from toolkit.io.data_paths import find_data_file
@@ -44,12 +45,7 @@ class External(Command):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(
-            '--run', dest='run_dir', type=Path, required=True, metavar='D', help='folder of a run'
-        )
-        parser.add_argument(
-            '--checkpoint', help="'best', 'last' or a path (default: best if there is one)"
-        )
+        add_trained_run(parser, required=True)
         parser.add_argument(
             '--manifest', required=True, metavar='FILE', help='manifest of the external images'
         )
