@@ -58,9 +58,13 @@ class Pictures(Hook):
         visualizer = VISUALIZERS.find_for(type(runner.system))
         self.visualizer = None if visualizer is None or not self.count else visualizer()
         self._requests, self._failures = {}, 0
-        with self._warn_of_failures(runner, 'the images of an earlier test'):
-            if distributed.is_main():
+
+        def remove() -> None:
+            with self._warn_of_failures(runner, 'the images of an earlier test'):
                 atomic_write.remove_files(Path(runner.work_dir) / IMAGES, WRITTEN, 'pictures')
+
+        # Every process waits, or images that one has written already would be removed too.
+        distributed.run_on_main(remove)
 
     def after_test_iter(
         self,

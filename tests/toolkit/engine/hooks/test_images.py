@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 
 from tests.support import subprocesses
 from tests.toolkit.engine.test_distributed import finish
+from toolkit.engine.hooks import images
 from toolkit.engine.hooks.images import make_file_stem
 from toolkit.registry import VISUALIZERS
 from toolkit.run.test import test as run_test
@@ -58,6 +59,25 @@ def test_each_process_writes_those_of_its_items(tree: Any, tmp_path: Path) -> No
     finish(subprocesses.start_joined('test', config, tmp_path / 'one', 1), tmp_path / 'one')
     assert written(tmp_path / 'two') == written(tmp_path / 'one')
     assert len(written(tmp_path / 'two')) == 5
+
+
+def test_no_process_writes_before_earlier_images_are_removed(
+    config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_test(config(model=MODEL, default_hooks=hooks(3)), tmp_path / 'run')
+    changes = []
+    run_on_main = images.distributed.run_on_main
+
+    def run_and_look(function: Any) -> Any:
+        before = len(written(tmp_path / 'run'))
+        result = run_on_main(function)  # from here all processes go on together
+        changes.append((before, len(written(tmp_path / 'run'))))
+        return result
+
+    monkeypatch.setattr(images.distributed, 'run_on_main', run_and_look)
+    run_test(config(model=MODEL, default_hooks=hooks(1)), tmp_path / 'run')
+    assert (3, 0) in changes
+    assert set(written(tmp_path / 'run')) == {'item0'}
 
 
 def test_a_visualizer_chooses_by_the_results(
