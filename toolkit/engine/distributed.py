@@ -87,7 +87,7 @@ def broadcast(value: T) -> T:
 
 
 def reduce_max(value: int) -> int:
-    """Returns the find_largest value of all processes."""
+    """Returns the largest value of all processes."""
     if get_world_size() == 1:
         return value
     box = torch.tensor(value)
