@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,20 @@ def hash_tree(path: Path) -> str:
 def hash_json(value: Any) -> str:
     """Computes a hash of a value of JSON types; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def canonical_text(value: Any) -> str:
+    """Write a value as text that is equal only for equal values.
+
+    The order of keys counts, since sums depend on it.
+    """
+    return json.dumps(value, default=_to_plain, ensure_ascii=False)
+
+
+def hash_values(*values: Any) -> str:
+    """Compute a hash of values that is equal only for equal values, with keys in equal order."""
+    return hashlib.sha256(canonical_text(values).encode()).hexdigest()
+
+
+def _to_plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else str(value)

@@ -17,7 +17,7 @@ from toolkit.errors import ToolkitError
 from toolkit.io.formatting import format_duration
 from toolkit.io.read_metrics_log import last_iteration, last_loss
 from toolkit.io.run_layout import RunStatus
-from toolkit.study.plan import Plan
+from toolkit.study.planning.planned_study import Plan
 from toolkit.study.reconcile import ReconciledRun
 
 # Statuses are read from disk, perhaps a shared one.

@@ -17,7 +17,7 @@ from toolkit.study.estimate import estimate_needs
 from toolkit.study.folder import check_folder, prepare_jobs, write_plan
 from toolkit.study.launchers import Launcher
 from toolkit.study.launchers.job import EndedJob, Job
-from toolkit.study.plan import Plan
+from toolkit.study.planning.planned_study import Plan
 from toolkit.study.reconcile import ReconciledRun, RunFilter, explain_blocked, reconcile
 
 TICK_SECONDS = 0.1

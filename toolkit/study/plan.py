@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,43 +12,22 @@ from toolkit.analysis.tables import COSTS
 from toolkit.config import Config, ConfigError, Problem
 from toolkit.config.check import check
 from toolkit.config.diff import ConfigChange, compare_configs
-from toolkit.config.dump import dump_inline
 from toolkit.config.schema import RunConfig
 from toolkit.config.yaml_file import split_path
 from toolkit.engine.evaluator import collect_directions
 from toolkit.engine.preflight import inspect_run
 from toolkit.errors import ToolkitError, did_you_mean
+from toolkit.io.hashing import canonical_text
 from toolkit.io.run_layout import RUNS, PlannedRun
 from toolkit.registry.build import fill
 from toolkit.study.compose import Composer
-from toolkit.study.fingerprint import NOTES, Fingerprinter, canonical_text, hash_code
+from toolkit.study.fingerprint import NOTES, Fingerprinter, hash_code
 from toolkit.study.model_costs import SystemBuilder
+from toolkit.study.planning.planned_study import Plan, PlannedCondition
+from toolkit.study.planning.run_names import FolderNames, join_names, number_fold, shorten_settings
 from toolkit.study.spec import CHANGES, DIRECTIONS, Study
 
-# A run's folder is named after it; file systems allow 255 bytes.
-LONGEST_ID = 120
 MOST_RUNS = 10_000
-
-
-@dataclass
-class Plan:
-    """All runs of a study.
-
-    Attributes:
-        study: the study file, typed.
-        runs: the runs in order, with folders relative to the study's.
-        configs: the config of each run by its id.
-        base_costs: parameters and MACs of the base's system, by data set.
-        warnings: settings that are allowed and probably not intended.
-        data_problems: data that cannot be used; no run can be started before they are solved.
-    """
-
-    study: Study
-    runs: list[PlannedRun]
-    configs: dict[str, Config]
-    base_costs: dict[str | None, tuple[int | None, int | None]]
-    warnings: list[str] = field(default_factory=list)
-    data_problems: list[Problem] = field(default_factory=list)
 
 
 def make_plan(study: Study, extra_plugins: Sequence[str] = (), open_data: bool = True) -> Plan:
@@ -66,19 +43,6 @@ def make_plan(study: Study, extra_plugins: Sequence[str] = (), open_data: bool =
     return _Planner(study, extra_plugins, open_data).plan()
 
 
-@dataclass(frozen=True)
-class _Condition:
-    """A variant with one setting of the axes and one data set."""
-
-    variant: str
-    settings: dict[str, Any]
-    data: str | None
-
-    def __str__(self) -> str:
-        settings = [f'{path}={dump_inline(value)}' for path, value in self.settings.items()]
-        return ', '.join([self.variant, *settings, *filter(None, [self.data])])
-
-
 class _Planner:
     def __init__(self, study: Study, extra_plugins: Sequence[str], open_data: bool) -> None:
         self.study = study
@@ -91,7 +55,7 @@ class _Planner:
         self.uncounted: list[str] = []
         self.runs: list[PlannedRun] = []
         self.configs: dict[str, Config] = {}
-        self._names = _FolderNames()
+        self._names = FolderNames()
         self._costs: dict[str, tuple[int | None, int | None]] = {}
         self._reported: dict[str, dict[str, bool]] = {}
         self._bases: dict[str, Config | None] = {}
@@ -113,7 +77,7 @@ class _Planner:
         data = list(spec.data) or [None]
         self._check_size()
         conditions = [
-            _Condition(variant, settings, name)
+            PlannedCondition(variant, settings, name)
             for variant, settings, name in itertools.product(
                 spec.variants, self.study.settings(), data
             )
@@ -134,7 +98,7 @@ class _Planner:
             {name: self._base_cost(name) for name in data},
             [
                 *self._warnings(conditions, configs),
-                *(f'{found} (in {_shorten_list(w)})' for found, w in self.suspicions.items()),
+                *(f'{found} (in {join_names(w)})' for found, w in self.suspicions.items()),
                 *self.uncounted,
             ],
             list(self.fingerprinter.problems.values()),
@@ -142,7 +106,7 @@ class _Planner:
 
     # -- checking --------------------------------------------------------------------------------
 
-    def _checked(self, condition: _Condition) -> Config | None:
+    def _checked(self, condition: PlannedCondition) -> Config | None:
         """Compose and check a condition's config; None where it has problems."""
         try:
             config = self._compose(condition, 0, self.study.spec.seeds[0])
@@ -157,7 +121,7 @@ class _Planner:
             self.problems.setdefault(problem, []).append(str(condition))
         return None
 
-    def _compose(self, condition: _Condition, fold: int, seed: int) -> Config:
+    def _compose(self, condition: PlannedCondition, fold: int, seed: int) -> Config:
         fold_or_none = fold if self.study.spec.folds is not None else None
         config = self.composer.config(
             condition.variant, condition.settings, condition.data, fold_or_none, seed
@@ -165,7 +129,7 @@ class _Planner:
         config.use_plugins(self.extra_plugins)
         return config
 
-    def _testable(self, config: Config, condition: _Condition) -> Iterator[Problem]:
+    def _testable(self, config: Config, condition: PlannedCondition) -> Iterator[Problem]:
         run = fill(RunConfig, config.tree)
         if run.test_dataloader is None:
             message = 'a study compares tests: give test_dataloader and test_evaluator'
@@ -179,7 +143,7 @@ class _Planner:
             message = 'would delete best.pth, which is tested (save_best is set): use keep: best'
             yield self.study.problem(('keep',), message)
 
-    def _inspect(self, config: Config, condition: _Condition) -> list[Problem]:
+    def _inspect(self, config: Config, condition: PlannedCondition) -> list[Problem]:
         """Find what a training or test would refuse, apart from data; collects warnings."""
         run, text = fill(RunConfig, config.tree), canonical_text(config.tree['model'])
         found = inspect_run(
@@ -196,7 +160,7 @@ class _Planner:
         for problem, where in self.problems.items():
             message = problem.message
             if len(where) < conditions:
-                message += f' (in {_shorten_list(where)})'
+                message += f' (in {join_names(where)})'
             found.append(Problem(problem.place, problem.path, message))
         raise ConfigError(*found)
 
@@ -247,7 +211,7 @@ class _Planner:
 
     # -- runs ------------------------------------------------------------------------------------
 
-    def _add_runs(self, condition: _Condition, first: Config | None) -> None:
+    def _add_runs(self, condition: PlannedCondition, first: Config | None) -> None:
         """Plan the runs of a condition, one for each fold and seed."""
         assert first is not None
         spec = self.study.spec
@@ -262,8 +226,8 @@ class _Planner:
         ):
             config = self._compose(condition, fold, seed)
             run = fill(RunConfig, config.tree)
-            value = _number_fold(spec.folds.values, fold) if spec.folds else None
-            parts = [condition.variant, *_shorten(condition.settings)]
+            value = number_fold(spec.folds.values, fold) if spec.folds else None
+            parts = [condition.variant, *shorten_settings(condition.settings)]
             parts += [*filter(None, [condition.data]), *([] if value is None else [f'f{value}'])]
             name = self._names.new('-'.join([*parts, f's{seed}']))
             self.configs[name] = config
@@ -320,7 +284,7 @@ class _Planner:
         return self._costs[text]
 
     def _warnings(
-        self, conditions: list[_Condition], configs: Mapping[int, Config | None]
+        self, conditions: list[PlannedCondition], configs: Mapping[int, Config | None]
     ) -> Iterator[str]:
         """Warn of variants that change nothing or too much, at the first setting and data set."""
         firsts: dict[str, Config] = {}
@@ -356,41 +320,3 @@ def list_own_changes(before: Config | None, after: Config) -> list[ConfigChange]
         for change in compare_configs(before.tree, after.tree)
         if not any(split_path(change.path)[: len(path)] == path for path in shared)
     ]
-
-
-# -- names of runs ---------------------------------------------------------------------------------
-
-
-def _number_fold(values: list[Any], place: int) -> int:
-    """Number a fold: its value where all values are integers, its place among them otherwise."""
-    whole = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
-    return values[place] if whole else place
-
-
-def _shorten_list(names: Sequence[str]) -> str:
-    return '; '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
-
-
-def _shorten(settings: Mapping[str, Any]) -> list[str]:
-    """Write the values of the axes as `key=value`, by the last keys of their paths."""
-    return [f'{path.rpartition(".")[2]}={_to_word(value)}' for path, value in settings.items()]
-
-
-def _to_word(value: Any) -> str:
-    if isinstance(value, Mapping) and isinstance(value.get('type'), str):
-        return value['type']
-    return dump_inline(value)
-
-
-class _FolderNames:
-    """Makes names for folders, no two of them the same."""
-
-    def __init__(self) -> None:
-        self._used: dict[str, int] = {}
-
-    def new(self, wanted: str) -> str:
-        """Make a new name that is as close to `wanted` as possible."""
-        name = re.sub(r'[^\w.=+-]+', '_', wanted)[:LONGEST_ID].lstrip('.')
-        # Some file systems do not distinguish upper from lower case.
-        count = self._used[name.lower()] = self._used.get(name.lower(), 0) + 1
-        return name if count == 1 else self.new(f'{name[: LONGEST_ID - 8]}_{count}')

@@ -16,7 +16,7 @@ from toolkit.analysis.results import StudyResults, resolve_directions
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.io.formatting import format_text_table
 from toolkit.io.run_layout import RunResult
-from toolkit.study.plan import Plan
+from toolkit.study.planning.planned_study import Plan
 from toolkit.study.reconcile import ReconciledRun
 
 

@@ -15,8 +15,8 @@ from toolkit.io.formatting import (
 )
 from toolkit.io.run_layout import PlannedRun, RunStatus
 from toolkit.study.estimate import Estimate, measure_folder
-from toolkit.study.plan import Plan
 from toolkit.study.plan_power import PlannedPower
+from toolkit.study.planning.planned_study import Plan
 from toolkit.study.reconcile import ReconciledRun, describe_changes
 
 # Characters of a line with a change; an added component may have many arguments.

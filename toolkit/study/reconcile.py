@@ -22,7 +22,7 @@ from toolkit.io.run_layout import (
     current_status,
 )
 from toolkit.study.launchers.worker import holds_training
-from toolkit.study.plan import Plan
+from toolkit.study.planning.planned_study import Plan
 
 
 @dataclass(frozen=True)

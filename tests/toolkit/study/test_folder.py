@@ -330,7 +330,7 @@ def test_what_changes_between_plan_and_start_is_no_result_of_the_plan(here, monk
     plan = make(here, variants={'full': {}}, seeds=[0])
     (job,) = prepare_jobs(plan, reconcile(plan, here / 'work'))
     worker._check_unchanged(list(job.runs))
-    monkeypatch.setattr('toolkit.study.fingerprint.package_versions', lambda: {'torch': '9'})
+    monkeypatch.setattr('toolkit.study.source_code.package_versions', lambda: {'torch': '9'})
     with pytest.raises(ToolkitError, match='code or packages changed after .* --rerun failed'):
         worker._check_unchanged(list(job.runs))
 

@@ -15,7 +15,7 @@ from toolkit.cli import main
 from toolkit.config import ConfigError, load
 from toolkit.config.check import fill_checked
 from toolkit.config.diff import compare_configs
-from toolkit.study import fingerprint
+from toolkit.study import fingerprint, source_code
 from toolkit.study.plan import make_plan
 from toolkit.study.study_file import read_study
 
@@ -423,9 +423,9 @@ def test_keys_know_the_versions_of_the_packages_that_compute(here, monkeypatch, 
         return [run.fingerprint.code for run in plan(here, open_data=False).runs]
 
     before = keys()
-    real = fingerprint.version
+    real = source_code.version
     monkeypatch.setattr(
-        fingerprint, 'version', lambda name: '0.0.1' if name == package else real(name)
+        source_code, 'version', lambda name: '0.0.1' if name == package else real(name)
     )
     assert not set(keys()) & set(before)
 

@@ -1,0 +1,1 @@
+"""Planning of a study: the configs of its runs, their time, and what they can show."""
