@@ -106,7 +106,11 @@ def write_results(folder: Path) -> None:
     results, output = load(folder), folder / REPORT
     print(table_files.study_table(results, 'text'), flush=True)  # first: what follows may fail
     errors = []
-    for write in (lambda: table_files.write(results), lambda: report_page.write([folder], output)):
+    for write in (
+        lambda: table_files.write(results),
+        lambda: report_page.write_panel_files(folder),
+        lambda: report_page.write([folder], output),
+    ):
         try:
             write()
         except ToolkitError as error:

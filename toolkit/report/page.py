@@ -65,6 +65,28 @@ def write(folders: Sequence[Path | str], output: Path, overwrite: bool = False) 
     return notes
 
 
+def write_panel_files(folder: Path) -> None:
+    """Writes the files that panels make of a whole study, and prints their paths.
+
+    Raises:
+        RunError: runs contradict each other, or a file cannot be written; the other panels have
+            written theirs.
+    """
+    analysis = analyze_study(load(folder))
+    kinds, _ = find_panels([analysis.results])
+    errors = []
+    for name, kind in kinds:
+        try:
+            for path in kind().write_files(list_panel_runs(analysis), folder):
+                print(f'wrote {path}')
+        except ToolkitError as error:
+            errors.append(str(error))
+        except Exception as error:  # whatever a plugin raises must not cost the other results
+            errors.append(f'the panel {name} failed: {type(error).__name__}: {error}')
+    if errors:
+        raise RunError('; '.join(errors))
+
+
 def is_report(path: Path) -> bool:
     """Tells whether a file is a report that `write` has written."""
     try:

@@ -76,6 +76,19 @@ class Panel(ABC):
                 in `notes` the parts left out: a panel that takes more is dropped.
         """
 
+    def write_files(self, runs: Sequence[PanelRun], folder: Path) -> list[Path]:
+        """Writes results of a whole study beside its tables; by default nothing.
+
+        Args:
+            runs: of the study, in the plan's order, of any status.
+            folder: of the study.
+        Returns:
+            The files to tell the user of.
+        Raises:
+            ToolkitError: the runs contradict each other, or a file cannot be written.
+        """
+        return []
+
 
 def find_panels(studies: Sequence[StudyResults]) -> tuple[list[tuple[str, type[Panel]]], list[str]]:
     """Finds all registered panels, with those of the plugins that configs of the runs name.

@@ -58,7 +58,16 @@ def summarize_task(
         aggregate: rule that joins the images of a patient; None for that of the metric.
     """
     aggregate = metric.aggregate if aggregate is None else aggregate
-    everything = read_rows(rows, metric.task)
+    return summarize_predictions(metric, read_rows(rows, metric.task), settings, aggregate)
+
+
+def summarize_predictions(
+    metric: ClinicalMetrics,
+    everything: Predictions,
+    settings: ReportSettings,
+    aggregate: Aggregation,
+) -> dict[str, Any]:
+    """Summarize predictions of images, with and without labels; see `summarize_task`."""
     images = everything.labelled()
     people = images.by_patient(aggregate)
     several = len(np.unique(images.patients)) < len(images)

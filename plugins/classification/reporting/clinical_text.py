@@ -54,6 +54,8 @@ def to_markdown(record: Mapping[str, Any]) -> str:
         'counts patients (Clopper and Pearson), marked with *. An interval that is not known is '
         '[-], a value that is not defined is a dash, each with the reason.',
     ]
+    if record.get('pooled'):
+        lines += ['', _describe_pooling(record['pooled'])]
     if record.get('overlap'):
         lines += ['', f'**Not held apart: {record["overlap"]}.**']
     for name, task in record['tasks'].items():
@@ -61,6 +63,15 @@ def to_markdown(record: Mapping[str, Any]) -> str:
     if record.get('contradictions'):
         lines += ['', '## Contradictions', *_format_contradictions(record['contradictions'])]
     return neutralize_markdown('\n'.join(lines) + '\n')
+
+
+def _describe_pooling(pooled: Mapping[str, Any]) -> str:
+    return (
+        f'Pooled over the folds {", ".join(pooled["folds"])} of {pooled["condition"]}, seed '
+        f'{pooled["seed"]}: each image is predicted by the network that was not trained on its '
+        'fold, by the temperature and threshold of that fold. A ranking such as AUC compares '
+        'images of different networks.'
+    )
 
 
 def _format_task(task: Mapping[str, Any]) -> Iterator[str]:
