@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.config_mutants import OPERATORS, Mutant, make_mutants
 from toolkit.config import ConfigError, load
-from toolkit.config.check import check
+from toolkit.config.checks.check import check
 from toolkit.config.find import list_configs
 from toolkit.config.yaml_file import parse_yaml
 

@@ -13,10 +13,10 @@ from tests.support.embedded_images import embedded_images
 from tests.support.manifests import write_manifest, write_scene
 from toolkit.cli import main
 from toolkit.config import load
-from toolkit.config.check import check
+from toolkit.config.checks.check import check
 from toolkit.config.dump import dump
 from toolkit.config.find import list_configs, list_studies
-from toolkit.study.plan import make_plan
+from toolkit.study.planning.plan import make_plan
 from toolkit.study.study_file import read_study
 
 CONFIGS = list_configs()

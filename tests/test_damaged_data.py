@@ -11,8 +11,8 @@ import rasterio
 from PIL import Image
 from rasterio.transform import from_origin
 
-from plugins.classification.data.image_io import read_image, read_image_size
-from plugins.pansharpening.scenes.raster import RasterScene
+from plugins.classification.data.reading.image_io import read_image, read_image_size
+from plugins.pansharpening.scenes.rasters.raster import RasterScene
 from toolkit.errors import ToolkitError
 
 NO_NAME = os.fsdecode(b'name\xff.tif')  # bytes that are no UTF-8

@@ -17,19 +17,20 @@ import numpy as np
 import pytest
 import torch
 
-from plugins.classification.data.image_io import read_image
 from plugins.classification.data.medmnist import read_arrays
-from plugins.pansharpening.scenes.matlab import MatScene
-from plugins.pansharpening.scenes.npy import ArrayScene
+from plugins.classification.data.reading.image_io import read_image
+from plugins.pansharpening.scenes.arrays.matlab import MatScene
+from plugins.pansharpening.scenes.arrays.npy import ArrayScene
 from toolkit.analysis.results import load as load_study
 from toolkit.config import load as load_config
 from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError, explain_exhaustion
-from toolkit.io import csv_text, packed_arrays
-from toolkit.io.manifest_reader import ManifestReader
-from toolkit.io.read_table import read_table
+from toolkit.io.tables import csv_text
+from toolkit.io.tables.manifest_reader import ManifestReader
+from toolkit.io.tables.read_table import read_table
+from toolkit.io.verification import packed_arrays
 from toolkit.run import capsule
-from toolkit.study.plan import make_plan
+from toolkit.study.planning.plan import make_plan
 from toolkit.study.study_file import read_study
 
 

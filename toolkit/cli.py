@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import toolkit
 from toolkit.commands import BUILTIN_COMMANDS
 from toolkit.errors import ToolkitError, did_you_mean, explain_exhaustion
-from toolkit.io import plugin_trust
+from toolkit.io.verification import plugin_trust
 from toolkit.registry import plugin_index
 from toolkit.registry.command import CommandParser, add_command, add_plugin_commands
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from plugins.classical.filters import decimate_by_mtf, filter_by_mtf
-from plugins.classical.named_moments import NamedMoments
-from plugins.classical.statistics import combine, regress, regress_signed
+from plugins.classical.numerics.filters import decimate_by_mtf, filter_by_mtf
+from plugins.classical.numerics.named_moments import NamedMoments
+from plugins.classical.numerics.statistics import combine, regress, regress_signed
 from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import KERNEL_SIZE
 from plugins.pansharpening.imaging.resample import imresized_by

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from plugins.classical.filters import decimate, lowpass, smooth_and_decimate
-from plugins.classical.named_moments import NamedMoments
-from plugins.classical.statistics import combine, divide, regress
+from plugins.classical.numerics.filters import decimate, lowpass, smooth_and_decimate
+from plugins.classical.numerics.named_moments import NamedMoments
+from plugins.classical.numerics.statistics import combine, divide, regress
 from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.streaming_statistics import Moments
 from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from plugins.classical.component_substitution import estimate_haze, get_haze_percentile
-from plugins.classical.filters import decimate_by_mtf, lowpass
-from plugins.classical.named_moments import NamedMoments
-from plugins.classical.statistics import combine, divide
+from plugins.classical.numerics.filters import decimate_by_mtf, lowpass
+from plugins.classical.numerics.named_moments import NamedMoments
+from plugins.classical.numerics.statistics import combine, divide
 from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import mtf_kernel
 from plugins.pansharpening.imaging.resample import polyphase, upsampled

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from plugins.classical.named_moments import NamedMoments
-from plugins.classical.statistics import combine, divide, regress_with_constant
+from plugins.classical.numerics.named_moments import NamedMoments
+from plugins.classical.numerics.statistics import combine, divide, regress_with_constant
 from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.resample import imresized_by, imresized_to
 from plugins.pansharpening.imaging.streaming_statistics import Moments

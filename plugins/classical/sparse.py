@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plugins.classical.filters import decimate, decimate_by_mtf
-from plugins.classical.named_moments import NamedMoments
-from plugins.classical.patches import PatchGrid
-from plugins.classical.pursuit import Atoms, pursue
-from plugins.classical.statistics import divide
+from plugins.classical.numerics.filters import decimate, decimate_by_mtf
+from plugins.classical.numerics.named_moments import NamedMoments
+from plugins.classical.numerics.patches import PatchGrid
+from plugins.classical.numerics.pursuit import Atoms, pursue
+from plugins.classical.numerics.statistics import divide
 from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import mtf_kernel
 from plugins.pansharpening.imaging.resample import imresized_to

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from plugins.classical.filters import decimate, pad_to_multiple
+from plugins.classical.numerics.filters import decimate, pad_to_multiple
 from plugins.pansharpening.imaging.autocast import without_autocast
 from plugins.pansharpening.interfaces import GENERATORS, Generator
 from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor

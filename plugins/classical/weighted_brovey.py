@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from plugins.classical.statistics import combine, divide
+from plugins.classical.numerics.statistics import combine, divide
 from plugins.pansharpening.interfaces import GENERATORS, Generator
 
 

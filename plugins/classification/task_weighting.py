@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from plugins.classification.interfaces import TASK_WEIGHTINGS, TaskWeighting
-from toolkit.engine import distributed
+from toolkit.engine.process import distributed
 from toolkit.errors import did_you_mean
 from toolkit.ranges import NonNegativeFloat, PositiveFloat
 

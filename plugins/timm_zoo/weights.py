@@ -16,7 +16,7 @@ from torch import Tensor
 
 from plugins.timm_zoo import package_weights
 from toolkit.errors import did_you_mean
-from toolkit.io.integrity import DamagedFileError, check_file
+from toolkit.io.verification.integrity import DamagedFileError, check_file
 
 SUFFIXES = ('.safetensors', '.pth', '.pt', '.bin')
 

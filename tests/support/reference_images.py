@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from plugins.pansharpening.scenes.matlab import MatScene
+from plugins.pansharpening.scenes.arrays.matlab import MatScene
 
 SETS = {'ik': ('ikonos/imgIK.mat', 'IKONOS'), 'wv2': ('wv2/imgWV2.mat', 'WV2')}
 

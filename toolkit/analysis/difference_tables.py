@@ -16,7 +16,7 @@ from toolkit.analysis.table_cells import (
     make_name_cells,
     name_family,
 )
-from toolkit.io import formatting
+from toolkit.io.tables import formatting
 
 
 def make_comparison_table(analysis: Analysis) -> Table:

@@ -14,7 +14,8 @@ from toolkit.analysis.effects import find_effects
 from toolkit.analysis.results import StudyResults
 from toolkit.analysis.table_cells import MEANING_OF_BEST, Table, TableCell
 from toolkit.io import atomic_write
-from toolkit.io.formatting import (
+from toolkit.io.json_values import format_json
+from toolkit.io.tables.formatting import (
     escape_latex,
     escape_markdown,
     format_csv,
@@ -22,7 +23,6 @@ from toolkit.io.formatting import (
     format_markdown_table,
     format_text_table,
 )
-from toolkit.io.json_values import format_json
 
 Style = Literal['text', 'markdown', 'csv', 'latex', 'json']
 BEST = '◆'

@@ -19,7 +19,7 @@ from toolkit.analysis.table_cells import (
     make_name_cells,
     name_family,
 )
-from toolkit.io import formatting
+from toolkit.io.tables import formatting
 
 COSTS = ('parameters', 'MACs', 'time', 'memory')
 

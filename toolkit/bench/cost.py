@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from toolkit.interfaces import System
-from toolkit.io.formatting import NO_BREAK, format_text_table
+from toolkit.io.tables.formatting import NO_BREAK, format_text_table
 from toolkit.registry import get_kinds
 from toolkit.registry.build import ComponentFactory
 

@@ -37,7 +37,7 @@ LEAST = 10
 # Files with tests marked gpu.
 TESTS = (
     'tests/test_gpu.py',
-    'tests/toolkit/engine/test_training_step.py',
+    'tests/toolkit/engine/training/test_training_step.py',
     'tests/plugins/pansharpening/data/test_patches_on_device.py',
     'tests/plugins/pansharpening/test_gpu.py',
     'tests/toolkit/run/test_train.py',

@@ -14,7 +14,7 @@ import torch
 from mmengine.hooks import Hook
 
 from toolkit.config import load
-from toolkit.config.check import fill_checked
+from toolkit.config.checks.check import fill_checked
 from toolkit.config.schema import RunConfig
 from toolkit.engine.hooks import MetricsLog
 from toolkit.run.train import train

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from toolkit.commands.bench import BenchCommand
-from toolkit.commands.check import CheckCommand
 from toolkit.commands.check_component import CheckComponentCommand
-from toolkit.commands.diff import DiffCommand
+from toolkit.commands.config.check import CheckCommand
+from toolkit.commands.config.diff import DiffCommand
+from toolkit.commands.config.schema import SchemaCommand
+from toolkit.commands.config.show import ShowCommand
 from toolkit.commands.list import ListCommand
-from toolkit.commands.predict import PredictCommand
 from toolkit.commands.report import ReportCommand
-from toolkit.commands.rerun import RerunCommand
-from toolkit.commands.schema import SchemaCommand
-from toolkit.commands.show import ShowCommand
+from toolkit.commands.run.predict import PredictCommand
+from toolkit.commands.run.rerun import RerunCommand
+from toolkit.commands.run.test import TestCommand
+from toolkit.commands.run.train import TrainCommand
 from toolkit.commands.split import SplitCommand
 from toolkit.commands.study import StudyCommand
-from toolkit.commands.test import TestCommand
-from toolkit.commands.train import TrainCommand
 from toolkit.registry.command import Command
 
 BUILTIN_COMMANDS: dict[str, type[Command]] = {

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.io import plugin_trust
+from toolkit.io.verification import plugin_trust
 
 if TYPE_CHECKING:
     from toolkit.config import Config

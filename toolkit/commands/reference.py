@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from toolkit.io.formatting import escape_cell, format_markdown_table
+from toolkit.io.tables.formatting import escape_cell, format_markdown_table
 from toolkit.registry.command import CommandParser
 
 

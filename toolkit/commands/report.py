@@ -29,8 +29,8 @@ class ReportCommand(Command):
         )
 
     def run(self, arguments: argparse.Namespace) -> int:
-        from toolkit.io import plugin_trust
         from toolkit.io.run_layout import REPORT
+        from toolkit.io.verification import plugin_trust
         from toolkit.registry import plugin_index
         from toolkit.report import page
 

@@ -83,7 +83,7 @@ def _choose_splitter(manifest: Path, arguments: argparse.Namespace) -> type[Spli
 
     Options that are not given get their defaults.
     """
-    from toolkit.io.read_table import read_table
+    from toolkit.io.tables.read_table import read_table
 
     options: dict[type[Splitter], dict[str, object]] = arguments.splitter_options
     own_columns = sorted({column for splitter in options for column in splitter.columns})

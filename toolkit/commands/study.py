@@ -121,11 +121,11 @@ def write_results(folder: Path) -> None:
 
 
 def _print_plan(study: Study, folder: Path, arguments: argparse.Namespace) -> int:
-    from toolkit.study.estimate import estimate_needs
     from toolkit.study.folder import check_folder
-    from toolkit.study.plan import make_plan
-    from toolkit.study.plan_power import PlannedPower
-    from toolkit.study.plan_text import plan_text
+    from toolkit.study.planning.estimate import estimate_needs
+    from toolkit.study.planning.plan import make_plan
+    from toolkit.study.planning.plan_power import PlannedPower
+    from toolkit.study.planning.plan_text import plan_text
     from toolkit.study.reconcile import RunFilter, reconcile
 
     check_folder(folder, study)
@@ -168,7 +168,7 @@ def _print_table(study: Study, file: str, folder: Path, style: str) -> int:
 def _run(study: Study, folder: Path, arguments: argparse.Namespace) -> int:
     from toolkit.study.execute import run_study
     from toolkit.study.folder import check_folder
-    from toolkit.study.plan import make_plan
+    from toolkit.study.planning.plan import make_plan
     from toolkit.study.reconcile import RunFilter
 
     check_folder(folder, study)  # before the work of a plan

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePath
 from typing import Annotated, Any
 
-from toolkit.config.merge import REFERENCE
+from toolkit.config.composition.merge import REFERENCE
 from toolkit.config.schema import RunConfig
 from toolkit.errors import RegistryError
 from toolkit.ranges import BOUNDS, Ge, Gt, Le, Lt, Odd

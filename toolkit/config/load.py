@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config import run_plugins
+from toolkit.config.composition.interpolate import interpolate
+from toolkit.config.composition.merge import merge
+from toolkit.config.composition.override import assign, override
+from toolkit.config.composition.training_length import set_iterations
 from toolkit.config.find import find_config
-from toolkit.config.interpolate import interpolate
-from toolkit.config.merge import merge
-from toolkit.config.override import assign, override
-from toolkit.config.training_length import set_iterations
 from toolkit.config.yaml_file import (
     COMMAND_LINE,
     ConfigError,
@@ -36,7 +36,7 @@ from toolkit.errors import (
     ToolkitError,
     did_you_mean,
 )
-from toolkit.io import plugin_trust
+from toolkit.io.verification import plugin_trust
 from toolkit.registry import plugin_index
 from toolkit.registry.component_errors import explain_failure
 

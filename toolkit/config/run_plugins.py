@@ -2,7 +2,8 @@
 
 A run keeps copies of its plugins, so that it can be used on another machine and after the plugins
 have changed. Such copies are code. A folder that comes from somebody else may hold any, so they run
-only if this user has run or allowed the same content before (`toolkit.io.plugin_trust`).
+only if this user has run or allowed the same content before: see
+`toolkit.io.verification.plugin_trust`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ToolkitError
-from toolkit.io import plugin_trust
-from toolkit.io.hashing import hash_tree
 from toolkit.io.run_layout import CAPSULE, METRICS_LOG, ORIGINS, PLAN, PLUGINS, RUNS, read_object
+from toolkit.io.verification import plugin_trust
+from toolkit.io.verification.hashing import hash_tree
 
 # A folder with one of these files is that of a run.
 MARKS = (CAPSULE, ORIGINS, METRICS_LOG)

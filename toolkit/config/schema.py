@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from torch.optim import Optimizer
 
-from toolkit.config.check_optimization import check_paramwise, check_schedules
+from toolkit.config.checks.check_optimization import check_paramwise, check_schedules
 from toolkit.interfaces import Dataset, Metric, Sampler, System
 from toolkit.ranges import (
     Ge,
@@ -64,7 +64,7 @@ class OptimWrapperConfig:
     """Optimizer, gradient accumulation and clipping.
 
     `paramwise_cfg` is mmengine's, with `layer_decay` (see
-    `toolkit.engine.optim.build_param_groups`).
+    `toolkit.engine.training.optim.build_param_groups`).
     """
 
     optimizer: Slot[Optimizer]

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import RunError, ToolkitError
-from toolkit.io.integrity import DamagedFileError, check_file
 from toolkit.io.run_layout import BEST_CHECKPOINT, CHECKPOINTS, LAST_CHECKPOINT
+from toolkit.io.verification.integrity import DamagedFileError, check_file
 
 LAST = LAST_CHECKPOINT
 BEST = BEST_CHECKPOINT

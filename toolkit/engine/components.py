@@ -12,11 +12,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from toolkit.config.schema import Dataloader, EvaluatorConfig, RunConfig
-from toolkit.engine import mmengine_compat, overlap, precision, seeding
+from toolkit.engine import mmengine_compat, overlap
 from toolkit.engine.dataloader import BatchSampler, build_loader
 from toolkit.engine.evaluator import Evaluator, collect_directions
 from toolkit.engine.hooks import STANDARD_HOOKS
-from toolkit.engine.optim import OptimWrapper, build_optim_wrapper, build_schedulers
+from toolkit.engine.process import precision, seeding
+from toolkit.engine.training.optim import OptimWrapper, build_optim_wrapper, build_schedulers
 from toolkit.errors import ComponentError, ToolkitError, did_you_mean
 from toolkit.interfaces import Dataset, Metric, System
 from toolkit.registry import HOOKS

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler as TorchSampler
 
 from toolkit.config.schema import Dataloader
-from toolkit.engine import distributed, seeding, signals
+from toolkit.engine.process import distributed, seeding, signals
 from toolkit.errors import ComponentRunError, DataError, RunError, ToolkitError
 from toolkit.interfaces import Dataset, Sampler
 from toolkit.registry import SAMPLERS

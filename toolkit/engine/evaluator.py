@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit.engine import distributed
 from toolkit.engine.dataloader import SampleRequest
+from toolkit.engine.process import distributed
 from toolkit.errors import DataError, ToolkitError
 from toolkit.interfaces import Metric
 from toolkit.testing import guards

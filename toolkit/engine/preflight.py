@@ -17,9 +17,10 @@ import torch
 
 from toolkit.config import Config, Problem
 from toolkit.config.schema import RunConfig
-from toolkit.engine import components, mmengine_compat, overlap, seeding
+from toolkit.engine import components, mmengine_compat, overlap
 from toolkit.engine.components import RunComponents
 from toolkit.engine.dataloader import WorkerFailure, collate
+from toolkit.engine.process import seeding
 from toolkit.engine.suspicions import find_suspicions
 from toolkit.errors import ComponentError, ToolkitError
 from toolkit.interfaces import System

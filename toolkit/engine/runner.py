@@ -11,10 +11,11 @@ from mmengine.hooks import Hook, ParamSchedulerHook
 from torch import nn
 
 from toolkit.config.schema import RunConfig
-from toolkit.engine import checkpoint, distributed, mmengine_compat, seeding
+from toolkit.engine import checkpoint, mmengine_compat
 from toolkit.engine.components import RunComponents
-from toolkit.engine.loops import EvalLoop, TrainLoop
-from toolkit.engine.loss_meter import LossMeter, NonFiniteLossError
+from toolkit.engine.process import distributed, seeding
+from toolkit.engine.training.loops import EvalLoop, TrainLoop
+from toolkit.engine.training.loss_meter import LossMeter, NonFiniteLossError
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io.run_layout import TEST_LOG, TRAIN_LOG
 

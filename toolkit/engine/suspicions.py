@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.config.check_optimization import get_arguments
+from toolkit.config.checks.check_optimization import get_arguments
 from toolkit.config.schema import TrainCfg
 from toolkit.engine.components import RunComponents
 

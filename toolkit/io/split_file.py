@@ -9,8 +9,8 @@ from typing import Any
 
 from toolkit.errors import DataError, ToolkitError
 from toolkit.io.data_paths import find_data_file
-from toolkit.io.hashing import hash_json
 from toolkit.io.json_values import parse_json, write_json
+from toolkit.io.verification.hashing import hash_json
 
 FORMAT = 1
 

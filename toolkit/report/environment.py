@@ -8,8 +8,8 @@ from typing import Any
 
 from toolkit.config.dump import dump_inline
 from toolkit.errors import ToolkitError
-from toolkit.io import formatting
 from toolkit.io.run_layout import CAPSULE, RunResult
+from toolkit.io.tables import formatting
 from toolkit.run import capsule
 
 LEADING = ('torch', 'mmengine', 'numpy', 'timm')

@@ -10,8 +10,8 @@ from toolkit.analysis import difference_tables, tables
 from toolkit.analysis.aggregate import Analysis, format_setting, summarize_costs
 from toolkit.analysis.results import StudyResults
 from toolkit.analysis.table_cells import Table, format_heading
-from toolkit.io import formatting
 from toolkit.io.run_layout import STUDY
+from toolkit.io.tables import formatting
 from toolkit.report import plotly_bundle
 from toolkit.report.config_diff import ConditionChange, find_config_changes
 from toolkit.report.environment import Environment, read_environment

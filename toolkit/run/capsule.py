@@ -24,13 +24,14 @@ import torch
 import toolkit
 from toolkit.config import Config
 from toolkit.config.dump import dump
-from toolkit.engine import distributed
 from toolkit.engine.components import RunComponents
+from toolkit.engine.process import distributed
 from toolkit.errors import RunError, ToolkitError
-from toolkit.io import atomic_write, plugin_trust
-from toolkit.io.hashing import hash_tree
+from toolkit.io import atomic_write
 from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS, PATCH, PLUGINS, utc_now
+from toolkit.io.verification import plugin_trust
+from toolkit.io.verification.hashing import hash_tree
 from toolkit.registry import plugin_index
 from toolkit.run import changes
 

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from toolkit.config import Config, load
-from toolkit.config.check import fill_checked
+from toolkit.config.checks.check import fill_checked
 from toolkit.config.schema import RunConfig
-from toolkit.engine import checkpoint, distributed, precision
+from toolkit.engine import checkpoint
+from toolkit.engine.process import distributed, precision
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import PredictOptions
 from toolkit.run import capsule

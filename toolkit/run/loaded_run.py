@@ -13,13 +13,14 @@ from typing import Any
 import torch
 
 from toolkit.config import load
-from toolkit.config.check import fill_checked
-from toolkit.engine import checkpoint, components, precision
+from toolkit.config.checks.check import fill_checked
+from toolkit.engine import checkpoint, components
+from toolkit.engine.process import precision
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Predictor, System
-from toolkit.io import plugin_trust
 from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import METRICS_FILE
+from toolkit.io.verification import plugin_trust
 from toolkit.registry import PREDICTORS
 from toolkit.run.load_run import TrainedRun, load_trained, make_predict_options
 from toolkit.run.test import test

@@ -8,8 +8,9 @@ from typing import Any
 from torch import nn
 
 from toolkit.config.schema import RunConfig
-from toolkit.engine import checkpoint, components, distributed, mmengine_compat, overlap, precision
+from toolkit.engine import checkpoint, components, mmengine_compat, overlap
 from toolkit.engine.evaluator import Evaluation
+from toolkit.engine.process import distributed, precision
 from toolkit.engine.runner import Runner
 from toolkit.errors import ToolkitError
 from toolkit.io.json_values import write_json

@@ -11,16 +11,9 @@ from signal import Signals
 from typing import Any, Literal
 
 from toolkit.config.schema import RunConfig
-from toolkit.engine import (
-    checkpoint,
-    components,
-    distributed,
-    mmengine_compat,
-    overlap,
-    precision,
-    signals,
-)
+from toolkit.engine import checkpoint, components, mmengine_compat, overlap
 from toolkit.engine.hooks import Checkpoint
+from toolkit.engine.process import distributed, precision, signals
 from toolkit.engine.runner import Runner
 from toolkit.errors import ToolkitError
 from toolkit.io.run_layout import CAPSULE, METRICS_LOG

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.config.schema import Dataloader, RunConfig
-from toolkit.engine import distributed
 from toolkit.engine.dataloader import DefaultSampler
+from toolkit.engine.process import distributed
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Dataset, Sampler
 from toolkit.run.test import test

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from toolkit.engine import distributed
+from toolkit.engine.process import distributed
 from toolkit.errors import BusyError, RunError, ToolkitError
 from toolkit.io import run_layout as layout
 from toolkit.io.file_lock import try_lock

@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit.errors import ToolkitError
-from toolkit.io.formatting import format_duration
 from toolkit.io.read_metrics_log import last_iteration, last_loss
 from toolkit.io.run_layout import RunStatus
+from toolkit.io.tables.formatting import format_duration
 from toolkit.study.planning.planned_study import Plan
 from toolkit.study.reconcile import ReconciledRun
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from types import FrameType
 
 from toolkit.config.yaml_file import ConfigError
-from toolkit.engine.signals import get_exit_status, list_handled
+from toolkit.engine.process.signals import get_exit_status, list_handled
 from toolkit.errors import ToolkitError
 from toolkit.run import work_dir as work_dirs
 from toolkit.study.display import Display
-from toolkit.study.estimate import estimate_needs
 from toolkit.study.folder import check_folder, prepare_jobs, write_plan
 from toolkit.study.launchers import Launcher
 from toolkit.study.launchers.job import EndedJob, Job
+from toolkit.study.planning.estimate import estimate_needs
 from toolkit.study.planning.planned_study import Plan
 from toolkit.study.reconcile import ReconciledRun, RunFilter, explain_blocked, reconcile
 

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config import Config, Problem
-from toolkit.config.check import collect_components
+from toolkit.config.checks.check import collect_components
 from toolkit.config.schema import RunConfig
 from toolkit.config.yaml_file import KeyPath
-from toolkit.engine import components, overlap, seeding
+from toolkit.engine import components, overlap
+from toolkit.engine.process import seeding
 from toolkit.errors import ComponentError, MissingDataError, ToolkitError
 from toolkit.interfaces import Dataset, FileReader, Identities
 from toolkit.io.data_paths import find_data_file
-from toolkit.io.hashing import canonical_text, hash_files, hash_values
 from toolkit.io.run_layout import Fingerprint
+from toolkit.io.verification.hashing import canonical_text, hash_files, hash_values
 from toolkit.study.model_costs import SystemBuilder
 from toolkit.study.source_code import find_source, hash_modules, list_imports
 

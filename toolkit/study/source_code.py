@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from toolkit.io.hashing import hash_values
+from toolkit.io.verification.hashing import hash_values
 from toolkit.registry import plugin_index
 
 # Packages that compute results, or that hold weights.

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from toolkit.analysis.results import TableOptions
 from toolkit.config import Config, Problem
 from toolkit.config.yaml_file import KeyPath
-from toolkit.io.formatting import parse_duration
+from toolkit.io.tables.formatting import parse_duration
 from toolkit.registry.build import ComponentFactory
 from toolkit.study.launchers import Launcher, launcher_class
 

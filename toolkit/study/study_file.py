@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config import Config, ConfigError, Problem
-from toolkit.config.check import find_problems
+from toolkit.config.checks.check import find_problems
 from toolkit.config.dump import dump_inline
 from toolkit.config.find import find_config
 from toolkit.config.yaml_file import KeyPath, display_path, read_yaml, split_path

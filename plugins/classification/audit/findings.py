@@ -11,7 +11,7 @@ import numpy as np
 
 from plugins.classification.audit.duplicates import Pair, find_clusters, find_equal, find_near_pairs
 from plugins.classification.audit.scan import ScanResult
-from plugins.classification.data.mask_files import find_masks
+from plugins.classification.data.reading.mask_files import find_masks
 from plugins.classification.data.split_file import SUBSETS
 from plugins.classification.image_record import Record
 

@@ -12,9 +12,9 @@ from plugins.classification.audit.duplicates import find_near_pairs
 from plugins.classification.audit.scan import ScanResult, scan
 from plugins.classification.audit.sources import AuditSource
 from plugins.classification.data.image_dataset import ImageSet
-from plugins.classification.data.patient_ids import normalize_id
+from plugins.classification.data.manifests.patient_ids import normalize_id
 from plugins.classification.image_record import Record
-from toolkit.io.hashing import hash_files
+from toolkit.io.verification.hashing import hash_files
 
 
 @dataclass(frozen=True)

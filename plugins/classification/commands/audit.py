@@ -14,7 +14,7 @@ from plugins.classification.audit.html_page import write_page
 from plugins.classification.audit.scan import scan
 from plugins.classification.audit.sources import AuditSource, open_source
 from plugins.classification.audit.tables import Sheet, make_sheets, to_json
-from plugins.classification.data.manifest_options import (
+from plugins.classification.data.manifests.manifest_options import (
     add_manifest_options,
     parse_columns,
     parse_tasks,
@@ -24,9 +24,9 @@ from plugins.classification.image_record import list_files
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.io import atomic_write
 from toolkit.io.data_paths import find_data_file
-from toolkit.io.formatting import format_csv
 from toolkit.io.json_values import write_json
 from toolkit.io.output_path import check_outputs
+from toolkit.io.tables.formatting import format_csv
 from toolkit.registry import COMMANDS
 from toolkit.registry.command import Command
 

@@ -17,12 +17,12 @@ from plugins.classification.interfaces import LabelledImages
 from plugins.classification.system import Classifier
 from toolkit.bench.turns import Taken, device_name, in_turns
 from toolkit.config import load
-from toolkit.config.check import fill_checked
+from toolkit.config.checks.check import fill_checked
 from toolkit.config.schema import RunConfig, Runtime
-from toolkit.engine import precision
 from toolkit.engine.components import build_system
 from toolkit.engine.dataloader import build_loader, unwrap
-from toolkit.engine.optim import OptimWrapper, build_optim_wrapper
+from toolkit.engine.process import precision
+from toolkit.engine.training.optim import OptimWrapper, build_optim_wrapper
 from toolkit.errors import ToolkitError
 from toolkit.registry import BENCHES
 from toolkit.registry.command import Command

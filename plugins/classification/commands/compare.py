@@ -12,10 +12,10 @@ from plugins.classification.metrics.functional.bootstrap import RESAMPLES
 from plugins.classification.metrics.functional.patients import Aggregation
 from plugins.classification.reporting.comparison import compare_runs, read_tested_run
 from toolkit.errors import ToolkitError
-from toolkit.io.formatting import format_text_table
 from toolkit.io.json_values import write_json
 from toolkit.io.output_path import check_outputs
 from toolkit.io.run_layout import list_run_files
+from toolkit.io.tables.formatting import format_text_table
 from toolkit.registry import COMMANDS
 from toolkit.registry.command import Command
 

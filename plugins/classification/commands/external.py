@@ -10,7 +10,7 @@ from typing import Any
 
 from plugins.classification.audit.known_images import KnownImage, find_known_images
 from plugins.classification.data.image_dataset import ImageSet
-from plugins.classification.data.manifest_options import (
+from plugins.classification.data.manifests.manifest_options import (
     add_columns_option,
     add_patients_option,
     add_values_option,
@@ -75,7 +75,7 @@ class External(Command):
 
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.config import load
-        from toolkit.config.check import fill_checked
+        from toolkit.config.checks.check import fill_checked
         from toolkit.run import test, work_dir
         from toolkit.run.capsule import make_capsule_input
         from toolkit.run.load_run import load_trained

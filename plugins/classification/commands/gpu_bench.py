@@ -10,10 +10,10 @@ from torch import nn
 from plugins.classification.commands.bench import PlainNetwork, build_trainable, make_batch
 from toolkit.bench.gpu_record import GPUPart, Recorder, measure_ceilings, time_run
 from toolkit.config import load
-from toolkit.config.check import fill_checked
+from toolkit.config.checks.check import fill_checked
 from toolkit.config.schema import RunConfig, Runtime
-from toolkit.engine import precision
 from toolkit.engine.components import build_system
+from toolkit.engine.process import precision
 from toolkit.registry import BENCHES
 
 CONFIG = 'csasn/csasn'

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from plugins.classification.audit.sources import ManifestSource
-from plugins.classification.data.manifest_options import (
+from plugins.classification.data.manifests.manifest_options import (
     add_columns_option,
     add_patients_option,
     add_tasks_option,

@@ -24,12 +24,12 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from plugins.classification.interfaces import LabelledImages
-from toolkit.engine import distributed
+from toolkit.engine.process import distributed
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
 from toolkit.io.file_lock import try_lock
-from toolkit.io.integrity import compute_checksum
 from toolkit.io.json_values import parse_json
+from toolkit.io.verification.integrity import compute_checksum
 
 VARIABLE = 'TOOLKIT_CACHE'
 # Images that go through a branch together, always the same ones: rounding may differ between

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plugins.classification.data.image_io import to_channels
+from plugins.classification.data.reading.image_io import to_channels
 from plugins.classification.data.split import SplitSpec, Subset, find_positions
 from plugins.classification.image_record import Box, Record
 from plugins.classification.interfaces import LabelledImages
 from plugins.classification.tasks import Task
 from plugins.classification.transforms.pipeline import Fit, TransformPipeline
-from toolkit.engine import seeding
+from toolkit.engine.process import seeding
 from toolkit.errors import DataError
 from toolkit.interfaces import Identities, Transform
 from toolkit.ranges import NonNegativeInt, PositiveInt

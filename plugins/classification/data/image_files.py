@@ -14,23 +14,23 @@ from typing import Any, Literal
 import numpy as np
 
 from plugins.classification.data.image_dataset import NAMED, ImageSet
-from plugins.classification.data.image_io import (
+from plugins.classification.data.manifests.manifest import read_manifest
+from plugins.classification.data.manifests.patient_ids import REASON, PatientIds, find_ambiguous_ids
+from plugins.classification.data.reading.image_io import (
     SUFFIXES,
     read_image,
     read_image_region,
     read_image_size,
 )
-from plugins.classification.data.manifest import read_manifest
-from plugins.classification.data.mask_files import exclude_pattern, find_masks
-from plugins.classification.data.patient_ids import REASON, PatientIds, find_ambiguous_ids
+from plugins.classification.data.reading.mask_files import exclude_pattern, find_masks
+from plugins.classification.data.reading.value_range import judge_range
 from plugins.classification.data.split import SplitSpec
 from plugins.classification.data.split_file import SUBSETS
-from plugins.classification.data.value_range import judge_range
 from plugins.classification.image_record import Box, Record
 from plugins.classification.tasks import Task
 from toolkit.errors import DataError, ToolkitError, did_you_mean
 from toolkit.io.data_paths import find_data_folder
-from toolkit.io.hashing import hash_files
+from toolkit.io.verification.hashing import hash_files
 from toolkit.ranges import PositiveInt
 from toolkit.registry import DATASETS
 

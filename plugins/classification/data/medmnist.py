@@ -19,7 +19,7 @@ from plugins.classification.image_record import Box, Record
 from plugins.classification.tasks import Task
 from toolkit.errors import DataError, ToolkitError
 from toolkit.io.data_paths import find_data_file
-from toolkit.io.packed_arrays import check_npz
+from toolkit.io.verification.packed_arrays import check_npz
 from toolkit.registry import DATASETS
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from plugins.classification.interfaces import LabelledImages
 from plugins.classification.tasks import MISSING
-from toolkit.engine import seeding
+from toolkit.engine.process import seeding
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.interfaces import Dataset, Sampler
 from toolkit.ranges import NonNegativeFloat

@@ -11,7 +11,7 @@ import numpy as np
 
 from plugins.classification.data.image_dataset import ImageSet
 from plugins.classification.data.image_files import FileSet
-from plugins.classification.data.image_io import WIDE
+from plugins.classification.data.reading.image_io import WIDE
 from plugins.classification.interfaces import NOTE
 
 RESIZE = 'bilinear, antialiased (Pillow: Image.Resampling.BILINEAR of float32)'

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from plugins.classification.data.image_io import convert_image
+from plugins.classification.data.reading.image_io import convert_image
 from plugins.classification.image_record import Record
 from plugins.classification.inference.input_images import FoundImages, find_images
 from toolkit.errors import ToolkitError

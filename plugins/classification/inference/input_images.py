@@ -15,14 +15,14 @@ import numpy as np
 
 from plugins.classification.data.image_dataset import ImageSet
 from plugins.classification.data.image_files import FileSet
-from plugins.classification.data.image_io import SUFFIXES, count_frames
-from plugins.classification.data.manifest import read_manifest
-from plugins.classification.data.mask_files import find_masks
+from plugins.classification.data.manifests.manifest import read_manifest
+from plugins.classification.data.reading.image_io import SUFFIXES, count_frames
+from plugins.classification.data.reading.mask_files import find_masks
 from plugins.classification.image_record import Box, Record
 from plugins.classification.system import Classifier
 from plugins.classification.tasks import Task
 from toolkit.errors import DataError, MissingDataError, ToolkitError
-from toolkit.io.csv_text import SPREADSHEETS
+from toolkit.io.tables.csv_text import SPREADSHEETS
 from toolkit.registry.build import ComponentFactory
 
 TABLES = ('.csv', '.csv.gz', '.tsv', '.tsv.gz', '.parquet', '.pq', *SPREADSHEETS)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from plugins.classification.data.manifest_options import add_columns_option, parse_columns
+from plugins.classification.data.manifests.manifest_options import add_columns_option, parse_columns
 from plugins.classification.image_record import Record, list_files
 from plugins.classification.inference.in_memory import (
     ImagePrediction,
@@ -36,9 +36,9 @@ from plugins.classification.system import Classifier
 from toolkit.errors import DataError, ToolkitError
 from toolkit.interfaces import Metric, PredictOptions, Predictor, System
 from toolkit.io import atomic_write
-from toolkit.io.formatting import format_csv
 from toolkit.io.json_values import format_json
 from toolkit.io.output_path import check_outputs
+from toolkit.io.tables.formatting import format_csv
 from toolkit.registry import PREDICTORS
 
 BATCH_SIZE = 32

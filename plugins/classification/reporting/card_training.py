@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from plugins.classification.reporting.clinical_text import format_table
+from plugins.classification.reporting.clinical.clinical_text import format_table
 from toolkit.errors import ToolkitError
 from toolkit.run import capsule
 

@@ -12,15 +12,15 @@ from plugins.classification.metrics.functional.bootstrap import BootstrapSetting
 from plugins.classification.metrics.functional.thresholds import choose_threshold
 from plugins.classification.metrics.named_metrics import main_names
 from plugins.classification.metrics.predictions import Predictions
-from plugins.classification.reporting.clinical_summary import (
+from plugins.classification.reporting.clinical.clinical_summary import (
     UNKNOWN,
     ReportSettings,
     summarize_calibration,
     summarize_values,
 )
-from plugins.classification.reporting.clinical_text import format_table, format_value
+from plugins.classification.reporting.clinical.clinical_text import format_table, format_value
 from plugins.classification.reporting.comparison import TestedRun
-from toolkit.io.formatting import neutralize_markdown
+from toolkit.io.tables.formatting import neutralize_markdown
 
 NAME = 'external'
 OPERATING = ('sensitivity', 'specificity', 'PPV', 'NPV')

@@ -18,10 +18,10 @@ from plugins.classification.metrics.clinical_metrics import ClinicalMetrics, fin
 from plugins.classification.metrics.functional.bootstrap import BootstrapSettings
 from plugins.classification.metrics.predictions import Predictions, read_rows
 from plugins.classification.reporting import plots
-from plugins.classification.reporting.clinical_report_hook import ClinicalReport
+from plugins.classification.reporting.clinical.clinical_report_hook import ClinicalReport
 from plugins.classification.reporting.curves import FigureSettings, compute_task_numbers
 from plugins.classification.system import Classifier
-from toolkit.engine import distributed
+from toolkit.engine.process import distributed
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Metric, System
 from toolkit.io import atomic_write

@@ -14,13 +14,13 @@ from plugins.classification.reporting.card_training import (
     format_inline,
     read_training,
 )
-from plugins.classification.reporting.clinical_text import format_table, to_markdown
+from plugins.classification.reporting.clinical.clinical_text import format_table, to_markdown
 from plugins.classification.reporting.external_report import NAME as EXTERNAL
 from plugins.classification.reporting.external_report import describe_external, format_task
 from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError
-from toolkit.io.formatting import neutralize_markdown
 from toolkit.io.json_values import parse_json
+from toolkit.io.tables.formatting import neutralize_markdown
 from toolkit.run import capsule
 
 NAME = 'MODEL_CARD.md'

@@ -14,7 +14,7 @@ from plugins.classification.data.split import SplitSpec
 from plugins.classification.image_record import Box, Record
 from plugins.classification.synthetic import phantom, scanner
 from plugins.classification.tasks import Task
-from toolkit.engine import seeding
+from toolkit.engine.process import seeding
 from toolkit.errors import did_you_mean
 from toolkit.ranges import BelowOne, Ge, Le, NonNegativeInt
 from toolkit.registry import DATASETS

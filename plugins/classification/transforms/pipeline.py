@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from plugins.classification.image_record import Box
-from toolkit.engine import seeding
+from toolkit.engine.process import seeding
 from toolkit.interfaces import Transform
 from toolkit.testing.guards import make_run_error
 from toolkit.testing.observe import describe_changed

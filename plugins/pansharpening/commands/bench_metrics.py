@@ -12,7 +12,7 @@ import torch
 
 from plugins.pansharpening.imaging.resample import imresize_by, upsample
 from plugins.pansharpening.metrics.score_image import NO_REFERENCE, REFERENCE, REPROJECTION
-from plugins.pansharpening.scenes.matlab import MatScene
+from plugins.pansharpening.scenes.arrays.matlab import MatScene
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from toolkit.errors import ToolkitError

@@ -22,7 +22,7 @@ from plugins.pansharpening.commands.placement_cases import (
 )
 from plugins.pansharpening.inference.scene_inference import InferenceSettings, infer_scene
 from plugins.pansharpening.interfaces import GENERATORS
-from plugins.pansharpening.scenes.raster import RasterScene
+from plugins.pansharpening.scenes.rasters.raster import RasterScene
 from plugins.pansharpening.untrained_method import sharpener
 from toolkit.errors import RunError, ToolkitError
 from toolkit.registry import BENCHES, COMMANDS

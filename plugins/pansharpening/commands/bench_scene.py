@@ -23,7 +23,7 @@ from rasterio.transform import from_origin
 from plugins.pansharpening.inference.resumable_geotiff import Compression
 from plugins.pansharpening.inference.scene_inference import InferenceSettings, infer_scene
 from plugins.pansharpening.interfaces import GENERATORS
-from plugins.pansharpening.scenes.raster import RasterScene
+from plugins.pansharpening.scenes.rasters.raster import RasterScene
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from plugins.pansharpening.untrained_method import sharpener

@@ -23,10 +23,10 @@ from plugins.pansharpening.metrics.score_image import (
     read_batch,
     score_image,
 )
-from plugins.pansharpening.scenes.alignment import RasterGrid, align
 from plugins.pansharpening.scenes.open_scene import ImageFile, open_scene, read_image
-from plugins.pansharpening.scenes.raster import ChosenSamples
-from plugins.pansharpening.scenes.raster_names import find_raster
+from plugins.pansharpening.scenes.rasters.alignment import RasterGrid, align
+from plugins.pansharpening.scenes.rasters.raster import ChosenSamples
+from plugins.pansharpening.scenes.rasters.raster_names import find_raster
 from plugins.pansharpening.scenes.scene import Scene, check_finite
 from plugins.pansharpening.scenes.scene_arguments import add_scene_arguments, get_scene_options
 from plugins.pansharpening.scenes.sensors import SENSORS

@@ -17,16 +17,17 @@ from torch import Tensor
 
 from plugins.pansharpening.commands.bench_scene import sharpener, write_scene
 from plugins.pansharpening.inference.scene_inference import InferenceSettings, infer_scene
-from plugins.pansharpening.scenes.raster import RasterScene
+from plugins.pansharpening.scenes.rasters.raster import RasterScene
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from plugins.pansharpening.system import Pansharpener
 from toolkit.bench.gpu_record import GPUPart, Recorder, time_run
 from toolkit.bench.gpu_train import StepClock, without_validation
 from toolkit.config import load
-from toolkit.config.check import fill_checked
-from toolkit.engine import checkpoint, precision
+from toolkit.config.checks.check import fill_checked
+from toolkit.engine import checkpoint
 from toolkit.engine.components import build_system
 from toolkit.engine.hooks import MetricsLog
+from toolkit.engine.process import precision
 from toolkit.errors import DataError
 from toolkit.io.data_paths import find_data_file
 from toolkit.registry import BENCHES

@@ -15,9 +15,9 @@ from scipy.ndimage import distance_transform_edt
 from plugins.pansharpening.imaging.masks import coarse
 from plugins.pansharpening.imaging.mtf import mtf_filter
 from plugins.pansharpening.imaging.registration import measure_shift
-from plugins.pansharpening.scenes.band_files import BandFiles
 from plugins.pansharpening.scenes.grid_shift import read_shifted
-from plugins.pansharpening.scenes.raster import RasterScene
+from plugins.pansharpening.scenes.rasters.band_files import BandFiles
+from plugins.pansharpening.scenes.rasters.raster import RasterScene
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from toolkit.errors import DataError

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from plugins.pansharpening.data.transforms import margin_of, transformed
-from plugins.pansharpening.scenes.matlab import open_hdf5
+from plugins.pansharpening.scenes.arrays.matlab import open_hdf5
 from plugins.pansharpening.scenes.scene import check_bit_depth, check_pair, scale_to_unit
 from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
 from toolkit.errors import DataError
 from toolkit.interfaces import Dataset, Identities, Transform
 from toolkit.io.data_paths import find_data_file
-from toolkit.io.hashing import hash_files
+from toolkit.io.verification.hashing import hash_files
 from toolkit.ranges import Ge, Le, PositiveInt
 from toolkit.registry import DATASETS, Slot
 

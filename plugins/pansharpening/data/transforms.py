@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plugins.pansharpening.scenes.raster import Samples
-from toolkit.engine import seeding
+from plugins.pansharpening.scenes.rasters.raster import Samples
+from toolkit.engine.process import seeding
 from toolkit.interfaces import Transform
 from toolkit.ranges import BelowOne, NonNegativeFloat, Probability
 from toolkit.registry import TRANSFORMS

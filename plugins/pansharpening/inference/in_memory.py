@@ -15,9 +15,9 @@ from plugins.pansharpening.imaging.resample import Method
 from plugins.pansharpening.inference.scene_inference import set_evaluation_mode
 from plugins.pansharpening.inference.thread_pool import run_workers
 from plugins.pansharpening.inference.tiled_inference import Sharpener, TiledInference
-from plugins.pansharpening.scenes.memory_scene import MemoryScene
+from plugins.pansharpening.scenes.arrays.memory_scene import MemoryScene
 from plugins.pansharpening.scenes.open_scene import open_scene
-from plugins.pansharpening.scenes.raster import ChosenSamples
+from plugins.pansharpening.scenes.rasters.raster import ChosenSamples
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.sensors import SensorSpec
 from plugins.pansharpening.scenes.window import Window

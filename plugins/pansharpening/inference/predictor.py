@@ -28,15 +28,15 @@ from plugins.pansharpening.inference.scene_model import adapt_model, find_sensor
 from plugins.pansharpening.inference.shards import join, part_file, to_cog
 from plugins.pansharpening.inference.tiled_inference import Sharpener
 from plugins.pansharpening.inference.tiles import Shard
-from plugins.pansharpening.scenes.band_files import BandFiles
-from plugins.pansharpening.scenes.matlab import read_own_sensor
+from plugins.pansharpening.scenes.arrays.matlab import read_own_sensor
 from plugins.pansharpening.scenes.open_scene import get_suffix, open_scene
+from plugins.pansharpening.scenes.rasters.band_files import BandFiles
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.scene_arguments import add_scene_arguments, get_scene_options
 from plugins.pansharpening.scenes.sensors import SensorSpec
 from plugins.pansharpening.system import Pansharpener
 from plugins.pansharpening.visualization.contact_sheet import list_sheet_files, write_scene_images
-from toolkit.engine import distributed
+from toolkit.engine.process import distributed
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.interfaces import PredictOptions, Predictor, System
 from toolkit.io.output_path import check_outputs

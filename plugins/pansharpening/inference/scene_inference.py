@@ -35,11 +35,11 @@ from plugins.pansharpening.inference.resumable_geotiff import (
 from plugins.pansharpening.inference.thread_pool import Workers, run_workers
 from plugins.pansharpening.inference.tiled_inference import Sharpener, TiledInference
 from plugins.pansharpening.inference.tiles import ALL, Shard, extent, tiles
-from plugins.pansharpening.scenes.raster import replace_atomically
+from plugins.pansharpening.scenes.rasters.raster import replace_atomically
 from plugins.pansharpening.scenes.scene import Scene
 from toolkit.errors import ToolkitError
-from toolkit.io.integrity import check_file
 from toolkit.io.process import read_peak_memory
+from toolkit.io.verification.integrity import check_file
 
 # Starts a progress bar from a text and a number of PAN pixels; returns its advance function.
 Bars = Callable[[str, int], Callable[[int], None]]

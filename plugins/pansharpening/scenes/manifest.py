@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 from plugins.pansharpening.scenes.open_scene import get_suffix, open_scene
-from plugins.pansharpening.scenes.raster import ChosenSamples
+from plugins.pansharpening.scenes.rasters.raster import ChosenSamples
 from plugins.pansharpening.scenes.scene import Scene, check_bit_depth
 from plugins.pansharpening.scenes.sensors import Sensor, get_sensor
 from plugins.pansharpening.scenes.with_reference import ReferencedScene
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.io.data_paths import find_data_file
-from toolkit.io.hashing import hash_json
-from toolkit.io.manifest_reader import ManifestReader
+from toolkit.io.tables.manifest_reader import ManifestReader
+from toolkit.io.verification.hashing import hash_json
 
 REQUIRED = ('name', 'ms', 'sensor')
 OPTIONAL = (

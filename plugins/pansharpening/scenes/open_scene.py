@@ -10,10 +10,10 @@ import numpy as np
 import scipy.io
 from rasterio.transform import Affine
 
-from plugins.pansharpening.scenes.alignment import RasterGrid
-from plugins.pansharpening.scenes.band_files import BandFiles
-from plugins.pansharpening.scenes.matlab import read_matlab_variables
-from plugins.pansharpening.scenes.raster_names import GdalName, find_raster, is_gdal_name
+from plugins.pansharpening.scenes.arrays.matlab import read_matlab_variables
+from plugins.pansharpening.scenes.rasters.alignment import RasterGrid
+from plugins.pansharpening.scenes.rasters.band_files import BandFiles
+from plugins.pansharpening.scenes.rasters.raster_names import GdalName, find_raster, is_gdal_name
 from plugins.pansharpening.scenes.scene import SCENES, Scene
 from plugins.pansharpening.scenes.sensors import SensorSpec
 from plugins.pansharpening.scenes.window import Window

@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from plugins.pansharpening.scenes.alignment import RasterGrid, align
-from plugins.pansharpening.scenes.band_files import BandFiles
 from plugins.pansharpening.scenes.derived_scene import DerivedScene
+from plugins.pansharpening.scenes.rasters.alignment import RasterGrid, align
+from plugins.pansharpening.scenes.rasters.band_files import BandFiles
 from plugins.pansharpening.scenes.scene import SCENES, Georeference, Scene, scale_to_unit
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
 from toolkit.io.data_paths import find_data_file
-from toolkit.io.hashing import hash_files
+from toolkit.io.verification.hashing import hash_files
 
 
 class SceneWithReference(DerivedScene):

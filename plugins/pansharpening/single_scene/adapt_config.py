@@ -10,8 +10,8 @@ from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.system import Pansharpener
 from toolkit.config import Config
+from toolkit.config.composition.override import assign
 from toolkit.config.load import Draft
-from toolkit.config.override import assign
 from toolkit.config.yaml_file import COMMAND_LINE
 from toolkit.errors import ToolkitError
 from toolkit.registry import HOOKS, LOSSES, SYSTEMS

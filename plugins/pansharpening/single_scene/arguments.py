@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from plugins.pansharpening.inference.predictor import check_output
 from plugins.pansharpening.single_scene.adapt_config import check_trainable
+from toolkit.config.composition.override import override
 from toolkit.config.find import find_config
 from toolkit.config.load import Draft, load_draft
-from toolkit.config.override import override
 from toolkit.engine import checkpoint
 from toolkit.errors import BusyError, ToolkitError
 from toolkit.run import capsule

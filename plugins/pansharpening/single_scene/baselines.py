@@ -16,7 +16,7 @@ from plugins.pansharpening.imaging.resample import Method
 from plugins.pansharpening.inference.thread_pool import run_workers
 from plugins.pansharpening.inference.tiled_inference import TiledInference
 from plugins.pansharpening.metrics.score_image import get_directions, read_batch, score_image
-from plugins.pansharpening.scenes.band_files import BandFiles
+from plugins.pansharpening.scenes.rasters.band_files import BandFiles
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.single_scene.scene_check import central

@@ -14,8 +14,8 @@ from plugins.pansharpening.inference.predictor import predict_scene
 from plugins.pansharpening.inference.resumable_geotiff import Compression
 from plugins.pansharpening.inference.scene_model import choose_upsampling
 from plugins.pansharpening.scenes.open_scene import build_scene, make_scene_config
-from plugins.pansharpening.scenes.raster import ChosenSamples
-from plugins.pansharpening.scenes.raster_names import find_raster
+from plugins.pansharpening.scenes.rasters.raster import ChosenSamples
+from plugins.pansharpening.scenes.rasters.raster_names import find_raster
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.scene_arguments import add_scene_arguments, get_scene_options
 from plugins.pansharpening.scenes.sensors import SENSORS, get_sensor
@@ -41,10 +41,11 @@ from plugins.pansharpening.single_scene.placement import Choice, place_ms
 from plugins.pansharpening.single_scene.scene_check import central, check, patch_size, survey
 from toolkit.commands.arguments import add_plugins
 from toolkit.config import Config
-from toolkit.config.check import fill_checked
+from toolkit.config.checks.check import fill_checked
 from toolkit.config.schema import RunConfig
-from toolkit.engine import checkpoint, precision
+from toolkit.engine import checkpoint
 from toolkit.engine.components import build_for_training, build_system
+from toolkit.engine.process import precision
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io.json_values import write_json
 from toolkit.io.output_path import check_outputs

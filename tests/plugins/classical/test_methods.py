@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from plugins.classical.filters import (
+from plugins.classical.numerics.filters import (
     LOWPASS_GAIN,
     decimate,
     decimate_by_mtf,
@@ -16,8 +16,8 @@ from plugins.classical.filters import (
     lowpass,
     smooth,
 )
-from plugins.classical.named_moments import NamedMoments
-from plugins.classical.statistics import regress, regress_signed
+from plugins.classical.numerics.named_moments import NamedMoments
+from plugins.classical.numerics.statistics import regress, regress_signed
 from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import mtf_filter
 from plugins.pansharpening.imaging.resample import interp23tap, upsample, upsampled

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from plugins.classical.patches import PatchGrid
+from plugins.classical.numerics.patches import PatchGrid
 from plugins.classical.sparse import SRD
 from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import mtf_filter

@@ -16,7 +16,7 @@ from plugins.classification.task_weighting import DynamicWeightAverage
 from plugins.classification.tasks import MISSING
 from plugins.csasn.losses import DynamicClassWeights
 from tests.support.labelled_images import TASKS, Branch, Labelled
-from toolkit.engine import distributed
+from toolkit.engine.process import distributed
 
 # Of two processes with two samples each; the second one's batches may have no label of `shape`.
 KIND = [[0, 1, 1, 1], [0, 0, 1, MISSING], [1, 0, 0, 1], [1, 1, 0, 0]]

@@ -8,7 +8,7 @@ import torch
 from plugins.pansharpening.system import Pansharpener
 from tests.support import ldpnet_golden
 from toolkit.config import load
-from toolkit.config.check import check
+from toolkit.config.checks.check import check
 from toolkit.registry import SYSTEMS
 from toolkit.registry.build import build
 

@@ -13,7 +13,7 @@ from plugins.pansharpening.imaging.resample import upsample
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from plugins.pansharpening.system import Pansharpener
 from tests.plugins.pansharpening.test_system import Fuse, ToPan
-from toolkit.engine.seeding import seed_all
+from toolkit.engine.process.seeding import seed_all
 from toolkit.errors import DataError
 from toolkit.interfaces import Dataset, Degradation
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from toolkit.config import load
-from toolkit.config.check import check
+from toolkit.config.checks.check import check
 
 BASE = 'ldpnet/ldpnet_2022_synthetic'
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolkit.config.composition.interpolate import interpolate
 from toolkit.config.dump import dump, dump_inline
-from toolkit.config.interpolate import interpolate
 from toolkit.config.yaml_file import ConfigError, parse_yaml
 
 

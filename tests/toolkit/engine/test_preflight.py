@@ -11,7 +11,7 @@ import pytest
 from tests.support.tiny_plugin import make_tree
 from toolkit.cli import main
 from toolkit.config import load
-from toolkit.config.check import fill_checked
+from toolkit.config.checks.check import fill_checked
 from toolkit.config.dump import dump
 from toolkit.engine.preflight import inspect_run
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from toolkit.config.check import _Checker
+from toolkit.config.checks.check import _Checker
 from toolkit.config.load import Config
 from toolkit.errors import ComponentError, DataError
 from toolkit.interfaces import Head

@@ -23,7 +23,7 @@ from tests.support.study_folders import (
 )
 from toolkit.cli import main
 from toolkit.errors import RunError, ToolkitError
-from toolkit.io import plugin_trust
+from toolkit.io.verification import plugin_trust
 from toolkit.registry import PANELS, plugin_index
 from toolkit.report import page as report_page
 

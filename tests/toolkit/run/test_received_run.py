@@ -18,8 +18,8 @@ from toolkit.config import load
 from toolkit.config.dump import dump
 from toolkit.config.run_plugins import UntrustedPluginError
 from toolkit.errors import ToolkitError
-from toolkit.io import plugin_trust
-from toolkit.io.hashing import hash_tree
+from toolkit.io.verification import plugin_trust
+from toolkit.io.verification.hashing import hash_tree
 from toolkit.registry import plugin_index
 from toolkit.run.load_run import load_trained
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from toolkit.cli import main
-from toolkit.commands.test import format_metrics
+from toolkit.commands.run.test import format_metrics
 from toolkit.config.dump import dump
 from toolkit.engine import checkpoint
 from toolkit.engine.dataloader import SampleRequest

@@ -15,7 +15,7 @@ from mmengine.hooks import Hook
 
 from tests.support import subprocesses
 from toolkit.config import Config
-from toolkit.config.check import check
+from toolkit.config.checks.check import check
 from toolkit.engine import checkpoint
 from toolkit.errors import ComponentError, RunError, ToolkitError
 from toolkit.run import work_dir as work_dirs

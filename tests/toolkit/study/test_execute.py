@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.support import studies
-from toolkit.engine.loops import TrainLoop
+from toolkit.engine.training.loops import TrainLoop
 from toolkit.io.run_layout import RunStatus
 from toolkit.study.folder import prepare_jobs
 from toolkit.study.launchers import worker
-from toolkit.study.plan import make_plan
+from toolkit.study.planning.plan import make_plan
 from toolkit.study.reconcile import reconcile
 from toolkit.study.study_file import read_study
 

@@ -21,7 +21,7 @@ from toolkit.study.execute import run_study
 from toolkit.study.folder import check_folder, prepare_jobs, write_plan
 from toolkit.study.launchers import Launcher, worker
 from toolkit.study.launchers.job import EndedJob, Job
-from toolkit.study.plan import make_plan
+from toolkit.study.planning.plan import make_plan
 from toolkit.study.reconcile import RunFilter, reconcile
 from toolkit.study.study_file import read_study
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from mmengine.hooks import Hook
 
-from toolkit.engine import checkpoint, distributed
+from toolkit.engine import checkpoint
+from toolkit.engine.process import distributed
 from toolkit.errors import RunError
-from toolkit.io.formatting import parse_duration
+from toolkit.io.tables.formatting import parse_duration
 from toolkit.ranges import Ge, PositiveInt
 from toolkit.registry import HOOKS
 

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from toolkit.engine import distributed
+from toolkit.engine.process import distributed
 from toolkit.ranges import BelowOne
 from toolkit.registry import HOOKS
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from mmengine.hooks import Hook
 
-from toolkit.engine import distributed, precision
 from toolkit.engine.dataloader import SampleRequest, collate, unwrap
 from toolkit.engine.evaluator import get_item_names
+from toolkit.engine.process import distributed, precision
 from toolkit.io import atomic_write
 from toolkit.io.run_layout import IMAGES, TEST_LOG
 from toolkit.ranges import NonNegativeInt

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from mmengine.hooks import Hook
 
-from toolkit.engine import distributed
+from toolkit.engine.process import distributed
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
 from toolkit.io.json_values import replace_nonfinite

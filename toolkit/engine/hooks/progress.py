@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from toolkit.engine import distributed
 from toolkit.engine.evaluator import list_main_metrics
-from toolkit.io.formatting import format_duration
+from toolkit.engine.process import distributed
 from toolkit.io.run_layout import METRICS_LOG
+from toolkit.io.tables.formatting import format_duration
 from toolkit.ranges import NonNegativeFloat
 from toolkit.registry import HOOKS
 

@@ -10,8 +10,8 @@ from typing import Any
 from markupsafe import Markup
 
 from plugins.classification.metrics.functional.bootstrap import BootstrapSettings
-from plugins.classification.reporting import clinical_text
-from plugins.classification.reporting.clinical_summary import ReportSettings
+from plugins.classification.reporting.clinical import clinical_text
+from plugins.classification.reporting.clinical.clinical_summary import ReportSettings
 from plugins.classification.reporting.curves_panel import fill_template
 from plugins.classification.reporting.folds.pooled_report import (
     make_clinical_record,

@@ -19,8 +19,11 @@ from plugins.classification.metrics.intervals import (
 )
 from plugins.classification.metrics.named_metrics import main_names
 from plugins.classification.metrics.predictions import Predictions
-from plugins.classification.reporting.clinical_summary import ReportSettings, summarize_predictions
-from plugins.classification.reporting.combinations import find_contradictions
+from plugins.classification.reporting.clinical.clinical_summary import (
+    ReportSettings,
+    summarize_predictions,
+)
+from plugins.classification.reporting.clinical.combinations import find_contradictions
 from plugins.classification.reporting.comparison import TestedRun, compare_runs
 from plugins.classification.reporting.folds.pooling import PooledCondition, PooledStudy
 from toolkit.analysis.paired_tests import adjust_holm

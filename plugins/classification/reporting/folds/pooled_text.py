@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from plugins.classification.reporting.clinical_text import format_table, format_value
-from toolkit.io.formatting import neutralize_markdown
+from plugins.classification.reporting.clinical.clinical_text import format_table, format_value
+from toolkit.io.tables.formatting import neutralize_markdown
 
 Record = Mapping[str, Any]
 POOLING = (

@@ -11,7 +11,7 @@ from PIL import Image
 
 from plugins.classification.audit.known_images import find_known_images
 from plugins.classification.data.image_files import ManifestImages
-from plugins.classification.data.manifest_options import parse_values
+from plugins.classification.data.manifests.manifest_options import parse_values
 from plugins.classification.reporting.model_card import make_card
 from tests.support.patch_classifier import (
     TASKS,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from plugins.classification.data.manifest import read_manifest
+from plugins.classification.data.manifests.manifest import read_manifest
 from toolkit.config import load
 from toolkit.errors import ToolkitError
 from toolkit.registry import DATASETS

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from plugins.classification.data.samplers import ClassBalancedSampler, WeightedSampler
 from tests.support.labelled_images import Labelled
-from toolkit.engine import distributed
 from toolkit.engine.dataloader import BatchSampler
+from toolkit.engine.process import distributed
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Dataset
 

@@ -235,7 +235,7 @@ def test_every_file_is_predicted_or_named(run, images, tmp_path, monkeypatch, ca
 
 def test_all_frames_of_dicom_without_a_suffix(run, tmp_path):
     pytest.importorskip('pydicom')
-    from tests.plugins.classification.data.test_dicom import write
+    from tests.plugins.classification.data.reading.test_dicom import write
 
     folder = tmp_path / 'cines'
     folder.mkdir()

@@ -15,7 +15,7 @@ from plugins.classification.metrics.clinical_metrics import ClinicalMetrics
 from plugins.classification.metrics.named_metrics import MetricValues, expand_names
 from plugins.classification.metrics.predictions import read_rows
 from plugins.classification.tasks import Task
-from toolkit.commands.test import format_metrics
+from toolkit.commands.run.test import format_metrics
 from toolkit.engine.evaluator import collect_directions, list_main_metrics
 from toolkit.errors import DataError, ToolkitError
 

@@ -14,7 +14,7 @@ from plugins.pansharpening.commands.placement_cases import (
     measure_errors,
 )
 from plugins.pansharpening.inference.scene_inference import InferenceSettings, infer_scene
-from plugins.pansharpening.scenes.raster import RasterScene
+from plugins.pansharpening.scenes.rasters.raster import RasterScene
 from plugins.pansharpening.untrained_method import sharpener
 from toolkit.cli import main
 

@@ -12,10 +12,10 @@ from rasterio.transform import from_origin
 from plugins.pansharpening.commands.evaluate import evaluate
 from plugins.pansharpening.inference.predictor import scene_from_inputs
 from plugins.pansharpening.metrics.score_image import NO_REFERENCE, REFERENCE, REPROJECTION
-from plugins.pansharpening.scenes.matlab import MatScene
-from plugins.pansharpening.scenes.npy import ArrayScene
+from plugins.pansharpening.scenes.arrays.matlab import MatScene
+from plugins.pansharpening.scenes.arrays.npy import ArrayScene
 from plugins.pansharpening.scenes.open_scene import open_scene, read_image
-from plugins.pansharpening.scenes.raster import RasterScene
+from plugins.pansharpening.scenes.rasters.raster import RasterScene
 from plugins.pansharpening.scenes.scene import Georeference
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from tests.support.full_resolution import images

@@ -16,7 +16,7 @@ from plugins.pansharpening.data import scene_set
 from plugins.pansharpening.data.patches import ManifestPatches, ScenePatches
 from plugins.pansharpening.data.scene_set import ManifestScenes
 from plugins.pansharpening.data.transforms import Flip, SensorNoise
-from plugins.pansharpening.scenes.band_files import open_raster
+from plugins.pansharpening.scenes.rasters.band_files import open_raster
 from plugins.pansharpening.scenes.window import Window
 from tests.plugins.pansharpening.data.test_whole_scenes import RampScene
 from tests.support.manifests import write_manifest, write_scene

@@ -163,7 +163,7 @@ def test_whole_scene():
 def test_nan_in_a_window_is_an_error(tmp_path):
     import scipy.io
 
-    from plugins.pansharpening.scenes.matlab import MatScene
+    from plugins.pansharpening.scenes.arrays.matlab import MatScene
 
     ms = np.ones((16, 16, 4))
     pan = np.ones((64, 64))

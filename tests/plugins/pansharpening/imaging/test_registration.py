@@ -7,7 +7,7 @@ import pytest
 
 from plugins.pansharpening.data.registered_scene import RegisteredScene
 from plugins.pansharpening.imaging.registration import register
-from plugins.pansharpening.scenes.npy import ArrayScene
+from plugins.pansharpening.scenes.arrays.npy import ArrayScene
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from toolkit.errors import DataError

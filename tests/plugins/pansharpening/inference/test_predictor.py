@@ -21,8 +21,8 @@ from plugins.pansharpening.inference.predictor import (
 )
 from plugins.pansharpening.inference.tiles import Shard
 from plugins.pansharpening.interfaces import Generator
-from plugins.pansharpening.scenes.matlab import MatScene
-from plugins.pansharpening.scenes.raster import RasterScene
+from plugins.pansharpening.scenes.arrays.matlab import MatScene
+from plugins.pansharpening.scenes.rasters.raster import RasterScene
 from plugins.pansharpening.scenes.scene import Georeference
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from plugins.pansharpening.system import Pansharpener

@@ -28,7 +28,7 @@ from plugins.pansharpening.inference.thread_pool import run_workers
 from plugins.pansharpening.inference.tiled_inference import TiledInference
 from plugins.pansharpening.inference.tiles import Shard, around, extent, tiles
 from plugins.pansharpening.interfaces import GENERATORS
-from plugins.pansharpening.scenes.raster import RasterScene, allow_no_georeference
+from plugins.pansharpening.scenes.rasters.raster import RasterScene, allow_no_georeference
 from plugins.pansharpening.scenes.scene import Georeference
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.system import Pansharpener
@@ -304,7 +304,7 @@ from pathlib import Path
 import plugins.pansharpening.inference.resumable_geotiff as output
 from plugins.pansharpening.commands.bench_scene import sharpener
 from plugins.pansharpening.inference.predictor import predict_scene
-from plugins.pansharpening.scenes.raster import RasterScene
+from plugins.pansharpening.scenes.rasters.raster import RasterScene
 from plugins.pansharpening.inference.tiled_inference import TiledInference
 
 folder, name, pause = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
@@ -472,7 +472,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 from pathlib import Path
 from plugins.pansharpening.commands.bench_scene import sharpener
 from plugins.pansharpening.inference.predictor import predict_scene
-from plugins.pansharpening.scenes.raster import RasterScene
+from plugins.pansharpening.scenes.rasters.raster import RasterScene
 from toolkit.errors import ToolkitError
 folder = Path(sys.argv[1])
 scene = RasterScene(str(folder / 'ms.tif'), str(folder / 'pan.tif'), 'IKONOS')

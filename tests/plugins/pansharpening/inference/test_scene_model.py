@@ -18,8 +18,8 @@ from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.sensors import get_sensor
 from tests.support.synthetic_rasters import write_geotiff
 from toolkit.cli import main
+from toolkit.config.composition.override import override
 from toolkit.config.load import load_draft
-from toolkit.config.override import override
 from toolkit.registry.build import ComponentFactory
 
 CONFIGS = Path(toolkit.__file__).parents[1] / 'configs'

@@ -12,8 +12,8 @@ from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 
 from plugins.pansharpening.inference.predictor import predict_scene
-from plugins.pansharpening.scenes.band_names import check_order
-from plugins.pansharpening.scenes.raster import RasterScene
+from plugins.pansharpening.scenes.rasters.band_names import check_order
+from plugins.pansharpening.scenes.rasters.raster import RasterScene
 from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.untrained_method import sharpener
 from tests.support.synthetic_rasters import write_geotiff

@@ -11,7 +11,7 @@ from plugins.pansharpening.commands import evaluate
 from plugins.pansharpening.imaging.registration import Registration
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes import sensors
-from plugins.pansharpening.scenes.npy import ArrayScene
+from plugins.pansharpening.scenes.arrays.npy import ArrayScene
 from plugins.pansharpening.scenes.sensors import SENSORS, Sensor, get_sensor, suggest_sensors
 from toolkit.cli import main
 from toolkit.errors import ToolkitError

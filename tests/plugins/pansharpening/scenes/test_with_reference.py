@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from rasterio.transform import from_origin
 
-from plugins.pansharpening.scenes.npy import ArrayScene
-from plugins.pansharpening.scenes.raster import RasterScene
+from plugins.pansharpening.scenes.arrays.npy import ArrayScene
+from plugins.pansharpening.scenes.rasters.raster import RasterScene
 from plugins.pansharpening.scenes.scene import Georeference
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.scenes.with_reference import ReferencedScene

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from plugins.pansharpening.scenes.raster import RasterScene
+from plugins.pansharpening.scenes.rasters.raster import RasterScene
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.single_scene.adapt_config import SceneSettings, adapt_config
 from plugins.pansharpening.single_scene.baselines import INDICES, TRAINED, trained_on
@@ -13,9 +13,9 @@ from plugins.pansharpening.single_scene.scene_check import central, patch_size, 
 from plugins.pansharpening.single_scene.time_budget import TrainingSpeed
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from tests.support.synthetic_rasters import write_geotiff
+from toolkit.config.composition.override import override
 from toolkit.config.find import find_config
 from toolkit.config.load import load_draft
-from toolkit.config.override import override
 from toolkit.registry import LOSSES
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rasterio.transform import from_origin
 
-from plugins.pansharpening.scenes.npy import ArrayScene
+from plugins.pansharpening.scenes.arrays.npy import ArrayScene
 from plugins.pansharpening.scenes.scene import Georeference
 from plugins.pansharpening.single_scene.scene_check import check, survey
 from plugins.pansharpening.synthetic.scene import SyntheticScene

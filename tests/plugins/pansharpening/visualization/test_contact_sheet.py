@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from plugins.pansharpening.data.whole_scenes import WholeScene
-from plugins.pansharpening.scenes.matlab import MatScene
+from plugins.pansharpening.scenes.arrays.matlab import MatScene
 from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene

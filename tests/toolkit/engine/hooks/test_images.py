@@ -10,7 +10,7 @@ import pytest
 from mmengine.hooks import Hook
 
 from tests.support import subprocesses
-from tests.toolkit.engine.test_distributed import finish
+from tests.toolkit.engine.process.test_distributed import finish
 from toolkit.engine.hooks import images
 from toolkit.engine.hooks.images import make_file_stem
 from toolkit.registry import VISUALIZERS

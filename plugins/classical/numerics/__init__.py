@@ -1,0 +1,1 @@
+"""Numerical parts of the methods: filters, moments, least squares, patches, sparse coding."""

@@ -1,0 +1,1 @@
+"""Manifests of images: their columns, their options, spellings of patients."""

@@ -1,0 +1,1 @@
+"""Reading of images: common formats, DICOM, masks, the range of values."""

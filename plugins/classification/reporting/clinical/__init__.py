@@ -1,0 +1,1 @@
+"""The clinical report of a test: values with intervals, their text, contradicting decisions."""

@@ -1,0 +1,1 @@
+"""Scenes in arrays: in memory, in numpy and in MATLAB files."""

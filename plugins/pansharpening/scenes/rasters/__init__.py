@@ -1,0 +1,1 @@
+"""Georeferenced rasters: bands read by windows, alignment, names and drivers, missing pixels."""

@@ -1,0 +1,116 @@
+"""Two processes are one run: equal weights, the samples of a single process, its metrics."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.support import subprocesses
+
+
+def finish(processes: list[Any], work_dir: Path, expected: int = 0) -> None:
+    for rank, process in enumerate(processes):
+        process.join(60)
+        text = Path(f'{work_dir}.out{rank}').read_text(encoding='utf-8')
+        assert process.exitcode == expected, text
+
+
+def hashes(work_dir: Path) -> set[str]:
+    return {Path(f'{work_dir}.hash{rank}').read_text(encoding='utf-8') for rank in range(2)}
+
+
+def test_both_end_with_equal_weights_and_only_one_writes(tree: Any, tmp_path: Path) -> None:
+    config = tree(train_dataloader__dataset__length=18, custom_hooks={'ema': {'type': 'EMA'}})
+    finish(subprocesses.start_joined('train', config, tmp_path / 'run', 2), tmp_path / 'run')
+    assert len(hashes(tmp_path / 'run')) == 1
+    assert (tmp_path / 'run.out1').read_text() == ''
+    assert 'cpu x 2' in (tmp_path / 'run.out0').read_text()
+    record = json.loads((tmp_path / 'run' / 'capsule.json').read_text())
+    assert (record['status'], record['processes']) == ('finished', 2)
+
+
+def test_two_with_four_are_one_with_eight(tree: Any, tmp_path: Path) -> None:
+    # Without what depends on how a batch is shared: BatchNorm's statistics, dropout's masks.
+    plain = {'model__norm': False, 'model__dropout': 0.0, 'train_dataloader__dataset__length': 16}
+    config = tree(**plain, optim_wrapper__optimizer={'type': 'SGD', 'lr': 0.05})
+    finish(subprocesses.start_joined('train', config, tmp_path / 'two', 2), tmp_path / 'two')
+    config['train_dataloader']['batch_size'] = 8
+    assert subprocesses.start(config, tmp_path / 'one').join() is None
+    two, one = (
+        torch.load(tmp_path / name / 'checkpoints' / 'last.pth', weights_only=True)['state_dict']
+        for name in ('two', 'one')
+    )
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-5, atol=1e-6)
+
+
+def test_metrics_are_those_of_one_process(tree: Any, tmp_path: Path) -> None:
+    config = tree()
+    subprocesses.start(config, tmp_path / 'run').join()
+    last = str(tmp_path / 'run' / 'checkpoints' / 'last.pth')
+    # Seven samples in batches of 3: the second process's last batch is filled up.
+    for world in (1, 2):
+        folder = tmp_path / f'test{world}'
+        finish(subprocesses.start_joined('test', config, folder, world, checkpoint=last), folder)
+    one, two = (json.loads((tmp_path / f'test{w}' / 'metrics.json').read_text()) for w in (1, 2))
+    assert [row['id'] for row in two['rows']['mse']] == [f'item{i}' for i in range(7)]
+    assert one['metrics'] == pytest.approx(two['metrics'], rel=1e-6)
+    for a, b in zip(one['rows']['mse'], two['rows']['mse'], strict=True):
+        assert a['value'] == pytest.approx(b['value'], rel=1e-6)
+
+
+def test_one_process_told_to_stop_stops_both_and_they_resume(tree: Any, tmp_path: Path) -> None:
+    config = tree(
+        train_dataloader__dataset__slow=0.003,
+        train_cfg={'max_iters': 40, 'val_interval': 15},
+        optim_wrapper__accumulative_counts=4,
+        default_hooks={'logger': {'type': 'MetricsLog', 'interval': 3}},
+    )
+    calm, stopped = tmp_path / 'calm', tmp_path / 'stopped'
+    finish(subprocesses.start_joined('train', config, calm, 2), calm)
+    processes = subprocesses.start_joined('train', config, stopped, 2)
+    while not (stopped / 'metrics.jsonl').exists():
+        assert processes[0].is_alive()
+        time.sleep(0.01)
+    time.sleep(0.1)
+    os.kill(processes[1].pid, signal.SIGTERM)
+    finish(processes, stopped, 143)
+    assert 'SIGTERM at iteration' in (tmp_path / 'stopped.out0').read_text()
+    finish(subprocesses.start_joined('train', config, stopped, 2, resume=True), stopped)
+    contents = [torch.load(d / 'checkpoints/last.pth', weights_only=True) for d in (calm, stopped)]
+    assert subprocesses.first_difference(*contents) is None
+    assert subprocesses.lines(calm) == subprocesses.lines(stopped)
+    # One process cannot go on where two stopped.
+    single = subprocesses.start(config, stopped, resume=True)
+    single.join()
+    assert single.exitcode == 2
+    assert 'on 2 processes' in subprocesses.output(stopped)
+
+
+def test_an_error_of_the_main_process_is_everyones(tree: Any, tmp_path: Path) -> None:
+    config = tree(train_cfg={'max_iters': 1})
+    (tmp_path / 'run').write_text('a file')
+    finish(subprocesses.start_joined('train', config, tmp_path / 'run', 2), tmp_path / 'run', 1)
+
+
+@pytest.mark.slow
+def test_torchrun(tree: Any, tmp_path: Path) -> None:
+    command = ['-m', 'torch.distributed.run', '--nproc_per_node', '2', subprocesses.__file__]
+    done = subprocess.run(
+        [sys.executable, *command, json.dumps(tree()), str(tmp_path / 'run')],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, 'PYTHONPATH': str(Path(__file__).parents[4])},
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(hashes(tmp_path / 'run')) == 1

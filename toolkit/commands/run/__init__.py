@@ -1,0 +1,1 @@
+"""Commands that make or use a run: train, test, predict, rerun."""

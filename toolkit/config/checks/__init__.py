@@ -1,0 +1,1 @@
+"""Checks of a config against signatures, ranges and the rules of optimization."""

@@ -1,0 +1,1 @@
+"""Composition of a config: bases merged, overrides applied, references resolved."""

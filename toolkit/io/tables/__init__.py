@@ -1,0 +1,1 @@
+"""Tables: rows of CSV and Parquet files, manifests, and numbers formatted for tables."""

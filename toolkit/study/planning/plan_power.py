@@ -1,0 +1,117 @@
+"""Says what the planned seeds of a study can show, and how many a difference needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from toolkit.analysis.aggregate import Analysis, group_runs
+from toolkit.analysis.power import (
+    MOST_SEEDS,
+    Spread,
+    count_needed_seeds,
+    estimate_spread,
+    find_smallest_difference,
+)
+from toolkit.analysis.results import StudyResults, resolve_directions
+from toolkit.errors import ToolkitError, did_you_mean
+from toolkit.io.run_layout import RunResult
+from toolkit.io.tables.formatting import format_text_table
+from toolkit.study.planning.planned_study import Plan
+from toolkit.study.reconcile import ReconciledRun
+
+
+class PlannedPower:
+    """Power of the tests of a planned study, with the spread of the results that it has so far.
+
+    Args:
+        plan: of the study.
+        entries: its runs, from `reconcile`.
+    """
+
+    def __init__(self, plan: Plan, entries: Sequence[ReconciledRun]) -> None:
+        study = plan.study
+        runs = tuple(RunResult.read(entry.run) for entry in entries)
+        metrics = resolve_directions(study.metrics, runs)
+        results = StudyResults(
+            study.name, runs[0].folder, study.compare_to, metrics, runs, study.options
+        )
+        self.analysis = Analysis(results, group_runs(results))
+        self.seeds = max(len({run.seed for run in c.runs}) for c in self.analysis.conditions)
+        self.folds = max(1, len(study.spec.folds.values) if study.spec.folds else 1)
+        options = study.options
+        self.metrics = [options.primary] if options.primary is not None else list(metrics)
+        compared = [
+            reference
+            for c in self.analysis.conditions
+            for reference in (
+                self.analysis.find_reference(c),
+                *(self.analysis.find_first(c, axis) for axis in options.along),
+            )
+            if reference is not None
+        ]
+        self.tests = max(1, len(compared) * len(self.metrics))
+        self.reference = study.compare_to
+        self.trains = any(run.fingerprint.train is not None for run in plan.runs)
+
+    def describe(self) -> list[str]:
+        """Describe the smallest differences that the planned seeds show, a line per metric."""
+        if not self.trains:
+            return ['  none: nothing is trained, and seeds change nothing']
+        if self.seeds * self.folds < 2:
+            return ['  none: one pair of runs has no spread; plan two seeds or more']
+        rows = [['metric', 'smallest difference', 'at most', 'spread from']]
+        for metric in self.metrics:
+            spread = estimate_spread(self.analysis, metric)
+            if spread is None:
+                continue
+            smallest, highest = (
+                find_smallest_difference(sd, self.seeds, self.tests, self.folds)
+                for sd in (spread.sd, spread.highest)
+            )
+            rows.append([metric, f'{smallest:.2g}', f'{highest:.2g}', _describe(spread)])
+        if len(rows) == 1:
+            return [
+                '  not known before two runs of a condition are done: '
+                f'a pilot of the reference tells it (--only {self.reference})'
+            ]
+        lines = format_text_table(rows, left=1, rule=False).splitlines()
+        return [
+            *(f'  {line}' for line in lines),
+            f'  power 80 %, two-sided 5 %, corrected for {self.tests} tests; "at most" takes the '
+            'upper 95 % bound of the spread',
+        ]
+
+    def detect(self, difference: float, metric: str | None) -> str:
+        """Say how many seeds show a difference.
+
+        Raises:
+            ToolkitError: the metric is not known, or nothing is known of its spread.
+        """
+        if metric is None and len(self.metrics) == 1:
+            metric = self.metrics[0]
+        known = list(self.analysis.metrics)
+        if metric not in known:
+            near = did_you_mean(metric or '', known) or f'; there are: {", ".join(known) or "none"}'
+            found = 'give one' if metric is None else f'no metric {metric!r}'
+            raise ToolkitError(f'--metric: {found}{near}')
+        spread = estimate_spread(self.analysis, metric)
+        if spread is None:
+            raise ToolkitError(
+                f'--detect: the spread of {metric} is not known before two runs of a condition are '
+                f'done; run a pilot of the reference first: --only {self.reference}'
+            )
+        counts = [
+            count_needed_seeds(difference, sd, self.tests, self.folds)
+            for sd in (spread.sd, spread.highest)
+        ]
+        needed, most = (f'more than {MOST_SEEDS:,}' if n is None else f'{n:,}' for n in counts)
+        return (
+            f'{metric}: {needed} seeds show a difference of {difference:g} with 80 % power '
+            f'(two-sided 5 %, corrected for {self.tests} tests; {self.seeds} are planned). '
+            f'Spread from {_describe(spread)}; at the upper 95 % bound of the spread: {most}.'
+        )
+
+
+def _describe(spread: Spread) -> str:
+    what = 'differences' if spread.is_of_pairs else 'single runs, times √2'
+    return f'{what}, {spread.freedom} degrees of freedom'

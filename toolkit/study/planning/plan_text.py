@@ -1,0 +1,168 @@
+"""Writes a plan as text: what differs between conditions, the state of runs, what is deleted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from toolkit.config.dump import dump_inline
+from toolkit.io.run_layout import PlannedRun, RunStatus
+from toolkit.io.tables.formatting import (
+    MISSING,
+    format_count,
+    format_duration,
+    format_memory,
+    format_text_table,
+)
+from toolkit.study.planning.estimate import Estimate, measure_folder
+from toolkit.study.planning.plan_power import PlannedPower
+from toolkit.study.planning.planned_study import Plan
+from toolkit.study.reconcile import ReconciledRun, describe_changes
+
+# Characters of a line with a change; an added component may have many arguments.
+LONGEST = 160
+
+
+def plan_text(
+    plan: Plan,
+    entries: list[ReconciledRun],
+    folder: Path,
+    estimate: Estimate | None = None,
+    power: PlannedPower | None = None,
+) -> str:
+    """Write the plan of a study.
+
+    Args:
+        plan: from `make_plan`.
+        entries: its runs, from `reconcile`.
+        folder: folder of the study.
+        estimate: needs of the runs to do; None to leave them out.
+        power: power of the tests; None to leave it out.
+    """
+    study = plan.study
+    seeds = ', '.join(map(str, study.spec.seeds))
+    counts = Counter(_state(entry, folder) for entry in entries)
+    states = ', '.join(f'{count} {state}' for state, count in counts.items())
+    rows = format_text_table(_list_rows(plan, entries, folder), left=6)
+    lines = [
+        f'study {study.name}: {len(entries)} runs ({states}), in {folder}',
+        f'seeds {seeds}; compared with {study.compare_to}'
+        + (f'; metrics {", ".join(study.metrics)}' if study.metrics else ''),
+        *([str(estimate)] if estimate is not None and any(e.pending for e in entries) else []),
+        '',
+        'changes from the base',
+        *_changes(plan),
+        '',
+        'runs',
+        *(f'  {line}' for line in rows.splitlines()),
+    ]
+    if power is not None and len(plan.configs) > 1:
+        title = f'smallest differences that {power.seeds} seeds show'
+        lines += ['', title, *power.describe()]
+    deleted = [_describe_deleted(entry) for entry in entries if entry.discard]
+    if deleted := list(filter(None, deleted)):
+        lines += ['', 'deleted when the study starts', *(f'  {line}' for line in deleted)]
+    problems = [str(problem) for problem in plan.data_problems]
+    if problems:
+        lines += ['', 'cannot be started yet', *(f'  {line}' for line in problems)]
+    if plan.warnings:
+        lines += ['', 'warnings', *(f'  {warning}' for warning in plan.warnings)]
+    return '\n'.join(lines)
+
+
+def _changes(plan: Plan) -> list[str]:
+    """List the differences of each condition from the base, with parameters and MACs."""
+    firsts: dict[str, PlannedRun] = {}
+    for run in plan.runs:
+        firsts.setdefault(_describe_condition(run), run)
+    every = [run.changes for run in firsts.values()]
+    shared = [c for c in every[0] if len(every) > 1 and all(c in changes for changes in every)]
+    lines = ['  every run', *(f'    {_shorten(change)}' for change in shared)] if shared else []
+    for condition, run in firsts.items():
+        own = [_shorten(change) for change in run.changes if change not in shared]
+        nothing = 'nothing else' if shared else 'nothing: the base'
+        lines += [f'  {condition}', *(f'    {change}' for change in own or [nothing])]
+        base, costs = plan.base_costs[run.data], (run.parameters, run.macs)
+        for name, before, after in zip(('parameters', 'MACs'), base, costs, strict=True):
+            if before != after:
+                lines.append(f'    {name}: {_count(before)} -> {_count(after)}')
+    return lines
+
+
+def _shorten(change: str) -> str:
+    return change if len(change) <= LONGEST else f'{change[: LONGEST - 4]} ...'
+
+
+def _describe_condition(run: PlannedRun) -> str:
+    settings = [f'{path}={dump_inline(value)}' for path, value in run.settings.items()]
+    return ', '.join([run.variant, *settings, *filter(None, [run.data])])
+
+
+def _count(value: int | None) -> str:
+    return 'not known' if value is None else f'{value:,}'
+
+
+def _list_rows(plan: Plan, entries: list[ReconciledRun], folder: Path) -> list[list[str]]:
+    """List the runs; those of a condition that are in the same state stand in one row."""
+    costs = {(entry.run.parameters, entry.run.macs) for entry in entries}
+    groups: dict[tuple[str, str, str], list[ReconciledRun]] = {}
+    for entry in entries:
+        key = _describe_condition(entry.run), _state(entry, folder), _note(plan, entry, folder)
+        groups.setdefault(key, []).append(entry)
+    rows = []
+    for (condition, state, note), group in groups.items():
+        run = group[0].run
+        row = [condition, _describe_repeats([entry.run for entry in group]), state]
+        if len(costs) > 1:
+            row += [f'{format_count(run.parameters)} parameters', f'{format_count(run.macs)} MACs']
+        rows.append([*row, note])
+    return rows
+
+
+def _describe_repeats(runs: list[PlannedRun]) -> str:
+    """List seeds, and folds where there are any: 'seeds 0, 1, folds 0, 1, 2'."""
+    texts = []
+    for name, values in (
+        ('seed', [run.seed for run in runs]),
+        ('fold', [run.fold for run in runs if run.fold is not None]),
+    ):
+        known = list(dict.fromkeys(values))
+        if known:
+            texts.append(f'{name}{"s" if len(known) > 1 else ""} {", ".join(map(str, known))}')
+    return ', '.join(texts)
+
+
+def _note(plan: Plan, entry: ReconciledRun, folder: Path) -> str:
+    run, state = entry.run, _state(entry, folder)
+    if state == 'equal to another':
+        return str(entry.folder.parent if entry.folder.name == run.id else entry.folder)
+    if entry.other:
+        return describe_changes(plan, entry) + ('; see --rerun changed' if entry.blocked else '')
+    if entry.pending and run.trained_in not in (None, entry.folder):
+        return f'trained in {run.trained_in.name}'
+    if state == 'failed' or state == 'finished' and run.other_code:
+        return entry.status.message or 'made with other code or packages'
+    return ''
+
+
+def _describe_deleted(entry: ReconciledRun) -> str:
+    """Describe the folder of a run that is emptied; '' where there is nothing in it."""
+    status, size = RunStatus.read(entry.folder), measure_folder(entry.folder)
+    if not size:
+        return ''
+    seconds = MISSING if status.seconds is None else format_duration(status.seconds)
+    return f'{entry.folder} ({status.status}, {seconds} of run time, {format_memory(size)})'
+
+
+def _state(entry: ReconciledRun, folder: Path) -> str:
+    if entry.other:
+        what = 'of another config' if 'config' in entry.other else 'of other data'
+        return 'to replace' if entry.pending else what
+    if not entry.pending and (
+        entry.folder.name != entry.run.id or not entry.folder.is_relative_to(folder)
+    ):
+        return 'equal to another'
+    if entry.pending:
+        started = entry.status.attempts and not entry.discard
+        return 'to replace' if entry.discard else 'to resume' if started else 'to do'
+    return entry.status.status
