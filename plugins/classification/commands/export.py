@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,12 @@ import numpy as np
 from torch import Tensor
 
 from plugins.classification.data.image_dataset import ImageSet
+from plugins.classification.inference.ensemble import (
+    RULE,
+    UNTESTED,
+    EnsembleMember,
+    load_members,
+)
 from plugins.classification.inference.export_check import (
     compare_decisions,
     match_positions,
@@ -63,6 +70,15 @@ class Export(Command):
             action='store_true',
             help='do not compare decisions with a test of the run, such as where it has none',
         )
+        parser.add_argument(
+            '--ensemble',
+            nargs='+',
+            type=Path,
+            default=[],
+            metavar='DIR',
+            help='further runs, such as those of the other folds: the file holds all networks, and '
+            'gives the mean and the spread of their probabilities',
+        )
         add_trust(parser)
 
     def run(self, arguments: argparse.Namespace) -> int:
@@ -91,13 +107,21 @@ class Export(Command):
                     'Classifier'
                 )
             content = checkpoint.load_weights(system, weights)
+            loader = run.test_dataloader
+            slot = None if loader is None else loader.dataset
+            members = list(load_members(arguments.ensemble, system, slot, arguments.run_dir))
+            check_outputs(
+                [output, script],
+                [path for member in members for path in list_run_files(member.folder)],
+                overwrite=arguments.overwrite,
+            )
             tested: Mapping[str, Predictions] = {}
             if not arguments.untested:
-                metrics = {} if run.test_evaluator is None else run.test_evaluator.metrics
-                iteration = (content.get('meta') or {}).get('iter')
-                tested = read_test(arguments.run_dir, metrics, system.tasks, iteration)
-            loader = run.test_dataloader
-            data = _build_data(None if loader is None else loader.dataset, arguments.untested)
+                tested = _read_own_test(arguments.run_dir, run, system, content)
+            data = _build_data(slot, arguments.untested)
+        # The members decide as their own tests did; the ensemble itself has none.
+        for member in members:
+            _check_member(member, arguments)
         companions: dict[Path, str] = {}
         metadata: dict[str, Any] = {
             'checkpoint': weights.name,
@@ -108,12 +132,27 @@ class Export(Command):
             if not list_transforms(data):
                 companions[script] = write_script(data, output.name)
         check = None
+        if members:
+            metadata['ensemble'] = {
+                'members': [str(arguments.run_dir), *(str(m.folder) for m in members)],
+                'checkpoints': [str(weights), *(str(m.trained.weights) for m in members)],
+                'rule': RULE,
+                'test': UNTESTED,
+            }
         if tested:
             check = _make_check(
                 data, tested, companions.get(script), arguments.allow_flips, run.runtime.precision
             )
+        if members and check is not None:
+            _export_aside(system, _read_images(data), check, arguments.run_dir)
         difference, compared = export(
-            system, output, _read_images(data), metadata, check, companions
+            system,
+            output,
+            _read_images(data),
+            metadata,
+            None if members else check,
+            companions,
+            [member.system for member in members],
         )
         size = output.stat().st_size / 1e6
         print(NOTE)
@@ -128,9 +167,42 @@ class Export(Command):
                 'no script for the preparation is written, which has transforms that it cannot '
                 f'hold: {", ".join(list_transforms(data))}; prepare images by this toolkit'
             )
+        if members:
+            print(f'an ensemble of {len(members) + 1} networks: {UNTESTED}')
         if not tested:
             print('the decisions were not compared with a test of the run')
         return 0
+
+
+def _read_own_test(
+    folder: Path, run: Any, system: Classifier, content: Mapping[str, Any]
+) -> Mapping[str, Predictions]:
+    """Reads the test of a run, of the checkpoint with this content."""
+    metrics = {} if run.test_evaluator is None else run.test_evaluator.metrics
+    return read_test(folder, metrics, system.tasks, (content.get('meta') or {}).get('iter'))
+
+
+def _check_member(member: EnsembleMember, arguments: argparse.Namespace) -> None:
+    """Compares a member of an ensemble with the test of its own run, as for its own export."""
+    if arguments.untested:
+        return
+    from toolkit.engine import checkpoint
+
+    run, weights = member.trained.run, member.trained.weights
+    assert weights is not None
+    with member.trained.config.locate_errors():
+        tested = _read_own_test(member.folder, run, member.system, checkpoint.load(weights))
+        loader = run.test_dataloader
+        data = _build_data(None if loader is None else loader.dataset, untested=False)
+    check = _make_check(data, tested, None, arguments.allow_flips, run.runtime.precision)
+    _export_aside(member.system, _read_images(data), check, member.folder)
+
+
+def _export_aside(system: Classifier, images: list[Tensor], check: Any, folder: Path) -> None:
+    """Exports a member to a folder that is removed, for the comparison with its test."""
+    print(f'{folder}:')
+    with tempfile.TemporaryDirectory() as aside:
+        export(system, Path(aside) / 'member.onnx', images, {}, check)
 
 
 def _make_check(

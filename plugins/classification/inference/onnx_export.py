@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plugins.classification.calibration import Calibration
+from plugins.classification.inference.ensemble import EnsembleNetwork
 from plugins.classification.interfaces import NOTE
 from plugins.classification.system import Classifier
 from toolkit.errors import RunError, ToolkitError
@@ -36,9 +38,12 @@ class ExportedNetwork(nn.Module):
     Shape: (B, C, H, W) in [0, 1] -> (B, K), (B,) and (B, K).
     """
 
+    kinds = ('probabilities', 'decision', 'logits')
+
     def __init__(self, system: Classifier) -> None:
         super().__init__()
         self.system = system
+        self.calibration = system.calibration
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         logits = self.system.tensor({'image': image})
@@ -55,6 +60,7 @@ def export(
     metadata: Mapping[str, Any] | None = None,
     check: Check | None = None,
     companions: Mapping[Path, str] | None = None,
+    members: Sequence[Classifier] = (),
 ) -> tuple[float, str]:
     """Write a system as ONNX, if onnxruntime agrees with torch.
 
@@ -72,6 +78,8 @@ def export(
             values for the metadata; it gets a function from images (B, C, S, S) to probabilities
             of each task, then decisions of each task.
         companions: text files that are put in place with the network, by path.
+        members: further systems; the file then holds the ensemble, whose third outputs are
+            `TASK_spread`, the standard deviation of the members' probabilities.
     Returns:
         The largest difference, and the images that it was found on, as text.
     Raises:
@@ -79,17 +87,17 @@ def export(
         RunError: the file's outputs differ from those of torch, or it cannot be written.
     """
     check_export(output)
-    system.cpu().eval().requires_grad_(False)
-    module = ExportedNetwork(system)
-    kinds = ('probabilities', 'decision', 'logits')
-    names = [f'{task}_{kind}' for kind in kinds for task in system.tasks]
+    for one in (system, *members):
+        one.cpu().eval().requires_grad_(False)
+    module = EnsembleNetwork([system, *members]) if members else ExportedNetwork(system)
+    names = [f'{task}_{kind}' for kind in module.kinds for task in system.tasks]
     shape = (system.in_channels, system.size, system.size)
     generator = torch.Generator().manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'model.onnx'
         # A batch of two: the exporter would take a batch of one for a fixed size.
         _convert(module, torch.rand(2, *shape, generator=generator), names, path)
-        _describe(path, system, metadata or {})
+        _describe(path, system, module.calibration, metadata or {})
         batches = [torch.rand(n, *shape, generator=generator) for n in (1, 3)]
         if real:
             batches.append(torch.stack(list(real)))
@@ -140,14 +148,16 @@ def _find_cause(error: BaseException) -> str:
     return f'{type(error).__name__}: {lines[0][:200]}' if lines else type(error).__name__
 
 
-def _describe(path: Path, system: Classifier, more: Mapping[str, Any]) -> None:
+def _describe(
+    path: Path, system: Classifier, calibration: Calibration, more: Mapping[str, Any]
+) -> None:
     import onnx
 
     import toolkit
 
     about = {
         'note': NOTE,
-        'tasks': system.calibration.record(),
+        'tasks': calibration.record(),
         'input': f'image: (batch, {system.in_channels}, {system.size}, {system.size}), float32 in '
         '[0, 1]; mean and standard deviation are taken off inside',
         'normalisation': {

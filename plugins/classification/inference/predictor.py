@@ -12,7 +12,13 @@ import numpy as np
 import torch
 
 from plugins.classification.data.manifests.manifest_options import add_columns_option, parse_columns
-from plugins.classification.image_record import Record, list_files
+from plugins.classification.image_record import list_files
+from plugins.classification.inference.ensemble import (
+    RULE,
+    UNTESTED,
+    join_calibrations,
+    load_members,
+)
 from plugins.classification.inference.in_memory import (
     ImagePrediction,
     ImageSource,
@@ -25,27 +31,27 @@ from plugins.classification.inference.input_images import (
     is_manifest,
     load_images,
 )
+from plugins.classification.inference.prediction_tables import (
+    Predicted,
+    describe_predictions,
+    format_rows,
+    join_votes,
+    make_patient_rows,
+    make_rows,
+)
 from plugins.classification.interfaces import NOTE, LabelledImages
 from plugins.classification.metrics.clinical_metrics import (
     build_clinical_metrics,
     find_aggregations,
 )
-from plugins.classification.metrics.functional.patients import Aggregation, join_probabilities
-from plugins.classification.metrics.predictions import decide
 from plugins.classification.system import Classifier
 from toolkit.errors import DataError, ToolkitError
 from toolkit.interfaces import Metric, PredictOptions, Predictor, System
 from toolkit.io import atomic_write
-from toolkit.io.json_values import format_json
 from toolkit.io.output_path import check_outputs
-from toolkit.io.tables.formatting import format_csv
 from toolkit.registry import PREDICTORS
 
 BATCH_SIZE = 32
-
-Rows = list[dict[str, Any]]
-# By task, probabilities (N, K) and decisions (N,).
-Predicted = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 @PREDICTORS.register
@@ -80,6 +86,15 @@ class ImagePredictor(Predictor):
             metavar='N',
             help='images that go through the network together (default: %(default)s)',
         )
+        parser.add_argument(
+            '--ensemble',
+            nargs='+',
+            type=Path,
+            default=[],
+            metavar='DIR',
+            help='further runs, such as those of the other folds: probabilities are means over all '
+            'runs, and their spread is written too',
+        )
 
     def predict(
         self, system: System, inputs: Sequence[str], output: Path, options: PredictOptions
@@ -101,6 +116,8 @@ class ImagePredictor(Predictor):
             autocast=options.autocast,
             overwrite=options.overwrite,
             report=options.report,
+            ensemble=arguments.ensemble,
+            run=getattr(arguments, 'run_dir', None),
         )
 
     def predict_in_memory(
@@ -163,6 +180,8 @@ def predict_images(
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     overwrite: bool = False,
     report: Callable[[str], None] = lambda line: None,
+    ensemble: Sequence[Path] = (),
+    run: Path | None = None,
 ) -> list[Path]:
     """Writes the predictions of a system for images, and for patients if they are known.
 
@@ -171,7 +190,9 @@ def predict_images(
     and the probability of each class (`TASK_probability_CLASS`). OUTPUT-patients.csv has the same
     for each patient. It joins the images by the rule of the run's test (`find_aggregations`), the
     mean if the test has none. An image whose patient is not known counts as a patient of its own,
-    as in a test; if no patient is known, the file is not written and the column is blank.
+    as in a test; if no patient is known, the file is not written and the column is blank. Those of
+    an ensemble also have the standard deviation over its members (`TASK_spread_CLASS`), and the
+    number of members that decide as the ensemble does (`TASK_members_agreeing`).
     OUTPUT.json describes both and lists images that were skipped, and files that were left out.
 
     Args:
@@ -189,6 +210,8 @@ def predict_images(
         autocast: makes a context for each computation.
         overwrite: replace files that exist; inputs are never replaced.
         report: takes a line for the user.
+        ensemble: folders of runs whose probabilities are averaged with those of the system.
+        run: folder of the system's own run, if it is known.
     Returns:
         The files written.
     Raises:
@@ -221,21 +244,43 @@ def predict_images(
         data = dataset()
         check_outputs(outputs, list_files(data.pool), overwrite=overwrite)
         system.check_data(data)
-    predicted = _predict_all(system, data, batch_size, torch.device(device), autocast)
+    device = torch.device(device)
+    # All members are known to fit before the work begins.
+    members = list(load_members(ensemble, system, dataset, run, device))
+    calibrations, folders = [system.calibration], [str(run)]
+    votes = [_predict_all(system, data, batch_size, device, autocast)]
+    for member in members:
+        calibrations.append(member.system.calibration)
+        folders.append(str(member.folder))
+        votes.append(_predict_all(member.system, data, batch_size, device, autocast))
+    calibration = system.calibration
+    if members:
+        calibration = join_calibrations(calibrations, system.tasks)
+    by_image = join_votes(votes, calibration, system.tasks)
     aggregations = dict.fromkeys(system.tasks, 'mean') | find_aggregations(
         build_clinical_metrics(metrics or {})
     )
-    rows = _make_rows(system, data.records, predicted)
-    patients = _make_patient_rows(system, data.records, predicted, aggregations)
-    files = {output: _format_rows(rows)}
+    rows = make_rows(system.tasks, calibration, data.records, by_image)
+    patients = make_patient_rows(
+        system.tasks, calibration, data.records, votes, calibrations, aggregations
+    )
+    files = {output: format_rows(rows)}
     if patients:
-        files[by_patient] = _format_rows(patients)
+        files[by_patient] = format_rows(patients)
     else:
         by_patient.unlink(missing_ok=True)  # one that `overwrite` allows to replace
     skipped = getattr(data, 'skipped', {})
-    files[output.with_suffix('.json')] = _describe(
-        system, len(rows), len(patients), aggregations, skipped, left_out
+    files[output.with_suffix('.json')] = describe_predictions(
+        calibration,
+        len(rows),
+        len(patients),
+        aggregations,
+        skipped,
+        left_out,
+        {'members': folders, 'rule': RULE, 'test': UNTESTED} if members else None,
     )
+    if members:
+        report(f'an ensemble of {len(votes)} networks: {UNTESTED}')
     for path, content in files.items():
         atomic_write.write(path, content)
     for verb, reasons in (('skipped', skipped), ('left out', left_out)):
@@ -261,9 +306,6 @@ def _require_dataset(dataset: Any) -> Any:
             'it is not known how to prepare images: the config has no test_dataloader; add one'
         )
     return dataset
-
-
-# -- rows ------------------------------------------------------------------------------------------
 
 
 def _predict_all(
@@ -296,104 +338,3 @@ def _predict_all(
             )
         predicted[name] = probabilities, decided
     return predicted
-
-
-def _make_rows(system: Classifier, records: Sequence[Record], predicted: Predicted) -> Rows:
-    known = _are_patients_known(records)
-    return [
-        {
-            'id': record.id,
-            'file': '' if record.path is None else str(record.path),
-            'frame': record.frame,
-            'patient': _get_patient(record) if known else '',
-            **_make_cells(system, predicted, index, system.calibration.threshold),
-        }
-        for index, record in enumerate(records)
-    ]
-
-
-def _make_patient_rows(
-    system: Classifier,
-    records: Sequence[Record],
-    predicted: Predicted,
-    aggregations: Mapping[str, Aggregation],
-) -> Rows:
-    """Make a row for each patient, in the order of their first images; none if none is known."""
-    if not _are_patients_known(records):
-        return []
-    names = list(dict.fromkeys(map(_get_patient, records)))
-    index = {name: i for i, name in enumerate(names)}
-    owner = np.array([index[_get_patient(record)] for record in records])
-    joined: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for name, (probabilities, _) in predicted.items():
-        task, choice = system.tasks[name], system.calibration.choice(name)
-        values = join_probabilities(probabilities, owner, aggregations[name], task.positive_index)
-        weights = None if choice.weights is None else np.array(choice.weights)
-        joined[name] = values, decide(values, task, choice.patient_threshold, weights)
-    return [
-        {
-            'patient': name,
-            'images': count,
-            **_make_cells(system, joined, i, system.calibration.patient_threshold),
-        }
-        for i, (name, count) in enumerate(zip(names, np.bincount(owner).tolist()))
-    ]
-
-
-def _get_patient(record: Record) -> str:
-    return record.patient or record.id
-
-
-def _are_patients_known(records: Sequence[Record]) -> bool:
-    """Tell whether a patient has another name than its image.
-
-    One that has the same name is a patient too: a group of images may be named after its first one.
-    """
-    return any(_get_patient(record) != record.id for record in records)
-
-
-def _make_cells(
-    system: Classifier,
-    predicted: Predicted,
-    index: int,
-    get_threshold: Callable[[str], torch.Tensor | None],
-) -> dict[str, Any]:
-    """Make the cells of an image or a patient: decision, threshold and probabilities by task."""
-    cells: dict[str, Any] = {}
-    # str of a numpy float is the shortest text that is read back as the same number.
-    for name, task in system.tasks.items():
-        probabilities, decisions = predicted[name]
-        cells[name] = task.classes[int(decisions[index])]
-        threshold = get_threshold(name)
-        if threshold is not None:
-            cells[f'{name}_threshold'] = str(np.float32(threshold.item()))
-        for label, value in zip(task.classes, probabilities[index]):
-            cells[f'{name}_probability_{label}'] = str(value)
-    return cells
-
-
-def _describe(
-    system: Classifier,
-    images: int,
-    patients: int,
-    aggregations: Mapping[str, Aggregation],
-    skipped: Mapping[str, str],
-    left_out: Mapping[str, str],
-) -> str:
-    tasks = {
-        name: {**task, 'aggregate': aggregations[name]}
-        for name, task in system.calibration.record().items()
-    }
-    record = {
-        'note': NOTE,
-        'tasks': tasks,
-        'images': images,
-        'patients': patients,
-        'skipped': dict(skipped),
-        'left_out': dict(left_out),
-    }
-    return format_json(record)
-
-
-def _format_rows(rows: Rows) -> str:
-    return format_csv(list(rows[0]), [list(row.values()) for row in rows])
