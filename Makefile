@@ -84,6 +84,12 @@ test-all: $(SETUP)
 soak: $(SETUP)
 	OMP_NUM_THREADS=1 TOOLKIT_SOAK_KILLS=100 $(BIN)/python -m pytest -m slow tests/toolkit/engine/test_soak.py
 
+# Each file operation of a small run fails once, in three ways; at most what came after the last
+# checkpoint is lost, and the resumed run has the bits of one that nothing happened to.
+.PHONY: failing-disk
+failing-disk: $(SETUP)
+	OMP_NUM_THREADS=1 TOOLKIT_DISK_STEP=1 $(BIN)/python -m pytest -m slow tests/toolkit/run/test_failing_disk.py
+
 lint: $(SETUP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

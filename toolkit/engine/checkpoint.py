@@ -6,7 +6,6 @@ them. Files are always read with `weights_only=True`.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
 import re
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import RunError, ToolkitError
+from toolkit.io import atomic_write
 from toolkit.io.run_layout import BEST_CHECKPOINT, CHECKPOINTS, LAST_CHECKPOINT
 from toolkit.io.verification.integrity import DamagedFileError, check_file
 
@@ -95,18 +95,13 @@ def keep_numbered(last: Path, iteration: int) -> None:
         OSError: it cannot be written.
     """
     numbered = last.with_name(f'iter_{iteration}.pth')
-    temporary = numbered.with_name(f'.{numbered.name}.tmp')
-    temporary.unlink(missing_ok=True)
     numbered.unlink(missing_ok=True)  # of an earlier life of this run; `last.pth` has the same
     try:
-        os.link(last, temporary)  # costs no space; last.pth is replaced, never written into
+        os.link(last, numbered)  # costs no space; last.pth is replaced, never written into
     except OSError:
-        with open(last, 'rb') as source, open(temporary, 'wb') as file:
+        with open(last, 'rb') as source, atomic_write.open_replacement(numbered) as file:
             shutil.copyfileobj(source, file)
-            file.flush()
-            os.fsync(file.fileno())
-    os.replace(temporary, numbered)
-    _sync_folder(last.parent)
+    atomic_write.sync_folder(last.parent)
 
 
 def check_finite(system: nn.Module, iteration: int) -> None:
@@ -164,38 +159,16 @@ def save(content: Mapping[str, Any], path: Path) -> None:
         RunError: the file cannot be written (a full disk, a folder without permission).
     """
     ready = to_plain(content)
-    temporary = path.with_name(f'.{path.name}.tmp')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, 'wb') as file:
+        with atomic_write.open_replacement(path) as file:
             torch.save(ready, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        atomic_write.sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         # torch reports a failed write as a RuntimeError with the cause in its context.
         cause = error if isinstance(error, OSError) else error.__context__ or error
         reason = getattr(cause, 'strerror', None) or str(cause).split('\n')[0]
-        _discard(temporary)
         kept = '; the previous checkpoint is intact' if path.exists() else ''
         raise RunError(f'cannot write the checkpoint {path}: {reason}{kept}') from error
-    except BaseException:
-        _discard(temporary)
-        raise
-
-
-def _discard(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
 from collections.abc import Callable
@@ -48,13 +49,9 @@ class QuietRunner(Runner):
         screen = _Screen(level=logging.WARNING if self._rank == 0 else logging.ERROR)
         logger.addHandler(screen)
         if self._rank == 0:
-            file = logging.FileHandler(
-                Path(self._work_dir) / self.log_name, delay=True, encoding='utf-8'
-            )
+            file = _LogFile(Path(self._work_dir) / self.log_name, delay=True, encoding='utf-8')
             file.setLevel(logging.INFO)
             file.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
-            # A full disk is reported once, by the file that fails, and not by every log line.
-            file.handleError = lambda record: None  # type: ignore[method-assign]
             logger.addHandler(file)
         return logger
 
@@ -108,6 +105,24 @@ class _Screen(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         print(f'{record.levelname.lower()}: {record.getMessage()}', flush=True)
+
+
+class _LogFile(logging.FileHandler):
+    """Handler whose lines are lost where the disk fails.
+
+    A full disk is reported once, by a file that matters, and not by every line of the log.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Prints no traceback, as logging does."""
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # lines that could not be written are tried again
+            super().close()
 
 
 def make_unique_name() -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import IO
 
 from toolkit.errors import RunError
 
@@ -22,15 +23,50 @@ def write(path: Path, content: str | bytes) -> None:
     Raises:
         RunError: the file cannot be written.
     """
+    try:
+        with open_replacement(path) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise RunError(f'cannot write {path}: {error.strerror}') from error
+
+
+@contextlib.contextmanager
+def open_replacement(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a file that takes the place of `path` once it is complete and on the disk.
+
+    Whatever fails inside the context, `path` stays as it was, and nothing lies beside it.
+
+    Args:
+        path: path of the file; folders above it are made.
+    Raises:
+        OSError: the file cannot be written.
+    """
     temporary = path.with_name(f'.{path.name}.tmp')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        with open(temporary, 'wb') as file:
+            yield file
+            file.flush()
+            # Otherwise a power cut may leave the new name with no content.
+            os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise RunError(f'cannot write {path}: {error.strerror}') from error
+        raise
+
+
+def sync_folder(path: Path) -> None:
+    """Puts the names in a folder on the disk.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_files(folder: Path, suffixes: Collection[str], noun: str) -> None:

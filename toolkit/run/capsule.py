@@ -7,6 +7,7 @@ the code, the data, how it went), copies of the user's plugins and, where the ch
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -128,13 +129,14 @@ def begin(
         found += changes.check_circumstances(work_dir, previous, record, allow_changed)
         record['started'] = previous['started']
         record['resumed'] = [*previous['resumed'], {'at': utc_now(), 'changed': found}]
-    atomic_write.write(work_dir / CAPSULE, _json(record))
     if given is not None:
         atomic_write.write(work_dir / CONFIG, given.text)
         atomic_write.write(work_dir / ORIGINS, _json(dict(given.origins)))
         _keep_plugins(work_dir, record['plugins'])
     if patch:
         atomic_write.write(work_dir / PATCH, patch)
+    # The last one: a folder with a capsule holds a run that has all of these files.
+    atomic_write.write(work_dir / CAPSULE, _json(record))
 
 
 def _describe_plugins(tree: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -179,7 +181,9 @@ def _keep_plugins(work_dir: Path, described: Sequence[Mapping[str, Any]]) -> Non
         try:
             _copy_plugin(source, copy)
         except OSError as error:
-            raise RunError(f'cannot keep the plugin {source}: {error.strerror}') from error
+            raise RunError(
+                f'cannot keep a copy of the plugin {source} as {copy}: {error.strerror or error}'
+            ) from error
         copies.append(copy)
     if not plugin_trust.remember(copies):
         print(
@@ -194,17 +198,26 @@ def _copy_plugin(source: Path, copy: Path) -> None:
     if copy.exists() and hash_tree(copy) == hash_tree(source):
         return
     temporary = copy.with_name(f'.{copy.name}.tmp')
-    for path in (temporary, copy):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+    try:
+        _remove(temporary)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, temporary, ignore=shutil.ignore_patterns('__pycache__'))
         else:
-            path.unlink(missing_ok=True)
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, temporary, ignore=shutil.ignore_patterns('__pycache__'))
+            shutil.copyfile(source, temporary)
+        _remove(copy)
+        os.replace(temporary, copy)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _remove(temporary)
+        raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
     else:
-        shutil.copyfile(source, temporary)
-    os.replace(temporary, copy)
+        path.unlink(missing_ok=True)
 
 
 def end(work_dir: Path, status: str, **extra: Any) -> None:

@@ -16,6 +16,7 @@ from toolkit import cli
 from toolkit.config.schema import RunConfig
 from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError
+from toolkit.io import atomic_write
 from toolkit.registry import build
 from toolkit.run import capsule
 from toolkit.run.capsule import CapsuleInput
@@ -140,8 +141,8 @@ def test_an_old_checkpoint_goes_only_after_the_new_one_is_safe(
     from toolkit.engine.hooks import Checkpoint
 
     events: list[str] = []
-    sync, unlink = checkpoint._sync_folder, Path.unlink
-    monkeypatch.setattr(checkpoint, '_sync_folder', lambda p: (events.append('sync'), sync(p))[1])
+    sync, unlink = atomic_write.sync_folder, Path.unlink
+    monkeypatch.setattr(atomic_write, 'sync_folder', lambda p: (events.append('sync'), sync(p))[1])
     monkeypatch.setattr(
         Path, 'unlink', lambda p, **k: (events.append(f'unlink {p.name}'), unlink(p, **k))[1]
     )

@@ -115,8 +115,9 @@ class MetricsLog(Hook):
         """Closes the open files, however the run ended."""
         if self._file is not None:
             self._sync()
-            self._file.close()
-            self._file = None
+            file, self._file = self._file, None
+            with contextlib.suppress(OSError):  # a line whose failure has been told is tried again
+                file.close()
         if self._board is not None:
             self._board.close()
             self._board = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 
 import pytest
@@ -13,6 +13,7 @@ from plugins.classification.data import feature_cache
 from plugins.classification.data.feature_cache import BranchFeatures, FeatureCache
 from plugins.classification.heads import LinearHead
 from plugins.classification.system import Classifier
+from tests.support.failing_disk import FailingDisk
 from tests.support.fake_branches import TASKS, Noise, TinyBranch, records
 from toolkit.errors import RunError, ToolkitError
 
@@ -170,3 +171,26 @@ def test_damaged_features_are_noticed_and_computed_anew(tmp_path):
     file.write_bytes(bytes(content[:100]))  # cut off
     prepare(classifier(FeatureCache(str(tmp_path))), val=Noise(pool, TASKS))
     assert torch.equal(again.features(40, 0)['cnn'], wanted)
+
+
+@pytest.mark.parametrize('short', [False, True])
+def test_features_that_a_failing_disk_has_not_kept_are_computed_again(tmp_path, short):
+    first, second = torch.rand(feature_cache.BLOCK, 3), torch.rand(feature_cache.BLOCK, 3)
+
+    def fill(folder, features):
+        kept = BranchFeatures(folder, 1, feature_cache.BLOCK, (3,), 'float32')
+        kept.put(0, 0, features)
+
+    with FailingDisk(tmp_path).mounted() as disk:
+        fill(tmp_path / 'calm', first)
+    for number in range(1, len(disk.operations) + 1):
+        folder = tmp_path / f'hurt{number}'
+        for features in (first, second):  # into an empty folder, and over what is there
+            with FailingDisk(folder, number, short=short).mounted(), suppress(RunError, OSError):
+                fill(folder, features)
+            kept = BranchFeatures(folder, 1, feature_cache.BLOCK, (3,), 'float32')
+            if not kept.missing({0}, range(1)):
+                found = torch.stack([kept.get(i, 0) for i in range(feature_cache.BLOCK)])
+                assert torch.equal(found, first) or torch.equal(found, second), number
+            kept.put(0, 0, features)
+            assert kept.missing({0}, range(1)) == []
