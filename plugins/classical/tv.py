@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from plugins.classical.numerics.bilinear_resize import downsample, upsample
 from plugins.classical.numerics.filters import decimate, pad_to_multiple
 from plugins.pansharpening.imaging.autocast import without_autocast
 from plugins.pansharpening.interfaces import GENERATORS, Generator
@@ -146,10 +147,8 @@ class TV(Generator):
             x = pan.new_zeros((*lrms_up.shape[:2], *pan.shape[2:]))  # (B, C, H, W)
             state = IterationState(x, x, x[..., 1:], x[:, :, 1:])
             for _ in range(self.iterations):
-                low = _downsample(
-                    _downsample(state.x, 2, self.ratio), 3, self.ratio
-                )  # (B, C, h, w)
-                state = self._iterate(state, _upsample(ms - low, 2, self.ratio), pan)
+                low = downsample(downsample(state.x, 2, self.ratio), 3, self.ratio)  # (B, C, h, w)
+                state = self._iterate(state, upsample(ms - low, 2, self.ratio), pan)
             return state.x[..., :height, :width].to(lrms_up.dtype)
 
     def _iterate(self, state: IterationState, residual: Tensor, pan: Tensor) -> IterationState:
@@ -176,7 +175,7 @@ class TV(Generator):
         for k, weight in enumerate(self.weights):
             unseen = unseen - weight * x[:, k : k + 1]  # (B, 1, R, W)
         b = self.step * x
-        b += _upsample(residual[:, :, rows], 3, self.ratio)
+        b += upsample(residual[:, :, rows], 3, self.ratio)
         b += x.new_tensor(self.weights)[:, None, None] * unseen
         old = state.divergence[:, :, rows]
         along, down = _take_differences(b + old if self.variant == 'toolbox' else b - old, count)
@@ -242,46 +241,6 @@ def _take_differences(image: Tensor, count: int) -> tuple[Tensor, Tensor]:
     kept = image[:, :, :count]
     below = image[:, :, 1 : count + 1]
     return kept[..., 1:] - kept[..., :-1], below - image[:, :, : below.shape[2]]
-
-
-def _downsample(image: Tensor, dim: int, ratio: int) -> Tensor:
-    """Applies `imresize` by 1 / ratio along an axis: bilinear, antialiased, mirrored borders."""
-    cells = image.unflatten(dim, (-1, ratio))
-
-    def sum_weighted(offset: int) -> Tensor | None:
-        """Sums the shares of the pixels of each cell in the sample of the cell `offset` before."""
-        total = None
-        for j in range(ratio):
-            weight = max(0.0, 1 - abs(j + offset * ratio - (ratio - 1) / 2) / ratio) / ratio
-            if weight:
-                part = weight * cells.select(dim + 1, j)
-                total = part if total is None else total.add_(part)
-        return total
-
-    low, after, before = sum_weighted(0), sum_weighted(1), sum_weighted(-1)
-    if after is None:  # a ratio of one
-        return low
-    count = low.shape[dim]
-    # At a border, the mirrored cell outside adds to the first sample as much as the first cell
-    # would add to a sample outside.
-    low.narrow(dim, 0, count - 1).add_(after.narrow(dim, 1, count - 1))
-    low.narrow(dim, count - 1, 1).add_(before.narrow(dim, count - 1, 1))
-    low.narrow(dim, 1, count - 1).add_(before.narrow(dim, 0, count - 1))
-    low.narrow(dim, 0, 1).add_(after.narrow(dim, 0, 1))
-    return low
-
-
-def _upsample(image: Tensor, dim: int, ratio: int) -> Tensor:
-    """Applies `imresize` by the ratio along an axis: bilinear, constant outside the image."""
-    count = image.shape[dim]
-    before = torch.cat([image.narrow(dim, 0, 1), image.narrow(dim, 0, count - 1)], dim)
-    after = torch.cat([image.narrow(dim, 1, count - 1), image.narrow(dim, count - 1, 1)], dim)
-    phases = []
-    for j in range(ratio):
-        place = (j + 0.5) / ratio - 0.5  # from the sample, in samples
-        other = before if place < 0 else after
-        phases.append((1 - abs(place)) * image + abs(place) * other)
-    return torch.stack(phases, dim + 1).flatten(dim, dim + 1)
 
 
 def _compute_reach(ratio: int, iterations: int) -> int:

@@ -8,16 +8,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from plugins.classification.batch_checks import check_batch, check_dataset
 from plugins.classification.calibration import Calibration
 from plugins.classification.data.feature_cache import FeatureCache, keep
 from plugins.classification.interfaces import ClassLoss, LabelledImages, TaskWeighting
 from plugins.classification.tasks import Task
-from toolkit.errors import ComponentError, DataError, ToolkitError
+from toolkit.errors import ComponentError, ToolkitError
 from toolkit.interfaces import Attention, Backbone, Batch, Dataset, Head, Loss, Neck, System
 from toolkit.ranges import PositiveInt
 from toolkit.registry import SYSTEMS, Slot
 from toolkit.registry.component_errors import refuse_component
-from toolkit.testing.samples import check_unit_range
 
 Pool = Literal['avg', 'max', 'avgmax']
 
@@ -278,26 +278,7 @@ class Classifier(System):
         Raises:
             ToolkitError: they differ, or the dataset has no labelled images.
         """
-        if not isinstance(dataset, LabelledImages):
-            raise ToolkitError(
-                f'{type(dataset).__name__} gives no labelled images, which a Classifier needs'
-            )
-        if dataset.channels != self.in_channels:
-            raise ToolkitError(
-                f'the images have {dataset.channels} channels, the config states '
-                f'model.in_channels {self.in_channels}: make them the same'
-            )
-        for name, task in self.tasks.items():
-            if name not in dataset.tasks:
-                raise ToolkitError(
-                    f'the data have no task {name!r}; they have: {", ".join(dataset.tasks)}'
-                )
-            found = dataset.tasks[name].classes
-            if found != task.classes:
-                raise ToolkitError(
-                    f'the classes of task {name!r} are {", ".join(found)} in the data and '
-                    f'{", ".join(task.classes)} in model.tasks: name the same, in the same order'
-                )
+        check_dataset(dataset, self.tasks, self.in_channels)
 
     def check_batch(self, batch: Batch) -> None:
         """Looks for images or features, their range, and the labels of each task.
@@ -305,30 +286,7 @@ class Classifier(System):
         Raises:
             DataError: one is missing, or values are far from what is expected.
         """
-        if 'image' in batch:
-            check_unit_range('image', batch['image'])
-        for key in ('image', 'labels'):
-            if key not in batch and not (key == 'image' and 'features' in batch):
-                raise DataError(
-                    f'the samples have no {key!r}; they have {", ".join(map(repr, batch))}: a '
-                    "sample has 'image', 'labels' and 'meta' (docs/guides/component_kinds.md)"
-                )
-        _check_labels(batch['labels'], self.tasks)
-
-
-def _check_labels(labels: Any, tasks: Mapping[str, Task]) -> None:
-    for name, task in tasks.items():
-        found = labels.get(name) if isinstance(labels, Mapping) else None
-        if not isinstance(found, Tensor) or found.dtype != torch.long or found.ndim != 1:
-            raise DataError(
-                f"the samples' labels have no integer for the task {name!r}: a dataset gives "
-                'labels {task: int64 class number, -1 where missing}'
-            )
-        if len(found) and not -1 <= int(found.min()) <= int(found.max()) < len(task.classes):
-            raise DataError(
-                f'the task {name!r} has labels from {int(found.min())} to {int(found.max())}; its '
-                f'{len(task.classes)} classes are 0 to {len(task.classes) - 1}, and -1 is missing'
-            )
+        check_batch(batch, self.tasks)
 
 
 def _prefix(tokens: int | dict[str, int]) -> dict[str, Any]:

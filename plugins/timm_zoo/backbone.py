@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import timm
 import torch
 import torch.nn.functional as F
-from timm.models import group_parameters
 from torch import Tensor, nn
 
 from plugins.timm_zoo.feature_layout import find_layout, remove_unused, run_on_meta
-from plugins.timm_zoo.models import create_model, get_pretrained_config
+from plugins.timm_zoo.models import (
+    check_patches,
+    create_model,
+    expand_to_channels,
+    find_layers,
+    find_norm_parameters,
+    get_pretrained_config,
+    get_trained_size,
+)
 from plugins.timm_zoo.stage_attention import StageWithAttention, insert_attention
 from plugins.timm_zoo.weights import parse_weights
 from toolkit.errors import ToolkitError
@@ -95,18 +102,18 @@ class TimmBackbone(Backbone):
         self.has_fixed_size = bool(config.fixed_input_size)
         self.name, self.trained = model, trained
         self.register_buffer(
-            'mean', _expand_to_channels('mean', mean, config.mean, in_channels), False
+            'mean', expand_to_channels('mean', mean, config.mean, in_channels), False
         )
-        self.register_buffer('std', _expand_to_channels('std', std, config.std, in_channels), False)
+        self.register_buffer('std', expand_to_channels('std', std, config.std, in_channels), False)
         self.inserted = f'{attention!r} after {attention_after}' if attention is not None else ''
         self.model = create_model(
             model, in_channels, self.input_size, weights, drop_rate, drop_path
         )
-        _check_patches(self.model, model, self.input_size)
+        check_patches(self.model, model, self.input_size)
         image = (1, in_channels, self.input_size, self.input_size)
         output, unused = self._probe(image, cache_key=(model, weights, features, image))
         remove_unused(self.model, unused)
-        self._layer_indices = _find_layers(self.model)
+        self._layer_indices = find_layers(self.model)
         self._freeze()
         if grad_checkpointing:
             self._checkpoint_gradients()
@@ -158,7 +165,7 @@ class TimmBackbone(Backbone):
             text = ' '.join(str(error).split())[:300] or type(error).__name__
             raise ValueError(
                 f'{self.name} gives no {self.features} of images of {self.input_size} px '
-                f'({text}); try another size, or resize: {_get_trained_size(self.name)}'
+                f'({text}); try another size, or resize: {get_trained_size(self.name)}'
             ) from error
 
     def _set_shape(self, output: object) -> None:
@@ -187,11 +194,11 @@ class TimmBackbone(Backbone):
             return
         selected: set[str] = set()
         if self.trained == 'norm':
-            selected = _find_norm_parameters(self.model)
+            selected = find_norm_parameters(self.model)
             if not selected:
                 raise ValueError(f'{self.name} has no norm layers, so trained: norm trains nothing')
         elif isinstance(self.trained, int):
-            stages = _find_layers(self.model, coarse=True)
+            stages = find_layers(self.model, coarse=True)
             last = max(stages.values(), default=0)
             if not stages or self.trained > last + 1:
                 raise ValueError(
@@ -263,57 +270,6 @@ class TimmBackbone(Backbone):
             values = tensor.detach().cpu().contiguous().flatten()
             digest.update(values.view(torch.uint8).numpy().data)
         return digest.hexdigest()
-
-
-def _find_layers(model: nn.Module, coarse: bool = False) -> dict[str, int]:
-    """Finds the layer of each parameter, 0 next to the image; empty if timm lists no layers."""
-    if not hasattr(model, 'group_matcher'):
-        return {}
-    return dict(group_parameters(model, model.group_matcher(coarse=coarse), reverse=True))
-
-
-def _find_norm_parameters(model: nn.Module) -> set[str]:
-    """Finds the affine parameters of norm layers, including timm's norm classes."""
-    return {
-        f'{path}.{name}' if path else name
-        for path, module in model.named_modules()
-        if 'norm' in type(module).__name__.lower()
-        for name, parameter in module.named_parameters(recurse=False)
-        if parameter.ndim == 1
-    }
-
-
-def _check_patches(model: nn.Module, name: str, size: int) -> None:
-    patch = getattr(getattr(model, 'patch_embed', None), 'patch_size', None)
-    side = patch[0] if isinstance(patch, (tuple, list)) else patch
-    if isinstance(side, int) and size % side:
-        below, above = size // side * side, (size // side + 1) * side
-        near = f'{below} or {above}' if below else f'{above}'
-        raise ValueError(
-            f'{name} cuts images into patches of {side} px, but {size} is not a multiple; '
-            f'set resize: {near}'
-        )
-
-
-def _get_trained_size(name: str) -> int:
-    return get_pretrained_config(name).input_size[-1]
-
-
-def _expand_to_channels(
-    name: str, values: Sequence[float] | None, default: Sequence[float], channels: int
-) -> Tensor:
-    """Computes the mean or standard deviation of each channel, (C, 1, 1)."""
-    is_default = values is None
-    values = list(default if values is None else values)
-    if not is_default and len(values) not in (1, channels):
-        raise ValueError(
-            f'{name} has {len(values)} values for {channels} channels; give 1 or {channels}'
-        )
-    if channels == 1:
-        values = [sum(values) / len(values)]
-    if name == 'std' and min(values) <= 0:
-        raise ValueError(f'std must be above 0, found {values}')
-    return torch.tensor([values[i % len(values)] for i in range(channels)]).view(-1, 1, 1)
 
 
 def _validate_arguments(

@@ -1,14 +1,15 @@
-"""timm models by name: checks the name and creates the model with its weights."""
+"""timm models by name: checks names, creates models with their weights, and describes them."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import timm
 import torch
-from timm.models import PretrainedCfg, get_pretrained_cfg
-from torch import nn
+from timm.models import PretrainedCfg, get_pretrained_cfg, group_parameters
+from torch import Tensor, nn
 
 from plugins.timm_zoo.weights import WeightSource, parse_weights
 from toolkit.errors import did_you_mean
@@ -101,3 +102,60 @@ def _describe_failure(
     if source is not None and 'pretrained' in arguments:
         return source.describe_failure(name, found)
     return f'{name} cannot be built for images of {size} px: {found}'
+
+
+def find_layers(model: nn.Module, coarse: bool = False) -> dict[str, int]:
+    """Finds the layer of each parameter, 0 next to the image; empty if timm lists no layers."""
+    if not hasattr(model, 'group_matcher'):
+        return {}
+    return dict(group_parameters(model, model.group_matcher(coarse=coarse), reverse=True))
+
+
+def find_norm_parameters(model: nn.Module) -> set[str]:
+    """Finds the affine parameters of norm layers, including timm's norm classes."""
+    return {
+        f'{path}.{name}' if path else name
+        for path, module in model.named_modules()
+        if 'norm' in type(module).__name__.lower()
+        for name, parameter in module.named_parameters(recurse=False)
+        if parameter.ndim == 1
+    }
+
+
+def check_patches(model: nn.Module, name: str, size: int) -> None:
+    """Checks that images of a size can be cut into the patches of a model.
+
+    Raises:
+        ValueError: they cannot; the message names sizes that can.
+    """
+    patch = getattr(getattr(model, 'patch_embed', None), 'patch_size', None)
+    side = patch[0] if isinstance(patch, (tuple, list)) else patch
+    if isinstance(side, int) and size % side:
+        below, above = size // side * side, (size // side + 1) * side
+        near = f'{below} or {above}' if below else f'{above}'
+        raise ValueError(
+            f'{name} cuts images into patches of {side} px, but {size} is not a multiple; '
+            f'set resize: {near}'
+        )
+
+
+def get_trained_size(name: str) -> int:
+    """Returns H and W of the images that a model was trained on."""
+    return get_pretrained_config(name).input_size[-1]
+
+
+def expand_to_channels(
+    name: str, values: Sequence[float] | None, default: Sequence[float], channels: int
+) -> Tensor:
+    """Computes the mean or standard deviation of each channel, (C, 1, 1)."""
+    is_default = values is None
+    values = list(default if values is None else values)
+    if not is_default and len(values) not in (1, channels):
+        raise ValueError(
+            f'{name} has {len(values)} values for {channels} channels; give 1 or {channels}'
+        )
+    if channels == 1:
+        values = [sum(values) / len(values)]
+    if name == 'std' and min(values) <= 0:
+        raise ValueError(f'std must be above 0, found {values}')
+    return torch.tensor([values[i % len(values)] for i in range(channels)]).view(-1, 1, 1)

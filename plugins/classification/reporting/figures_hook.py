@@ -17,7 +17,7 @@ from plugins.classification.interfaces import LabelledImages
 from plugins.classification.metrics.clinical_metrics import ClinicalMetrics, find_clinical_metrics
 from plugins.classification.metrics.functional.bootstrap import BootstrapSettings
 from plugins.classification.metrics.predictions import Predictions, read_rows
-from plugins.classification.reporting import plots
+from plugins.classification.reporting import plot_style, plots
 from plugins.classification.reporting.clinical.clinical_report_hook import ClinicalReport
 from plugins.classification.reporting.curves import FigureSettings, compute_task_numbers
 from plugins.classification.system import Classifier
@@ -176,7 +176,7 @@ class ClassificationFigures(Hook):
         for kind, figure in figures.items():
             if figure is not None:
                 path = folder / f'{name}-{kind}.{self.format}'
-                atomic_write.write(path, plots.render(figure, self.format))
+                atomic_write.write(path, plot_style.render(figure, self.format))
         return numbers
 
     def _draw_failures(
@@ -210,7 +210,7 @@ class ClassificationFigures(Hook):
             )
         if failures:
             sheet = plots.draw_gallery(failures, thumbnails, task)
-            atomic_write.write(folder / f'{task}-failures.png', plots.render(sheet, 'png'))
+            atomic_write.write(folder / f'{task}-failures.png', plot_style.render(sheet, 'png'))
         return failures
 
     def _draw_embedding(
@@ -233,7 +233,9 @@ class ClassificationFigures(Hook):
         if len(set(centres)) > 1:
             colours['centre'], order['centre'] = centres, sorted(set(centres) - {''})
         figure = plots.draw_embedding(points, colours, order, self.embedding, len(features))
-        atomic_write.write(folder / f'embedding.{self.format}', plots.render(figure, self.format))
+        atomic_write.write(
+            folder / f'embedding.{self.format}', plot_style.render(figure, self.format)
+        )
         return {
             'method': self.embedding,
             'ids': [str(row['id']) for row in some],

@@ -7,9 +7,8 @@ distinction.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -19,45 +18,22 @@ from PIL import Image
 
 from plugins.classification.metrics.functional.calibration import BINS
 from plugins.classification.reporting.curves import GRID
-
-INK, PAPER, MUTED, RULE = '#1c1b19', '#fcfbf8', '#67635b', '#d8d3c7'
-PALETTE = ('#0072b2', '#d55e00', '#00875f', '#b95c94', '#c98a00', '#3d9fdc', '#1c1b19')
-DASHES = ('-', '--', ':', '-.')
-MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')
-STYLE = {
-    'font.size': 11,
-    'font.family': 'DejaVu Sans',  # comes with matplotlib, so it is the same everywhere
-    'figure.facecolor': PAPER,
-    'axes.facecolor': PAPER,
-    'savefig.facecolor': PAPER,
-    'text.color': INK,
-    'axes.labelcolor': INK,
-    'axes.edgecolor': INK,
-    'xtick.color': INK,
-    'ytick.color': INK,
-    'axes.spines.top': False,
-    'axes.spines.right': False,
-    'axes.titlesize': 12,
-    'axes.titlelocation': 'left',
-    'legend.frameon': False,
-    'svg.hashsalt': 'ablakit',
-    'svg.fonttype': 'path',
-}
-DPI = 150
-DISCLAIMER = 'Research use only.'
-
-Numbers = Mapping[str, Any]
-
-
-def render(figure: Figure, format: Literal['png', 'svg', 'pdf']) -> bytes:
-    """Render a figure as the content of a file, without the time of its making."""
-    buffer = io.BytesIO()
-    metadata = {'png': {'Software': None}, 'svg': {'Date': None}, 'pdf': {'CreationDate': None}}
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(
-            buffer, format=format, dpi=DPI, bbox_inches='tight', metadata=metadata[format]
-        )
-    return buffer.getvalue()
+from plugins.classification.reporting.plot_style import (
+    DASHES,
+    DISCLAIMER,
+    INK,
+    MARKERS,
+    MUTED,
+    PALETTE,
+    PAPER,
+    RULE,
+    STYLE,
+    Numbers,
+    format_percent,
+    make_square,
+    shorten_name,
+    write_head,
+)
 
 
 def draw_confusion(numbers: Numbers, task: str) -> Figure:
@@ -92,7 +68,7 @@ def draw_confusion(numbers: Numbers, task: str) -> Figure:
             axes.tick_params(length=0)
             axes.spines[:].set_visible(False)
             axes.set_title(title)
-        _head(figure, task, numbers)
+        write_head(figure, task, numbers)
     return figure
 
 
@@ -126,11 +102,11 @@ def draw_curves(numbers: Numbers, task: str) -> Figure | None:
             if (at := found.get('operating')) is not None:
                 _mark(left, right, at)
         left.plot([0, 1], [0, 1], color=MUTED, lw=0.8, ls=':')
-        _square(left, '1 − specificity', 'sensitivity', 'ROC')
-        _square(right, 'recall (sensitivity)', 'precision (PPV)', 'Precision and recall')
+        make_square(left, '1 − specificity', 'sensitivity', 'ROC')
+        make_square(right, 'recall (sensitivity)', 'precision (PPV)', 'Precision and recall')
         left.legend(loc='lower right', fontsize=10)
         right.legend(loc='lower left', fontsize=10)
-        _head(figure, task, numbers, _describe_bands(curves))
+        write_head(figure, task, numbers, _describe_bands(curves))
     return figure
 
 
@@ -166,7 +142,7 @@ def draw_reliability(numbers: Numbers, task: str) -> Figure:
         )
         lower.set(xlabel=reliability['of'], ylabel='images')
         upper.grid(color=RULE, lw=0.6)
-        _head(figure, task, numbers, f'; {BINS} bins of equal width')
+        write_head(figure, task, numbers, f'; {BINS} bins of equal width')
     return figure
 
 
@@ -184,7 +160,7 @@ def draw_gallery(
         for axes, failure, picture in zip(grid, failures, thumbnails):
             axes.imshow(np.asarray(picture))
             axes.set_title(
-                f'{_shorten(failure["id"])}\n'
+                f'{shorten_name(failure["id"])}\n'
                 f'true {failure["label"]} (p {failure["label_probability"]:.2f})\n'
                 f'decided {failure["prediction"]} (p {failure["probability"]:.2f})',
                 fontsize=9,
@@ -280,7 +256,7 @@ def draw_decision_curve(numbers: Numbers, task: str) -> Figure | None:
         )
         axes.grid(color=RULE, lw=0.6)
         axes.legend()
-        _head(figure, task, numbers)
+        write_head(figure, task, numbers)
     return figure
 
 
@@ -291,26 +267,13 @@ def _mark(left: Axes, right: Axes, at: Mapping[str, Any]) -> None:
     """Mark the operating point on ROC and PR."""
     style = {'marker': '*', 'ms': 15, 'color': INK, 'mec': PAPER, 'ls': '', 'zorder': 5}
     label = (
-        f'threshold {at["threshold"]:.3f}: sensitivity {_format_percent(at["sensitivity"])}, '
-        f'specificity {_format_percent(at["specificity"])}'
+        f'threshold {at["threshold"]:.3f}: sensitivity {format_percent(at["sensitivity"])}, '
+        f'specificity {format_percent(at["specificity"])}'
     )
     left.plot([1 - at['specificity']], [at['sensitivity']], label=label, **style)
     if at['PPV'] is not None:
-        label = f'threshold {at["threshold"]:.3f}: PPV {_format_percent(at["PPV"])}'
+        label = f'threshold {at["threshold"]:.3f}: PPV {format_percent(at["PPV"])}'
         right.plot([at['sensitivity']], [at['PPV']], label=label, **style)
-
-
-def _square(axes: Axes, x: str, y: str, title: str) -> None:
-    axes.set(xlabel=x, ylabel=y, title=title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    axes.set_aspect('equal')
-    axes.grid(color=RULE, lw=0.6)
-
-
-def _head(figure: Figure, task: str, numbers: Numbers, more: str = '') -> None:
-    figure.suptitle(
-        f'{task}: {numbers["images"]} images of {numbers["patients"]} patients{more}. {DISCLAIMER}',
-        **{'x': 0.01, 'ha': 'left', 'fontsize': 11},
-    )
 
 
 def _describe_bands(curves: Mapping[str, Any]) -> str:
@@ -321,11 +284,3 @@ def _describe_bands(curves: Mapping[str, Any]) -> str:
 def _format_interval(values: Sequence[float | None]) -> str:
     value, low, high = values
     return f'{value:.3f}' + ('' if low is None else f' ({low:.3f} to {high:.3f})')
-
-
-def _format_percent(value: float | None) -> str:
-    return '–' if value is None else f'{100 * value:.0f} %'
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= 26 else f'…{name[-25:]}'

@@ -12,7 +12,7 @@ import numpy as np
 from plugins.classification.data.image_dataset import ImageSet
 from plugins.classification.data.split import SplitSpec
 from plugins.classification.image_record import Box, Record
-from plugins.classification.synthetic import phantom, scanner
+from plugins.classification.synthetic import nodule, phantom, scanner
 from plugins.classification.tasks import Task
 from toolkit.engine.process import seeding
 from toolkit.errors import did_you_mean
@@ -21,11 +21,11 @@ from toolkit.registry import DATASETS
 
 # Classes of each task.
 CLASSES = {
-    'pathology': phantom.PATHOLOGY,
+    'pathology': nodule.PATHOLOGY,
     'malignancy': ('benign', 'malignant'),
-    'composition': phantom.COMPOSITION,
-    'margin': phantom.MARGIN,
-    'calcification': phantom.CALCIFICATION,
+    'composition': nodule.COMPOSITION,
+    'margin': nodule.MARGIN,
+    'calcification': nodule.CALCIFICATION,
 }
 MAX_IMAGES = 4  # of a patient
 
@@ -113,9 +113,9 @@ def _parse_id(record: Record) -> tuple[int, int]:
 
 def _assign_pathologies(patients: int, seed: int) -> list[str]:
     """Assigns a pathology to each patient, with shares as exact as whole patients allow."""
-    counts = [max(1, round(share * patients)) for share in phantom.SHARES[1:]]
-    assigned = [phantom.PATHOLOGY[0]] * (patients - sum(counts))
-    for name, count in zip(phantom.PATHOLOGY[1:], counts):
+    counts = [max(1, round(share * patients)) for share in nodule.SHARES[1:]]
+    assigned = [nodule.PATHOLOGY[0]] * (patients - sum(counts))
+    for name, count in zip(nodule.PATHOLOGY[1:], counts):
         assigned += [name] * count
     np.random.default_rng(seeding.derive_seed(seed, 'pathologies')).shuffle(assigned)
     return assigned
@@ -170,14 +170,14 @@ def _build_records(
 @functools.lru_cache(maxsize=256)
 def _sample_patient(
     seed: int, patient: int, pathology: str
-) -> tuple[phantom.Nodule, phantom.Anatomy]:
+) -> tuple[nodule.Nodule, phantom.Anatomy]:
     rng = np.random.default_rng(seeding.derive_seed(seed, 'anatomy', patient))
-    return phantom.sample_nodule(rng, pathology), phantom.sample_anatomy(rng)
+    return nodule.sample_nodule(rng, pathology), phantom.sample_anatomy(rng)
 
 
-def _sample_section(seed: int, patient: int, number: int, pathology: str) -> phantom.Nodule:
+def _sample_section(seed: int, patient: int, number: int, pathology: str) -> nodule.Nodule:
     rng = np.random.default_rng(seeding.derive_seed(seed, 'section', patient, number))
-    return phantom.sample_section(rng, _sample_patient(seed, patient, pathology)[0])
+    return nodule.sample_section(rng, _sample_patient(seed, patient, pathology)[0])
 
 
 def _render_image(seed: int, patient: int, number: int, centre: str, pathology: str) -> np.ndarray:

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from plugins.pansharpening.synthetic.districts import INDUSTRY, VILLAGE, WOOD, Districts
 from plugins.pansharpening.synthetic.noise import mix, noise, unit
 from plugins.pansharpening.synthetic.spectra import Palette, landscape_palette
-
-DISTRICT = 200  # mean distance between districts' centres
-FARM, VILLAGE, WOOD, INDUSTRY = range(4)
 
 SUN = np.array([0.55, 0.30, 0.78])  # towards the sun: down the image, right, up
 SUN = SUN / np.linalg.norm(SUN)
@@ -40,24 +38,6 @@ class Landscape:
     palette: Palette
 
 
-@dataclass
-class Parcels:
-    """Position of each pixel in its parcel, with the extent and a key of the parcel."""
-
-    u: np.ndarray
-    v: np.ndarray
-    width: np.ndarray
-    height: np.ndarray
-    column: np.ndarray
-    key: np.ndarray
-
-    @property
-    def edge(self) -> np.ndarray:
-        """Distance to the border of the parcel."""
-        across = np.minimum(self.u, self.width - self.u)
-        return np.minimum(across, np.minimum(self.v, self.height - self.v))
-
-
 def paint(rng: np.random.Generator, size: int) -> Landscape:
     """Paints a landscape of size x size pixels."""
     return _Painter(rng, size).paint()
@@ -81,7 +61,7 @@ class _Painter:
         rng, size = self.rng, self.size
         coarse = noise(rng, size, 1.6)
         texture = 0.75 * noise(rng, size, 0.8, 0.6) + 0.66 * coarse
-        self._districts()
+        self.districts = Districts(rng, self.y, self.x, self.salt)
         self._fields(coarse)
         self._village()
         self._industry()
@@ -93,73 +73,10 @@ class _Painter:
         light = self.light * (1 + 0.03 * relief)
         return Landscape(self.rows, texture, light, cast_shadows(self.height), self.palette)
 
-    # -- dividing the ground -------------------------------------------------------------------
-
-    def _districts(self) -> None:
-        """Each pixel's district, the next one, and how far off the border between them is."""
-        rng, size = self.rng, self.size
-        spacing = min(DISTRICT, size / 2.2)
-        cells = int(np.ceil(size / spacing)) + 2
-        grid = np.stack(np.meshgrid(np.arange(cells), np.arange(cells), indexing='ij'), -1)
-        centres = (grid.reshape(-1, 2) - 0.5 + rng.uniform(-0.36, 0.36, (cells**2, 2))) * spacing
-        warp = 7.0 * np.stack([noise(rng, size, 3.0, 20.0) for _ in range(2)])
-        y, x = self.y + warp[0], self.x + warp[1]
-        first = np.full((size, size), 2 * size, np.float32)
-        second = np.full((size, size), 2 * size, np.float32)
-        district = np.zeros((size, size), np.int32)
-        neighbour = district.copy()
-        reach = 2.2 * spacing
-        for index, (cy, cx) in enumerate(centres):
-            box = tuple(
-                slice(max(int(c - reach), 0), max(min(int(c + reach), size), 0)) for c in (cy, cx)
-            )
-            distance = np.hypot(y[box] - np.float32(cy), x[box] - np.float32(cx))
-            nearest = distance < first[box]
-            closer = nearest | (distance < second[box])
-            second[box] = np.where(nearest, first[box], np.minimum(second[box], distance))
-            neighbour[box] = np.where(nearest, district[box], neighbour[box])
-            neighbour[box][closer & ~nearest] = index
-            first[box] = np.where(nearest, distance, first[box])
-            district[box][nearest] = index
-        self.district, self.neighbour = district, neighbour
-        apart = np.hypot(*(centres[:, None] - centres[None]).transpose(2, 0, 1)).astype(np.float32)
-        apart[apart == 0] = spacing  # a corner that one centre alone reaches
-        # Twice the distance to the line between the two, whatever lies between their centres.
-        self.border = (second**2 - first**2) / apart[district, neighbour]
-        count = len(centres)
-        self.use = rng.choice(4, size=count, p=(0.56, 0.24, 0.12, 0.08))
-        # Whatever the seed: some houses near the middle, and all kinds in a picture of this size.
-        middle = np.argsort(np.hypot(*(centres - size * np.array([0.45, 0.6])).T))
-        self.use[middle[:4]] = (VILLAGE, FARM, INDUSTRY, WOOD)
-        angle = rng.uniform(-0.7, 0.7, count).astype(np.float32)[district]
-        self.cos, self.sin = np.cos(angle), np.sin(angle)
-        self.across = self.cos * x + self.sin * y
-        self.along = self.cos * y - self.sin * x
-
-    def _parcels(self, width: float, height: float, vary: float) -> Parcels:
-        """Divide each district into columns along its direction, and those into parcels."""
-        d = self.district
-        wide = width * (1 + vary * (2 * self._uniform(d, salt=1) - 1))
-        column = np.floor(self.across / wide).astype(np.int64)
-        key = mix(d.astype(np.int64) * 8191 + column + self.salt)
-        high = height * (1 + vary * (2 * unit(key, 2) - 1))
-        v = self.along + 1000 * unit(key, 3)
-        row = np.floor(v / high).astype(np.int64)
-        u = self.across - column * wide
-        return Parcels(u, v - row * high, wide, high, column, mix(key + row * 131))
-
-    def _uniform(self, keys: np.ndarray, salt: int) -> np.ndarray:
-        """Uniform numbers by district, looked up."""
-        count = int(keys.max()) + 1
-        return unit(mix(np.arange(count) + self.salt), salt)[keys]
-
-    def _is(self, use: int) -> np.ndarray:
-        return self.use[self.district] == use
-
     # -- covers --------------------------------------------------------------------------------
 
     def _fields(self, coarse: np.ndarray) -> None:
-        parcels = self._parcels(95, 62, 0.35)
+        parcels = self.districts.divide_into_parcels(95, 62, 0.35)
         key = parcels.key
         self.rows = self.palette.rows('field', key >> 8)
         # Sowing rows along one side; tramlines where the tractor drives through the crop.
@@ -180,8 +97,8 @@ class _Painter:
         self.trees = np.where(hedge, 0.75, 0.0).astype(np.float32)
 
     def _village(self) -> None:
-        here = self._is(VILLAGE)
-        lots = self._parcels(34, 30, 0.18)
+        here = self.districts.find_use(VILLAGE)
+        lots = self.districts.divide_into_parcels(34, 30, 0.18)
         key = lots.key
         self.rows[here] = self.palette.rows('garden', key)[here]
         self.light[here] = 1
@@ -217,8 +134,8 @@ class _Painter:
         slope = 0.45 + 0.25 * unit(key, 19)
         side = np.sign(np.where(turned, u, v))
         # The slope's outward direction in the image: the district's axes turned by its angle.
-        down = np.where(turned, self.sin, self.cos) * side
-        right = np.where(turned, self.cos, -self.sin) * side
+        down = np.where(turned, self.districts.sin, self.districts.cos) * side
+        right = np.where(turned, self.districts.cos, -self.districts.sin) * side
         facing = (slope * (down * SUN[0] + right * SUN[1]) + SUN[2]) / np.sqrt(1 + slope**2)
         across = np.where(turned, half_u - np.abs(u), half_v - np.abs(v))
         self.light[house] = (facing / SUN[2])[house]
@@ -226,8 +143,8 @@ class _Painter:
         self.trees[house] = 0
 
     def _industry(self) -> None:
-        here = self._is(INDUSTRY)
-        lots = self._parcels(92, 74, 0.2)
+        here = self.districts.find_use(INDUSTRY)
+        lots = self.districts.divide_into_parcels(92, 74, 0.2)
         key = lots.key
         self._pave(here, 'yard', key)
         lawn = here & (lots.edge < 5)
@@ -255,8 +172,8 @@ class _Painter:
         self.height[car] = 1.8
 
     def _wood(self, coarse: np.ndarray) -> None:
-        here = self._is(WOOD)
-        self.rows[here] = self.palette.rows('floor', self.district)[here]
+        here = self.districts.find_use(WOOD)
+        self.rows[here] = self.palette.rows('floor', self.districts.district)[here]
         self.light[here] = 1
         clearing = coarse > 1.3
         self.trees[here] = np.where(clearing, 0.12, 0.97)[here]
@@ -282,27 +199,27 @@ class _Painter:
 
     def _roads(self) -> None:
         # Both sides must agree on what lies between them.
-        low = np.minimum(self.district, self.neighbour)
-        high = np.maximum(self.district, self.neighbour)
+        low = np.minimum(self.districts.district, self.districts.neighbour)
+        high = np.maximum(self.districts.district, self.districts.neighbour)
         count = int(high.max()) + 1
         key = mix(np.arange(count * count) + self.salt)[low.astype(np.int64) * count + high]
         rank = unit(key, 27)
         # `border` grows by two for each pixel away from the road's middle.
         width = np.where(rank < 0.40, 8.5, np.where(rank < 0.80, 5.6, 3.6)).astype(np.float32)
         tarred = rank < 0.80
-        wide = self.border < width + 16
+        wide = self.districts.border < width + 16
         self.trees[wide] = np.minimum(self.trees[wide], 0.25)
-        cut = self.border < width + 6  # nothing stands on the verge
+        cut = self.districts.border < width + 6  # nothing stands on the verge
         self.height[cut] = 0
         verge = cut & (self.rows != self.palette.rows('river', 0))
         self.rows[verge] = self.palette.rows('verge', key)[verge]
         self.light[cut], self.trees[cut] = 1, 0
-        self._pave(self.border < width + 1.6, 'shoulder', key)
-        self._pave((self.border < width) & tarred, 'asphalt', key)
-        self._pave((self.border < width) & ~tarred, 'gravel', key)
-        dash = (self.border < 1.0) & ((self.x + self.y) % 13 < 6) & (rank < 0.40)
+        self._pave(self.districts.border < width + 1.6, 'shoulder', key)
+        self._pave((self.districts.border < width) & tarred, 'asphalt', key)
+        self._pave((self.districts.border < width) & ~tarred, 'gravel', key)
+        dash = (self.districts.border < 1.0) & ((self.x + self.y) % 13 < 6) & (rank < 0.40)
         self._pave(dash, 'marking', key)
-        lane = (self.border > 2.8) & (self.border < 6.4) & (rank < 0.40)
+        lane = (self.districts.border > 2.8) & (self.districts.border < 6.4) & (rank < 0.40)
         place = (self.x // 5).astype(np.int64) * 7919 + (self.y // 5).astype(np.int64)
         car = lane & (unit(mix(place + self.salt), 26) < 0.035)
         self._pave(car, 'car', place)

@@ -7,20 +7,24 @@ which has its own detector, has its own percentiles.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from plugins.pansharpening.imaging.resample import Method
 from plugins.pansharpening.scenes.scene import Scene
-from plugins.pansharpening.scenes.sensors import Sensor
 from plugins.pansharpening.scenes.window import Read, Window
-from plugins.pansharpening.system import Pansharpener
 from plugins.pansharpening.visualization import error_maps
+from plugins.pansharpening.visualization.rendering import (
+    PERCENTILES,
+    compute_stretch,
+    render_image,
+    save_png,
+    select_colours,
+    to_pil_image,
+)
 from plugins.pansharpening.visualization.scene_images import (
     PAN,
     REFERENCE,
@@ -29,20 +33,16 @@ from plugins.pansharpening.visualization.scene_images import (
     SceneImages,
     enlarge_window,
     find_detailed_windows,
-    get_item_images,
     get_scene_images,
     make_overview,
     sample_pixels,
 )
-from toolkit.interfaces import Batch, System, Visualizer
 from toolkit.io import atomic_write
 from toolkit.io.json_values import write_json
-from toolkit.registry import VISUALIZERS
 
 PANEL = 340  # side of a panel of the sheet in pixels
 GAP = 8
 LABEL = 26
-PERCENTILES = (2, 98)
 FRAMES = ((255, 196, 0), (0, 190, 255), (255, 80, 160))  # of the enlarged details
 DETAIL = 160  # side of a detail in PAN pixels
 LAYER = 768  # largest side of the layers in PAN pixels
@@ -50,8 +50,6 @@ AMPLIFICATION = 2  # of differences, relative to the images
 # Scenes with more PAN pixels are shown as a whole by their MS only.
 LARGEST = 64 << 20
 GREY = 128  # a difference of zero
-
-Limits = tuple[np.ndarray, np.ndarray]
 
 
 def write_scene_images(
@@ -80,95 +78,16 @@ def write_scene_images(
         RunError: a file cannot be written.
     """
     images = get_scene_images(scene, sharpened, upsampling)
-    return _ImageWriter(images, scene.name, details).write_sheets(Path(stem))
-
-
-def write_item_images(
-    outputs: Mapping[str, Any], batch: Mapping[str, Any], index: int, folder: Path, stem: str
-) -> None:
-    """Writes images of one item of a test: those of `write_scene_images`, and layers for a viewer.
-
-    `STEM.json` names the layers, `STEM-pan.png` and so on: the same crop of each image, of at most
-    768 x 768 PAN pixels around the square with the most detail.
-
-    Args:
-        outputs: of the system, `hrms` and `lrms_up`.
-        batch: input of the system.
-        index: of the item in the batch.
-        folder: to write to.
-        stem: of the files' names.
-    Raises:
-        RunError: a file cannot be written.
-    """
-    name = str(batch['meta'][index].get('item', stem))
-    writer = _ImageWriter(get_item_images(outputs, batch, index), name)
-    writer.write_sheets(folder / stem)
-    writer.write_layers(folder, stem)
-
-
-@VISUALIZERS.register
-class SceneVisualizer(Visualizer):
-    """Writes contact sheet, details, error maps and layers of a sharpened item."""
-
-    system = Pansharpener
-
-    def write_images(
-        self,
-        system: System,
-        outputs: Mapping[str, Any],
-        batch: Batch,
-        index: int,
-        folder: Path,
-        stem: str,
-    ) -> None:
-        """Writes images of one item; see `write_item_images`."""
-        write_item_images(outputs, batch, index, folder, stem)
+    return SceneImageWriter(images, scene.name, details).write_sheets(Path(stem))
 
 
 # -- colours and stretch -------------------------------------------------------------------------
 
 
-def select_colours(image: np.ndarray, sensor: Sensor) -> np.ndarray:
-    """Selects red, green and blue: (C, H, W) -> (3, H, W); PAN has one band."""
-    return image if len(image) == 1 else image[list(sensor.rgb(len(image)))]
-
-
-def compute_stretch(values: np.ndarray) -> Limits:
-    """Computes the values of black and white: 2nd and 98th percentiles of each band of (C, ...)."""
-    bands = values.reshape(len(values), -1)
-    bands = bands[:, np.isfinite(bands).all(0)]
-    if not bands.shape[1]:
-        return np.zeros(len(values)), np.ones(len(values))
-    low, high = np.percentile(bands, PERCENTILES, axis=1)
-    return low, high
-
-
-def render_image(image: np.ndarray, sensor: Sensor, limits: Limits | None = None) -> Image.Image:
-    """Renders an image (C, H, W) in natural colours, or in grey if it has one band.
-
-    Args:
-        image: in any unit.
-        sensor: names the red, green and blue bands.
-        limits: of the stretch of these bands; None for the image's own.
-    """
-    shown = select_colours(image, sensor)
-    low, high = compute_stretch(shown) if limits is None else limits
-    span = np.maximum(high - low, np.finfo(np.float32).eps)
-    return _to_image((shown - low[:, None, None]) / span[:, None, None])
-
-
-def _to_image(values: np.ndarray) -> Image.Image:
-    """Converts values in [0, 1], (1, h, w) or (3, h, w)."""
-    pixels = (np.clip(np.nan_to_num(values), 0, 1) * 255 + 0.5).astype(np.uint8)
-    if len(pixels) == 1:
-        return Image.fromarray(pixels[0]).convert('RGB')
-    return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-
-
 # -- files ---------------------------------------------------------------------------------------
 
 
-class _ImageWriter:
+class SceneImageWriter:
     """Writes the images of one scene with the same stretch."""
 
     def __init__(self, images: SceneImages, name: str, details: Sequence[Window] = ()) -> None:
@@ -244,7 +163,7 @@ class _ImageWriter:
         change = select_colours(image, self.images.sensor) - select_colours(
             other, self.images.sensor
         )
-        return _to_image(GREY / 255 + AMPLIFICATION * change / span)
+        return to_pil_image(GREY / 255 + AMPLIFICATION * change / span)
 
     def _draw_sheet(self) -> Image.Image:
         """Draws a column for each image: the whole image, and the details below it.
@@ -325,17 +244,6 @@ class _ImageWriter:
 def list_sheet_files(stem: Path) -> list[Path]:
     """Lists the files that `write_scene_images` writes for a path without suffix."""
     return [stem.with_name(f'{stem.name}{end}.png') for end in ('', '-errors', '-histograms')]
-
-
-def save_png(image: Image.Image, path: Path) -> None:
-    """Writes an image atomically.
-
-    Raises:
-        RunError: the file cannot be written.
-    """
-    buffer = io.BytesIO()
-    image.save(buffer, 'png', compress_level=3)  # half the time for a tenth more bytes
-    atomic_write.write(path, buffer.getvalue())
 
 
 def _check_details(details: Sequence[Window], shape: tuple[int, int]) -> None:

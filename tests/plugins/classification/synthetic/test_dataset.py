@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from plugins.classification.data.split import SplitSpec
 from plugins.classification.synthetic import phantom, scanner
 from plugins.classification.synthetic.dataset import CLASSES, SyntheticUltrasound
+from plugins.classification.synthetic.nodule import sample_nodule
 from plugins.classification.tasks import Task
 
 TASKS = {name: Task(classes) for name, classes in CLASSES.items()}
@@ -96,12 +98,12 @@ def test_the_image_has_speckle(machine):
 
 def test_calcifications_cast_a_shadow_and_fluid_brightens_tissue_behind_it():
     rng = np.random.default_rng(0)
-    nodule, anatomy = phantom.sample_nodule(rng, 'benign'), phantom.sample_anatomy(rng)
+    nodule, anatomy = sample_nodule(rng, 'benign'), phantom.sample_anatomy(rng)
     x, z = scanner.compute_positions(scanner.SCANNERS[0])
     bare = {'holes': np.zeros((0, 3)), 'grains': np.zeros((0, 3))}
 
     def total_attenuation(**change):
-        made = phantom.replace(nodule, **{**bare, **change})
+        made = replace(nodule, **{**bare, **change})
         return phantom.compute_strengths(anatomy, made, x, z)[1].sum()
 
     plain = total_attenuation()
@@ -114,8 +116,7 @@ def test_nodules_of_a_pathology_overlap_with_others():
     rng = np.random.default_rng(0)
     shape = {
         name: [
-            (n.height / n.width, n.strength)
-            for n in (phantom.sample_nodule(rng, name) for _ in range(300))
+            (n.height / n.width, n.strength) for n in (sample_nodule(rng, name) for _ in range(300))
         ]
         for name in ('benign', 'papillary')
     }

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from plugins.pansharpening.data.geometric_transforms import Flip, Misregistration, QuarterTurns
 from plugins.pansharpening.data.patches import ScenePatches
-from plugins.pansharpening.data.transforms import Flip, Misregistration, QuarterTurns
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 
 

@@ -13,9 +13,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from plugins.pansharpening.data import scene_set
+from plugins.pansharpening.data.geometric_transforms import Flip
 from plugins.pansharpening.data.patches import ManifestPatches, ScenePatches
+from plugins.pansharpening.data.radiometric_transforms import SensorNoise
 from plugins.pansharpening.data.scene_set import ManifestScenes
-from plugins.pansharpening.data.transforms import Flip, SensorNoise
 from plugins.pansharpening.scenes.rasters.band_files import open_raster
 from plugins.pansharpening.scenes.window import Window
 from tests.plugins.pansharpening.data.test_whole_scenes import RampScene

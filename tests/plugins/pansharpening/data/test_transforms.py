@@ -9,18 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.pansharpening.data.patches import CONTEXT, ScenePatches
-from plugins.pansharpening.data.transforms import (
-    BandGain,
+from plugins.pansharpening.data.geometric_transforms import (
     Flip,
-    GainOffset,
     Misregistration,
     QuarterTurns,
-    SensorNoise,
-    margin_of,
     shifted,
-    transformed,
 )
+from plugins.pansharpening.data.patches import CONTEXT, ScenePatches
+from plugins.pansharpening.data.radiometric_transforms import BandGain, GainOffset, SensorNoise
+from plugins.pansharpening.data.transforms import margin_of, transformed
 from plugins.pansharpening.imaging.resample import upsample
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.sensors import get_sensor

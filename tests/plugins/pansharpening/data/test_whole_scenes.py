@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from plugins.classical.exp import EXP
+from plugins.pansharpening.data.geometric_transforms import Flip, QuarterTurns
 from plugins.pansharpening.data.patches import ScenePatches
-from plugins.pansharpening.data.transforms import Flip, QuarterTurns
 from plugins.pansharpening.data.whole_scenes import WholeScene
 from plugins.pansharpening.imaging.mtf import sensor_degrade
 from plugins.pansharpening.imaging.resample import imresize_by, upsample

@@ -12,13 +12,10 @@ from plugins.pansharpening.scenes.arrays.matlab import MatScene
 from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
-from plugins.pansharpening.visualization.contact_sheet import (
-    compute_stretch,
-    render_image,
-    write_item_images,
-    write_scene_images,
-)
+from plugins.pansharpening.visualization.contact_sheet import write_scene_images
+from plugins.pansharpening.visualization.rendering import compute_stretch, render_image
 from plugins.pansharpening.visualization.scene_images import make_reader
+from plugins.pansharpening.visualization.scene_visualizer import write_item_images
 from tests.plugins.pansharpening.visualization.test_scene_images import VastScene
 
 

@@ -12,8 +12,8 @@ import pytest
 import scipy.io
 import torch
 
+from plugins.pansharpening.data.geometric_transforms import Flip
 from plugins.pansharpening.data.patch_file import PatchFile
-from plugins.pansharpening.data.transforms import Flip
 from plugins.pansharpening.scenes.arrays.matlab import MatScene
 from plugins.pansharpening.scenes.arrays.npy import ArrayScene
 from plugins.pansharpening.scenes.open_scene import open_scene
