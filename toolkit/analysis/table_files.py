@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from toolkit.analysis.aggregate import Analysis, Comparison, analyze_study, summ
 from toolkit.analysis.difference_tables import list_comparison_notes
 from toolkit.analysis.effects import find_effects
 from toolkit.analysis.results import StudyResults
-from toolkit.analysis.table_cells import MEANING_OF_BEST, Table, TableCell
+from toolkit.analysis.table_cells import Table, TableCell
 from toolkit.io import atomic_write
 from toolkit.io.json_values import format_json
 from toolkit.io.tables.formatting import (
@@ -26,6 +26,7 @@ from toolkit.io.tables.formatting import (
 
 Style = Literal['text', 'markdown', 'csv', 'latex', 'json']
 BEST = '◆'
+LATEX_HEAD = '% needs \\usepackage{booktabs,graphicx}; wide tables are scaled to the column\n'
 FILES: dict[str, Style] = {
     'results.md': 'markdown',
     'results.csv': 'csv',
@@ -64,8 +65,15 @@ def write(results: StudyResults) -> list[Path]:
 # -- text ------------------------------------------------------------------------------------------
 
 
+def format_tables(found: Sequence[Table], style: Literal['text', 'markdown', 'latex']) -> str:
+    """Formats tables one below the other."""
+    formats = {'text': _format_as_text, 'markdown': _format_as_markdown, 'latex': _format_as_latex}
+    head = LATEX_HEAD if style == 'latex' else ''
+    return head + '\n'.join(formats[style](table) for table in found)
+
+
 def _format_text(analysis: Analysis) -> str:
-    return '\n'.join(_format_as_text(table) for table in tables.make_tables(analysis))
+    return format_tables(tables.make_tables(analysis), 'text')
 
 
 def _format_as_text(table: Table) -> str:
@@ -79,7 +87,7 @@ def _format_as_text(table: Table) -> str:
         for row in table.rows
     ]
     body = format_text_table([table.columns, *rows], table.left, rule=True)
-    notes = [*([f'{BEST} {MEANING_OF_BEST}'] if table.has_best else []), *table.notes]
+    notes = [*([f'{BEST} {table.meaning_of_best}'] if table.has_best else []), *table.notes]
     return '\n'.join([table.title, '', body, '', *notes, ''])
 
 
@@ -92,7 +100,7 @@ def _mark_best(cell: TableCell, table: Table) -> str:
 
 
 def _format_markdown(analysis: Analysis) -> str:
-    return '\n'.join(_format_as_markdown(table) for table in tables.make_tables(analysis))
+    return format_tables(tables.make_tables(analysis), 'markdown')
 
 
 def _format_as_markdown(table: Table) -> str:
@@ -116,15 +124,14 @@ def _format_markdown_cell(cell: TableCell) -> str:
 
 
 def _list_notes(table: Table) -> list[str]:
-    return [*([f'Bold: {MEANING_OF_BEST}'] if table.has_best else []), *table.notes]
+    return [*([f'Bold: {table.meaning_of_best}'] if table.has_best else []), *table.notes]
 
 
 # -- LaTeX -----------------------------------------------------------------------------------------
 
 
 def _format_latex(analysis: Analysis) -> str:
-    head = '% needs \\usepackage{booktabs,graphicx}; wide tables are scaled to the column\n'
-    return head + '\n'.join(_format_as_latex(table) for table in tables.make_tables(analysis))
+    return format_tables(tables.make_tables(analysis), 'latex')
 
 
 def _format_as_latex(table: Table) -> str:

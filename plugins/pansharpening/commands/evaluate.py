@@ -1,38 +1,30 @@
-"""The command `toolkit evaluate`: scores a sharpened image written by any tool."""
+"""The command `toolkit evaluate`: scores sharpened images written by any tool."""
 
 from __future__ import annotations
 
 import argparse
-import functools
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 
-from plugins.pansharpening.imaging.registration import Registration, register
-from plugins.pansharpening.metrics.score_image import (
-    NO_REFERENCE,
-    REFERENCE,
-    REPROJECTION,
-    get_directions,
-    read_batch,
-    score_image,
+from plugins.pansharpening.benchmark.conventions import CONVENTIONS
+from plugins.pansharpening.benchmark.evaluation import evaluate
+from plugins.pansharpening.commands.evaluate_archive import (
+    add_archive_arguments,
+    check_archive_arguments,
+    evaluate_archive,
 )
-from plugins.pansharpening.scenes.open_scene import ImageFile, open_scene, read_image
-from plugins.pansharpening.scenes.rasters.alignment import RasterGrid, align
+from plugins.pansharpening.imaging.registration import Registration
+from plugins.pansharpening.scenes.open_scene import open_scene
 from plugins.pansharpening.scenes.rasters.raster import ChosenSamples
 from plugins.pansharpening.scenes.rasters.raster_names import find_raster
-from plugins.pansharpening.scenes.scene import Scene, check_finite
 from plugins.pansharpening.scenes.scene_arguments import add_scene_arguments, get_scene_options
 from plugins.pansharpening.scenes.sensors import SENSORS
-from plugins.pansharpening.scenes.window import Window
 from toolkit.commands.arguments import add_plugins
-from toolkit.errors import DataError
+from toolkit.errors import ToolkitError
 from toolkit.io.json_values import write_json
 from toolkit.io.output_path import check_outputs
 from toolkit.registry import COMMANDS, METRICS, plugin_index
@@ -41,19 +33,22 @@ from toolkit.registry.command import Command
 
 @COMMANDS.register(name='evaluate')
 class Evaluate(Command):
-    """Score a sharpened image made by any tool.
+    """Score sharpened images made by any tool.
 
-    Compares it with its MS and PAN and, if one is given, with a reference; prints a table and
-    writes JSON. As in the toolbox, the indices take MS sample i to lie at PAN pixel
-    ratio * i + ratio // 2, half a pixel off its centre; georeferenced files are read so. The shift
-    that the MS still has against the PAN is measured and printed.
+    With --fused, compares one image with its MS and PAN and, if one is given, with a reference;
+    prints a table and writes JSON. As in the toolbox, the indices take MS sample i to lie at PAN
+    pixel ratio * i + ratio // 2, half a pixel off its centre; georeferenced files are read so. The
+    shift that the MS still has against the PAN is measured and printed.
+
+    With --data and --results, compares the results of several methods on an archive of scenes:
+    mean and deviation over scenes, and paired tests between the methods.
     """
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         add = parser.add_argument
-        add('--fused', required=True, metavar='F', help='the image to score: raster, .npy or .mat')
-        add('--ms', required=True, nargs='+', metavar='M', help='MS, or the files of its bands')
+        add('--fused', metavar='F', help='the image to score: raster, .npy or .mat')
+        add('--ms', nargs='+', metavar='M', help='MS, or the files of its bands')
         add('--pan', metavar='P', help='PAN; not for a .mat or .npz that holds both')
         add('--reference', metavar='R', help='the true image, on the same pixels')
         add(
@@ -80,177 +75,71 @@ class Evaluate(Command):
             metavar='NAME',
             help='a further metric, as in configs',
         )
+        add(
+            '--convention',
+            action='append',
+            default=[],
+            choices=list(CONVENTIONS),
+            metavar='NAME',
+            help='of the evaluation: '
+            + '; '.join(f'{c.name}: {c.meaning}' for c in CONVENTIONS.values())
+            + '. The default is toolbox; with --data several, to see what they cost',
+        )
         add_plugins(parser)
         add('--json', type=Path, metavar='FILE', help='write the scores here too')
-        add('--overwrite', action='store_true', help='replace the file of --json if it exists')
+        add('--overwrite', action='store_true', help='replace output files that exist')
+        add_archive_arguments(parser)
 
     def run(self, arguments: argparse.Namespace) -> int:
         for plugin in arguments.plugin:
             plugin_index.add(plugin)
         for name in arguments.metric:
             METRICS.get(name)
-        scene = open_scene(
-            arguments.ms,
-            arguments.pan,
-            arguments.sensor,
-            arguments.bit_depth,
-            arguments.ratio,
-            arguments.samples,
-            **get_scene_options(arguments),
-        )
-        if arguments.json is not None:
-            named = [arguments.fused, *filter(None, [arguments.reference])]
-            images = [path for path in map(find_raster, named) if isinstance(path, Path)]
-            check_outputs(
-                [arguments.json],
-                [*scene.files(), *images],
-                overwrite=arguments.overwrite,
-                option='--json',
-            )
-        result = evaluate(
-            scene, arguments.fused, arguments.reference, arguments.metric, arguments.outside
-        )
-        for warning in result['warnings']:
-            print(f'warning: {warning}', file=sys.stderr)
-        if arguments.json is not None:
-            write_json(arguments.json, result)
-        _print_table(result)
-        registration = Registration(**result['registration'])
-        if registration.belongs:
-            print(f'the MS lies {registration}')
-        return 0
+        check_archive_arguments(arguments)
+        if arguments.data is not None:
+            return evaluate_archive(arguments)
+        return _evaluate_image(arguments)
 
 
-def evaluate(
-    scene: Scene,
-    fused: str,
-    reference: str | None = None,
-    further: Sequence[str] = (),
-    outside: bool = False,
-) -> dict[str, Any]:
-    """Scores an image by every index that the files allow, on the pixels valid in all of them.
-
-    The indices are the registered metrics of these names, computed in float64 on the whole image.
-
-    Args:
-        scene: the MS and the PAN of the image.
-        fused: path of the image, in digital numbers, on the PAN's pixels.
-        reference: path of the true image, likewise; None to leave its indices out.
-        further: names of registered metrics that are computed too.
-        outside: a VRT may name files outside its folder and on the network.
-    Returns:
-        `scores` by name (NaN if an index is not defined), `better` ('higher' or 'lower') by name,
-        their inputs `fused`, `reference`, `scene`, `sensor`, `bit_depth`, `ratio`, `bands`,
-        `window` (row, column, height, width in the scene's PAN pixels), `valid` (share of pixels
-        with data), `registration` (shift of the MS against the PAN, see `Registration`), and
-        `warnings` (missing scores with the reason, and a shift that is large).
-    Raises:
-        DataError: the files cannot be read or do not match, hold NaN or infinite values, or have
-            no valid pixel in common.
-    """
-    images = {'fused': read_image(fused, scene.bands, outside)}
-    if reference is not None:
-        images['reference'] = read_image(reference, scene.bands, outside)
-    paths = {'fused': fused, 'reference': reference}
-    regions = {name: _locate(image, scene, str(paths[name])) for name, image in images.items()}
-    window = _intersect([region for region, _ in regions.values()], scene, fused)
-    valid = scene.read_mask(window)
-    crops = {}
-    for name, image in images.items():
-        region, origin = regions[name]
-        part = window.relative_to(region).shift(*origin)
-        values = part.cut(image.values)
-        check_finite(values, str(paths[name]))
-        crops[name] = values.astype(np.float64) / scene.scale
-        if image.valid is not None:
-            own = part.cut(image.valid)
-            valid = own if valid is None else valid & own
-    if valid is not None and not valid.any():
-        raise DataError(f'{fused}: found no pixel that is valid in all files')
-    if valid is not None and valid.all():
-        valid = None
-    batch = read_batch(scene, window, valid)
-    if 'reference' in crops:
-        batch['hrms'] = torch.from_numpy(crops['reference'])[None]
-    ms = batch['lrms'][0].numpy()
-    warnings = _warn_of_units(crops['fused'], ms, valid, fused, scene.scale)
-    names = (*(REFERENCE if reference is not None else ()), *NO_REFERENCE, *REPROJECTION, *further)
-    warnings += scene.notes
-    if scene.holds_fractions:
-        warnings.append(scene.describe_fractions())
-    if scene.sensor.assumed:
-        warnings.append(scene.sensor.describe_assumption())
-    scores, messages = score_image(names, crops['fused'], batch)
-    warnings += messages
-    registration = register(scene)
-    warnings += registration.list_warnings(scene.name)
-    return {
-        'scores': scores,
-        'better': get_directions(names),
-        'fused': fused,
-        'reference': reference,
-        'scene': scene.name,
-        'sensor': scene.sensor.name,
-        'bit_depth': scene.bits,
-        'ratio': scene.ratio,
-        'bands': scene.bands,
-        'window': list(window),
-        'valid': 1.0 if valid is None else float(valid.mean()),
-        'registration': registration._asdict(),
-        'warnings': warnings,
-    }
-
-
-def _locate(image: ImageFile, scene: Scene, name: str) -> tuple[Window, tuple[int, int]]:
-    """Finds the part of the PAN grid that the image covers, and its first row and column there."""
-    georeference = scene.georeference
-    size = image.grid[:2]
-    if georeference is None or not image.grid.located:
-        if size != scene.pan_shape:
-            height, width = scene.pan_shape
-            raise DataError(
-                f'{name}: found {size[0]} x {size[1]} pixels without georeference, the PAN has '
-                f'{height} x {width}; expected the same size, or georeferences in all files'
-            )
-        return Window(0, 0, *size), (0, 0)
-    pan = RasterGrid(*scene.pan_shape, *georeference)
-    try:
-        found = align(image.grid, pan, 1, name)
-    except DataError as error:
-        raise _misaligned(name, image.grid, pan) from error
-    if found.ms_origin is None or image.grid.crs != pan.crs:
-        raise _misaligned(name, image.grid, pan)
-    return Window(*found.pan_origin, *found.shape), found.ms_origin
-
-
-def _misaligned(name: str, image: RasterGrid, pan: RasterGrid) -> DataError:
-    return DataError(
-        f'{name}: found pixels of {image.pixel()} that do not lie on those of the PAN, '
-        f'{pan.pixel()}; expected an image on the PAN grid, in its coordinate system'
+def _evaluate_image(arguments: argparse.Namespace) -> int:
+    if len(arguments.convention) > 1:
+        raise ToolkitError('--convention: one for a single image, several for --data')
+    convention = CONVENTIONS[(arguments.convention or ['toolbox'])[0]]
+    scene = open_scene(
+        arguments.ms,
+        arguments.pan,
+        arguments.sensor,
+        arguments.bit_depth,
+        arguments.ratio,
+        arguments.samples,
+        **get_scene_options(arguments),
     )
-
-
-def _intersect(windows: list[Window], scene: Scene, name: str) -> Window:
-    """Intersects windows, cropped to whole MS pixels."""
-    ratio = scene.ratio
-    shared = functools.reduce(Window.intersect, windows).covered(ratio).enlarged(ratio)
-    if not shared.pixels:
-        raise DataError(f'{name}: found no MS pixel that all files cover')
-    return shared
-
-
-def _warn_of_units(
-    fused: np.ndarray, ms: np.ndarray, valid: np.ndarray | None, name: str, scale: int
-) -> list[str]:
-    """Returns a warning if the image seems to have other units than the MS."""
-    mean = float(fused.mean() if valid is None else fused[:, valid].mean())
-    expected = float(ms[:, (ms > 0).any(0)].mean()) if ms.any() else 0.0
-    if expected == 0 or 0.5 <= mean / expected <= 2:
-        return []
-    return [
-        f'{name} has the mean {mean * scale:.4g} and the MS {expected * scale:.4g}; the scores '
-        'mean something only if both are in the same digital numbers'
-    ]
+    if arguments.json is not None:
+        named = [arguments.fused, *filter(None, [arguments.reference])]
+        images = [path for path in map(find_raster, named) if isinstance(path, Path)]
+        check_outputs(
+            [arguments.json],
+            [*scene.files(), *images],
+            overwrite=arguments.overwrite,
+            option='--json',
+        )
+    result = evaluate(
+        scene,
+        arguments.fused,
+        arguments.reference,
+        arguments.metric,
+        arguments.outside,
+        convention,
+    )
+    for warning in result['warnings']:
+        print(f'warning: {warning}', file=sys.stderr)
+    if arguments.json is not None:
+        write_json(arguments.json, result)
+    _print_table(result)
+    registration = Registration(**result['registration'])
+    if registration.belongs:
+        print(f'the MS lies {registration}')
+    return 0
 
 
 def _print_table(result: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, get_args
 from torch import Tensor
 
 from plugins.pansharpening.metrics import functional
-from plugins.pansharpening.metrics.functional.reference import Border
+from plugins.pansharpening.metrics.functional.reference import Average, Border, Peak
 from toolkit.errors import DataError
 from toolkit.interfaces import Batch, Metric
 from toolkit.registry import METRICS
@@ -139,14 +139,34 @@ class Q(ReferenceMetric):
 
 @METRICS.register
 class PSNR(ReferenceMetric):
-    """Peak signal-to-noise ratio in decibels, peak at full scale; higher is better."""
+    """Peak signal-to-noise ratio in decibels, peak at full scale; higher is better.
 
-    directions: ClassVar[Mapping[str, bool]] = {'PSNR': True}
+    Args:
+        average: 'image' takes the error of all bands together; 'bands' averages the bands' ratios
+            and names the value `PSNR_bands`.
+        peak: 'scale' is the largest digital number; 'reference' is the largest of the reference,
+            and names the value `PSNR_peak`.
+    """
+
+    directions: Mapping[str, bool] = {'PSNR': True}
+
+    def __init__(
+        self, image: str = 'hrms', average: Average = 'image', peak: Peak = 'scale'
+    ) -> None:
+        super().__init__(image)
+        for name, value, known in (('average', average, Average), ('peak', peak, Peak)):
+            if value not in get_args(known):
+                raise ValueError(f'{name} must be {" or ".join(get_args(known))}, found {value!r}')
+        self.average: Average = average
+        self.peak: Peak = peak
+        suffix = '_bands' * (average == 'bands') + '_peak' * (peak == 'reference')
+        self.directions = {f'PSNR{suffix}': True}
 
     def score(
         self, image: Tensor, reference: Tensor, meta: Mapping[str, Any], mask: Tensor | None
     ) -> Tensor:
-        return functional.psnr(image, reference, 1.0, mask)
+        peak = 1.0 if self.peak == 'scale' else None
+        return functional.psnr(image, reference, peak, mask, self.average)
 
 
 @METRICS.register

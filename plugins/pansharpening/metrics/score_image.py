@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
+from toolkit.interfaces import Metric
 from toolkit.registry import METRICS
 
 REFERENCE = ('SAM', 'ERGAS', 'SCC', 'Q', 'Q2n', 'PSNR', 'SSIM', 'RMSE')
@@ -35,13 +36,25 @@ def read_batch(scene: Scene, window: Window, valid: np.ndarray | None) -> dict[s
     return batch if valid is None else {**batch, 'mask': torch.from_numpy(valid)[None, None]}
 
 
+def build_metrics(
+    names: Iterable[str], options: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[Metric]:
+    """Builds registered metrics.
+
+    Args:
+        names: of the metrics.
+        options: arguments of some of them by name.
+    """
+    return [METRICS.get(name)(**(options or {}).get(name, {})) for name in names]
+
+
 def score_image(
-    names: Iterable[str], fused: np.ndarray, batch: dict[str, Any]
+    metrics: Iterable[Metric], fused: np.ndarray, batch: dict[str, Any]
 ) -> tuple[dict[str, float], list[str]]:
     """Scores an image.
 
     Args:
-        names: of the registered metrics.
+        metrics: see `build_metrics`.
         fused: (C, H, W), scaled as the batch is.
         batch: see `read_batch`; with `hrms` (1, C, H, W) for metrics against a reference.
     Returns:
@@ -50,8 +63,7 @@ def score_image(
     outputs = {'hrms': torch.from_numpy(fused)[None]}
     scores: dict[str, float] = {}
     messages = []
-    for name in names:
-        metric = METRICS.get(name)()
+    for metric in metrics:
         try:
             (row,) = metric.measure(outputs, batch)
             found = {key: float(row[key]) for key in metric.directions}
@@ -81,7 +93,7 @@ def explain_undefined(name: str, batch: dict[str, Any]) -> str:
     return f'{name} is not defined here: {reason}, so that a correlation divides by zero'
 
 
-def get_directions(names: Iterable[str]) -> dict[str, str]:
+def get_directions(metrics: Iterable[Metric]) -> dict[str, str]:
     """Returns for each score of these metrics whether 'higher' or 'lower' is better."""
-    found = [item for name in names for item in METRICS.get(name)().directions.items()]
+    found = [item for metric in metrics for item in metric.directions.items()]
     return {key: 'higher' if up else 'lower' for key, up in found}

@@ -15,7 +15,12 @@ from rich.table import Table
 from plugins.pansharpening.imaging.resample import Method
 from plugins.pansharpening.inference.thread_pool import run_workers
 from plugins.pansharpening.inference.tiled_inference import TiledInference
-from plugins.pansharpening.metrics.score_image import get_directions, read_batch, score_image
+from plugins.pansharpening.metrics.score_image import (
+    build_metrics,
+    get_directions,
+    read_batch,
+    score_image,
+)
 from plugins.pansharpening.scenes.rasters.band_files import BandFiles
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
@@ -73,7 +78,7 @@ def score_with_baselines(
     window = central(scene, side) if whole.pixels > side**2 else whole
     valid = scene.read_mask(window)
     batch = read_batch(scene, window, None if valid is None or valid.all() else valid)
-    scores, missing = {}, []
+    scores, missing, metrics = {}, [], build_metrics(INDICES)
     for image, numbers in (
         *(
             (method, lambda m=method: _made(m, scene, window, upsample, workers))
@@ -86,13 +91,13 @@ def score_with_baselines(
         except ToolkitError as error:
             say(f'{image} is left out: {error}')
             continue
-        scores[image], why = score_image(INDICES, values, batch)
+        scores[image], why = score_image(metrics, values, batch)
         missing += why
     for line in dict.fromkeys(missing):
         say(line)
     return {
         'scores': scores,
-        'better': get_directions(INDICES),
+        'better': get_directions(metrics),
         'trained_on': trained_on(losses),
         'window': list(window),
         'whole': window == whole,

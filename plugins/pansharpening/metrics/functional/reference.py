@@ -11,6 +11,8 @@ from torch import Tensor
 from plugins.pansharpening.imaging.masks import Image, blank, by_strips, inner_windows, mean, pair
 
 Border = Literal['zero', 'interior']
+Average = Literal['image', 'bands']
+Peak = Literal['scale', 'reference']
 
 SSIM_SIZE, SSIM_SIGMA = 11, 1.5  # the Gaussian window of the paper
 
@@ -49,15 +51,33 @@ def rmse(image: Image, reference: Image, mask: Image | None = None) -> Tensor:
     return mean((x - y).square(), valid).mean(1).sqrt().reshape(lead)
 
 
-def psnr(image: Image, reference: Image, peak: float, mask: Image | None = None) -> Tensor:
-    """Peak signal-to-noise ratio 20 log10(peak / RMSE) over all bands together, in decibels.
+def psnr(
+    image: Image,
+    reference: Image,
+    peak: float | None,
+    mask: Image | None = None,
+    average: Average = 'image',
+) -> Tensor:
+    """Peak signal-to-noise ratio 20 log10(peak / RMSE), in decibels.
 
     Args:
-        peak: the largest possible value, 2047 for digital numbers of 11 bits.
+        peak: the largest possible value, 2047 for digital numbers of 11 bits; None for the largest
+            value of the reference.
+        average: 'image' takes one RMSE over all bands together, 'bands' the mean of each band's
+            ratio, which is the higher of both unless all bands have the same error.
     Returns:
         Higher is better; infinite for identical images.
     """
-    return 20 * torch.log10(_check_peak(peak) / rmse(image, reference, mask))
+    x, y, valid, lead = pair(image, reference, mask)
+    error = mean((x - y).square(), valid)  # (B, C)
+    highest: Tensor | float
+    if peak is None:
+        highest = y.flatten(1).amax(1, keepdim=True)  # (B, 1); invalid pixels are zero
+    else:
+        highest = _check_peak(peak)
+    if average == 'image':
+        error = error.mean(1, keepdim=True)
+    return (20 * torch.log10(highest / error.sqrt())).mean(1).reshape(lead)
 
 
 def ssim(image: Image, reference: Image, peak: float, mask: Image | None = None) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 import scipy.io
 from rasterio.transform import from_origin
 
-from plugins.pansharpening.commands.evaluate import evaluate
+from plugins.pansharpening.benchmark.evaluation import evaluate
 from plugins.pansharpening.inference.predictor import scene_from_inputs
 from plugins.pansharpening.metrics.score_image import NO_REFERENCE, REFERENCE, REPROJECTION
 from plugins.pansharpening.scenes.arrays.matlab import MatScene

@@ -1,0 +1,1 @@
+"""Benchmarks: results of several methods on archives of scenes."""
