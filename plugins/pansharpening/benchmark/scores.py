@@ -13,8 +13,8 @@ import torch.nn.functional as F
 
 from plugins.pansharpening.benchmark.conventions import Convention
 from plugins.pansharpening.benchmark.evaluation import PreparedImage
-from plugins.pansharpening.benchmark.method_results import MethodResults
-from plugins.pansharpening.data.scene_archive import ArchivedScene, SceneArchive
+from plugins.pansharpening.data.archives.method_results import MethodResults
+from plugins.pansharpening.data.archives.scene_archive import ArchivedScene, SceneArchive
 from plugins.pansharpening.inference.thread_pool import run_workers
 from plugins.pansharpening.metrics.score_image import NO_REFERENCE, REFERENCE, REPROJECTION
 from plugins.pansharpening.scenes.scene import Scene

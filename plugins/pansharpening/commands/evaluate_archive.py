@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from plugins.pansharpening.benchmark.conventions import CONVENTIONS
-from plugins.pansharpening.benchmark.method_results import MethodResults, parse_results
 from plugins.pansharpening.benchmark.scores import choose_indices, score_methods
 from plugins.pansharpening.benchmark.tables import Benchmark
-from plugins.pansharpening.data.scene_archive import SceneArchive, open_archive
+from plugins.pansharpening.data.archives.method_results import MethodResults, parse_results
+from plugins.pansharpening.data.archives.scene_archive import SceneArchive, open_archive
 from toolkit.analysis.table_files import format_tables
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.io import atomic_write

@@ -12,11 +12,11 @@ import scipy.io
 import torch
 
 from plugins.pansharpening.benchmark.evaluation import evaluate
-from plugins.pansharpening.benchmark.method_results import MethodResults, pair_names
 from plugins.pansharpening.benchmark.scores import BenchmarkScores
 from plugins.pansharpening.benchmark.tables import Benchmark
-from plugins.pansharpening.data.image_layout import find_pair_layouts
-from plugins.pansharpening.data.scene_archive import open_archive
+from plugins.pansharpening.data.archives.image_layout import find_pair_layouts
+from plugins.pansharpening.data.archives.method_results import MethodResults, pair_names
+from plugins.pansharpening.data.archives.scene_archive import open_archive
 from plugins.pansharpening.metrics import functional
 from plugins.pansharpening.scenes.arrays.npy import ArrayScene
 from plugins.pansharpening.synthetic.scene import SyntheticScene

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from rasterio.transform import Affine
 
-from plugins.pansharpening.data.array_file import SUFFIXES, ArrayFile
-from plugins.pansharpening.data.image_layout import (
+from plugins.pansharpening.data.archives.array_file import SUFFIXES, ArrayFile
+from plugins.pansharpening.data.archives.image_layout import (
     ArrayLayout,
     find_image_layout,
     find_pair_layouts,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plugins.pansharpening.data.array_file import ArrayFile
+from plugins.pansharpening.data.archives.array_file import ArrayFile
 
 # N images, C bands, H rows, W columns; 1 is an axis of that length.
 MANY = ('NCHW', 'NHWC', 'HWCN')
