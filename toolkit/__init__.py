@@ -1,7 +1,8 @@
 """Ablakit's engine: registry, configs, training, studies, reports. It knows no task, no paper.
 
-`toolkit.load_run` loads a trained run, and `toolkit.build` builds the system of a config. They are
-imported on first use, since commands such as `toolkit list` start without torch.
+`toolkit.load_run` loads a trained run, `toolkit.build` builds the system of a config, and
+`toolkit.report_metrics` reports the metrics of a program to its study. They are imported on first
+use, since commands such as `toolkit list` start without torch.
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from toolkit.run.loaded_run import LoadedRun, build, load_run
+    from toolkit.study.programs.reported_metrics import report_metrics
 
 __version__ = '0.1.0'
-__all__ = ['LoadedRun', 'build', 'load_run']
+__all__ = ['LoadedRun', 'build', 'load_run', 'report_metrics']
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    if name == 'report_metrics':  # without torch
+        from toolkit.study.programs.reported_metrics import report_metrics
+
+        return report_metrics
     from toolkit.run import loaded_run
 
     return getattr(loaded_run, name)

@@ -41,7 +41,7 @@ def make_results_table(analysis: Analysis) -> Table:
     scores = [_make_metric_column(analysis, metric) for metric in analysis.metrics]
     options = analysis.results.options
     known = ['n', *analysis.metrics, *COSTS]
-    chosen = known if options.columns is None else options.columns
+    chosen = options.columns or [*known[: -len(COSTS)], *_list_known_costs(analysis)]
     rows = []
     for place, condition in enumerate(analysis.conditions):
         runs = TableCell(format_runs(condition), value=len(condition.select_runs('finished')))
@@ -57,6 +57,14 @@ def make_results_table(analysis: Analysis) -> Table:
     names = list_name_columns(analysis)
     columns = [*names, *(headings.get(name, name) for name in chosen if name in known)]
     return Table(analysis.results.name, columns, rows, len(names), list_result_notes(analysis))
+
+
+def _list_known_costs(analysis: Analysis) -> list[str]:
+    """Lists the costs to show: without sizes of systems where none is known, as of a program."""
+    costs = [summarize_costs(condition) for condition in analysis.conditions]
+    sizes = [cost.parameters for cost in costs], [cost.macs for cost in costs]
+    unknown = [all(size is None for size in found) for found in sizes]
+    return [name for name, is_out in zip(COSTS, [*unknown, False, False]) if not is_out]
 
 
 def _make_metric_column(analysis: Analysis, metric: str) -> list[TableCell]:

@@ -97,6 +97,7 @@ def prepare_jobs(plan: Plan, entries: list[ReconciledRun]) -> list[Job]:
             time=budget.seconds,
             retries=budget.retries,
             keep=plan.study.spec.keep,
+            program=plan.configs[group[0].run.id].tree if plan.study.is_program else None,
         )
         for group in groups.values()
     ]

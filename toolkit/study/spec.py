@@ -15,6 +15,7 @@ from toolkit.config.yaml_file import KeyPath
 from toolkit.io.tables.formatting import parse_duration
 from toolkit.registry.build import ComponentFactory
 from toolkit.study.launchers import Launcher, launcher_class
+from toolkit.study.programs.keys import ProgramSpec
 
 # Keys of a variant or a data set that are no paths.
 BASE, CHANGES = 'base', 'changes'
@@ -112,7 +113,9 @@ class Spec:
     """Keys of a study file; docs/guides/studies.md explains them."""
 
     study: str
-    base: str
+    base: str | None = None
+    command: str | list[str] | None = None
+    program: ProgramSpec = field(default_factory=ProgramSpec)
     variants: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     design: Literal['factorial'] | None = None
     switches: dict[str, dict[str, Any] | None] = field(default_factory=dict)
@@ -147,6 +150,11 @@ class Study:
     @property
     def name(self) -> str:
         return self.spec.study
+
+    @property
+    def is_program(self) -> bool:
+        """True if the runs are those of a foreign program."""
+        return self.spec.command is not None
 
     @property
     def compare_to(self) -> str:

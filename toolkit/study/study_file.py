@@ -17,6 +17,7 @@ from toolkit.errors import did_you_mean
 from toolkit.registry.build import fill
 from toolkit.study.factorial import expand_design, find_design_problems
 from toolkit.study.launchers import LAUNCHERS, launcher_class
+from toolkit.study.programs.problems import find_program_problems
 from toolkit.study.spec import BASE, CHANGES, DIRECTIONS, Spec, Study
 
 
@@ -88,6 +89,7 @@ def _mistakes(study: Study) -> Iterator[Problem]:
             did_you_mean(spec.primary, study.metrics) or f'; they are: {", ".join(study.metrics)}'
         )
         yield study.problem(('primary',), f'{spec.primary!r} is none of the metrics{near}')
+    yield from find_program_problems(study)
     yield from _sample_problems(study)
     yield from _metric_problems(study)
     yield from _entry_problems(study)
@@ -153,7 +155,9 @@ def _entry_problems(study: Study) -> Iterator[Problem]:
 def _collisions(study: Study) -> Iterator[Problem]:
     """Find parts of a study that set the same path, or a path below one that another sets."""
     spec = study.spec
-    setters: list[tuple[str, KeyPath, str]] = [('the seeds', ('seeds',), 'randomness.seed')]
+    setters: list[tuple[str, KeyPath, str]] = []
+    if not study.is_program:
+        setters.append(('the seeds', ('seeds',), 'randomness.seed'))
     if spec.budget.iterations is not None:
         setters.append(('budget.iterations', ('budget', 'iterations'), 'train_cfg'))
     setters += [('an axis', ('axes', path), path) for path in spec.axes]

@@ -6,7 +6,7 @@ import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from toolkit.errors import ToolkitError
 from toolkit.io.json_values import parse_json
@@ -28,6 +28,7 @@ class Job:
         time: time limit of a run in seconds, all attempts together.
         retries: number of attempts after a failure.
         keep: checkpoints that stay after the tests: all, best, last, none.
+        program: record of its only run, if that is one of a foreign program.
     """
 
     runs: tuple[PlannedRun, ...]
@@ -35,6 +36,7 @@ class Job:
     time: float | None = None
     retries: int = 1
     keep: Keep = 'all'
+    program: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -53,6 +55,7 @@ class Job:
                 'time': self.time,
                 'retries': self.retries,
                 'keep': self.keep,
+                'program': self.program,
             }
         )
 

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,15 @@ from toolkit.errors import BusyError, ToolkitError
 from toolkit.io.atomic_write import is_disk_full
 from toolkit.io.json_values import parse_json
 from toolkit.io.process import read_peak_memory
-from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS, PlannedRun, RunStatus, utc_now
+from toolkit.io.run_layout import (
+    CAPSULE,
+    CONFIG,
+    ORIGINS,
+    Fingerprint,
+    PlannedRun,
+    RunStatus,
+    utc_now,
+)
 from toolkit.study.launchers.job import Job, Keep, write_if_possible
 
 _WORDS = {'config': 'its config', 'code': 'code or packages', 'data': 'data or weights'}
@@ -53,6 +62,8 @@ class StatusRecord:
         self._begun = time.monotonic()
         self._before: dict[str, float] = {}
         self.statuses: dict[str, RunStatus] = {}
+        # Whether the memory is that of the processes that this one has started.
+        self.counts_children = False
         for run in job.runs:
             status = RunStatus.read(run.folder)
             if status.status == 'finished':
@@ -97,7 +108,8 @@ class StatusRecord:
         """End a run."""
         with self._lock:
             status = self._timed(name)
-            self._put(name, status.replace(ended=utc_now(), memory=read_peak_memory(), **changes))
+            memory = read_peak_memory(self.counts_children)
+            self._put(name, status.replace(ended=utc_now(), memory=memory, **changes))
 
     def leave(self, message: str) -> None:
         """Fail the runs without writing, since another process works on them."""
@@ -146,11 +158,14 @@ class Outcome:
 
 def work(job: Job) -> Outcome:
     """Do a job: train if there is something to train, then test each run."""
-    with contextlib.suppress(Exception):  # what is wrong is said where it is used
-        _config(job.runs[0].folder)  # imports everything, which is no part of what a run takes
+    if job.program is None:
+        with contextlib.suppress(Exception):  # what is wrong is said where it is used
+            _config(job.runs[0].folder)  # imports everything, which is no part of what a run takes
     changed: Exception | None = None
     try:  # nor is this
-        _check_unchanged([r for r in job.runs if RunStatus.read(r.folder).status != 'finished'])
+        _check_unchanged(
+            [r for r in job.runs if RunStatus.read(r.folder).status != 'finished'], job.program
+        )
     except Exception as error:
         changed = error
     record = StatusRecord(job)
@@ -164,7 +179,7 @@ def work(job: Job) -> Outcome:
             _train(job.trained_in, record)
             weights = job.trained_in
         for run in todo:
-            _test_run(run, weights, record, outcome)
+            _test_run(run, weights, record, outcome, job.program)
         finished = all(status.status == 'finished' for status in record.statuses.values())
         if weights is not None and finished:
             remove_checkpoints_of(job)
@@ -179,7 +194,7 @@ def work(job: Job) -> Outcome:
     return outcome
 
 
-def _check_unchanged(runs: list[PlannedRun]) -> None:
+def _check_unchanged(runs: list[PlannedRun], program: dict[str, Any] | None) -> None:
     """Check that code, packages and data are those that the study planned.
 
     Hours may lie between plan and start, and the machine may be another one. A result made with
@@ -188,6 +203,22 @@ def _check_unchanged(runs: list[PlannedRun]) -> None:
     Raises:
         ToolkitError: they are not.
     """
+    for run, found in zip(runs, _compute_fingerprints(runs, program)):
+        if changed := found.differences(run.fingerprint):
+            raise ToolkitError(
+                f'{" and ".join(_WORDS[part] for part in changed)} changed after the study was '
+                'planned: start it again with --rerun failed'
+            )
+
+
+def _compute_fingerprints(
+    runs: list[PlannedRun], program: dict[str, Any] | None
+) -> Iterator[Fingerprint]:
+    if program is not None:
+        from toolkit.study.programs.identity import ProgramFingerprinter
+
+        yield from (ProgramFingerprinter().fingerprint(program) for _ in runs)
+        return
     from toolkit.study.fingerprint import Fingerprinter, hash_code
     from toolkit.study.model_costs import SystemBuilder
 
@@ -197,19 +228,24 @@ def _check_unchanged(runs: list[PlannedRun]) -> None:
         found = fingerprinter.fingerprint(config, typed, hash_code(config))
         if fingerprinter.problems:
             raise ConfigError(*fingerprinter.problems.values())
-        if changed := found.differences(run.fingerprint):
-            raise ToolkitError(
-                f'{" and ".join(_WORDS[part] for part in changed)} changed after the study was '
-                'planned: start it again with --rerun failed'
-            )
+        yield found
 
 
 def _test_run(
-    run: PlannedRun, trained_in: Path | None, record: StatusRecord, outcome: Outcome
+    run: PlannedRun,
+    trained_in: Path | None,
+    record: StatusRecord,
+    outcome: Outcome,
+    program: dict[str, Any] | None,
 ) -> None:
     record.restart_clock(keep=False)  # the test before this one was another run's
     try:
-        _test(run, trained_in)
+        if program is not None:
+            _run_program(run, program, record)
+        else:
+            _test(run, trained_in)
+    except Interrupted:
+        raise
     except Exception as error:
         _fail(run.id, error, record, outcome)
     else:
@@ -343,6 +379,16 @@ def _test(run: PlannedRun, trained_in: Path | None) -> None:
         (run.folder / CAPSULE).unlink(missing_ok=True)
     with config.locate_errors():
         test(parts, run.folder, weights, capsule_input=given)
+
+
+def _run_program(run: PlannedRun, program: dict[str, Any], record: StatusRecord) -> None:
+    from toolkit.study.programs.execution import ProgramStopped, run_program
+
+    record.counts_children = True
+    try:
+        run_program(run.folder, program)
+    except ProgramStopped:
+        raise Interrupted from None
 
 
 def _read_line() -> str:

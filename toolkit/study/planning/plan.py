@@ -25,6 +25,7 @@ from toolkit.study.model_costs import SystemBuilder
 from toolkit.study.planning.compose import Composer
 from toolkit.study.planning.planned_study import Plan, PlannedCondition
 from toolkit.study.planning.run_names import FolderNames, join_names, number_fold, shorten_settings
+from toolkit.study.programs.plan import plan_program
 from toolkit.study.spec import CHANGES, DIRECTIONS, Study
 
 MOST_RUNS = 10_000
@@ -40,7 +41,23 @@ def make_plan(study: Study, extra_plugins: Sequence[str] = (), open_data: bool =
     Raises:
         ConfigError: every mistake of any run, each once.
     """
+    _check_size(study)
+    if study.is_program:
+        return plan_program(study)
     return _Planner(study, extra_plugins, open_data).plan()
+
+
+def _check_size(study: Study) -> None:
+    """Refuses a study of more runs than anybody can wait for, before it lists them."""
+    spec = study.spec
+    points = spec.sample.points if spec.sample else math.prod(map(len, spec.axes.values()))
+    folds = len(spec.folds.values) if spec.folds else 1
+    others = len(spec.variants) * max(1, len(spec.data)) * folds * len(spec.seeds)
+    if (count := points * others) > MOST_RUNS:
+        key = 'axes' if points > others else 'seeds'
+        advice = ', or take some points with sample' if spec.axes and not spec.sample else ''
+        message = f'the study has {count} runs, expected at most {MOST_RUNS}; use fewer values'
+        raise ConfigError(study.problem((key,), f'{message}{advice}'))
 
 
 class _Planner:
@@ -60,22 +77,9 @@ class _Planner:
         self._reported: dict[str, dict[str, bool]] = {}
         self._bases: dict[str, Config | None] = {}
 
-    def _check_size(self) -> None:
-        """Refuses a study of more runs than anybody can wait for, before it lists them."""
-        spec = self.study.spec
-        points = spec.sample.points if spec.sample else math.prod(map(len, spec.axes.values()))
-        folds = len(spec.folds.values) if spec.folds else 1
-        others = len(spec.variants) * max(1, len(spec.data)) * folds * len(spec.seeds)
-        if (count := points * others) > MOST_RUNS:
-            key = 'axes' if points > others else 'seeds'
-            advice = ', or take some points with sample' if spec.axes and not spec.sample else ''
-            message = f'the study has {count} runs, expected at most {MOST_RUNS}; use fewer values'
-            raise ConfigError(self.study.problem((key,), f'{message}{advice}'))
-
     def plan(self) -> Plan:
         spec = self.study.spec
         data = list(spec.data) or [None]
-        self._check_size()
         conditions = [
             PlannedCondition(variant, settings, name)
             for variant, settings, name in itertools.product(

@@ -51,7 +51,7 @@ class PlannedPower:
         ]
         self.tests = max(1, len(compared) * len(self.metrics))
         self.reference = study.compare_to
-        self.trains = any(run.fingerprint.train is not None for run in plan.runs)
+        self.trains = study.is_program or any(r.fingerprint.train is not None for r in plan.runs)
 
     def describe(self) -> list[str]:
         """Describe the smallest differences that the planned seeds show, a line per metric."""

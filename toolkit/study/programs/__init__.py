@@ -1,0 +1,1 @@
+"""Studies of any program: a command line, its overrides, and the metrics that it leaves."""

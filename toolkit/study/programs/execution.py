@@ -1,0 +1,220 @@
+"""Runs a program once, in the process of its job, and reads its metrics."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import toolkit
+from toolkit.config.dump import dump
+from toolkit.errors import BusyError, RunError, ToolkitError
+from toolkit.io import atomic_write
+from toolkit.io.json_values import write_json
+from toolkit.io.run_layout import METRICS_FILE, OUTPUT
+from toolkit.study.programs.arguments import fill_command, format_overrides, split_command
+from toolkit.study.programs.identity import ProgramFingerprinter, find_executable
+from toolkit.study.programs.keys import FILE_STYLES, ResultsSpec
+from toolkit.study.programs.read_results import read_results
+from toolkit.study.programs.reported_metrics import REPORT_FILE
+
+# In the folder of a run: the folder that the program is given, and how it was started.
+OUTPUT_FOLDER = 'program'
+COMMAND_FILE = 'command.json'
+_REPORTED = 'reported.json'
+_LOCK = '.program.lock'
+# Time for what a killed study has left running.
+BUSY_SECONDS = 30.0
+_PR_SET_PDEATHSIG = 1
+
+
+class ProgramStopped(Exception):
+    """The program was stopped before its end."""
+
+
+def check_unchanged(record: Mapping[str, Any], run: Any) -> tuple[str, ...]:
+    """Name the parts of a run's fingerprint that have changed since the plan."""
+    return ProgramFingerprinter().fingerprint(record).differences(run.fingerprint)
+
+
+def run_program(folder: Path, record: Mapping[str, Any]) -> None:
+    """Run a program to its end and write its metrics.
+
+    Args:
+        folder: of the run.
+        record: from the plan.
+    Raises:
+        ProgramStopped: a signal has ended it.
+        RunError: it has failed.
+        ToolkitError: a metric is missing or no number; another try would end alike.
+    """
+    output, reported = folder / OUTPUT_FOLDER, folder / _REPORTED
+    with _claim(folder / _LOCK) as lock:
+        arguments, resumed = _prepare(folder, output, record)
+        reported.unlink(missing_ok=True)
+        log = folder / OUTPUT
+        begun = log.stat().st_size if log.exists() else 0
+        write_json(
+            folder / COMMAND_FILE,
+            {'arguments': arguments, 'directory': record['directory'], 'resumed': resumed},
+        )
+        status, stopped = _start_and_wait(arguments, record, reported, lock)
+    if stopped:
+        raise ProgramStopped
+    if status:
+        raise RunError(_explain_end(status, log, begun))
+    with open(log, 'rb') as file:
+        file.seek(begun)
+        said = file.read().decode('utf-8', 'replace').replace('\r', '\n')
+    results = ResultsSpec(**record['results'])
+    metrics = read_results(results, list(record['metrics']), output, said, reported)
+    write_json(
+        folder / METRICS_FILE,
+        {'metrics': metrics, 'directions': dict(record['metrics']), 'rows': {}},
+    )
+
+
+def _prepare(folder: Path, output: Path, record: Mapping[str, Any]) -> tuple[list[str], bool]:
+    """Make the folder of the program and its arguments; returns whether it continues."""
+    values = {'run': str(output), 'seed': str(record['seed'])}
+    resume = record['resume']
+    further: list[str] = []
+    if isinstance(resume, str):
+        further = fill_command(split_command(resume), values)
+        named = [text.rpartition('=')[2] for text in further if str(output) in text]
+        resumed = all(Path(name).exists() for name in named)
+    else:
+        resumed = resume
+    resumed = bool(resumed and output.is_dir() and any(output.iterdir()))
+    if not resumed:
+        further = []
+        # What an earlier attempt has left would be appended to, or be read as a result.
+        shutil.rmtree(output, ignore_errors=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f'cannot write {output}: {error.strerror}') from error
+    overrides: list[str] = []
+    if record['overrides'] in FILE_STYLES:
+        file = folder / f'overrides.{record["overrides"]}'
+        is_json = record['overrides'] == 'json'
+        text = json.dumps(record['values'], indent=1) if is_json else _dump_yaml(record['values'])
+        atomic_write.write(file, text + '\n' * is_json)
+        values['overrides'] = str(file)
+    else:
+        overrides = format_overrides(record['overrides'], record['values'])
+    arguments = fill_command(record['command'], values, overrides)
+    return [str(find_executable(record)), *arguments[1:], *further], resumed
+
+
+def _dump_yaml(values: Mapping[str, Any]) -> str:
+    # `dump` escapes the references of the toolkit's configs, which this file is none of.
+    return dump(values).replace('$${', '${')
+
+
+@contextlib.contextmanager
+def _claim(path: Path) -> Iterator[int]:
+    """Hold a lock that the program holds too, so that no second one starts beside it.
+
+    Raises:
+        BusyError: a program that a killed study has left still runs.
+    """
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise BusyError(
+                        f'the program of an earlier start still runs in {path.parent}; end it first'
+                    ) from None
+                time.sleep(0.2)
+        yield file
+    finally:
+        os.close(file)
+
+
+def _start_and_wait(
+    arguments: list[str], record: Mapping[str, Any], reported: Path, lock: int
+) -> tuple[int, bool]:
+    """Start the program and wait for its end; returns its status and whether it was stopped."""
+    environment = {**_own_environment(), **record['environment'], REPORT_FILE: str(reported)}
+    stopped: list[int] = []
+    process: list[subprocess.Popen[bytes]] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.append(number)
+        for running in process:
+            running.send_signal(signal.SIGTERM)
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        started = subprocess.Popen(
+            arguments,
+            cwd=record['directory'],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            pass_fds=(lock,),
+            preexec_fn=_make_death_signal(),
+        )
+        process.append(started)
+        if stopped:  # between the handler and the start
+            started.send_signal(signal.SIGTERM)
+        return started.wait(), bool(stopped)
+    except OSError as error:
+        name = error.filename or arguments[0]
+        raise ToolkitError(f'{name} cannot be started: {error.strerror}') from error
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _own_environment() -> dict[str, str]:
+    """Get the user's environment, without the toolkit's own path in front of the packages."""
+    environment = dict(os.environ)
+    root = str(Path(toolkit.__file__).resolve().parents[1])
+    paths = environment.get('PYTHONPATH', '').split(os.pathsep)
+    if paths[0] == root:
+        paths.pop(0)
+    environment.pop('PYTHONPATH', None)
+    if any(paths):
+        environment['PYTHONPATH'] = os.pathsep.join(paths)
+    return environment
+
+
+def _make_death_signal() -> Callable[[], None] | None:
+    """Make a call that lets a program end with this process, even if that is killed; on Linux."""
+    if not sys.platform.startswith('linux'):
+        return None
+    library = ctypes.CDLL(None, use_errno=True)
+
+    def ask() -> None:
+        library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    return ask
+
+
+def _explain_end(status: int, log: Path, begun: int) -> str:
+    """Explain why a program failed: the signal or exit status, and the last line it said."""
+    if status < 0:
+        hint = ' (by the system, out of memory?)' if status == -signal.SIGKILL else ''
+        return f'the program was killed by {signal.Signals(-status).name}{hint}'
+    with open(log, 'rb') as file:
+        file.seek(begun)
+        lines = [x.strip() for x in file.read().decode('utf-8', 'replace').splitlines()]
+    last = next((line for line in reversed(lines) if line), '')
+    what = f'the program ended with exit status {status}'
+    return f'{what}: {last}' if last else f'{what} and said nothing'
