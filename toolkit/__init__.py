@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from toolkit.io.reported_metrics import report_metrics
     from toolkit.run.loaded_run import LoadedRun, build, load_run
-    from toolkit.study.programs.reported_metrics import report_metrics
 
 __version__ = '0.1.0'
 __all__ = ['LoadedRun', 'build', 'load_run', 'report_metrics']
@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     if name == 'report_metrics':  # without torch
-        from toolkit.study.programs.reported_metrics import report_metrics
+        from toolkit.io.reported_metrics import report_metrics
 
         return report_metrics
     from toolkit.run import loaded_run

@@ -22,12 +22,12 @@ from toolkit.config.dump import dump
 from toolkit.errors import BusyError, RunError, ToolkitError
 from toolkit.io import atomic_write
 from toolkit.io.json_values import write_json
+from toolkit.io.reported_metrics import REPORT_FILE
 from toolkit.io.run_layout import METRICS_FILE, OUTPUT
 from toolkit.study.programs.arguments import fill_command, format_overrides, split_command
 from toolkit.study.programs.identity import ProgramFingerprinter, find_executable
 from toolkit.study.programs.keys import FILE_STYLES, ResultsSpec
 from toolkit.study.programs.read_results import read_results
-from toolkit.study.programs.reported_metrics import REPORT_FILE
 
 # In the folder of a run: the folder that the program is given, and how it was started.
 OUTPUT_FOLDER = 'program'

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ToolkitError
-from toolkit.io.hashing import digest_file, hash_tree, hash_values
 from toolkit.io.run_layout import Fingerprint
+from toolkit.io.verification.hashing import digest_file, hash_tree, hash_values
 from toolkit.study.programs.arguments import fill_command, format_overrides
 from toolkit.study.programs.keys import FILE_STYLES
 from toolkit.study.source_code import list_imported, package_versions
@@ -30,6 +30,7 @@ class ProgramFingerprinter:
         self.warnings: dict[str, None] = {}
         self._sources = functools.cache(list_sources)
         self._hash = functools.cache(_hash_path)
+        self._versions = functools.cache(package_versions)
 
     def fingerprint(self, record: Mapping[str, Any]) -> Fingerprint:
         """Compute the fingerprint of a run.
@@ -56,11 +57,11 @@ class ProgramFingerprinter:
                     ] = None
             elif path.suffix == '.py':
                 for source in self._sources(path, folder):
-                    sources[_name(source, folder)] = self._hash(source)
-            elif place == 0 or os.access(path, os.X_OK):
-                sources[_name(path, folder)] = self._hash(path)
+                    sources[_name(source, folder, self._hash(source))] = self._hash(source)
             else:
-                data[_name(path, folder)] = self._hash(path)
+                is_code = place == 0 or os.access(path, os.X_OK)
+                found = sources if is_code else data
+                found[_name(path, folder, self._hash(path))] = self._hash(path)
         for name in record['files']:
             data[name] = self._hash(folder / name)
         config = {key: value for key, value in record.items() if key not in _NOTES}
@@ -72,7 +73,7 @@ class ProgramFingerprinter:
         """Describe the packages of the program: known where it runs in this environment."""
         found = find_executable(record)
         if found.parent == Path(sys.executable).parent:
-            return [package_versions(), platform.python_version()]
+            return [self._versions(), platform.python_version()]
         self.warnings[
             f'{record["command"][0]} is not of the environment of the toolkit: versions of '
             'packages are no part of the identity of runs; name a file with them in program.files'
@@ -181,9 +182,18 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _name(path: Path, folder: Path) -> str:
-    """Name a file relative to the program's folder, so that a copy elsewhere is the same."""
-    return os.path.relpath(path.resolve(), folder.resolve())
+def _name(path: Path, folder: Path, content: str) -> str:
+    """Name a file so that a copy of the program's folder elsewhere has the same names.
+
+    Args:
+        path: of the file.
+        folder: of the program.
+        content: hash of the file.
+    """
+    path, folder = path.resolve(), folder.resolve()
+    if path.is_relative_to(folder):
+        return path.relative_to(folder).as_posix()
+    return f'{path.name} {content}'
 
 
 def _hash_path(path: Path) -> str:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config import Config, ConfigError, Problem
+from toolkit.config.composition.override import assign
 from toolkit.config.diff import compare_configs
 from toolkit.config.dump import dump_inline
-from toolkit.config.override import assign
 from toolkit.config.yaml_file import display_path, read_yaml, split_path
 from toolkit.errors import ToolkitError
-from toolkit.io.hashing import canonical_text
 from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import RUNS, PlannedRun
+from toolkit.io.verification.hashing import canonical_text
 from toolkit.study.planning.planned_study import Plan, PlannedCondition
 from toolkit.study.planning.run_names import FolderNames, number_fold, shorten_settings
 from toolkit.study.programs.arguments import RUN, list_placeholders, split_command

@@ -10,8 +10,8 @@ from typing import Any
 
 from toolkit.errors import ToolkitError, did_you_mean, list_names
 from toolkit.io.json_values import parse_json
+from toolkit.io.reported_metrics import read_number
 from toolkit.study.programs.keys import ResultsSpec
-from toolkit.study.programs.reported_metrics import read_number
 
 _MISSING = object()
 
