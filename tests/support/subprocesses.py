@@ -57,7 +57,7 @@ def _joined(
     os.environ.update(environment)
     _redirect(f'{work_dir}.out{environment["RANK"]}')
     if task == 'train':
-        sys.exit(train(tree, work_dir, options.get('resume', False)))
+        sys.exit(train(tree, work_dir, **options))
     sys.exit(test(tree, work_dir, options.get('checkpoint')))
 
 
@@ -87,7 +87,12 @@ def _redirect(path: str) -> None:
     os.dup2(descriptor, 2)
 
 
-def train(tree: dict[str, Any], work_dir: str, resume: bool) -> int:
+def train(
+    tree: dict[str, Any],
+    work_dir: str,
+    resume: bool | Path = False,
+    allow_changed: tuple[str, ...] = (),
+) -> int:
     """Trains as the command line does and returns the exit status.
 
     Each process writes a hash of its weights beside the folder.
@@ -108,7 +113,9 @@ def train(tree: dict[str, Any], work_dir: str, resume: bool) -> int:
 
     def task(run: Any) -> int:
         given = CapsuleInput(tree, json.dumps(tree))
-        result = train(run, work_dir, resume=resume, capsule_input=given)
+        result = train(
+            run, work_dir, resume=resume, capsule_input=given, allow_changed=allow_changed
+        )
         rank = os.environ.get('RANK', '0')
         Path(f'{work_dir}.hash{rank}').write_text(hashes[0], encoding='utf-8')
         return result.exit_status

@@ -16,7 +16,7 @@ from toolkit.engine.components import RunComponents
 from toolkit.engine.process import distributed, seeding
 from toolkit.engine.training.loops import EvalLoop, TrainLoop
 from toolkit.engine.training.loss_meter import LossMeter, NonFiniteLossError
-from toolkit.errors import RunError, ToolkitError
+from toolkit.errors import RunError
 from toolkit.io.run_layout import TEST_LOG, TRAIN_LOG
 
 FORMAT = 1
@@ -63,6 +63,7 @@ class Runner(mmengine_compat.QuietRunner):
         self._randomness: dict[str, Any] | None = None
         self.log_name = TRAIN_LOG if components.train is not None else TEST_LOG
         self._rank, self._world_size = distributed.get_rank(), distributed.get_world_size()
+        self._stream: tuple[object, ...] = (self._rank,)  # names of the random numbers' stream
         self.hooks_by_name: dict[str, Hook] = dict(components.hooks)
         super().__init__(
             model=components.system,
@@ -276,15 +277,14 @@ class Runner(mmengine_compat.QuietRunner):
                 f'the checkpoint {path} cannot be resumed: it has no {", ".join(missing)}; '
                 'only its weights can be used (load_from)'
             )
-        if len(content['randomness']) != self.world_size:
-            raise ToolkitError(
-                f'the run was on {len(content["randomness"])} processes and cannot be resumed on '
-                f'{self.world_size}; start as many'
-            )
         self.call_hook('after_load_checkpoint', checkpoint=content)
         checkpoint.copy_weights(self.system, content['state_dict'], path)
         self._load_training(content, path)
-        self._randomness = content['randomness'][self.rank]
+        states = content['randomness']
+        if len(states) == self.world_size:
+            self._randomness = states[self.rank]
+        else:  # a stream for each process that no other part of this run has used
+            self._stream = ('resumed', self.iter, self.world_size, self.rank)
         self.last_saved = self.iter
         self._has_loaded = True
         self.logger.info(f'resumed at iteration {self.iter} from {path}')
@@ -303,15 +303,28 @@ class Runner(mmengine_compat.QuietRunner):
             if name in content['hooks']:
                 mmengine_compat.load_hook_state(hook, content['hooks'][name])
         self.losses.load_state_dict(content['losses'])
-        gradients = content['gradients'][self.rank]
+        gradients = self._share_gradients(content['gradients'])
         for name, parameter in self.system.named_parameters():
             if name in gradients:
                 parameter.grad = gradients[name].to(parameter.device)
 
+    def _share_gradients(self, saved: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        """Returns this process's share of the gradients that are accumulated for the next step.
+
+        The step averages over the processes, so that on another number of them each takes the mean.
+        """
+        if len(saved) == self.world_size:
+            return saved[self.rank]
+        names = dict.fromkeys(name for gradients in saved for name in gradients)
+        return {
+            name: torch.stack([g[name] for g in saved if name in g]).sum(0) / len(saved)
+            for name in names
+        }
+
     def restore_randomness(self) -> None:
         """Sets the generators before the first iteration: to the seed, or to their saved state."""
         if self._randomness is None:
-            seeding.seed_all(seeding.derive_seed(self.seed, 'train', self.rank))
+            seeding.seed_all(seeding.derive_seed(self.seed, 'train', *self._stream))
         else:
             seeding.restore_state(self._randomness)
 

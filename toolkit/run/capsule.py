@@ -96,7 +96,8 @@ def begin(
         allow_changed: see `toolkit.run.changes.check_circumstances`.
         extra: further entries of the record.
     Raises:
-        ToolkitError: the run is resumed with other data, plugins or threads; nothing was written.
+        ToolkitError: the run is resumed with other data, plugins, threads or processes; nothing was
+            written.
         RunError: a file cannot be written.
     """
     previous = read(work_dir) if (work_dir / CAPSULE).exists() else None
@@ -235,10 +236,11 @@ def check_resumable(work_dir: Path, given: CapsuleInput | None) -> None:
     """
     if given is None or not (work_dir / CAPSULE).exists():
         return
-    previous = read(work_dir).get('config')
-    if previous is None:
+    previous = read(work_dir)
+    if previous.get('config') is None:
         return
-    changes.check_config(work_dir, previous, given.tree)
+    processes = (int(previous.get('processes', 1)), distributed.get_world_size())
+    changes.check_config(work_dir, previous['config'], given.tree, processes)
 
 
 def _json(value: Any) -> str:

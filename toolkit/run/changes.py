@@ -1,4 +1,4 @@
-"""Compares a run with its resumption or repetition: config, data, plugins, threads, code."""
+"""Compares a run with its resumption or repetition: config, data, plugins, code, processes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ FREE = (
     'allow_overlap',
     *(f'train_cfg.max_{unit}' for unit in ('epochs', 'iters', 'minutes')),
 )
+# A number that may change with the number of processes.
+BATCH_SIZE = 'train_dataloader.batch_size'
 FREE_LOADER = ('num_workers', 'pin_memory', 'persistent_workers', 'prefetch_factor')
 # Changes that `--allow-changed` allows when a run is resumed.
-ALLOWED = ('data', 'plugins', 'threads')
+ALLOWED = ('data', 'plugins', 'threads', 'processes')
 
 
 def find_differences(a: Any, b: Any, path: str = '') -> list[str]:
@@ -41,19 +43,50 @@ def find_config_changes(before: Any, after: Any) -> list[str]:
     return [key for key in changed if key != 'plugins' and not key.startswith('plugins.')]
 
 
-def check_config(work_dir: Path, before: Any, after: Any) -> None:
+def check_config(
+    work_dir: Path, before: Any, after: Any, processes: tuple[int, int] = (1, 1)
+) -> None:
     """Checks that a run is resumed with the config that it was started with.
 
+    Args:
+        work_dir: folder of the run.
+        before: config of the run.
+        after: config of its resumption.
+        processes: number of processes before and after. Where they differ, the batch of each
+            process must differ too, so that an iteration has the same samples in all.
     Raises:
         ToolkitError: names the keys that differ, beyond how and how long it is computed.
     """
-    changed = [key for key in find_config_changes(before, after) if not _is_free(key)]
+    free = ''
+    if processes[0] != processes[1]:
+        free = BATCH_SIZE
+        _check_batch_size(work_dir, before, after, processes)
+    changed = [
+        key for key in find_config_changes(before, after) if key != free and not _is_free(key)
+    ]
     if changed:
         raise ToolkitError(
             f'cannot resume {work_dir}: the config differs in {_shorten(changed)}; resume with the '
             f'config that the run was started with ({work_dir / "config.yaml"}), or choose another '
             '--work-dir'
         )
+
+
+def _check_batch_size(work_dir: Path, before: Any, after: Any, processes: tuple[int, int]) -> None:
+    sizes = [int((c.get('train_dataloader') or {}).get('batch_size', 1)) for c in (before, after)]
+    total = sizes[0] * processes[0]
+    if sizes[1] * processes[1] == total:
+        return
+    size, rest = divmod(total, processes[1])
+    todo = (
+        f'set {BATCH_SIZE}={size}'
+        if not rest
+        else f'{total} cannot be shared evenly by {processes[1]}: start another number'
+    )
+    raise ToolkitError(
+        f'cannot resume {work_dir} on {processes[1]} processes with batches of {sizes[1]}: it was '
+        f'on {processes[0]} with batches of {sizes[0]}, {total} samples in an iteration; {todo}'
+    )
 
 
 def check_test_config(run_dir: Path, work_dir: Path, before: Any, after: Any) -> None:
@@ -89,7 +122,7 @@ def check_circumstances(
     after: Mapping[str, Any],
     allowed: Collection[str] = (),
 ) -> list[str]:
-    """Checks that data, plugins and threads are those that a run was started with.
+    """Checks that data, plugins, threads and processes are those that a run was started with.
 
     Args:
         work_dir: folder of the run.
@@ -105,8 +138,9 @@ def check_circumstances(
     refused = [key for key in found if key.partition('.')[0] not in allowed]
     if not refused:
         return found
-    values = [f'{key} (was {before[key]}, is {after[key]})' for key in refused if key == 'threads']
-    names = [key for key in refused if key != 'threads'] + values
+    counts = ('threads', 'processes')
+    values = [f'{key} (was {before[key]}, is {after[key]})' for key in refused if key in counts]
+    names = [key for key in refused if key not in counts] + values
     hints = []
     if any(key.startswith('plugins.') for key in refused):
         hints.append(f'{work_dir / "config.yaml"} uses the plugins that the run has kept')
@@ -120,7 +154,7 @@ def check_circumstances(
 
 
 def list_changed_circumstances(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Lists the data, plugins and threads in which two records differ."""
+    """Lists the data, plugins, threads and processes in which two records differ."""
     data = before.get('data') or {}
     found = [f'data.{part}' for part in data if data[part] != after['data'].get(part)]
     kept, now = _hash_by_name(before), _hash_by_name(after)
@@ -134,6 +168,8 @@ def list_changed_circumstances(before: Mapping[str, Any], after: Mapping[str, An
     # A number of threads that the config names is a change of the config.
     if before.get('threads') != after['threads'] and _threads(before) == _threads(after):
         found.append('threads')
+    if before.get('processes', 1) != after['processes']:
+        found.append('processes')
     return found
 
 

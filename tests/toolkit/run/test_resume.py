@@ -20,7 +20,7 @@ from toolkit.io import atomic_write
 from toolkit.registry import build
 from toolkit.run import capsule
 from toolkit.run.capsule import CapsuleInput
-from toolkit.run.changes import ALLOWED, check_circumstances
+from toolkit.run.changes import ALLOWED, check_circumstances, check_config
 from toolkit.run.train import train
 
 HOOKS = {
@@ -210,9 +210,26 @@ def test_changed_data_plugins_and_threads_are_refused_and_recorded(
     assert ' '.join(resumed['changed']) == 'data.train plugins.tiny_engine.py threads'
 
 
+def test_another_number_of_processes_needs_the_same_samples_in_an_iteration() -> None:
+    def check(size: int, *processes: int) -> None:
+        configs = ({'train_dataloader': {'batch_size': n}} for n in (6, size))
+        check_config(Path('run'), *configs, processes)
+
+    check(6, 2, 2)
+    check(12, 2, 1)
+    check(3, 2, 4)
+    for size, now, message in (
+        (6, 1, 'on 1 processes with batches of 6: .*12 samples .*set train_data.*batch_size=12'),
+        (6, 5, '12 cannot be shared evenly by 5: start another number'),
+        (12, 2, 'the config differs in train_dataloader.batch_size'),
+    ):
+        with pytest.raises(ToolkitError, match=message):
+            check(size, 2, now)
+
+
 def test_threads_that_the_config_names_are_a_change_of_the_config(tmp_path: Path) -> None:
-    before = {'data': {}, 'threads': 1, 'config': {'runtime': {'threads': 1}}}
-    after = {'data': {}, 'threads': 2, 'config': {'runtime': {'threads': 2}}}
+    before = {'data': {}, 'processes': 1, 'threads': 1, 'config': {'runtime': {'threads': 1}}}
+    after = {'data': {}, 'processes': 1, 'threads': 2, 'config': {'runtime': {'threads': 2}}}
     assert check_circumstances(tmp_path, before, after) == []
     after['config'] = before['config']
     with pytest.raises(ToolkitError, match=r'threads \(was 1, is 2\)'):

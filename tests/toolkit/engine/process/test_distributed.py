@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,11 +90,67 @@ def test_one_process_told_to_stop_stops_both_and_they_resume(tree: Any, tmp_path
     contents = [torch.load(d / 'checkpoints/last.pth', weights_only=True) for d in (calm, stopped)]
     assert subprocesses.first_difference(*contents) is None
     assert subprocesses.lines(calm) == subprocesses.lines(stopped)
-    # One process cannot go on where two stopped.
+    # One process with as many samples as each of the two had is another training.
     single = subprocesses.start(config, stopped, resume=True)
     single.join()
     assert single.exitcode == 2
-    assert 'on 2 processes' in subprocesses.output(stopped)
+    assert 'train_dataloader.batch_size=8' in subprocesses.output(stopped)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('first', 'then'), [(1, 2), (2, 1)])
+def test_a_run_goes_on_with_another_number_of_processes(
+    tree: Any, tmp_path: Path, first: int, then: int
+) -> None:
+    """Its samples and rates are the same; its weights are, but for the order of sums."""
+
+    def make(world: int) -> Any:
+        return tree(
+            model__norm=False,  # their results depend on how a batch is shared
+            model__dropout=0.0,
+            train_dataloader__dataset__length=24,
+            train_dataloader__batch_size=8 // world,
+            optim_wrapper={
+                'optimizer': {'type': 'SGD', 'lr': 0.05, 'momentum': 0.9},
+                'accumulative_counts': 2,
+            },
+            param_scheduler={'steps': {'type': 'MultiStepLR', 'milestones': [2, 3]}},
+            custom_hooks={'ema': {'type': 'EMA', 'decay': 0.9}},
+            default_hooks={
+                'logger': {'type': 'MetricsLog', 'interval': 1},
+                'checkpoint': {'type': 'Checkpoint', 'interval': 5, 'keep': 2},
+            },
+            train_cfg={'max_iters': 10, 'val_interval': 5},
+        )
+
+    calm, run = tmp_path / 'calm', tmp_path / 'run'
+    finish(subprocesses.start_joined('train', make(first), calm, first), calm)
+    shutil.copytree(calm, run)
+    # In the middle of an epoch and of a window of accumulated gradients.
+    options = {'resume': run / 'checkpoints' / 'iter_5.pth'}
+    refused = subprocesses.start_joined('train', make(then), run, then, **options)
+    finish(refused, run, 2)
+    said = (tmp_path / 'run.out0').read_text()
+    assert f'processes (was {first}, is {then}) changed' in said and '--allow-changed' in said
+    options['allow_changed'] = ('processes',)
+    finish(subprocesses.start_joined('train', make(then), run, then, **options), run)
+    one, other = (
+        torch.load(folder / 'checkpoints' / 'last.pth', weights_only=True) for folder in (calm, run)
+    )
+    assert one['state_dict'].keys() == other['state_dict'].keys()
+    for name, tensor in one['state_dict'].items():
+        torch.testing.assert_close(tensor, other['state_dict'][name], rtol=1e-5, atol=1e-6)
+    assert one['loop'] == other['loop'] and one['meta']['iter'] == 10
+    rates = [
+        [(line['iter'], line['lr']) for line in subprocesses.lines(folder) if 'lr' in line]
+        for folder in (calm, run)
+    ]
+    assert rates[0] == rates[1] and len(rates[0]) == 10
+    record = json.loads((run / 'capsule.json').read_text())
+    assert set(record['resumed'][-1]['changed']) == {
+        'processes',
+        'train_dataloader.batch_size',
+    }
 
 
 def test_an_error_of_the_main_process_is_everyones(tree: Any, tmp_path: Path) -> None:
