@@ -38,7 +38,7 @@ class LabelledImages(Dataset):
         positions: of the samples in `pool`, by index.
         views: number of repeatable augmentations of an image; 1 without random transforms, None if
             every augmentation is new.
-        features: a `plugins.classification.data.feature_cache.KeptFeatures`, or None; if it is
+        features: a `plugins.classification.data.feature_store.KeptFeatures`, or None; if it is
             complete, no image is read.
     """
 

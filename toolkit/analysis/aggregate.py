@@ -26,7 +26,7 @@ from toolkit.analysis.paired_tests import (
 from toolkit.analysis.results import StudyResults
 from toolkit.analysis.sample_values import SampleValues, find_sample_values
 from toolkit.config.dump import dump_inline
-from toolkit.io.run_layout import RunResult
+from toolkit.io.run_records import RunResult
 
 
 @dataclass(frozen=True)

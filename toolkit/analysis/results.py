@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ToolkitError
-from toolkit.io.run_layout import PLAN, PlannedRun, RunResult, explain_damage, read_object
+from toolkit.io.run_layout import PLAN, explain_damage, read_object
+from toolkit.io.run_records import PlannedRun, RunResult
 
 
 @dataclass(frozen=True)

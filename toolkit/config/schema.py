@@ -64,7 +64,7 @@ class OptimWrapperConfig:
     """Optimizer, gradient accumulation and clipping.
 
     `paramwise_cfg` is mmengine's, with `layer_decay` (see
-    `toolkit.engine.training.optim.build_param_groups`).
+    `toolkit.engine.training.parameter_groups.build_param_groups`).
     """
 
     optimizer: Slot[Optimizer]

@@ -17,7 +17,7 @@ import torch
 
 from toolkit.config import Config, Problem
 from toolkit.config.schema import RunConfig
-from toolkit.engine import components, mmengine_compat, overlap
+from toolkit.engine import components, hook_building, mmengine_compat, overlap
 from toolkit.engine.components import RunComponents
 from toolkit.engine.dataloader import WorkerFailure, collate
 from toolkit.engine.process import seeding
@@ -81,7 +81,7 @@ class _Inspector:
         parts = self._build_system()
         hooks: dict[str, Any] = {}
         with self._noting('default_hooks'):
-            hooks = components.build_hooks(run)
+            hooks = hook_building.build_hooks(run)
         for subset in ('val', 'test'):
             if (evaluator := getattr(run, f'{subset}_evaluator')) is not None:
                 with self._noting(f'{subset}_evaluator'):
@@ -100,10 +100,10 @@ class _Inspector:
             with self._noting('model'):
                 parts.system.check_training()
             with self._noting('val_evaluator'):
-                components.check_monitors(parts)
-        for path, hook in components.name_hooks(parts).items():
+                hook_building.check_monitors(parts)
+        for path, hook in hook_building.name_hooks(parts).items():
             with self._noting(path):
-                components.check_hook(parts, path, hook)
+                hook_building.check_hook(parts, path, hook)
         if data:
             if self.by_content.keys() == parts.held.keys():
                 parts.held = self.by_content

@@ -14,8 +14,9 @@ from toolkit.config.schema import RunConfig
 from toolkit.engine import checkpoint, mmengine_compat
 from toolkit.engine.components import RunComponents
 from toolkit.engine.process import distributed, seeding
-from toolkit.engine.training.loops import EvalLoop, TrainLoop
+from toolkit.engine.training.evaluation_loop import EvalLoop
 from toolkit.engine.training.loss_meter import LossMeter, NonFiniteLossError
+from toolkit.engine.training.training_loop import TrainLoop
 from toolkit.errors import RunError
 from toolkit.io.run_layout import TEST_LOG, TRAIN_LOG
 

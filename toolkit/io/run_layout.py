@@ -1,4 +1,4 @@
-"""Files of a run and of a study: their names, and the records that are written into them.
+"""Files of a run and of a study: their names, and reading of their metrics.
 
 Imports nothing heavy: tables, the supervisor of a study's processes and tools of other machines
 read these files without torch.
@@ -6,17 +6,11 @@ read these files without torch.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from toolkit.errors import ToolkitError
-from toolkit.io import atomic_write
 from toolkit.io.json_values import parse_json
 
 # In the folder of a run.
@@ -46,10 +40,6 @@ RUNS = 'runs'
 # The HTML report of a study or a run.
 REPORT = 'report.html'
 
-RunState = Literal['waiting', 'running', 'finished', 'failed']
-# For each metric one row per test sample.
-Row = dict[str, Any]
-
 
 def list_run_files(folder: Path) -> list[Path]:
     """Lists the existing files of a run, or of a study and its runs, that commands read.
@@ -65,291 +55,6 @@ def list_run_files(folder: Path) -> list[Path]:
     for run in sorted(runs.iterdir()) if runs.is_dir() else ():
         files += list_run_files(run)
     return files
-
-
-# -- records of a study's run ----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """Hashes of everything that the result of a run depends on.
-
-    Attributes:
-        config: of the resolved config without notes.
-        code: of the modules that it reaches, and the versions of the packages that compute.
-        data: of the data sets and of the files that the config names; None where unknown.
-        train: of everything that the training depends on; None where nothing is trained.
-    """
-
-    config: str = ''
-    code: str = ''
-    data: str | None = None
-    train: str | None = None
-
-    @property
-    def key(self) -> tuple[str, str, str | None]:
-        """The hashes that are equal for runs with the same result."""
-        return self.config, self.code, self.data
-
-    def differences(self, made: Fingerprint) -> tuple[str, ...]:
-        """Name the parts in which a result that was `made` differs: config, code, data.
-
-        A part that is not known here counts as equal.
-        """
-        return tuple(
-            part
-            for part in ('config', 'code', 'data')
-            if getattr(self, part) not in (None, getattr(made, part))
-        )
-
-    def to_json(self) -> dict[str, str | None]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Fingerprint:
-        return cls(**{f.name: record[f.name] for f in dataclasses.fields(cls)})
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One run of a study's plan, an entry of `plan.json`.
-
-    Attributes:
-        id: name of the run and of its folder.
-        variant: name of the variant.
-        settings: values of the axes by dotted path.
-        data: name of the data set; None where data sets are no axis.
-        seed: random seed.
-        fold: number of the fold, or its value where all are integers; None without folds.
-        folder: absolute folder of the run, or of an equal run whose result is used.
-        fingerprint: of the result that belongs to this plan.
-        trained_in: absolute folder of the training, which several runs may share; None where
-            nothing is trained.
-        other_code: whether the result was made with other code or packages than the plan's.
-        changes: differences from the base config.
-        parameters: of the system; None where it cannot be built without its data.
-        macs: multiply-accumulates of one forward; None likewise.
-    """
-
-    id: str
-    variant: str
-    settings: Mapping[str, Any]
-    data: Any
-    seed: int
-    fold: int | None
-    folder: Path
-    fingerprint: Fingerprint
-    trained_in: Path | None = None
-    other_code: bool = False
-    changes: tuple[str, ...] = ()
-    parameters: int | None = None
-    macs: int | None = None
-
-    def to_json(self, study: Path | None = None) -> dict[str, Any]:
-        """Make the plain values of the record.
-
-        Args:
-            study: folder of the study, to which folders inside it are written relative.
-        """
-        return {
-            **{f.name: getattr(self, f.name) for f in dataclasses.fields(PlannedRun)},
-            'settings': dict(self.settings),
-            'folder': _relative(self.folder, study),
-            'fingerprint': self.fingerprint.to_json(),
-            'trained_in': None if self.trained_in is None else _relative(self.trained_in, study),
-            'changes': list(self.changes),
-        }
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any], study: Path = Path()) -> PlannedRun:
-        """Read the record.
-
-        Args:
-            study: folder of the study.
-        Raises:
-            KeyError, TypeError, ValueError: it is damaged.
-        """
-        trained_in = record.get('trained_in')
-        return cls(
-            id=str(record['id']),
-            variant=str(record['variant']),
-            settings=dict(record.get('settings') or {}),
-            data=record.get('data'),
-            seed=record['seed'],
-            fold=record.get('fold'),
-            folder=study / record['folder'],  # an absolute one stays as it is
-            fingerprint=Fingerprint.from_json(record['fingerprint']),
-            trained_in=None if trained_in is None else study / trained_in,
-            other_code=bool(record.get('other_code')),
-            changes=tuple(record.get('changes') or ()),
-            parameters=record.get('parameters'),
-            macs=record.get('macs'),
-        )
-
-
-@dataclass(frozen=True)
-class RunStatus:
-    """The progress of a study's run, in its folder as `status.json`.
-
-    Attributes:
-        status: waiting, running, finished or failed.
-        attempts: number of times that it was started.
-        seconds: run time in all, without imports; includes a training that several runs share.
-        train_seconds: run time of the training, in the folder that holds it.
-        memory: peak resident memory of its process in bytes.
-        started: time of the first start in ISO 8601.
-        ended: time of the last end in ISO 8601.
-        message: reason of a failure.
-        fingerprint: of the run that this is the status of; None before the first start.
-    """
-
-    status: RunState = 'waiting'
-    attempts: int = 0
-    seconds: float | None = None
-    train_seconds: float | None = None
-    memory: int | None = None
-    started: str | None = None
-    ended: str | None = None
-    message: str = ''
-    fingerprint: Fingerprint | None = None
-
-    def replace(self, **changes: Any) -> RunStatus:
-        """Copy the status with some values changed."""
-        return dataclasses.replace(self, **changes)
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> RunStatus:
-        """Read the record.
-
-        Raises:
-            KeyError, TypeError, ValueError: it is damaged.
-        """
-        state = record.get('status', 'waiting')
-        if state not in get_args(RunState):
-            expected = ', '.join(get_args(RunState))
-            raise ValueError(f'status is {state!r}, expected one of {expected}')
-        known = {f.name for f in dataclasses.fields(cls)}
-        made = record.get('fingerprint')
-        values = {name: value for name, value in record.items() if name in known}
-        values['fingerprint'] = None if made is None else Fingerprint.from_json(made)
-        return cls(**values)
-
-    def write(self, folder: Path) -> None:
-        """Write `status.json` whole or not at all.
-
-        Raises:
-            RunError: it cannot be written.
-        """
-        atomic_write.write(folder / STATUS, json.dumps(self.to_json(), indent=1) + '\n')
-
-    @classmethod
-    def read(cls, folder: Path) -> RunStatus:
-        """Read `status.json`; the status is waiting where there is no such file.
-
-        Raises:
-            ToolkitError: it is damaged.
-        """
-        path = folder / STATUS
-        record = read_object(path)
-        try:
-            return cls() if record is None else cls.from_json(record)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ToolkitError(
-                f'{path} is damaged: {explain_damage(error)}; remove it to run this run anew'
-            ) from error
-
-
-@dataclass(frozen=True)
-class RunResult(PlannedRun):
-    """A planned run with its status and its metrics, as the files of its folder tell them.
-
-    Attributes:
-        trained_in: as planned; the folder of the run itself where nothing is trained.
-        status: waiting, running, finished or failed.
-        message: reason of a failure, or why the files in the folder are no result of this run.
-        attempts: number of times that it was started.
-        seconds: run time; None before the first start.
-        memory: peak resident memory in bytes.
-        metrics: values of its test by name, None where one is not finite; empty before the test.
-        directions: for each metric whether higher is better.
-        overlap: what training, validation and test hold in common, and why; '' if nothing.
-    """
-
-    status: RunState = 'waiting'
-    message: str = ''
-    attempts: int = 0
-    seconds: float | None = None
-    memory: int | None = None
-    metrics: Mapping[str, float | None] = field(default_factory=dict)
-    directions: Mapping[str, bool] = field(default_factory=dict)
-    overlap: str = ''
-
-    @classmethod
-    def read(cls, planned: PlannedRun) -> RunResult:
-        """Read the status and the metrics of a planned run.
-
-        A folder that holds a run with another fingerprint than the plan's has no result of the
-        plan: the planned run is waiting, and its message says so.
-
-        Raises:
-            ToolkitError: a file is damaged.
-        """
-        status = current_status(planned)
-        metrics, directions, overlap = {}, {}, ''
-        if status.status == 'finished':  # an earlier attempt's metrics are no result
-            metrics, directions = read_metrics(planned.folder)
-            overlap = read_overlap(planned.folder)
-        values = {f.name: getattr(planned, f.name) for f in dataclasses.fields(PlannedRun)}
-        return cls(
-            **{**values, 'trained_in': planned.trained_in or planned.folder},
-            status=status.status,
-            message=status.message,
-            attempts=status.attempts,
-            seconds=status.seconds,
-            memory=status.memory,
-            metrics=metrics,
-            directions=directions,
-            overlap=overlap,
-        )
-
-    def rows(self) -> dict[str, list[Row]]:
-        """Read one row per test sample for each metric, from the folder at each call.
-
-        Raises:
-            ToolkitError: the file is damaged.
-        """
-        path = self.folder / METRICS_FILE
-        rows = (read_object(path) or {}).get('rows') or {}
-        if not isinstance(rows, dict):
-            raise ToolkitError(f'{path} is damaged: rows is no mapping')
-        return rows
-
-
-def current_status(planned: PlannedRun) -> RunStatus:
-    """Read the status of a planned run; waiting where its folder holds another run.
-
-    Raises:
-        ToolkitError: the file is damaged.
-    """
-    status = RunStatus.read(planned.folder)
-    if status == RunStatus():
-        return status
-    other = planned.fingerprint.differences(status.fingerprint or Fingerprint())
-    if not other:
-        return status
-    what = 'another config' if 'config' in other else f'other {" and ".join(other)}'
-    return RunStatus(message=f'its folder holds a run of {what}; run it anew by --rerun changed')
-
-
-def utc_now() -> str:
-    """Format the current time in ISO 8601, as the records hold times."""
-    return datetime.now(timezone.utc).isoformat(timespec='seconds')
-
-
-# -- reading ---------------------------------------------------------------------------------------
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
@@ -408,9 +113,3 @@ def read_overlap(folder: Path) -> str:
 def explain_damage(error: Exception) -> str:
     """Describe an error of reading a record in one line."""
     return f'no {error} in it' if isinstance(error, KeyError) else str(error)
-
-
-def _relative(path: Path, folder: Path | None) -> str:
-    if folder is not None and path.is_relative_to(folder):
-        return path.relative_to(folder).as_posix()
-    return str(path)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.analysis.aggregate import Analysis, Condition
-from toolkit.io.run_layout import CONFIG, RunResult
+from toolkit.io.run_layout import CONFIG
+from toolkit.io.run_records import RunResult
 
 CONTEXT = 2  # unchanged lines around a change
 MOST_LINES = 400

@@ -8,7 +8,8 @@ from typing import Any
 
 from toolkit.config.dump import dump_inline
 from toolkit.errors import ToolkitError
-from toolkit.io.run_layout import CAPSULE, RunResult
+from toolkit.io.run_layout import CAPSULE
+from toolkit.io.run_records import RunResult
 from toolkit.io.tables import formatting
 from toolkit.run import capsule
 

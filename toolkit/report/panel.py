@@ -11,7 +11,8 @@ from typing import ClassVar
 from toolkit.analysis.results import StudyResults
 from toolkit.config import Config, run_plugins
 from toolkit.errors import ToolkitError
-from toolkit.io.run_layout import CONFIG, RunResult
+from toolkit.io.run_layout import CONFIG
+from toolkit.io.run_records import RunResult
 from toolkit.registry import PANELS, plugin_index
 from toolkit.run import capsule
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from toolkit.analysis.results import StudyResults, resolve_directions
 from toolkit.errors import ToolkitError
-from toolkit.io.run_layout import CAPSULE, Fingerprint, RunResult, RunState, read_metrics
+from toolkit.io.run_layout import CAPSULE, read_metrics
+from toolkit.io.run_records import Fingerprint, RunResult, RunState
 from toolkit.run import capsule
 
 NAME = 'runs'

@@ -30,7 +30,8 @@ from toolkit.engine.process import distributed
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
 from toolkit.io.json_values import parse_json
-from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS, PATCH, PLUGINS, utc_now
+from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS, PATCH, PLUGINS
+from toolkit.io.run_records import utc_now
 from toolkit.io.verification import plugin_trust
 from toolkit.io.verification.hashing import hash_tree
 from toolkit.registry import plugin_index

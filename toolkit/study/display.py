@@ -15,7 +15,7 @@ from rich.text import Text
 
 from toolkit.errors import ToolkitError
 from toolkit.io.read_metrics_log import last_iteration, last_loss
-from toolkit.io.run_layout import RunStatus
+from toolkit.io.run_records import RunStatus
 from toolkit.io.tables.formatting import format_duration
 from toolkit.study.planning.planned_study import Plan
 from toolkit.study.reconcile import ReconciledRun

@@ -14,12 +14,12 @@ from toolkit.config import Config, Problem
 from toolkit.config.checks.check import collect_components
 from toolkit.config.schema import RunConfig
 from toolkit.config.yaml_file import KeyPath
-from toolkit.engine import components, overlap
+from toolkit.engine import hook_building, overlap
 from toolkit.engine.process import seeding
 from toolkit.errors import ComponentError, MissingDataError, ToolkitError
 from toolkit.interfaces import Dataset, FileReader, Identities
 from toolkit.io.data_paths import find_data_file
-from toolkit.io.run_layout import Fingerprint
+from toolkit.io.run_records import Fingerprint
 from toolkit.io.verification.hashing import canonical_text, hash_files, hash_values
 from toolkit.study.model_costs import SystemBuilder
 from toolkit.study.source_code import find_source, hash_modules, list_imports
@@ -142,7 +142,7 @@ class Fingerprinter:
             return
         self._compared.add(key)
         system = self._systems.build(model, run.model)
-        follows = overlap.follows_validation(run, components.build_hooks(run).values())
+        follows = overlap.follows_validation(run, hook_building.build_hooks(run).values())
         if found := overlap.find_overlaps(held, system, follows):
             problem = config.locate(overlap.OverlapError(found))
             self.problems.setdefault(problem.message, problem)

@@ -13,7 +13,8 @@ from toolkit.config.dump import dump
 from toolkit.errors import ToolkitError
 from toolkit.io.atomic_write import write
 from toolkit.io.json_values import parse_json
-from toolkit.io.run_layout import CONFIG, ORIGINS, PLAN, STUDY, RunStatus
+from toolkit.io.run_layout import CONFIG, ORIGINS, PLAN, STUDY
+from toolkit.io.run_records import RunStatus
 from toolkit.study.launchers.job import Job
 from toolkit.study.planning.planned_study import Plan
 from toolkit.study.reconcile import ReconciledRun

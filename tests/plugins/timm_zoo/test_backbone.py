@@ -20,7 +20,7 @@ from plugins.timm_zoo.backbone import TimmBackbone
 from plugins.timm_zoo.feature_layout import FeatureLayout, find_layout
 from plugins.timm_zoo.stage_attention import StageWithAttention
 from toolkit.bench.cost import measure_costs
-from toolkit.engine.training.optim import build_param_groups
+from toolkit.engine.training.parameter_groups import build_param_groups
 from toolkit.errors import ToolkitError
 from toolkit.registry.build import ComponentFactory
 

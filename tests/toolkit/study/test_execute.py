@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import studies
-from toolkit.engine.training.loops import TrainLoop
-from toolkit.io.run_layout import RunStatus
+from toolkit.engine.training.training_loop import TrainLoop
+from toolkit.io.run_records import RunStatus
 from toolkit.study.folder import prepare_jobs
 from toolkit.study.launchers import worker
 from toolkit.study.planning.plan import make_plan

@@ -16,7 +16,7 @@ from toolkit.analysis.table_files import study_table
 from toolkit.cli import main
 from toolkit.config import ConfigError
 from toolkit.errors import ToolkitError
-from toolkit.io.run_layout import RunStatus
+from toolkit.io.run_records import RunStatus
 from toolkit.study.execute import run_study
 from toolkit.study.folder import check_folder, prepare_jobs, write_plan
 from toolkit.study.launchers import Launcher, worker

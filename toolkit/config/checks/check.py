@@ -10,11 +10,17 @@ import dataclasses
 import inspect
 import re
 import sys
-import typing
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
 
+from toolkit.config.checks.annotations import (
+    allows_none,
+    describe_annotation,
+    describe_expected,
+    describe_value,
+    fits,
+    suggest_choice,
+)
 from toolkit.config.checks.range_faults import find_fault
 from toolkit.config.load import Config
 from toolkit.config.schema import RunConfig
@@ -23,9 +29,7 @@ from toolkit.config.yaml_file import (
     ConfigError,
     KeyPath,
     Problem,
-    describe_type,
     display_path,
-    shorten,
     split_path,
 )
 from toolkit.errors import (
@@ -46,17 +50,8 @@ from toolkit.registry.build import (
     get_mapping_values,
     get_ranges,
     get_signature,
-    is_union,
     strip_none,
 )
-from toolkit.registry.plain_values import (
-    is_class_type,
-    is_text_type,
-    is_written,
-    list_choices,
-)
-
-_UNSAID = inspect.Parameter.empty
 
 
 def check(config: Config) -> list[Problem]:
@@ -167,9 +162,13 @@ class _Checker:
                 misspelt += find_nearest(name, settable)
                 self.fail(here, self._describe_unknown(cls, name, settable, path))
         for name in settable:
-            if named[name].default is _UNSAID and name not in node and name not in misspelt:
+            if (
+                named[name].default is inspect.Parameter.empty
+                and name not in node
+                and name not in misspelt
+            ):
                 lead = 'missing key' if section else f'{cls.__name__} needs the argument'
-                self.fail(path, f'{lead} {name!r}{_describe_expected(named[name].annotation)}')
+                self.fail(path, f'{lead} {name!r}{describe_expected(named[name].annotation)}')
         if section and len(self.problems) == before:
             self._check_section(cls, node, path)
 
@@ -236,11 +235,13 @@ class _Checker:
 
     def check_value(self, annotation: Any, value: Any, path: KeyPath) -> None:
         """Checks a value against its annotation."""
-        if annotation in (_UNSAID, Any) or isinstance(annotation, UnresolvedAnnotation):
+        if annotation in (inspect.Parameter.empty, Any) or isinstance(
+            annotation, UnresolvedAnnotation
+        ):
             return
         if value is None:
-            if not _allows_none(annotation):
-                expected = _describe_expected(annotation).strip(' ()')
+            if not allows_none(annotation):
+                expected = describe_expected(annotation).strip(' ()')
                 self.fail(path, f'found null, expected {expected}')
             return
         annotation = strip_none(annotation)
@@ -256,24 +257,24 @@ class _Checker:
             if isinstance(value, Mapping):
                 self.check_arguments(annotation, value, path, injected=())
             else:
-                self.fail(path, f'found {_describe_value(value)}, expected a mapping')
+                self.fail(path, f'found {describe_value(value)}, expected a mapping')
         elif values is not None:
             self.check_collection(values, value, path)
         elif isinstance(value, list) and (section := find_listed_section(annotation)):
             for number, entry in enumerate(value):
                 self.check_value(section, entry, (*path, str(number)))
-        elif not _fits(annotation, value):
+        elif not fits(annotation, value):
             self.fail(
                 path,
-                f'found {_describe_value(value)}, expected {_describe_annotation(annotation)}'
-                + _suggest_choice(annotation, value),
+                f'found {describe_value(value)}, expected {describe_annotation(annotation)}'
+                + suggest_choice(annotation, value),
             )
 
     def check_collection(self, annotation: Any, value: Any, path: KeyPath) -> None:
         """Checks a mapping by name whose entries share an annotation."""
         if not isinstance(value, Mapping):
             hint = '; name each entry: {name: {type: ...}}' if isinstance(value, list) else ''
-            self.fail(path, f'found {_describe_value(value)}, expected a mapping by name{hint}')
+            self.fail(path, f'found {describe_value(value)}, expected a mapping by name{hint}')
             return
         parts = (find_slot_kind(annotation) or find_object_kind(annotation)) is not None
         for name, entry in value.items():
@@ -293,7 +294,7 @@ class _Checker:
         if not isinstance(node, Mapping):
             hint = f'; write {{type: {node}}}' if isinstance(node, str) and node in kind_ else ''
             self.fail(
-                path, f'found {_describe_value(node)}, expected a {kind_.name} with a `type`{hint}'
+                path, f'found {describe_value(node)}, expected a {kind_.name} with a `type`{hint}'
             )
             return
         name = node.get('type')
@@ -301,7 +302,7 @@ class _Checker:
             if name is not None:
                 self.fail(
                     (*path, 'type'),
-                    f'found {_describe_value(name)}, expected the name of a {kind_.name}',
+                    f'found {describe_value(name)}, expected the name of a {kind_.name}',
                 )
                 return
             near = find_nearest('type', node, 1)
@@ -338,104 +339,3 @@ def _is_system(cls: type) -> bool:
 
 
 # -- annotations in words, values against annotations ---------------------------------------------
-
-
-def _allows_none(annotation: Any) -> bool:
-    return annotation is None or type(None) in typing.get_args(annotation)
-
-
-def _describe_expected(annotation: Any) -> str:
-    try:
-        slot = find_slot_kind(strip_none(annotation)) or find_object_kind(strip_none(annotation))
-    except ToolkitError:
-        return ''
-    if slot is not None:
-        return f' (a {slot.name})'
-    if isinstance(annotation, UnresolvedAnnotation):
-        return f' ({annotation.text})'
-    return '' if annotation is _UNSAID else f' ({_describe_annotation(annotation)})'
-
-
-def _fits(annotation: Any, value: Any) -> bool:
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Literal:
-        return any(value == a and type(value) is type(a) for a in arguments)
-    if is_union(annotation):
-        return any(_fits(a, value) for a in arguments)
-    if origin is tuple:
-        return isinstance(value, list) and _fits_tuple(arguments, value)
-    if inspect.isclass(origin) and issubclass(origin, Sequence):
-        return isinstance(value, list) and all(_fits(a, v) for a in arguments for v in value)
-    if is_class_type(annotation):
-        return False
-    if annotation is Any or not inspect.isclass(annotation):
-        return True
-    if is_text_type(annotation):
-        return is_written(annotation, value)
-    if annotation is bool:
-        return isinstance(value, bool)
-    if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if annotation is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if annotation is str:
-        return isinstance(value, str)
-    if issubclass(annotation, Mapping):
-        return isinstance(value, dict)
-    if issubclass(annotation, Sequence):
-        return isinstance(value, list)
-    return annotation is object  # YAML cannot write a tensor or a module
-
-
-def _fits_tuple(arguments: tuple[Any, ...], value: list[Any]) -> bool:
-    if len(arguments) == 2 and arguments[1] is Ellipsis:
-        return all(_fits(arguments[0], v) for v in value)
-    return len(arguments) == len(value) and all(_fits(a, v) for a, v in zip(arguments, value))
-
-
-_NAMES = {bool: 'true or false', int: 'an integer', float: 'a number', str: 'a string'}
-
-
-def _describe_annotation(annotation: Any) -> str:
-    """Describes an annotation in plain words."""
-    arguments = typing.get_args(annotation)
-    if typing.get_origin(annotation) is typing.Literal:
-        return 'one of ' + ', '.join(map(str, arguments))
-    if is_union(annotation):
-        words = [_describe_annotation(a) for a in arguments if a is not type(None)]
-        return ' or '.join(words + ['null'] * _allows_none(annotation))
-    if annotation in _NAMES:
-        return _NAMES[annotation]
-    if is_class_type(annotation):
-        return 'a class, which no config can give; annotate Slot[INTERFACE] or Literal[...]'
-    if is_text_type(annotation) and (choices := list_choices(annotation)):
-        return 'one of ' + ', '.join(choices)
-    origin = typing.get_origin(annotation) or annotation
-    if origin is tuple and arguments and arguments[-1] is not Ellipsis:
-        return (
-            f'a list of {len(arguments)} ({", ".join(_describe_annotation(a) for a in arguments)})'
-        )
-    if inspect.isclass(origin) and issubclass(origin, Mapping):
-        return 'a mapping'
-    if inspect.isclass(origin) and issubclass(origin, PurePath):
-        return 'a path'
-    if inspect.isclass(origin) and issubclass(origin, Sequence):
-        known = arguments and arguments[0] is not Any
-        return 'a list' + (f' (each {_describe_annotation(arguments[0])})' if known else '')
-    return getattr(origin, '__name__', str(origin))
-
-
-def _describe_value(value: Any) -> str:
-    if isinstance(value, (dict, list)) or value is None:
-        return describe_type(value)
-    if isinstance(value, str):
-        return f'{shorten(value)} ({describe_type(value)})'
-    return str(value).lower() if abs(value) < 10**30 else describe_type(value)
-
-
-def _suggest_choice(annotation: Any, value: Any) -> str:
-    if typing.get_origin(annotation) is typing.Literal and isinstance(value, str):
-        return did_you_mean(value, [str(a) for a in typing.get_args(annotation)])
-    if is_text_type(annotation) and isinstance(value, str):
-        return did_you_mean(value, list_choices(annotation))
-    return ''

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from toolkit.errors import ToolkitError
 from toolkit.io.json_values import parse_json
-from toolkit.io.run_layout import OUTPUT, PlannedRun, RunStatus
+from toolkit.io.run_layout import OUTPUT
+from toolkit.io.run_records import PlannedRun, RunStatus
 
 Keep = Literal['all', 'best', 'last', 'none']
 

@@ -22,7 +22,7 @@ from toolkit.errors import ToolkitError
 from toolkit.io.atomic_write import is_disk_full
 from toolkit.io.json_values import parse_json
 from toolkit.io.read_metrics_log import last_iteration
-from toolkit.io.run_layout import RunState, RunStatus, utc_now
+from toolkit.io.run_records import RunState, RunStatus, utc_now
 from toolkit.study.launchers.job import EndedJob, Job, write_if_possible
 
 # Python puts the working folder first, and a `toolkit` or `plugins` package there would hide the

@@ -25,15 +25,8 @@ from toolkit.errors import BusyError, ToolkitError
 from toolkit.io.atomic_write import is_disk_full
 from toolkit.io.json_values import parse_json
 from toolkit.io.process import read_peak_memory
-from toolkit.io.run_layout import (
-    CAPSULE,
-    CONFIG,
-    ORIGINS,
-    Fingerprint,
-    PlannedRun,
-    RunStatus,
-    utc_now,
-)
+from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS
+from toolkit.io.run_records import Fingerprint, PlannedRun, RunStatus, utc_now
 from toolkit.study.launchers.job import Job, Keep, write_if_possible
 
 _WORDS = {'config': 'its config', 'code': 'code or packages', 'data': 'data or weights'}

@@ -17,7 +17,8 @@ from toolkit.config.yaml_file import split_path
 from toolkit.engine.evaluator import collect_directions
 from toolkit.engine.preflight import inspect_run
 from toolkit.errors import ToolkitError, did_you_mean
-from toolkit.io.run_layout import RUNS, PlannedRun
+from toolkit.io.run_layout import RUNS
+from toolkit.io.run_records import PlannedRun
 from toolkit.io.verification.hashing import canonical_text
 from toolkit.registry.build import fill
 from toolkit.study.fingerprint import NOTES, Fingerprinter, hash_code

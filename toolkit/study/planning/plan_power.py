@@ -14,7 +14,7 @@ from toolkit.analysis.power import (
 )
 from toolkit.analysis.results import StudyResults, resolve_directions
 from toolkit.errors import ToolkitError, did_you_mean
-from toolkit.io.run_layout import RunResult
+from toolkit.io.run_records import RunResult
 from toolkit.io.tables.formatting import format_text_table
 from toolkit.study.planning.planned_study import Plan
 from toolkit.study.reconcile import ReconciledRun

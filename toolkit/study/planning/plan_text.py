@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from toolkit.config.dump import dump_inline
-from toolkit.io.run_layout import PlannedRun, RunStatus
+from toolkit.io.run_records import PlannedRun, RunStatus
 from toolkit.io.tables.formatting import (
     MISSING,
     format_count,

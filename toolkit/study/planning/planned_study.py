@@ -7,7 +7,7 @@ from typing import Any
 
 from toolkit.config import Config, Problem
 from toolkit.config.dump import dump_inline
-from toolkit.io.run_layout import PlannedRun
+from toolkit.io.run_records import PlannedRun
 from toolkit.study.spec import Study
 
 

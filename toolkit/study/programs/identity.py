@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ToolkitError
-from toolkit.io.run_layout import Fingerprint
+from toolkit.io.run_records import Fingerprint
 from toolkit.io.verification.hashing import digest_file, hash_tree, hash_values
 from toolkit.study.programs.arguments import fill_command, format_overrides
 from toolkit.study.programs.keys import FILE_STYLES

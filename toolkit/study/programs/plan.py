@@ -15,7 +15,8 @@ from toolkit.config.dump import dump_inline
 from toolkit.config.yaml_file import display_path, read_yaml, split_path
 from toolkit.errors import ToolkitError
 from toolkit.io.json_values import parse_json
-from toolkit.io.run_layout import RUNS, PlannedRun
+from toolkit.io.run_layout import RUNS
+from toolkit.io.run_records import PlannedRun
 from toolkit.io.verification.hashing import canonical_text
 from toolkit.study.planning.planned_study import Plan, PlannedCondition
 from toolkit.study.planning.run_names import FolderNames, number_fold, shorten_settings

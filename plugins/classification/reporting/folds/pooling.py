@@ -11,7 +11,7 @@ from plugins.classification.data.image_dataset import ImageSet
 from plugins.classification.metrics.pooled_predictions import pool_folds, require_items
 from plugins.classification.reporting.comparison import TestedRun, read_tested_run
 from toolkit.errors import ToolkitError
-from toolkit.io.run_layout import RunResult
+from toolkit.io.run_records import RunResult
 from toolkit.registry.build import ComponentFactory
 from toolkit.report.panel import PanelRun
 from toolkit.run import capsule

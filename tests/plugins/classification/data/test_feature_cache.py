@@ -9,8 +9,9 @@ from functools import partial
 import pytest
 import torch
 
-from plugins.classification.data import feature_cache
-from plugins.classification.data.feature_cache import BranchFeatures, FeatureCache
+from plugins.classification.data import feature_store
+from plugins.classification.data.feature_cache import FeatureCache
+from plugins.classification.data.feature_store import BranchFeatures
 from plugins.classification.heads import LinearHead
 from plugins.classification.system import Classifier
 from tests.support.failing_disk import FailingDisk
@@ -119,7 +120,7 @@ def test_a_broken_run_leaves_no_wrong_features(tmp_path, monkeypatch):
 
     cache = FeatureCache(str(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr(feature_cache, '_write_at', full)
+        patch.setattr(feature_store, '_write_at', full)
         with pytest.raises(RunError, match='cannot keep features in .*No space left on device'):
             prepare(classifier(cache), val=Noise(records(8), TASKS))
     data, system = Noise(records(8), TASKS), classifier(cache)
@@ -175,10 +176,10 @@ def test_damaged_features_are_noticed_and_computed_anew(tmp_path):
 
 @pytest.mark.parametrize('short', [False, True])
 def test_features_that_a_failing_disk_has_not_kept_are_computed_again(tmp_path, short):
-    first, second = torch.rand(feature_cache.BLOCK, 3), torch.rand(feature_cache.BLOCK, 3)
+    first, second = torch.rand(feature_store.BLOCK, 3), torch.rand(feature_store.BLOCK, 3)
 
     def fill(folder, features):
-        kept = BranchFeatures(folder, 1, feature_cache.BLOCK, (3,), 'float32')
+        kept = BranchFeatures(folder, 1, feature_store.BLOCK, (3,), 'float32')
         kept.put(0, 0, features)
 
     with FailingDisk(tmp_path).mounted() as disk:
@@ -188,9 +189,9 @@ def test_features_that_a_failing_disk_has_not_kept_are_computed_again(tmp_path, 
         for features in (first, second):  # into an empty folder, and over what is there
             with FailingDisk(folder, number, short=short).mounted(), suppress(RunError, OSError):
                 fill(folder, features)
-            kept = BranchFeatures(folder, 1, feature_cache.BLOCK, (3,), 'float32')
+            kept = BranchFeatures(folder, 1, feature_store.BLOCK, (3,), 'float32')
             if not kept.missing({0}, range(1)):
-                found = torch.stack([kept.get(i, 0) for i in range(feature_cache.BLOCK)])
+                found = torch.stack([kept.get(i, 0) for i in range(feature_store.BLOCK)])
                 assert torch.equal(found, first) or torch.equal(found, second), number
             kept.put(0, 0, features)
             assert kept.missing({0}, range(1)) == []

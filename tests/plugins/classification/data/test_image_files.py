@@ -8,7 +8,8 @@ from PIL import Image
 from torch import nn
 
 from plugins.classification.data.feature_cache import FeatureCache, keep
-from plugins.classification.data.image_files import ImageFolder, ManifestImages
+from plugins.classification.data.image_files import ManifestImages
+from plugins.classification.data.image_folder import ImageFolder
 from plugins.classification.data.split import SplitSpec
 from plugins.classification.tasks import Task
 from plugins.classification.transforms.class_balanced import ClassBalanced

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plugins.classification.data.image_files import ImageFolder, ManifestImages
+from plugins.classification.data.image_files import ManifestImages
+from plugins.classification.data.image_folder import ImageFolder
 from plugins.classification.data.split import SplitSpec
 from plugins.classification.synthetic.dataset import CLASSES, SyntheticUltrasound
 from plugins.classification.tasks import Task

@@ -10,12 +10,8 @@ import torch
 from torch import nn
 
 from toolkit.config import schema
-from toolkit.engine.training.optim import (
-    OptimWrapper,
-    build_optim_wrapper,
-    build_param_groups,
-    build_schedulers,
-)
+from toolkit.engine.training.optim import OptimWrapper, build_optim_wrapper, build_schedulers
+from toolkit.engine.training.parameter_groups import build_param_groups
 from toolkit.errors import ComponentError, ToolkitError
 from toolkit.registry import SCHEDULERS, SYSTEMS
 

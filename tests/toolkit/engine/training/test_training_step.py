@@ -146,7 +146,7 @@ def test_a_system_that_cannot_be_captured_is_refused(config: Any, tmp_path: Path
 def test_nothing_waits_for_the_gpu_between_log_lines(
     config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: int, cuda_graph: bool
 ) -> None:
-    from toolkit.engine.training.loops import TrainLoop
+    from toolkit.engine.training.training_loop import TrainLoop
 
     run = config(
         runtime={'device': 'cuda', 'cuda_graph': cuda_graph},
@@ -176,7 +176,7 @@ def test_nothing_waits_for_the_gpu_between_log_lines(
 def test_memory_stays_as_it_is(
     config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: int, cuda_graph: bool
 ) -> None:
-    from toolkit.engine.training.loops import TrainLoop
+    from toolkit.engine.training.training_loop import TrainLoop
 
     run = config(
         runtime={'device': 'cuda', 'cuda_graph': cuda_graph},

@@ -13,7 +13,7 @@ import pytest
 from tests.support import studies
 from tests.support.study_folders import planned
 from toolkit.cli import main
-from toolkit.io.run_layout import PlannedRun, RunStatus
+from toolkit.io.run_records import PlannedRun, RunStatus
 
 SLOW = {
     'common': {'train_dataloader.dataset.slow': 0.03, 'train_cfg.max_iters': 60},

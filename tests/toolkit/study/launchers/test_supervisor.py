@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.study_folders import FINGERPRINT, planned
 from toolkit.io.read_metrics_log import last_iteration, last_loss
-from toolkit.io.run_layout import Fingerprint, PlannedRun, RunStatus
+from toolkit.io.run_records import Fingerprint, PlannedRun, RunStatus
 from toolkit.study.launchers import supervisor
 from toolkit.study.launchers.job import Job
 

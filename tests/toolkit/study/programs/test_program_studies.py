@@ -15,7 +15,7 @@ from tests.support.program_studies import ARGPARSE
 from toolkit.analysis.results import load
 from toolkit.config import ConfigError
 from toolkit.errors import RunError, ToolkitError
-from toolkit.io.run_layout import RunStatus
+from toolkit.io.run_records import RunStatus
 from toolkit.study.planning.plan import make_plan
 from toolkit.study.programs.execution import run_program
 from toolkit.study.study_file import read_study

@@ -1,4 +1,4 @@
-"""The training loop, by epochs or by iterations, and the loop of validation and test."""
+"""The training loop, by epochs or by iterations."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import torch
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from toolkit.config.schema import TrainCfg
-from toolkit.engine.dataloader import BatchSampler, SampleRequest, unwrap
-from toolkit.engine.evaluator import Evaluation, Evaluator
-from toolkit.engine.process import distributed, precision, seeding
+from toolkit.engine.dataloader import BatchSampler, unwrap
+from toolkit.engine.process import distributed, precision
+from toolkit.engine.training.cuda_graph_step import GraphedStep
 from toolkit.engine.training.loss_meter import NonFiniteLossError
-from toolkit.engine.training.training_step import TrainingStep, build_step
+from toolkit.engine.training.training_step import SkippingStep, TrainingStep
 from toolkit.errors import ToolkitError
 from toolkit.testing import guards
 
@@ -285,57 +284,14 @@ def _describe_meta(meta: Any) -> str:
     return f' ({text[:120]})' if text else ''
 
 
-class EvalLoop(BaseLoop):
-    """Runs the system over a dataset and measures its outputs.
+def build_step(runner: Runner) -> TrainingStep:
+    """Builds the step for a run's `runtime`.
 
-    Random numbers used here do not change the training.
-
-    Attributes:
-        result: result of the last evaluation; None before the first.
-        requests: requests of the samples of the current batch.
+    Raises:
+        ToolkitError: `cuda_graph` is set and the run cannot be captured.
     """
-
-    def __init__(
-        self,
-        runner: Runner,
-        dataloader: DataLoader[Any],
-        evaluator: Evaluator,
-        subset: Literal['val', 'test'],
-    ) -> None:
-        super().__init__(runner, dataloader)
-        self.evaluator = evaluator
-        self.subset = subset
-        self.result: Evaluation | None = None
-        self.requests: list[SampleRequest] = []
-
-    def run(self) -> dict[str, float]:
-        runner, subset = self.runner, self.subset
-        sampler: BatchSampler = self.dataloader.batch_sampler  # type: ignore[assignment]
-        distributed.sync_buffers(runner.system)
-        runner.call_hook(f'before_{subset}')
-        runner.call_hook(f'before_{subset}_epoch')
-        runner.system.eval()
-        self.evaluator.reset()
-        with seeding.isolate(seeding.derive_seed(runner.seed, subset, distributed.get_rank())):
-            for index, (requests, batch) in enumerate(zip(sampler, self.dataloader, strict=True)):
-                batch, self.requests = unwrap(batch), requests
-                runner.call_hook(f'before_{subset}_iter', batch_idx=index, data_batch=batch)
-                batch = precision.move_batch(batch, runner.runtime, runner.device)
-                if index == 0:
-                    runner.system.check_batch(batch)
-                with (
-                    torch.no_grad(),
-                    precision.autocast(runner.runtime, runner.device),
-                    guards.keep_unchanged(batch, runner.system),
-                ):
-                    outputs = runner.system(batch, mode='predict')
-                outputs = precision.cast_to_float32(outputs)
-                self.evaluator.add(requests, outputs, batch)
-                runner.call_hook(
-                    f'after_{subset}_iter', batch_idx=index, data_batch=batch, outputs=outputs
-                )
-        self.result = self.evaluator.finish()
-        metrics = dict(self.result.metrics)
-        runner.call_hook(f'after_{subset}_epoch', metrics=metrics)
-        runner.call_hook(f'after_{subset}')
-        return metrics
+    if runner.runtime.cuda_graph and runner.device.type == 'cuda':
+        return GraphedStep(runner)
+    if runner.run_config.train_cfg.on_nonfinite == 'skip':
+        return SkippingStep(runner)
+    return TrainingStep(runner)

@@ -1,0 +1,73 @@
+"""The loop of validation and test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from mmengine.runner import BaseLoop
+from torch.utils.data import DataLoader
+
+from toolkit.engine.dataloader import BatchSampler, SampleRequest, unwrap
+from toolkit.engine.evaluator import Evaluation, Evaluator
+from toolkit.engine.process import distributed, precision, seeding
+from toolkit.testing import guards
+
+if TYPE_CHECKING:
+    from toolkit.engine.runner import Runner
+
+
+class EvalLoop(BaseLoop):
+    """Runs the system over a dataset and measures its outputs.
+
+    Random numbers used here do not change the training.
+
+    Attributes:
+        result: result of the last evaluation; None before the first.
+        requests: requests of the samples of the current batch.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader[Any],
+        evaluator: Evaluator,
+        subset: Literal['val', 'test'],
+    ) -> None:
+        super().__init__(runner, dataloader)
+        self.evaluator = evaluator
+        self.subset = subset
+        self.result: Evaluation | None = None
+        self.requests: list[SampleRequest] = []
+
+    def run(self) -> dict[str, float]:
+        runner, subset = self.runner, self.subset
+        sampler: BatchSampler = self.dataloader.batch_sampler  # type: ignore[assignment]
+        distributed.sync_buffers(runner.system)
+        runner.call_hook(f'before_{subset}')
+        runner.call_hook(f'before_{subset}_epoch')
+        runner.system.eval()
+        self.evaluator.reset()
+        with seeding.isolate(seeding.derive_seed(runner.seed, subset, distributed.get_rank())):
+            for index, (requests, batch) in enumerate(zip(sampler, self.dataloader, strict=True)):
+                batch, self.requests = unwrap(batch), requests
+                runner.call_hook(f'before_{subset}_iter', batch_idx=index, data_batch=batch)
+                batch = precision.move_batch(batch, runner.runtime, runner.device)
+                if index == 0:
+                    runner.system.check_batch(batch)
+                with (
+                    torch.no_grad(),
+                    precision.autocast(runner.runtime, runner.device),
+                    guards.keep_unchanged(batch, runner.system),
+                ):
+                    outputs = runner.system(batch, mode='predict')
+                outputs = precision.cast_to_float32(outputs)
+                self.evaluator.add(requests, outputs, batch)
+                runner.call_hook(
+                    f'after_{subset}_iter', batch_idx=index, data_batch=batch, outputs=outputs
+                )
+        self.result = self.evaluator.finish()
+        metrics = dict(self.result.metrics)
+        runner.call_hook(f'after_{subset}_epoch', metrics=metrics)
+        runner.call_hook(f'after_{subset}')
+        return metrics
