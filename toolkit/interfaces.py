@@ -627,3 +627,44 @@ class Splitter(ABC):
             ToolkitError: a manifest or arguments that cannot be used.
             RunError: the output cannot be written.
         """
+
+
+class Auditor(ABC):
+    """Audits data of one kind, for `toolkit audit`.
+
+    The docstring of a class is its description in `toolkit audit --help`.
+
+    Attributes:
+        items: plural noun of the items, for messages: 'images'.
+        formats: what it takes, for messages: 'a manifest with a column image'.
+    """
+
+    items: ClassVar[str]
+    formats: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def accepts(cls, paths: Sequence[str]) -> bool:
+        """Tells by names and headers whether data are of this kind; they need not exist.
+
+        Args:
+            paths: words of the command line, with the paths of the data among them.
+        """
+
+    @classmethod
+    @abstractmethod
+    def add_arguments(cls, parser: argparse._ArgumentGroup) -> None:
+        """Declares the arguments beside --json, --overwrite and --outside."""
+
+    @abstractmethod
+    def audit(self, paths: Sequence[str], arguments: argparse.Namespace) -> int:
+        """Audits data, prints the findings and writes the outputs.
+
+        Args:
+            paths: of the data.
+            arguments: of the command line.
+        Returns:
+            The exit status.
+        Raises:
+            ToolkitError: data or arguments that cannot be used.
+        """

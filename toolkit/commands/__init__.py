@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from toolkit.commands.audit import AuditCommand
 from toolkit.commands.bench import BenchCommand
 from toolkit.commands.check_component import CheckComponentCommand
 from toolkit.commands.config.check import CheckCommand
@@ -28,6 +29,7 @@ BUILTIN_COMMANDS: dict[str, type[Command]] = {
     'schema': SchemaCommand,
     'diff': DiffCommand,
     'split': SplitCommand,
+    'audit': AuditCommand,
     'list': ListCommand,
     'report': ReportCommand,
     'rerun': RerunCommand,

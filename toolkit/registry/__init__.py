@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from toolkit.registry.kind import (
         ATTENTIONS,
+        AUDITORS,
         BACKBONES,
         BENCHES,
         COMMANDS,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    'AUDITORS',
     'ATTENTIONS',
     'BACKBONES',
     'BENCHES',

@@ -274,6 +274,7 @@ COMMANDS = Kind('command', 'toolkit.registry.command.Command')
 BENCHES = Kind('bench', 'toolkit.registry.command.Command')
 PREDICTORS = Kind('predictor', 'toolkit.interfaces.Predictor')
 SPLITTERS = Kind('splitter', 'toolkit.interfaces.Splitter')
+AUDITORS = Kind('auditor', 'toolkit.interfaces.Auditor')
 VISUALIZERS = Kind('visualizer', 'toolkit.interfaces.Visualizer')
 PANELS = Kind('panel', 'toolkit.report.panel.Panel')
 # Hooks that mmengine's own loops need and this engine's do not: they would write checkpoints that

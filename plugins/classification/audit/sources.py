@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,11 @@ from plugins.classification.data.split_file import SUBSETS
 from plugins.classification.image_record import Record
 from toolkit.errors import DataError, ToolkitError, did_you_mean
 from toolkit.io.data_paths import find_data_file
+from toolkit.io.tables.read_table import read_table
 from toolkit.io.verification.hashing import hash_files
+
+TABLES = ('.csv', '.parquet', '.pq')
+DAMAGED = (ValueError, OSError, EOFError, zipfile.BadZipFile)
 
 
 class AuditSource(ABC):
@@ -158,6 +163,26 @@ def open_source(
             raise ToolkitError(f'{path} is an archive: it has no columns for --columns and --task')
         return ArchiveSource(find_data_file(path))
     return ManifestSource(path, columns, tasks, outside, patients)
+
+
+def is_image_source(path: str) -> bool:
+    """Tells by its name and header whether a file seems to be a source, rather than of other data.
+
+    A manifest of scenes has the columns `ms` and `sensor`; an archive of images has
+    `train_images`. A file that cannot be read is a source by its name.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in (*TABLES, '.npz'):
+        return False
+    try:
+        file = find_data_file(path)
+        if suffix == '.npz':
+            with np.load(file, allow_pickle=False) as archive:
+                return 'train_images' in archive.files or 'ms' not in archive.files
+        columns = read_table(file, ('image',)).columns
+    except (ToolkitError, *DAMAGED):
+        return True
+    return 'image' in columns or not {'ms', 'sensor'} <= set(columns)
 
 
 def average_colours(pixels: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from plugins.classification.audit.annotations import find_damaged
 from plugins.classification.audit.findings import Audit, examine
 from plugins.classification.audit.html_page import write_page
 from plugins.classification.audit.scan import scan
-from plugins.classification.audit.sources import AuditSource, open_source
+from plugins.classification.audit.sources import AuditSource, is_image_source, open_source
 from plugins.classification.audit.tables import Sheet, make_sheets, to_json
 from plugins.classification.data.manifests.manifest_options import (
     add_manifest_options,
@@ -22,30 +23,36 @@ from plugins.classification.data.manifests.manifest_options import (
 from plugins.classification.data.split_file import load_split
 from plugins.classification.image_record import list_files
 from toolkit.errors import ToolkitError, did_you_mean
+from toolkit.interfaces import Auditor
 from toolkit.io import atomic_write
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.json_values import write_json
 from toolkit.io.output_path import check_outputs
 from toolkit.io.tables.formatting import format_csv
-from toolkit.registry import COMMANDS
-from toolkit.registry.command import Command
+from toolkit.registry import AUDITORS
 
 SHOWN = 12  # rows of a list of images on the terminal
 
 
-@COMMANDS.register(name='audit')
-class AuditCommand(Command):
-    """Check labelled images for duplicates, label conflicts, leaks and damaged files.
+@AUDITORS.register
+class ImageAuditor(Auditor):
+    """Finds duplicates, label conflicts, leaks and damaged files among labelled images.
 
-    MANIFEST is a table of images or a MedMNIST archive. The images are not changed. Images are
+    DATA is a table of images or a MedMNIST archive. The images are not changed. Images are
     equal if their files or pixels are equal. They are nearly the same if small copies of them
     correlate by more than --threshold, or by more than .9 and their details by more than --detail.
     """
 
+    items = 'images'
+    formats = 'a manifest with a column image, or a MedMNIST .npz'
+
     @classmethod
-    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+    def accepts(cls, paths: Sequence[str]) -> bool:
+        return any(is_image_source(path) for path in paths)
+
+    @classmethod
+    def add_arguments(cls, parser: argparse._ArgumentGroup) -> None:
         add = parser.add_argument
-        add('manifest', metavar='MANIFEST', help='CSV, Parquet or MedMNIST .npz file')
         add_manifest_options(parser)
         split = parser.add_mutually_exclusive_group()
         split.add_argument('--split', metavar='FILE', help='split that `toolkit split` saved')
@@ -59,7 +66,6 @@ class AuditCommand(Command):
             metavar='FOLDER',
             help='folder of XML and JSON files to check',
         )
-        add('--json', type=Path, metavar='FILE', help='write all findings')
         add(
             '--html',
             type=Path,
@@ -73,9 +79,11 @@ class AuditCommand(Command):
             help='write a CSV with id and group of each image: its patient, joined if images are '
             'nearly the same; as the patient column of a manifest, it keeps them together',
         )
-        add('--overwrite', action='store_true', help='replace output files that exist')
 
-    def run(self, arguments: argparse.Namespace) -> int:
+    def audit(self, paths: Sequence[str], arguments: argparse.Namespace) -> int:
+        if len(paths) > 1:
+            raise ToolkitError(f'found {len(paths)} manifests of images, expected one')
+        (arguments.manifest,) = paths
         for name in ('threshold', 'detail'):
             if not 0 < getattr(arguments, name) <= 1:
                 raise ToolkitError(

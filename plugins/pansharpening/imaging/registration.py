@@ -124,6 +124,21 @@ def register(scene: Scene) -> Registration:
     return Registration(float(rows), float(cols), spread, similarity, len(found))
 
 
+def register_images(
+    fixed: np.ndarray, moving: np.ndarray, valid: np.ndarray, ratio: int
+) -> Registration:
+    """Measures how far an image (H, W) lies from another one of the same size, as one piece.
+
+    Args:
+        fixed: (H, W).
+        moving: (H, W).
+        valid: (H, W) bool, pixels with data.
+        ratio: pixels per MS pixel, the size of the details.
+    """
+    rows, cols, similarity = measure_shift(fixed, moving, _taper(valid, ratio), ratio)
+    return Registration(rows, cols, 0.0, similarity, int(similarity != 0))
+
+
 def measure_shift(
     fixed: np.ndarray, moving: np.ndarray, weight: np.ndarray, ratio: int
 ) -> tuple[float, float, float]:

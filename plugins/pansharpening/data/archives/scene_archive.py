@@ -22,10 +22,11 @@ from plugins.pansharpening.scenes.arrays.memory_scene import MemoryScene
 from plugins.pansharpening.scenes.manifest import SceneManifest, read_manifest
 from plugins.pansharpening.scenes.open_scene import ImageFile, read_image
 from plugins.pansharpening.scenes.rasters.alignment import RasterGrid
-from plugins.pansharpening.scenes.scene import Scene
-from plugins.pansharpening.scenes.sensors import SensorSpec
-from toolkit.errors import DataError, MissingDataError
+from plugins.pansharpening.scenes.scene import Scene, check_bit_depth
+from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
+from toolkit.errors import DataError, MissingDataError, ToolkitError
 from toolkit.io.data_paths import find_data_file, find_data_folder
+from toolkit.io.tables.read_table import read_table
 
 # Names of the arrays in the order in which they are looked for. The toolbox's I_MS is the
 # upsampled MS where there is an I_MS_LR.
@@ -33,7 +34,8 @@ MS_KEYS, PAN_KEYS, REFERENCE_KEYS = ('ms', 'I_MS_LR', 'I_MS'), ('pan', 'I_PAN'),
 # Inputs that a file of results may hold too.
 INPUT_KEYS = {*MS_KEYS, *PAN_KEYS, *REFERENCE_KEYS, 'lms'}
 BITS_KEY = 'L'
-TABLES = ('.csv', '.parquet')
+TABLES = ('.csv', '.parquet', '.pq')
+MANIFEST_COLUMNS = ('ms', 'sensor')
 
 
 class ArchivedScene(NamedTuple):
@@ -61,6 +63,11 @@ class SceneArchive(ABC):
     path: Path
     names: list[str]
 
+    @property
+    def subsets(self) -> list[str]:
+        """Subset of each scene that the archive itself states; '' for none."""
+        return [''] * len(self.names)
+
     @abstractmethod
     def open(self, index: int) -> ArchivedScene:
         """Opens a scene.
@@ -83,6 +90,7 @@ class ArrayArchive(SceneArchive):
         sensor: see `get_sensor`.
         bit_depth: of the digital numbers; None for the variable `L` of a .mat, or the sensor's.
     Raises:
+        ValueError: no such sensor, or a bit depth out of range.
         DataError: arrays are missing or do not fit.
     """
 
@@ -90,7 +98,8 @@ class ArrayArchive(SceneArchive):
         self, path: Path, files: list[Path], sensor: SensorSpec, bit_depth: int | None
     ) -> None:
         self.path, self._files = path, files
-        self._sensor, self._bits = sensor, bit_depth
+        self._sensor = get_sensor(sensor).spec
+        self._bits = None if bit_depth is None else check_bit_depth(bit_depth)
         self._single = _SceneArrays(ArrayFile(files[0])) if len(files) == 1 else None
         count = None if self._single is None else self._single.ms.count
         stem = files[0].stem
@@ -132,6 +141,10 @@ class ManifestArchive(SceneArchive):
     def __init__(self, manifest: SceneManifest) -> None:
         self.path, self._rows = manifest.path, manifest.rows
         self.names = [row.name for row in manifest.rows]
+
+    @property
+    def subsets(self) -> list[str]:
+        return [row.split for row in self._rows]
 
     def open(self, index: int) -> ArchivedScene:
         row = self._rows[index]
@@ -217,6 +230,7 @@ def open_archive(
         bit_depth: of the digital numbers; None for the file's or the sensor's.
         outside: a manifest may name files outside its folder.
     Raises:
+        ValueError: no such sensor, or a bit depth out of range.
         DataError: there is no such archive, or it cannot be used.
     """
     try:
@@ -232,6 +246,23 @@ def open_archive(
             ) from None
         return ArrayArchive(file, [file], sensor, bit_depth)
     return ArrayArchive(folder, list_images(folder, SUFFIXES), sensor, bit_depth)
+
+
+def is_scene_source(path: str) -> bool:
+    """Tells by its name and header whether a path seems to be an archive of scenes."""
+    suffix = Path(path).suffix.lower()
+    if suffix in ('.h5', '.hdf5', '.mat'):
+        return True
+    try:
+        if suffix in TABLES:
+            columns = read_table(find_data_file(path), MANIFEST_COLUMNS).columns
+            return 'image' not in columns and set(MANIFEST_COLUMNS) <= set(columns)
+        if suffix == '.npz':
+            return not {*MS_KEYS}.isdisjoint(ArrayFile(find_data_file(path)).shapes)
+        folder = find_data_folder(path)
+    except ToolkitError:
+        return False
+    return any(file.suffix.lower() in SUFFIXES for file in folder.iterdir())
 
 
 def list_images(folder: Path, suffixes: Iterable[str]) -> list[Path]:

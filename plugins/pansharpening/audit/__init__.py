@@ -1,0 +1,1 @@
+"""Audit of pansharpening data: scenes given twice, misplaced, of other ranges, or damaged."""
