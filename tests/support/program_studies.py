@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from toolkit.io.run_layout import OUTPUT, read_metrics
+from toolkit.io.run_layout import OUTPUT, TestRecord
 from toolkit.study.planning.plan import make_plan
 from toolkit.study.programs.execution import run_program
 from toolkit.study.study_file import read_study
@@ -53,7 +53,7 @@ def run_some(file: Path, work: Path, names: Collection[str]) -> dict[str, dict[s
         folder.mkdir(parents=True)
         with log_output(folder):
             run_program(folder, plan.configs[run.id].tree)
-        found[run.id] = read_metrics(folder)[0]
+        found[run.id] = TestRecord.read(folder).metrics
     return found
 
 

@@ -41,17 +41,28 @@ def _make_difference_table(
     columns = ['pairs', 'difference', '95 % interval', 'p', 'p (Holm)', 'g']
     if analysis.count_tests()[1]:
         columns += ['items', 'p (Holm) over items']
-    rows = []
-    for metric in analysis.metrics:
+    rows, conditions = [], []
+    for metric, higher in analysis.metrics.items():
         shown = TableCell(analysis.results.options.show(metric))
         found = {p: c for (p, name), c in comparisons.items() if name == metric}
         scaled = make_bars([_get_reach(c) for c in found.values()], zero=True)
         for (place, comparison), bar in zip(found.items(), scaled):
             names = [*make_name_cells(analysis, analysis.conditions[place]), shown]
-            rows.append([*names, *_make_comparison_cells(comparison, bar)[: len(columns)]])
+            rows.append([*names, *_make_comparison_cells(comparison, bar, higher)[: len(columns)]])
+            conditions.append(place)
     names = [*list_name_columns(analysis), 'metric']
     title = f'{analysis.results.name}: {title}'
-    return Table(title, [*names, *columns], rows, len(names), list_comparison_notes(analysis))
+    notes = list_comparison_notes(analysis)
+    better = dict.fromkeys(('pairs', 'difference', '95 % interval', 'g', 'items'), True)
+    return Table(
+        title,
+        [*names, *columns],
+        rows,
+        len(names),
+        notes,
+        better=[*([None] * len(names)), *(better.get(name, False) for name in columns)],
+        conditions=conditions,
+    )
 
 
 def make_effects_table(analysis: Analysis) -> Table:
@@ -111,9 +122,15 @@ def choose_difference_digits(test: PairedTest) -> int | None:
     return formatting.choose_digits([test.difference or 0.0], reach)
 
 
-def _make_comparison_cells(found: Comparison, bar: Bar | None) -> list[TableCell]:
-    """Makes the cells of pairs, difference, interval, p, corrected p, g, and the items' n and p."""
+def _make_comparison_cells(
+    found: Comparison, bar: Bar | None, higher: bool | None
+) -> list[TableCell]:
+    """Makes the cells of pairs, difference, interval, p, corrected p, g, and the items' n and p.
+
+    Where lower is better, a lower difference sorts as the better one.
+    """
     test, items = found.runs, found.items
+    worst = test.high if higher is False else test.low
     planned = test.n + found.unpaired
     finer = choose_difference_digits(test)
     low, high = (
@@ -124,15 +141,15 @@ def _make_comparison_cells(found: Comparison, bar: Bar | None) -> list[TableCell
     difference = formatting.format_signed(test.difference, finer)
     return [
         TableCell(f'{test.n} of {planned}' if found.unpaired else str(test.n), value=test.n),
-        TableCell(difference, value=test.difference, trend=get_trend(found)),
-        TableCell(interval, value=test.low, bar=bar),
+        TableCell(difference, value=_orient(test.difference, higher), trend=get_trend(found)),
+        TableCell(interval, value=_orient(worst, higher), bar=bar),
         TableCell(formatting.format_p(test.p), value=test.p),
         TableCell(
             formatting.format_p(found.runs_holm),
             formatting.format_stars(found.runs_holm),
             value=found.runs_holm,
         ),
-        TableCell(formatting.format_number(test.effect, 2), value=test.effect),
+        TableCell(formatting.format_number(test.effect, 2), value=_orient(test.effect, higher)),
         TableCell(str(items.n) if items.n else formatting.MISSING, value=items.n),
         TableCell(
             formatting.format_p(found.items_holm),
@@ -140,6 +157,11 @@ def _make_comparison_cells(found: Comparison, bar: Bar | None) -> list[TableCell
             value=found.items_holm,
         ),
     ]
+
+
+def _orient(value: float | None, higher: bool | None) -> float | None:
+    """Turns the sign of a value where lower is better."""
+    return -value if value is not None and higher is False else value
 
 
 def _get_reach(found: Comparison) -> Interval:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -46,6 +47,9 @@ class Table:
         rows: of as many cells.
         left: number of columns at the left that hold words; the others hold numbers.
         notes: meaning of marks and columns.
+        better: for each column whether higher numbers are better; None where neither is. Empty
+            where no column has better numbers.
+        conditions: for each row the index of its condition; empty where rows have none.
         meaning_of_best: of the mark of the best cell of a column.
     """
 
@@ -54,6 +58,8 @@ class Table:
     rows: list[list[TableCell]]
     left: int
     notes: list[str] = field(default_factory=list)
+    better: Sequence[bool | None] = ()
+    conditions: Sequence[int] = ()
     meaning_of_best: ClassVar[str] = MEANING_OF_BEST
 
     @property

@@ -55,8 +55,18 @@ def make_results_table(analysis: Analysis) -> Table:
         for metric, better in analysis.metrics.items()
     }
     names = list_name_columns(analysis)
-    columns = [*names, *(headings.get(name, name) for name in chosen if name in known)]
-    return Table(analysis.results.name, columns, rows, len(names), list_result_notes(analysis))
+    shown = [name for name in chosen if name in known]
+    columns = [*names, *(headings.get(name, name) for name in shown)]
+    directions = {'n': True, **dict.fromkeys(COSTS, False), **analysis.metrics}
+    return Table(
+        analysis.results.name,
+        columns,
+        rows,
+        len(names),
+        list_result_notes(analysis),
+        better=[*([None] * len(names)), *(directions[name] for name in shown)],
+        conditions=range(len(rows)),
+    )
 
 
 def _list_known_costs(analysis: Analysis) -> list[str]:
@@ -87,7 +97,8 @@ def _make_metric_column(analysis: Analysis, metric: str) -> list[TableCell]:
 
 def make_missing_table(analysis: Analysis) -> Table:
     """Makes the table of runs that have not finished, or finished without a metric."""
-    rows = []
+    rows, conditions = [], []
+    places = {run.id: n for n, c in enumerate(analysis.conditions) for run in c.runs}
     for run in analysis.results.runs:
         lacking = [name for name in analysis.metrics if run.metrics.get(name) is None]
         if run.status == 'finished' and not lacking:
@@ -97,8 +108,10 @@ def make_missing_table(analysis: Analysis) -> Table:
             message = f'without {", ".join(lacking)}' + (f'; {message}' if message else '')
         texts = (run.id, run.status, str(run.attempts), message or formatting.MISSING)
         rows.append([TableCell(text) for text in texts])
+        conditions.append(places[run.id])
     columns = ['run', 'status', 'attempts', 'message']
-    return Table(f'{analysis.results.name}: runs without results', columns, rows, 4)
+    title = f'{analysis.results.name}: runs without results'
+    return Table(title, columns, rows, 4, conditions=conditions)
 
 
 # -- texts -----------------------------------------------------------------------------------------

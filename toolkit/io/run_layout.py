@@ -7,6 +7,8 @@ read these files without torch.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -76,38 +78,48 @@ def read_object(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def read_metrics(folder: Path) -> tuple[dict[str, float | None], dict[str, bool]]:
-    """Read the metrics of a run's test and whether higher is better; both empty before the test.
+@dataclass(frozen=True)
+class TestRecord:
+    """Content of `metrics.json` beside its rows.
 
-    Raises:
-        ToolkitError: the file is damaged.
+    Attributes:
+        metrics: values by name, None where one is not finite; empty before the test.
+        directions: for each metric whether higher is better.
+        overlap: what training, validation and test hold in common, and why; '' if nothing.
+        test_data: hash of the data that was tested on; '' if unknown.
     """
-    path = folder / METRICS_FILE
-    record = read_object(path) or {}
-    try:
-        metrics = {
-            str(name): None if value is None or not math.isfinite(value) else float(value)
-            for name, value in record.get('metrics', {}).items()
-        }
-        better = {str(name): bool(value) for name, value in record.get('directions', {}).items()}
-        if not isinstance(record.get('rows') or {}, dict):
-            raise TypeError('rows is no mapping')
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ToolkitError(f'{path} is damaged: {error}') from error
-    return metrics, better
 
+    __test__ = False  # a name that pytest would collect
 
-def read_overlap(folder: Path) -> str:
-    """Read what training, validation and test hold in common, and why; '' if nothing.
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    directions: Mapping[str, bool] = field(default_factory=dict)
+    overlap: str = ''
+    test_data: str = ''
 
-    Raises:
-        ToolkitError: the file is damaged.
-    """
-    path = folder / METRICS_FILE
-    overlap = (read_object(path) or {}).get('overlap', '')
-    if not isinstance(overlap, str):
-        raise ToolkitError(f'{path} is damaged: overlap is no text')
-    return overlap
+    @classmethod
+    def read(cls, folder: Path) -> TestRecord:
+        """Read the record of a run's test, all of it from one version of the file.
+
+        Raises:
+            ToolkitError: the file is damaged.
+        """
+        path = folder / METRICS_FILE
+        record = read_object(path) or {}
+        try:
+            metrics = {
+                str(name): None if value is None or not math.isfinite(value) else float(value)
+                for name, value in record.get('metrics', {}).items()
+            }
+            better = {str(n): bool(value) for n, value in record.get('directions', {}).items()}
+            if not isinstance(record.get('rows') or {}, dict):
+                raise TypeError('rows is no mapping')
+            texts = {name: record.get(name, '') for name in ('overlap', 'test_data')}
+            for name, text in texts.items():
+                if not isinstance(text, str):
+                    raise TypeError(f'{name} is no text')
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ToolkitError(f'{path} is damaged: {error}') from error
+        return cls(metrics, better, **texts)
 
 
 def explain_damage(error: Exception) -> str:

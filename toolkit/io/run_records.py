@@ -15,10 +15,9 @@ from toolkit.io import atomic_write
 from toolkit.io.run_layout import (
     METRICS_FILE,
     STATUS,
+    TestRecord,
     explain_damage,
-    read_metrics,
     read_object,
-    read_overlap,
 )
 
 RunState = Literal['waiting', 'running', 'finished', 'failed']
@@ -232,6 +231,7 @@ class RunResult(PlannedRun):
         metrics: values of its test by name, None where one is not finite; empty before the test.
         directions: for each metric whether higher is better.
         overlap: what training, validation and test hold in common, and why; '' if nothing.
+        test_data: hash of the data that was tested on; '' if unknown.
     """
 
     status: RunState = 'waiting'
@@ -242,6 +242,7 @@ class RunResult(PlannedRun):
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     directions: Mapping[str, bool] = field(default_factory=dict)
     overlap: str = ''
+    test_data: str = ''
 
     @classmethod
     def read(cls, planned: PlannedRun) -> RunResult:
@@ -253,11 +254,13 @@ class RunResult(PlannedRun):
         Raises:
             ToolkitError: a file is damaged.
         """
-        status = current_status(planned)
-        metrics, directions, overlap = {}, {}, ''
-        if status.status == 'finished':  # an earlier attempt's metrics are no result
-            metrics, directions = read_metrics(planned.folder)
-            overlap = read_overlap(planned.folder)
+        status, test = current_status(planned), TestRecord()
+        while status.status == 'finished':  # an earlier attempt's metrics are no result
+            test = TestRecord.read(planned.folder)
+            # A run that was started anew between the two readings has no result yet.
+            if (again := current_status(planned)) == status:
+                break
+            status, test = again, TestRecord()
         values = {f.name: getattr(planned, f.name) for f in dataclasses.fields(PlannedRun)}
         return cls(
             **{**values, 'trained_in': planned.trained_in or planned.folder},
@@ -266,9 +269,7 @@ class RunResult(PlannedRun):
             attempts=status.attempts,
             seconds=status.seconds,
             memory=status.memory,
-            metrics=metrics,
-            directions=directions,
-            overlap=overlap,
+            **{f.name: getattr(test, f.name) for f in dataclasses.fields(test)},
         )
 
     def rows(self) -> dict[str, list[Row]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import secrets
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,6 +15,7 @@ from markupsafe import Markup
 import toolkit
 from toolkit.analysis.aggregate import Analysis, analyze_study
 from toolkit.analysis.results import holds_study, load
+from toolkit.analysis.table_cells import Table
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
 from toolkit.io.output_path import check_outputs
@@ -21,12 +23,22 @@ from toolkit.io.run_layout import CAPSULE, PLAN, REPORT, list_run_files
 from toolkit.report import plotly_bundle
 from toolkit.report.jinja_environment import TEMPLATES, make_environment, read_style
 from toolkit.report.panel import Panel, find_panels
-from toolkit.report.section import RenderedPanel, Section, list_panel_runs, make_sections
-from toolkit.report.single_runs import holds_run, read_single_runs
+from toolkit.report.panel_budget import PanelRequest, render_panels
+from toolkit.report.runs.run_tables import make_studies_table
+from toolkit.report.runs.single_runs import holds_run, read_single_runs
+from toolkit.report.section import Section, list_panel_runs, make_sections
 
-LIMIT = 8_000_000  # bytes of the whole file
+LIMIT = 8_000_000  # bytes of the whole file, if tables and curves leave room for images in it
+MOST = 20_000_000  # bytes of the whole file
+_IMAGES = 4_000_000  # that panels can have even where tables and curves take much
 _GENERATOR = '<meta name="generator" content="Ablakit">'
 _MARGIN = 20_000  # for headings and notes of panels
+_SCRIPTS = (
+    *('page', 'state', 'tables', 'filters', 'charts', 'curves', 'score_charts', 'axis_charts'),
+    *('compare', 'download'),
+)
+_PANEL_PARTS = ('contents', 'body')
+_LIVE = 'live'  # the script of a page that renews itself
 
 
 def write(folders: Sequence[Path | str], output: Path, overwrite: bool = False) -> list[str]:
@@ -49,20 +61,45 @@ def write(folders: Sequence[Path | str], output: Path, overwrite: bool = False) 
         raise RunError(f'cannot write {output}: it is no regular file')  # a device, a pipe
     inputs = [path for folder in folders for path in list_run_files(Path(folder))]
     check_outputs([output], inputs, overwrite=overwrite or is_report(output))
+    page, notes = render(folders)
+    atomic_write.write(output, page)
+    return notes
+
+
+def render(folders: Sequence[Path | str], live: bool = False) -> tuple[str, list[str]]:
+    """Renders the report of studies and single runs.
+
+    Args:
+        folders: of studies and runs.
+        live: for a page that a server renews.
+    Returns:
+        The page, and notes on parts that were left out.
+    Raises:
+        ToolkitError: a folder holds neither a study nor a run, is given twice, or is damaged.
+    """
     analyses = _analyze_folders([Path(folder) for folder in folders])
     content = make_sections(analyses)
     kinds, notes = find_panels([analysis.results for analysis, _ in analyses])
-    # The size of the page without panels is known only when it is rendered.
-    bare = len(_render_page(content, kinds, notes).encode()) + _MARGIN
-    budget = max(0, LIMIT - bare) // max(1, len(content) * len(kinds))
-    for part, (analysis, _) in zip(content, analyses):
-        part.panels = _render_panels(kinds, analysis, budget)
-    page = _render_page(content, kinds, notes)
-    atomic_write.write(output, page)
+    studies = make_studies_table([analysis for analysis, study in analyses if study])
+    # Panels get the room that the rest of the page leaves; their places are filled afterwards.
+    places = [{name: _make_place() for name in _PANEL_PARTS} for _ in content]
+    page = _render_page(content, kinds, notes, studies, places, live)
+    size = len(page.encode()) + _MARGIN
+    budget = max(0, min(max(LIMIT - size, _IMAGES), MOST - size))
+    requests = [
+        PanelRequest(name, kind, list_panel_runs(analysis))
+        for analysis, _ in analyses
+        for name, kind in kinds
+    ]
+    rendered = iter(render_panels(requests, budget))
+    for part, place in zip(content, places):
+        part.panels = [panel for _ in kinds if (panel := next(rendered)) is not None]
+        for name in _PANEL_PARTS:
+            page = page.replace(place[name], _render_panels(part, name), 1)
     notes += [note for part in content for panel in part.panels for note in panel.notes]
-    if len(page.encode()) > LIMIT:
+    if len(page.encode()) > MOST:
         notes.append(f'the report takes {len(page.encode()) / 1e6:.1f} MB; report fewer studies')
-    return notes
+    return page, notes
 
 
 def write_panel_files(folder: Path) -> None:
@@ -118,42 +155,38 @@ def _analyze_folders(folders: Sequence[Path]) -> list[tuple[Analysis, bool]]:
     return found + ([(analyze_study(read_single_runs(runs)), False)] if runs else [])
 
 
-def _render_panels(
-    kinds: Sequence[tuple[str, type[Panel]]], analysis: Analysis, budget: int
-) -> list[RenderedPanel]:
-    """Renders the panels that apply to a study; one that fails leaves a note in its place."""
-    rendered_panels = []
-    for name, kind in kinds:
-        title = getattr(kind, 'title', name)
-        try:
-            rendered = kind().render(list_panel_runs(analysis), budget)
-        except Exception as error:  # whatever a plugin raises must not cost the rest of the report
-            note = f'the panel {name} failed: {type(error).__name__}: {error}'
-            rendered_panels.append(RenderedPanel(title, '', (note,)))
-            continue
-        if rendered is None:
-            continue
-        size = len(rendered.html.encode())
-        if size > budget:
-            note = f'{title} left out: {size / 1e6:.1f} MB, and {budget / 1e6:.1f} MB are left'
-            rendered_panels.append(RenderedPanel(title, '', (*rendered.notes, note)))
-        else:
-            rendered_panels.append(RenderedPanel(title, Markup(rendered.html), rendered.notes))
-    return rendered_panels
+def _make_place() -> Markup:
+    """Makes a mark for what is filled in afterwards, which nothing else in the page can hold."""
+    return Markup(f'<!-- {secrets.token_hex(16)} -->')
+
+
+def _render_panels(part: Section, name: str) -> str:
+    """Renders the panels of a section: their entries in the contents, or the panels."""
+    template = make_environment().get_template('panels.html.j2')
+    return getattr(template.module, name)(part)
 
 
 def _render_page(
-    content: Sequence[Section], kinds: Sequence[tuple[str, type[Panel]]], notes: Sequence[str]
+    content: Sequence[Section],
+    kinds: Sequence[tuple[str, type[Panel]]],
+    notes: Sequence[str],
+    studies: Table | None,
+    places: Sequence[dict[str, Markup]],
+    live: bool,
 ) -> str:
-    sources = [(TEMPLATES / f'{name}.js').read_text(encoding='utf-8') for name in _SCRIPTS]
+    names = (*_SCRIPTS, *([_LIVE] if live else []))
+    sources = [(TEMPLATES / f'{name}.js').read_text(encoding='utf-8') for name in names]
     scripts = [_escape_script(source) for source in (*sources, *(kind.script for _, kind in kinds))]
     filled = make_environment()
     filled.filters['script'] = _escape_script
-    filled.policies['json.dumps_kwargs'] = {'sort_keys': False}
     return filled.get_template('report.html.j2').render(
         generator=Markup(_GENERATOR),
         title=', '.join(part.title for part in content),
         sections=content,
+        panel_places=places,
+        studies=studies,
+        comparable=sum(len(part.data['runs']) for part in content) > 1,
+        live=live,
         styles=[read_style()] + [kind.style for _, kind in kinds],
         scripts=scripts,
         script_sources=Markup(' '.join(map(_hash_script, (*scripts, plotly_bundle.read_plotly())))),
@@ -163,9 +196,6 @@ def _render_page(
         version=toolkit.__version__,
         notes=notes,
     )
-
-
-_SCRIPTS = ('page', 'charts')
 
 
 def _hash_script(text: str) -> str:

@@ -43,13 +43,23 @@ def read_licence() -> str:
     return f'{name or "plotly.js"}, © {owner or "Plotly, Inc."}, {terms or "MIT"} license'
 
 
-def choose_plot_style(index: int) -> dict[str, int | str]:
-    """Chooses colour, dash and marker of a condition.
+def choose_plot_style(variant: int, context: int = 0, contexts: int = 1) -> dict[str, int | str]:
+    """Chooses colour, dash and marker: the colour by the variant, the dash by the setting.
 
-    The styles of 56 conditions differ even without any one of the three.
+    Without axes, the styles of 56 variants differ even without any one of the three.
+
+    Args:
+        variant: index of the variant.
+        context: index of its setting of the axes and its data set.
+        contexts: number of these.
     """
+    turn = variant // COLOURS
+    if contexts == 1:
+        dash, symbol = turn, variant
+    else:
+        dash, symbol = context, context // len(DASHES) + 3 * turn
     return {
-        'colour': index % COLOURS,
-        'dash': DASHES[index // COLOURS % len(DASHES)],
-        'symbol': SYMBOLS[index % len(SYMBOLS)],
+        'colour': variant % COLOURS,
+        'dash': DASHES[dash % len(DASHES)],
+        'symbol': SYMBOLS[symbol % len(SYMBOLS)],
     }

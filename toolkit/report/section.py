@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from toolkit.analysis import difference_tables, tables
-from toolkit.analysis.aggregate import Analysis, format_setting, summarize_costs
+from toolkit.analysis.aggregate import Analysis, format_setting
 from toolkit.analysis.results import StudyResults
 from toolkit.analysis.table_cells import Table, format_heading
 from toolkit.io.run_layout import STUDY
 from toolkit.io.tables import formatting
-from toolkit.report import plotly_bundle
-from toolkit.report.config_diff import ConditionChange, find_config_changes
-from toolkit.report.environment import Environment, read_environment
+from toolkit.report import section_data
 from toolkit.report.panel import PanelRun
-from toolkit.report.training_curves import make_curves
+from toolkit.report.panel_budget import RenderedPanel
+from toolkit.report.runs import run_tables
+from toolkit.report.runs.config_diff import ConditionChange, find_config_changes
+from toolkit.report.runs.environment import Environment, read_environment
+from toolkit.report.runs.run_configs import (
+    find_hyperparameters,
+    read_capsules,
+    read_flat_configs,
+)
+from toolkit.report.runs.training_curves import make_curves
 
-COSTS = {
-    'parameters': 'parameters',
-    'macs': 'MACs of one forward',
-    'seconds': 'seconds of a run',
-    'memory': 'peak memory of a run, bytes',
-}
-
-
-@dataclass(frozen=True)
-class RenderedPanel:
-    """The section of a panel.
-
-    Attributes:
-        title: heading.
-        html: from the panel; '' if it failed or is too large.
-        notes: what was left out, or the reason for an empty section.
-    """
-
-    title: str
-    html: str
-    notes: tuple[str, ...] = ()
+MOST_COLUMNS = 24  # of hyperparameters in a table; downloads and comparisons have all
 
 
 @dataclass
@@ -52,11 +39,15 @@ class Section:
         asked: names and values of the study's settings.
         text: the study file.
         summary: the outcome in a few sentences.
-        tables: results, comparisons, runs without results.
+        warnings: reasons to doubt a comparison of its numbers.
+        tables: results, comparisons, all runs, runs without results.
+        hyperparameters: number of columns of the results with values of the config.
         plot_styles: colour, dash and marker of each condition.
-        charts: data of the charts.
+        charts: names of the charts that the data suffice for.
+        data: of charts, comparisons and downloads.
         changed: changes of the config in each condition.
         ran_on: code, data and hardware of the runs.
+        filters: what conditions can be chosen by, with its values.
         panels: sections of plugins.
     """
 
@@ -66,19 +57,32 @@ class Section:
     asked: list[tuple[str, str]]
     text: str
     summary: list[str]
+    warnings: list[str]
     tables: dict[str, Table]
+    hyperparameters: int
     plot_styles: list[dict[str, Any]]
-    charts: dict[str, Any]
+    charts: list[str]
+    data: dict[str, Any]
     changed: list[ConditionChange]
     ran_on: Environment
+    filters: dict[str, list[str]] = field(default_factory=dict)
     panels: list[RenderedPanel] = field(default_factory=list)
+
+    @property
+    def packed(self) -> str:
+        """The data as the page holds them."""
+        return section_data.pack(self.data)
 
 
 def make_section(id_: str, analysis: Analysis, study: bool) -> Section:
     """Makes the section of a study without its panels."""
     results = analysis.results
+    capsules = read_capsules(results.runs)
+    configs = read_flat_configs(results.runs, capsules)
+    hyperparameters = find_hyperparameters(analysis.conditions, configs)
+    shown = _select_columns(analysis, hyperparameters)
     found = {
-        'results': tables.make_results_table(analysis),
+        'results': run_tables.insert_hyperparameters(tables.make_results_table(analysis), shown),
         'differences': difference_tables.make_comparison_table(analysis),
         **{
             f'along {axis}': difference_tables.make_axis_table(analysis, axis)
@@ -87,9 +91,13 @@ def make_section(id_: str, analysis: Analysis, study: bool) -> Section:
         'effects': difference_tables.make_effects_table(analysis),
         'missing': tables.make_missing_table(analysis),
     }
-    plot_styles = [
-        plotly_bundle.choose_plot_style(place) for place in range(len(analysis.conditions))
-    ]
+    if len(results.runs) > len(analysis.conditions):
+        found['runs'] = run_tables.make_runs_table(analysis)
+    plot_styles = section_data.choose_plot_styles(analysis.conditions)
+    curves = make_curves(analysis.conditions)
+    data = section_data.collect_section_data(
+        analysis, plot_styles, configs, hyperparameters, list(shown), curves
+    )
     return Section(
         id=id_,
         title=results.name if study else 'Single runs',
@@ -97,19 +105,91 @@ def make_section(id_: str, analysis: Analysis, study: bool) -> Section:
         asked=_list_settings(analysis, study),
         text=_read_study_file(results) if study else '',
         summary=_summarize(analysis),
+        warnings=_find_warnings(analysis),
         tables={name: table for name, table in found.items() if table.rows},
+        hyperparameters=len(shown),
         plot_styles=plot_styles,
-        charts={
-            'conditions': [
-                {'label': condition.label, **look}
-                for condition, look in zip(analysis.conditions, plot_styles)
-            ],
-            'curves': make_curves(analysis.conditions),
-            'trade': _collect_scores_and_costs(analysis),
-        },
+        charts=_list_charts(data),
+        data=data,
         changed=find_config_changes(analysis),
-        ran_on=read_environment(results.runs),
+        ran_on=read_environment(results.runs, capsules),
+        filters=_list_filters(analysis),
     )
+
+
+def _select_columns(
+    analysis: Analysis, hyperparameters: Mapping[str, list[str]]
+) -> dict[str, list[str]]:
+    """Selects values of the config for columns: of several that vary alike, the first."""
+    seen = {
+        tuple(format_setting(c.settings.get(axis, '')) for c in analysis.conditions)
+        for axis in analysis.axes
+    }
+    found: dict[str, list[str]] = {}
+    for path, values in hyperparameters.items():
+        if path not in analysis.axes and tuple(values) not in seen and len(found) < MOST_COLUMNS:
+            found[path] = values
+            seen.add(tuple(values))
+    return found
+
+
+def _list_filters(analysis: Analysis) -> dict[str, list[str]]:
+    """Lists what conditions can be chosen by, where it has several values."""
+    conditions = analysis.conditions
+    found = {
+        'variant': [condition.variant for condition in conditions],
+        **{
+            axis: [
+                format_setting(condition.settings[axis])
+                for condition in conditions
+                if axis in condition.settings
+            ]
+            for axis in analysis.axes
+        },
+        'data': [format_setting(c.data) for c in conditions if c.data is not None],
+        'status': [run.status for run in analysis.results.runs],
+    }
+    unique = {name: list(dict.fromkeys(values)) for name, values in found.items()}
+    return {name: values for name, values in unique.items() if len(values) > 1}
+
+
+def _list_charts(data: dict[str, Any]) -> list[str]:
+    """Lists the charts that the data of a section suffice for."""
+    conditions = data['conditions']
+    scored = [c for c in conditions if any(s['mean'] is not None for s in c['scores'].values())]
+    factors = [{c['variant'] for c in scored}, {str(c['data']) for c in scored}]
+    factors += [{c['settings'].get(axis) for c in scored} for axis in data['axes']]
+    several = sum(len(values) > 1 for values in factors)
+    costs = any(value is not None for c in scored for value in c['costs'].values())
+    wanted = {
+        'trade': costs,
+        'points': len(data['runs']) > len(conditions) and bool(scored),
+        'map': several > 1,
+        'along': any(len(values) > 1 for values in factors[2:]),
+        'parallel': len(scored) > 2 and (several > 1 or len(data['metrics']) > 1),
+        'curves': bool(data['curves']),
+    }
+    return [name for name, is_wanted in wanted.items() if is_wanted]
+
+
+def _find_warnings(analysis: Analysis) -> list[str]:
+    """Finds groups of runs that are compared and were tested on different data."""
+    groups: dict[tuple[str, int | None], dict[str, list[str]]] = {}
+    for condition in analysis.conditions:
+        for run in condition.runs:
+            if run.test_data:
+                key = format_setting(condition.data), run.fold
+                groups.setdefault(key, {}).setdefault(run.test_data, []).append(run.id)
+    found = []
+    for (data, fold), prints in groups.items() if analysis.results.compare_to else ():
+        if len(prints) > 1:
+            of = [f' of {data}' * (data != 'null'), f' in fold {fold}' * (fold is not None)]
+            parts = ', '.join(f'{p[:12]} in {len(ids)} runs' for p, ids in prints.items())
+            found.append(
+                f'The test data{"".join(of)} are not the same in all runs ({parts}): their numbers '
+                'are not comparable.'
+            )
+    return found
 
 
 def list_panel_runs(analysis: Analysis) -> list[PanelRun]:
@@ -176,27 +256,6 @@ def _summarize(analysis: Analysis) -> list[str]:
             f'after Holm’s correction' + (f': {better} better, {worse} worse.' if found else '.')
         )
     return sentences
-
-
-def _collect_scores_and_costs(analysis: Analysis) -> dict[str, Any]:
-    """Collects the scores and costs of the conditions, by name."""
-    costs = [summarize_costs(condition) for condition in analysis.conditions]
-    known = {
-        name: [getattr(c, name) for c in costs]
-        for name in COSTS
-        if any(getattr(c, name) is not None for c in costs)
-    }
-    scores = {}
-    for metric, better in analysis.metrics.items():
-        found = [analysis.summarize(condition, metric) for condition in analysis.conditions]
-        if any(score.mean is not None for score in found):
-            scores[metric] = {
-                'better': better,
-                'mean': [score.mean for score in found],
-                'sd': [score.sd for score in found],
-                'n': [score.n for score in found],
-            }
-    return {'costs': known, 'names': COSTS, 'scores': scores}
 
 
 def _read_study_file(results: StudyResults) -> str:

@@ -29,8 +29,8 @@ def test(
     capsule_input: CapsuleInput | None = None,
 ) -> dict[str, float]:
     """Test, and write `metrics.json` into a folder: the values, for each metric whether higher is
-    better, the checkpoint, and each metric's rows, one per item; and `overlap` where the test holds
-    what the training held.
+    better, the checkpoint, the hash of the test data, and each metric's rows, one per item; and
+    `overlap` where the test holds what the training held.
 
     Under torchrun every process calls this and shares the work.
 
@@ -65,19 +65,20 @@ def test(
             )
         runner = Runner(parts, work_dir)
         common = overlap.explain(parts.overlaps, run.allow_overlap)
+        tested = parts.fingerprints().get('test', '')
         try:
             metrics = runner.test(weights)
         except Exception:
             # A hook failed after the measurement: what was measured is not lost with it.
             measured = runner.test_loop.result
             if measured is not None and distributed.is_main():
-                _write(work_dir, measured, weights, content, common)
+                _write(work_dir, measured, weights, content, common, tested)
                 print(f'the metrics are in {work_dir / METRICS_FILE}', flush=True)
             raise
         finally:
             runner.close()
         result = runner.test_loop.result
-        distributed.run_on_main(lambda: _write(work_dir, result, weights, content, common))
+        distributed.run_on_main(lambda: _write(work_dir, result, weights, content, common, tested))
         if distributed.broadcast(alone):
             distributed.run_on_main(lambda: capsule.end(work_dir, 'finished'))
         return metrics
@@ -101,6 +102,7 @@ def _write(
     weights: Path | None,
     content: dict[str, Any],
     common: str,
+    tested: str,
 ) -> None:
     meta = content.get('meta') if isinstance(content.get('meta'), dict) else None
     record = {
@@ -109,6 +111,7 @@ def _write(
         'metrics': result.metrics,
         'directions': result.directions,
         **({'overlap': common} if common else {}),
+        **({'test_data': tested} if tested else {}),
         'rows': result.rows,
     }
     write_json(work_dir / METRICS_FILE, checkpoint.to_plain(record))

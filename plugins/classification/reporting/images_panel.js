@@ -44,6 +44,14 @@ for (const figure of document.querySelectorAll('[data-looks]')) {
     );
   }
 
+  // For comparisons of two runs: what a variant looks at in each image.
+  const section = figure.closest('article').id;
+  window.report.pictures.push((of, label) => (of !== section ? [] : data.items.flatMap((one) => (
+    one.variants.filter((variant) => variant.label === label).flatMap((variant) => (
+      data.layers.filter((layer) => layer in variant.layers).map((layer) => ({
+        title: `${one.item}: ${layer}`, source: data.images[variant.layers[layer]],
+      }))))))));
+
   fill(role('item'), data.items.map((one) => one.item));
   fill(role('layer'), data.layers);
   for (const name of ['item', 'layer']) role(name).addEventListener('input', show);

@@ -11,6 +11,13 @@ for (const figure of document.querySelectorAll('[data-swipe]')) {
   const view = { x: 0, y: 0, zoom: 1, split: 50 };
   let item = data.items[0];
 
+  // For comparisons of two runs: what a variant has made of each scene.
+  const section = figure.closest('article').id;
+  window.report.pictures.push((of, label) => (of !== section ? [] : data.items.flatMap((scene) => (
+    scene.layers.filter((layer) => layer.name === label || layer.name.startsWith(`${label}: `))
+      .map((layer) => ({ title: `${scene.name}: ${layer.name}`, source: data.images[layer.image] }))
+  ))));
+
   // -- what is shown ------------------------------------------------------------------------------
 
   function fill(select, names, wanted) {

@@ -43,7 +43,10 @@ def calls(monkeypatch):
     tables = SimpleNamespace(
         study_table=study_table, write=lambda results: made.append(('write', results))
     )
-    html = SimpleNamespace(write=lambda folders, output: made.append(('html', folders, output)))
+    html = SimpleNamespace(
+        write=lambda folders, output: made.append(('html', folders, output)),
+        write_panel_files=lambda folder: made.append(('files of panels', folder)),
+    )
     results = SimpleNamespace(load=LoadedResults)
     report = SimpleNamespace(page=html)
     for name, module in (
@@ -74,6 +77,7 @@ def test_ends_with_tables_and_report_though_runs_failed(fails, here, calls, caps
     assert calls == [
         ('table', results, 'text'),
         ('write', results),
+        ('files of panels', folder),
         ('html', [folder], folder / 'report.html'),
     ]
     out = capsys.readouterr().out

@@ -11,9 +11,10 @@ from tests.support.study_folders import CAPSULE, planned, study_of, write, write
 from toolkit.analysis.aggregate import analyze_study
 from toolkit.analysis.interval_bars import Bar, make_bars
 from toolkit.analysis.results import load
-from toolkit.report import plotly_bundle, training_curves
-from toolkit.report.config_diff import find_config_changes
-from toolkit.report.environment import read_environment
+from toolkit.report import plotly_bundle
+from toolkit.report.runs import training_curves
+from toolkit.report.runs.config_diff import find_config_changes
+from toolkit.report.runs.environment import read_environment
 
 
 def test_bars_share_the_scale_of_their_column():
@@ -63,7 +64,14 @@ def test_training_and_validation_curves(tmp_path):
     assert (found['condition'], found['run'], found['seed']) == (0, 'full-s0', 0)
     assert found['train']['x'] == list(range(1, 41))
     assert found['train']['y']['loss'][:3] == [1.0, 0.5, 0.33333]
-    assert found['val'] == {'x': [40], 'y': {'val: score': [0.5]}}
+    assert found['train']['epoch'][:2] == [0.1, 0.2]
+    assert found['train']['seconds'][9] == pytest.approx(0.1)  # ten iterations of 0.01 s
+    assert found['val'] == {
+        'x': [40],
+        'epoch': [4.0],
+        'seconds': [0.4],
+        'y': {'val: score': [0.5]},
+    }
 
 
 def test_a_shared_training_is_read_where_it_is(tmp_path):
@@ -109,7 +117,8 @@ def test_values_that_are_not_finite_are_gaps_and_torn_lines_an_end(tmp_path):
     text = '{"iter": 1, "loss": null}\n{"iter": 2, "loss": 0.5}\n{"iter": 3, "lo'
     (run / 'metrics.jsonl').write_text(text)
     (found,) = curves_of(folder)
-    assert found['train'] == {'x': [1, 2], 'y': {'loss': [None, 0.5]}}
+    positions = {'x': [1, 2], 'epoch': [], 'seconds': []}
+    assert found['train'] == {**positions, 'y': {'loss': [None, 0.5]}}
 
 
 # -- what runs were made with ----------------------------------------------------------------------

@@ -1,42 +1,67 @@
 'use strict';
-// Training curves and the trade-off, drawn by plotly.js, which the page carries compressed.
-// What draws the figures of each data-chart, by its name; panels add theirs.
+// Draws the charts by plotly.js, which the page carries compressed.
+// What draws the figures of each data-chart, by its name; other scripts and panels add theirs.
 window.charts = {};
 (async () => {
+  const LEGEND_WIDTH = 190, LEGEND_LINE = 20; // pixels of an entry, about
+  const MOST_ENTRIES = 12; // of a legend; the pointer tells the others
+  const SIGNIFICANT = 4;
   const figures = [...document.querySelectorAll('[data-chart]')];
-  if (!figures.length) return;
-  Object.assign(window.charts, { curves, trade });
-  await unpack();
+  const root = document.documentElement;
   if (document.readyState === 'loading') { // scripts of panels come after this one
     await new Promise((done) => document.addEventListener('DOMContentLoaded', done));
   }
+  await pause(); // the page is painted before the library is read
+  if (figures.length) await start();
+  root.dataset.charts = 'drawn';
+  async function start() {
+    await unpack();
+    const tools = {
+      axis, layout, draw, colour, faint, plain, brief, short, narrow, style, metricAxis,
+    };
+    const redraws = new Map();
+    for (const figure of figures) {
+      const own = figure.querySelector('script[type="application/json"]');
+      const state = own || !figure.dataset.section ? null
+        : await window.report.load(figure.dataset.section);
+      const data = own ? JSON.parse(own.textContent) : state?.data;
+      const role = (name) => figure.querySelector(`[data-role="${name}"]`);
+      const plot = figure.querySelector('.plot');
+      redraws.set(figure, window.charts[figure.dataset.chart](data, role, plot, tools, state));
+      follow(figure, state, redraws);
+      await pause();
+    }
+    document.addEventListener('themechange', () => redraws.forEach((redraw) => redraw()));
+    // What is on paper is laid out without a resize event.
+    const PAPER = 640;
+    const fit = (shape) => figures.forEach((f) => {
+      const plot = f.querySelector('.plot');
+      if (plot.data) Plotly.relayout(plot, shape);
+    });
+    window.addEventListener('beforeprint', () => fit({ width: PAPER }));
+    window.addEventListener('afterprint', () => fit({ width: null, autosize: true }));
+  }
 
-  const SYMBOL_SIZE = 11;
-  const LEGEND_WIDTH = 190, LEGEND_LINE = 20; // pixels of an entry, about
-  const SIGNIFICANT = 4;
-  const redraws = figures.map((figure) => {
-    const own = figure.querySelector('script[type="application/json"]');
-    const shared = document.getElementById(`${figure.dataset.section}-data`);
-    const data = JSON.parse((own ?? shared).textContent);
-    const role = (name) => figure.querySelector(`[data-role="${name}"]`);
-    const plot = figure.querySelector('.plot');
-    const tools = { axis, layout, draw, colour, faint, plain, brief, short, narrow };
-    return window.charts[figure.dataset.chart](data, role, plot, tools);
-  });
-  document.addEventListener('themechange', () => redraws.forEach((redraw) => redraw()));
-  // What is on paper is laid out without a resize event.
-  const PAPER = 640;
-  const fit = (shape) => figures.forEach((f) => Plotly.relayout(f.querySelector('.plot'), shape));
-  window.addEventListener('beforeprint', () => fit({ width: PAPER }));
-  window.addEventListener('afterprint', () => fit({ width: null, autosize: true }));
-  document.documentElement.dataset.charts = 'drawn';
+  // A chart whose section is filtered is drawn anew when it is seen.
+  function follow(figure, state, redraws) {
+    if (!state) return;
+    let stale = false, seen = false;
+    const renew = () => {
+      if (stale && seen) redraws.get(figure)();
+      stale &&= !seen;
+    };
+    new IntersectionObserver(([entry]) => { seen = entry.isIntersecting; renew(); }, {
+      rootMargin: '300px',
+    }).observe(figure);
+    state.addEventListener('change', () => { stale = true; renew(); });
+    window.addEventListener('beforeprint', () => { if (stale) redraws.get(figure)(); stale = false; });
+  }
+
+  function pause() { return new Promise((done) => setTimeout(done)); }
 
   async function unpack() {
-    const text = document.getElementById('library').textContent.trim();
-    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
     const script = document.createElement('script');
-    script.textContent = await new Response(stream).text();
+    script.textContent = await window.report.unpack('library');
     document.head.append(script);
   }
 
@@ -99,9 +124,10 @@ window.charts = {};
   function draw(plot, traces, shape) {
     // The legend grows below the plot, not into it.
     const entries = traces.filter((trace) => trace.showlegend !== false).length;
+    if (entries > MOST_ENTRIES) shape.showlegend = false;
     const columns = Math.max(1, Math.floor(plot.clientWidth / LEGEND_WIDTH));
-    const rows = Math.ceil(entries / columns);
-    shape.height = (narrow() ? 330 : 400) + LEGEND_LINE * rows;
+    const rows = shape.showlegend === false ? 0 : Math.ceil(entries / columns);
+    shape.height = (shape.height ?? (narrow() ? 330 : 400)) + LEGEND_LINE * rows;
     const settings = {
       responsive: true, displaylogo: false, displayModeBar: narrow() ? false : 'hover',
       modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'],
@@ -110,156 +136,18 @@ window.charts = {};
     return Plotly.react(plot, traces, shape, settings);
   }
 
-  // -- curves -------------------------------------------------------------------------------------
-
-  // An exponential average without the pull of its start to zero; gaps stay gaps.
-  function smooth(values, share) {
-    let sum = 0, weight = 0;
-    return values.map((value) => {
-      if (value === null) return null;
-      sum = share * sum + (1 - share) * value;
-      weight = share * weight + (1 - share);
-      return sum / weight;
-    });
-  }
-
-  // Mean, lowest and highest over runs, at every iteration that one of them has.
-  function together(runs) {
-    const at = new Map();
-    for (const run of runs) {
-      run.x.forEach((x, i) => {
-        if (run.y[i] === null) return;
-        if (!at.has(x)) at.set(x, []);
-        at.get(x).push(run.y[i]);
-      });
-    }
-    const x = [...at.keys()].sort((a, b) => a - b);
-    const groups = x.map((key) => at.get(key));
+  function style(condition) {
+    const shade = colour(`--c${condition.colour}`);
     return {
-      x,
-      mean: groups.map((g) => g.reduce((a, b) => a + b) / g.length),
-      low: groups.map((g) => Math.min(...g)),
-      high: groups.map((g) => Math.max(...g)),
-      n: groups.map((g) => g.length),
+      shade,
+      line: { color: shade, dash: condition.dash, width: 2 },
+      marker: { symbol: condition.symbol, size: 8, color: shade },
     };
   }
 
-  function spread(t, i) {
-    return `<br>${short(t.low[i])} to ${short(t.high[i])}, ${t.n[i]} runs`;
-  }
-
-  function curves(data, role, plot) {
-    const quantities = [...new Set(data.curves.flatMap((run) => [
-      ...Object.keys(run.train.y), ...Object.keys(run.val.y),
-    ]))];
-    quantities.sort((a, b) => (b === 'loss') - (a === 'loss'));
-    for (const name of quantities) role('quantity').append(new Option(name, name));
-
-    function redraw() {
-      const name = role('quantity').value, share = Number(role('smoothing').value);
-      role('smoothing').nextElementSibling.value = share.toFixed(2);
-      const traces = [];
-      data.conditions.forEach((condition, place) => {
-        const runs = data.curves.filter((run) => run.condition === place)
-          .map((run) => ({ ...run, part: name in run.train.y ? run.train : run.val }))
-          .filter((run) => name in run.part.y)
-          .map((run) => ({ run: run.run, x: run.part.x, y: smooth(run.part.y[name], share) }));
-        if (runs.length) traces.push(...lines(condition, `g${place}`, runs));
-      });
-      const y = axis(name, { type: role('log').checked ? 'log' : 'linear' });
-      const more = { hovermode: 'closest', uirevision: name };
-      return draw(plot, traces, layout(axis('iteration'), y, more));
-    }
-
-    function lines(condition, group, runs) {
-      const shade = colour(`--c${condition.colour}`);
-      const marks = runs[0].x.length < 25;
-      const line = { color: shade, dash: condition.dash, width: 2 };
-      const common = { legendgroup: group, name: brief(condition.label), type: 'scatter' };
-      if (role('each').checked) {
-        return runs.map((run, i) => ({
-          ...common, x: run.x, y: run.y, mode: 'lines', line: { ...line, width: 1.2 },
-          showlegend: i === 0,
-          hovertemplate: `<b>${plain(run.run)}</b><br>iteration %{x}<br>%{y:.4g}<extra></extra>`,
-        }));
-      }
-      const t = together(runs);
-      const text = t.x.map((x, i) => `<b>${plain(condition.label)}</b><br>iteration ${x}<br>`
-        + short(t.mean[i]) + (t.n[i] > 1 ? spread(t, i) : ''));
-      const mean = {
-        ...common, x: t.x, y: t.mean, mode: marks ? 'lines+markers' : 'lines', line, text,
-        marker: { symbol: condition.symbol, size: 7, color: shade },
-        hovertemplate: '%{text}<extra></extra>',
-      };
-      if (runs.length < 2) return [mean];
-      const edge = {
-        ...common, x: t.x, mode: 'lines', line: { width: 0, color: shade }, hoverinfo: 'skip',
-        showlegend: false,
-      };
-      return [
-        { ...edge, y: t.low },
-        { ...edge, y: t.high, fill: 'tonexty', fillcolor: faint(shade, 0.14) },
-        mean,
-      ];
-    }
-
-    for (const name of ['quantity', 'smoothing', 'log', 'each']) {
-      role(name).addEventListener('input', redraw);
-    }
-    redraw();
-    return redraw;
-  }
-
-  // -- trade-off ----------------------------------------------------------------------------------
-
-  // The points that no other one beats in both; from the cheapest on.
-  function front(points, better) {
-    const sign = better === false ? -1 : 1;
-    const sorted = [...points].sort((a, b) => a.x - b.x || sign * (b.y - a.y));
-    let best = -Infinity;
-    return sorted.filter((p) => sign * p.y > best && ((best = sign * p.y), true));
-  }
-
-  function trade(data, role, plot) {
-    function redraw() {
-      const score = data.trade.scores[role('score').value], cost = role('cost').value;
-      const points = data.conditions
-        .map((condition, i) => ({
-          condition, x: data.trade.costs[cost][i], y: score.mean[i], sd: score.sd[i], n: score.n[i],
-        }))
-        .filter((p) => p.x !== null && p.y !== null);
-      const title = data.trade.names[cost];
-      const traces = points.map((p) => ({
-        type: 'scatter', mode: 'markers', name: brief(p.condition.label), x: [p.x], y: [p.y],
-        marker: { symbol: p.condition.symbol, size: SYMBOL_SIZE, color: colour(`--c${p.condition.colour}`) },
-        error_y: {
-          type: 'data', array: [p.sd ?? 0], visible: p.sd !== null, thickness: 1.2, width: 4,
-          color: colour(`--c${p.condition.colour}`),
-        },
-        hovertemplate: `<b>${plain(p.condition.label)}</b><br>`
-          .concat(`${plain(role('score').value)} ${short(p.y)}`)
-          .concat(p.sd === null ? '' : ` ± ${short(p.sd)} (n = ${p.n})`)
-          .concat(`<br>${plain(title)} %{x:.4s}<extra></extra>`),
-      }));
-      const edge = score.better === null ? [] : front(points, score.better);
-      if (edge.length > 1) {
-        traces.unshift({
-          type: 'scatter', mode: 'lines', x: edge.map((p) => p.x), y: edge.map((p) => p.y),
-          line: { color: colour('--muted'), width: 1.2, dash: 'dot' }, hoverinfo: 'skip',
-          showlegend: false,
-        });
-      }
-      const arrow = { true: ' ↑', false: ' ↓', null: '' }[score.better];
-      const x = axis(title, { type: role('log').checked ? 'log' : 'linear', tickformat: '~s' });
-      const y = axis(role('score').value + arrow);
-      return draw(plot, traces, layout(x, y, { hovermode: 'closest' }));
-    }
-    // A cost that all have in common tells nothing.
-    const known = (values) => new Set(values.filter((value) => value !== null));
-    const differs = Object.entries(data.trade.costs).find(([, values]) => known(values).size > 1);
-    if (differs) [role('cost').value] = differs;
-    for (const name of ['score', 'cost', 'log']) role(name).addEventListener('input', redraw);
-    redraw();
-    return redraw;
+  // An axis of a metric, with an arrow to its better values.
+  function metricAxis(data, name, more) {
+    const arrow = { true: ' ↑', false: ' ↓', null: '' }[data.metrics[name] ?? null];
+    return axis(name + arrow, more);
   }
 })();

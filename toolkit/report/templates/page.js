@@ -1,5 +1,5 @@
 'use strict';
-// The page itself: theme, sorting, printing.
+// The page itself: theme, contents, printing.
 (() => {
   const root = document.documentElement;
   const dark = window.matchMedia('(prefers-color-scheme: dark)');
@@ -23,34 +23,38 @@
   dark.addEventListener('change', () => apply(chosen()));
   apply(chosen());
 
-  // -- tables -----------------------------------------------------------------------------------
-  const collator = new Intl.Collator('en', { numeric: true });
-  function compare(a, b) {
-    const [x, y] = [Number(a), Number(b)];
-    return Number.isNaN(x) || Number.isNaN(y) ? collator.compare(a, b) : x - y;
-  }
+  // -- contents ---------------------------------------------------------------------------------
+  const contents = document.querySelector('.contents details');
+  const narrow = window.matchMedia('(max-width: 1099px)');
+  const fold = () => { contents.open = !narrow.matches; };
+  narrow.addEventListener('change', fold);
+  fold();
+  contents.addEventListener('click', (event) => {
+    if (narrow.matches && event.target.closest('a')) contents.open = false;
+  });
+  document.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape' && narrow.matches) contents.open = false;
+  });
 
-  function sort(table, column) {
-    const heads = table.tHead.rows[0].cells;
-    const head = heads[column];
-    const up = head.getAttribute('aria-sort') !== 'ascending';
-    for (const other of heads) other.removeAttribute('aria-sort');
-    head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
-    const body = table.tBodies[0];
-    const value = (row) => row.cells[column].dataset.value;
-    const rows = [...body.rows].sort((a, b) => {
-      const [x, y] = [value(a), value(b)];
-      if (x === '' || y === '') return (x === '') - (y === ''); // what is missing stays last
-      return up ? compare(x, y) : compare(y, x);
-    });
-    body.append(...rows);
+  // The heading that was passed last is where the reader is.
+  const links = new Map();
+  for (const link of contents.querySelectorAll('a')) links.set(link.hash.slice(1), link);
+  const headings = [...links.keys()].map((id) => document.getElementById(id));
+  let asked = false;
+  function mark() {
+    asked = false;
+    const passed = headings.filter((heading) => heading.getBoundingClientRect().top < 160);
+    const current = links.get((passed.at(-1) ?? headings[0]).id);
+    for (const link of links.values()) {
+      if (link === current) link.setAttribute('aria-current', 'location');
+      else link.removeAttribute('aria-current');
+    }
   }
-
-  for (const table of document.querySelectorAll('table.sortable')) {
-    [...table.tHead.rows[0].cells].forEach((head, column) => {
-      head.querySelector('button').addEventListener('click', () => sort(table, column));
-    });
-  }
+  window.addEventListener('scroll', () => {
+    if (!asked) requestAnimationFrame(mark);
+    asked = true;
+  }, { passive: true });
+  mark();
 
   // -- paper ------------------------------------------------------------------------------------
   let opened = [];

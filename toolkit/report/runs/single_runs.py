@@ -9,7 +9,7 @@ from typing import Any
 
 from toolkit.analysis.results import StudyResults, resolve_directions
 from toolkit.errors import ToolkitError
-from toolkit.io.run_layout import CAPSULE, read_metrics
+from toolkit.io.run_layout import CAPSULE, TestRecord
 from toolkit.io.run_records import Fingerprint, RunResult, RunState
 from toolkit.run import capsule
 
@@ -40,7 +40,7 @@ def read_single_runs(folders: Sequence[Path]) -> StudyResults:
 
 def _read_run(folder: Path, name: str) -> RunResult:
     record = capsule.read(folder)
-    metrics, better = read_metrics(folder)
+    test = TestRecord.read(folder)
     status, message = _split_status(str(record.get('status', '')))
     return RunResult(
         id=name,
@@ -56,8 +56,10 @@ def _read_run(folder: Path, name: str) -> RunResult:
         message=message,
         attempts=1 + len(record.get('resumed') or []),
         seconds=_compute_seconds(record),
-        metrics=metrics,
-        directions=better,
+        metrics=test.metrics,
+        directions=test.directions,
+        overlap=test.overlap,
+        test_data=test.test_data,
     )
 
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.config.dump import dump_inline
-from toolkit.errors import ToolkitError
-from toolkit.io.run_layout import CAPSULE
 from toolkit.io.run_records import RunResult
 from toolkit.io.tables import formatting
-from toolkit.run import capsule
+from toolkit.report.runs.run_configs import Capsule, read_capsules
 
+TEST_DATA = 'data: test'
 LEADING = ('torch', 'mmengine', 'numpy', 'timm')
 
 
@@ -49,20 +48,31 @@ class Environment:
     runs: int
 
 
-def read_environment(runs: Sequence[RunResult]) -> Environment:
-    """Reads the capsules of the runs that have one; damaged ones are listed as a fact."""
+def read_environment(
+    runs: Sequence[RunResult], capsules: Mapping[str, Capsule | None] | None = None
+) -> Environment:
+    """Describes the capsules of the runs that have one; damaged ones are listed as a fact.
+
+    Args:
+        runs: of a study.
+        capsules: of their trainings, whose environment says more than that of the test; read here
+            if None.
+    """
     described: dict[str, dict[str, str]] = {}
     packages: dict[str, dict[str, str]] = {}
     damaged = []
+    for id_, record in (read_capsules(runs) if capsules is None else capsules).items():
+        try:
+            if record is None:
+                raise ValueError('it is damaged')
+            facts, versions = _list_facts(record), dict(record.get('packages') or {})
+        except (TypeError, ValueError, AttributeError):
+            damaged.append(id_)
+            continue
+        described[id_], packages[id_] = facts, versions
     for run in runs:
-        folder = run.trained_in  # the environment of the training says more than that of the test
-        if (folder / CAPSULE).exists():
-            try:
-                record = capsule.read(folder)
-                described[run.id] = _list_facts(record)
-                packages[run.id] = dict(record.get('packages') or {})
-            except (ToolkitError, TypeError, ValueError, AttributeError):
-                damaged.append(run.id)
+        if run.test_data and run.id in described:
+            described[run.id].setdefault(TEST_DATA, run.test_data)
     facts = _group_by_value(described)
     if damaged:
         facts.append(Fact('damaged capsules', [(', '.join(damaged), damaged)]))

@@ -11,7 +11,7 @@ from toolkit.io.read_metrics_log import LogLine, read_metrics_log
 # Limit of numbers in all curves of a section; each takes about eight bytes in the page.
 NUMBERS = 120_000
 FEWEST, MOST = 40, 500  # points of a curve
-_POSITION = ('iter', 'epoch')
+_POSITION = ('iter', 'epoch', 'seconds')
 VALIDATION = 'val: '
 
 Lines = list[LogLine]
@@ -22,15 +22,16 @@ def make_curves(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
 
     Returns:
         For each run `condition` (its index), `run`, `seed`, and `train` and `val`, each with `x`
-        (iterations) and `y`: quantity -> values, None for one that is not finite. A point of a
-        long log is the mean of several lines; runs that log alike keep common iterations.
+        (iterations), `epoch` and `seconds` (of training so far; empty where the log lacks them)
+        and `y`: quantity -> values, None for one that is not finite. A point of a long log is the
+        mean of several lines; runs that log alike keep common iterations.
     """
     found = [
         (place, run, read_metrics_log(run.trained_in))
         for place, condition in enumerate(conditions)
         for run in condition.runs
     ]
-    found = [(place, run, lines) for place, run, lines in found if lines]
+    found = [(place, run, _add_seconds(lines)) for place, run, lines in found if lines]
     training = [[line for line in lines if 'val' not in line] for _, _, lines in found]
     validation = [
         [
@@ -52,6 +53,17 @@ def make_curves(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
     ]
 
 
+def _add_seconds(lines: Lines) -> Lines:
+    """Adds the seconds of training so far, from the mean time of an iteration in each line."""
+    total, last, found = 0.0, 0, []
+    for line in lines:
+        time = line.get('time')
+        if isinstance(time, (int, float)):
+            total, last = total + time * (line['iter'] - last), line['iter']
+        found.append({**line, 'seconds': total} if total else line)
+    return found
+
+
 def _get_position(line: dict[str, Any]) -> dict[str, Any]:
     return {key: line[key] for key in _POSITION if key in line}
 
@@ -69,8 +81,17 @@ def _thin(lines: Lines, step: int) -> dict[str, Any]:
     groups = [lines[start : start + step] for start in range(0, len(lines), step)]
     return {
         'x': [group[-1]['iter'] for group in groups],
+        **{name: _list_positions(groups, name) for name in _POSITION[1:]},
         'y': {name: [_mean(group, name) for group in groups] for name in names},
     }
+
+
+def _list_positions(groups: Sequence[Lines], name: str) -> list[float]:
+    """Lists the last epoch or second of each group; empty where one has none."""
+    values = [group[-1].get(name) for group in groups]
+    if not all(isinstance(value, (int, float)) for value in values):
+        return []
+    return [float(f'{value:.6g}') for value in values]
 
 
 def _mean(group: Lines, name: str) -> float | None:
