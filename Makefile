@@ -105,5 +105,18 @@ gpu-bundle: $(SETUP)
 gpu-check:
 	sh tools/gpu_check.sh --output gpu.json
 
+.PHONY: wheel
+# The last commit's wheel, into dist/, built twice: whoever builds the same commit gets the same bytes.
+wheel:
+	@rm -rf build/wheel dist && mkdir -p build/wheel dist
+	@for n in 1 2; do \
+	  mkdir -p build/wheel/$$n/source && git archive HEAD | tar -x -C build/wheel/$$n/source && \
+	  SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PYTHON) -m build --wheel $(BUILD_OPTIONS) \
+	    --outdir build/wheel/$$n build/wheel/$$n/source >build/wheel/$$n.log 2>&1 || \
+	    { tail -20 build/wheel/$$n.log; exit 1; }; \
+	done
+	@cmp build/wheel/1/*.whl build/wheel/2/*.whl
+	@cp build/wheel/1/*.whl dist/ && rm -rf build/wheel && sha256sum dist/*.whl
+
 clean:
 	rm -rf .venv build dist *.egg-info work
