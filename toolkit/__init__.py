@@ -7,6 +7,9 @@ use, since commands such as `toolkit list` start without torch.
 
 from __future__ import annotations
 
+import importlib.machinery
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +18,26 @@ if TYPE_CHECKING:
 
 __version__ = '0.1.0'
 __all__ = ['LoadedRun', 'build', 'load_run', 'report_metrics']
+
+
+class OwnPlugins:
+    """Finder that takes the package `plugins` from beside the toolkit.
+
+    A folder `plugins` beside a user's script comes first on Python's path, and would hide it.
+    """
+
+    FOLDER = Path(__file__).resolve().parents[1]
+
+    @classmethod
+    def find_spec(
+        cls, fullname: str, path: Any = None, target: Any = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != 'plugins':
+            return None
+        return importlib.machinery.PathFinder.find_spec(fullname, [str(cls.FOLDER)], target)
+
+
+sys.meta_path.insert(0, OwnPlugins)
 
 
 def __getattr__(name: str) -> Any:

@@ -203,11 +203,22 @@ def _clear() -> None:
 
 def _all_roots() -> dict[str, Path | None]:
     roots: dict[str, Path | None] = {'toolkit': Path(__file__).parents[1]}
-    roots['plugins'] = find_source('plugins')
+    roots['plugins'] = _find_own_plugins()
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
         roots[point.value.split(':')[0]] = find_source(point.value.split(':')[0])
     roots.update(_roots)
     return roots
+
+
+def _find_own_plugins() -> Path | None:
+    """Finds the package `plugins` that lies beside the toolkit."""
+    found, own = find_source('plugins'), Path(__file__).resolve().parents[2] / 'plugins'
+    if found is not None and own.is_dir() and found.resolve() != own:
+        raise RegistryError(
+            f'the package plugins was imported from {found} before the toolkit, whose own package '
+            'has that name: rename yours, or import the toolkit first'
+        )
+    return found
 
 
 def find_source(module: str) -> Path | None:
