@@ -84,6 +84,11 @@ test-all: $(SETUP)
 soak: $(SETUP)
 	OMP_NUM_THREADS=1 TOOLKIT_SOAK_KILLS=100 $(BIN)/python -m pytest -m slow tests/toolkit/engine/test_soak.py
 
+# A run of 100,000 iterations: memory, handles, files and the cost of an iteration stay flat.
+.PHONY: long-run
+long-run: $(SETUP)
+	OMP_NUM_THREADS=1 TOOLKIT_LONG_RUN=100000 $(BIN)/python -m pytest -s -m slow tests/toolkit/engine/test_long_run.py
+
 # Each file operation of a small run fails once, in three ways; at most what came after the last
 # checkpoint is lost, and the resumed run has the bits of one that nothing happened to.
 .PHONY: failing-disk

@@ -95,7 +95,7 @@ def train(
 ) -> int:
     """Trains as the command line does and returns the exit status.
 
-    Each process writes a hash of its weights beside the folder.
+    Each process writes a hash of its weights and its threads beside the folder.
     """
     from toolkit.engine.runner import Runner
     from toolkit.run.capsule import CapsuleInput
@@ -118,6 +118,7 @@ def train(
         )
         rank = os.environ.get('RANK', '0')
         Path(f'{work_dir}.hash{rank}').write_text(hashes[0], encoding='utf-8')
+        Path(f'{work_dir}.threads{rank}').write_text('\n'.join(list_threads()), encoding='utf-8')
         return result.exit_status
 
     return _run(tree, task)
@@ -146,6 +147,12 @@ def _run(tree: dict[str, Any], task: Callable[[Any], int]) -> int:
     except Exception:
         traceback.print_exc()
         return 99
+
+
+def list_threads() -> list[str]:
+    """Lists the names of this process's threads, those of libraries included."""
+    tasks = Path('/proc/self/task')
+    return [(task / 'comm').read_text().strip() for task in tasks.iterdir()]
 
 
 def fingerprint(state: dict[str, torch.Tensor]) -> str:

@@ -8,17 +8,19 @@ from __future__ import annotations
 import json
 import os
 import random
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.hooks import Hook
 from torch import Tensor, nn
 
 from toolkit.errors import DataError
 from toolkit.interfaces import Batch, Dataset, Metric, System, Visualizer
-from toolkit.registry import DATASETS, METRICS, SYSTEMS, VISUALIZERS
+from toolkit.registry import DATASETS, HOOKS, METRICS, SYSTEMS, VISUALIZERS
 
 
 @SYSTEMS.register
@@ -153,8 +155,6 @@ class TinyData(Dataset):
         if index == self.broken:
             raise DataError(f'sample {index} is cut off')
         if self.slow:
-            import time
-
             time.sleep(self.slow)
         image = self.images[index]
         target = image.mean(dim=(1, 2))[:1] * 2
@@ -201,3 +201,35 @@ class Errors(Metric):
             'worst': max(row['worst'] for row in rows),
             'close': sum(row['close'] for row in rows) / len(rows),
         }
+
+
+@HOOKS.register
+class Watch(Hook):
+    """Appends what the process holds to a file, every so many iterations.
+
+    Args:
+        file: path of the file, JSON by lines.
+        interval: iterations between two lines.
+    """
+
+    priority = 'LOWEST'
+
+    def __init__(self, file: str, interval: int = 1000) -> None:
+        self.file, self.interval = file, interval
+
+    def after_step(self, runner: Any) -> None:
+        if runner.iter % self.interval:
+            return
+        pages = int(Path('/proc/self/statm').read_text().split()[1])
+        line = {
+            'iter': runner.iter,
+            'memory': pages * os.sysconf('SC_PAGE_SIZE'),
+            'handles': len(os.listdir('/proc/self/fd')),
+            'threads': len(os.listdir('/proc/self/task')),
+            'files': sorted(
+                str(path.relative_to(runner.work_dir)) for path in Path(runner.work_dir).rglob('*')
+            ),
+            'seconds': time.process_time(),
+        }
+        with open(self.file, 'a', encoding='utf-8') as file:
+            file.write(json.dumps(line) + '\n')

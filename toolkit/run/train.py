@@ -127,7 +127,8 @@ def _train(
         try:
             for note in notes:
                 runner.say(note)
-            runner.train(resume_from, Path(run.load_from) if run.load_from else None)
+            with distributed.explain_lost_process():
+                runner.train(resume_from, Path(run.load_from) if run.load_from else None)
             result = _result(runner, work_dir, last)
             # So that a repetition, faster or slower, ends there too.
             ended: dict[str, Any] = {'stopped_at': result.iterations} if result.time_over else {}

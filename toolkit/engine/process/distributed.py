@@ -5,6 +5,8 @@ Everything here works in a single process too, where it does nothing.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -53,7 +55,11 @@ def is_main() -> bool:
 
 @contextmanager
 def join_processes(device: torch.device) -> Iterator[None]:
-    """Joins torchrun's processes inside the context: nccl between GPUs, gloo between CPUs."""
+    """Joins torchrun's processes inside the context: nccl between GPUs, gloo between CPUs.
+
+    Raises:
+        RunError: another process of the run ended, so that this one cannot go on.
+    """
     global _control
     if not is_launched() or dist.is_initialized():
         yield
@@ -61,11 +67,42 @@ def join_processes(device: torch.device) -> Iterator[None]:
     backend = 'nccl' if device.type == 'cuda' else 'gloo'
     dist.init_process_group(backend)
     _control = dist.new_group(backend='gloo') if backend != 'gloo' else dist.group.WORLD
+    atexit.register(gc.collect)
     try:
-        yield
+        with explain_lost_process():
+            yield
     finally:
         _control = None
         dist.destroy_process_group()
+        # Wrappers of the system hold the group in circles of references. Threads of gloo that are
+        # still there when Python ends abort the process, although its work is done and saved.
+        # After an error its traceback holds them too, until the end: hence also `atexit`.
+        gc.collect()
+
+
+@contextmanager
+def explain_lost_process() -> Iterator[None]:
+    """Explains the error of an exchange whose other side has ended.
+
+    Raises:
+        RunError: another process of the run ended.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if get_world_size() == 1 or not _is_lost(error):
+            raise
+        raise RunError(
+            f'process {get_rank()} of {get_world_size()} cannot go on: another process of this run '
+            'has ended, was killed, or cannot be reached; its own messages say why. The last '
+            'checkpoint is intact: go on with --resume and as many processes'
+        ) from error
+
+
+def _is_lost(error: RuntimeError) -> bool:
+    """Tells whether an error comes from the connection to another process."""
+    # Errors of nccl and of the store have classes; those of gloo are known by its file names.
+    return isinstance(error, dist.DistError) or '/gloo/' in str(error)
 
 
 def gather(value: T) -> list[T]:

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from tests.support import subprocesses
+from toolkit.engine import checkpoint
 
 
 def finish(processes: list[Any], work_dir: Path, expected: int = 0) -> None:
@@ -37,6 +38,10 @@ def test_both_end_with_equal_weights_and_only_one_writes(tree: Any, tmp_path: Pa
     assert 'cpu x 2' in (tmp_path / 'run.out0').read_text()
     record = json.loads((tmp_path / 'run' / 'capsule.json').read_text())
     assert (record['status'], record['processes']) == ('finished', 2)
+    # A thread of gloo that outlives Python aborts a process whose work is done.
+    for rank in range(2):
+        threads = (tmp_path / f'run.threads{rank}').read_text().split()
+        assert threads and not [name for name in threads if 'gloo' in name], threads
 
 
 def test_two_with_four_are_one_with_eight(tree: Any, tmp_path: Path) -> None:
@@ -95,6 +100,43 @@ def test_one_process_told_to_stop_stops_both_and_they_resume(tree: Any, tmp_path
     single.join()
     assert single.exitcode == 2
     assert 'train_dataloader.batch_size=8' in subprocesses.output(stopped)
+
+
+@pytest.mark.parametrize(
+    ('killed', 'workers'), [(1, 0), pytest.param(0, 2, marks=pytest.mark.slow)]
+)
+def test_a_process_whose_other_is_killed_ends_with_one_line(
+    tree: Any, tmp_path: Path, killed: int, workers: int
+) -> None:
+    config = tree(
+        train_dataloader__dataset__slow=0.003,
+        train_dataloader__num_workers=workers,
+        train_cfg={'max_iters': 4000, 'val_interval': 2000},
+        default_hooks={
+            'logger': {'type': 'MetricsLog', 'interval': 1},
+            'checkpoint': {'type': 'Checkpoint', 'interval': 2},
+        },
+    )
+    processes = subprocesses.start_joined('train', config, tmp_path / 'run', 2)
+    while not (tmp_path / 'run' / 'checkpoints' / 'last.pth').exists():
+        assert processes[0].is_alive() and processes[1].is_alive()
+        time.sleep(0.01)
+    os.kill(processes[killed].pid, signal.SIGKILL)
+    other = 1 - killed
+    begun = time.monotonic()
+    processes[other].join(60)
+    assert time.monotonic() - begun < 20  # a worker that outlives its process notices after 5 s
+    assert processes[other].exitcode == 1
+    (line,) = [
+        line
+        for line in (tmp_path / f'run.out{other}').read_text().splitlines()
+        if not line.startswith('TinySystem')
+    ]
+    assert f'process {other} of 2 cannot go on: another process' in line and '--resume' in line
+    checkpoint.load(tmp_path / 'run' / 'checkpoints' / 'last.pth')
+    if other == 0:
+        record = json.loads((tmp_path / 'run' / 'capsule.json').read_text())
+        assert record['status'].startswith('failed: process 0 of 2 cannot go on')
 
 
 @pytest.mark.slow
