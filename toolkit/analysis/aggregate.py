@@ -25,6 +25,7 @@ from toolkit.analysis.paired_tests import (
 )
 from toolkit.analysis.results import StudyResults
 from toolkit.analysis.sample_values import SampleValues, find_sample_values
+from toolkit.analysis.sequential_tests import anytime_t
 from toolkit.config.dump import dump_inline
 from toolkit.io.run_records import RunResult
 
@@ -205,7 +206,8 @@ class Analysis:
         for scored in groups.values():
             scored.sort(key=lambda entry: -sign * entry[0])
             first, *others = (condition for _, condition in scored)
-            if others and _is_better_than_all(first, others, metric, better):
+            effect = self.results.options.sequential
+            if others and _is_better_than_all(first, others, metric, better, effect):
                 found.append(first)
         return found
 
@@ -233,7 +235,9 @@ def analyze_study(results: StudyResults) -> Analysis:
         references |= {axis: analysis.find_first(condition, axis) for axis in results.options.along}
         for axis, reference in references.items():
             for metric, better in results.metrics.items() if reference is not None else ():
-                comparison, differences = _compare(condition, reference, metric, better, rows)
+                comparison, differences = _compare(
+                    condition, reference, metric, better, rows, results.options.sequential
+                )
                 found[place, axis, metric] = comparison
                 items.append(differences)
     for (key, comparison), test in zip(list(found.items()), paired_bootstraps(items)):
@@ -253,12 +257,16 @@ def analyze_study(results: StudyResults) -> Analysis:
 
 
 def _is_better_than_all(
-    condition: Condition, others: list[Condition], metric: str, better: bool
+    condition: Condition,
+    others: list[Condition],
+    metric: str,
+    better: bool,
+    sequential: float | None,
 ) -> bool:
     """Tells whether a condition is better than each of the others by more than noise."""
     rows: dict[str, SampleValues | None] = {}
     for other in others:
-        comparison, differences = _compare(condition, other, metric, better, rows)
+        comparison, differences = _compare(condition, other, metric, better, rows, sequential)
         p = comparison.runs.p
         # Runs that do not vary say nothing of noise; the test items may. One run may vary.
         if p is None and comparison.runs.n > 1 and not comparison.items.why:
@@ -306,6 +314,7 @@ def _compare(
     metric: str,
     better: bool | None,
     rows: dict[str, SampleValues | None],
+    sequential: float | None,
 ) -> tuple[Comparison, list[float]]:
     """Compares two conditions; the differences of items are returned for a test of all at once."""
     ours, theirs = condition.get_values(metric), reference.get_values(metric)
@@ -314,7 +323,11 @@ def _compare(
     pairs = [p for p in both if condition.has_other_code(p) == reference.has_other_code(p)]
     planned = {(run.seed, run.fold) for run in (*condition.runs, *reference.runs)}
     folds = len({run.fold for run in condition.runs if run.fold is not None})
-    runs = paired_t([ours[pair] - theirs[pair] for pair in pairs], max(folds, 1))
+    differences = [ours[pair] - theirs[pair] for pair in pairs]
+    if sequential is None:
+        runs = paired_t(differences, max(folds, 1))
+    else:
+        runs = anytime_t(differences, sequential)
     if both and not pairs:
         runs = replace(runs, why='made with different code')
     improved = None
@@ -322,6 +335,8 @@ def _compare(
         improved = (runs.difference > 0) == better
     items = _item_differences(condition, reference, metric, pairs, rows)
     why = 'not the mean of test items' if items is None else '' if pairs else runs.why
+    if sequential is not None:
+        why = 'the number of seeds was not fixed'
     untested = PairedTest(0, why=why)
     return Comparison(runs, len(planned) - len(pairs), untested, improved), items or []
 

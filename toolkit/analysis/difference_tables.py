@@ -173,15 +173,27 @@ def _get_reach(found: Comparison) -> Interval:
     return test.low, test.difference, test.high
 
 
+def name_test(analysis: Analysis) -> str:
+    """Names the test over runs."""
+    if analysis.results.options.sequential is None:
+        return 'paired t-test'
+    return 'anytime-valid paired t-test'
+
+
 def list_comparison_notes(analysis: Analysis) -> list[str]:
     """Lists the meanings of the columns of the comparisons, and their tests."""
     runs, items = analysis.count_tests()
     notes = [
         'Difference: mean of (variant − reference) over pairs of runs with equal seed and fold. '
-        "g: Hedges' g of the paired differences. p: paired t-test.",
+        f"g: Hedges' g of the paired differences. p: {name_test(analysis)}.",
         f'p (Holm): corrected over all {runs} tests over runs of this study'
         f'{name_family(analysis)}.',
     ]
+    if analysis.results.options.sequential is not None:
+        notes.append(
+            'Seeds were added after looking at results; tests and intervals are valid all the same '
+            '(Gaussian mixture; Lai 1976).'
+        )
     if analysis.results.options.primary is not None and len(analysis.metrics) > 1:
         notes.append('The p of other metrics are not corrected: they explore and prove nothing.')
     if any(len({run.fold for run in c.runs}) > 1 for c in analysis.conditions):

@@ -63,7 +63,7 @@ def paired_t(differences: ArrayLike, folds: int = 1) -> PairedTest:
         differences: (n,) one per pair of runs.
         folds: number of folds of the data, if the pairs are folds.
     """
-    d, undecided = _prepare(differences, 'pair')
+    d, undecided = prepare_differences(differences, 'pair')
     if undecided is not None:
         return undecided
     n, mean = len(d), float(d.mean())
@@ -108,7 +108,7 @@ def paired_bootstraps(many: Sequence[ArrayLike], seed: int = 0) -> list[PairedTe
     the number of tests, stays below a tenth of the level.
     """
     resamples = max(RESAMPLES, math.ceil(10 / ALPHA) * len(many))
-    started = [_prepare(differences, 'item') for differences in many]
+    started = [prepare_differences(differences, 'item') for differences in many]
     tests = {i: undecided for i, (_, undecided) in enumerate(started) if undecided is not None}
     groups: dict[int, list[int]] = {}
     for i, (d, undecided) in enumerate(started):
@@ -184,7 +184,7 @@ def adjust_holm(p: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def _prepare(differences: ArrayLike, unit: str) -> tuple[np.ndarray, PairedTest | None]:
+def prepare_differences(differences: ArrayLike, unit: str) -> tuple[np.ndarray, PairedTest | None]:
     """Converts the differences; returns the result too if they do not allow a test."""
     d = np.asarray(differences, dtype=float)
     if d.ndim != 1 or not np.isfinite(d).all():

@@ -28,6 +28,8 @@ class TableOptions:
         columns: columns of the results after the names, in order; None for all.
         digits: digits after the point of a metric; chosen by its spread where none are given.
         switches: of a factorial design, in which a variant is named after those that are on.
+        sequential: effect size of the tests of a study that adds seeds (`anytime_t`); None for one
+            with a fixed number of them.
     """
 
     primary: str | None = None
@@ -36,6 +38,7 @@ class TableOptions:
     columns: tuple[str, ...] | None = None
     digits: Mapping[str, int] = field(default_factory=dict)
     switches: tuple[str, ...] = ()
+    sequential: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

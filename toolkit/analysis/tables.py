@@ -7,6 +7,7 @@ from toolkit.analysis.difference_tables import (
     make_axis_table,
     make_comparison_table,
     make_effects_table,
+    name_test,
 )
 from toolkit.analysis.interval_bars import Interval, make_bars
 from toolkit.analysis.table_cells import (
@@ -176,7 +177,7 @@ def list_result_notes(analysis: Analysis) -> list[str]:
         notes.append(
             '* p < 0.05, ** p < 0.01, *** p < 0.001: differs from '
             f'{analysis.results.options.show(analysis.results.compare_to or "the first value")} '
-            f'(paired t-test over seeds and folds, Holm-corrected over all {tests} tests'
+            f'({name_test(analysis)} over seeds and folds, Holm-corrected over all {tests} tests'
             f'{name_family(analysis)}).'
         )
     for common in dict.fromkeys(run.overlap for run in analysis.results.runs if run.overlap):

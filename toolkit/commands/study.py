@@ -127,9 +127,12 @@ def _print_plan(study: Study, folder: Path, arguments: argparse.Namespace) -> in
     from toolkit.study.planning.plan_power import PlannedPower
     from toolkit.study.planning.plan_text import plan_text
     from toolkit.study.reconcile import RunFilter, reconcile
+    from toolkit.study.sequential import read_seeds
 
     check_folder(folder, study)
     launcher = study.launcher(arguments.jobs)
+    if study.spec.sequential is not None:
+        study = read_seeds(study, folder)
     plan = make_plan(study, arguments.plugin)
     chosen = RunFilter(arguments.only, arguments.seeds, arguments.rerun)
     entries = reconcile(plan, folder, chosen)
@@ -152,7 +155,11 @@ def _print_table(study: Study, file: str, folder: Path, style: str) -> int:
     # How results look may change at any time; what is tested is what was planned.
     planned = results.options
     options = replace(
-        study.options, primary=planned.primary, along=planned.along, switches=planned.switches
+        study.options,
+        primary=planned.primary,
+        along=planned.along,
+        switches=planned.switches,
+        sequential=planned.sequential,
     )
     print(study_table(replace(results, options=options), style))
     if not is_planned(study, folder):
@@ -170,14 +177,22 @@ def _run(study: Study, folder: Path, arguments: argparse.Namespace) -> int:
     from toolkit.study.folder import check_folder
     from toolkit.study.planning.plan import make_plan
     from toolkit.study.reconcile import RunFilter
+    from toolkit.study.sequential import run_sequential
 
     check_folder(folder, study)  # before the work of a plan
-    launcher = study.launcher(arguments.jobs)
-    plan = make_plan(study, arguments.plugin)
-    for warning in plan.warnings:
-        print(f'warning: {warning}')
     chosen = RunFilter(arguments.only, arguments.seeds, arguments.rerun)
-    status = run_study(plan, folder, launcher, chosen, arguments.keep_going)
+
+    def run(study: Study) -> int:
+        launcher = study.launcher(arguments.jobs)
+        plan = make_plan(study, arguments.plugin)
+        for warning in plan.warnings:
+            print(f'warning: {warning}')
+        return run_study(plan, folder, launcher, chosen, arguments.keep_going)
+
+    if study.spec.sequential is None or arguments.only or arguments.seeds:
+        status = run(study)  # some runs, as a pilot, decide nothing
+    else:
+        status = run_sequential(study, folder, run)
     if status in (0, 1):
         write_results(folder)
     return status

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from toolkit.analysis.results import TableOptions
+from toolkit.analysis.sequential_tests import EFFECT
 from toolkit.config import Config, Problem
 from toolkit.config.yaml_file import KeyPath
 from toolkit.io.tables.formatting import parse_duration
@@ -88,6 +89,35 @@ class Budget:
 
 
 @dataclass
+class SequentialSpec:
+    """The rule by which a study adds seeds, the same for all variants.
+
+    Args:
+        most: number of seeds at most.
+        reach: half width of the 95 % intervals of the primary metric that is narrow enough.
+        decided: a significant difference is clear enough too.
+        step: number of seeds to add at a time.
+        time: run time of all runs after which none is added, as `budget.time` is written.
+        effect: standard deviation of the effect sizes (difference by standard deviation of the
+            pairs) that the test is best at finding.
+    """
+
+    most: int
+    reach: float | None = None
+    decided: bool = False
+    step: int = 1
+    time: str | float | None = None
+    effect: float = EFFECT
+
+    @property
+    def seconds(self) -> float | None:
+        return Budget(time=self.time).seconds
+
+    def __post_init__(self) -> None:
+        Budget(time=self.time)
+
+
+@dataclass
 class TableSpec:
     """Names, columns and digits of the tables.
 
@@ -131,6 +161,7 @@ class Spec:
     primary: str | None = None
     table: TableSpec = field(default_factory=TableSpec)
     budget: Budget = field(default_factory=Budget)
+    sequential: SequentialSpec | None = None
     keep: Literal['all', 'best', 'last', 'none'] = 'all'
     launcher: dict[str, Any] = field(default_factory=dict)
 
@@ -180,6 +211,7 @@ class Study:
             columns=None if table.columns is None else tuple(table.columns),
             digits=dict(table.digits),
             switches=tuple(self.spec.switches),
+            sequential=self.spec.sequential.effect if self.spec.sequential else None,
         )
 
     def problem(self, path: KeyPath, message: str) -> Problem:

@@ -18,6 +18,7 @@ from toolkit.registry.build import fill
 from toolkit.study.factorial import expand_design, find_design_problems
 from toolkit.study.launchers import LAUNCHERS, launcher_class
 from toolkit.study.programs.problems import find_program_problems
+from toolkit.study.sequential import find_sequential_problems
 from toolkit.study.spec import BASE, CHANGES, DIRECTIONS, Spec, Study
 
 
@@ -90,6 +91,7 @@ def _mistakes(study: Study) -> Iterator[Problem]:
         )
         yield study.problem(('primary',), f'{spec.primary!r} is none of the metrics{near}')
     yield from find_program_problems(study)
+    yield from find_sequential_problems(study)
     yield from _sample_problems(study)
     yield from _metric_problems(study)
     yield from _entry_problems(study)

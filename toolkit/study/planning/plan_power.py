@@ -13,11 +13,13 @@ from toolkit.analysis.power import (
     find_smallest_difference,
 )
 from toolkit.analysis.results import StudyResults, resolve_directions
+from toolkit.analysis.sequential_tests import find_sequential_difference, simulate_study
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.io.run_records import RunResult
 from toolkit.io.tables.formatting import format_text_table
 from toolkit.study.planning.planned_study import Plan
 from toolkit.study.reconcile import ReconciledRun
+from toolkit.study.sequential import list_looks
 
 
 class PlannedPower:
@@ -51,6 +53,8 @@ class PlannedPower:
         ]
         self.tests = max(1, len(compared) * len(self.metrics))
         self.reference = study.compare_to
+        self.rule = study.spec.sequential
+        self.looks = [] if self.rule is None else list_looks(study)
         self.trains = study.is_program or any(r.fingerprint.train is not None for r in plan.runs)
 
     def describe(self) -> list[str]:
@@ -64,22 +68,42 @@ class PlannedPower:
             spread = estimate_spread(self.analysis, metric)
             if spread is None:
                 continue
-            smallest, highest = (
-                find_smallest_difference(sd, self.seeds, self.tests, self.folds)
-                for sd in (spread.sd, spread.highest)
-            )
-            rows.append([metric, f'{smallest:.2g}', f'{highest:.2g}', _describe(spread)])
+            found = [self._find_smallest(sd) for sd in (spread.sd, spread.highest)]
+            texts = ['none' if value is None else f'{value:.2g}' for value in found]
+            rows.append([metric, *texts, _describe(spread)])
         if len(rows) == 1:
             return [
                 '  not known before two runs of a condition are done: '
                 f'a pilot of the reference tells it (--only {self.reference})'
             ]
+        simulated = ' (simulated)' if self.looks else ''
         lines = format_text_table(rows, left=1, rule=False).splitlines()
         return [
             *(f'  {line}' for line in lines),
-            f'  power 80 %, two-sided 5 %, corrected for {self.tests} tests; "at most" takes the '
-            'upper 95 % bound of the spread',
+            f'  power 80 %{simulated}, two-sided 5 %, corrected for {self.tests} tests; "at most" '
+            'takes the upper 95 % bound of the spread',
         ]
+
+    def _find_smallest(self, sd: float) -> float | None:
+        if not self.looks:
+            return find_smallest_difference(sd, self.seeds, self.tests, self.folds)
+        rule = self.rule
+        return find_sequential_difference(
+            sd, self.looks, rule.reach, rule.decided, self.tests, rule.effect
+        )
+
+    def _describe_detection(self, difference: float, metric: str, spread: Spread) -> str:
+        """Describe the power and the seeds of a sequential study, from simulations."""
+        rule = self.rule
+        power, _, seeds = simulate_study(
+            difference, spread.sd, self.looks, rule.reach, rule.decided, self.tests, rule.effect
+        )
+        return (
+            f'{metric}: this sequential study shows a difference of {difference:g} with a power of '
+            f'{power:.0%}, after {seeds:.1f} seeds in the mean (two-sided 5 %, corrected for '
+            f'{self.tests} tests, at most {rule.most} seeds; simulated). '
+            f'Spread from {_describe(spread)}.'
+        )
 
     def detect(self, difference: float, metric: str | None) -> str:
         """Say how many seeds show a difference.
@@ -100,6 +124,8 @@ class PlannedPower:
                 f'--detect: the spread of {metric} is not known before two runs of a condition are '
                 f'done; run a pilot of the reference first: --only {self.reference}'
             )
+        if self.looks:
+            return self._describe_detection(difference, metric, spread)
         counts = [
             count_needed_seeds(difference, sd, self.tests, self.folds)
             for sd in (spread.sd, spread.highest)

@@ -57,7 +57,8 @@ def plan_text(
         *(f'  {line}' for line in rows.splitlines()),
     ]
     if power is not None and len(plan.configs) > 1:
-        title = f'smallest differences that {power.seeds} seeds show'
+        count = f'up to {power.looks[-1]}' if power.looks else power.seeds
+        title = f'smallest differences that {count} seeds show'
         lines += ['', title, *power.describe()]
     deleted = [_describe_deleted(entry) for entry in entries if entry.discard]
     if deleted := list(filter(None, deleted)):
