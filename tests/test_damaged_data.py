@@ -149,3 +149,40 @@ def test_an_image_whose_name_is_no_text_and_one_that_is_gone(tmp_path):
     refused(lambda: read_image(path), 'name')
     path.unlink()
     refused(lambda: read_image(path), 'name')
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'shift'),
+    [
+        ('int8', -50),
+        ('int16', -50),
+        ('int32', 70_000),
+        ('uint32', 70_000),
+        ('int64', 0),
+        ('uint64', 0),
+        ('float32', np.nan),
+        ('float32', -np.inf),
+        ('float64', 0),
+        ('complex64', 0),
+    ],
+)
+@pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')
+def test_images_of_other_numbers_are_read_right_or_refused(tmp_path, dtype, shift):
+    values = (np.arange(64).reshape(8, 8) + np.float64(shift if np.isfinite(shift) else 0)) / 1
+    values[0, 0] = values[0, 0] if np.isfinite(shift) else shift
+    profile = {'driver': 'GTiff', 'width': 8, 'height': 8, 'count': 1, 'dtype': dtype}
+    with rasterio.open(tmp_path / 'a.tif', 'w', **profile) as file:
+        file.write(values.astype(dtype)[None])
+    refused(lambda: read_image(tmp_path / 'a.tif'), 'a.tif')
+
+
+def test_names_that_are_no_files(tmp_path):
+    (tmp_path / 'folder.png').mkdir()
+    (tmp_path / 'loop.png').symlink_to('loop.png')
+    os.mkfifo(tmp_path / 'pipe.png')  # reading it would wait for ever
+    for name in ('folder.png', 'loop.png', 'pipe.png', 'x' * 300 + '.png'):
+        refused(lambda name=name: read_image(tmp_path / name), name)
+        with pytest.raises(ToolkitError):
+            read_image_size(tmp_path / name)
+        with pytest.raises(ToolkitError):
+            RasterScene(ms=str(tmp_path / name), pan=str(tmp_path / name), sensor='IKONOS')

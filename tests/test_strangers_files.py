@@ -28,8 +28,9 @@ from toolkit.errors import ToolkitError, explain_exhaustion
 from toolkit.io.tables import csv_text
 from toolkit.io.tables.manifest_reader import ManifestReader
 from toolkit.io.tables.read_table import read_table
-from toolkit.io.verification import packed_arrays
+from toolkit.io.verification import integrity, packed_arrays
 from toolkit.run import capsule
+from toolkit.run.work_dir import check_links
 from toolkit.study.planning.plan import make_plan
 from toolkit.study.study_file import read_study
 
@@ -99,6 +100,45 @@ def png(width, height, data=b''):
     return b'\x89PNG\r\n\x1a\n' + head + chunk(b'IDAT', zlib.compress(data)) + chunk(b'IEND', b'')
 
 
+def packed_pth(folder):
+    """A checkpoint whose record unpacks to a thousand times its size."""
+    with zipfile.ZipFile(folder / 'c.pth', 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('c/data.pkl', b'')
+        archive.writestr('c/data/0', bytes(20 << 20))
+    return folder / 'c.pth'
+
+
+def overlapping_pth(folder):
+    """A checkpoint that names one record a thousand times."""
+    with zipfile.ZipFile(folder / 'c.pth', 'w') as archive:
+        archive.writestr('c/data/0', bytes(10_000))
+        archive.filelist.extend(archive.filelist * 999)
+    return folder / 'c.pth'
+
+
+def link(folder, name, target):
+    (folder / name).symlink_to(target)
+    return name
+
+
+def second_name(folder, name):
+    """A run's log that is another file of the user, too."""
+    other = write(folder, 'mine.txt', 'mine')
+    (folder / 'run').mkdir()
+    (folder / 'run' / name).hardlink_to(other)
+    return folder / 'run'
+
+
+def other_run(folder):
+    """A run whose checkpoints are those of another run."""
+    for name in ('mine', 'received'):
+        (folder / name / 'checkpoints').mkdir(parents=True)
+        write(folder / name, 'capsule.json', '{}')
+    (folder / 'received' / 'checkpoints').rmdir()
+    link(folder / 'received', 'checkpoints', folder / 'mine' / 'checkpoints')
+    return folder / 'received'
+
+
 def config(folder, text):
     return load_config(write(folder, 'c.yaml', text))
 
@@ -165,6 +205,32 @@ CORPUS = {
     # names that leave a folder
     'up.csv': (lambda f: manifest(f, '../../etc/passwd'), 'm.csv:2: .*leaves the folder'),
     'root.csv': (lambda f: manifest(f, '/etc/passwd'), 'm.csv:2: .*leaves the folder'),
+    'long_name.csv': (lambda f: manifest(f, 'x' * 300), 'm.csv:2: .*cannot be read: File name too'),
+    'link.csv': (
+        lambda f: manifest(f, link(f, 'a.png', '/etc/passwd')),
+        'm.csv:2: .*a.png is a link that leaves the folder',
+    ),
+    'folder_link.csv': (
+        lambda f: manifest(f, link(f, 'etc', '/etc') + '/passwd'),
+        'm.csv:2: .*etc/passwd is a link that leaves the folder',
+    ),
+    # links in a received run, which would lead what is written to other places
+    'link.log': (
+        lambda f: check_links(write(f, link(f, 'train.log', f / 'rc'), 'x').parent),
+        'train.log is a link to .*rc: a run writes its files itself',
+    ),
+    'dangling.log': (
+        lambda f: link(f, 'metrics.jsonl', f / 'new') and check_links(f),
+        'metrics.jsonl is a link to',
+    ),
+    'hard_link.log': (
+        lambda f: check_links(second_name(f, 'test.log')),
+        'test.log has a second name elsewhere',
+    ),
+    'checkpoints_of_another': (
+        lambda f: check_links(other_run(f)),
+        'checkpoints is a link into another run, .*mine',
+    ),
     'nul_name.csv': (lambda f: manifest(f, 'a\0b'), 'm.csv'),
     'study_name': (lambda f: study(f, study='../../evil'), 's.yaml:.*cannot name a folder'),
     # sizes that are not what they seem
@@ -183,6 +249,14 @@ CORPUS = {
     'bomb.npz': (
         lambda f: ArrayScene(npz(f, ms=np.zeros((4, 800, 800)), pan=np.zeros((3200, 3200)))),
         'a.npz: ms takes .* and unpacks to',
+    ),
+    'bomb.pth': (
+        lambda f: checkpoint.load(packed_pth(f)),
+        'c.pth is refused: it takes 0.0 MB and unpacks to',
+    ),
+    'overlap.pth': (
+        lambda f: checkpoint.load(overlapping_pth(f)),
+        'c.pth is damaged: its records state 10000000 bytes, and it has',
     ),
     'bomb.csv.gz': (
         lambda f: read_table(write(f, 'm.csv.gz', gzip.compress(b'a,b\n' * 500_000)), ['a']),
@@ -213,6 +287,7 @@ def test_the_corpus_is_large():
 @pytest.mark.parametrize('name', CORPUS)
 def test_a_hostile_file_is_refused_in_one_line(name, tmp_path, monkeypatch):
     monkeypatch.setattr(packed_arrays, 'LARGE', 1 << 20)
+    monkeypatch.setattr(integrity, 'LARGEST', 1 << 20)
     monkeypatch.setattr(csv_text, 'LARGEST', 1 << 20)
     opened, message = CORPUS[name]
     tracemalloc.start()
@@ -227,6 +302,20 @@ def test_a_hostile_file_is_refused_in_one_line(name, tmp_path, monkeypatch):
     assert not (tmp_path / 'ran').exists()
     assert peak < 300e6
     assert time.process_time() - start < 5
+
+
+def test_an_error_of_the_disk_is_explained_in_one_line(monkeypatch, capsys):
+    from toolkit import cli
+
+    def fail(argv):
+        with open('/no/such/folder/file'):
+            pass
+
+    monkeypatch.setattr(cli, '_parse', fail)
+    assert cli.main([]) == 1
+    assert capsys.readouterr().err == '/no/such/folder/file: No such file or directory\n'
+    with pytest.raises(OSError):
+        cli.main(['--traceback'])
 
 
 def test_the_pickle_would_run_where_it_is_loaded_without_care(tmp_path):

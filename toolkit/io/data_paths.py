@@ -35,8 +35,11 @@ def find_data_folder(path: str | Path) -> Path:
 
 def _find(path: str | Path, kind: Literal['file', 'folder']) -> Path:
     candidates = _list_candidates(path)
-    files = [candidate for candidate in candidates if candidate.is_file()]
-    folders = [candidate for candidate in candidates if candidate.is_dir()]
+    try:
+        files = [candidate for candidate in candidates if candidate.is_file()]
+        folders = [candidate for candidate in candidates if candidate.is_dir()]
+    except OSError as error:  # a name that is too long, a folder without permission
+        raise MissingDataError(f'{path} cannot be read: {error.strerror}') from error
     if right := files if kind == 'file' else folders:
         return right[0]
     if folders:

@@ -47,6 +47,7 @@ def test(
         RunError: a failure while testing.
     """
     work_dir = Path(work_dir).absolute()
+    work_dirs.check_links(work_dir)
     weights = None if checkpoint_path is None else Path(checkpoint_path)
     mmengine_compat.silence_warnings()
     device = precision.choose_device(run.runtime)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from toolkit.config.run_plugins import find_run
 from toolkit.engine.process import distributed
 from toolkit.errors import BusyError, RunError, ToolkitError
 from toolkit.io import run_layout as layout
@@ -33,6 +34,9 @@ OUTPUTS = (
     layout.TENSORBOARD,
 )
 
+# Files to which lines are added.
+LOGS = (layout.METRICS_LOG, layout.TRAIN_LOG, layout.TEST_LOG)
+
 
 def holds_run(work_dir: Path) -> bool:
     """Tell whether a folder holds files of a run."""
@@ -45,13 +49,15 @@ def check(work_dir: Path, resume: bool) -> None:
     """Refuse a folder before any work is done.
 
     Raises:
-        ToolkitError: it holds another run and `resume` is false, or holds none and it is true.
+        ToolkitError: it holds another run and `resume` is false, or holds none and it is true; or
+            what would be written there leads to other places.
         RunError: it is no folder, or cannot be written.
     """
     if work_dir.exists() and not work_dir.is_dir():
         raise RunError(f'the work folder {work_dir} is a file; choose another --work-dir')
     if resume and not holds_run(work_dir):
         raise ToolkitError(f'nothing to resume: {work_dir} holds no run; start without --resume')
+    check_links(work_dir)
     if not resume and holds_run(work_dir):
         raise ToolkitError(
             f'{work_dir} already holds a run: go on with --resume, or choose another --work-dir'
@@ -59,6 +65,36 @@ def check(work_dir: Path, resume: bool) -> None:
     existing = next(p for p in (work_dir, *work_dir.parents) if p.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise RunError(f'cannot write to the work folder {work_dir}: {existing} is not writable')
+
+
+def check_links(work_dir: Path) -> None:
+    """Refuses a folder that would lead what a run writes to other places.
+
+    A received folder may hold links: a line for its log would be added to the file that a link
+    leads to, and its checkpoints would take the place of another run's. A folder of the user's own
+    may be a link to another disk.
+
+    Raises:
+        ToolkitError: a file of the run is a link, or has a second name; or a folder leads into
+            another run.
+    """
+    for name in OUTPUTS:
+        path = work_dir / name
+        if path.is_symlink() and not path.is_dir():
+            raise ToolkitError(
+                f'{path} is a link to {os.readlink(path)}: a run writes its files itself; remove '
+                'the link, or put the file in its place'
+            )
+        if path.is_symlink():
+            other = find_run(path.resolve())
+            if other is not None and other != work_dir.resolve():
+                raise ToolkitError(f'{path} is a link into another run, {other}; remove the link')
+        # Lines are added to a log in its place; other files are replaced.
+        if name in LOGS and path.is_file() and path.stat().st_nlink > 1:
+            raise ToolkitError(
+                f'{path} has a second name elsewhere (a hard link), whose lines would change too; '
+                'put a copy in its place'
+            )
 
 
 def clear(work_dir: Path) -> None:

@@ -104,6 +104,15 @@ def test_a_disk_that_fills_up_during_a_training(run_tree: Any, tmp_path: Path) -
     sweep_training(run_tree, tmp_path, 'full from then on', slice(50, None, 40))
 
 
+def test_a_disk_that_cannot_be_written(run_tree: Any, tmp_path: Path) -> None:
+    with (
+        FailingDisk(tmp_path, 1, errno.EROFS, lasting=True).mounted(),
+        pytest.raises(RunError, match='cannot write to the work folder .*run: Read-only file sys'),
+    ):
+        start(tmp_path / 'run', run_tree)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('fault', FAULTS)
 def test_operations_of_a_training_fail_once(run_tree: Any, tmp_path: Path, fault: str) -> None:

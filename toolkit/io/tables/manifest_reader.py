@@ -40,6 +40,7 @@ class ManifestReader(ABC, Generic[Row]):
         self._mistakes: list[str] = []
         self._faulty_lines: set[int] = set()
         self._files_in: dict[Path, list[str]] = {}
+        self._real_folders: dict[Path, Path] = {}
 
     @abstractmethod
     def check_columns(self, line: int, columns: Sequence[str]) -> None:
@@ -92,6 +93,11 @@ class ManifestReader(ABC, Generic[Row]):
                 Windows, a backslash between folders.
         """
         path = Path(os.path.normpath(self.folder / name))
+        try:
+            path.is_file()
+        except OSError as error:  # a name that is too long, a folder without permission
+            self.add_mistake(line, f'{column}: {name} cannot be read: {error.strerror}')
+            return path
         if '\\' in name and not path.exists():  # written on Windows
             path = Path(os.path.normpath(self.folder / name.replace('\\', '/')))
         if not name:
@@ -104,7 +110,23 @@ class ManifestReader(ABC, Generic[Row]):
             )
         elif not path.is_file():
             self.add_mistake(line, f'{column}: {self._explain_missing(path)}')
+        elif not self.outside and self._is_led_out(path):
+            self.add_mistake(
+                line,
+                f'{column}: {name} is a link that leaves the folder of the manifest; put the file '
+                f'itself there, or allow it with {self.outside_option}',
+            )
         return path
+
+    def _is_led_out(self, path: Path) -> bool:
+        """Tells whether links on the way to a file lead out of the manifest's folder."""
+        real = path.resolve() if path.is_symlink() else self._resolve_folder(path.parent)
+        return not real.is_relative_to(self._resolve_folder(self.folder))
+
+    def _resolve_folder(self, folder: Path) -> Path:
+        if folder not in self._real_folders:  # thousands of rows are in one folder
+            self._real_folders[folder] = folder.resolve()
+        return self._real_folders[folder]
 
     def convert(
         self, line: int, column: str, text: str, parse: Callable[[str], Value], default: Value

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.errors import ToolkitError
@@ -15,6 +16,9 @@ from toolkit.io.verification.hashing import digest_file
 # Added to the name of a file for the file of its digest: `sha256sum FILE > FILE.sha256`.
 SIDECAR = '.sha256'
 _CHUNK = 1 << 20
+# torch packs no records. Weights that somebody has packed shrink by a few per cent.
+LARGEST = 1 << 28
+MOST_RATIO = 10
 
 
 class DamagedFileError(ToolkitError):
@@ -25,7 +29,8 @@ def check_file(path: Path) -> None:
     """Checks the checksums that a file has: of its records (zip, such as .pth), and in a side file.
 
     Raises:
-        DamagedFileError: one does not match; names the file and the record.
+        DamagedFileError: one does not match, or the records unpack to far more than the file has;
+            names the file and the record.
         OSError: the file cannot be read.
     """
     sidecar = path.with_name(path.name + SIDECAR)
@@ -44,7 +49,9 @@ def _check_records(path: Path) -> None:
     record = ''
     try:
         with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
+            entries = archive.infolist()
+            _check_sizes(path, entries)
+            for entry in entries:
                 record = entry.filename
                 with archive.open(entry) as file:
                     while file.read(_CHUNK):
@@ -56,6 +63,26 @@ def _check_records(path: Path) -> None:
         ) from error
     except zlib.error as error:
         raise DamagedFileError(f'{path} is damaged: its record {record}: {error}') from error
+
+
+def _check_sizes(path: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
+    """Refuses an archive that is far larger once it is unpacked, or whose records overlap.
+
+    Raises:
+        DamagedFileError: it is.
+    """
+    size = path.stat().st_size
+    packed = sum(entry.compress_size for entry in entries)
+    unpacked = sum(entry.file_size for entry in entries)
+    if packed > size:
+        raise DamagedFileError(
+            f'{path} is damaged: its records state {packed} bytes, and it has {size}'
+        )
+    if unpacked > LARGEST and unpacked > MOST_RATIO * size:
+        raise DamagedFileError(
+            f'{path} is refused: it takes {size / 1e6:.1f} MB and unpacks to '
+            f'{unpacked / 1e9:.1f} GB; weights do not compress so far'
+        )
 
 
 def _describe(error: Exception) -> str:

@@ -123,6 +123,8 @@ def _start(job: Job, threads: int | None, devices: str | None) -> subprocess.Pop
     if devices is not None:
         environment['CUDA_VISIBLE_DEVICES'] = devices
     job.log.parent.mkdir(parents=True, exist_ok=True)
+    if job.log.is_symlink():  # of a received study: its lines would go to another file
+        job.log.unlink()
     with open(job.log, 'ab') as log:
         process = subprocess.Popen(
             [sys.executable, *COMMAND],

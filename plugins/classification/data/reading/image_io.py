@@ -21,6 +21,8 @@ SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp', '.webp', '.npy', '
 WIDE = 65535
 # Weights of red, green and blue in the luminance: ITU-R BT.601, as in Pillow's own conversion.
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+# Value of TIFF's tag SampleFormat.
+SIGNED = 2
 
 
 def read_image(path: str | Path, frame: int = 0, full_scale: int | None = None) -> np.ndarray:
@@ -219,6 +221,9 @@ def _opened(path: Path, frame: int) -> Iterator[Image.Image]:
             raise make_frame_error(path, frame, frames)
         if frame:
             image.seek(frame)
+        if image.mode == 'L' and SIGNED in getattr(image, 'tag_v2', {}).get(339, ()):
+            # Pillow gives -1 as 255.
+            raise DataError(f'{path}: found 8-bit values with a sign; save them without sign')
         yield image
 
 

@@ -216,7 +216,10 @@ def read_matlab_variables(
         known = [name for name in file if not name.startswith('#')]
         wanted = known if keys is None else [key for key in keys if key in known]
         # MATLAB stores columns first: the axes come in reverse.
-        return {n: np.array(file[n]).T for n in wanted if hasattr(file[n], 'shape')}, known
+        arrays = {name: file[name] for name in wanted if hasattr(file[name], 'shape')}
+        for name, array in arrays.items():
+            check_unpacked_size(path, name, array.nbytes, array.id.get_storage_size())
+        return {name: np.array(array).T for name, array in arrays.items()}, known
 
 
 @contextmanager
@@ -224,7 +227,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
     """Opens an HDF5 file with h5py for reading.
 
     Raises:
-        DataError: h5py is not installed, or the file cannot be read.
+        DataError: h5py is not installed, the file cannot be read, or its values are in other files.
     """
     try:
         import h5py
@@ -235,7 +238,28 @@ def open_hdf5(path: Path) -> Iterator[Any]:
     try:
         # Opened for each read: a handle must not cross into a data loader's process.
         with h5py.File(path, 'r') as file:
+            for name in file:
+                _check_own_values(path, name, file, h5py)
             yield file
     except (OSError, RuntimeError) as error:
         cause = str(error).splitlines()[0]
         raise DataError(f'{path} cannot be read: {cause}; it may be cut or no HDF5') from error
+
+
+def _check_own_values(path: Path, name: str, file: Any, h5py: Any) -> None:
+    """Refuses a variable whose values are in another file, which its sender may not know of.
+
+    Raises:
+        DataError: they are.
+    """
+    is_outside = isinstance(file.get(name, getlink=True), h5py.ExternalLink)
+    if not is_outside:
+        found = file.get(name)
+        is_outside = isinstance(found, h5py.Dataset) and bool(
+            found.external or found.is_virtual or found.file.filename != file.filename
+        )
+    if is_outside:
+        raise DataError(
+            f'{path}: the values of {name} are in another file (an external link); save a copy '
+            'that holds them itself'
+        )

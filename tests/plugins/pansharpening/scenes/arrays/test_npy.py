@@ -265,3 +265,39 @@ def test_a_layout_with_the_bands_last_is_advised(tmp_path):
     with pytest.raises(DataError, match=r'set channels_last \(--channels-last\)'):
         ArrayScene(path)
     assert open_scene([path], None, 'IKONOS', channels_last=True).bands == 4
+
+
+def test_values_in_other_files_are_refused(tmp_path):
+    pair = {'I_MS': numbers(12, 10, 4), 'I_PAN': numbers(48, 40, seed=1)}
+    other = write_mat73(tmp_path / 'other.mat', **pair)
+
+    def refused(add):
+        path = write_mat73(tmp_path / 'a.mat', I_PAN=pair['I_PAN'])
+        with h5py.File(path, 'r+') as file:
+            add(file)
+        with pytest.raises(DataError, match='a.mat: the values of I_MS are in another file'):
+            _ = MatScene(path, 'IKONOS').bands
+
+    def add_virtual(file):
+        layout = h5py.VirtualLayout((4, 10, 12), 'uint16')
+        layout[...] = h5py.VirtualSource(other, 'I_MS', (4, 10, 12))
+        file.create_virtual_dataset('I_MS', layout)
+
+    def add_soft(file):
+        file.create_group('g')['far'] = h5py.ExternalLink(other, 'I_MS')
+        file['I_MS'] = h5py.SoftLink('/g/far')
+
+    refused(lambda file: file.__setitem__('I_MS', h5py.ExternalLink(other, 'I_MS')))
+    raw = [('/etc/passwd', 0, 480)]
+    refused(lambda file: file.create_dataset('I_MS', (4, 10, 12), 'uint8', external=raw))
+    refused(add_virtual)
+    refused(add_soft)
+
+
+def test_a_variable_that_is_large_only_once_it_is_unpacked(tmp_path):
+    path = write_mat73(tmp_path / 'bomb.mat', I_PAN=numbers(48, 40))
+    with h5py.File(path, 'r+') as file:
+        shape = (4, 10_000, 10_000)
+        file.create_dataset('I_MS', shape, 'float64', chunks=(1, 1000, 1000), compression='gzip')
+    with pytest.raises(DataError, match=r'bomb.mat: I_MS takes 0.0 MB and unpacks to 3.2 GB'):
+        _ = MatScene(path, 'IKONOS').bands
