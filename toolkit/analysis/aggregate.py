@@ -48,8 +48,11 @@ class Condition:
 
     @cached_property
     def context(self) -> str:
-        """Settings and dataset, which a condition shares with the one it is compared with."""
-        return dump_inline({'settings': dict(self.settings), 'data': self.data})
+        """Settings and dataset as text, in which 1, 1.0 and true differ.
+
+        A condition shares it with the one that it is compared with.
+        """
+        return dump_inline({'settings': dict(sorted(self.settings.items())), 'data': self.data})
 
     @cached_property
     def label(self) -> str:
@@ -170,13 +173,9 @@ class Analysis:
     def find_first(self, condition: Condition, axis: str) -> Condition | None:
         """Finds the condition at the first value of an axis, else equal; None for itself."""
         first = next(c.settings[axis] for c in self.conditions if axis in c.settings)
-        wanted = {**condition.settings, axis: first}
-        found = (
-            c
-            for c in self.conditions
-            if (c.variant, c.data) == (condition.variant, condition.data) and c.settings == wanted
-        )
-        other = next(found, None)
+        wanted = replace(condition, settings={**condition.settings, axis: first})
+        same = (c for c in self.conditions if c.variant == condition.variant)
+        other = next((c for c in same if c.context == wanted.context), None)
         return None if other is condition else other
 
     def summarize(self, condition: Condition, metric: str) -> MetricSummary:

@@ -108,13 +108,13 @@ def load(folder: Path | str) -> StudyResults:
         raise ToolkitError(
             f'{folder / PLAN} is damaged: compare_to is {compare_to!r}, and no run is of it'
         )
-    runs = tuple(_read_result(run) for run in planned)
+    runs = tuple(read_run(run) for run in planned)
     directions = resolve_directions(named, runs)
     return StudyResults(name, folder, compare_to, directions, runs, options)
 
 
-def _read_result(planned: PlannedRun) -> RunResult:
-    """Read a run; one with a damaged file has failed, and does not hide the others."""
+def read_run(planned: PlannedRun) -> RunResult:
+    """Reads a run; one with a damaged file has failed, and does not hide the others."""
     try:
         return RunResult.read(planned)
     except ToolkitError as error:

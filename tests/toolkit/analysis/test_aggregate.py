@@ -211,3 +211,15 @@ def test_items_tell_the_best_only_where_runs_are_known_not_to_vary(tmp_path, see
         with_rows(tmp_path, 'other', seed, [(i, v + 0.3 + 0.02 * (i % 5)) for i, v in base])
     found = analysis_of(tmp_path).find_best('score')
     assert [condition.variant for condition in found] == best
+
+
+def test_values_of_an_axis_that_python_calls_equal_are_several(tmp_path):
+    runs = [
+        planned('full', id=f'{level!r}-{width}', settings={'level': level, 'width': width})
+        for level in (1, 1.0, True)
+        for width in (8, 16)
+    ]
+    analysis = analysis_of(write_plan(tmp_path, runs))
+    for narrow, wide in zip(analysis.conditions[::2], analysis.conditions[1::2], strict=True):
+        assert analysis.find_first(wide, 'width') is narrow
+        assert analysis.find_first(narrow, 'width') is None

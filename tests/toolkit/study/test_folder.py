@@ -257,6 +257,10 @@ def test_the_plan_says_what_its_seeds_can_show(here, capsys):
     assert re.search(r'mse +0\.14 +\d.* differences, 1 degrees of freedom', out)
     assert main(detect) == 0
     assert 'mse: 4 seeds show a difference of 0.1 with 80 % power' in capsys.readouterr().out
+    # A run that cannot be read takes no part, and blocks no plan.
+    (here / 'work/tiny/runs/full-s2/metrics.json').write_text('{"metrics": ')
+    assert main(['study', str(file), '--plan']) == 0
+    assert re.search(r'mse +0\.14 .* differences, 1 degrees', capsys.readouterr().out)
     assert main([*detect, '--metric', 'mes']) == 2
     assert "no metric 'mes'; did you mean 'mse'?" in capsys.readouterr().err
     assert main(['study', 'study.yaml', '--plan', '--detect', '0']) == 2

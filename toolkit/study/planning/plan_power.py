@@ -12,10 +12,9 @@ from toolkit.analysis.power import (
     estimate_spread,
     find_smallest_difference,
 )
-from toolkit.analysis.results import StudyResults, resolve_directions
+from toolkit.analysis.results import StudyResults, read_run, resolve_directions
 from toolkit.analysis.sequential_tests import find_sequential_difference, simulate_study
 from toolkit.errors import ToolkitError, did_you_mean
-from toolkit.io.run_records import RunResult
 from toolkit.io.tables.formatting import format_text_table
 from toolkit.study.planning.planned_study import Plan
 from toolkit.study.reconcile import ReconciledRun
@@ -32,7 +31,7 @@ class PlannedPower:
 
     def __init__(self, plan: Plan, entries: Sequence[ReconciledRun]) -> None:
         study = plan.study
-        runs = tuple(RunResult.read(entry.run) for entry in entries)
+        runs = tuple(read_run(entry.run) for entry in entries)
         metrics = resolve_directions(study.metrics, runs)
         results = StudyResults(
             study.name, runs[0].folder, study.compare_to, metrics, runs, study.options

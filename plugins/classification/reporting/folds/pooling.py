@@ -10,6 +10,7 @@ from typing import Any
 from plugins.classification.data.image_dataset import ImageSet
 from plugins.classification.metrics.pooled_predictions import pool_folds, require_items
 from plugins.classification.reporting.comparison import TestedRun, read_tested_run
+from toolkit.config.dump import dump_inline
 from toolkit.errors import ToolkitError
 from toolkit.io.run_records import RunResult
 from toolkit.registry.build import ComponentFactory
@@ -127,10 +128,13 @@ def _find_reference(run: PanelRun, runs: Sequence[PanelRun]) -> str | None:
     """Finds the label of the reference with the same settings and data; None for itself."""
     if run.reference:
         return None
-    own = run.result.settings, run.result.data
-    return next(
-        (r.label for r in runs if r.reference and (r.result.settings, r.result.data) == own), None
-    )
+    own = _write_context(run)
+    return next((r.label for r in runs if r.reference and _write_context(r) == own), None)
+
+
+def _write_context(run: PanelRun) -> str:
+    """Writes settings and data of a run as text, in which 1, 1.0 and true differ."""
+    return dump_inline([dict(run.result.settings), run.result.data])
 
 
 class _ExpectedItems:
