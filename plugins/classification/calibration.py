@@ -23,6 +23,9 @@ class Choice(NamedTuple):
             `threshold`.
         weights: (K,) factors of the probabilities in the decision for a class; None for 1.
         log_prior: (K,) offsets of the logits; None for 0.
+        limits: (K,) probabilities from which on a class is in the prediction set; None without
+            sets, or for 0: every class is in it.
+        limit_samples: (K,) number of validation images that each limit comes from.
     """
 
     temperature: float = 1.0
@@ -30,6 +33,8 @@ class Choice(NamedTuple):
     patient_threshold: float | None = None
     weights: tuple[float, ...] | None = None
     log_prior: tuple[float, ...] | None = None
+    limits: tuple[float, ...] | None = None
+    limit_samples: tuple[int, ...] | None = None
 
 
 class Calibration(nn.Module):
@@ -54,6 +59,9 @@ class Calibration(nn.Module):
                 self.register_buffer(f'patient_threshold_{name}', torch.tensor(0.5))
             else:
                 self.register_buffer(f'weights_{name}', torch.ones(count))
+            if task.coverage is not None:
+                self.register_buffer(f'limits_{name}', torch.zeros(count))
+                self.register_buffer(f'limit_samples_{name}', torch.zeros(count, dtype=torch.long))
             if task.costs is not None:
                 # A constant of the task, and no part of the state.
                 self.register_buffer(f'costs_{name}', torch.tensor(task.costs), persistent=False)
@@ -78,12 +86,16 @@ class Calibration(nn.Module):
         """Return the calibration of a task as numbers; None for what changes nothing."""
         threshold, joined = self.threshold(task), self.patient_threshold(task)
         weights, log_prior = self.weights(task), getattr(self, f'log_prior_{task}')
+        limits = getattr(self, f'limits_{task}', None)
+        fitted = limits is not None and bool((getattr(self, f'limit_samples_{task}') > 0).any())
         return Choice(
             float(self.temperature(task)),
             None if threshold is None else float(threshold),
             None if joined is None else float(joined),
             None if weights is None or bool((weights == 1).all()) else tuple(weights.tolist()),
             None if bool((log_prior == 0).all()) else tuple(log_prior.tolist()),
+            tuple(limits.tolist()) if fitted else None,
+            tuple(getattr(self, f'limit_samples_{task}').tolist()) if fitted else None,
         )
 
     def record(self) -> dict[str, dict[str, Any]]:
@@ -101,6 +113,13 @@ class Calibration(nn.Module):
                 'log_prior': choice.log_prior,
                 'costs': task.costs,
             }
+            if task.coverage is not None:
+                record[name] |= {
+                    'coverage': task.coverage,
+                    'coverage_of': task.coverage_of,
+                    'limits': choice.limits,
+                    'limit_samples': choice.limit_samples,
+                }
         return record
 
     def store(self, task: str, choice: Choice) -> None:
@@ -131,6 +150,10 @@ class Calibration(nn.Module):
             own.fill_(joined)
         if (own := self.weights(task)) is not None:
             own.copy_(torch.tensor(weights or [1.0] * count))
+        if (own := getattr(self, f'limits_{task}', None)) is not None:
+            own.copy_(torch.tensor(choice.limits or [0.0] * count))
+            samples = torch.tensor(choice.limit_samples or [0] * count)
+            getattr(self, f'limit_samples_{task}').copy_(samples)
 
     def probabilities(self, task: str, logits: Tensor) -> Tensor:
         """Compute calibrated probabilities: logits (B, K) -> (B, K)."""
@@ -152,3 +175,14 @@ class Calibration(nn.Module):
         if self._tasks[task].costs is None:
             return weighted.argmax(-1)
         return (weighted @ getattr(self, f'costs_{task}')).argmin(-1)
+
+    def sets(self, task: str, probabilities: Tensor) -> Tensor | None:
+        """Compute prediction sets: (B, K) -> (B, K) bool, the classes whose probability reaches
+        their limit; None for a task without `coverage`, or before a limit is fitted."""
+        limits = getattr(self, f'limits_{task}', None)
+        if limits is None:
+            return None
+        # On the meta device, for shapes, numbers are not known.
+        if not limits.is_meta and not bool((getattr(self, f'limit_samples_{task}') > 0).any()):
+            return None
+        return probabilities >= limits

@@ -143,7 +143,8 @@ class Classifier(System):
         Returns:
             By task, `logits` and calibrated `probabilities` (B, K), the `decision` (B,), the stored
             `threshold` and `patient_threshold` (B,) of tasks with a positive class, and the
-            `weights` (B, K) of other tasks; `joint` (B, D), the joint feature.
+            `weights` (B, K) of other tasks, the `set` (B, K), bool, of tasks with `coverage`;
+            `joint` (B, D), the joint feature.
         """
         joint = self.pool(self.joint_map(self.branch_features(batch)))  # (B, D)
         logits = {name: logit.float() for name, logit in self.classify(joint).items()}  # (B, K)
@@ -152,6 +153,11 @@ class Classifier(System):
             'logits': logits,
             'probabilities': probabilities,
             'decision': {k: self.calibration.decide(k, v) for k, v in probabilities.items()},
+            'set': {
+                name: found
+                for name, value in probabilities.items()
+                if (found := self.calibration.sets(name, value)) is not None
+            },
             **{
                 key: {
                     name: value.expand(len(joint), *value.shape)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from toolkit.errors import did_you_mean
-from toolkit.ranges import NonNegativeFloat
+from toolkit.ranges import Gt, Lt, NonNegativeFloat
 
 # Names of missing values in tables. 'none' is not one: it is a finding, such as no calcification.
 MISSING_NAMES = frozenset(
@@ -27,16 +28,21 @@ class Task:
             decisions then have the lowest expected cost. None for the likeliest class, or for the
             threshold of a positive class.
         meant: classes that are meant although tables name missing values so, such as 'unknown'.
+        coverage: share of images whose prediction set is to hold their class, such as 0.9, see
+            `plugins.classification.metrics.functional.conformal`; None for no sets.
+        coverage_of: 'all' to cover the images of all classes together, 'class' those of each class.
     Raises:
         ValueError: fewer than two classes, a repeated name, a positive class that is not one of
             two, costs that are not K x K or beside a positive class, a class that is named like a
-            missing value.
+            missing value, a coverage outside (0, 1).
     """
 
     classes: tuple[str, ...]
     positive: str | None = None
     costs: tuple[tuple[NonNegativeFloat, ...], ...] | None = None
     meant: tuple[str, ...] = ()
+    coverage: Annotated[float, Gt(0), Lt(1)] | None = None
+    coverage_of: Literal['all', 'class'] = 'all'
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'classes', tuple(self.classes))
@@ -45,6 +51,10 @@ class Task:
         repeated = sorted({name for name in self.classes if self.classes.count(name) > 1})
         if repeated:
             raise ValueError(f'the class {repeated[0]!r} is named twice')
+        if self.coverage is not None and not 0 < self.coverage < 1:
+            raise ValueError(f'coverage must be above 0 and below 1, found {self.coverage}')
+        if self.coverage_of not in ('all', 'class'):
+            raise ValueError(f'coverage_of must be all or class, found {self.coverage_of!r}')
         self._check_costs()
         for name in self.classes:
             if str(name).strip().casefold() in MISSING_NAMES and name not in self.meant:

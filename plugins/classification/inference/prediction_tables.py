@@ -19,6 +19,7 @@ from toolkit.io.json_values import format_json
 from toolkit.io.tables.formatting import format_csv
 
 Rows = list[dict[str, Any]]
+SEPARATOR = '; '  # between the classes of a set
 # By task, probabilities (N, K) and decisions (N,).
 Predicted = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
@@ -31,12 +32,14 @@ class JoinedVotes(NamedTuple):
         decisions: (N,).
         spread: (N, K) standard deviation over the members; None of a single system.
         agreeing: (N,) number of members that decide so; None of a single system.
+        sets: (N, K) bool, prediction sets; None without them, and of an ensemble.
     """
 
     probabilities: np.ndarray
     decisions: np.ndarray
     spread: np.ndarray | None = None
     agreeing: np.ndarray | None = None
+    sets: np.ndarray | None = None
 
 
 def join_votes(
@@ -48,7 +51,11 @@ def join_votes(
         chances = np.stack([vote[name][0] for vote in votes])  # (M, N, K)
         own = np.stack([vote[name][1] for vote in votes])  # (M, N)
         if len(votes) == 1:
-            joined[name] = JoinedVotes(chances[0], own[0])
+            found = calibration.sets(
+                name, torch.from_numpy(chances[0]).to(calibration.temperature(name))
+            )
+            sets = None if found is None else found.cpu().numpy()
+            joined[name] = JoinedVotes(chances[0], own[0], sets=sets)
             continue
         mean = chances.mean(0)
         decisions = calibration.decide(name, torch.from_numpy(mean)).numpy()
@@ -155,6 +162,9 @@ def _make_cells(
             cells[f'{name}_threshold'] = str(np.float32(threshold.item()))
         for label, value in zip(task.classes, found.probabilities[index]):
             cells[f'{name}_probability_{label}'] = str(value)
+        if found.sets is not None:
+            inside = [n for n, member in zip(task.classes, found.sets[index]) if member]
+            cells[f'{name}_set'] = SEPARATOR.join(inside)
         if found.spread is not None and found.agreeing is not None:
             for label, value in zip(task.classes, found.spread[index]):
                 cells[f'{name}_spread_{label}'] = str(value)

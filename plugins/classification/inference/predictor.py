@@ -187,7 +187,8 @@ def predict_images(
 
     OUTPUT has a row for each image: `id`, `file`, `frame`, `patient`, and for each task the
     decision (`TASK`), the threshold of the positive class if the task has one (`TASK_threshold`),
-    and the probability of each class (`TASK_probability_CLASS`). OUTPUT-patients.csv has the same
+    the probability of each class (`TASK_probability_CLASS`), and of tasks with `coverage` the
+    classes of the prediction set (`TASK_set`, of images). OUTPUT-patients.csv has the same
     for each patient. It joins the images by the rule of the run's test (`find_aggregations`), the
     mean if the test has none. An image whose patient is not known counts as a patient of its own,
     as in a test; if no patient is known, the file is not written and the column is blank. Those of

@@ -17,6 +17,7 @@ from plugins.classification.metrics.clinical_metrics import (
     find_clinical_metrics,
 )
 from plugins.classification.metrics.functional.calibration import TEMPERATURES, fit_temperature
+from plugins.classification.metrics.functional.conformal import fewest_samples, fit_limits
 from plugins.classification.metrics.functional.decisions import choose_weights, fit_log_prior
 from plugins.classification.metrics.functional.patients import Aggregation
 from plugins.classification.metrics.functional.thresholds import HALF, Rule, choose_threshold
@@ -45,6 +46,9 @@ class Calibrate(Hook):
     it, so that epochs can be compared. Each task needs a `ClinicalMetrics` in `val_evaluator`. What
     the validation data are too few for keeps its default, and the hook prints why: temperature 1,
     threshold 0.5, equal weights.
+
+    A task with `coverage` gets the limits of its prediction sets, see
+    `plugins.classification.metrics.functional.conformal`.
 
     The threshold of patients is chosen on patients, whose images are joined as in the test.
 
@@ -176,9 +180,11 @@ class Calibrate(Hook):
             log_prior = tuple(map(float, fit_log_prior(logits / temperature, labels)))
         probabilities = _system_probabilities(logits, temperature, log_prior)
         calibrated = replace(labelled, probabilities=probabilities)
+        limits, warning = _fit_limits(calibrated)
+        warnings += warning
         if labelled.positive is None:
             weights, warning = self._choose_weights(calibrated, self.floors.get(name, {}))
-            return Choice(temperature, None, None, weights, log_prior), warnings + warning
+            return Choice(temperature, None, None, weights, log_prior, *limits), warnings + warning
         cut, warning = self._choose_threshold(calibrated, 'images')
         warnings += warning
         joined = None
@@ -187,7 +193,7 @@ class Calibrate(Hook):
             warnings += warning
         own = HALF if cut is None else cut
         return Choice(
-            temperature, own, own if joined is None else joined, None, log_prior
+            temperature, own, own if joined is None else joined, None, log_prior, *limits
         ), warnings
 
     def _choose_threshold(self, items: Predictions, noun: str) -> tuple[float | None, list[str]]:
@@ -264,6 +270,32 @@ class Calibrate(Hook):
         if (task, warning) not in self._printed:
             self._printed.add((task, warning))
             runner.say(f'Calibrate, task {task!r}: {warning}')
+
+
+def _fit_limits(
+    images: Predictions,
+) -> tuple[tuple[tuple[float, ...] | None, tuple[int, ...] | None], list[str]]:
+    """Fit the limits of the prediction sets of a task with `coverage`."""
+    task = images.task
+    if task.coverage is None:
+        return (None, None), []
+    limits, samples = fit_limits(
+        images.probabilities, images.labels, task.coverage, task.coverage_of
+    )
+    needed = fewest_samples(task.coverage)
+    few = [
+        f'{count} {name}' if task.coverage_of == 'class' else str(count)
+        for name, count in zip(task.classes, samples)
+        if count < needed
+    ]
+    warnings = []
+    if few:
+        found = ', '.join(dict.fromkeys(few))
+        warnings.append(
+            f'found {found} images in validation, {needed} needed for sets with a coverage of '
+            f'{task.coverage:g}: the classes are in every set'
+        )
+    return (tuple(map(float, limits)), tuple(map(int, samples))), warnings
 
 
 def _system_probabilities(

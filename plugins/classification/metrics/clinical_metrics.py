@@ -38,7 +38,8 @@ class ClinicalMetrics(Metric):
 
     A row holds the item's `id`, `patient`, `centre`, `attributes`, `label` (-1 if it is missing),
     `logits`, `probabilities`, `decision` and `threshold`, and where they differ from the default
-    `patient_threshold` and the `weights` of classes; rows without a label do not count.
+    `patient_threshold` and the `weights` of classes; rows without a label do not count. A task with
+    `coverage` has the `set` of each item too, as numbers of classes.
 
     Args:
         task: name of the task.
@@ -107,7 +108,7 @@ class ClinicalMetrics(Metric):
         labels = batch['labels'][name].tolist()
         stored = {
             key: [None] * len(labels) if values is None else values.tolist()
-            for key in ('threshold', 'patient_threshold', 'weights')
+            for key in ('threshold', 'patient_threshold', 'weights', 'set')
             for values in (outputs.get(key, {}).get(name),)
         }
         rows = []
@@ -134,6 +135,8 @@ class ClinicalMetrics(Metric):
                 rows[-1]['patient_threshold'] = stored['patient_threshold'][i]
             if any(weight != 1 for weight in stored['weights'][i] or ()):
                 rows[-1]['weights'] = stored['weights'][i]
+            if stored['set'][i] is not None:
+                rows[-1]['set'] = [k for k, inside in enumerate(stored['set'][i]) if inside]
         return rows
 
     def summarize(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 
 from plugins.classification.metrics.functional.patients import Aggregation
+from plugins.classification.metrics.functional.selective import rate_confidence
 from plugins.classification.metrics.predictions import Predictions
 from toolkit.errors import ToolkitError
 
@@ -33,6 +34,16 @@ class PooledPredictions(Predictions):
         chosen = super().subset(which)
         assert isinstance(chosen, PooledPredictions)
         return replace(chosen, fold=self.fold[which])
+
+    def confidence(self) -> np.ndarray:
+        """Rates how sure each decision is, by the threshold of its fold."""
+        found = np.zeros(len(self))
+        for number, rule in enumerate(self.rules):
+            own = self.fold == number
+            found[own] = rate_confidence(
+                self.probabilities[own], self.decisions[own], self.positive, rule.threshold
+            )
+        return found
 
     def by_patient(self, aggregate: Aggregation = 'mean') -> Predictions:
         """Joins the images of each patient, who is in one fold, by the rule of that fold."""
@@ -111,7 +122,7 @@ def _concatenate(parts: Sequence[Predictions]) -> Predictions:
     first = parts[0]
     attributes = dict.fromkeys(name for part in parts for name in part.attributes)
     empty = [np.full(len(part), '', dtype=object) for part in parts]
-    logits = [part.logits for part in parts]
+    logits, sets = [part.logits for part in parts], [part.sets for part in parts]
     return Predictions(
         first.task,
         np.concatenate([part.ids for part in parts]),
@@ -128,4 +139,5 @@ def _concatenate(parts: Sequence[Predictions]) -> Predictions:
             for name in attributes
         },
         conflicts=tuple(name for part in parts for name in part.conflicts),
+        sets=None if any(one is None for one in sets) else np.concatenate(sets),
     )

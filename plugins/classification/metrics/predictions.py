@@ -11,6 +11,7 @@ from scipy.special import softmax
 
 from plugins.classification.metrics.functional import patients
 from plugins.classification.metrics.functional.patients import Aggregation
+from plugins.classification.metrics.functional.selective import rate_confidence
 from plugins.classification.metrics.functional.thresholds import HALF
 from plugins.classification.tasks import Task
 from toolkit.errors import ToolkitError
@@ -36,6 +37,7 @@ class Predictions:
         weights: (K,) stored weights of the decision; None for equal ones.
         attributes: (N,) texts by name, '' for an unknown value; 'centre' is one of them.
         conflicts: patients whose images have different labels.
+        sets: (N, K) bool, the classes in the prediction set; None without sets, and for patients.
     """
 
     task: Task
@@ -50,6 +52,7 @@ class Predictions:
     conflicts: tuple[str, ...] = ()
     patient_threshold: float | None = None
     weights: np.ndarray | None = None
+    sets: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -70,6 +73,7 @@ class Predictions:
             probabilities=self.probabilities[which],
             decisions=self.decisions[which],
             attributes={name: values[which] for name, values in self.attributes.items()},
+            sets=None if self.sets is None else self.sets[which],
         )
 
     def labelled(self) -> Predictions:
@@ -80,6 +84,10 @@ class Predictions:
         """Return the same images with probabilities at temperature 1."""
         assert self.logits is not None
         return replace(self, probabilities=softmax(self.logits, axis=1))
+
+    def confidence(self) -> np.ndarray:
+        """Rate how sure each decision is (N,), see `rate_confidence`."""
+        return rate_confidence(self.probabilities, self.decisions, self.positive, self.threshold)
 
     def by_patient(self, aggregate: Aggregation = 'mean') -> Predictions:
         """Join the labelled images of each patient to one item.
@@ -108,6 +116,7 @@ class Predictions:
                 for name, values in known.attributes.items()
             },
             conflicts=tuple(str(name) for name in names[conflict]),
+            sets=None,
         )
         return joined.labelled()
 
@@ -154,6 +163,7 @@ def read_rows(rows: Sequence[Row], task: Task, source: str = 'the rows') -> Pred
         decisions = np.array([int(row['decision']) for row in rows], dtype=np.int64)
         thresholds = [row.get('threshold') for row in rows]
         joined = [row.get('patient_threshold') for row in rows[:1]]
+        sets = _read_sets([row.get('set') for row in rows], classes)
         weights = _read_weights(rows[0].get('weights') if rows else None, classes)
         ids = [str(row['id']) for row in rows]
         # An image of an unknown patient counts as a patient of its own.
@@ -188,7 +198,20 @@ def read_rows(rows: Sequence[Row], task: Task, source: str = 'the rows') -> Pred
         attributes,
         patient_threshold=of_patients,
         weights=weights,
+        sets=sets,
     )
+
+
+def _read_sets(found: list[Any], classes: int) -> np.ndarray | None:
+    """Read the prediction sets (N, K) from the numbers of their classes; None if none is known."""
+    if not found or any(numbers is None for numbers in found):
+        return None
+    sets = np.zeros((len(found), classes), dtype=bool)
+    for own, numbers in zip(sets, found, strict=True):
+        if any(not 0 <= int(k) < classes for k in numbers):
+            raise ValueError(f'a set of the classes {numbers}, of {classes}')
+        own[[int(k) for k in numbers]] = True
+    return sets
 
 
 def _to_table(rows: list[Any], classes: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from plugins.classification.metrics.functional.confusion import confusion
 from plugins.classification.metrics.functional.net_benefit import net_benefit, treat_all
 from plugins.classification.metrics.intervals import compute_with_intervals, finite_or_none
 from plugins.classification.metrics.predictions import Predictions
+from plugins.classification.reporting.clinical.uncertainty_summary import compute_selection_curve
 
 GRID = np.linspace(0, 1, 101)  # false positive rates, or recalls, at which bands are given
 MAX_POINTS = 400  # of a curve
@@ -69,6 +70,7 @@ def compute_task_numbers(
         .tolist(),
         'curves': {task.classes[k]: compute_curve(metric, images, k, settings) for k in shown},
         'decision_curve': None if positive is None else compute_decision_curve(images),
+        'risk_coverage': _thin_selection(images),
         'reliability': {
             'of': f'probability of {task.positive}' if task.positive else 'confidence',
             'before': compute_reliability(metric, images.uncalibrated()),
@@ -148,6 +150,13 @@ def compute_decision_curve(images: Predictions) -> dict[str, list[float]]:
         'all': treat_all(truth, thresholds),
     }
     return {name: [_round(value) for value in values] for name, values in curves.items()}
+
+
+def _thin_selection(images: Predictions) -> dict[str, Any]:
+    """Return the risk-coverage curve at up to MAX_POINTS places, and its area."""
+    found = compute_selection_curve(images)
+    curve = _thin(np.array(found['coverage']), np.array(found['risk']))
+    return {**curve, 'AURC': _round(np.mean(found['risk']))}
 
 
 def compute_reliability(metric: ClinicalMetrics, images: Predictions) -> dict[str, Any]:

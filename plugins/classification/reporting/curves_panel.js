@@ -1,5 +1,5 @@
 'use strict';
-// ROC, precision and recall, and reliability of classifiers.
+// ROC, precision and recall, reliability, and risk against coverage of classifiers.
 window.charts.classifier = (data, role, plot, tools) => {
   const { axis, layout, draw, colour, faint, plain, brief, short } = tools;
   const GRID = Array.from({ length: 101 }, (_, i) => i / 100);
@@ -76,6 +76,14 @@ window.charts.classifier = (data, role, plot, tools) => {
     };
   }
 
+  function risk(found) {
+    return {
+      type: 'scatter', mode: 'lines', x: found.x, y: found.y, line: line(found),
+      name: `${brief(found.label)}, AURC ${short(mean(found.AURC))}`,
+      hovertemplate: `<b>${plain(found.label)}</b><br>%{x:.2f} kept, risk %{y:.3f}<extra></extra>`,
+    };
+  }
+
   function line_of(y0, y1) {
     return {
       type: 'scatter', mode: 'lines', x: [0, 1], y: [y0, y1], hoverinfo: 'skip', showlegend: false,
@@ -91,11 +99,19 @@ window.charts.classifier = (data, role, plot, tools) => {
 
   function redraw() {
     const task = data[role('task').value], kind = role('kind').value;
-    const curved = kind !== 'reliability';
+    const curved = kind === 'roc' || kind === 'pr';
     const range = { range: [-0.02, 1.02] };
     role('of').hidden = !curved || Object.keys(task.classes).length < 2;
     role('banded').hidden = !curved;
-    role('uncalibrated').hidden = curved;
+    role('uncalibrated').hidden = kind !== 'reliability';
+    if (kind === 'risk') {
+      role('caption').textContent = 'Share of errors among the surest decisions, against the share that is '
+        + 'kept; of several runs the mean. AURC is the mean risk over all coverages.';
+      const top = Math.max(0.05, ...task.risk.map((one) => Math.max(...one.y)));
+      return draw(plot, task.risk.map(risk), layout(
+        axis('coverage', range), axis('risk', { range: [0, 1.1 * top] }), { hovermode: 'closest' },
+      ));
+    }
     if (!curved) {
       role('caption').textContent = 'Accuracy in bins of equal confidence over all runs of a variant; larger '
         + 'marks stand for more images. On the dotted line both are equal.';

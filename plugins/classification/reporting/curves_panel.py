@@ -138,6 +138,7 @@ def _collect_task(task: str, variants: Sequence[Variant]) -> dict[str, Any]:
     return {
         'classes': {name: found for name, found in curves.items() if found},
         'reliability': [_collect_reliability(variant, task) for variant in shown],
+        'risk': [found for v in shown if (found := _collect_risk(v, task))],
         'of': shown[0].numbers(task)[0]['reliability']['of'],
     }
 
@@ -191,6 +192,22 @@ def _collect_reliability(variant: Variant, task: str) -> dict[str, Any]:
             'ECE': float(np.mean(errors)),
         }
     return data
+
+
+def _collect_risk(variant: Variant, task: str) -> dict[str, Any] | None:
+    """Collect the risk-coverage curve: of the one run, or the mean of several at GRID."""
+    curves = [n['risk_coverage'] for n in variant.numbers(task) if n.get('risk_coverage')]
+    if not curves:
+        return None  # tested before there were such curves
+    data: dict[str, Any] = {**_plot_style(variant), 'AURC': [c['AURC'] for c in curves]}
+    if len(curves) == 1:
+        return data | {'x': curves[0]['x'], 'y': curves[0]['y']}
+    grid = GRID[1:]  # no decision has the coverage 0
+    mean = np.mean([np.interp(grid, c['x'], c['y']) for c in curves], axis=0)
+    return data | {
+        'x': [float(v) for v in grid],
+        'y': [float(f'{v:.4g}') for v in mean],
+    }
 
 
 def _plot_style(variant: Variant) -> dict[str, Any]:

@@ -44,7 +44,8 @@ class ClassificationFigures(Hook):
     """Draws the figures of a test into `figures/`, with the numbers in `figures/figures.json`.
 
     For each task: the confusion matrix, ROC and PR with 95 % bands by patient and the stored
-    threshold, reliability before and after the temperature, and the worst mistakes; for all tasks
+    threshold, reliability before and after the temperature, risk against coverage, and the worst
+    mistakes; for all tasks
     together the joint feature in two dimensions. Figures of an earlier test are removed. Each task
     needs a `ClinicalMetrics` in `test_evaluator`. The intervals are those of `ClinicalReport`,
     with its bootstrap if the run has that hook.
@@ -172,6 +173,7 @@ class ClassificationFigures(Hook):
             'decision-curve': plots.draw_decision_curve(numbers, name),
             'curves': plots.draw_curves(numbers, name),
             'reliability': plots.draw_reliability(numbers, name),
+            'risk-coverage': plots.draw_risk_coverage(numbers, name),
         }
         for kind, figure in figures.items():
             if figure is not None:

@@ -260,6 +260,27 @@ def draw_decision_curve(numbers: Numbers, task: str) -> Figure | None:
     return figure
 
 
+def draw_risk_coverage(numbers: Numbers, task: str) -> Figure:
+    """Draw the risk of the surest decisions against their share."""
+    found = numbers['risk_coverage']
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((6.4, 5), layout='constrained')
+        axes = figure.subplots()
+        label = f'AURC {found["AURC"]:.3f}'
+        axes.plot(found['x'], found['y'], color=PALETTE[0], lw=2, label=label)
+        axes.set(
+            xlabel='coverage: share of the decisions that are kept, the surest first',
+            ylabel='risk: share of errors among them',
+            title='Risk and coverage',
+            xlim=(0, 1.02),
+            ylim=(0, max(0.05, 1.1 * max(found['y']))),
+        )
+        axes.grid(color=RULE, lw=0.6)
+        axes.legend()
+        _head(figure, task, numbers)
+    return figure
+
+
 # -- pieces ----------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ from plugins.classification.reporting.clinical.clinical_text import (
     to_markdown,
 )
 from plugins.classification.reporting.clinical.combinations import find_contradictions
+from plugins.classification.reporting.clinical.uncertainty_summary import describe_calibration
 from toolkit.engine.overlap import explain
 from toolkit.engine.process import distributed
 from toolkit.errors import ToolkitError
@@ -49,7 +50,8 @@ class ClinicalReport(Hook):
 
     `clinical.json`, `clinical.md` and `clinical.csv` hold each value with its 95 % interval, by
     class and by patient, the confusion matrix, calibration before and after the temperature, the
-    threshold and its origin, subgroups with their sizes, the number of missing labels, and the
+    threshold and its origin, prediction sets of tasks with `coverage`, the risk of the surest
+    decisions, subgroups with their sizes, the number of missing labels, and the
     decisions of two tasks that contradict each other, see `find_contradictions`. The
     intervals are percentiles of a bootstrap by patient; if a bootstrap says too little, they are
     exact ones, or missing with the reason. AUC has DeLong's beside it. Each task needs a
@@ -142,7 +144,13 @@ def _operating_point(runner: Runner, task: str) -> dict[str, Any]:
         hook = next((h for h in _hooks(runner) if h.cls is Calibrate), None)
         rule = '' if hook is None else f' ({_format_rule(hook.arguments, task)})'
         chosen = f'on validation data{rule}, stored in the checkpoint'
-    return {**choice._asdict(), 'costs': runner.system.tasks[task].costs, 'chosen': chosen}
+    own = runner.system.tasks[task]
+    return {
+        **choice._asdict(),
+        'costs': own.costs,
+        'chosen': chosen,
+        'sets_calibration': describe_calibration(own, choice.limits, choice.limit_samples),
+    }
 
 
 def _hooks(runner: Runner) -> Iterator[Any]:

@@ -22,6 +22,10 @@ from plugins.classification.metrics.intervals import (
 )
 from plugins.classification.metrics.named_metrics import expand_names, main_names
 from plugins.classification.metrics.predictions import Predictions, read_rows
+from plugins.classification.reporting.clinical.uncertainty_summary import (
+    summarize_selection,
+    summarize_sets,
+)
 
 CALIBRATION = ('ECE', 'Brier', 'NLL')
 MAX_GROUPS = 20  # of an attribute; the smaller ones are joined
@@ -98,6 +102,8 @@ def summarize_predictions(
             'before': summarize_calibration(metric, images.uncalibrated(), settings),
             'after': summarize_calibration(metric, images, settings),
         },
+        'prediction_sets': summarize_sets(images, settings.bootstrap),
+        'selective': summarize_selection(metric, images, settings.bootstrap),
         'subgroups': {
             name: found
             for name, values in images.attributes.items()

@@ -7,6 +7,10 @@ from typing import Any
 
 from plugins.classification.metrics.functional.bootstrap import MIN_PATIENTS
 from plugins.classification.metrics.named_metrics import MAIN, POSITIVE_MAIN
+from plugins.classification.reporting.clinical.uncertainty_text import (
+    format_selection,
+    format_sets,
+)
 from toolkit.io.tables.formatting import (
     escape_cell,
     format_csv,
@@ -130,6 +134,8 @@ def _format_task(task: Mapping[str, Any]) -> Iterator[str]:
             for n in found['before']
         ],
     )
+    yield from format_sets(task, format_table, format_value)
+    yield from format_selection(task, format_table, format_value)
     for attribute, groups in task['subgroups'].items():
         shown = list(next(iter(groups.values()))['values'])
         yield from ['', f'### By {attribute}']
@@ -249,6 +255,12 @@ def _list_value_groups(
     for when in ('before', 'after'):
         place = ['image', 'calibration', f'{when} temperature']
         yield place, task['counts'], task['calibration'][when]
+    if (sets := task.get('prediction_sets')) is not None:
+        found = {'coverage': sets['coverage'], 'size': sets['size']}
+        found |= {f'coverage/{name}': one for name, one in sets['by_class'].items()}
+        yield ['image', 'prediction sets', ''], task['counts'], found
+    if (selective := task.get('selective')) is not None:
+        yield ['image', 'selective prediction', ''], task['counts'], selective['values']
     if task['patients'] is not None:
         yield ['patient', '', ''], task['patients'], task['patients']['values']
     for attribute, groups in task['subgroups'].items():

@@ -106,7 +106,8 @@ def test_text(tested: Path) -> None:
     by_level = [row for row in rows if row['name'] == 'AUC' and row['level'] == 'patient']
     assert len(by_level) == 1
     assert float(by_level[0]['low']) <= float(by_level[0]['value'])
-    assert {row['attribute'] for row in rows} == {'', 'calibration', 'centre', 'sex', 'age'}
+    places = {'', 'calibration', 'selective prediction', 'centre', 'sex', 'age'}
+    assert {row['attribute'] for row in rows} == places
 
 
 def test_without_a_choice_the_defaults_are_named(
