@@ -79,6 +79,13 @@ class System(nn.Module, ABC):
     def tensor(self, batch: Batch) -> Any:
         """Computes the raw outputs of the network."""
 
+    def describe_prediction(self) -> dict[str, Any]:
+        """Describes what a prediction does beside one forward pass, as plain values.
+
+        The test writes it to `metrics.json` as `prediction`; by default there is nothing.
+        """
+        return {}
+
     @abstractmethod
     def example(self, batch_size: int = 1, size: int | None = None) -> Batch:
         """Makes a batch of zeros with the layout of the data, for shapes, MACs, tests and export.

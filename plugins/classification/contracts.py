@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from plugins.classification.transforms.pipeline import find_transform_faults
-from toolkit.testing.contract import Contract, get_injected
+from toolkit.testing.contract import Contract, find_shape_fault, get_injected
 from toolkit.testing.kinds import LossContract
 from toolkit.testing.observe import describe_changed
 
@@ -68,6 +68,44 @@ class TaskWeightingContract(Contract):
             if not isinstance(term, Tensor) or term.ndim:
                 found = tuple(term.shape) if isinstance(term, Tensor) else type(term).__name__
                 yield f'gives {found} as the term {name!r}; a term is a scalar tensor'
+
+
+class BatchMixingContract(Contract):
+    """Images to mixed images, partners, and the share of the own label."""
+
+    def make_inputs(self, component: Any, case: int, batch: int = 2) -> dict[str, Any]:
+        return {'image': torch.rand(batch, (3, 1)[case], 16, (16, 24)[case])}
+
+    def find_call_faults(
+        self, component: Any, inputs: Mapping[str, Any], output: Any
+    ) -> Iterator[str]:
+        if not isinstance(output, tuple) or len(output) != 3:
+            yield 'gives no tuple of mixed images, partners and share'
+            return
+        image, partner, share = output
+        yield from find_shape_fault(image, inputs['image'].shape, inputs, 'keep the shape')
+        if not torch.equal(partner.sort().values, torch.arange(len(inputs['image']))):
+            yield 'gives partners that are no permutation of the batch'
+        if share.ndim or not 0 <= float(share) <= 1:
+            yield f'gives the share {share!r}; it is a scalar in [0, 1]'
+
+
+class PredictionViewsContract(Contract):
+    """Images to a list of views, the images themselves first."""
+
+    def make_inputs(self, component: Any, case: int, batch: int = 2) -> dict[str, Any]:
+        return {'image': torch.rand(batch, (3, 1)[case], 16, (16, 24)[case])}
+
+    def find_call_faults(
+        self, component: Any, inputs: Mapping[str, Any], output: Any
+    ) -> Iterator[str]:
+        if not isinstance(output, list) or len(output) < 2:
+            yield 'gives no list of two or more views'
+            return
+        for view in output:
+            yield from find_shape_fault(view, inputs['image'].shape, inputs, 'keep the shape')
+        if not torch.equal(output[0], inputs['image']):
+            yield 'does not give the image itself as the first view'
 
 
 class ImageTransformContract(Contract):

@@ -20,6 +20,8 @@ NOTE = 'Research use only, not a medical device.'
 TASK_WEIGHTINGS = Kind(
     'task_weighting', 'plugins.classification.interfaces.TaskWeighting', injected=('tasks',)
 )
+BATCH_MIXINGS = Kind('batch_mixing', 'plugins.classification.interfaces.BatchMixing')
+PREDICTION_VIEWS = Kind('prediction_views', 'plugins.classification.interfaces.PredictionViews')
 
 
 class LabelledImages(Dataset):
@@ -96,6 +98,12 @@ class ClassLoss(Loss):
 
     contract: ClassVar[str] = 'plugins.classification.contracts.ClassLossContract'
 
+    @property
+    def takes_mixed_labels(self) -> bool:
+        """Whether s loss(y) + (1 - s) loss(y') is the loss of an image that is mixed from images of
+        y and y', as that of a cross entropy is. Not so where a label counts whole."""
+        return False
+
     def __init__(self, num_classes: int, weight: NonNegativeFloat = 1.0) -> None:
         super().__init__(weight)
         self.num_classes = num_classes
@@ -147,4 +155,40 @@ class TaskWeighting(nn.Module, ABC):
             losses: scalars by task, in the order of `tasks`; 0 if no sample has a label.
             counts: number of samples with a label, by task. A task without any must change no
                 weight, its own weight included.
+        """
+
+
+class BatchMixing(nn.Module, ABC):
+    """Mixes the images of a training batch with each other; in evaluation mode it changes nothing.
+
+    Random numbers are torch's on the CPU, so that a resumed run draws the same ones.
+    """
+
+    contract: ClassVar[str] = 'plugins.classification.contracts.BatchMixingContract'
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mixes images in training mode; otherwise each is its own partner, with the share 1."""
+        if self.training:
+            return self.mix(image)
+        return image, torch.arange(len(image), device=image.device), image.new_ones(())
+
+    @abstractmethod
+    def mix(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mixes images.
+
+        Shape: (B, C, H, W) in [0, 1] -> (B, C, H, W) in [0, 1]; the partner of each image, (B,)
+            int64; the share of the own image's label, a scalar in [0, 1].
+        """
+
+
+class PredictionViews(nn.Module, ABC):
+    """Makes the views of an image over whose logits a prediction is averaged."""
+
+    contract: ClassVar[str] = 'plugins.classification.contracts.PredictionViewsContract'
+
+    @abstractmethod
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Makes the views, the image itself first.
+
+        Shape: (B, C, H, W) in [0, 1] -> two or more of (B, C, H, W) in [0, 1].
         """

@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from plugins.classification.batch_checks import check_batch, check_dataset
 from plugins.classification.calibration import Calibration
 from plugins.classification.data.feature_cache import FeatureCache, keep
-from plugins.classification.interfaces import ClassLoss, LabelledImages, TaskWeighting
+from plugins.classification.interfaces import (
+    BatchMixing,
+    ClassLoss,
+    LabelledImages,
+    PredictionViews,
+    TaskWeighting,
+)
 from plugins.classification.tasks import Task
 from toolkit.errors import ComponentError, ToolkitError
 from toolkit.interfaces import Attention, Backbone, Batch, Dataset, Head, Loss, Neck, System
@@ -43,9 +49,14 @@ class Classifier(System):
         in_channels: C.
         size: H and W of `example`, and of the position embeddings of a ViT.
         cache: keeps the features of frozen branches, which are computed once.
+        mixing: mixes the images of training batches with each other, and the losses of their
+            labels; each loss must take mixed labels.
+        views: averages the logits of a prediction over views of the image (test-time
+            augmentation), in validation and test, in `toolkit predict` and in exported files.
     Raises:
-        ValueError: no task or branch, several branches without a neck.
-        ComponentError: a loss of another task.
+        ValueError: no task or branch, several branches without a neck, mixing or views beside a
+            cache.
+        ComponentError: a loss of another task, or one that takes no mixed labels.
     """
 
     def __init__(
@@ -63,8 +74,16 @@ class Classifier(System):
         in_channels: PositiveInt = 3,
         size: PositiveInt = 224,
         cache: FeatureCache | None = None,
+        mixing: Slot[BatchMixing] | None = None,
+        views: Slot[PredictionViews] | None = None,
     ) -> None:
         super().__init__()
+        for option, given in (('mixing', mixing), ('views', views)):
+            if given is not None and cache is not None:
+                raise ValueError(
+                    f'{option} needs images, and cache keeps features of images that are not '
+                    f'changed; set cache: null, or {option}: null'
+                )
         if not tasks:
             raise ValueError('tasks is empty; name at least one')
         for name in tasks:
@@ -117,6 +136,10 @@ class Classifier(System):
             }
         )
         self.task_weighting = task_weighting(tasks=tuple(tasks)) if task_weighting else None
+        self.mixing = mixing() if mixing else None
+        if self.mixing is not None:
+            _require_mixed_labels(self.losses, self.mixing)
+        self.views = views() if views else None
         self.calibration = Calibration(self.tasks)
         self.tested: LabelledImages | None = None  # images of the visualizer
 
@@ -124,18 +147,27 @@ class Classifier(System):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Computes one term for each task, by its name, and the terms of the weighting."""
+        partner, share = None, None
+        if self.mixing is not None and self.training and not batch['image'].is_meta:
+            mixed, partner, share = self.mixing(batch['image'])
+            batch = {**batch, 'image': mixed}
         logits = self.tensor(batch)
         terms, counts = {}, {}
         for name, task_logits in logits.items():
             labels = batch['labels'][name]  # (B,)
-            # Without values (on the meta device, for shapes) all labels count as known.
-            known = slice(None) if labels.is_meta else labels >= 0
-            given, wanted = task_logits[known].float(), labels[known]  # (N, K), (N,)
-            counts[name] = len(wanted)
-            terms[name] = torch.stack(
-                [loss.weight * loss(given, wanted) for loss in self.losses[name].values()]
-            ).sum()
+            terms[name], counts[name] = self._compute_term(name, task_logits, labels)
+            if partner is not None:
+                other, _ = self._compute_term(name, task_logits, labels[partner])
+                terms[name] = share * terms[name] + (1 - share) * other
         return self.task_weighting(terms, counts) if self.task_weighting is not None else terms
+
+    def _compute_term(self, task: str, logits: Tensor, labels: Tensor) -> tuple[Tensor, int]:
+        """Computes the loss of a task over its known labels, and counts them."""
+        # Without values (on the meta device, for shapes) all labels count as known.
+        known = slice(None) if labels.is_meta else labels >= 0
+        given, wanted = logits[known].float(), labels[known]  # (N, K), (N,)
+        losses = [loss.weight * loss(given, wanted) for loss in self.losses[task].values()]
+        return torch.stack(losses).sum(), len(wanted)
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Predicts classes.
@@ -147,7 +179,7 @@ class Classifier(System):
             `joint` (B, D), the joint feature.
         """
         joint = self.pool(self.joint_map(self.branch_features(batch)))  # (B, D)
-        logits = {name: logit.float() for name, logit in self.classify(joint).items()}  # (B, K)
+        logits = self._average_views(batch, self.classify(joint))  # (B, K)
         probabilities = {k: self.calibration.probabilities(k, v) for k, v in logits.items()}
         return {
             'logits': logits,
@@ -190,6 +222,27 @@ class Classifier(System):
             'labels': {k: torch.zeros(batch_size, dtype=torch.long) for k in self.tasks},
             'meta': [{'id': str(i), 'item': str(i), 'patient': str(i)} for i in range(batch_size)],
         }
+
+    def predicted_logits(self, batch: Batch) -> dict[str, Tensor]:
+        """Computes the logits (B, K) by task that a prediction is made of: the means over the
+        views, if the system has views."""
+        return self._average_views(batch, self.tensor(batch))
+
+    def describe_prediction(self) -> dict[str, Any]:
+        if self.views is None:
+            return {}
+        return {'views': type(self.views).__name__, 'averaged': 'logits'}
+
+    def _average_views(self, batch: Batch, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Averages logits over the views of the images; `own` are those of the first view."""
+        logits = {name: value.float() for name, value in own.items()}
+        if self.views is None:
+            return logits
+        others = self.views(batch['image'])[1:]
+        for view in others:
+            for name, value in self.tensor({**batch, 'image': view}).items():
+                logits[name] = logits[name] + value.float()
+        return {name: value / (len(others) + 1) for name, value in logits.items()}
 
     # -- the network, part by part -------------------------------------------------------------
 
@@ -313,3 +366,21 @@ def _losses(slots: Mapping[str, Slot[Loss]], num_classes: int) -> dict[str, Loss
             )
         made[key] = loss
     return made
+
+
+def _require_mixed_labels(losses: nn.ModuleDict, mixing: BatchMixing) -> None:
+    """Checks that all losses take mixed labels.
+
+    Raises:
+        ComponentError: one does not.
+    """
+    for group in losses.values():
+        for key, loss in group.items():
+            if not loss.takes_mixed_labels:
+                name = type(loss).__name__
+                raise ComponentError(
+                    f'model.losses.{key}',
+                    f'{name} counts each label whole, and {type(mixing).__name__} mixes two: take '
+                    'CrossEntropy, Focal or LogitAdjustment (which have class_weights too), or set '
+                    'model.mixing: null',
+                )

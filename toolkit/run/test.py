@@ -66,20 +66,23 @@ def test(
             )
         runner = Runner(parts, work_dir)
         common = overlap.explain(parts.overlaps, run.allow_overlap)
-        tested = parts.fingerprints().get('test', '')
+        more = {
+            'test_data': parts.fingerprints().get('test', ''),
+            'prediction': runner.system.describe_prediction(),
+        }
         try:
             metrics = runner.test(weights)
         except Exception:
             # A hook failed after the measurement: what was measured is not lost with it.
             measured = runner.test_loop.result
             if measured is not None and distributed.is_main():
-                _write(work_dir, measured, weights, content, common, tested)
+                _write(work_dir, measured, weights, content, common, more)
                 print(f'the metrics are in {work_dir / METRICS_FILE}', flush=True)
             raise
         finally:
             runner.close()
         result = runner.test_loop.result
-        distributed.run_on_main(lambda: _write(work_dir, result, weights, content, common, tested))
+        distributed.run_on_main(lambda: _write(work_dir, result, weights, content, common, more))
         if distributed.broadcast(alone):
             distributed.run_on_main(lambda: capsule.end(work_dir, 'finished'))
         return metrics
@@ -103,7 +106,7 @@ def _write(
     weights: Path | None,
     content: dict[str, Any],
     common: str,
-    tested: str,
+    more: dict[str, Any],
 ) -> None:
     meta = content.get('meta') if isinstance(content.get('meta'), dict) else None
     record = {
@@ -112,7 +115,7 @@ def _write(
         'metrics': result.metrics,
         'directions': result.directions,
         **({'overlap': common} if common else {}),
-        **({'test_data': tested} if tested else {}),
+        **{name: value for name, value in more.items() if value},
         'rows': result.rows,
     }
     write_json(work_dir / METRICS_FILE, checkpoint.to_plain(record))

@@ -160,7 +160,7 @@ class EnsembleNetwork(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         found: Mapping[str, list[Tensor]] = {name: [] for name in self.tasks}
         for system in self.systems:
-            for name, logits in system.tensor({'image': image}).items():
+            for name, logits in system.predicted_logits({'image': image}).items():
                 found[name].append(system.calibration.probabilities(name, logits))  # (B, K)
         stacked = {name: torch.stack(values) for name, values in found.items()}  # (M, B, K)
         means = {name: values.mean(0) for name, values in stacked.items()}

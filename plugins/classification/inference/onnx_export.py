@@ -46,7 +46,7 @@ class ExportedNetwork(nn.Module):
         self.calibration = system.calibration
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        logits = self.system.tensor({'image': image})
+        logits = self.system.predicted_logits({'image': image})
         calibration = self.system.calibration
         probabilities = {k: calibration.probabilities(k, v) for k, v in logits.items()}
         decisions = [calibration.decide(k, v) for k, v in probabilities.items()]
@@ -158,6 +158,7 @@ def _describe(
     about = {
         'note': NOTE,
         'tasks': calibration.record(),
+        **system.describe_prediction(),
         'input': f'image: (batch, {system.in_channels}, {system.size}, {system.size}), float32 in '
         '[0, 1]; mean and standard deviation are taken off inside',
         'normalisation': {

@@ -32,6 +32,10 @@ class CrossEntropy(WeightedLoss):
             raise ValueError(f'label_smoothing must be in [0, 1), found {label_smoothing}')
         self.label_smoothing = label_smoothing
 
+    @property
+    def takes_mixed_labels(self) -> bool:
+        return True
+
     def per_sample(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         return F.cross_entropy(
             logits, labels, weights, reduction='none', label_smoothing=self.label_smoothing

@@ -50,5 +50,9 @@ class Focal(WeightedLoss):
             raise ValueError(f'gamma must be 0 or more, found {gamma}')
         self.gamma = gamma
 
+    @property
+    def takes_mixed_labels(self) -> bool:
+        return True
+
     def per_sample(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         return compute_focal_loss(logits, labels, self.gamma, weights)

@@ -43,6 +43,10 @@ class LogitAdjustment(WeightedLoss):
         numbers = require_counts(counts, 'adjusted logits').double()
         self.log_prior.copy_((numbers / numbers.sum()).log())
 
+    @property
+    def takes_mixed_labels(self) -> bool:
+        return True
+
     def per_sample(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         return F.cross_entropy(
             logits + self.tau * self.log_prior, labels, weights, reduction='none'

@@ -277,7 +277,7 @@ def draw_risk_coverage(numbers: Numbers, task: str) -> Figure:
         )
         axes.grid(color=RULE, lw=0.6)
         axes.legend()
-        _head(figure, task, numbers)
+        write_head(figure, task, numbers)
     return figure
 
 
