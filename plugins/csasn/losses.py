@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from plugins.classification.losses.focal import compute_focal_loss
 from plugins.classification.losses.weighted import Average, WeightedLoss, Weights
 from toolkit.engine.process import distributed
+from toolkit.errors import ToolkitError
 from toolkit.ranges import BelowOne, Gt, Lt, NonNegativeFloat, PositiveFloat
 from toolkit.registry import LOSSES
 
@@ -24,6 +25,11 @@ class DynamicClassWeights(WeightedLoss):
     processes: on augmented images, with dropout and with the weights of each step. It needs no
     additional pass and uses no validation data. This is our reading of the paper; see the README.
 
+    A rare class that the network has memorised has a training recall of 1, and would lose its
+    weight. Two settings keep it: `smoothing` adds as many samples of each class at the level of
+    chance, 1 / K, which few real samples do not outweigh; `recall: validation` takes the recall of
+    the validation images, which the hook `ValidationRecall` counts after each validation.
+
     R_c is 0 before the first epoch ends, and for a class without samples, so that w starts at
     `base`. Weights change only between epochs. Checkpoints contain `hits` and `seen` of the epoch
     `present`, the `running` average, the number of epochs in it by class (`measured`), and the
@@ -34,6 +40,9 @@ class DynamicClassWeights(WeightedLoss):
         class_weights: base_c, as in `WeightedLoss`; None for 1.
         gamma: exponent; 0 keeps the weights at base_c.
         eps: constant that keeps the weight of a class with recall 1 above 0.
+        recall: 'training', or 'validation', which needs the hook `ValidationRecall`.
+        smoothing: number of samples of each class at the level of chance that are added to the
+            counts of an epoch; 0 for none.
         momentum: weight of earlier epochs in the running average, which has a bias correction.
         min_weight: lower limit of the class weights.
         max_weight: upper limit of the class weights.
@@ -53,6 +62,8 @@ class DynamicClassWeights(WeightedLoss):
         class_weights: Weights | list[PositiveFloat] | None = 'effective',
         gamma: NonNegativeFloat = 1.0,
         eps: PositiveFloat = 0.05,
+        recall: Literal['training', 'validation'] = 'training',
+        smoothing: NonNegativeFloat = 0.0,
         momentum: BelowOne = 0.7,
         min_weight: NonNegativeFloat = 0.1,
         max_weight: PositiveFloat = 10.0,
@@ -62,7 +73,7 @@ class DynamicClassWeights(WeightedLoss):
         **options: Any,
     ) -> None:
         super().__init__(num_classes, class_weights, beta=beta, average=average, **options)
-        for name, value in (('gamma', gamma), ('focusing', focusing)):
+        for name, value in (('gamma', gamma), ('focusing', focusing), ('smoothing', smoothing)):
             if not 0 <= value < float('inf'):
                 raise ValueError(f'{name} must be 0 or more, found {value}')
         if not 0 < eps < float('inf'):
@@ -74,6 +85,10 @@ class DynamicClassWeights(WeightedLoss):
                 'expected 0 < min_weight <= 1 <= max_weight, '
                 f'found min_weight {min_weight} and max_weight {max_weight}'
             )
+        if recall not in ('training', 'validation'):
+            raise ValueError(f'recall must be training or validation, found {recall!r}')
+        self.source, self.smoothing = recall, smoothing
+        self.is_followed = False  # whether a hook counts the recall of validations
         self.gamma, self.eps, self.momentum, self.focusing = gamma, eps, momentum, focusing
         self.limits = min_weight, max_weight
         for name in ('hits', 'seen', 'running', 'measured'):
@@ -94,13 +109,18 @@ class DynamicClassWeights(WeightedLoss):
 
     def start_epoch(self, epoch: int) -> None:
         super().start_epoch(epoch)
+        if self.source == 'validation' and not self.is_followed:
+            raise ToolkitError(
+                'DynamicClassWeights with recall: validation needs the hook that counts it: add '
+                'custom_hooks.recall: {type: ValidationRecall}'
+            )
         if epoch == self.present:
             return  # a resumed run continues this epoch
         if epoch < self.present:  # a new training that starts from weights of an earlier one
             for name in ('hits', 'seen', 'running', 'measured'):
                 getattr(self, name).zero_()
         has_samples = self.seen > 0
-        recall = self.hits / self.seen.clamp_min(1)  # (K,)
+        recall = self._estimate_recall()  # (K,)
         updated = self.momentum * self.running + (1 - self.momentum) * recall
         self.running.copy_(torch.where(has_samples, updated, self.running))
         self.measured += has_samples
@@ -109,11 +129,31 @@ class DynamicClassWeights(WeightedLoss):
         self.present.fill_(epoch)
         self._update_weights()
 
+    def _estimate_recall(self) -> Tensor:
+        """Estimates the recall (K,) from the counts of the last epoch."""
+        hits = self.hits + self.smoothing / self.num_classes
+        return hits / (self.seen + self.smoothing).clamp_min(1)
+
+    def use_validation(self, hits: Tensor, seen: Tensor) -> None:
+        """Sets the counts of a validation, which the next epoch's weights follow.
+
+        Args:
+            hits: (K,) number of images of each class that were decided rightly.
+            seen: (K,) number of images of each class.
+        """
+        self.hits.copy_(hits)
+        self.seen.copy_(seen)
+
+    @property
+    def takes_mixed_labels(self) -> bool:
+        """A recall that is counted in training is of whole labels."""
+        return self.source == 'validation'
+
     def weights(self) -> Tensor | None:
         return self.current if self.epoch >= self.from_epoch else None
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        if self.training:
+        if self.training and self.source == 'training':
             self._count(logits, labels)
         return super().forward(logits, labels)
 

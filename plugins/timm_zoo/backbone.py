@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,6 +54,9 @@ class TimmBackbone(Backbone):
             transformer including its class token, for a CNN the cells of its map), or `vector`,
             the model's pooled feature before the classifier (ViT-B/16: the class token).
         grid: average the map to grid x grid cells; a feature cache is then smaller.
+        stages: indices of stages (for a transformer, of blocks) whose maps are joined along the
+            channels, averaged to the grid of the last one of them, instead of the last map alone;
+            negative ones count from the end: [-3, -2, -1]. With `vector`, their means are joined.
         resize: first resize the image to this height and width, bilinear and antialiased.
         trained: `all`; `none` freezes the model and keeps it in evaluation mode; `norm` trains the
             affine parameters of norm layers; a number trains the last stages or blocks.
@@ -84,6 +87,7 @@ class TimmBackbone(Backbone):
         weights: str | None = None,
         features: Features = 'map',
         grid: PositiveInt | None = None,
+        stages: list[int] | None = None,
         resize: PositiveInt | None = None,
         trained: Literal['all', 'none', 'norm'] | PositiveInt = 'all',
         attention: Slot[Attention] | None = None,
@@ -96,8 +100,10 @@ class TimmBackbone(Backbone):
     ) -> None:
         super().__init__()
         _validate_arguments(features, grid, resize, trained, drop_rate, drop_path)
+        _validate_stages(stages, features)
         config = get_pretrained_config(model)
         self.features, self.grid, self.resize = features, grid, resize
+        self.stages = None if stages is None else list(stages)
         self.in_channels, self.size, self.input_size = in_channels, size, resize or size
         self.has_fixed_size = bool(config.fixed_input_size)
         self.name, self.trained = model, trained
@@ -111,7 +117,9 @@ class TimmBackbone(Backbone):
         )
         check_patches(self.model, model, self.input_size)
         image = (1, in_channels, self.input_size, self.input_size)
-        output, unused = self._probe(image, cache_key=(model, weights, features, image))
+        output, unused = self._probe(
+            image, cache_key=(model, weights, features, image, str(stages))
+        )
         remove_unused(self.model, unused)
         self._layer_indices = find_layers(self.model)
         self._freeze()
@@ -145,16 +153,30 @@ class TimmBackbone(Backbone):
         features = self._run(self.model, (image - self.mean) / self.std)
         if self.features == 'vector':
             return features  # (B, D)
+        if self.stages is not None:  # (B, D, h, w)
+            return F.adaptive_avg_pool2d(features, self.grid) if self.grid else features
         if self.features == 'tokens':
             return self.layout.to_tokens(features)  # (B, N, D)
         features = self.layout.to_map(features)  # (B, D, h, w)
         return F.adaptive_avg_pool2d(features, self.grid) if self.grid else features
 
     def _run(self, model: nn.Module, image: Tensor) -> Any:
+        if self.stages is not None:
+            return self._run_stages(model, image)
         features = model.forward_features(image)
         if self.features == 'vector':
             features = model.forward_head(features, pre_logits=True)
         return features
+
+    def _run_stages(self, model: nn.Module, image: Tensor) -> Tensor:
+        """Joins the maps of the stages: (B, D, h, w), or (B, D) of their means."""
+        maps = model.forward_intermediates(
+            image, indices=self.stages, norm=True, output_fmt='NCHW', intermediates_only=True
+        )
+        if self.features == 'vector':
+            return torch.cat([x.mean((2, 3)) for x in maps], 1)
+        grid = maps[-1].shape[-2:]
+        return torch.cat([F.adaptive_avg_pool2d(x, grid) for x in maps], 1)
 
     def _probe(
         self, image: tuple[int, ...], gradients: bool = True, cache_key: Hashable = None
@@ -162,11 +184,24 @@ class TimmBackbone(Backbone):
         try:
             return run_on_meta(self.model, self._run, image, gradients, cache_key)
         except Exception as error:  # timm's models raise many types of errors for a wrong size
+            if self.stages is not None:
+                self._explain_stages(error)
             text = ' '.join(str(error).split())[:300] or type(error).__name__
             raise ValueError(
                 f'{self.name} gives no {self.features} of images of {self.input_size} px '
                 f'({text}); try another size, or resize: {get_trained_size(self.name)}'
             ) from error
+
+    def _explain_stages(self, error: Exception) -> None:
+        """Raises an error that says what is wrong with `stages`, if they are the reason."""
+        if not hasattr(self.model, 'forward_intermediates'):
+            raise ValueError(
+                f'{self.name} gives no stages in this version of timm; leave stages out'
+            ) from error
+        if isinstance(error, AssertionError) or 'ndices' in str(error):
+            count = len(getattr(self.model, 'feature_info', ()) or ())
+            known = f'; it has {count}, from 0' if count else ''
+            raise ValueError(f'{self.name} has no stages {self.stages}{known}') from error
 
     def _set_shape(self, output: object) -> None:
         """Sets `out_channels`, `stride` and the layout from an output of the model."""
@@ -175,6 +210,11 @@ class TimmBackbone(Backbone):
                 raise ValueError(f'{self.name} gives no vector before its classifier')
             self.out_channels, self.stride = output.shape[1], None
             return
+        if self.stages is not None:
+            assert isinstance(output, Tensor)
+            self.out_channels = output.shape[1]
+            self._set_stride(output.shape[-1])
+            return
         try:
             self.layout = find_layout(self.model, output)
         except ValueError as error:
@@ -182,7 +222,9 @@ class TimmBackbone(Backbone):
         self.out_channels = self.layout.channels
         if self.features == 'tokens':
             self.prefix_tokens = self.layout.prefix
-        cells = self.layout.to_map(output).shape[-1] if isinstance(output, Tensor) else 1
+        self._set_stride(self.layout.to_map(output).shape[-1] if isinstance(output, Tensor) else 1)
+
+    def _set_stride(self, cells: int) -> None:
         if self.grid is not None and self.grid > cells:
             raise ValueError(f'grid is {self.grid}, but the map has {cells} x {cells} cells only')
         self.stride = max(1, round(self.size / (self.grid or cells)))
@@ -263,6 +305,8 @@ class TimmBackbone(Backbone):
         digest = hashlib.sha256()
         inputs = [self.name, timm.__version__, self.features, self.grid, self.size, self.resize]
         inputs += [self.in_channels, self.inserted]
+        if self.stages is not None:
+            inputs.append(self.stages)
         inputs += [self.mean.flatten().tolist(), self.std.flatten().tolist()]
         digest.update(json.dumps(inputs).encode())
         for name, tensor in self.model.state_dict().items():
@@ -292,3 +336,12 @@ def _validate_arguments(
     for name, rate in (('drop_rate', drop_rate), ('drop_path', drop_path)):
         if not 0 <= rate < 1:
             raise ValueError(f'{name} must be in [0, 1), found {rate}')
+
+
+def _validate_stages(stages: Sequence[int] | None, features: str) -> None:
+    if stages is None:
+        return
+    if not stages or list(stages) != sorted(set(stages)):
+        raise ValueError(f'stages must be rising indices, at least one, found {list(stages)}')
+    if features == 'tokens':
+        raise ValueError('stages give maps or vectors; set features to map or vector')

@@ -9,6 +9,7 @@ import torch
 from plugins.classification.losses.focal import Focal
 from plugins.classification.losses.weighted import compute_effective_weights
 from plugins.csasn.losses import DynamicClassWeights
+from toolkit.errors import ToolkitError
 
 COUNTS = {'benign': 60, 'rare': 30, 'rarest': 10}
 BASE = compute_effective_weights(torch.tensor([60, 30, 10]), 0.999)
@@ -155,3 +156,37 @@ def test_evaluation_is_not_counted_and_another_training_starts_anew():
 def test_wrong_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         DynamicClassWeights(3, **options)
+
+
+def test_smoothing_keeps_the_weight_of_a_memorised_rare_class():
+    """All are right; the rare class has 3 images, the common one 300."""
+    pairs = [(0, 0)] * 300 + [(1, 1)] * 30 + [(2, 2)] * 3
+    plain, smooth = dynamic(class_weights=None), dynamic(class_weights=None, smoothing=12)
+    for loss in (plain, smooth):
+        loss.start_epoch(0)
+        loss(*answers(*pairs))
+        loss.start_epoch(1)
+    np.testing.assert_allclose(plain.current, 1)
+    recall = [(300 + 4) / 312, (30 + 4) / 42, (3 + 4) / 15]
+    np.testing.assert_allclose(smooth.recall, recall)
+    weights = 1 - np.array(recall) + 0.05
+    np.testing.assert_allclose(
+        smooth.current, np.clip(weights / weights.mean(), 0.1, 10), rtol=1e-6
+    )
+    assert smooth.current[2] > 2 * smooth.current[1] > 4 * smooth.current[0]
+
+
+def test_validation_recall_is_followed_and_training_is_not_counted():
+    loss = dynamic(class_weights=None, recall='validation')
+    with pytest.raises(ToolkitError, match=r'custom_hooks.recall: \{type: ValidationRecall\}'):
+        loss.start_epoch(0)
+    loss.is_followed = True
+    loss.start_epoch(0)
+    loss(*answers((0, 0), (1, 1), (2, 2)))
+    assert not loss.seen.any() and loss.takes_mixed_labels
+    loss.use_validation(torch.tensor([40, 10, 1]), torch.tensor([50, 20, 4]))
+    loss.start_epoch(1)
+    np.testing.assert_allclose(loss.recall, [0.8, 0.5, 0.25])
+    np.testing.assert_allclose(loss.current, expected([0.8, 0.5, 0.25], base=1), rtol=1e-6)
+    loss.start_epoch(2)  # no validation in between: the weights stay
+    np.testing.assert_allclose(loss.recall, [0.8, 0.5, 0.25])
