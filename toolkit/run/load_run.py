@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from toolkit.config import Config, load
-from toolkit.config.checks.check import fill_checked
+from toolkit.config.checks.check import fill_checked, load_whole
 from toolkit.config.schema import RunConfig
 from toolkit.engine import checkpoint
 from toolkit.engine.process import distributed, precision
@@ -56,7 +56,7 @@ def load_trained(
         ToolkitError: both or none of `name` and `run_dir`, no run in the folder, a config that
             does not pass its check, or no such checkpoint.
     """
-    config = load_config(name, overrides, run_dir)
+    config = load_whole(lambda given: load_config(name, given, run_dir), overrides, plugins)
     config.use_plugins(plugins)
     if distributed.is_main():
         for note in config.plugin_notes:

@@ -32,10 +32,14 @@ class CheckCommand(Command):
 
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.config import load
-        from toolkit.config.checks.check import fill_checked
+        from toolkit.config.checks.check import fill_checked, load_whole
         from toolkit.config.yaml_file import ConfigError
 
-        config = load(arguments.config, arguments.overrides)
+        config = load_whole(
+            lambda overrides: load(arguments.config, overrides),
+            arguments.overrides,
+            arguments.plugin,
+        )
         use_plugins(config, arguments)
         run = fill_checked(config)
         if arguments.shapes:

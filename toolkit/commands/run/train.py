@@ -81,7 +81,7 @@ class TrainCommand(Command):
     @protect_output()
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.config import load
-        from toolkit.config.checks.check import fill_checked
+        from toolkit.config.checks.check import fill_checked, load_whole
         from toolkit.engine.process import distributed
         from toolkit.run.capsule import make_capsule_input
         from toolkit.run.changes import ALLOWED
@@ -92,7 +92,11 @@ class TrainCommand(Command):
         if arguments.is_try and (arguments.resume or arguments.iterations):
             raise ToolkitError('--try is one iteration from the beginning; leave out the rest')
         iterations = 1 if arguments.is_try else arguments.iterations
-        config = load(arguments.config, arguments.overrides, iterations)
+        config = load_whole(
+            lambda overrides: load(arguments.config, overrides, iterations),
+            arguments.overrides,
+            arguments.plugin,
+        )
         use_plugins(config, arguments)
         run = fill_checked(config)
         if arguments.is_try:

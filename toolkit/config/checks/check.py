@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from toolkit.config.checks.annotations import (
@@ -61,6 +61,34 @@ def check(config: Config) -> list[Problem]:
     except ConfigError as error:
         return list(error.problems)
     return _drop_repeated(find_problems(config, RunConfig), config)
+
+
+def load_whole(
+    load: Callable[[Sequence[str]], Config], overrides: Sequence[str], plugins: Sequence[str] = ()
+) -> Config:
+    """Loads a config; where overrides are wrong, the mistakes of the rest are told with them.
+
+    Args:
+        load: loads the config with some overrides.
+        overrides: of the command line.
+        plugins: modules or paths beside those of the config.
+    Raises:
+        ConfigError: all problems, of overrides that cannot be applied and of the config without
+            them.
+    """
+    try:
+        return load(overrides)
+    except ConfigError as error:
+        found = [*error.problems]
+    wrong = {text for text in overrides for p in found if text == p.path or repr(text) in p.place}
+    if wrong:
+        try:
+            config = load([text for text in overrides if text not in wrong])
+            config.use_plugins(plugins)
+            found += check(config)
+        except ConfigError as error:
+            found += error.problems
+    raise ConfigError(*found)
 
 
 def find_problems(config: Config, cls: type, path: KeyPath = ()) -> list[Problem]:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from toolkit.config import ConfigError, load
-from toolkit.config.checks.check import check
+from toolkit.config.checks.check import check, load_whole
 from toolkit.errors import list_names
 
 BASE = '_base_: ldpnet/ldpnet_2022_synthetic\n'
@@ -114,3 +114,21 @@ def test_wrong_rules_of_parameters_are_refused(problems, text, message):
 def test_a_validation_that_begins_after_the_end_is_refused(problems):
     (found,) = problems('', 'train_cfg={max_epochs: 3, val_begin: 4}')
     assert 'train_cfg.val_begin: val_begin must be at most 3' in found
+
+
+def test_mistakes_of_overrides_and_of_the_file_are_told_at_once(problems, tmp_path):
+    problems('model:\n  reblur: {type: ChannelGray}\n  generator: {widht: 3}\n')
+    given = ['model.bandz=1', 'train_cfg=[1', 'model.losses.kl.weight=-1']
+    with pytest.raises(ConfigError) as caught:
+        load_whole(lambda overrides: load('c.yaml', overrides), given)
+    places = [str(problem).partition(' ')[0] for problem in caught.value.problems]
+    assert places[0] == 'command' and 'bandz' in str(caught.value.problems[0])
+    assert 'c.yaml:4:' in places and 'c.yaml:3:' in places, places
+    assert 'model.losses.kl.weight' in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_told_once(problems, tmp_path):
+    (tmp_path / 'c.yaml').write_text('model: [\n')
+    with pytest.raises(ConfigError) as caught:
+        load_whole(lambda overrides: load('c.yaml', overrides), ['model.bandz=1'])
+    assert len(caught.value.problems) == 1
