@@ -57,6 +57,7 @@ class System(nn.Module, ABC):
             step.
     """
 
+    contract: ClassVar[str] = 'toolkit.testing.engine_kinds.SystemContract'
     uncompiled: ClassVar[tuple[str, ...]] = ()
     capturable: ClassVar[bool] = False
 
@@ -399,6 +400,8 @@ class Sampler(ABC):
     `order` must depend on its arguments alone, so that a run can be resumed anywhere.
     """
 
+    contract: ClassVar[str] = 'toolkit.testing.engine_kinds.SamplerContract'
+
     @abstractmethod
     def order(self, epoch: int) -> Sequence[int]:
         """Returns the indices of one epoch, for all processes together."""
@@ -470,6 +473,7 @@ class Predictor(ABC):
         system: class of the systems that it serves.
     """
 
+    contract: ClassVar[str] = 'toolkit.testing.task_kinds.PredictorContract'
     system: ClassVar[type[System]]
 
     @classmethod
@@ -543,6 +547,7 @@ class Visualizer(ABC):
             more; otherwise the first items are taken on the way.
     """
 
+    contract: ClassVar[str] = 'toolkit.testing.task_kinds.VisualizerContract'
     system: ClassVar[type[System]]
     chooses: ClassVar[bool] = False
 
@@ -601,6 +606,7 @@ class Splitter(ABC):
         suffix: end of the name of the output, after that of the manifest.
     """
 
+    contract: ClassVar[str] = 'toolkit.testing.task_kinds.SplitterContract'
     items: ClassVar[str]
     columns: ClassVar[tuple[str, ...]]
     suffix: ClassVar[str]

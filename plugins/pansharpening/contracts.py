@@ -1,4 +1,4 @@
-"""Contract of generators: shape, halo and stride."""
+"""Contracts of pansharpening: generators, scenes, transforms of patches."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plugins.pansharpening.scenes.window import Window
 from toolkit.testing.contract import Contract, find_shape_fault, get_injected
+from toolkit.testing.observe import describe_changed
+from toolkit.testing.samples import HIGHEST, LOWEST
 
 # Largest side in pixels of an image on which halo and stride are checked.
 LARGEST = 512
@@ -137,3 +141,74 @@ def _depends_on_origin(generator: nn.Module, side: int, cut: int, bands: int) ->
 
 def _least_common_multiple(first: int, second: int) -> int:
     return torch.lcm(torch.tensor(first), torch.tensor(second)).item()  # type: ignore[return-value]
+
+
+class SceneContract(Contract):
+    """Windows of an MS and of a PAN, in [0, 1] and the same however they are cut."""
+
+    def find_value_faults(self, component: Any) -> Iterator[str]:
+        ratio = component.ratio
+        expected = {
+            'read_ms': (component.bands, *component.ms_shape),
+            'read_pan': (1, *component.pan_shape),
+        }
+        if component.pan_shape != tuple(ratio * side for side in component.ms_shape):
+            yield (
+                f'has an MS {component.ms_shape} and a PAN {component.pan_shape}; the PAN is the '
+                'same integer multiple of the MS along both axes'
+            )
+            return
+        for name, shape in expected.items():
+            read = getattr(component, name)
+            window = Window(*(side // 4 for side in shape[1:]), *(side // 2 for side in shape[1:]))
+            whole, part = read(), read(window)
+            if whole.shape != shape or whole.dtype != np.float32:
+                yield f'gives {whole.dtype} {whole.shape} by {name}; it gives float32 {shape}'
+                return
+            if not np.array_equal(part, window.cut(whole)):
+                yield f'gives other values for a window than {name} has there of the whole image'
+                return
+            if whole.min() < LOWEST or whole.max() > HIGHEST:
+                yield (
+                    f'gives values from {whole.min():g} to {whole.max():g} by {name}; divide by '
+                    'the largest digital number: `scale_to_unit`'
+                )
+                return
+        if not component.fingerprint() or component.fingerprint() != component.fingerprint():
+            yield 'has no fingerprint, or two; compute a hash of the files or values'
+
+
+class PatchTransformContract(Contract):
+    """All images of a patch in their size, by the numbers of the sample's seed alone."""
+
+    def find_value_faults(self, component: Any) -> Iterator[str]:
+        sample = {
+            'lrms': torch.rand(4, 16, 16),
+            'pan': torch.rand(1, 64, 64),
+            'hrms': torch.rand(4, 64, 64),
+            'seed': 1,
+            'meta': {'item': 'a', 'ratio': 4, 'scale': 2047.0},
+        }
+        kept = {key: value.clone() for key, value in sample.items() if isinstance(value, Tensor)}
+        results = [component(dict(sample)) for _ in range(2)]
+        for key, image in kept.items():
+            if not torch.equal(sample[key], image):
+                yield describe_changed(key)
+                return
+            found = [result.get(key) if isinstance(result, Mapping) else None for result in results]
+            if not isinstance(found[0], Tensor) or found[0].shape != image.shape:
+                shape = tuple(found[0].shape) if isinstance(found[0], Tensor) else None
+                yield (
+                    f'gives {key!r} {shape} of {tuple(image.shape)}; a transform returns all '
+                    'images of the sample, in their size'
+                )
+                return
+            if not torch.equal(found[0], found[1]):
+                yield (
+                    f'gives two images {key!r} of one sample and seed; draw random numbers from '
+                    'the generator that `apply` gets'
+                )
+                return
+            if not torch.isfinite(found[0]).all():
+                yield f'gives values of {key!r} that are not finite'
+                return

@@ -10,6 +10,7 @@ from toolkit.commands.config.diff import DiffCommand
 from toolkit.commands.config.schema import SchemaCommand
 from toolkit.commands.config.show import ShowCommand
 from toolkit.commands.list import ListCommand
+from toolkit.commands.new import NewCommand
 from toolkit.commands.report import ReportCommand
 from toolkit.commands.run.predict import PredictCommand
 from toolkit.commands.run.rerun import RerunCommand
@@ -25,6 +26,7 @@ BUILTIN_COMMANDS: dict[str, type[Command]] = {
     'predict': PredictCommand,
     'check': CheckCommand,
     'check-component': CheckComponentCommand,
+    'new': NewCommand,
     'show': ShowCommand,
     'schema': SchemaCommand,
     'diff': DiffCommand,

@@ -47,6 +47,12 @@ class CheckComponentCommand(Command):
             if find_contract(component) is None:
                 print(f'{entry.name} ({entry.kind}): not checked, its kind has no contract')
                 continue
+            if missing := _list_missing(entry.kind, component, given.get(entry.name, {})):
+                print(
+                    f'{entry.name} (system): not checked alone, since it needs '
+                    f'{", ".join(missing)}; `toolkit check CONFIG --shapes` checks it with them'
+                )
+                continue
             faults = find_component_faults(component, given.get(entry.name, {}))
             for fault in faults:
                 print(fault, file=sys.stderr)
@@ -54,6 +60,16 @@ class CheckComponentCommand(Command):
             if not faults:
                 print(f'{entry.name} ({entry.kind}): no fault found')
         return 2 if faulty else 0
+
+
+def _list_missing(kind: str, component: type, given: dict[str, Any]) -> list[str]:
+    """Lists the arguments without a value of a system, which are components of their own."""
+    from toolkit.registry.build import get_signature
+
+    if kind != 'system':
+        return []
+    parameters = get_signature(component).items()
+    return [n for n, p in parameters if p.default is p.empty and n not in given]
 
 
 def _parse_arguments(words: list[str], names: list[str]) -> dict[str, dict[str, Any]]:

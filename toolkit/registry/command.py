@@ -19,6 +19,8 @@ class Command(ABC):
     its docstring is its help in `toolkit --help`, which does not import the plugin.
     """
 
+    contract = 'toolkit.testing.task_kinds.CommandContract'
+
     @classmethod
     @abstractmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,15 @@ from typing import Any
 from toolkit import registry
 from toolkit.errors import ComponentError
 
+# Contracts of interfaces of other packages, by the path of the class.
+OF_LIBRARIES = {
+    'mmengine.hooks.hook.Hook': 'toolkit.testing.engine_kinds.HookContract',
+    'mmengine.optim.scheduler.param_scheduler._ParamScheduler': (
+        'toolkit.testing.engine_kinds.SchedulerContract'
+    ),
+    'torch.optim.optimizer.Optimizer': 'toolkit.testing.engine_kinds.OptimizerContract',
+}
+
 
 def find_contract(cls: type) -> Any:
     """Finds the contract that the nearest interface of a class names.
@@ -17,6 +26,9 @@ def find_contract(cls: type) -> Any:
     """
     path = getattr(cls, 'contract', None)
     if not isinstance(path, str):
+        bases = (f'{base.__module__}.{base.__name__}' for base in cls.__mro__)
+        path = next((OF_LIBRARIES[base] for base in bases if base in OF_LIBRARIES), None)
+    if path is None:
         return None
     module, _, name = path.rpartition('.')
     return getattr(importlib.import_module(module), name)()

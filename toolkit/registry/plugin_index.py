@@ -159,6 +159,11 @@ def get_index() -> Index:
     return _index
 
 
+def list_roots() -> list[Path]:
+    """Lists the files and folders of all known plugins, the toolkit itself included."""
+    return [root for root in _all_roots().values() if root is not None]
+
+
 def import_module(name: str) -> None:
     """Imports a module of a plugin once; a failure is kept and raised again, not retried."""
     if name in _failures:

@@ -63,6 +63,7 @@ class Panel(ABC):
             page's tools and returns what draws it again in another theme.
     """
 
+    contract: ClassVar[str] = 'toolkit.testing.task_kinds.PanelContract'
     title: ClassVar[str]
     style: ClassVar[str] = ''
     script: ClassVar[str] = ''

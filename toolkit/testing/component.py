@@ -74,10 +74,10 @@ def _list_messages(
     factory: ComponentFactory, contract: Contract, injected: Mapping[str, Any]
 ) -> list[str]:
     make = functools.partial(factory, **injected)
-    component = make()
+    component, found = make(), list[str]()
     if not isinstance(component, nn.Module):
-        return [*contract.find_value_faults(component), *_find_pickle_faults(component)]
-    found: list[str] = []
+        found = list(contract.find_value_faults(component))
+        return found or (_find_pickle_faults(component) if contract.is_pickled else [])
     for case, batch in ((0, 2), (1, 2), (0, 1)):
         inputs = contract.make_inputs(component, case, batch)
         if inputs is None:

@@ -49,9 +49,11 @@ class Contract(ABC):  # noqa: B024 - each method has a default
     Attributes:
         largest: a component of a system with more parameters is not built a second time to be run
             on values.
+        is_pickled: worker processes may get a copy of a component that is no module.
     """
 
     largest: int = 10_000_000
+    is_pickled: bool = True
 
     def list_injected(self, cls: type) -> Sequence[dict[str, Any]]:
         """Lists arguments that parents may supply, for components that are checked alone."""

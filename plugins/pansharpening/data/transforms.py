@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -33,6 +33,7 @@ class PatchTransform(Transform):
         any_device: it transforms images on a GPU to the same bits as on the CPU.
     """
 
+    contract: ClassVar[str] = 'plugins.pansharpening.contracts.PatchTransformContract'
     margin: int = 0
     any_device: bool = False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,8 @@ class Scene(ABC):
         sensor: sensor that took the images.
         bits: bit depth of the digital numbers.
     """
+
+    contract: ClassVar[str] = 'plugins.pansharpening.contracts.SceneContract'
 
     name: str
     sensor: Sensor

@@ -1,0 +1,1 @@
+"""Writes new components, plugins and tasks from templates, ready to run."""

@@ -1,0 +1,205 @@
+"""Contracts of what an engine drives: systems, samplers, optimizers, schedules and hooks."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from torch import Tensor, nn
+
+from toolkit.errors import did_you_mean
+from toolkit.testing.contract import Contract
+
+LENGTH = 12  # samples of the dataset that a sampler is tried on
+STEPS = 5
+
+
+class SystemContract(Contract):
+    """A batch to losses by name, to predictions, and to raw outputs."""
+
+    def make_inputs(self, component: Any, case: int, batch: int = 2) -> dict[str, Any]:
+        return {'batch': component.training_example(batch), 'mode': 'loss'}
+
+    def find_call_faults(
+        self, component: Any, inputs: Mapping[str, Any], output: Any
+    ) -> Iterator[str]:
+        if inputs.get('mode') != 'loss':
+            return
+        if not isinstance(output, Mapping):
+            yield f'gives a {type(output).__name__} as its losses; give a mapping of scalars by name'
+            return
+        for name, term in output.items():
+            if not isinstance(term, Tensor) or term.ndim:
+                found = tuple(term.shape) if isinstance(term, Tensor) else type(term).__name__
+                yield f'gives {found} as the loss {name!r}; a loss is a scalar tensor'
+
+    def find_value_faults(self, component: Any) -> Iterator[str]:
+        component.eval()
+        with torch.no_grad():
+            for count in (1, 2):
+                batch = component.training_example(count)
+                component(batch)
+                outputs = component(batch, mode='predict')
+                if not isinstance(outputs, Mapping):
+                    yield (
+                        f'predicts a {type(outputs).__name__}; `predict` gives a mapping by name, '
+                        'for metrics and files'
+                    )
+                    return
+                for name, value in outputs.items():
+                    if isinstance(value, Tensor) and (not value.ndim or len(value) != count):
+                        yield (
+                            f'predicts {name!r} {tuple(value.shape)} of a batch of {count}; the '
+                            'first axis of a prediction is the batch'
+                        )
+                        return
+
+
+class SamplerContract(Contract):
+    """Indices of an epoch, which depend on seed and epoch alone."""
+
+    is_pickled = False
+
+    def list_injected(self, cls: type) -> Sequence[dict[str, Any]]:
+        return [{'dataset': range(LENGTH), 'seed': 0}]
+
+    def find_value_faults(self, component: Any) -> Iterator[str]:
+        orders = [_list_order(component.order(epoch)) for epoch in (0, 1, 0)]
+        for order in orders:
+            if order is None:
+                found = type(component.order(0)).__name__
+                yield f'gives a {found} as the order of an epoch; give a sequence of indices'
+                return
+            if not order:
+                yield 'gives no index for an epoch; give one index at least'
+                return
+            if wrong := [index for index in order if not 0 <= index < LENGTH]:
+                yield (
+                    f'gives the index {wrong[0]} for a dataset of {LENGTH} samples; indices are '
+                    f'from 0 to {LENGTH - 1}'
+                )
+                return
+        if orders[0] != orders[2]:
+            yield (
+                'gives two orders for the same epoch; take random numbers from a generator that is '
+                'seeded by seed and epoch, so that a run can be resumed anywhere'
+            )
+
+
+def _list_order(order: Any) -> list[int] | None:
+    if not isinstance(order, Sequence) and not isinstance(order, Tensor):
+        return None
+    try:
+        return [int(index) for index in order]
+    except (TypeError, ValueError):
+        return None
+
+
+class OptimizerContract(Contract):
+    """Steps that change parameters, and a state from which they go on."""
+
+    is_pickled = False
+
+    def list_injected(self, cls: type) -> Sequence[dict[str, Any]]:
+        return [{'params': [nn.Parameter(torch.linspace(0.5, 2, 6).reshape(2, 3))]}]
+
+    def find_value_faults(self, component: Any) -> Iterator[str]:
+        groups = getattr(component, 'param_groups', None)
+        if not groups or not all('lr' in group for group in groups):
+            yield (
+                'has no learning rate in its param_groups, which schedules change; call '
+                "super().__init__(params, {'lr': lr})"
+            )
+            return
+        parameter = groups[0]['params'][0]
+        before = parameter.detach().clone()
+        _step(component, parameter, 0.0)
+        if not torch.equal(parameter, before) and not _decays(groups):
+            yield 'changes parameters whose gradients are 0; use the gradient alone'
+            return
+        for _ in range(STEPS):
+            _step(component, parameter, 1.0)
+        if torch.equal(parameter, before):
+            yield f'changes no parameter in {STEPS} steps; write to the parameters in `step`'
+            return
+        if not torch.isfinite(parameter).all():
+            yield f'makes parameters that are not finite in {STEPS} steps'
+            return
+        yield from _find_resumption_fault(component, parameter)
+
+
+def _decays(groups: Sequence[Mapping[str, Any]]) -> bool:
+    return any(group.get('weight_decay') for group in groups)
+
+
+def _step(optimizer: Any, parameter: Tensor, scale: float) -> None:
+    parameter.grad = scale * torch.ones_like(parameter)
+    optimizer.step()
+
+
+def _find_resumption_fault(optimizer: Any, parameter: Any) -> Iterator[str]:
+    """Compares a step of an optimizer with that of another one that took its saved state."""
+    other = copy.copy(optimizer)
+    copied = nn.Parameter(parameter.detach().clone())
+    fresh = [{**group, 'params': [copied]} for group in optimizer.param_groups]
+    other.__dict__ = {**optimizer.__dict__}
+    other.state, other.param_groups = type(optimizer.state)(dict), fresh
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    _step(optimizer, parameter, 1.0)
+    _step(other, copied, 1.0)
+    if not torch.equal(parameter, copied):
+        yield (
+            'steps otherwise after its state was saved and loaded; keep all that a step depends on '
+            'in `self.state[parameter]`'
+        )
+
+
+class SchedulerContract(Contract):
+    """Values of an optimizer's setting by step, and a state from which they go on."""
+
+    is_pickled = False
+
+    def list_injected(self, cls: type) -> Sequence[dict[str, Any]]:
+        return [{'optimizer': torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=0.1)}]
+
+    def find_value_faults(self, component: Any) -> Iterator[str]:
+        group = component.optimizer.param_groups[0]
+        kept = copy.deepcopy(component.state_dict())
+        for _ in range(STEPS):
+            component.optimizer.step()
+            component.step()
+            rate = group['lr']
+            if not isinstance(rate, float) or not 0 <= rate < float('inf'):
+                yield f'sets the learning rate to {rate}; it is a finite number, 0 or more'
+                return
+        try:
+            component.load_state_dict(kept)
+        except Exception as error:  # the component is its author's code
+            yield f'cannot load the state that it saved: {type(error).__name__}: {error}'
+
+
+class HookContract(Contract):
+    """Methods at places that the engine calls, with their arguments."""
+
+    is_pickled = False
+
+    def find_value_faults(self, component: Any) -> Iterator[str]:
+        places = {name for name in dir(Hook) if name.startswith(('before_', 'after_'))}
+        for name, method in inspect.getmembers(type(component), inspect.isfunction):
+            if not name.startswith(('before_', 'after_')):
+                continue
+            if name not in places:
+                yield f'has the method {name!r}, which nothing calls{did_you_mean(name, places)}'
+                continue
+            expected = list(inspect.signature(getattr(Hook, name)).parameters)
+            try:
+                inspect.signature(method).bind(*expected)
+            except TypeError:
+                yield (
+                    f'has {name}({", ".join(inspect.signature(method).parameters)}); the engine '
+                    f'calls it with ({", ".join(expected)})'
+                )
