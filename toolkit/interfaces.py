@@ -580,8 +580,9 @@ class Visualizer(ABC):
     ) -> None:
         """Writes images of one item.
 
-        For a viewer, `STEM.json` may name them: `item`, and `layers`, each with `name` and `file`,
-        of one size and in the same order for all items.
+        For the swipe of reports, `STEM.json` may name them: `item`, and `layers`, each with `name`,
+        `file` and `role`, of one size and in the same order for all items; see
+        `toolkit.report.run_images.write_item_images`.
 
         Args:
             system: in evaluation mode.

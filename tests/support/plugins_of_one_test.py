@@ -17,9 +17,11 @@ def plugins_of_this_test() -> Iterator[None]:
     added = set(plugin_index._roots) - before
     for name in added:
         plugin_index._roots.pop(name)
-        sys.modules.pop(name, None)
+        plugin_index._path_roots.discard(name)
+    for module in [module for module in sys.modules if module.split('.')[0] in added]:
+        del sys.modules[module]
     plugin_index._clear()
     for kind in get_kinds().values():
         for name, part in list(kind._module_dict.items()):
-            if part.__module__ in added:
+            if part.__module__.split('.')[0] in added:
                 del kind._module_dict[name]

@@ -47,7 +47,7 @@ class NewCommand(Command):
     def run(self, arguments: argparse.Namespace) -> int:
         from toolkit.scaffold.new_files import write_new_files
         from toolkit.scaffold.projects import make_component, make_plugin, make_task
-        from toolkit.scaffold.templates import list_kinds_with_template
+        from toolkit.scaffold.template_files import list_kinds_with_template
 
         what = arguments.what
         if what not in WHAT:

@@ -215,12 +215,17 @@ class Draft:
         return Draft(self.file, copy.deepcopy(self.tree), dict(self.origins))
 
     def resolve(self) -> Config:
-        """Resolves the references.
+        """Resolves the references; `train_cfg: null` then turns the rest of a training off too.
 
         Raises:
             ConfigError: references to missing keys or in a circle.
         """
-        return Config(self.file, *interpolate(self.tree, self.origins))
+        tree, *places = interpolate(self.tree, self.origins)
+        if 'train_cfg' in tree and tree['train_cfg'] is None:
+            tree.update((key, None) for key in ('train_dataloader', 'optim_wrapper') if key in tree)
+            if 'param_scheduler' in tree:
+                tree['param_scheduler'] = {}
+        return Config(self.file, tree, *places)
 
 
 def load_draft(file: Path) -> Draft:

@@ -1,4 +1,4 @@
-"""Reads the images that `toolkit test` leaves in the folder of a run, for panels."""
+"""Images that `toolkit test` leaves in the folder of a run: visualizers write, panels read them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from toolkit.io.json_values import parse_json
+from toolkit.io import atomic_write
+from toolkit.io.json_values import format_json, parse_json
 from toolkit.io.run_layout import IMAGES
 from toolkit.report.panel import PanelRun
 
 
 @dataclass(frozen=True)
 class ImageLayer:
-    """A named image of an item."""
+    """A named image of an item.
+
+    Attributes:
+        name: of the image.
+        file: PNG.
+        role: 'result' if the network made it, so that each variant has its own; '' for others.
+    """
 
     name: str
     file: Path
+    role: str = ''
 
 
 @dataclass(frozen=True)
@@ -60,12 +69,40 @@ def read_item_images(run: PanelRun, kind: str | None) -> tuple[list[ItemImages],
     return found, notes
 
 
+def write_item_images(
+    folder: Path, stem: str, item: str, images: Mapping[str, np.ndarray], result: str
+) -> None:
+    """Writes images of an item and the file that names them, for the swipe of reports.
+
+    Args:
+        folder: to write to; it is made if it is missing.
+        stem: beginning of the names of all files.
+        item: name of the item.
+        images: (H, W, 3) or (H, W) of 8 bits by name, all of one size.
+        result: name of the image that the network made.
+    Raises:
+        ValueError: images of several sizes, or no image of the name `result`.
+    """
+    if result not in images or len({image.shape[:2] for image in images.values()}) > 1:
+        shapes = {name: image.shape for name, image in images.items()}
+        raise ValueError(f'found images {shapes}; expected one size, and one named {result!r}')
+    folder.mkdir(parents=True, exist_ok=True)
+    layers = []
+    for number, (name, image) in enumerate(images.items()):
+        file = f'{stem}-{number}.png'
+        Image.fromarray(image).save(folder / file)
+        layers.append({'name': name, 'file': file, 'role': 'result' if name == result else ''})
+    atomic_write.write(folder / f'{stem}.json', format_json({'item': item, 'layers': layers}))
+
+
 def _read(path: Path, kind: str | None) -> ItemImages | None:
     record = parse_json(path.read_text(encoding='utf-8'))
     if record.get('kind') != kind:
         return None
     layers = tuple(
-        ImageLayer(str(layer['name']), path.parent / Path(layer['file']).name)
+        ImageLayer(
+            str(layer['name']), path.parent / Path(layer['file']).name, str(layer.get('role', ''))
+        )
         for layer in record['layers']
     )
     sizes = {_size(layer.file) for layer in layers}

@@ -8,7 +8,7 @@ from typing import Any
 from toolkit.errors import ToolkitError
 from toolkit.registry import with_article
 from toolkit.scaffold.names import NewName, check_free, make_name
-from toolkit.scaffold.templates import find_kind_template, find_template, render
+from toolkit.scaffold.template_files import find_kind_template, find_template, render
 
 # Templates of a task, whose components name each other.
 _TASK = (
@@ -107,6 +107,8 @@ def _list_values(name: NewName, kind: str, **more: str) -> dict[str, Any]:
         'module': name.of_module,
         'command': name.of_command,
         'distribution': name.of_command,
+        'package': '',
+        'description': '',
         'kind': kind,
         'article': f'{article[0].upper()}{article[1:]}',
         'file': f'{name.of_module}.py',

@@ -173,7 +173,9 @@ def _collisions(study: Study) -> Iterator[Problem]:
     setters += [
         (f'the variant {name!r}', ('variants', name, path), path)
         for name in spec.variants
-        for path in study.variant(name)
+        for path, value in study.variant(name).items()
+        # A variant without a training is only tested, whatever the budget.
+        if not (path == 'train_cfg' and value is None and spec.budget.iterations is not None)
     ]
     for number, (what, here, path) in enumerate(setters):
         for other, there, other_path in setters[:number]:

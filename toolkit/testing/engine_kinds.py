@@ -30,7 +30,8 @@ class SystemContract(Contract):
         if inputs.get('mode') != 'loss':
             return
         if not isinstance(output, Mapping):
-            yield f'gives a {type(output).__name__} as its losses; give a mapping of scalars by name'
+            found = type(output).__name__
+            yield f'gives a {found} as its losses; give a mapping of scalars by name'
             return
         for name, term in output.items():
             if not isinstance(term, Tensor) or term.ndim:

@@ -36,7 +36,7 @@ class SwipeLayer:
 
     name: str
     file: Path
-    kind: str
+    kind: str  # the name in the run, or RESULT
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,8 @@ def _make_scene(drawn: ItemImages) -> SwipeScene:
         name = layer.name
         if name == ERROR and isinstance(low, (int, float)) and isinstance(high, (int, float)):
             name = f'{name} ({low:g} to {high:g})'  # each variant has its own scale
-        layers.append(SwipeLayer(name, layer.file, layer.name))
+        kind = RESULT if layer.role == 'result' else layer.name
+        layers.append(SwipeLayer(name, layer.file, kind))
     return SwipeScene(drawn.item, drawn.size, tuple(layers), str(error.get('what', '')))
 
 
