@@ -8,12 +8,44 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plugins.classification.interfaces import LabelledImages
+from plugins.classification.tasks import Task
 from plugins.classification.transforms.pipeline import find_transform_faults
 from toolkit.testing.contract import Contract, find_shape_fault, get_injected
+from toolkit.testing.engine_kinds import LENGTH, SamplerContract
 from toolkit.testing.kinds import LossContract
 from toolkit.testing.observe import describe_changed
 
 TASKS = ('first', 'second')
+
+
+class LabelledSamplerContract(SamplerContract):
+    """Indices of an epoch of labelled images."""
+
+    def list_injected(self, cls: type) -> Sequence[dict[str, Any]]:
+        return [{'dataset': _TwelveLabels(), 'seed': 0}]
+
+
+class _TwelveLabels(LabelledImages):
+    """Labels of black images, for samplers."""
+
+    def __init__(self) -> None:
+        self.tasks = {'first': Task(('a', 'b', 'c'))}
+
+    def __len__(self) -> int:
+        return LENGTH
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {'image': self.pool_image(index), 'meta': {'item': str(index)}}
+
+    def pool_image(self, position: int, view: int | None = None) -> Tensor:
+        return torch.zeros(1, 8, 8)
+
+    def image_fingerprint(self) -> str:
+        return 'black'
+
+    def labels(self, task: str) -> Tensor:
+        return torch.arange(LENGTH) % 3
 
 
 class ClassLossContract(LossContract):

@@ -187,7 +187,7 @@ class PatchTransformContract(Contract):
             'pan': torch.rand(1, 64, 64),
             'hrms': torch.rand(4, 64, 64),
             'seed': 1,
-            'meta': {'item': 'a', 'ratio': 4, 'scale': 2047.0},
+            'meta': {'item': 'a', 'ratio': 4, 'scale': 2047.0, 'sensor': 'generic'},
         }
         kept = {key: value.clone() for key, value in sample.items() if isinstance(value, Tensor)}
         results = [component(dict(sample)) for _ in range(2)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.interfaces import Dataset, Sampler
 from toolkit.ranges import NonNegativeFloat
 from toolkit.registry import SAMPLERS
+
+CONTRACT = 'plugins.classification.contracts.LabelledSamplerContract'
 
 
 @SAMPLERS.register
@@ -31,6 +34,8 @@ class ClassBalancedSampler(Sampler):
     Raises:
         ToolkitError: no labelled images, no such task, a class without samples.
     """
+
+    contract: ClassVar[str] = CONTRACT
 
     def __init__(self, dataset: Dataset, seed: int, task: str | None = None) -> None:
         labels, classes = _labels(dataset, task)
@@ -69,6 +74,8 @@ class WeightedSampler(Sampler):
         ToolkitError: no labelled images, no such task, a class without samples.
         ValueError: a power that is negative or not finite.
     """
+
+    contract: ClassVar[str] = CONTRACT
 
     def __init__(
         self, dataset: Dataset, seed: int, task: str | None = None, power: NonNegativeFloat = 1.0

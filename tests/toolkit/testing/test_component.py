@@ -26,6 +26,19 @@ GIVEN: dict[str, dict[str, Any]] = {
     'TimmBackbone': {'model': 'test_resnet'},
     'TimmAttention': {'name': Name.__args__[0]},
     'CascadedAttention': {'channel': {'type': 'SE'}},
+    'Classifier': {
+        'tasks': {'first': {'classes': ['a', 'b']}},
+        'branches': {'one': {'type': 'TimmBackbone', 'model': 'test_resnet'}},
+        'head': {'type': 'LinearHead'},
+        'losses': {'ce': {'type': 'CrossEntropy'}},
+        'size': 64,
+    },
+    'Pansharpener': {
+        'bands': 4,
+        'ratio': 4,
+        'generator': {'type': 'PNN'},
+        'losses': {'l1': {'type': 'ReferenceL1'}},
+    },
     'ClassBalanced': {'task': 'first', 'transforms': {'x': {'type': 'Speckle'}}},
 }
 # Kinds whose components need data files or a slot that only a config fills.
@@ -36,9 +49,9 @@ def list_built_in() -> list[Any]:
     found = []
     for entry in plugin_index.get_index().entries:
         kind = get_kinds()[entry.kind]
-        if not entry.module.startswith('plugins.') or entry.kind in APART:
+        if not entry.module.startswith(('plugins.', 'toolkit.')) or entry.kind in APART:
             continue
-        if find_contract(kind.interface) is None and entry.kind != 'transform':
+        if find_contract(kind.interface) is None and entry.kind not in ('transform', 'hook'):
             continue
         quick = entry.kind in ('head', 'transform') or 'classification' in entry.module
         marks = () if quick else (pytest.mark.slow,)
