@@ -58,8 +58,8 @@ def make_card(run: Path) -> str:
             f'{run} holds a run of {model.get("type", "an unknown system")} without model.tasks; a '
             'model card is of a classifier'
         )
-    tested, clinical = _read_json(run / 'metrics.json'), _read_json(run / 'clinical.json')
-    external = _read_json(run / f'{EXTERNAL}.json')
+    tested, clinical = read_json(run / 'metrics.json'), read_json(run / 'clinical.json')
+    external = read_json(run / f'{EXTERNAL}.json')
     trained = read_training(record)
     parts = {
         'Model': _describe_model(model),
@@ -69,7 +69,7 @@ def make_card(run: Path) -> str:
         **({'External test': _describe_external(external)} if external is not None else {}),
         'Results': _describe_results(tested, clinical),
         'Calibration and threshold': _describe_calibration(clinical),
-        'Limits': describe_limits(config, record, trained, _read_items(tested), clinical, external),
+        'Limits': describe_limits(config, record, trained, read_items(tested), clinical, external),
         'Files': _list_files(run),
     }
     kind = ', an external test' if external is not None else ''
@@ -142,7 +142,7 @@ def _describe_data(
     if (tested or {}).get('overlap'):
         yield f'**Not held apart: {tested["overlap"]}.**'
         yield ''
-    items = _read_items(tested)
+    items = read_items(tested)
     if not items:
         yield 'Counts of the test data: missing, as the run has no rows of ClinicalMetrics.'
     else:
@@ -230,7 +230,7 @@ def _list_files(run: Path) -> Iterator[str]:
 # -- reading and writing ---------------------------------------------------------------------------
 
 
-def _read_json(path: Path) -> Tree | None:
+def read_json(path: Path) -> Tree | None:
     """Read a JSON file of the run; None if it is missing."""
     if not path.exists():
         return None
@@ -246,7 +246,7 @@ def _read_json(path: Path) -> Tree | None:
     return record
 
 
-def _read_items(tested: Tree | None) -> dict[str, Tree]:
+def read_items(tested: Tree | None) -> dict[str, Tree]:
     """Read the test images by id from the rows of the metrics that keep them."""
     found: dict[str, Tree] = {}
     for rows in ((tested or {}).get('rows') or {}).values():
