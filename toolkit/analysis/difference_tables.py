@@ -65,6 +65,20 @@ def _make_difference_table(
     )
 
 
+_EFFECTS = (
+    'Effect: mean difference between a switch on and off. Interaction (×): the mean amount by '
+    'which the effect of one is larger where the other is on.'
+)
+_EFFECT_NOTES = {
+    'factorial': _EFFECTS,
+    'fractional': (
+        f'{_EFFECTS} Only some combinations were run: a row with + or − is the sum of these '
+        'effects; interactions of three or more are taken to be 0.'
+    ),
+    'shapley': 'Shapley value: mean difference that turning a switch on makes, over all orders.',
+}
+
+
 def make_effects_table(analysis: Analysis) -> Table:
     """Makes the table of main effects and interactions of a factorial study; else without rows."""
     show = analysis.results.options.show
@@ -78,7 +92,7 @@ def make_effects_table(analysis: Analysis) -> Table:
             names = make_name_cells(analysis, found.condition)[1:]
             rows.append(
                 [
-                    TableCell(' × '.join(map(show, effect.switches))),
+                    TableCell(' '.join([' × '.join(map(show, effect.switches)), *effect.aliases])),
                     *names,
                     TableCell(show(found.metric)),
                     TableCell(str(effect.blocks), value=effect.blocks),
@@ -98,15 +112,20 @@ def make_effects_table(analysis: Analysis) -> Table:
                     ),
                 ]
             )
-    names = ['effect', *list_name_columns(analysis)[1:], 'metric']
+    design = analysis.results.options.design
+    kind = 'Shapley value' if design == 'shapley' else 'effect'
+    names = [kind, *list_name_columns(analysis)[1:], 'metric']
     columns = [*names, 'blocks', 'estimate', '95 % interval', 'p', 'p (Holm)']
     tests = sum(e.p_holm is not None for found in every for e in found.effects)
     notes = [
-        'Effect: mean difference between a switch on and off. Interaction (×): the mean amount by '
-        'which the effect of one is larger where the other is on. Least squares with seeds and '
-        f'folds as blocks; p (Holm): corrected over these {tests} tests{name_family(analysis)}.'
+        f'{_EFFECT_NOTES[design]} Least squares with seeds and folds as blocks; p (Holm): '
+        f'corrected over these {tests} tests{name_family(analysis)}.'
     ]
-    title = f'{analysis.results.name}: effects of the switches'
+    if design == 'shapley' and analysis.results.options.orders:
+        count = len(analysis.results.options.orders)
+        notes.append(f'From {count} sampled orders; intervals count their spread too.')
+    what = 'Shapley values' if design == 'shapley' else 'effects'
+    title = f'{analysis.results.name}: {what} of the switches'
     return Table(title, columns, rows, len(names), notes)
 
 

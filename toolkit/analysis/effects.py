@@ -1,10 +1,14 @@
-"""Main effects and interactions of the switches of a factorial study.
+"""Effects and Shapley values of the switches of a study with a design.
 
 A fit by least squares with all effects, and seeds and folds as blocks. A switch that is on counts
 as 1/2, off as -1/2. So a main effect is the mean difference between on and off; an interaction of
-two is the mean amount by which the effect of one is larger where the other is on, and so on.
+two is the mean amount by which the effect of one is larger where the other is on, and so on. In a
+fraction of the combinations, effects have aliases: only their sum is known. The Shapley value of a
+switch is the mean difference that it makes over all orders of turning the switches on.
 
-Source: Montgomery, "Design and analysis of experiments", chapters 4 and 6.
+Source: Montgomery, "Design and analysis of experiments", chapters 4, 6 and 8; Shapley, "A value for
+n-person games", 1953; Castro et al., "Polynomial calculation of the Shapley value based on
+sampling", Computers & Operations Research 36, 2009.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from scipy import stats
 
 from toolkit.analysis.aggregate import Analysis, Condition
 from toolkit.analysis.paired_tests import ALPHA, adjust_holm, compute_variance_factor
+from toolkit.analysis.results import TableOptions
 
 NONE = 'none'
 # Residuals below this share of the values are rounding.
@@ -37,6 +42,8 @@ class Effect:
         p: two-sided p-value for no effect; None likewise.
         blocks: number of (seed, fold) pairs with a value of every variant.
         p_holm: p after Holm's correction for all effects of the study.
+        aliases: main effects and interactions of two that a fraction adds to this one, with signs
+            and factors: '-½ b × c'.
     """
 
     switches: tuple[str, ...]
@@ -46,6 +53,7 @@ class Effect:
     p: float | None
     blocks: int
     p_holm: float | None = None
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,38 +77,179 @@ def join_switches(switches: Sequence[str]) -> str:
 
 
 def fit_effects(values: np.ndarray, switches: Sequence[str], folds: int = 1) -> list[Effect]:
-    """Fits main effects and all interactions.
+    """Fits main effects and all interactions of a full factorial design.
 
     Args:
         values: (blocks, 2, ..., 2), an axis per switch: off, on.
         switches: their names.
         folds: number of folds that the data are split into.
     """
-    blocks, count = len(values), len(switches)
-    residuals = values - values.mean(0) - values.mean(tuple(range(1, count + 1)), keepdims=True)
-    residuals = residuals + values.mean()
-    freedom = (blocks - 1) * (2**count - 1)
-    variance = float((residuals**2).sum()) / freedom if freedom else 0.0
-    varies = variance > (_ROUNDING * float(np.abs(values).max())) ** 2
-    means = values.mean(0)
+    points = list(itertools.product((False, True), repeat=len(switches)))
+    return fit_fraction(values.reshape(len(values), -1), points, switches, folds)
+
+
+def fit_fraction(
+    values: np.ndarray, points: Sequence[Sequence[bool]], switches: Sequence[str], folds: int = 1
+) -> list[Effect]:
+    """Fits the effects that a regular fraction, or all combinations, can tell apart.
+
+    Args:
+        values: (blocks, points).
+        points: for each the switches that are on.
+        switches: their names.
+        folds: number of folds that the data are split into.
+    """
     found = []
-    for order in range(1, count + 1):
-        for chosen in itertools.combinations(range(count), order):
-            effect = means
-            for axis in reversed(range(count)):
-                off, on = np.take(effect, 0, axis), np.take(effect, 1, axis)
-                effect = on - off if axis in chosen else (on + off) / 2
-            estimate = float(effect)
-            low = high = p = None
-            if varies:
-                factor = compute_variance_factor(blocks, folds)
-                error = math.sqrt(variance * 4**order / 2**count * factor)
-                reach = float(stats.t.ppf(1 - ALPHA / 2, freedom)) * error
-                low, high = estimate - reach, estimate + reach
-                p = float(2 * stats.t.sf(abs(estimate) / error, freedom))
-            names = tuple(switches[axis] for axis in chosen)
-            found.append(Effect(names, estimate, low, high, p, blocks))
+    noise = _Noise(values, folds)
+    for term, aliases in _group_aliases(points, len(switches)):
+        weights = _multiply(points, term) * 2 ** len(term) / len(points)
+        names = tuple(switches[place] for place in term)
+        texts = tuple(_format_alias(other, sign, term, switches) for other, sign in aliases)
+        found.append(noise.make_effect(names, weights, aliases=texts))
     return found
+
+
+def fit_shapley(
+    values: np.ndarray,
+    points: Sequence[Sequence[bool]],
+    switches: Sequence[str],
+    orders: Sequence[Sequence[int]] = (),
+    folds: int = 1,
+) -> list[Effect]:
+    """Fits the Shapley values of the switches.
+
+    Args:
+        values: (blocks, points).
+        points: all combinations, or those that the orders pass.
+        switches: their names.
+        orders: sampled orders of turning the switches on; empty for all of them, exactly.
+        folds: number of folds that the data are split into.
+    """
+    place = {tuple(map(bool, point)): number for number, point in enumerate(points)}
+    count, noise, found = len(switches), _Noise(values, folds), []
+    for switch, name in enumerate(switches):
+        steps: list[np.ndarray] = []
+        if orders:
+            for order in orders:
+                before = set(order[: list(order).index(switch)])
+                steps.append(_make_step(place, before, switch, count))
+            weights = np.mean(steps, axis=0)
+        else:
+            weights = np.zeros(len(points))
+            others = [other for other in range(count) if other != switch]
+            for size in range(count):
+                share = 1 / (count * math.comb(count - 1, size))
+                for before in itertools.combinations(others, size):
+                    weights = weights + share * _make_step(place, set(before), switch, count)
+        found.append(noise.make_effect((name,), weights, steps=steps))
+    return found
+
+
+def describe_aliases(points: Sequence[Sequence[bool]], switches: Sequence[str]) -> list[str]:
+    """Describes the sums that a fraction estimates in place of single effects of at most two."""
+    found = []
+    for term, aliases in _group_aliases(points, len(switches)):
+        if aliases and len(term) <= 2:
+            texts = [_format_alias(other, sign, term, switches) for other, sign in aliases]
+            name = ' × '.join(switches[place] for place in term)
+            found.append(f'{name} stands for {" ".join([name, *texts])}')
+    return found
+
+
+class _Noise:
+    """The spread of values that blocks and variants do not explain.
+
+    Args:
+        values: (blocks, points).
+        folds: number of folds.
+    """
+
+    def __init__(self, values: np.ndarray, folds: int) -> None:
+        self.blocks, count = values.shape
+        self.means = values.mean(0)
+        residuals = values - self.means - values.mean(1, keepdims=True) + values.mean()
+        self.freedom = (self.blocks - 1) * (count - 1)
+        self.variance = float((residuals**2).sum()) / self.freedom if self.freedom else 0.0
+        self.varies = self.variance > (_ROUNDING * float(np.abs(values).max())) ** 2
+        self.factor = compute_variance_factor(self.blocks, folds)
+
+    def make_effect(
+        self,
+        names: tuple[str, ...],
+        weights: np.ndarray,
+        steps: Sequence[np.ndarray] = (),
+        aliases: tuple[str, ...] = (),
+    ) -> Effect:
+        """Makes the effect that is a weighted sum of the means of the points.
+
+        Args:
+            names: of the switches.
+            weights: (points,).
+            steps: weights of the sampled orders, whose own spread the interval has too.
+            aliases: see `Effect`.
+        """
+        estimate = float(weights @ self.means)
+        if not self.varies:
+            return Effect(names, estimate, None, None, None, self.blocks, aliases=aliases)
+        error, freedom = float((weights**2).sum()) * self.variance * self.factor, self.freedom
+        if steps:
+            sampled = np.array([step @ self.means for step in steps])
+            error += float(sampled.var(ddof=1)) / len(steps)
+            freedom = min(freedom, len(steps) - 1)
+        reach = float(stats.t.ppf(1 - ALPHA / 2, freedom)) * math.sqrt(error)
+        p = float(2 * stats.t.sf(abs(estimate) / math.sqrt(error), freedom))
+        low, high = estimate - reach, estimate + reach
+        return Effect(names, estimate, low, high, p, self.blocks, aliases=aliases)
+
+
+def _make_step(
+    place: dict[tuple[bool, ...], int], before: set[int], switch: int, count: int
+) -> np.ndarray:
+    """Makes the weights of the difference that a switch makes after others."""
+    weights = np.zeros(len(place))
+    weights[place[tuple(other in before for other in range(count))]] -= 1
+    weights[place[tuple(other in before or other == switch for other in range(count))]] += 1
+    return weights
+
+
+def _multiply(points: Sequence[Sequence[bool]], term: Sequence[int]) -> np.ndarray:
+    """Multiplies the levels (on 1, off -1) of the switches of a term at each point."""
+    levels = np.where(np.asarray(points, dtype=bool), 1, -1)
+    return levels[:, list(term)].prod(1)
+
+
+Term = tuple[int, ...]
+
+
+def _group_aliases(
+    points: Sequence[Sequence[bool]], count: int
+) -> list[tuple[Term, list[tuple[Term, int]]]]:
+    """Groups the terms that the points cannot tell apart, by the first of the lowest order.
+
+    Returns:
+        Each first term, with its aliases of order one or two and their signs.
+    """
+    found: dict[bytes, tuple[Term, list[tuple[Term, int]]]] = {}
+    # Aliases of higher order are not shown, so all groups and all pairs are enough.
+    for order in range(1, count + 1):
+        for term in itertools.combinations(range(count), order):
+            product = _multiply(points, term)
+            if abs(int(product.sum())) == len(points):
+                continue  # it is constant, as the mean is
+            if (key := product.tobytes()) not in found and (-product).tobytes() not in found:
+                found[key] = term, []
+            elif order <= 2:
+                sign = 1 if key in found else -1
+                found[key if sign == 1 else (-product).tobytes()][1].append((term, sign))
+        if order >= 2 and len(found) == len(points) - 1:
+            break
+    return list(found.values())
+
+
+def _format_alias(term: Term, sign: int, first: Term, switches: Sequence[str]) -> str:
+    # An interaction of two is twice the difference of means that estimates it.
+    factor = {0: '', 1: '½ '}[len(term) - len(first)]
+    return f'{"+" if sign > 0 else "−"}{factor}{" × ".join(switches[place] for place in term)}'
 
 
 def find_effects(analysis: Analysis) -> list[EffectsOfMetric]:
@@ -114,7 +263,7 @@ def find_effects(analysis: Analysis) -> list[EffectsOfMetric]:
     found = []
     for metric in analysis.metrics:
         for group in groups.values():
-            effects = _fit_group(group, metric, options.switches)
+            effects = _fit_group(group, metric, options)
             found.append(EffectsOfMetric(next(iter(group.values())), metric, tuple(effects)))
     family = [
         (i, j)
@@ -131,14 +280,12 @@ def find_effects(analysis: Analysis) -> list[EffectsOfMetric]:
     return result
 
 
-def _fit_group(group: dict[str, Condition], metric: str, switches: Sequence[str]) -> list[Effect]:
+def _fit_group(group: dict[str, Condition], metric: str, options: TableOptions) -> list[Effect]:
     """Fits the blocks with a value of every variant, made with the same code."""
-    order = [
-        join_switches([name for name, on in zip(switches, point) if on])
-        for point in itertools.product((0, 1), repeat=len(switches))
-    ]
-    if any(variant not in group for variant in order):
-        return []
+    switches = options.switches
+    # Variants of a study are in the order of its design.
+    points = [[name in variant.split('+') for name in switches] for variant in group]
+    order = list(group)
     values = [group[variant].get_values(metric) for variant in order]
     blocks = [
         block
@@ -151,5 +298,7 @@ def _fit_group(group: dict[str, Condition], metric: str, switches: Sequence[str]
     array = np.array([[found[block] for found in values] for block in blocks])
     # Of the plan: they say how much training data two folds share, however many have finished.
     planned = [run.fold for variant in order for run in group[variant].runs]
-    folds = len({fold for fold in planned if fold is not None})
-    return fit_effects(array.reshape(-1, *(2,) * len(switches)), switches, max(folds, 1))
+    folds = max(len({fold for fold in planned if fold is not None}), 1)
+    if options.design == 'shapley':
+        return fit_shapley(array, points, switches, options.orders, folds)
+    return fit_fraction(array, points, switches, folds)

@@ -27,7 +27,9 @@ class TableOptions:
         names: names to show in place of variants, metrics, axes and data sets.
         columns: columns of the results after the names, in order; None for all.
         digits: digits after the point of a metric; chosen by its spread where none are given.
-        switches: of a factorial design, in which a variant is named after those that are on.
+        switches: of a design, in which a variant is named after those that are on.
+        design: factorial, fractional or shapley; says nothing without switches.
+        orders: sampled orders of the switches, for Shapley values; empty for all of them.
         sequential: effect size of the tests of a study that adds seeds (`anytime_t`); None for one
             with a fixed number of them.
     """
@@ -38,6 +40,8 @@ class TableOptions:
     columns: tuple[str, ...] | None = None
     digits: Mapping[str, int] = field(default_factory=dict)
     switches: tuple[str, ...] = ()
+    design: str = 'factorial'
+    orders: tuple[tuple[int, ...], ...] = ()
     sequential: float | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -49,6 +53,7 @@ class TableOptions:
         for name in ('along', 'columns', 'switches'):
             if values.get(name) is not None:
                 values[name] = tuple(values[name])
+        values['orders'] = tuple(tuple(order) for order in values.get('orders') or ())
         return cls(**values)
 
     def show(self, name: str) -> str:

@@ -159,6 +159,8 @@ def _print_table(study: Study, file: str, folder: Path, style: str) -> int:
         primary=planned.primary,
         along=planned.along,
         switches=planned.switches,
+        design=planned.design,
+        orders=planned.orders,
         sequential=planned.sequential,
     )
     print(study_table(replace(results, options=options), style))

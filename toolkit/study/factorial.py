@@ -1,8 +1,7 @@
-"""Full factorial designs: every combination of named switches is a variant."""
+"""Designs over named switches: combinations of them are the variants of a study."""
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,8 +9,19 @@ from typing import Any
 from toolkit.analysis.effects import NONE, join_switches
 from toolkit.config import Config, Problem
 from toolkit.config.yaml_file import split_path
+from toolkit.study.design_points import (
+    MOST_POINTS,
+    MOST_SWITCHES,
+    RESOLUTIONS,
+    Point,
+    find_fraction,
+    list_coalitions,
+    list_combinations,
+    sample_orders,
+)
 
-MOST_SWITCHES = 8  # 256 variants
+# Keys that belong to one design.
+_KEYS = {'resolution': 'fractional', 'runs': 'fractional', 'permutations': 'shapley'}
 
 
 def find_design_problems(config: Config) -> list[Problem]:
@@ -20,7 +30,7 @@ def find_design_problems(config: Config) -> list[Problem]:
 
 
 def expand_design(config: Config) -> Config:
-    """Make the variants of a factorial design; other studies stay as they are.
+    """Make the variants of a design; other studies stay as they are.
 
     Returns:
         A config with `variants`, whose values have the places of their switches.
@@ -29,7 +39,7 @@ def expand_design(config: Config) -> Config:
         return config
     switches: Mapping[str, Mapping[str, Any]] = config.tree['switches']
     variants, origins = {}, dict(config.origins)
-    for on in itertools.product((False, True), repeat=len(switches)):
+    for on in list_points(config.tree):
         chosen = [name for name, is_on in zip(switches, on) if is_on]
         variant = join_switches(chosen)
         variants[variant] = {p: v for name in chosen for p, v in (switches[name] or {}).items()}
@@ -39,19 +49,84 @@ def expand_design(config: Config) -> Config:
     return Config(config.file, {**config.tree, 'variants': variants}, origins)
 
 
+def list_points(tree: Mapping[str, Any]) -> list[Point]:
+    """List the points of the design of a study file without mistakes."""
+    count = len(tree['switches'])
+    if tree['design'] == 'fractional':
+        found = find_fraction(count, tree.get('resolution'), tree.get('runs'))
+        assert found is not None
+        return found[1]
+    if tree.get('permutations') is not None:
+        return list_coalitions(sample_orders(count, tree['permutations']))
+    return list_combinations(count)
+
+
+def _size_problems(config: Config) -> Iterator[Problem]:
+    """Find too few or too many switches for a design, and sizes that it cannot have."""
+    tree, count = config.tree, len(config.tree.get('switches') or {})
+    here, design = ('switches',) if count else ('design',), tree['design']
+    resolution, runs, orders = (tree.get(key) for key in _KEYS)
+    least = 3 if design == 'fractional' else 2
+    whole = design == 'factorial' or (design == 'shapley' and orders is None)
+    most = MOST_POINTS.bit_length() - 1 if whole else MOST_SWITCHES
+    if not least <= count <= most:
+        message = f'a {design} design needs {least} to {most} switches, found {count}'
+        hint = '; sample some orders with permutations' if design == 'shapley' else ''
+        hint = '; take a part of them with design: fractional' if design == 'factorial' else hint
+        yield config.problem(here, message + (hint if count > most and whole else ''))
+    elif orders is not None and orders < 2:
+        message = f'one order has no spread: expected two or more, found {orders}'
+        yield config.problem(('permutations',), message)
+    elif orders is not None and len(list_coalitions(sample_orders(count, orders))) > MOST_POINTS:
+        message = f'would need over {MOST_POINTS} variants: expected fewer, found {orders}'
+        yield config.problem(('permutations',), message)
+    elif design == 'fractional':
+        yield from _fraction_problems(config, count, resolution, runs)
+
+
+def _fraction_problems(
+    config: Config, count: int, resolution: int | None, runs: int | None
+) -> Iterator[Problem]:
+    if resolution is not None and runs is not None:
+        yield config.problem(('runs',), 'follows from resolution; give one of them')
+    elif resolution is not None and resolution not in RESOLUTIONS:
+        message = f'expected {", ".join(map(str, RESOLUTIONS))}, found {resolution}'
+        yield config.problem(('resolution',), message)
+    elif runs is not None and (runs < 2 or runs & (runs - 1) or runs > MOST_POINTS):
+        message = f'expected a power of two up to {MOST_POINTS}, found {runs}'
+        yield config.problem(('runs',), message)
+    elif runs is not None and runs >= 2**count:
+        message = f'{runs} runs hold all {2**count} combinations: use design: factorial'
+        yield config.problem(('runs',), message)
+    elif runs is not None and runs <= count:
+        message = f'{count} switches need more than {count} runs, found {runs}'
+        yield config.problem(('runs',), message)
+    elif (found := find_fraction(count, resolution, runs)) is None:
+        message = f'no fraction of {count} switches within {MOST_POINTS} runs has it'
+        yield config.problem(('resolution',), message)
+    elif len(found[1]) == 2**count:
+        message = (
+            f'resolution {found[0]} needs all {2**count} combinations of {count} switches: use '
+            'design: factorial, or a lower resolution'
+        )
+        yield config.problem(('resolution',) if resolution else ('design',), message)
+
+
 def _mistakes(config: Config) -> Iterator[Problem]:
     tree = config.tree
+    for key, design in _KEYS.items():
+        if tree.get(key) is not None and tree.get('design') != design:
+            yield config.problem((key,), f'belongs to `design: {design}`')
     switches = tree.get('switches') or {}
     if tree.get('design') is None:
         if switches:
-            yield config.problem(('switches',), 'switches need `design: factorial`')
+            message = 'switches need `design: factorial`, `fractional` or `shapley`'
+            yield config.problem(('switches',), message)
         return
     if tree.get('variants'):
-        message = 'design: factorial makes the variants from the switches; remove variants'
+        message = f'design: {tree["design"]} makes the variants from the switches; remove variants'
         yield config.problem(('variants',), message)
-    if not 2 <= len(switches) <= MOST_SWITCHES:
-        message = f'a factorial design needs 2 to {MOST_SWITCHES} switches, found {len(switches)}'
-        yield config.problem(('switches',) if switches else ('design',), message)
+    yield from _size_problems(config)
     setters: list[tuple[str, str]] = []
     for name, values in switches.items():
         if not re.fullmatch(r'[\w.-]+', name) or name == NONE:

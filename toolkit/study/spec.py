@@ -15,6 +15,7 @@ from toolkit.config import Config, Problem
 from toolkit.config.yaml_file import KeyPath
 from toolkit.io.tables.formatting import parse_duration
 from toolkit.registry.build import ComponentFactory
+from toolkit.study.design_points import sample_orders
 from toolkit.study.launchers import Launcher, launcher_class
 from toolkit.study.programs.keys import ProgramSpec
 
@@ -147,7 +148,10 @@ class Spec:
     command: str | list[str] | None = None
     program: ProgramSpec = field(default_factory=ProgramSpec)
     variants: dict[str, dict[str, Any] | None] = field(default_factory=dict)
-    design: Literal['factorial'] | None = None
+    design: Literal['factorial', 'fractional', 'shapley'] | None = None
+    resolution: int | None = None
+    runs: int | None = None
+    permutations: int | None = None
     switches: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     common: dict[str, Any] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=lambda: [0])
@@ -201,6 +205,12 @@ class Study:
         return dict.fromkeys(named)
 
     @property
+    def orders(self) -> list[tuple[int, ...]]:
+        """Sampled orders of the switches; none where Shapley values are exact or not asked for."""
+        count = self.spec.permutations
+        return [] if count is None else sample_orders(len(self.spec.switches), count)
+
+    @property
     def options(self) -> TableOptions:
         """Choices for tests and tables."""
         table = self.spec.table
@@ -211,6 +221,8 @@ class Study:
             columns=None if table.columns is None else tuple(table.columns),
             digits=dict(table.digits),
             switches=tuple(self.spec.switches),
+            design=self.spec.design or 'factorial',
+            orders=tuple(self.orders),
             sequential=self.spec.sequential.effect if self.spec.sequential else None,
         )
 

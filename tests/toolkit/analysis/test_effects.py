@@ -11,9 +11,15 @@ import pytest
 from scipy import stats
 
 from tests.support.study_folders import finish, planned, write_plan
-from toolkit.analysis.effects import fit_effects
+from toolkit.analysis.effects import describe_aliases, fit_effects, fit_fraction, fit_shapley
 from toolkit.analysis.results import load
 from toolkit.analysis.table_files import study_table
+from toolkit.study.design_points import (
+    find_fraction,
+    list_coalitions,
+    list_combinations,
+    sample_orders,
+)
 
 NAMES = ('a', 'b', 'c')
 
@@ -100,3 +106,100 @@ def test_folds_that_have_not_finished_share_training_data_too(tmp_path):
     expected = fit_effects(values, ('a', 'b'), folds=3)
     assert [e['low'] for e in effects] == pytest.approx([e.low for e in expected])
     assert expected[0].low < fit_effects(values, ('a', 'b'))[0].low
+
+
+def fit_model(values, columns):
+    """Least squares of values (blocks, points) on blocks and columns of levels; with errors."""
+    blocks, count = values.shape
+    design = np.hstack(
+        [np.repeat(np.eye(blocks), count, 0), np.tile(np.array(columns).T, (blocks, 1))]
+    )
+    target = values.reshape(-1)
+    coefficients = np.linalg.solve(design.T @ design, design.T @ target)
+    freedom = len(target) - design.shape[1]
+    variance = ((target - design @ coefficients) ** 2).sum() / freedom
+    errors = np.sqrt(np.diag(np.linalg.inv(design.T @ design)) * variance)
+    return coefficients[blocks:], errors[blocks:], freedom
+
+
+@pytest.mark.parametrize(('switches', 'resolution'), [(4, 4), (5, 5), (5, 3), (6, 4), (7, 3)])
+def test_effects_of_a_fraction_are_those_of_least_squares(switches, resolution):
+    least, points = find_fraction(switches, resolution)
+    names = [f's{n}' for n in range(switches)]
+    values = np.random.default_rng(switches).normal(size=(3, len(points)))
+    found = fit_fraction(values, points, names)
+    levels = np.where(np.array(points), 0.5, -0.5)
+    terms = [[names.index(name) for name in effect.switches] for effect in found]
+    coefficients, errors, freedom = fit_model(values, [levels[:, t].prod(1) for t in terms])
+    reach = stats.t.ppf(0.975, freedom) * errors
+    assert len(found) == len(points) - 1
+    assert [e.estimate for e in found] == pytest.approx(coefficients)
+    assert [e.low for e in found] == pytest.approx(coefficients - reach)
+
+
+def test_aliases_are_the_sums_that_a_fraction_estimates():
+    """Values made of single effects come back as the sums that the texts name."""
+    _, points = find_fraction(4, 4)
+    assert describe_aliases(points, 'abcd') == [
+        'a × b stands for a × b +c × d',
+        'a × c stands for a × c +b × d',
+        'a × d stands for a × d +b × c',
+    ]
+    _, points = find_fraction(3, 3)
+    assert describe_aliases(points, 'abc')[0] == 'a stands for a −½ b × c'
+    on = np.array(points, dtype=float)
+    values = (3 * on[:, 0] + 2 * (on[:, 1] - 0.5) * (on[:, 2] - 0.5))[None].repeat(2, 0)
+    found = {e.switches: e for e in fit_fraction(values, points, 'abc')}
+    assert found[('a',)].estimate == pytest.approx(3 - 0.5 * 2)
+    assert found[('a',)].aliases == ('−½ b × c',)
+    _, points = find_fraction(6, 5)
+    assert describe_aliases(points, 'abcdef') == []
+
+
+def test_shapley_values_share_the_whole_gain():
+    """The worked example of a majority of weighted votes, and the properties of the value."""
+    points = list_combinations(3)
+    votes = np.array([float(2 * a + b + c >= 3) for a, b, c in points])
+    values = np.stack([votes, votes])
+    exact = fit_shapley(values, points, 'abc')
+    assert [e.estimate for e in exact] == pytest.approx([2 / 3, 1 / 6, 1 / 6])
+    every = list(itertools.permutations(range(3)))
+    assert [e.estimate for e in fit_shapley(values, points, 'abc', every)] == pytest.approx(
+        [2 / 3, 1 / 6, 1 / 6]
+    )
+    orders = sample_orders(6, 8)
+    visited = list_coalitions(orders)
+    noisy = np.random.default_rng(1).normal(size=(4, len(visited)))
+    found = fit_shapley(noisy, visited, 'abcdef', orders)
+    means = noisy.mean(0)
+    gain = means[visited.index((True,) * 6)] - means[visited.index((False,) * 6)]
+    assert sum(e.estimate for e in found) == pytest.approx(gain)
+
+
+def test_intervals_of_designs_hold_the_truth():
+    """Seeds and sampled orders vary; at least 95 % of the intervals hold the true value."""
+    generator = np.random.default_rng(7)
+    _, fraction = find_fraction(5, 5)
+    covered = {'fractional': 0, 'exact': 0, 'sampled': 0}
+    single = generator.normal(size=5)
+    pairs = np.triu(generator.normal(size=(5, 5)), 1)
+    # The value of a switch: its own effect and half of its interactions.
+    truth = single + (pairs + pairs.T).sum(0) / 2
+
+    def draw(points):
+        on = np.array(points, dtype=float)
+        mean = on @ single + ((on @ pairs) * on).sum(1)
+        return mean + generator.normal(size=(3, 1)) + generator.normal(0, 0.5, (3, len(on)))
+
+    everything, trials = list_combinations(5), 300
+    for seed in range(trials):
+        first = fit_fraction(draw(fraction), fraction, 'abcde')[0]
+        main = single[0] + (pairs + pairs.T)[0].sum() / 2
+        covered['fractional'] += first.low <= main <= first.high
+        first = fit_shapley(draw(everything), everything, 'abcde')[0]
+        covered['exact'] += first.low <= truth[0] <= first.high
+        orders = sample_orders(5, 6, seed)
+        points = list_coalitions(orders)
+        first = fit_shapley(draw(points), points, 'abcde', orders)[0]
+        covered['sampled'] += first.low <= truth[0] <= first.high
+    assert all(count / trials >= 0.925 for count in covered.values()), covered

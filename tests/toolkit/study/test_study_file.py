@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import studies
+from toolkit.analysis.results import TableOptions
 from toolkit.cli import main
 from toolkit.config import ConfigError
 from toolkit.study.spec import Budget
@@ -200,10 +201,38 @@ def test_a_factorial_design_has_a_variant_for_each_combination(tmp_path):
     assert 'variants' not in study.config.tree
 
 
+def _design(kind, count, **keys):
+    switches = {f's{n}': {f'model.a{n}': 1} for n in range(count)}
+    return {'variants': None, 'design': kind, 'switches': switches, **keys}
+
+
+def test_a_fraction_and_sampled_orders_name_their_variants(tmp_path):
+    study = read_study(studies.write(tmp_path, **_design('fractional', 4)))
+    assert list(study.spec.variants) == [
+        'none',
+        's0+s3',
+        's1+s3',
+        's0+s1',
+        's2+s3',
+        's0+s2',
+        's1+s2',
+        's0+s1+s2+s3',
+    ]
+    assert (study.options.design, study.compare_to) == ('fractional', 'none')
+    study = read_study(studies.write(tmp_path, **_design('shapley', 9, permutations=3)))
+    assert len(study.options.orders) == 3
+    assert TableOptions.from_json(study.options.to_json()) == study.options
+    assert list(study.spec.variants)[0] == 'none'
+    assert len(study.spec.variants) <= 3 * 8 + 2
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'switches': {'a': {'model.width': 1}}}, 'switches need `design: factorial`'),
+        (
+            {'switches': {'a': {'model.width': 1}}},
+            'switches need `design: factorial`, `fractional` or',
+        ),
         ({'design': 'factorial'}, 'makes the variants from the switches; remove variants'),
         (
             {'variants': None, 'design': 'factorial', 'switches': {'a': {'model.width': 1}}},
@@ -221,6 +250,18 @@ def test_a_factorial_design_has_a_variant_for_each_combination(tmp_path):
             {'variants': None, 'design': 'factorial', 'switches': {'a+b': {'x': 1}, 'b': None}},
             "'a+b' cannot name a switch",
         ),
+        ({'resolution': 4}, 'belongs to `design: fractional`'),
+        (_design('fractional', 2), 'needs 3 to 16 switches, found 2'),
+        (_design('fractional', 5, resolution=2), 'expected 3, 4, 5, found 2'),
+        (_design('fractional', 5, resolution=5, runs=16), 'give one of them'),
+        (_design('fractional', 5, runs=12), 'expected a power of two'),
+        (_design('fractional', 9, runs=8), '9 switches need more than 9 runs, found 8'),
+        (_design('fractional', 5, runs=32), 'hold all 32 combinations'),
+        (_design('fractional', 4, resolution=5), 'resolution 5 needs all 16 combinations'),
+        (_design('factorial', 9), 'take a part of them with design: fractional'),
+        (_design('shapley', 9), 'sample some orders with permutations'),
+        (_design('shapley', 5, permutations=1), 'one order has no spread'),
+        (_design('shapley', 12, permutations=99), 'over 256 variants'),
     ],
 )
 def test_mistakes_in_a_factorial_design(changes, message, tmp_path):

@@ -14,6 +14,7 @@ from toolkit.io.tables.formatting import (
     format_memory,
     format_text_table,
 )
+from toolkit.study.design_points import describe_fraction, find_fraction
 from toolkit.study.planning.estimate import Estimate, measure_folder
 from toolkit.study.planning.plan_power import PlannedPower
 from toolkit.study.planning.planned_study import Plan
@@ -52,6 +53,7 @@ def plan_text(
         '',
         'changes from the base',
         *_changes(plan),
+        *_describe_design(plan),
         '',
         'runs',
         *(f'  {line}' for line in rows.splitlines()),
@@ -69,6 +71,19 @@ def plan_text(
     if plan.warnings:
         lines += ['', 'warnings', *(f'  {warning}' for warning in plan.warnings)]
     return '\n'.join(lines)
+
+
+def _describe_design(plan: Plan) -> list[str]:
+    """Describe the resolution and the aliases of a fraction, and the orders of Shapley values."""
+    spec = plan.study.spec
+    lines: list[str] = []
+    if spec.design == 'fractional':
+        found = find_fraction(len(spec.switches), spec.resolution, spec.runs)
+        lines = [] if found is None else [*describe_fraction(list(spec.switches), *found)]
+    elif spec.design == 'shapley':
+        count = spec.permutations
+        lines = ['all orders, exactly' if count is None else f'{count} sampled orders']
+    return ['', f'design: {spec.design}', *(f'  {line}' for line in lines)] if lines else []
 
 
 def _changes(plan: Plan) -> list[str]:
