@@ -110,6 +110,11 @@ gpu-bundle: $(SETUP)
 gpu-check:
 	sh tools/gpu_check.sh --output gpu.json
 
+.PHONY: docs
+# The documentation as a site, into site/: open site/index.html.
+docs: $(SETUP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --site-dir $(or $(SITE),site)
+
 .PHONY: wheel
 # The last commit's wheel, into dist/, built twice: whoever builds the same commit gets the same bytes.
 wheel:
@@ -124,4 +129,4 @@ wheel:
 	@cp build/wheel/1/*.whl dist/ && rm -rf build/wheel && sha256sum dist/*.whl
 
 clean:
-	rm -rf .venv build dist *.egg-info work
+	rm -rf .venv build dist site *.egg-info work

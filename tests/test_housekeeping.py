@@ -67,3 +67,23 @@ def test_the_wheel_is_built_twice_with_the_same_bytes(tmp_path):
     assert [file.name for file in (clone / 'dist').iterdir()] == [
         f'ablakit-{toolkit.__version__}-py3-none-any.whl'
     ]
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning_and_holds_every_page(tmp_path):
+    mkdocs = Path(sys.executable).parent / 'mkdocs'
+    done = subprocess.run(
+        [mkdocs, 'build', '--strict', '--site-dir', tmp_path / 'site'],
+        cwd=ROOT,
+        env={**os.environ, 'NO_MKDOCS_2_WARNING': '1'},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    pages = {page.relative_to(ROOT / 'docs') for page in (ROOT / 'docs').rglob('*.md')}
+    built = {page.relative_to(tmp_path / 'site') for page in (tmp_path / 'site').rglob('*.html')}
+    assert {page.with_suffix('.html') for page in pages} <= built
+    for page in ('systems/ldpnet.html', 'systems/csasn.html', 'reference/api.html'):
+        text = (tmp_path / 'site' / page).read_text()
+        assert 'src="http' not in text  # no script and no picture of another host
+    assert 'load_run' in text

@@ -1,0 +1,73 @@
+"""Pages that `mkdocs build` needs beside those of docs/: a hook that mkdocs.yml names.
+
+Pages that lie beside the code they describe become pages of the site, links that leave docs/ lead
+to them, and the Python reference is made from the docstrings.
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).resolve().parents[1]
+# Page of the site by file of the repository.
+OUTSIDE = {
+    'README.md': 'project/readme.md',
+    'SECURITY.md': 'project/security.md',
+    'CHANGELOG.md': 'project/changelog.md',
+    'plugins/ldpnet/README.md': 'systems/ldpnet.md',
+    'plugins/csasn/README.md': 'systems/csasn.md',
+    'plugins/timm_zoo/README.md': 'systems/timm_zoo.md',
+}
+API = {
+    'Runs and systems': ['toolkit.run.loaded_run'],
+    'Interfaces of components': ['toolkit.interfaces'],
+    'Registries': ['toolkit.registry.kind'],
+    'Tests of components': ['toolkit.testing.component'],
+    'Pansharpening without training': ['plugins.pansharpening.untrained_method'],
+    'Metrics of pansharpening': ['plugins.pansharpening.metrics.functional'],
+    'Metrics of classification': ['plugins.classification.metrics.functional'],
+}
+LINK = re.compile(r'(\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^)\s]+)\)')
+FENCE = re.compile(r'^```(\w+) ([^\s`]+)$', re.MULTILINE)
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Adds the pages that lie outside docs/, and the Python reference."""
+    for source, page in OUTSIDE.items():
+        files.append(File.generated(config, page, content=(ROOT / source).read_text()))
+    files.append(File.generated(config, 'reference/api.md', content=_write_api()))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Leads links to pages of the site; a fence that names its file shows the name as a title."""
+    sources = {page: source for source, page in OUTSIDE.items()}
+    source = sources.get(page.file.src_uri, f'docs/{page.file.src_uri}')
+
+    def relink(found: re.Match[str]) -> str:
+        text, target = found.groups()
+        path, hash_, anchor = target.partition('#')
+        if not path or '://' in path:
+            return found[0]
+        file = os.path.normpath(PurePosixPath(source).parent / path)
+        if not (ROOT / file).exists():
+            return found[0]  # mkdocs reports it
+        goal = OUTSIDE.get(file, file.removeprefix('docs/') if file.startswith('docs/') else None)
+        if goal is None:  # a file of the code, which has no page
+            return text[1:-1]
+        return f'{text}({os.path.relpath(goal, Path(page.file.src_uri).parent)}{hash_}{anchor})'
+
+    return FENCE.sub(r'```\1 title="\2"', LINK.sub(relink, markdown))
+
+
+def _write_api() -> str:
+    sections = [
+        f'## {title}\n\n' + '\n'.join(f'::: {module}\n' for module in modules)
+        for title, modules in API.items()
+    ]
+    return '# Python reference\n\nMade from the docstrings.\n\n' + '\n'.join(sections)
