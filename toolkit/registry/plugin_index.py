@@ -9,8 +9,6 @@ only the plugins that it names, and a broken plugin stops only the runs that nee
 
 from __future__ import annotations
 
-import ast
-import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -18,15 +16,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from toolkit.errors import RegistryError
 from toolkit.registry.component_errors import format_origin
 from toolkit.registry.plugin_loader import SourceFinder, SourceLoader
+from toolkit.registry.plugin_source import PluginSource, parse_source
 
 ENTRY_POINTS = 'ablakit.plugins'
-# Arguments of `toolkit.registry.Kind` in their order.
-KIND_ARGUMENTS = ('name', 'interface', 'injected', 'library')
 
 
 @dataclass(frozen=True)
@@ -315,93 +311,13 @@ def _walk(name: str, root: Path | None) -> Iterator[tuple[str, Path]]:
         yield '.'.join((name, *parts)), file
 
 
-class _Source(NamedTuple):
-    """A module as its text shows it.
-
-    Attributes:
-        kinds: arguments of the declarations of kinds, all but the module.
-        registered: variable of the kind, name, line, summary and system of each component.
-    """
-
-    kinds: tuple[tuple[Any, ...], ...] = ()
-    registered: tuple[tuple[Any, ...], ...] = ()
-
-
-def _read_source(module: str, file: Path) -> _Source:
+def _read_source(module: str, file: Path) -> PluginSource:
     try:
         state = file.stat()
-        return _parse(file, state.st_mtime_ns, state.st_size)
+        return parse_source(file, state.st_mtime_ns, state.st_size)
     except (OSError, SyntaxError, ValueError) as error:
         _failures[module] = _explain(error)
-        return _Source()
-
-
-@functools.cache
-def _parse(file: Path, modified: int, size: int) -> _Source:
-    # Each plugin that is added makes a new index, and parsing all sources takes a second;
-    # `modified` and `size` only key the cache.
-    text = file.read_text(encoding='utf-8')
-    if '.register' not in text and 'Kind(' not in text:
-        return _Source()
-    tree = ast.parse(text, filename=str(file))
-    return _Source(tuple(_declared_kinds(tree)), tuple(_registered(tree)))
-
-
-def _declared_kinds(tree: ast.Module) -> Iterator[tuple[Any, ...]]:
-    """Kinds that are declared at the top of a module, as `KindDeclaration` lists them."""
-    for node in tree.body:
-        if (
-            isinstance(node, ast.Assign)
-            and isinstance(node.value, ast.Call)
-            and isinstance(node.value.func, ast.Name)
-            and node.value.func.id == 'Kind'
-        ):
-            written = {k.arg: _literal(k.value) for k in node.value.keywords if k.arg}
-            written.update(zip(KIND_ARGUMENTS, map(_literal, node.value.args)))
-            name, interface = written.get('name'), written.get('interface') or ''
-            injected = tuple(written.get('injected') or ())
-            for target in node.targets:
-                if isinstance(target, ast.Name) and isinstance(name, str):
-                    yield target.id, name, interface, injected, written.get('library')
-
-
-def _literal(node: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        return None  # computed: not to be known without importing
-
-
-def _registered(tree: ast.Module) -> Iterator[tuple[Any, ...]]:
-    """Classes decorated with `@HEADS.register` or `@HEADS.register(name='x')`."""
-    for node in tree.body:
-        if not isinstance(node, ast.ClassDef):
-            continue
-        for decorator in node.decorator_list:
-            call = decorator if isinstance(decorator, ast.Call) else None
-            target = call.func if call else decorator
-            if not (
-                isinstance(target, ast.Attribute)
-                and target.attr == 'register'
-                and isinstance(target.value, ast.Name)
-            ):
-                continue
-            given = [k.value for k in call.keywords if k.arg == 'name'] if call else []
-            name = given[0].value if given and isinstance(given[0], ast.Constant) else node.name
-            summary = (ast.get_docstring(node) or '').split('\n')[0]
-            yield target.value.id, str(name), node.lineno, summary, _served_system(node)
-
-
-def _served_system(node: ast.ClassDef) -> str:
-    """The name in `system = NAME` of a class's body."""
-    for statement in node.body:
-        if (
-            isinstance(statement, ast.Assign)
-            and isinstance(statement.value, ast.Name)
-            and any(isinstance(t, ast.Name) and t.id == 'system' for t in statement.targets)
-        ):
-            return statement.value.id
-    return ''
+        return PluginSource()
 
 
 def _explain(error: BaseException) -> str:

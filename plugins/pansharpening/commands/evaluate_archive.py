@@ -22,7 +22,6 @@ from toolkit.registry import METRICS
 
 SINGLE = ('fused', 'ms', 'pan', 'reference', 'ratio', 'bands', 'ms_key', 'pan_key')
 ARCHIVE = ('results', 'result_key', 'compare_to', 'primary', 'indices', 'output', 'per_scene')
-GROUPS = ('reference', 'full', 'all')
 STYLES = ('.txt', '.md', '.tex', '.csv', '.json')
 
 

@@ -12,7 +12,6 @@ from typing import Any, get_args
 from plugins.pansharpening.inference.digital_numbers import DTYPES
 from plugins.pansharpening.inference.predictor import predict_scene
 from plugins.pansharpening.inference.resumable_geotiff import Compression
-from plugins.pansharpening.inference.scene_model import choose_upsampling
 from plugins.pansharpening.scenes.open_scene import build_scene, make_scene_config
 from plugins.pansharpening.scenes.rasters.raster import ChosenSamples
 from plugins.pansharpening.scenes.rasters.raster_names import find_raster
@@ -20,31 +19,32 @@ from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.scene_arguments import add_scene_arguments, get_scene_options
 from plugins.pansharpening.scenes.sensors import SENSORS, get_sensor
 from plugins.pansharpening.scenes.window import Window
-from plugins.pansharpening.single_scene import baselines, time_budget
+from plugins.pansharpening.single_scene import baselines
 from plugins.pansharpening.single_scene.adapt_config import (
     SCORE,
-    VALIDATIONS,
     SceneSettings,
-    adapt_config,
-    length,
     wanted_patch,
 )
 from plugins.pansharpening.single_scene.arguments import (
     CONFIG,
-    ChosenConfig,
     check_numbers,
     check_places,
     choose_config,
     files,
 )
 from plugins.pansharpening.single_scene.placement import Choice, place_ms
-from plugins.pansharpening.single_scene.scene_check import central, check, patch_size, survey
+from plugins.pansharpening.single_scene.scene_check import central, check, survey
+from plugins.pansharpening.single_scene.training_plan import (
+    WATCHED,
+    check_buildable,
+    choose_patch_size,
+    plan_config,
+)
 from toolkit.commands.arguments import add_plugins
 from toolkit.config import Config
 from toolkit.config.checks.check import fill_checked
-from toolkit.config.schema import RunConfig
 from toolkit.engine import checkpoint
-from toolkit.engine.components import build_for_training, build_system
+from toolkit.engine.components import build_system
 from toolkit.engine.process import precision
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io.json_values import write_json
@@ -56,10 +56,6 @@ from toolkit.run.capsule import make_capsule_input
 from toolkit.run.train import train
 
 UNKNOWN = 'generic'  # the sensor with common gains
-# PAN pixels: side of the piece on which the score is watched.
-WATCHED = 512
-# PAN pixels: patches do not become smaller than this for the sake of time.
-LEAST_TIMED = 128
 
 
 @COMMANDS.register(name='pansharpen')
@@ -126,18 +122,18 @@ class Pansharpen(Command):
         settings = SceneSettings(
             scene=scene,
             config=as_config,
-            patch=_choose_patch_size(scene, wanted_patch(base.draft)),
+            patch=choose_patch_size(scene, wanted_patch(base.draft)),
             window=central(scene, WATCHED),
             seed=arguments.seed,
             device=arguments.device,
             start=base.start,
             minutes=arguments.minutes,
         )
-        config = _plan_config(base, settings, arguments.iterations)
+        config = plan_config(base, settings, arguments.iterations)
         run = fill_checked(config)
         if arguments.overwrite:
             with config.locate_errors():
-                _check_buildable(run)
+                check_buildable(run)
             work_dirs.clear(work_dir)
         with _explain_failure(arguments, work_dir):
             with config.locate_errors():
@@ -208,67 +204,6 @@ def _warn(line: str) -> None:
 def _make_absolute(path: str) -> str:
     found = find_raster(path)
     return str(found.absolute()) if isinstance(found, Path) else found
-
-
-def _choose_patch_size(scene: Scene, wanted: int) -> int:
-    size = patch_size(scene, wanted)
-    if size < wanted - wanted % (2 * scene.ratio):
-        print(f'patches of {size} x {size} PAN pixels, not {wanted}: what the scene has room for')
-    return size
-
-
-def _plan_config(base: ChosenConfig, settings: SceneSettings, iterations: int | None) -> Config:
-    """Plans the config of the run: as many iterations as the user says, or as fit into the time.
-
-    If less than half of the iterations of the config fit, patches become smaller: more steps on
-    smaller patches give better results.
-    """
-    method = str(base.draft.resolve().tree['model'].get('upsample', 'interp23tap'))
-    used = choose_upsampling(method, settings.scene.ratio)
-    if used != method:
-        print(f'upsampling: {used}, as {method} cannot enlarge by {settings.scene.ratio}')
-    wanted = length(base.draft) if iterations is None else iterations
-    config = adapt_config(base.draft, settings, wanted)
-    run = fill_checked(config)
-    precision.choose_device(run.runtime)
-    if iterations is not None:
-        return config
-    print('timing a few iterations', flush=True)
-    spent = 0.0
-    while True:
-        with config.locate_errors():
-            found = time_budget.measure(fill_checked(config))
-        spent += found.measuring / 60
-        left = max(settings.minutes - spent, settings.minutes / 2)
-        fitting, validations = found.iterations(left, wanted, VALIDATIONS)
-        smaller = (
-            patch_size(settings.scene, settings.patch // 2)
-            if settings.patch >= 2 * LEAST_TIMED
-            else 0
-        )
-        if fitting >= wanted / 2 or smaller < LEAST_TIMED:
-            break
-        print(
-            f'patches of {smaller} x {smaller} PAN pixels: with {settings.patch} x '
-            f'{settings.patch}, only {fitting:,} of {wanted:,} iterations would fit into '
-            f'{settings.minutes:g} minutes'
-        )
-        settings = settings._replace(patch=smaller)
-        config = adapt_config(base.draft, settings, wanted)
-    print(
-        f'{fitting:,} of the {wanted:,} iterations of {base.name} fit into {settings.minutes:g} '
-        f'minutes, at {found.iteration:.3g} s each'
-        if fitting < wanted
-        else f'{wanted:,} iterations, the length of {base.name}, at {found.iteration:.3g} s each'
-    )
-    return adapt_config(base.draft, settings._replace(minutes=left), fitting, validations)
-
-
-def _check_buildable(run: RunConfig) -> None:
-    """Checks that the run can be built, before an earlier run is removed."""
-    parts = build_for_training(run, precision.choose_device(run.runtime))
-    if run.load_from is not None:
-        checkpoint.load_weights(parts.system, Path(run.load_from))
 
 
 # -- after the training ---------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from toolkit.study.fingerprint import NOTES, Fingerprinter, hash_code
 from toolkit.study.model_costs import SystemBuilder
 from toolkit.study.planning.compose import Composer
 from toolkit.study.planning.planned_study import Plan, PlannedCondition
-from toolkit.study.planning.run_names import FolderNames, join_names, number_fold, shorten_settings
+from toolkit.study.planning.run_names import FolderNames, join_names, number_fold
 from toolkit.study.programs.plan import plan_program
 from toolkit.study.spec import CHANGES, DIRECTIONS, Study
 
@@ -232,9 +232,9 @@ class _Planner:
             config = self._compose(condition, fold, seed)
             run = fill(RunConfig, config.tree)
             value = number_fold(spec.folds.values, fold) if spec.folds else None
-            parts = [condition.variant, *shorten_settings(condition.settings)]
-            parts += [*filter(None, [condition.data]), *([] if value is None else [f'f{value}'])]
-            name = self._names.new('-'.join([*parts, f's{seed}']))
+            name = self._names.name_run(
+                condition.variant, condition.settings, condition.data, value, seed
+            )
             self.configs[name] = config
             self.runs.append(
                 PlannedRun(

@@ -23,7 +23,35 @@ def join_names(names: Sequence[str]) -> str:
     return '; '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
 
 
-def shorten_settings(settings: Mapping[str, Any]) -> list[str]:
+class FolderNames:
+    """Makes names for folders, no two of them the same."""
+
+    def __init__(self) -> None:
+        self._used: dict[str, int] = {}
+
+    def name_run(
+        self,
+        variant: str,
+        settings: Mapping[str, Any],
+        data: str | None,
+        fold: int | None,
+        seed: int | None,
+    ) -> str:
+        """Make a new name for a run by its variant, values of axes, data set, fold and seed."""
+        parts = [variant, *_shorten_settings(settings)]
+        parts += [data] if data else []
+        parts += [] if fold is None else [f'f{fold}']
+        return self.new('-'.join([*parts, f's{seed}']))
+
+    def new(self, wanted: str) -> str:
+        """Make a new name that is as close to `wanted` as possible."""
+        name = re.sub(r'[^\w.=+-]+', '_', wanted)[:LONGEST_ID].lstrip('.')
+        # Some file systems do not distinguish upper from lower case.
+        count = self._used[name.lower()] = self._used.get(name.lower(), 0) + 1
+        return name if count == 1 else self.new(f'{name[: LONGEST_ID - 8]}_{count}')
+
+
+def _shorten_settings(settings: Mapping[str, Any]) -> list[str]:
     """Write the values of the axes as `key=value`, by the last keys of their paths."""
     return [f'{path.rpartition(".")[2]}={_to_word(value)}' for path, value in settings.items()]
 
@@ -32,17 +60,3 @@ def _to_word(value: Any) -> str:
     if isinstance(value, Mapping) and isinstance(value.get('type'), str):
         return value['type']
     return dump_inline(value)
-
-
-class FolderNames:
-    """Makes names for folders, no two of them the same."""
-
-    def __init__(self) -> None:
-        self._used: dict[str, int] = {}
-
-    def new(self, wanted: str) -> str:
-        """Make a new name that is as close to `wanted` as possible."""
-        name = re.sub(r'[^\w.=+-]+', '_', wanted)[:LONGEST_ID].lstrip('.')
-        # Some file systems do not distinguish upper from lower case.
-        count = self._used[name.lower()] = self._used.get(name.lower(), 0) + 1
-        return name if count == 1 else self.new(f'{name[: LONGEST_ID - 8]}_{count}')

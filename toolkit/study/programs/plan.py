@@ -19,7 +19,7 @@ from toolkit.io.run_layout import RUNS
 from toolkit.io.run_records import PlannedRun
 from toolkit.io.verification.hashing import canonical_text
 from toolkit.study.planning.planned_study import Plan, PlannedCondition
-from toolkit.study.planning.run_names import FolderNames, number_fold, shorten_settings
+from toolkit.study.planning.run_names import FolderNames, number_fold
 from toolkit.study.programs.arguments import RUN, list_placeholders, split_command
 from toolkit.study.programs.identity import ProgramFingerprinter, find_executable
 from toolkit.study.programs.keys import FILE_STYLES
@@ -62,12 +62,9 @@ class _ProgramPlanner:
                 )
                 record = self._make_record(values, seed)
                 value = None if fold is None else number_fold(spec.folds.values, fold)
-                parts = [condition.variant, *shorten_settings(condition.settings)]
-                parts += [
-                    *filter(None, [condition.data]),
-                    *([] if value is None else [f'f{value}']),
-                ]
-                name = names.new('-'.join([*parts, f's{seed}']))
+                name = names.name_run(
+                    condition.variant, condition.settings, condition.data, value, seed
+                )
                 try:
                     fingerprint = self.fingerprinter.fingerprint(record)
                 except ToolkitError as error:

@@ -1,0 +1,93 @@
+"""Parses sources of plugins for the kinds that they declare and the components they register."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# Arguments of `toolkit.registry.Kind` in their order.
+KIND_ARGUMENTS = ('name', 'interface', 'injected', 'library')
+
+
+class PluginSource(NamedTuple):
+    """A module as its text shows it.
+
+    Attributes:
+        kinds: arguments of the declarations of kinds, all but the module.
+        registered: variable of the kind, name, line, summary and system of each component.
+    """
+
+    kinds: tuple[tuple[Any, ...], ...] = ()
+    registered: tuple[tuple[Any, ...], ...] = ()
+
+
+@functools.cache
+def parse_source(file: Path, modified: int, size: int) -> PluginSource:
+    """Parses a module once for each state of its file."""
+    # Each plugin that is added makes a new index, and parsing all sources takes a second;
+    # `modified` and `size` only key the cache.
+    text = file.read_text(encoding='utf-8')
+    if '.register' not in text and 'Kind(' not in text:
+        return PluginSource()
+    tree = ast.parse(text, filename=str(file))
+    return PluginSource(tuple(_find_kinds(tree)), tuple(_find_registered(tree)))
+
+
+def _find_kinds(tree: ast.Module) -> Iterator[tuple[Any, ...]]:
+    """Kinds that are declared at the top of a module, as `KindDeclaration` lists them."""
+    for node in tree.body:
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Call)
+            and isinstance(node.value.func, ast.Name)
+            and node.value.func.id == 'Kind'
+        ):
+            written = {k.arg: _literal(k.value) for k in node.value.keywords if k.arg}
+            written.update(zip(KIND_ARGUMENTS, map(_literal, node.value.args)))
+            name, interface = written.get('name'), written.get('interface') or ''
+            injected = tuple(written.get('injected') or ())
+            for target in node.targets:
+                if isinstance(target, ast.Name) and isinstance(name, str):
+                    yield target.id, name, interface, injected, written.get('library')
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return None  # computed: not to be known without importing
+
+
+def _find_registered(tree: ast.Module) -> Iterator[tuple[Any, ...]]:
+    """Classes decorated with `@HEADS.register` or `@HEADS.register(name='x')`."""
+    for node in tree.body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for decorator in node.decorator_list:
+            call = decorator if isinstance(decorator, ast.Call) else None
+            target = call.func if call else decorator
+            if not (
+                isinstance(target, ast.Attribute)
+                and target.attr == 'register'
+                and isinstance(target.value, ast.Name)
+            ):
+                continue
+            given = [k.value for k in call.keywords if k.arg == 'name'] if call else []
+            name = given[0].value if given and isinstance(given[0], ast.Constant) else node.name
+            summary = (ast.get_docstring(node) or '').split('\n')[0]
+            yield target.value.id, str(name), node.lineno, summary, _find_served_system(node)
+
+
+def _find_served_system(node: ast.ClassDef) -> str:
+    """The name in `system = NAME` of a class's body."""
+    for statement in node.body:
+        if (
+            isinstance(statement, ast.Assign)
+            and isinstance(statement.value, ast.Name)
+            and any(isinstance(t, ast.Name) and t.id == 'system' for t in statement.targets)
+        ):
+            return statement.value.id
+    return ''
