@@ -104,7 +104,15 @@ class TestRecord:
             ToolkitError: the file is damaged.
         """
         path = folder / METRICS_FILE
-        record = read_object(path) or {}
+        return cls.parse(read_object(path) or {}, path)
+
+    @classmethod
+    def parse(cls, record: Mapping[str, Any], path: Path) -> TestRecord:
+        """Parse the content of a file.
+
+        Raises:
+            ToolkitError: the file is damaged.
+        """
         try:
             metrics = {
                 str(name): None if value is None or not math.isfinite(value) else float(value)

@@ -275,11 +275,17 @@ class RunResult(PlannedRun):
     def rows(self) -> dict[str, list[Row]]:
         """Read one row per test sample for each metric, from the folder at each call.
 
+        There are none if the file now holds other metrics than this result: the run was tested
+        again since.
+
         Raises:
             ToolkitError: the file is damaged.
         """
         path = self.folder / METRICS_FILE
-        rows = (read_object(path) or {}).get('rows') or {}
+        record = read_object(path) or {}
+        if TestRecord.parse(record, path).metrics != self.metrics:
+            return {}
+        rows = record.get('rows') or {}
         if not isinstance(rows, dict):
             raise ToolkitError(f'{path} is damaged: rows is no mapping')
         return rows

@@ -66,12 +66,12 @@ def write(folders: Sequence[Path | str], output: Path, overwrite: bool = False) 
     return notes
 
 
-def render(folders: Sequence[Path | str], live: bool = False) -> tuple[str, list[str]]:
+def render(folders: Sequence[Path | str], live: str = '') -> tuple[str, list[str]]:
     """Renders the report of studies and single runs.
 
     Args:
         folders: of studies and runs.
-        live: for a page that a server renews.
+        live: version of the files, for a page that a server renews; '' for a file.
     Returns:
         The page, and notes on parts that were left out.
     Raises:
@@ -172,7 +172,7 @@ def _render_page(
     notes: Sequence[str],
     studies: Table | None,
     places: Sequence[dict[str, Markup]],
-    live: bool,
+    live: str,
 ) -> str:
     names = (*_SCRIPTS, *([_LIVE] if live else []))
     sources = [(TEMPLATES / f'{name}.js').read_text(encoding='utf-8') for name in names]

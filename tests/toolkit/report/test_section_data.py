@@ -176,6 +176,15 @@ def test_a_run_that_starts_anew_while_it_is_read_has_no_result(tmp_path, monkeyp
     assert (run.status, run.metrics) == ('running', {})
 
 
+def test_values_of_samples_of_a_later_test_are_not_mixed_with_earlier_metrics(tmp_path):
+    folder = study_of(tmp_path, {'full': [0.5]})
+    finish(folder / 'runs/full-s0', {'score': 0.5}, {'score': [{'item': 'a', 'score': 0.5}]})
+    (run,) = load(folder).runs
+    assert run.rows() == {'score': [{'item': 'a', 'score': 0.5}]}
+    finish(folder / 'runs/full-s0', {'score': 0.9}, {'score': [{'item': 'a', 'score': 0.9}]})
+    assert run.rows() == {}
+
+
 # -- the room of panels ----------------------------------------------------------------------------
 
 

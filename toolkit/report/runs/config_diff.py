@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def _read_config(
     for run in runs:
         for folder in (run.folder, run.trained_in):
             path: Path = folder / CONFIG
-            if path.is_file():
+            with contextlib.suppress(OSError):  # none yet, or none any more
                 return path.read_text(encoding='utf-8', errors='replace'), run
     return '', None
 

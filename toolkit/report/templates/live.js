@@ -5,7 +5,8 @@
   const live = document.querySelector('[data-live]');
   const box = live.querySelector('input'), told = live.querySelector('output');
   const KEY = `scroll:${document.title}`;
-  let version = null, touched = 0;
+  const version = live.dataset.live;
+  let touched = 0;
 
   for (const name of ['pointerdown', 'keydown', 'wheel', 'touchmove']) {
     window.addEventListener(name, () => { touched = Date.now(); }, { passive: true });
@@ -26,7 +27,6 @@
       const answer = await fetch('version', { cache: 'no-store' });
       if (!answer.ok) throw new Error(answer.statusText);
       const found = await answer.json();
-      version ??= live.dataset.live;
       told.textContent = found.error;
       const busy = Date.now() - touched < QUIET * 1000 || document.hidden;
       if (found.version !== version && box.checked && !busy) renew();

@@ -1,0 +1,1 @@
+"""A report that a small server renews while runs go on."""
