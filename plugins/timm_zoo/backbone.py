@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plugins.timm_zoo.feature_layout import find_layout, remove_unused, run_on_meta
+from plugins.timm_zoo.hub_folder import CONFIG, is_hub_folder, read_hub_folder
 from plugins.timm_zoo.models import (
     check_patches,
     create_model,
@@ -280,8 +281,12 @@ class TimmBackbone(Backbone):
 
     @classmethod
     def list_files(cls, arguments: Mapping[str, Any]) -> list[Path]:
-        """Lists the file of the weights of timm's hub or of a package, which has no path."""
+        """Lists the files of weights of a hub or a package, which have no path in a config."""
         name = arguments['model']
+        if is_hub_folder(name):
+            hub = read_hub_folder(name)
+            own = [hub.weights] if arguments.get('weights') == 'hub' else []
+            return [hub.folder / CONFIG, *own]
         config = get_pretrained_config(name)
         source = parse_weights(arguments.get('weights'), name, config)
         file = None if source is None else source.find_file(name, config)

