@@ -12,6 +12,12 @@ import torch
 from torch import Tensor
 
 from plugins.classical.numerics.filters import decimate, lowpass, smooth_and_decimate
+from plugins.classical.numerics.modulation import (
+    is_damped,
+    modulate,
+    regress_band,
+    solve_damping,
+)
 from plugins.classical.numerics.named_moments import NamedMoments
 from plugins.classical.numerics.statistics import combine, divide, regress
 from plugins.pansharpening.imaging.lazy_image import LazyImage
@@ -34,11 +40,15 @@ class MatchedSubstitution(TwoPassGenerator):
         with_intensity = found.matrix('E', 'E') @ weights  # (B, C, 1): cov(E_k, I)
         variance = weights.transpose(1, 2) @ with_intensity  # (B, 1, 1)
         scale = divide(variance.clamp(min=0).sqrt()[..., None], found.deviation('P'))
+        regression = regress_band(
+            with_intensity[..., None], variance[..., None], found.variance('E')
+        )
         return {
             'weights': weights,
             'scale': scale,
             'offset': mean - scale * found.mean('P'),
             'gains': self._compute_gains(weights, divide(with_intensity, variance))[..., None],
+            **solve_damping(*regression),
         }
 
     def fuse(
@@ -47,7 +57,7 @@ class MatchedSubstitution(TwoPassGenerator):
         e = lrms_up.read(window)  # (B, C, h, w)
         intensity = combine(e, statistics['weights'])  # (B, 1, h, w)
         matched = statistics['scale'] * pan.read(window) + statistics['offset']  # (B, 1, h, w)
-        return self._inject(e, matched, intensity, statistics['gains'])
+        return self._inject(e, matched, intensity, statistics, is_damped(pan.border))
 
     def _compute_weights(self, covariance: Tensor) -> Tensor:
         """Computes w: (B, C, C) -> (B, C, 1); by default the mean of the bands."""
@@ -57,21 +67,35 @@ class MatchedSubstitution(TwoPassGenerator):
         """Computes the injection gains (B, C, 1) from w and the bands' regression on I."""
         return torch.ones_like(weights)
 
-    def _inject(self, e: Tensor, pan: Tensor, intensity: Tensor, gains: Tensor) -> Tensor:
-        return e + gains * (pan - intensity)  # (B, C, h, w)
+    def _inject(
+        self,
+        e: Tensor,
+        pan: Tensor,
+        intensity: Tensor,
+        statistics: Mapping[str, Tensor],
+        damped: bool,
+    ) -> Tensor:
+        return e + statistics['gains'] * (pan - intensity)  # (B, C, h, w)
 
 
 @GENERATORS.register(name='Brovey')
 class Brovey(MatchedSubstitution):
     """Brovey's transform: E_k (a P + b) / I with I the mean of the bands.
 
-    Pixels with zero in all bands stay zero.
+    Damped where I nears zero, by `numerics.modulation`.
 
     Source: Gillespie, Kahle and Walker, Remote Sensing of Environment 22(3), 1987.
     """
 
-    def _inject(self, e: Tensor, pan: Tensor, intensity: Tensor, gains: Tensor) -> Tensor:
-        return e * divide(pan, intensity, otherwise=1.0)  # (B, C, h, w)
+    def _inject(
+        self,
+        e: Tensor,
+        pan: Tensor,
+        intensity: Tensor,
+        statistics: Mapping[str, Tensor],
+        damped: bool,
+    ) -> Tensor:
+        return modulate(e, pan, intensity, statistics, damped)  # (B, C, h, w)
 
 
 @GENERATORS.register(name='GIHS')
@@ -155,7 +179,8 @@ class BTH(TwoPassGenerator):
 
     h_k + max(E_k - h_k, 0) (a P + b - H) / (I - H). The intensity I = w . E is the regression of
     the low-passed PAN on the bands, H = w . h is the intensity of the haze h (see `estimate_haze`),
-    and the PAN is matched to I by the statistics of the low-passed PAN.
+    and the PAN is matched to I by the statistics of the low-passed PAN. Damped where I - H nears
+    zero, by `numerics.modulation`.
 
     Source: Lolli et al., "Haze correction for contrast-based multispectral pansharpening", IEEE
         GRSL 14(12), 2017.
@@ -173,8 +198,12 @@ class BTH(TwoPassGenerator):
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
         found = NamedMoments(moments['full'], E=self.bands, low=1)
         weights = regress(found.raw('E', 'E'), found.raw('E', 'low'))  # (B, C, 1)
-        variance = weights.transpose(1, 2) @ found.matrix('E', 'E') @ weights  # (B, 1, 1)
+        with_intensity = found.matrix('E', 'E') @ weights  # (B, C, 1): cov(E_k, I)
+        variance = weights.transpose(1, 2) @ with_intensity  # (B, 1, 1)
         scale = divide(variance.clamp(min=0).sqrt()[..., None], found.deviation('low'))
+        regression = regress_band(
+            with_intensity[..., None], variance[..., None], found.variance('E')
+        )
         dark = estimate_haze(percentile)  # (B, C, 1, 1)
         pan_dark = combine(dark, weights)  # (B, 1, 1, 1)
         mean = combine(found.mean('E'), weights)  # (B, 1, 1, 1)
@@ -184,6 +213,7 @@ class BTH(TwoPassGenerator):
             'pan_haze': pan_dark,
             'scale': scale,
             'offset': mean - scale * found.mean('low') - pan_dark,
+            **solve_damping(*regression),
         }
 
     def fuse(
@@ -192,8 +222,8 @@ class BTH(TwoPassGenerator):
         e, dark = lrms_up.read(window), statistics['haze']
         clear = combine(e, statistics['weights']) - statistics['pan_haze']  # (B, 1, h, w)
         sharp = statistics['scale'] * pan.read(window) + statistics['offset']  # (B, 1, h, w)
-        ratio = divide(sharp, clear, otherwise=1.0)
-        return dark + (e - dark).clamp(min=0) * ratio  # (B, C, h, w)
+        bright = (e - dark).clamp(min=0)
+        return dark + modulate(bright, sharp, clear, statistics, is_damped(pan.border))
 
 
 def get_haze_percentile(bands: int) -> float:

@@ -18,6 +18,12 @@ from torch import Tensor
 
 from plugins.classical.component_substitution import estimate_haze, get_haze_percentile
 from plugins.classical.numerics.filters import decimate_by_mtf, lowpass
+from plugins.classical.numerics.modulation import (
+    is_damped,
+    modulate,
+    regress_band,
+    solve_damping,
+)
 from plugins.classical.numerics.named_moments import NamedMoments
 from plugins.classical.numerics.statistics import combine, divide
 from plugins.pansharpening.imaging.lazy_image import LazyImage
@@ -89,16 +95,26 @@ class Pyramid(TwoPassGenerator):
     ) -> Tensor:
         low = self._lowpass_pan(pan, window)
         low = low[0] if len(low) == 1 else torch.cat([low[g] for g in self.gain_of_band], 1)
-        return self._inject(lrms_up.read(window), pan.read(window), low, statistics)
+        return self._inject(
+            lrms_up.read(window), pan.read(window), low, statistics, is_damped(pan.border)
+        )
 
     @abstractmethod
     def _solve(self, found: NamedMoments, percentile: Tensor | None) -> dict[str, Tensor]: ...
 
     @abstractmethod
     def _inject(
-        self, e: Tensor, pan: Tensor, pan_low: Tensor, statistics: Mapping[str, Tensor]
+        self,
+        e: Tensor,
+        pan: Tensor,
+        pan_low: Tensor,
+        statistics: Mapping[str, Tensor],
+        damped: bool,
     ) -> Tensor:
-        """Injects details: (B, C, h, w), (B, 1, h, w), (B, C or 1, h, w) -> (B, C, h, w)."""
+        """Injects details: (B, C, h, w), (B, 1, h, w), (B, C or 1, h, w) -> (B, C, h, w).
+
+        `damped`: divisions are those of `modulation`, not the toolbox's.
+        """
 
     def _match_pan(self, found: NamedMoments) -> tuple[Tensor, Tensor, Tensor]:
         """Matches the PAN to the mean of each band, and its low pass to the band's deviation.
@@ -127,20 +143,33 @@ class AdditivePyramid(Pyramid):
     """E_k + g_k (P - P_k) + b_k."""
 
     def _inject(
-        self, e: Tensor, pan: Tensor, pan_low: Tensor, statistics: Mapping[str, Tensor]
+        self,
+        e: Tensor,
+        pan: Tensor,
+        pan_low: Tensor,
+        statistics: Mapping[str, Tensor],
+        damped: bool,
     ) -> Tensor:
         return e + (statistics['gains'] * (pan - pan_low) + statistics['bias'])  # (B, C, h, w)
 
 
 class RatioPyramid(Pyramid):
-    """High-pass modulation: E_k (s_k P + a_k) / (s_k P_k + b_k), or E_k if that divides by zero."""
+    """High-pass modulation: E_k (s_k P + a_k) / (s_k P_k + b_k), damped where that nears zero.
+
+    The damping is that of `numerics.modulation`: s_k P_k + b_k follows E_k with a slope of 1.
+    """
 
     def _inject(
-        self, e: Tensor, pan: Tensor, pan_low: Tensor, statistics: Mapping[str, Tensor]
+        self,
+        e: Tensor,
+        pan: Tensor,
+        pan_low: Tensor,
+        statistics: Mapping[str, Tensor],
+        damped: bool,
     ) -> Tensor:
         sharp = statistics['scale'] * pan + statistics['offset']
         low = statistics['scale'] * pan_low + statistics['offset_low']
-        return e * divide(sharp, low, otherwise=1.0)  # (B, C, h, w)
+        return modulate(e, sharp, low, statistics, damped)  # (B, C, h, w)
 
 
 @GENERATORS.register(name='MTF-GLP')
@@ -196,7 +225,14 @@ class MTFGLPHPM(RatioPyramid):
 
     def _solve(self, found: NamedMoments, percentile: Tensor | None) -> dict[str, Tensor]:
         scale, offset, offset_low = self._match_pan(found)
-        return {'scale': scale, 'offset': offset, 'offset_low': offset_low}
+        shared = scale * found.covariance('E', 'low')
+        noise = found.variance('E') + scale.square() * found.variance('low') - 2 * shared
+        return {
+            'scale': scale,
+            'offset': offset,
+            'offset_low': offset_low,
+            **solve_damping(torch.ones_like(scale), noise),
+        }
 
 
 @GENERATORS.register(name='MTF-GLP-HPM-R')
@@ -212,7 +248,13 @@ class MTFGLPHPMR(RatioPyramid):
     def _solve(self, found: NamedMoments, percentile: Tensor | None) -> dict[str, Tensor]:
         scale = self._regress_on_low(found)
         offset = found.mean('E') - scale * found.mean('P')
-        return {'scale': scale, 'offset': offset, 'offset_low': offset}
+        explained = scale.square() * self._expand_to_bands(found.variance('pan_low'))
+        return {
+            'scale': scale,
+            'offset': offset,
+            'offset_low': offset,
+            **solve_damping(torch.ones_like(scale), found.variance('E') - explained),
+        }
 
 
 @GENERATORS.register(name='MTF-GLP-HPM-H')
@@ -220,7 +262,7 @@ class MTFGLPHPMH(Pyramid):
     """High-pass modulation with haze correction: h_k + (E_k - h_k) (P - H) / (P_k - H).
 
     H is the haze in the PAN: the regression of the low-passed PAN on the bands, applied to the
-    bands' haze h (see `estimate_haze`).
+    bands' haze h (see `estimate_haze`). Damped where P_k - H nears zero, by `numerics.modulation`.
 
     Source: Lolli et al., "Haze correction for contrast-based multispectral pansharpening", IEEE
         GRSL 14(12), 2017.
@@ -233,11 +275,23 @@ class MTFGLPHPMH(Pyramid):
     def _solve(self, found: NamedMoments, percentile: Tensor | None) -> dict[str, Tensor]:
         weights, constant = found.regression('E', 'low')  # (B, C, 1), (B, 1, 1, 1)
         dark = estimate_haze(percentile)  # (B, C, 1, 1)
-        return {'haze': dark, 'pan_haze': combine(dark, weights) + constant}
+        regression = regress_band(
+            found.covariance('E', 'low'), found.variance('low'), found.variance('E')
+        )
+        return {
+            'haze': dark,
+            'pan_haze': combine(dark, weights) + constant,
+            **solve_damping(*regression),
+        }
 
     def _inject(
-        self, e: Tensor, pan: Tensor, pan_low: Tensor, statistics: Mapping[str, Tensor]
+        self,
+        e: Tensor,
+        pan: Tensor,
+        pan_low: Tensor,
+        statistics: Mapping[str, Tensor],
+        damped: bool,
     ) -> Tensor:
         dark, pan_dark = statistics['haze'], statistics['pan_haze']
-        ratio = divide(pan - pan_dark, pan_low - pan_dark, otherwise=1.0)
-        return dark + (e - dark) * ratio  # (B, C, h, w)
+        clear = modulate(e - dark, pan - pan_dark, pan_low - pan_dark, statistics, damped)
+        return dark + clear  # (B, C, h, w)

@@ -8,6 +8,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from plugins.classical.numerics.modulation import (
+    estimate_gain,
+    is_damped,
+    regress_band,
+    solve_damping,
+)
 from plugins.classical.numerics.named_moments import NamedMoments
 from plugins.classical.numerics.statistics import combine, divide, regress_with_constant
 from plugins.pansharpening.imaging.lazy_image import LazyImage
@@ -104,7 +110,11 @@ class PRACS(TwoPassGenerator):
         spread = found.deviation('E')
         relative = divide(spread, spread.mean(1, keepdim=True))
         strength = self.strength * _correlate(with_e, bands, found.variance('E'), weights)
+        with_intensity = (with_e @ weights).diagonal(dim1=1, dim2=2)[..., None, None]
+        variance = (weights * (bands @ weights)).sum(1)[..., None, None]  # (B, C, 1, 1)
+        regression = regress_band(with_intensity, variance, found.variance('E'))
         return {
+            **solve_damping(*regression),
             'share': share,
             'local': local,
             'weights': weights,
@@ -120,9 +130,12 @@ class PRACS(TwoPassGenerator):
         matched = self._match_bands(lrms_up, statistics).read(window)  # (B, C, h, w)
         mixture = share * pan.read(window) + (1 - share) * matched  # (B, C, h, w)
         intensity = combine(matched, statistics['weights']) + statistics['constant']
-        # For I_k = 0 the quotient is infinite, and so would be the injected detail.
-        local = 1 - (1 - statistics['local'] * divide(e, intensity)).abs()
-        local = torch.where(intensity == 0, torch.zeros_like(local), local)
+        if is_damped(pan.border):
+            local = 1 - (1 - statistics['local'] * estimate_gain(e, intensity, statistics)).abs()
+        else:
+            # For I_k = 0 the quotient is infinite, and so would be the injected detail.
+            local = 1 - (1 - statistics['local'] * divide(e, intensity)).abs()
+            local = torch.where(intensity == 0, torch.zeros_like(local), local)
         detail = mixture - intensity - statistics['bias']  # (B, C, h, w)
         return e + statistics['gains'] * local * detail
 

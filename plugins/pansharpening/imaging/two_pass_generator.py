@@ -56,7 +56,8 @@ class TwoPassGenerator(Generator):
     Attributes:
         percentile: percentile of the bands of `lrms_up` for `solve`; None for none.
         border: how images in memory are interpolated beyond their border: 'wrap' as in the toolbox,
-            whose figures depend on it, or 'replicate'. Injected by the system.
+            whose figures depend on it, or 'replicate'. With 'wrap' methods divide as the toolbox
+            does too, else damped near zero. Injected by the system.
         margin: PAN pixels around a window that its computation reads, without interpolation;
             pixels beyond are read too, but more slowly.
     """
