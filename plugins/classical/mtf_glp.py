@@ -35,6 +35,9 @@ from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
 from plugins.pansharpening.scenes.window import Window
 
+# MS pixels around the PAN that interpolation looks at.
+FRAME = 8
+
 
 class Pyramid(TwoPassGenerator):
     """A method with the details P - P_k or P / P_k.
@@ -64,8 +67,9 @@ class Pyramid(TwoPassGenerator):
 
     def _lowpass_pan(self, pan: LazyImage, window: Window) -> list[Tensor]:
         """Computes P_k for each distinct gain, (B, 1, h, w) each."""
+        moved = window.shift(*[self._frame(pan)] * 2)
         return [
-            upsampled(self._reduce_pan(pan, gain), self.ratio, border=pan.border).read(window)
+            upsampled(self._reduce_pan(pan, gain), self.ratio, border=pan.border).read(moved)
             for gain in self.gains
         ]
 
@@ -73,10 +77,19 @@ class Pyramid(TwoPassGenerator):
         """Filters and decimates the PAN by one MTF, once for the current area of the scene."""
 
         def reduce(pan: LazyImage) -> LazyImage:
+            pan = pan.framed(self._frame(pan))
             low = decimate_by_mtf(pan, gain, self.ratio)
             return low.kept(pan.area.reduced(self.ratio), 8)
 
         return pan.derived(('mtf', gain, self.ratio), reduce)
+
+    def _frame(self, pan: LazyImage) -> int:
+        """Returns the width of the frame in which the PAN is filtered.
+
+        P_k beyond the border is that of a PAN that goes on there, not its own outermost sample,
+        which mixes pixels from farther inside. The toolbox interpolates around the border.
+        """
+        return 0 if pan.border == 'wrap' else FRAME * self.ratio
 
     def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
         images = [lrms_up.read(window), pan.read(window)]

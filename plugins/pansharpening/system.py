@@ -13,6 +13,7 @@ from plugins.pansharpening.component_sensors import ComponentSensors
 from plugins.pansharpening.data_init import DataInitialized, pixels
 from plugins.pansharpening.imaging.lazy_image import Border
 from plugins.pansharpening.imaging.resample import Method, upsample
+from plugins.pansharpening.imaging.sample_position import describe_misplacement
 from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import Generator
 from plugins.pansharpening.outputs import OUTPUTS, Outputs
@@ -55,8 +56,9 @@ class Pansharpener(System):
         upsample: method that brings `lrms` to the size of the PAN. 'interp23tap', the standard of
             the field (ratios that are powers of 2), puts sample i at ratio i + ratio / 2, as the
             protocol of reduced resolution does; the others put it half a pixel before that.
-        border: how 'interp23tap' continues images beyond their border: 'replicate', or 'wrap', as
-            the toolbox does, to reproduce its tables. Scenes are written to files without 'wrap'.
+        border: how the upsampling continues images beyond their border: 'extrapolate' by a part of
+            the last step, 'replicate', or 'wrap', as the toolbox's 'interp23tap' does, to reproduce
+            its tables. Scenes are written to files with 'extrapolate'.
         symmetric: components and losses get images in [-1, 1] in place of [0, 1]; inputs and
             results of the system are in [0, 1] all the same.
     Raises:
@@ -78,7 +80,7 @@ class Pansharpener(System):
         losses: dict[str, Slot[Loss]] | None = None,
         upsample: Method = 'interp23tap',
         symmetric: bool = False,
-        border: Literal['replicate', 'wrap'] = 'replicate',
+        border: Literal['extrapolate', 'replicate', 'wrap'] = 'extrapolate',
     ) -> None:
         super().__init__()
         if bands < 1 or ratio < 1:
@@ -94,7 +96,7 @@ class Pansharpener(System):
         self._sensors = ComponentSensors(slots)
         self.generator = generator(bands=bands, ratio=ratio)
         if isinstance(self.generator, TwoPassGenerator):
-            self.generator.border = border
+            self.generator.border = 'wrap' if border == 'wrap' else 'replicate'
         self.reblur = reblur(bands=bands, ratio=ratio) if reblur else None
         self.gray = gray(bands=bands, ratio=ratio) if gray else None
         _check_degradation('reblur', self.reblur, 'same')
@@ -291,6 +293,8 @@ class Pansharpener(System):
                 'that: set `samples: centre` in the scene (a column of a manifest), or '
                 'model.upsample=interp23tap'
             )
+        if full and (line := describe_misplacement(scene, self.upsampling, self.ratio)):
+            print(f'warning: {line}')
 
     def _outputs(self, batch: Batch) -> Outputs:
         self._check_images(batch['lrms'], batch['pan'])

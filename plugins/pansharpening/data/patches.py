@@ -13,6 +13,7 @@ from plugins.pansharpening.data.identities import collect_identities
 from plugins.pansharpening.data.scene_set import ManifestData, read_scenes
 from plugins.pansharpening.data.transforms import margin_of, transformed
 from plugins.pansharpening.data.whole_scenes import Sample, SceneDataset, meta
+from plugins.pansharpening.scenes.continuation import MS_SLOPE
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Read, Window, read_around
 from toolkit.errors import ToolkitError
@@ -196,7 +197,7 @@ class Patches(SceneDataset):
 
     def _around(self, scene: Scene, window: Window) -> np.ndarray:
         """The MS of a window and CONTEXT pixels on each side."""
-        return read_around(scene.read_ms, window, CONTEXT, scene.ms_shape)
+        return read_around(scene.read_ms, window, CONTEXT, scene.ms_shape, MS_SLOPE)
 
     def _fine(self, read: Read, scene: Scene, window: Window) -> torch.Tensor:
         """An image on PAN's grid, with the margin that transforms need."""
@@ -213,7 +214,7 @@ class _SceneOnDevice:
         whole = Window(0, 0, *scene.pan_shape)
         images = {
             'lrms_context': read_around(
-                scene.read_ms, Window(0, 0, *scene.ms_shape), CONTEXT, scene.ms_shape
+                scene.read_ms, Window(0, 0, *scene.ms_shape), CONTEXT, scene.ms_shape, MS_SLOPE
             ),
             **{key: read_around(read, whole, margin, whole[2:]) for key, read in fine.items()},
         }

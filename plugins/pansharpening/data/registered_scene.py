@@ -7,6 +7,7 @@ import functools
 import numpy as np
 
 from plugins.pansharpening.imaging.registration import register
+from plugins.pansharpening.scenes.continuation import MS_SLOPE
 from plugins.pansharpening.scenes.derived_scene import DerivedScene
 from plugins.pansharpening.scenes.grid_shift import read_shifted
 from plugins.pansharpening.scenes.scene import SCENES, Georeference, Scene
@@ -71,9 +72,8 @@ class RegisteredScene(DerivedScene):
     def read_ms(self, window: Window | None = None) -> np.ndarray:
         rows, cols = (distance / self.ratio for distance in self.shift)
         shape = self.ms_shape
-        return read_shifted(
-            self.original.read_ms, window or Window.whole(shape), shape, (rows, cols)
-        )
+        whole = Window.whole(shape)
+        return read_shifted(self.original.read_ms, window or whole, shape, (rows, cols), MS_SLOPE)
 
     def read_pan(self, window: Window | None = None) -> np.ndarray:
         return self.original.read_pan(window)

@@ -17,11 +17,12 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from plugins.pansharpening.imaging.autocast import without_autocast
+from plugins.pansharpening.scenes.continuation import MS_SLOPE, compute_ramp
 from plugins.pansharpening.scenes.window import Window
 
-# How an image goes on beyond its border: by its opposite side, by its outermost pixels, or mirrored
-# with the outermost pixels twice.
-Border = Literal['wrap', 'replicate', 'mirror']
+# How an image goes on beyond its border: by its opposite side, by its outermost pixels, mirrored
+# with the outermost pixels twice, or as an MS does (see `scenes.continuation`).
+Border = Literal['wrap', 'replicate', 'mirror', 'extrapolate']
 
 # Products of matrices with less than some ten columns are made in another order of additions.
 NARROW = 64
@@ -79,6 +80,8 @@ class LazyImage:
 
     def continued(self, rows: range, cols: range, border: Border) -> Tensor:
         """Reads rows and columns that may lie outside the image: (B, C, len(rows), len(cols))."""
+        if border == 'extrapolate':
+            return self._extrapolated(rows, cols)
         (row_runs, row_index), (col_runs, col_index) = (
             _runs(places, extent, border) for places, extent in zip((rows, cols), self.shape)
         )
@@ -91,6 +94,30 @@ class LazyImage:
         for dim, index in ((-2, row_index), (-1, col_index)):
             if index is not None:
                 image = image.index_select(dim, index.like(image, torch.long))
+        return image
+
+    def framed(self, margin: int) -> LazyImage:
+        """Returns the image in a frame of `margin` pixels, which repeats its outermost pixels."""
+
+        def read(part: Window) -> Tensor:
+            rows = range(part.row - margin, part.bottom - margin)
+            return self.continued(rows, range(part.col - margin, part.right - margin), 'replicate')
+
+        shape = (self.shape[0] + 2 * margin, self.shape[1] + 2 * margin)
+        return LazyImage(shape, read, self.area.shift(margin, margin), self.border)
+
+    def _extrapolated(self, rows: range, cols: range) -> Tensor:
+        inside = [
+            # The two outermost pixels where the image is continued.
+            range(
+                min(max(places.start, 0), max(extent - 2, 0)),
+                max(min(places.stop, extent), min(2, extent)),
+            )
+            for places, extent in zip((rows, cols), self.shape)
+        ]
+        image = self.read(Window(inside[0].start, inside[1].start, len(inside[0]), len(inside[1])))
+        for dim, places, kept, extent in zip((-2, -1), (rows, cols), inside, self.shape):
+            image = _extrapolate(image, dim, places, kept.start, extent)
         return image
 
     def around(self, window: Window, margin: int) -> tuple[Tensor, tuple[slice, slice]]:
@@ -124,6 +151,30 @@ def _runs(places: range, extent: int, border: Border) -> tuple[list[range], _Pla
     unique = np.unique(index)
     parts = np.split(unique, np.nonzero(np.diff(unique) > 1)[0] + 1)
     return [range(part[0], part[-1] + 1) for part in parts], _Placed(np.searchsorted(unique, index))
+
+
+def _extrapolate(image: Tensor, dim: int, places: range, first: int, extent: int) -> Tensor:
+    """Cuts and continues an axis to `places`; the image begins at `first`."""
+    before, after = max(-places.start, 0), max(places.stop - extent, 0)
+    begin, end = max(places.start, 0), min(places.stop, extent)
+    parts = [image.narrow(dim, begin - first, end - begin)]
+    for count, last, inner in (
+        (before, 0, min(1, extent - 1)),
+        (after, extent - 1, max(extent - 2, 0)),
+    ):
+        if not count:
+            continue
+        x0, x1 = (image.narrow(dim, place - first, 1) for place in (last, inner))
+        ramp = _ramp(count, last == 0).like(image)
+        outer = x0 + (ramp[:, None] if dim == -2 else ramp) * (x0 - x1)
+        parts.insert(0, outer) if last == 0 else parts.append(outer)
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
+
+
+@functools.lru_cache(256)
+def _ramp(count: int, reverse: bool) -> _Placed:
+    ramp = compute_ramp(count, MS_SLOPE)
+    return _Placed(ramp[::-1].copy() if reverse else ramp)
 
 
 class Blocks:

@@ -41,7 +41,8 @@ def upsample(
         image: (B, C, h, w), floating point.
         ratio: fine pixels per coarse pixel; a power of two for 'interp23tap'.
         method: interpolation; the docstring of the module has the positions of the samples.
-        border: how 'interp23tap' continues the image; the others replicate its border.
+        border: how the image is continued; 'wrap' and 'mirror' count for 'interp23tap' alone, the
+            others replicate the border instead.
     Returns:
         (B, C, ratio h, ratio w).
     Raises:
@@ -142,7 +143,7 @@ def _upsampler(ratio: int, method: Method, border: Border) -> SeparableFilter:
         kernel = _interpolating(_tent, 1, ratio)
     else:
         kernel = _interpolating(functools.partial(_cubic, a=-0.75), 2, ratio)
-    return _enlarging(kernel, 'replicate')
+    return _enlarging(kernel, border if border == 'extrapolate' else 'replicate')
 
 
 def _enlarging(kernel: np.ndarray, border: Border) -> SeparableFilter:

@@ -13,6 +13,7 @@ import torch
 
 from plugins.pansharpening.data.registered_scene import RegisteredScene
 from plugins.pansharpening.imaging.resample import Method
+from plugins.pansharpening.imaging.sample_position import describe_misplacement
 from plugins.pansharpening.inference.digital_numbers import DTYPES
 from plugins.pansharpening.inference.in_memory import (
     ImageSource,
@@ -257,7 +258,9 @@ def predict_scene(
     settings = InferenceSettings(
         tile, shard, workers, torch.device(device), autocast, compress, progress, dtype
     )
-    for line in (*scene.notes, *(f'{what} are lost' for what in scene.tags.lost)):
+    misplaced = describe_misplacement(scene, system.upsampling, scene.ratio)
+    lost = (f'{what} are lost' for what in scene.tags.lost)
+    for line in (*scene.notes, *lost, *([misplaced] if misplaced else [])):
         report(f'warning: {line}')
     outcome = infer_scene(system, scene, part, settings)
     report(str(outcome))

@@ -86,7 +86,7 @@ class SceneSource:
 
         reach = self.MS_MARGIN + -(-margin // ratio)
         ms = LazyImage(scene.ms_shape, read_ms).kept(window.covering(ratio), reach)
-        fine = upsampled(ms, ratio, upsampling)
+        fine = upsampled(ms, ratio, upsampling, 'extrapolate')
         self.lrms_up = LazyImage(fine.shape, fine.read, window)
         self.pan = LazyImage(scene.pan_shape, read_pan).kept(window, margin)
 

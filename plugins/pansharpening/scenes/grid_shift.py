@@ -14,23 +14,28 @@ KAISER_BETA = 5.0
 
 
 def read_shifted(
-    read: Read, window: Window, shape: tuple[int, int], offset: tuple[float, float]
+    read: Read,
+    window: Window,
+    shape: tuple[int, int],
+    offset: tuple[float, float],
+    slope: float = 0.0,
 ) -> np.ndarray:
     """Reads a window of an image whose samples are taken at other places.
 
     Result pixel (i, j) is the image at (i + rows, j + columns), interpolated by a sinc under a
-    Kaiser window; border pixels are repeated outwards. Windows hold the bits of the whole image.
+    Kaiser window; beyond its border the image is continued. Windows hold the bits of the whole one.
 
     Args:
         read: reads a window of the image, (C, h, w), floating point.
         window: inside the image.
         shape: height and width of the image.
         offset: rows and columns, in pixels of the image.
+        slope: of the continuation, see `pad_image`; 0 repeats the border.
     """
     whole = [round(distance) for distance in offset]
     rest = [distance - steps for distance, steps in zip(offset, whole)]
     margin = SHIFT_REACH + max(abs(steps) for steps in whole)
-    image = read_around(read, window, margin, shape)
+    image = read_around(read, window, margin, shape, slope)
     for axis, (steps, distance, extent) in enumerate(zip(whole, rest, window.shape), start=1):
         image = _interpolate(image, axis, margin + steps, extent, distance)
     return np.ascontiguousarray(image)

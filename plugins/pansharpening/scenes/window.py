@@ -9,6 +9,8 @@ import numpy as np
 from rasterio.windows import Window as RasterWindow
 from torch import Tensor
 
+from plugins.pansharpening.scenes.continuation import pad_image
+
 ImageT = TypeVar('ImageT', np.ndarray, Tensor)
 
 
@@ -157,19 +159,22 @@ class Window(NamedTuple):
 Read = Callable[[Window], np.ndarray]
 
 
-def read_around(read: Read, window: Window, margin: int, shape: tuple[int, int]) -> np.ndarray:
-    """Reads a window with `margin` pixels on each side; border pixels are repeated outwards.
+def read_around(
+    read: Read, window: Window, margin: int, shape: tuple[int, int], slope: float = 0.0
+) -> np.ndarray:
+    """Reads a window with `margin` pixels on each side; the image is continued beyond its border.
 
     Args:
         read: reads a window of the image, (C, h, w).
         window: inside the image.
         margin: in pixels.
         shape: height and width of the image.
+        slope: see `pad_image`; 0 repeats the border.
     """
     inside = window.expand(margin, shape)
     image = read(inside)
     above, before = margin - (window.row - inside.row), margin - (window.col - inside.col)
     below, after = margin - (inside.bottom - window.bottom), margin - (inside.right - window.right)
     if above or below or before or after:
-        return np.pad(image, ((0, 0), (above, below), (before, after)), mode='edge')
+        return pad_image(image, (above, below), (before, after), slope)
     return image

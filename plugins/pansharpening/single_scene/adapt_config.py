@@ -138,7 +138,7 @@ def adapt_config(
             str(tree['model'].get('upsample', 'interp23tap')), ratio
         ),
         # The scene is not one of the toolbox's, whose tables depend on borders that wrap around.
-        'model.border': 'replicate',
+        'model.border': 'extrapolate',
         **{f'{path}.sensor': to.scene.sensor.spec for path, _ in find_sensor_parts(tree['model'])},
         'train_dataloader.dataset': {
             'type': 'ScenePatches',

@@ -69,7 +69,7 @@ def get_scene_images(
     """
     scale = np.float32(scene.scale)
     ms = LazyImage(scene.ms_shape, lambda window: torch.from_numpy(scene.read_ms(window))[None])
-    fine = upsampled(ms, scene.ratio, upsampling)
+    fine = upsampled(ms, scene.ratio, upsampling, 'extrapolate')
     readers: dict[str, Read] = {
         PAN: scene.read_pan,
         UPSAMPLED: lambda window: fine.read(window)[0].numpy(),

@@ -315,7 +315,7 @@ def test_check_data() -> None:
         system().check_data(dataset(4, 2))
 
 
-def test_a_scene_that_is_read_for_another_upsampling_is_refused() -> None:
+def test_a_scene_that_is_read_for_another_upsampling_is_refused(capsys) -> None:
     data = dataset(4, 4)
     data.scene.samples = 'interp23tap'
     system().check_data(data)
@@ -323,6 +323,9 @@ def test_a_scene_that_is_read_for_another_upsampling_is_refused() -> None:
         system(upsample='bicubic').check_data(data)
     data.scene.samples = 'centre'
     system(upsample='bicubic').check_data(data)
+    assert not capsys.readouterr().out
+    system().check_data(data)
+    assert 'fields.mat: its MS samples are read at the centres' in capsys.readouterr().out
 
 
 # -- ranges ----------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 import numpy as np
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from plugins.pansharpening.scenes.continuation import MS_SLOPE
 from plugins.pansharpening.scenes.grid_shift import SHIFT_REACH, read_shifted
 from plugins.pansharpening.scenes.raster_tags import RasterTags, move_control, read_raster_tags
 from plugins.pansharpening.scenes.rasters.alignment import Alignment, align
@@ -222,10 +223,12 @@ class RasterScene(Scene):
 
         def read(part: Window) -> np.ndarray:
             reach = -(-FILL_REACH // self.ratio)
-            return read_filled(lambda w: self._ms(layout, w), part, self.ms_shape, reach)
+            return read_filled(lambda w: self._ms(layout, w), part, self.ms_shape, reach, MS_SLOPE)
 
         return (
-            read_shifted(read, window, self.ms_shape, (offset, offset)) if offset else read(window)
+            read_shifted(read, window, self.ms_shape, (offset, offset), MS_SLOPE)
+            if offset
+            else read(window)
         )
 
     def read_pan(self, window: Window | None = None) -> np.ndarray:
@@ -254,7 +257,9 @@ class RasterScene(Scene):
         layout = self._layout
         settings = (self.bits, layout.alignment, layout.offset, self.ms_files.order)
         remote = self.ms_files.describe_remote() + self.pan_files.describe_remote()
-        return f'{marks} {settings} {self.resampling} {SHIFT_REACH} {FILL_REACH} {remote}'
+        return (
+            f'{marks} {settings} {self.resampling} {SHIFT_REACH} {FILL_REACH} {MS_SLOPE} {remote}'
+        )
 
     @functools.cached_property
     def _layout(self) -> RasterLayout:

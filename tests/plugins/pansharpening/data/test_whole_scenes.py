@@ -206,7 +206,7 @@ def test_built_from_a_config_and_loaded_in_batches():
 @pytest.mark.parametrize('method', ['interp23tap', 'bicubic', 'bilinear'])
 def test_a_patch_is_upsampled_as_the_whole_scene_is(method):
     scene = SyntheticScene(bands=4, size=256, seed=1)
-    whole = upsample(torch.from_numpy(scene.read_ms())[None], 4, method)[0]
+    whole = upsample(torch.from_numpy(scene.read_ms())[None], 4, method, 'extrapolate')[0]
     system = Pansharpener(4, 4, ComponentFactory(EXP, {}), upsample=method)
     dataset = ScenePatches(scene, size=64, length=8)
     inside = 0

@@ -55,7 +55,7 @@ class Simple(nn.Module):
         self.generator = Blur(bands, halo)
 
     def sharpen(self, lrms: Tensor, pan: Tensor) -> Tensor:
-        return self.fuse(upsample(lrms, self.ratio, self.upsampling), pan)
+        return self.fuse(upsample(lrms, self.ratio, self.upsampling, 'extrapolate'), pan)
 
     def fuse(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
         return self.generator(lrms_up, pan)
