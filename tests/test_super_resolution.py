@@ -70,6 +70,7 @@ def test_its_components_keep_their_contracts(example):
     check_component(kinds['dataset'].get('ImagePairs'), folder='images/train', size=16)
 
 
+@pytest.mark.slow
 def test_its_config_and_its_study_are_checked(example, capsys):
     assert main(['check', str(example / 'config.yaml'), '--shapes']) == 0
     assert main(['study', str(example / 'study.yaml'), '--work-dir', 's', '--plan']) == 0
@@ -87,7 +88,7 @@ def test_an_image_in_training_and_test_is_refused(example, capsys):
 @pytest.mark.slow
 def test_it_is_trained_tested_predicted_and_reported(example, capsys):
     config, small = str(example / 'config.yaml'), Path('small.png')
-    assert main(['train', config, '--work-dir', 'run', '--iterations', '100']) == 0
+    assert main(['train', config, '--work-dir', 'run', '--iterations', '250']) == 0
     assert main(['test', '--run', 'run']) == 0
     bicubic = ['model={type: Bicubic, scale: 2}', 'train_cfg=null']
     assert main(['test', config, *bicubic, '--work-dir', 'bicubic']) == 0

@@ -60,4 +60,4 @@ class SuperResolver(Bicubic):
         return super().tensor(batch) + F.pixel_shuffle(self.last(x), self.scale)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        return {'l1': F.l1_loss(self.tensor(batch), batch['fine'])}
+        return {'mse': F.mse_loss(self.tensor(batch), batch['fine'])}
