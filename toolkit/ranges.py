@@ -109,7 +109,7 @@ BOUNDS = (Ge, Gt, Le, Lt, Odd, Infinite)
 
 PositiveInt = Annotated[int, Ge(1)]
 NonNegativeInt = Annotated[int, Ge(0)]
-OddInt = Annotated[int, Ge(1), Odd()]
+OddInt = Annotated[int, Ge(1), Odd(), Le(9999)]  # kernels; no image is larger than some
 PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 Probability = Annotated[float, Ge(0), Le(1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +19,15 @@ from plugins.pansharpening.interfaces import Generator
 from plugins.pansharpening.outputs import OUTPUTS, Outputs
 from toolkit.errors import ComponentError, DataError, ToolkitError
 from toolkit.interfaces import Batch, Dataset, Degradation, Loss, System
-from toolkit.ranges import PositiveInt
+from toolkit.ranges import Ge, Le, PositiveInt
 from toolkit.registry import SYSTEMS, Slot
 from toolkit.registry.component_errors import refuse_component
 from toolkit.testing.samples import check_unit_range
 
 # Keys of a batch that are images.
 IMAGES = ('lrms', 'lrms_context', 'pan', 'hrms')
+# Imaging spectrometers have some hundred.
+MOST_BANDS = 10_000
 
 
 @SYSTEMS.register
@@ -72,7 +74,7 @@ class Pansharpener(System):
 
     def __init__(
         self,
-        bands: PositiveInt,
+        bands: Annotated[int, Ge(1), Le(MOST_BANDS)],
         ratio: PositiveInt,
         generator: Slot[Generator],
         reblur: Slot[Degradation] | None = None,

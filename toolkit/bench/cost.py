@@ -16,6 +16,7 @@ from toolkit.interfaces import System
 from toolkit.io.tables.formatting import NO_BREAK, format_text_table
 from toolkit.registry import get_kinds
 from toolkit.registry.build import ComponentFactory
+from toolkit.testing.network_size import limit_size
 
 # Characters of a line when the output is not a terminal.
 LINE_WIDTH = 120
@@ -50,7 +51,7 @@ def measure_costs(model: ComponentFactory, size: int | None = None) -> list[Comp
     Returns:
         The system's costs, then those of its components.
     """
-    with torch.device('meta'):
+    with torch.device('meta'), limit_size():
         system = model()
     return measure_system_costs(system, size)
 

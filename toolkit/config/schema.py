@@ -38,12 +38,12 @@ class Dataloader:
 
     dataset: Slot[Dataset]
     batch_size: PositiveInt = 1
-    num_workers: NonNegativeInt = 0
+    num_workers: Annotated[int, Ge(0), Le(MAX_THREADS)] = 0
     sampler: Slot[Sampler] | None = None
     drop_last: bool = False
     pin_memory: bool | None = None
     persistent_workers: bool = False
-    prefetch_factor: PositiveInt | None = None
+    prefetch_factor: Annotated[int, Ge(1), Le(MAX_THREADS)] | None = None
 
 
 @dataclass

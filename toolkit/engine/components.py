@@ -21,6 +21,7 @@ from toolkit.engine.training.optim import OptimWrapper, build_optim_wrapper, bui
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Dataset, Metric, System
 from toolkit.registry.build import ComponentFactory
+from toolkit.testing.network_size import limit_size
 
 Subset = Literal['train', 'val', 'test']
 
@@ -83,9 +84,14 @@ class RunComponents:
 
 
 def build_system(run: RunConfig) -> System:
-    """Builds the system alone, with weights drawn from the run's seed."""
+    """Builds the system alone, with weights drawn from the run's seed.
+
+    Raises:
+        ToolkitError: a component cannot be built, or the network is too large for this machine.
+    """
     seeding.seed_all(seeding.derive_seed(run.randomness.seed, 'system'))
-    return run.model()
+    with limit_size():
+        return run.model()
 
 
 def build_for_training(run: RunConfig, device: torch.device) -> RunComponents:

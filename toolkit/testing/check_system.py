@@ -18,6 +18,7 @@ from toolkit.registry.built import recall
 from toolkit.registry.component_errors import explain_failure
 from toolkit.registry.contracts import find_contract
 from toolkit.testing.contract import Fault, list_tensors
+from toolkit.testing.network_size import limit_size
 from toolkit.testing.observe import (
     DETACHED,
     Observer,
@@ -56,7 +57,7 @@ def check_system(model: ComponentFactory) -> SystemCheck:
         ToolkitError: a component cannot be built.
         Exception: that of code outside components.
     """
-    with torch.device('meta'):
+    with torch.device('meta'), limit_size():
         system: System = model()
     if faults := _find_hidden_layers(system):
         return SystemCheck(system, 'meta', faults)

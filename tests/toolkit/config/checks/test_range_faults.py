@@ -34,7 +34,7 @@ from toolkit.registry.describe import format_annotation
         (PositiveInt, 1, ''),
         (PositiveInt, 0, 'must be at least 1, found 0'),
         (PositiveInt | None, -3, 'must be at least 1, found -3'),
-        (OddInt, 4, 'must be at least 1 and odd, found 4'),
+        (OddInt, 4, 'must be at least 1 and odd and at most 9999, found 4'),
         (BelowOne, 1, 'must be at least 0 and below 1, found 1'),
         (PositiveFloat, 0.0, 'must be above 0, found 0.0'),
         (PositiveFloat, math.nan, 'must be a finite number, above 0, found nan'),
