@@ -142,8 +142,10 @@ class Runner(mmengine_compat.QuietRunner):
         elif weights_from is not None:
             self.load_checkpoint(str(weights_from))
         loop: TrainLoop = self.train_loop
-        computed = loop.iter - loop.skipped  # a skipped iteration has no backward pass
-        self.optim_wrapper.initialize_count_status(self.system, computed, loop.max_iters)
+        # A skipped iteration has no backward pass.
+        self.optim_wrapper.initialize_count_status(
+            self.system, loop.iter - loop.skipped, loop.max_iters - loop.skipped
+        )
         self.message_hub.update_info('max_iters', loop.max_iters)
         self.message_hub.update_info('max_epochs', loop.max_epochs)
         # Training from the beginning was prepared for before anything was written.

@@ -85,7 +85,10 @@ def test_a_loss_that_blows_up_stops_at_once(
     [
         ('model.reblur={type: MTFReblur, sensor: WV2}', 'WorldView-2 has 8 bands'),
         ('model.reblur={type: MTFReblur, sensor: WV9}', "no sensor is named 'WV9'"),
-        ('model.reblur={type: MTFReblur, kernel_size: 20}', 'must be at least 1 and odd, found 20'),
+        (
+            'model.reblur={type: MTFReblur, kernel_size: 20}',
+            'must be at least 1 and odd and at most 9999, found 20',
+        ),
         ('model.ratio=3', 'cannot enlarge by 3'),
         ('model.gray=null', "takes 'hrms_gray', which needs gray"),
     ],

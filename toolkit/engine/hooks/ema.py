@@ -77,7 +77,9 @@ class EMA(Hook):
         data_batch: dict[str, Any] | None = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        if runner.train_loop.is_skipped or not runner.optim_wrapper.should_update():
+        wrapper = runner.optim_wrapper
+        is_skipped = runner.train_loop.is_skipped
+        if not (wrapper.has_caught_up if is_skipped else wrapper.should_update()):
             return  # the weights are the same: the batch is left out, or gradients are accumulated
         weights = self._select(runner.system)
         if self.updates == 0:

@@ -9,7 +9,7 @@ import atexit
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -180,6 +180,20 @@ def reduce_sum(tensor: Tensor) -> Tensor:
     summed = tensor.clone()
     dist.all_reduce(summed)
     return summed
+
+
+def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Averages gradients over all processes; one that no process has stays away."""
+    if get_world_size() == 1:
+        return
+    for parameter, owners in zip(
+        parameters, zip(*gather([p.grad is not None for p in parameters])), strict=True
+    ):
+        if any(owners):
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            dist.all_reduce(parameter.grad)
+            parameter.grad.div_(get_world_size())
 
 
 def run_on_main(function: Callable[[], T]) -> T:

@@ -14,7 +14,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import Optimizer
 
 from toolkit.config import schema
-from toolkit.engine.process import precision
+from toolkit.engine.process import distributed, precision
 from toolkit.engine.training.parameter_groups import (
     COMPUTED,
     build_param_groups,
@@ -36,6 +36,7 @@ class OptimWrapper(MMOptimWrapper):
     Attributes:
         grad_norm: norm of the gradients at the last step before clipping; None without clipping
             by norm.
+        has_caught_up: `leave_out` has made a step.
     """
 
     def __init__(
@@ -51,13 +52,16 @@ class OptimWrapper(MMOptimWrapper):
         self._device = device
         self.scaler = torch.amp.GradScaler(device.type, enabled=runtime.precision == 'fp16')
         self.grad_norm: Tensor | None = None
+        self.has_caught_up = False
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         with precision.autocast(self._runtime, self._device), super().optim_context(model):
             yield
 
-    def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
+    def initialize_count_status(
+        self, model: nn.Module | None, init_counts: int, max_counts: int
+    ) -> None:
         # mmengine's also warns that accumulated gradients are lost; here they are resumed.
         self._inner_count = init_counts
         self._max_counts = max_counts
@@ -79,6 +83,29 @@ class OptimWrapper(MMOptimWrapper):
     def count_replay(self) -> None:
         """Counts a step that a CUDA graph has computed."""
         self._inner_count += 1
+
+    def leave_out(self) -> None:
+        """Counts an iteration of the training that has no backward pass.
+
+        Later windows of accumulated gradients end an iteration later. The last one is shorter by
+        it, and a step follows here if no iteration of it is to come.
+        """
+        pending = self._inner_count % self._accumulative_counts
+        begin = self._inner_count - pending
+        length = min(self._accumulative_counts, self._max_counts - begin)
+        self.initialize_count_status(None, self._inner_count, self._max_counts - 1)
+        shorter = min(self._accumulative_counts, self._max_counts - begin)
+        self.has_caught_up = bool(pending) and self._inner_count == self._max_counts
+        if not pending or shorter == length:
+            return
+        parameters = [p for group in self.optimizer.param_groups for p in group['params']]
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad.mul_(length / shorter)
+        if self.has_caught_up:
+            distributed.average_gradients(parameters)  # else done by the last backward pass
+            self.step()
+            self.zero_grad()
 
     def step(self, **kwargs: Any) -> None:
         if self._clip is not None:

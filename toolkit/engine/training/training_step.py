@@ -72,15 +72,25 @@ class TrainingStep:
             self.runner.say(line)
         return losses, total
 
-    def _compute(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        wrapper = self.runner.optim_wrapper
-        with wrapper.optim_context(self.runner.model):
+    def _compute_losses(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Tensor]:
+        with self.runner.optim_wrapper.optim_context(self.runner.model):
             if self._is_first and not self.runner.runtime.compile:
                 losses, total = self._compute_first(batch)
             else:
                 losses = self.runner.model(batch, mode='loss')
                 total = sum_losses(losses)
         self._is_first = False
+        return losses, total
+
+    def _compute(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        losses, total = self._compute_losses(batch)
+        return self._update(losses, total)
+
+    def _update(
+        self, losses: dict[str, Tensor], total: Tensor
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Computes gradients and, where it is due, the step; returns the scalars."""
+        wrapper = self.runner.optim_wrapper
         wrapper.grad_norm = None
         wrapper.update_params(total)
         others = {} if wrapper.grad_norm is None else {'grad_norm': wrapper.grad_norm}
@@ -93,7 +103,8 @@ class SkippingStep(TrainingStep):
     """A training step that changes nothing where the loss of a batch is not finite.
 
     Weights, optimizer and the averages of BatchNorm stay as they were. With several processes, all
-    skip the iteration if the loss of one is not finite.
+    skip the iteration if the loss of one is not finite. Where the last iteration of a training is
+    skipped, the gradients that were accumulated before it are still used.
 
     Args:
         runner: the run.
@@ -108,20 +119,15 @@ class SkippingStep(TrainingStep):
         wrapper, system = self.runner.optim_wrapper, self.runner.system
         # The forward of a batch with NaN would leave NaN in the averages of BatchNorm.
         buffers = [buffer.clone() for buffer in system.buffers()]
-        with wrapper.optim_context(self.runner.model):
-            losses = self.runner.model(batch, mode='loss')
-            total = sum_losses(losses)
-        scalars = {name: loss.detach() for name, loss in losses.items()}
-        scalars['loss'] = total.detach()
+        losses, total = self._compute_losses(batch)
         if distributed.reduce_max(int(not bool(total.isfinite()))):
             with torch.no_grad():
                 for buffer, before in zip(system.buffers(), buffers, strict=True):
                     buffer.copy_(before)
-            return StepScalars(scalars, {}, is_skipped=True)
-        wrapper.grad_norm = None
-        wrapper.update_params(total)
-        others = {} if wrapper.grad_norm is None else {'grad_norm': wrapper.grad_norm}
-        return StepScalars(scalars, others)
+            wrapper.leave_out()
+            scalars = {name: loss.detach() for name, loss in losses.items()}
+            return StepScalars({**scalars, 'loss': total.detach()}, {}, is_skipped=True)
+        return StepScalars(*self._update(losses, total))
 
 
 def sum_losses(losses: Any) -> Tensor:

@@ -14,7 +14,7 @@ from tests.support import subprocesses
 from toolkit.engine.dataloader import build_loader
 from toolkit.engine.hooks import Checkpoint
 from toolkit.engine.training.training_step import SkippingStep, StepScalars, sum_losses
-from toolkit.errors import RunError
+from toolkit.errors import RunError, ToolkitError
 from toolkit.run.train import train
 
 LENGTH = {'max_iters': 12, 'val_interval': 5}
@@ -85,8 +85,49 @@ def test_a_skipped_batch_leaves_no_trace_in_averages_and_resumption(
     shutil.copytree(tmp_path / 'whole', tmp_path / 'again')
     again = train(run, tmp_path / 'again', resume=tmp_path / 'again/checkpoints/iter_10.pth')
     first, second = (torch.load(p, weights_only=True) for p in (whole, again.checkpoint))
-    assert (first['loop']['skipped'], first['ema']['updates']) == (1, 5)  # of 11 batches
+    assert (first['loop']['skipped'], first['ema']['updates']) == (1, 6)  # of 11 batches
     assert subprocesses.first_difference(first, second) is None
+
+
+@pytest.mark.parametrize('skipped', [1, 5, 7, 8])
+def test_the_last_window_of_gradients_is_as_long_as_what_is_left(
+    config: Any, tmp_path: Path, skipped: int
+) -> None:
+    """A training that skips an iteration is one of its other iterations."""
+
+    def run(name: str, **changes: Any) -> dict[str, Any]:
+        given = config(
+            model__norm=False,
+            model__dropout=0.0,
+            train_dataloader__dataset__augment=False,
+            train_dataloader__dataset__length=4,  # each batch holds all samples
+            optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.1}, 'accumulative_counts': 3},
+            custom_hooks={'ema': {'type': 'EMA', 'decay': 0.5}},
+            **changes,
+        )
+        return torch.load(train(given, tmp_path / name).checkpoint, weights_only=True)
+
+    length = {'max_iters': 8, 'on_nonfinite': 'skip'}
+    found = run('skips', model__explode_at=skipped, train_cfg=length)
+    expected = run('shorter', train_cfg={'max_iters': 7})
+    assert found['loop']['skipped'] == 1 and found['ema']['updates'] == 3
+    for key in found['state_dict']:
+        torch.testing.assert_close(found['state_dict'][key], expected['state_dict'][key])
+        torch.testing.assert_close(
+            found['ema']['state_dict'][key], expected['ema']['state_dict'][key]
+        )
+
+
+@pytest.mark.parametrize('way', ['stop', 'skip'])
+def test_the_first_batch_is_held_to_contracts_either_way(
+    config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    run = config(train_cfg={'max_iters': 1, 'on_nonfinite': way})
+    monkeypatch.setattr(
+        run.model.cls, 'loss', lambda self, batch: {'fit': self.tensor(batch).mean().detach()}
+    )
+    with pytest.raises(ToolkitError, match='the losses depend on no parameter to be trained'):
+        train(run, tmp_path / 'run')
 
 
 def test_the_loss_of_a_skipped_batch_is_told(
