@@ -14,12 +14,30 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ToolkitError
-from toolkit.io.run_layout import CAPSULE, METRICS_LOG, ORIGINS, PLAN, PLUGINS, RUNS, read_object
+from toolkit.io.run_layout import (
+    CAPSULE,
+    CHECKPOINTS,
+    CONFIG,
+    IDENTITIES,
+    METRICS_FILE,
+    METRICS_LOG,
+    ORIGINS,
+    PLAN,
+    PLUGINS,
+    RUNS,
+    STATUS,
+    TEST_LOG,
+    TRAIN_LOG,
+    read_object,
+)
 from toolkit.io.verification import plugin_trust
 from toolkit.io.verification.hashing import hash_tree
 
-# A folder with one of these files is that of a run.
+# A folder with one of these files is that of a run, and so is all that lies in it.
 MARKS = (CAPSULE, ORIGINS, METRICS_LOG)
+# Beside a config, these say so too, where a sender has left out the others. A folder above may have
+# files of these names for other reasons.
+MARKS_BESIDE = (METRICS_FILE, TRAIN_LOG, TEST_LOG, STATUS, IDENTITIES, CHECKPOINTS)
 
 
 class UntrustedPluginError(ToolkitError):
@@ -61,6 +79,8 @@ def find_run(path: Path) -> Path | None:
                 return folder
             if (folder / PLAN).is_file() and (folder / RUNS).is_dir():
                 return folder
+        if place.name == CONFIG and any((place.parent / name).exists() for name in MARKS_BESIDE):
+            return place.parent
     return None
 
 

@@ -104,6 +104,23 @@ def keep_numbered(last: Path, iteration: int) -> None:
     atomic_write.sync_folder(last.parent)
 
 
+def make_last(path: Path, work_dir: Path) -> None:
+    """Makes a checkpoint the last one of a run that resumes from it, so that no later one is.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    last = get_folder(work_dir) / LAST
+    if path.absolute() == last.absolute():
+        return
+    try:
+        with open(path, 'rb') as source, atomic_write.open_replacement(last) as file:
+            shutil.copyfileobj(source, file)
+        atomic_write.sync_folder(last.parent)
+    except OSError as error:
+        raise RunError(f'cannot write the checkpoint {last}: {error.strerror}') from error
+
+
 def check_finite(system: nn.Module, iteration: int) -> None:
     """Refuses to save weights that are not finite.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -222,14 +223,26 @@ def _make_loader(components: RunComponents, subset: Subset, config: Dataloader) 
 def check_overlaps(components: RunComponents) -> None:
     """Checks that no two subsets hold the same, unless the config allows it.
 
+    The training of the weights that a training starts from (`load_from`) counts as a part of it.
+
     Raises:
         OverlapError: they do.
     """
+    weights, earlier = components.run.load_from, {}
+    if weights is not None and 'train' in components.held:
+        earlier = overlap.load_identities(find_run_folder(Path(weights))).get('train', {})
+        merged = overlap.merge_groups(components.held['train'], earlier)
+        components.held = {**components.held, 'train': merged}
     follows = overlap.follows_validation(components.run, components.hooks.values())
     found = overlap.find_overlaps(components.held, components.system, follows)
     if found and not components.run.allow_overlap:
-        raise overlap.OverlapError(found)
+        raise overlap.OverlapError(found, weights if earlier else None)
     components.overlaps = found
+
+
+def find_run_folder(weights: Path) -> Path:
+    """Returns the folder of the run that a checkpoint would be of."""
+    return weights.absolute().parent.parent
 
 
 def _build_evaluation_set(

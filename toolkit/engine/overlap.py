@@ -53,15 +53,21 @@ class Overlap:
 
 
 class OverlapError(ComponentError):
-    """A run whose subsets hold the same."""
+    """A run whose subsets hold the same.
 
-    def __init__(self, overlaps: Iterable[Overlap]) -> None:
+    Args:
+        overlaps: what they hold in common.
+        weights: checkpoint whose training counts as a part of this one; None for none.
+    """
+
+    def __init__(self, overlaps: Iterable[Overlap], weights: str | None = None) -> None:
         found = list(overlaps)
         first, second = found[0].subsets
+        earlier = f' (the training of {weights} included)' if weights else ''
         super().__init__(
             f'{second}_dataloader.dataset',
-            f'{describe(found)}; keep them apart, or give the reasons for it, which every result '
-            'then states: allow_overlap: [REASON]',
+            f'{describe(found)}{earlier}; keep them apart, or give the reasons for it, which every '
+            'result then states: allow_overlap: [REASON]',
             f'{first}_dataloader.dataset',
         )
 
@@ -94,6 +100,21 @@ def collect_identities(dataset: Dataset, content: bool = True) -> dict[str, Iden
         areas = {_hash(name): [tuple(a) for a in parts] for name, parts in held.areas.items()}
         found[group] = Identities(labels, areas, held.apart)
     return found
+
+
+def merge_groups(first: Groups, second: Groups) -> dict[str, Identities]:
+    """Merges what two datasets hold."""
+    merged = {**second, **first}
+    for group in first.keys() & second.keys():
+        both = (first[group], second[group])
+        labels = {name: label for one in reversed(both) for name, label in one.labels.items()}
+        areas = {}
+        for name in labels:
+            holders = [one for one in both if name in one.labels]
+            if all(name in one.areas for one in holders):  # else one holds all of it
+                areas[name] = [area for one in holders for area in one.areas[name]]
+        merged[group] = Identities(labels, areas, any(one.apart for one in both))
+    return merged
 
 
 def find_overlaps(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,9 @@ def test(
                 lambda: capsule.begin(work_dir, capsule_input, parts, 'test', **extra)
             )
         runner = Runner(parts, work_dir)
-        common = overlap.explain(parts.overlaps, run.allow_overlap)
-        more = {
+        facts = {
+            'precision': run.runtime.precision,
+            'overlap': overlap.explain(parts.overlaps, run.allow_overlap),
             'test_data': parts.fingerprints().get('test', ''),
             'prediction': runner.system.describe_prediction(),
         }
@@ -76,13 +78,13 @@ def test(
             # A hook failed after the measurement: what was measured is not lost with it.
             measured = runner.test_loop.result
             if measured is not None and distributed.is_main():
-                _write(work_dir, measured, weights, content, common, more)
+                _write(work_dir, measured, weights, content, facts)
                 print(f'the metrics are in {work_dir / METRICS_FILE}', flush=True)
             raise
         finally:
             runner.close()
         result = runner.test_loop.result
-        distributed.run_on_main(lambda: _write(work_dir, result, weights, content, common, more))
+        distributed.run_on_main(lambda: _write(work_dir, result, weights, content, facts))
         if distributed.broadcast(alone):
             distributed.run_on_main(lambda: capsule.end(work_dir, 'finished'))
         return metrics
@@ -97,7 +99,7 @@ def _has_weights(system: nn.Module) -> bool:
 
 def _find_training(weights: Path | None) -> dict[str, overlap.Groups]:
     """Finds what the training of weights held, from the folder of its run."""
-    return {} if weights is None else overlap.load_identities(weights.absolute().parent.parent)
+    return {} if weights is None else overlap.load_identities(components.find_run_folder(weights))
 
 
 def _write(
@@ -105,8 +107,7 @@ def _write(
     result: Evaluation,
     weights: Path | None,
     content: dict[str, Any],
-    common: str,
-    more: dict[str, Any],
+    facts: Mapping[str, Any],
 ) -> None:
     meta = content.get('meta') if isinstance(content.get('meta'), dict) else None
     record = {
@@ -114,8 +115,7 @@ def _write(
         'iter': meta.get('iter') if meta else None,
         'metrics': result.metrics,
         'directions': result.directions,
-        **({'overlap': common} if common else {}),
-        **{name: value for name, value in more.items() if value},
+        **{name: fact for name, fact in facts.items() if fact},
         'rows': result.rows,
     }
     write_json(work_dir / METRICS_FILE, checkpoint.to_plain(record))

@@ -116,6 +116,9 @@ def _train(
     # A damaged one is said before the capsule is touched.
     resume_from, notes = distributed.run_on_main(lambda: _choose_checkpoint(work_dir, resume))
     distributed.run_on_main(lambda: capsule.begin(work_dir, given, parts, 'train', allow_changed))
+    if resume_from is not None:
+        # Killed before its next checkpoint, the run would otherwise go on from a later one.
+        distributed.run_on_main(lambda: checkpoint.make_last(resume_from, work_dir))
     held = {subset: groups for subset, groups in parts.held.items() if subset != 'test'}
     if any(held.values()):
         distributed.run_on_main(lambda: overlap.save_identities(work_dir, held))

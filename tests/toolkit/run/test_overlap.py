@@ -77,6 +77,34 @@ def test_a_test_is_compared_with_what_its_weights_have_seen(config: Any, tmp_pat
     assert not (tmp_path / 'other').exists()
 
 
+def test_a_training_is_compared_with_that_of_the_weights_it_starts_from(
+    config: Any, tmp_path: Path
+) -> None:
+    first = train(config(**people(train=['a', 'b'], test=['c'])), tmp_path / 'first')
+    start = {'load_from': str(first.checkpoint)}
+    with pytest.raises(ToolkitError, match=r'\(b\) that the training .* \(the training of .*last'):
+        train(config(**people(train=['c'], test=['b']), **start), tmp_path / 'second')
+    assert not (tmp_path / 'second').exists()
+    second = train(config(**people(train=['c'], test=['d']), **start), tmp_path / 'second')
+    # Its folder says what both have seen.
+    for seen in 'abc':
+        with pytest.raises(ToolkitError, match='1 of 1 persons .* that the training holds'):
+            run_test(config(**people(test=[seen])), tmp_path / 'test', second.checkpoint)
+    run_test(config(**people(test=['d'])), tmp_path / 'test', second.checkpoint)
+
+
+def test_what_two_datasets_hold_is_merged() -> None:
+    one = Identities({'x': 'X', 'y': 'Y'}, {'x': [(0, 0, 1, 1)], 'y': [(0, 0, 1, 1)]})
+    other = Identities({'x': 'x', 'z': 'Z'}, {'x': [(1, 1, 2, 2)]}, apart=False)
+    merged = overlap.merge_groups({'tile': one}, {'tile': other, 'scene': other})
+    assert merged['scene'] == other
+    assert merged['tile'].labels == {'x': 'X', 'y': 'Y', 'z': 'Z'}
+    areas = {'x': [(0, 0, 1, 1), (1, 1, 2, 2)], 'y': [(0, 0, 1, 1)]}
+    assert merged['tile'].areas == areas and merged['tile'].apart
+    whole = overlap.merge_groups({'tile': one}, {'tile': Identities({'x': 'X'})})
+    assert whole['tile'].areas == {'y': [(0, 0, 1, 1)]}
+
+
 def test_areas_and_claims_decide() -> None:
     class Learner:
         def may_share(self, group: str) -> bool:

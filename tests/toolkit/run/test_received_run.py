@@ -107,6 +107,18 @@ def test_commands_name_the_code_and_ask(
         assert sorted(received.rglob('*')) == before
 
 
+@pytest.mark.parametrize('left', ['metrics.json', 'train.log', 'status.json', 'checkpoints'])
+def test_a_run_whose_record_was_left_out_is_still_one(
+    received: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], left: str
+) -> None:
+    (received / 'capsule.json').unlink()
+    (received / 'origins.json').unlink()
+    (received / left).mkdir()
+    assert call('check', received) == 2
+    assert '--trust' in capsys.readouterr().err
+    assert not (tmp_path / 'ran').exists()
+
+
 def test_reading_commands_need_no_code(
     received: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

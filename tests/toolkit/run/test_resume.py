@@ -99,6 +99,31 @@ def test_a_start_from_the_beginning_overwrites_nothing(run_tree: Any, tmp_path: 
         run_in(folder, run_tree)
 
 
+def test_a_best_checkpoint_that_the_run_has_not_reached_is_put_aside(
+    run_tree: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calm, other = tmp_path / 'calm', tmp_path / 'other'
+    run_in(calm, run_tree)
+    best = torch.load(calm / 'checkpoints' / 'best.pth', weights_only=True)['meta']['iter']
+    assert best > 4
+    shutil.copytree(calm, other)
+    stopped = {'resume': other / 'checkpoints' / 'iter_4.pth', 'stop_at': 4}
+    run_in(other, run_tree, **stopped)
+    aside = other / 'checkpoints' / f'best_of_{best}.pth'
+    assert (
+        f'best.pth is of a later iteration than this run resumes from: it is now {aside.name}'
+        in (capsys.readouterr().out)
+    )
+    assert aside.exists() and not (other / 'checkpoints' / 'best.pth').exists()
+    assert checkpoint.find_best_or_last(other) == other / 'checkpoints' / 'last.pth'
+    run_in(other, run_tree, resume=True)
+    for name in ('last.pth', 'best.pth'):
+        contents = [
+            torch.load(folder / 'checkpoints' / name, weights_only=True) for folder in (calm, other)
+        ]
+        assert subprocesses.first_difference(*contents) is None, name
+
+
 def test_a_chosen_checkpoint(run_tree: Any, tmp_path: Path) -> None:
     calm, other = tmp_path / 'calm', tmp_path / 'other'
     run_in(calm, run_tree)

@@ -44,7 +44,7 @@ def test_metrics_json(config: Any, tmp_path: Path) -> None:
     assert record['metrics'] == metrics
     assert record['directions'] == {'mse': False, 'err.worst': False, 'err.close': True}
     assert record['checkpoint'] == str(result.checkpoint)
-    assert record['iter'] == 10
+    assert (record['iter'], record['precision']) == (10, 'fp32')
     assert [row['id'] for row in record['rows']['mse']] == [f'item{i}' for i in range(7)]
     mean = sum(row['value'] for row in record['rows']['mse']) / 7
     assert metrics['mse'] == pytest.approx(mean)

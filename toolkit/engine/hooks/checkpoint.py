@@ -95,6 +95,15 @@ class Checkpoint(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self._saved_at = time.monotonic()
+        if runner.iter and self.save_best is not None:
+            folder = checkpoint.get_folder(Path(runner.work_dir))
+            aside = distributed.run_on_main(lambda: _put_later_best_aside(folder, runner.iter))
+            if aside is not None:
+                self.best = None  # its file had been replaced by the later one
+                runner.say(
+                    f'{folder / checkpoint.BEST} is of a later iteration than this run resumes '
+                    f'from: it is now {aside}'
+                )
 
     def _is_late(self, runner: Runner) -> bool:
         """Tells whether `every` has passed; the answer is the same on all processes."""
@@ -141,3 +150,27 @@ class Checkpoint(Hook):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best = state['best']
+
+
+def _put_later_best_aside(folder: Path, iteration: int) -> str | None:
+    """Renames a `best.pth` that a run has not reached yet; returns its new name, if it had to.
+
+    Raises:
+        RunError: it cannot be renamed.
+    """
+    path = folder / checkpoint.BEST
+    if not path.exists():
+        return None
+    try:
+        found = checkpoint.load(path).get('meta')
+    except checkpoint.CheckpointError:
+        return None  # a test of it says so; a better one takes its place
+    later = found.get('iter') if isinstance(found, dict) else None
+    if not isinstance(later, int) or later <= iteration:
+        return None
+    name = f'best_of_{later}.pth'
+    try:
+        path.rename(folder / name)
+    except OSError as error:
+        raise RunError(f'cannot rename {path}: {error.strerror}') from error
+    return name
