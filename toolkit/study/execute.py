@@ -18,7 +18,7 @@ from toolkit.study.launchers import Launcher
 from toolkit.study.launchers.job import EndedJob, Job
 from toolkit.study.planning.estimate import estimate_needs
 from toolkit.study.planning.planned_study import Plan
-from toolkit.study.reconcile import ReconciledRun, RunFilter, explain_blocked, reconcile
+from toolkit.study.reconcile import ReconciledRun, RunFilter, explain_blocked, list_users, reconcile
 
 TICK_SECONDS = 0.1
 # Number of times that a job is started elsewhere after its machine is gone.
@@ -55,6 +55,11 @@ def run_study(
         blocked = explain_blocked(plan, entries)
         if blocked and not any(entry.pending for entry in entries):
             raise ToolkitError(blocked)
+        for path, names in list_users(entries, folder).items():
+            print(
+                f'{path} is emptied, whose result the study {", ".join(names)} uses too: '
+                'that study runs it again when it is started'
+            )
         write_plan(plan, entries, folder)
         jobs = prepare_jobs(plan, entries)
         _report_kept(entries)

@@ -186,6 +186,35 @@ def _read_renamed(folder: Path, plan: Plan) -> Iterator[_SiblingRun]:
                 yield _SiblingRun(path, status, status.fingerprint)
 
 
+def list_users(entries: Collection[ReconciledRun], folder: Path) -> dict[Path, list[str]]:
+    """List the studies beside a study that use the folders of runs which would be emptied.
+
+    Args:
+        entries: runs of the study.
+        folder: of the study.
+    Returns:
+        Names of studies by the folder of a run.
+    """
+    emptied = {entry.folder for entry in entries if entry.discard}
+    found: dict[Path, list[str]] = {}
+    for plan in sorted(folder.parent.glob(f'*/{PLAN}')) if emptied else ():
+        if plan.parent == folder:
+            continue
+        try:
+            runs = parse_json(plan.read_text(encoding='utf-8'))['runs']
+            used = {
+                plan.parent / run[key]
+                for run in runs
+                for key in ('folder', 'trained_in')
+                if run[key]
+            }
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # damaged, or no study of ours
+        for path in emptied & used:
+            found.setdefault(path, []).append(plan.parent.name)
+    return found
+
+
 def _read_siblings(folder: Path) -> Iterator[_SiblingRun]:
     """Read the runs of the studies beside a study's folder."""
     for plan in sorted(folder.parent.glob(f'*/{PLAN}')):

@@ -266,13 +266,19 @@ def test_the_plan_says_what_its_seeds_can_show(here, capsys):
     assert main(['study', 'study.yaml', '--plan', '--detect', '0']) == 2
 
 
-def test_a_study_that_took_runs_over_shows_none_of_a_later_config(here):
+def test_a_study_that_took_runs_over_shows_none_of_a_later_config(here, capsys):
     """Results lie in the other study's folder, where they may be replaced."""
     wide = {'variants': {'full': {}, 'wide': {'model.width': 24}}}
     go(here, folder='work/a', study='a')
     assert go(here, folder='work/b', study='b') == (0, [])
     assert {run.status for run in load('work/b').runs} == {'finished'}
+    file = studies.write(here, 'a.yaml', study='a', **wide)
+    assert main(['study', str(file), '--plan', '--rerun', 'changed', '--work-dir', 'work/a']) == 0
+    assert capsys.readouterr().out.count(', which the study b uses too') == 2
     go(here, folder='work/a', choice=RunFilter(rerun=['changed']), study='a', **wide)
+    said = capsys.readouterr().out
+    assert 'wide-s1 is emptied, whose result the study b uses too' in said
+    assert 'full-s0 is emptied' not in said
     runs = {run.id: run for run in load('work/b').runs}
     assert [runs[name].status for name in ALL] == ['finished', 'finished', 'waiting', 'waiting']
     assert 'another config' in runs['wide-s0'].message

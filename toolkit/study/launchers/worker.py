@@ -187,7 +187,7 @@ def work(job: Job) -> Outcome:
     return outcome
 
 
-def _check_unchanged(runs: list[PlannedRun], program: dict[str, Any] | None) -> None:
+def _check_unchanged(runs: list[PlannedRun], program: dict[str, Any] | None = None) -> None:
     """Check that code, packages and data are those that the study planned.
 
     Hours may lie between plan and start, and the machine may be another one. A result made with

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from toolkit.config.dump import dump_inline
@@ -18,7 +19,7 @@ from toolkit.study.design_points import describe_fraction, find_fraction
 from toolkit.study.planning.estimate import Estimate, measure_folder
 from toolkit.study.planning.plan_power import PlannedPower
 from toolkit.study.planning.planned_study import Plan
-from toolkit.study.reconcile import ReconciledRun, describe_changes
+from toolkit.study.reconcile import ReconciledRun, describe_changes, list_users
 
 # Characters of a line with a change; an added component may have many arguments.
 LONGEST = 160
@@ -62,7 +63,8 @@ def plan_text(
         count = f'up to {power.looks[-1]}' if power.looks else power.seeds
         title = f'smallest differences that {count} seeds show'
         lines += ['', title, *power.describe()]
-    deleted = [_describe_deleted(entry) for entry in entries if entry.discard]
+    users = list_users(entries, folder)
+    deleted = [_describe_deleted(entry, users) for entry in entries if entry.discard]
     if deleted := list(filter(None, deleted)):
         lines += ['', 'deleted when the study starts', *(f'  {line}' for line in deleted)]
     problems = [str(problem) for problem in plan.data_problems]
@@ -161,13 +163,15 @@ def _note(plan: Plan, entry: ReconciledRun, folder: Path) -> str:
     return ''
 
 
-def _describe_deleted(entry: ReconciledRun) -> str:
+def _describe_deleted(entry: ReconciledRun, users: Mapping[Path, Sequence[str]]) -> str:
     """Describe the folder of a run that is emptied; '' where there is nothing in it."""
     status, size = RunStatus.read(entry.folder), measure_folder(entry.folder)
     if not size:
         return ''
     seconds = MISSING if status.seconds is None else format_duration(status.seconds)
-    return f'{entry.folder} ({status.status}, {seconds} of run time, {format_memory(size)})'
+    text = f'{entry.folder} ({status.status}, {seconds} of run time, {format_memory(size)})'
+    names = users.get(entry.folder)
+    return f'{text}, which the study {", ".join(names)} uses too' if names else text
 
 
 def _state(entry: ReconciledRun, folder: Path) -> str:
