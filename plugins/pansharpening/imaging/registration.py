@@ -109,7 +109,12 @@ def register(scene: Scene) -> Registration:
     Raises:
         DataError: the scene cannot be read.
     """
-    found = [piece for window in _choose_pieces(scene) if (piece := _compare(scene, window))]
+    windows = _choose_pieces(scene.ms_shape, scene.ratio)
+    return _combine([p for window in windows if (p := _compare(scene, window))], scene.ratio)
+
+
+def _combine(found: list[Registration], ratio: int) -> Registration:
+    """Combines the shifts of pieces."""
     if not found:
         return Registration(0.0, 0.0, 0.0, 0.0, 0)
     shifts = np.array([[piece.rows, piece.cols] for piece in found])
@@ -119,7 +124,7 @@ def register(scene: Scene) -> Registration:
     rows, cols = np.median(shifts[best], axis=0)
     spread = float(np.median(np.hypot(*(shifts[best] - (rows, cols)).T)))
     # Pieces that each find another shift have found nothing.
-    agree = np.hypot(*(shifts[best] - (rows, cols)).T) <= scene.ratio
+    agree = np.hypot(*(shifts[best] - (rows, cols)).T) <= ratio
     similarity = float(np.median(similar[best])) * float(agree.mean())
     return Registration(float(rows), float(cols), spread, similarity, len(found))
 
@@ -127,7 +132,7 @@ def register(scene: Scene) -> Registration:
 def register_images(
     fixed: np.ndarray, moving: np.ndarray, valid: np.ndarray, ratio: int
 ) -> Registration:
-    """Measures how far an image (H, W) lies from another one of the same size, as one piece.
+    """Measures how far an image lies from another one, in the pieces that `register` takes.
 
     Args:
         fixed: (H, W).
@@ -135,8 +140,16 @@ def register_images(
         valid: (H, W) bool, pixels with data.
         ratio: pixels per MS pixel, the size of the details.
     """
-    rows, cols, similarity = measure_shift(fixed, moving, _taper(valid, ratio), ratio)
-    return Registration(rows, cols, 0.0, similarity, int(similarity != 0))
+    height, width = fixed.shape
+    found = []
+    for window in _choose_pieces((height // ratio, width // ratio), ratio):
+        inside = window.cut(valid)
+        if inside.mean() >= LEAST_VALID:
+            weight = _taper(inside, ratio)
+            rows, cols, alike = measure_shift(window.cut(fixed), window.cut(moving), weight, ratio)
+            if alike:
+                found.append(Registration(rows, cols, 0.0, alike, 1))
+    return _combine(found, ratio)
 
 
 def measure_shift(
@@ -205,17 +218,17 @@ def _taper(valid: np.ndarray, ratio: int) -> np.ndarray:
     return soft * np.sqrt(np.outer(rows, cols))
 
 
-def _choose_pieces(scene: Scene) -> list[Window]:
-    """Chooses pieces on whole MS pixels, spread evenly over the scene."""
-    side = max(SIDE // scene.ratio, 1)
+def _choose_pieces(ms_shape: tuple[int, int], ratio: int) -> list[Window]:
+    """Chooses pieces in PAN pixels, on whole MS pixels, spread evenly over the scene."""
+    side = max(SIDE // ratio, 1)
     steps = math.isqrt(PIECES)
     starts = []
-    for extent in scene.ms_shape:
+    for extent in ms_shape:
         count = min(steps, max(extent // side, 1))
         starts.append({round(place) for place in np.linspace(0, max(extent - side, 0), count)})
-    height, width = (min(side, extent) for extent in scene.ms_shape)
+    height, width = (min(side, extent) for extent in ms_shape)
     return [
-        Window(row, col, height, width).enlarged(scene.ratio)
+        Window(row, col, height, width).enlarged(ratio)
         for row in sorted(starts[0])
         for col in sorted(starts[1])
     ]

@@ -195,3 +195,42 @@ class HQNRRho(SensorMetric):
         return functional.hqnr_rho(
             x.fused, x.lrms_up, x.pan, self._gains(x), x.ratio, self.variant, mask=x.mask
         )
+
+
+@METRICS.register(name='offset')
+class Offset(SensorMetric):
+    """Misregistration in PAN pixels: the image's offset from the PAN plus that from the MS."""
+
+    directions: Mapping[str, bool] = {'offset': False}
+
+    def score(self, inputs: MetricInputs) -> Tensor:
+        x = inputs
+        return functional.offset(
+            x.fused, x.lrms_up, x.pan, self._gains(x), x.ratio, self.variant, mask=x.mask
+        )
+
+
+@METRICS.register(name='D_reg')
+class DReg(SensorMetric):
+    """Loss of detail to misregistration, which no shift of the PAN can lower; 0 is best."""
+
+    directions: Mapping[str, bool] = {'D_reg': False}
+
+    def score(self, inputs: MetricInputs) -> Tensor:
+        x = inputs
+        return functional.d_reg(
+            x.fused, x.lrms_up, x.pan, self._gains(x), x.ratio, self.variant, mask=x.mask
+        )
+
+
+@METRICS.register(name='HQNR_reg')
+class HQNRReg(SensorMetric):
+    """HQNR (1 - D_reg): HQNR that a misregistered PAN cannot raise; 1 is best."""
+
+    directions: Mapping[str, bool] = {'HQNR_reg': True}
+
+    def score(self, inputs: MetricInputs) -> Tensor:
+        x = inputs
+        return functional.hqnr_reg(
+            x.fused, x.lrms_up, x.pan, self._gains(x), x.ratio, self.variant, mask=x.mask
+        )

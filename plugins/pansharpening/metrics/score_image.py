@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from plugins.pansharpening.imaging.registration import LEAST_SIMILARITY
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
@@ -16,7 +17,12 @@ from toolkit.interfaces import Metric
 from toolkit.registry import METRICS
 
 REFERENCE = ('SAM', 'ERGAS', 'SCC', 'Q', 'Q2n', 'PSNR', 'SSIM', 'RMSE')
-NO_REFERENCE = ('D_lambda', 'D_s', 'QNR', 'D_lambda_K', 'HQNR', 'D_sR', 'RQNR', 'D_rho')
+# Of the place of details: the offset in PAN pixels, the loss that it means, and HQNR with that.
+REGISTRATION = ('offset', 'D_reg', 'HQNR_reg')
+NO_REFERENCE = (
+    *('D_lambda', 'D_s', 'QNR', 'D_lambda_K', 'HQNR', 'D_sR', 'RQNR', 'D_rho'),
+    *REGISTRATION,
+)
 REPROJECTION = ('R_SAM', 'R_ERGAS', 'R_Q2n', 'R_Q', 'D_lambda_align')
 
 
@@ -83,6 +89,11 @@ def explain_undefined(name: str, batch: dict[str, Any]) -> str:
             f'{name} is not defined here: {float(mask.float().mean()):.1%} of the pixels hold '
             'data, and none of its windows or blocks lies wholly on them, farther from nodata '
             'than its filters reach (41 PAN pixels); score a part with less nodata'
+        )
+    if name in REGISTRATION:
+        return (
+            f'{name} is not defined here: the details of the image correlate with those of the '
+            f'PAN or the MS by less than {LEAST_SIMILARITY}, so that no offset can be measured'
         )
     flat = [
         f'band {number} of the MS'

@@ -28,7 +28,7 @@ from plugins.pansharpening.single_scene.scene_check import central
 from plugins.pansharpening.untrained_method import sharpener
 from toolkit.errors import ToolkitError
 
-INDICES = ('D_lambda_K', 'D_s', 'HQNR', 'D_rho', 'D_sR')
+INDICES = ('D_lambda_K', 'D_s', 'HQNR', 'HQNR_reg', 'offset', 'D_rho', 'D_sR')
 METHODS = ('EXP', 'GSA', 'MTF-GLP-HPM')
 # Values up to which an image is scored whole: the indices hold several copies in float64.
 LARGEST = 2**24
@@ -46,7 +46,7 @@ TRAINED = {
     'LDPSpatialHigh': 'D_sR',
 }
 # An index that is a product of others.
-PRODUCTS = {'HQNR': ('D_lambda_K', 'D_s')}
+PRODUCTS = dict.fromkeys(('HQNR', 'HQNR_reg'), ('D_lambda_K', 'D_s'))
 
 
 def score_with_baselines(
@@ -132,11 +132,13 @@ def show(result: Mapping[str, Any], where: str) -> None:
     trained = result['trained_on']
     table = Table(title=where, title_justify='left')
     table.add_column('')
+    for image in result['scores']:
+        table.add_column(image, justify='right', overflow='fold')
+    table.add_column('better')
     for index in INDICES:
         mark = ' *' if index in trained else ''
-        table.add_column(f'{index}{mark}\n{result["better"][index]}', justify='right')
-    for image, scores in result['scores'].items():
-        table.add_row(image, *(f'{scores[index]:.4f}' for index in INDICES))
+        values = (f'{scores[index]:.4f}' for scores in result['scores'].values())
+        table.add_row(f'{index}{mark}', *values, result['better'][index])
     Console().print(table)
     if trained:
         named = '; '.join(f'{index} by {", ".join(losses)}' for index, losses in trained.items())

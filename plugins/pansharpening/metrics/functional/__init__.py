@@ -7,6 +7,7 @@ reproduce. A `mask` is boolean, (H, W) or with the batch in front, True for vali
 is NaN if no pixel is valid.
 """
 
+from plugins.pansharpening.metrics.functional.misregistration import d_reg, hqnr_reg, offset
 from plugins.pansharpening.metrics.functional.no_reference import (
     d_lambda,
     d_lambda_k,
@@ -34,13 +35,16 @@ __all__ = [
     'd_lambda',
     'd_lambda_align',
     'd_lambda_k',
+    'd_reg',
     'd_rho',
     'd_s',
     'd_sr',
     'ergas',
     'find_alignment',
     'hqnr',
+    'hqnr_reg',
     'hqnr_rho',
+    'offset',
     'psnr',
     'q',
     'q2n',

@@ -1,0 +1,66 @@
+"""Scores methods while the PAN is moved: true error beside indices without a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from plugins.pansharpening.metrics.score_image import build_metrics, score_image
+from plugins.pansharpening.scenes.scene import Scene
+from plugins.pansharpening.untrained_method import sharpen
+
+INDICES = ('ERGAS', 'D_s', 'HQNR', 'HQNR_reg', 'offset')
+
+
+class ShiftedScores(NamedTuple):
+    """Scores of a method with a moved PAN.
+
+    Attributes:
+        method: its name.
+        shift: rows and columns by which the PAN is moved.
+        scores: by index.
+    """
+
+    method: str
+    shift: tuple[float, float]
+    scores: dict[str, float]
+
+
+def score_shifted(
+    scene: Scene,
+    methods: Sequence[str],
+    shifts: Iterable[tuple[float, float]],
+    indices: Sequence[str] = INDICES,
+) -> Iterator[ShiftedScores]:
+    """Sharpens a scene with its PAN moved, by each method, and scores the results.
+
+    Args:
+        scene: with a reference, whose PAN lies on its MS.
+        methods: names of generators that need no training.
+        shifts: rows and columns in PAN pixels; between pixels the PAN is a cubic spline, and its
+            border is mirrored.
+        indices: names of registered metrics.
+    """
+    ms = scene.read_ms().astype(np.float64) * scene.scale
+    pan = scene.read_pan()[0].astype(np.float64) * scene.scale
+    reference = scene.reference
+    assert reference is not None
+    metrics = build_metrics(indices)
+    for shift in shifts:
+        moved = ndimage.shift(pan, shift, order=3, mode='mirror')
+        batch = {
+            'lrms': torch.from_numpy(ms / scene.scale)[None],
+            'pan': torch.from_numpy(moved / scene.scale)[None, None],
+            'hrms': torch.from_numpy(reference.astype(np.float64))[None],
+            'meta': [{'sensor': scene.sensor.name, 'scale': scene.scale, 'ratio': scene.ratio}],
+        }
+        for method in methods:
+            fused = sharpen(
+                ms, moved, scene.sensor.spec, method, bit_depth=scene.bits, dtype='float64'
+            )
+            scores, _ = score_image(metrics, fused / scene.scale, batch)
+            yield ShiftedScores(method, shift, scores)
