@@ -85,6 +85,32 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize('page', PAGES, ids=shown)
+def test_named_files_and_modules_exist(page: Path) -> None:
+    """Those of the checkout, of which prose says where something is."""
+    text = FENCE.sub('', page.read_text())
+    named = re.findall(r'`((?:toolkit|plugins|tests|tools)/[\w/.-]*)`', text)
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    for dotted in re.findall(r'`((?:toolkit|plugins)(?:\.\w+)+)[`(]', text):
+        names = dotted.split('.')
+        module = next(
+            (
+                found
+                for n in range(len(names), 0, -1)
+                for found in (
+                    ROOT.joinpath(*names[:n]).with_suffix('.py'),
+                    ROOT.joinpath(*names[:n], '__init__.py'),
+                )
+                if found.is_file()
+            ),
+            None,
+        )
+        assert module is not None, dotted
+        known = module.relative_to(ROOT).with_suffix('').parts
+        rest = names[len([part for part in known if part != '__init__']) :]
+        assert all(re.search(rf'\b{name}\b', module.read_text()) for name in rest), dotted
+
+
+@pytest.mark.parametrize('page', PAGES, ids=shown)
 def test_blocks_parse(page: Path) -> None:
     for block in blocks(page):
         if block.language == 'yaml':
