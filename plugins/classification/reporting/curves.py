@@ -19,7 +19,10 @@ from plugins.classification.metrics.functional.confusion import confusion
 from plugins.classification.metrics.functional.net_benefit import net_benefit, treat_all
 from plugins.classification.metrics.intervals import compute_with_intervals, finite_or_none
 from plugins.classification.metrics.predictions import Predictions
-from plugins.classification.reporting.clinical.uncertainty_summary import compute_selection_curve
+from plugins.classification.reporting.clinical.uncertainty_summary import (
+    compute_selection_curve,
+    summarize_sets,
+)
 
 GRID = np.linspace(0, 1, 101)  # false positive rates, or recalls, at which bands are given
 MAX_POINTS = 400  # of a curve
@@ -71,6 +74,7 @@ def compute_task_numbers(
         'curves': {task.classes[k]: compute_curve(metric, images, k, settings) for k in shown},
         'decision_curve': None if positive is None else compute_decision_curve(images),
         'risk_coverage': _thin_selection(images),
+        'prediction_sets': summarize_sets(images, settings.bootstrap),
         'reliability': {
             'of': f'probability of {task.positive}' if task.positive else 'confidence',
             'before': compute_reliability(metric, images.uncalibrated()),

@@ -13,6 +13,7 @@ import numpy as np
 from markupsafe import Markup
 
 from plugins.classification.reporting.curves import GRID
+from plugins.classification.reporting.sets_table import make_rows
 from toolkit.io.json_values import parse_json
 from toolkit.registry import PANELS
 from toolkit.report import plotly_bundle
@@ -72,6 +73,10 @@ class ClassifierCurves(Panel):
             tables += html
             if note:
                 notes.append(note)
+            sets = _render_sets(task, variants)
+            if sets and len(sets.encode()) <= room:
+                room -= len(sets.encode())
+                tables += sets
         return Rendered(chart + tables + LEGEND, tuple(notes))
 
 
@@ -257,6 +262,16 @@ def _render_matrix(variant: Variant, task: str) -> Markup:
         classes=classes,
         rows=rows,
     )
+
+
+def _render_sets(task: str, variants: Sequence[Variant]) -> Markup:
+    """Render the table of prediction sets of a task; '' if no variant has some."""
+    found = [
+        (v.label, [n['prediction_sets'] for n in v.numbers(task) if n.get('prediction_sets')])
+        for v in variants
+    ]
+    rows = make_rows(found)
+    return fill_template('sets_table.html.j2', task=task, rows=rows) if rows else Markup('')
 
 
 def fill_template(name: str, **values: Any) -> Markup:

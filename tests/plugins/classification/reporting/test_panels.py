@@ -109,3 +109,24 @@ def test_damaged_files_are_named_and_the_rest_is_shown(study, tmp_path, panel):
     rendered = panel().render(runs_of(folder), 10**7)
     assert any('full' in note and 'cannot be used' in note for note in rendered.notes)
     assert 'no_attention' in rendered.html
+
+
+def test_prediction_sets_of_variants() -> None:
+    from plugins.classification.reporting.sets_table import make_rows
+
+    def sets(coverage: float, rare: float | None) -> dict:
+        value = {'value': coverage, 'low': 0.8, 'high': 0.95, 'exact': 40}
+        by_class = {'common': {**value, 'value': 0.97}, 'rare': {**value, 'value': rare}}
+        size = {'value': 1.25, 'low': 1.1, 'high': 1.4}
+        aim = {'coverage_aimed_at': 0.9, 'of': 'class'}
+        return {**aim, 'coverage': value, 'by_class': by_class, 'size': size}
+
+    rows = make_rows([('a', [sets(0.9, 0.5)]), ('b', [sets(0.8, 0.6), sets(0.9, 0.7)]), ('c', [])])
+    assert rows == [
+        ['a', '90 %', 'each class', '0.900 [0.800, 0.950]*', 'rare: 0.500 [0.800, 0.950]*']
+        + ['1.250 [1.100, 1.400]'],
+        ['b', '90 %', 'each class', '0.850 (0.800 to 0.900)', 'rare: 0.650 (0.600 to 0.700)']
+        + ['1.250 (1.250 to 1.250)'],
+    ]
+    # A class without test images is no class that is covered least.
+    assert make_rows([('a', [sets(0.9, None)])])[0][4].startswith('common: 0.970')
