@@ -21,8 +21,8 @@ def make_rows(variants: Sequence[tuple[str, Sequence[Record]]]) -> list[list[str
     Args:
         variants: label, and the `prediction_sets` of each run that has some.
     Returns:
-        Label, coverage aimed at, of what, coverage, the coverage of the class that is covered
-        least, and mean size of the sets.
+        Label, number of runs, coverage aimed at, of what, coverage, the coverage of the class that
+        is covered least, and mean size of the sets.
     """
     rows = []
     for label, runs in variants:
@@ -34,6 +34,7 @@ def make_rows(variants: Sequence[tuple[str, Sequence[Record]]]) -> list[list[str
         rows.append(
             [
                 label,
+                str(len(runs)),
                 f'{100 * first["coverage_aimed_at"]:g} %',
                 'each class' if first['of'] == 'class' else 'all images',
                 _format_values([run['coverage'] for run in runs]),

@@ -123,10 +123,10 @@ def test_prediction_sets_of_variants() -> None:
 
     rows = make_rows([('a', [sets(0.9, 0.5)]), ('b', [sets(0.8, 0.6), sets(0.9, 0.7)]), ('c', [])])
     assert rows == [
-        ['a', '90 %', 'each class', '0.900 [0.800, 0.950]*', 'rare: 0.500 [0.800, 0.950]*']
+        ['a', '1', '90 %', 'each class', '0.900 [0.800, 0.950]*', 'rare: 0.500 [0.800, 0.950]*']
         + ['1.250 [1.100, 1.400]'],
-        ['b', '90 %', 'each class', '0.850 (0.800 to 0.900)', 'rare: 0.650 (0.600 to 0.700)']
+        ['b', '2', '90 %', 'each class', '0.850 (0.800 to 0.900)', 'rare: 0.650 (0.600 to 0.700)']
         + ['1.250 (1.250 to 1.250)'],
     ]
     # A class without test images is no class that is covered least.
-    assert make_rows([('a', [sets(0.9, None)])])[0][4].startswith('common: 0.970')
+    assert make_rows([('a', [sets(0.9, None)])])[0][5].startswith('common: 0.970')
