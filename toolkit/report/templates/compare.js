@@ -77,7 +77,6 @@
         const shown = element('figure'), image = element('img');
         image.src = source;
         image.alt = title;
-        image.loading = 'lazy';
         shown.append(image, element('figcaption', title));
         return shown;
       }));
