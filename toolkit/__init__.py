@@ -1,8 +1,9 @@
 """Ablakit's engine: registry, configs, training, studies, reports. It knows no task, no paper.
 
-`toolkit.load_run` loads a trained run, `toolkit.build` builds the system of a config, and
-`toolkit.report_metrics` reports the metrics of a program to its study. They are imported on first
-use, since commands such as `toolkit list` start without torch.
+`toolkit.load_run` loads a trained run, `toolkit.build` builds the system of a config,
+`toolkit.kinds` names the kinds, whose components can be built alone, and `toolkit.report_metrics`
+reports the metrics of a program to its study. They are imported on first use, since commands such
+as `toolkit list` start without torch.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from toolkit.io.reported_metrics import report_metrics
+    from toolkit.registry.kind import get_kinds as kinds
     from toolkit.run.loaded_run import LoadedRun, build, load_run
 
 __version__ = '0.1.0'
-__all__ = ['LoadedRun', 'build', 'load_run', 'report_metrics']
+__all__ = ['LoadedRun', 'build', 'kinds', 'load_run', 'report_metrics']
 
 
 class OwnPlugins:
@@ -47,6 +49,10 @@ def __getattr__(name: str) -> Any:
         from toolkit.io.reported_metrics import report_metrics
 
         return report_metrics
+    if name == 'kinds':
+        from toolkit.registry.kind import get_kinds
+
+        return get_kinds
     from toolkit.run import loaded_run
 
     return getattr(loaded_run, name)

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar, overload
 
 from mmengine.registry import Registry
 
-from toolkit.errors import RegistryError, did_you_mean, find_nearest
+from toolkit.errors import ComponentError, RegistryError, did_you_mean, find_nearest
 from toolkit.registry import plugin_index
 
 T = TypeVar('T')
@@ -126,6 +126,31 @@ class Kind(Registry):
         if name in self._module_dict:
             return self._module_dict[name]
         raise RegistryError(self._missing(name))
+
+    def __getitem__(self, name: str) -> type:
+        """The class registered as `name`; see `get`."""
+        return self.get(name)
+
+    def build(self, component: str | type, /, **arguments: Any) -> Any:  # type: ignore[override]
+        """Builds a component alone: `GENERATORS.build('LDPNet', bands=4, ratio=4)`.
+
+        Args:
+            component: its name, or its class, which need not be registered.
+            **arguments: as in a config, and those that a parent would inject, of which it gets the
+                ones that it takes. Components among them are mappings with a `type`.
+        Raises:
+            RegistryError: no such component.
+            ComponentError: an argument that it does not have, or that it refuses.
+        """
+        build = importlib.import_module('toolkit.registry.build')  # it imports this module
+        cls = self.get(component) if isinstance(component, str) else component
+        injected = {name: arguments.pop(name) for name in self.injected if name in arguments}
+        taken = list(build.get_signature(cls))
+        for name in arguments:
+            if not build.accepts_argument(cls, name):
+                hint = did_you_mean(name, taken) or f'; it has: {", ".join(taken) or "none"}'
+                raise ComponentError('', f'{cls.__name__} has no argument {name!r}{hint}')
+        return build.ComponentFactory(cls, arguments)(**injected)
 
     def __contains__(self, name: object) -> bool:
         return name in self.names() or name in self.library_components()

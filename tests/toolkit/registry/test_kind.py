@@ -255,3 +255,22 @@ def test_a_plugin_file_that_imports_a_file_beside_it_is_told_to_be_a_package(plu
     path.with_name('my_beside.py').write_text('x = 1\n')
     with pytest.raises(RegistryError, match=r'my_beside.py lies beside it: put both into a folder'):
         HEADS.get('MyP')
+
+
+def test_a_component_is_found_and_built_alone():
+    import toolkit
+    from toolkit.errors import ComponentError, RegistryError
+
+    attentions = toolkit.kinds()['attention']
+    assert attentions['SimAM'].__name__ == 'SimAM'
+    built = attentions.build('ECA', in_channels=8, prefix_tokens=1)  # of which it takes the first
+    assert isinstance(built, attentions['ECA'])
+    assert isinstance(attentions.build(attentions['ECA'], in_channels=8), attentions['ECA'])
+    cascade = attentions.build('CascadedAttention', in_channels=8, channel={'type': 'SE'})
+    assert any(isinstance(module, attentions['SE']) for module in cascade.modules())
+    with pytest.raises(ComponentError, match="CascadedAttention has no argument 'chanel'.*channel"):
+        attentions.build('CascadedAttention', in_channels=8, chanel={'type': 'SE'})
+    with pytest.raises(ComponentError, match='ECA'):
+        attentions.build('ECA')
+    with pytest.raises(RegistryError, match="did you mean 'CBAM'"):
+        attentions['CBMA']
