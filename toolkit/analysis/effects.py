@@ -43,7 +43,7 @@ class Effect:
         blocks: number of (seed, fold) pairs with a value of every variant.
         p_holm: p after Holm's correction for all effects of the study.
         aliases: main effects and interactions of two that a fraction adds to this one, with signs
-            and factors: '-½ b × c'.
+            and factors: '− ½ b × c'.
     """
 
     switches: tuple[str, ...]
@@ -249,7 +249,7 @@ def _group_aliases(
 def _format_alias(term: Term, sign: int, first: Term, switches: Sequence[str]) -> str:
     # An interaction of two is twice the difference of means that estimates it.
     factor = {0: '', 1: '½ '}[len(term) - len(first)]
-    return f'{"+" if sign > 0 else "−"}{factor}{" × ".join(switches[place] for place in term)}'
+    return f'{"+" if sign > 0 else "−"} {factor}{" × ".join(switches[place] for place in term)}'
 
 
 def find_effects(analysis: Analysis) -> list[EffectsOfMetric]:
