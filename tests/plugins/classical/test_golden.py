@@ -39,6 +39,9 @@ def test_fused_image(name: str, place: str, scale: str, data_root: Path) -> None
 
 # SAM, ERGAS and Q2n of the reduced images; mean and deviation of the fused full ones.
 FIGURES = {
+    'HPF': (3.205078, 2.596534, 0.810027, 443.007359, 117.859376),
+    'SFIM': (3.172594, 2.558815, 0.814995, 443.002969, 118.533420),
+    'ATWT': (3.180439, 2.477178, 0.831282, 443.008730, 122.347944),
     'Brovey': (3.459416, 3.127644, 0.709074, 443.006347, 106.681598),
     'BT-H': (3.318545, 2.170006, 0.891516, 443.419145, 128.743576),
     'GIHS': (3.525504, 3.143102, 0.704158, 443.006347, 104.933776),
@@ -96,6 +99,9 @@ def test_float32_in_unit_range_gives_the_same(name: str, data_root: Path) -> Non
 # SAM, ERGAS and Q2n of the whole WorldView-2 scene, reduced. HPM's ERGAS is that of a few pixels
 # where its unclipped quotient divides by almost zero, in the reference as here.
 WHOLE_WV2 = {
+    'HPF': (7.430951, 4.839119, 0.872705),
+    'SFIM': (7.318551, 4.710453, 0.874983),
+    'ATWT': (7.403142, 4.657389, 0.883951),
     'Brovey': (7.715399, 5.827080, 0.816672),
     'BT-H': (6.613308, 4.228276, 0.898988),
     'GIHS': (8.070050, 5.889232, 0.813254),
