@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor, nn
 
+from plugins.pansharpening.data_init import DataInitialized
 from plugins.pansharpening.imaging.resample import low_pass
 from plugins.pansharpening.interfaces import GENERATORS, Generator
 from toolkit.ranges import Gt
@@ -14,17 +15,25 @@ from toolkit.registry import Slot
 
 # Lower bound of the low-pass PAN, a divisor: half a digital number of 11 bits.
 DARKEST = 0.5 / 2047
+# Deviations and slopes below it are none.
+LEAST = 1e-3
 
 
 @GENERATORS.register
-class Modulated(Generator):
-    """High-pass modulation, h_k + (E_k - h_k) P / P_low, corrected by a network.
+class Modulated(Generator, DataInitialized):
+    """High-pass modulation, E_k + g_k (P - P_low), corrected by a network.
 
     E is the upsampled image and P_low the PAN after the low-pass filter of a bicubic reduction. The
-    offsets h are learned and start at zero. They stand for the haze: light that the atmosphere adds
-    to a band must not be modulated. The network gets the modulated image in place of E. A network
-    that adds details and starts with none, such as `LDPNet` with `residual`, thus starts training
-    with the details of the PAN.
+    gain g_k is the quotient (E_k - h_k) / P_low, estimated where P_low nears zero:
+
+        g_k = ((E_k - h_k) P_low + D_k s_k) / (P_low^2 + D_k),  at least 0
+
+    The offsets h stand for the haze: light that the atmosphere adds to a band must not be
+    modulated. Before training a regression of each band on the PAN, at the scale of the
+    multispectral image, gives h_k, its constant, which is trained further, s_k, its slope, and D_k,
+    the variance that it leaves over s_k^2. Until then h and D are 0. The network gets the modulated
+    image in place of E. A network that adds details and starts with none, such as `LDPNet` with
+    `residual`, thus starts training with the details of the PAN.
 
     Args:
         network: corrects the modulated image; null for the modulation alone.
@@ -33,7 +42,8 @@ class Modulated(Generator):
     Raises:
         ValueError: a limit of 1 or less, or a network that needs the whole image.
     Source: Aiazzi et al., PE&RS 72(5), 2006, for the modulation; Lolli et al., IEEE GRSL 14(12),
-        2017, for its offsets, which they estimate from the image.
+        2017, for its offsets, which they estimate from the image; for the estimate of the gain see
+        `plugins.classical.numerics.modulation`.
     """
 
     unit_range: ClassVar[bool] = True
@@ -57,12 +67,31 @@ class Modulated(Generator):
                 'that works on windows'
             )
         self.haze = nn.Parameter(torch.zeros(bands))
+        self.register_buffer('slope', torch.ones(bands))
+        self.register_buffer('damping', torch.zeros(bands))
+        self.register_buffer('fitted', torch.tensor(False))
         self.halo = network_halo + 2 * ratio - 1  # of the bicubic filter's taps
         self.stride = 1 if self.network is None else self.network.stride
 
     def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
-        low = low_pass(pan, self.ratio)  # (B, 1, H, W)
-        modulation = (pan / low.clamp(min=DARKEST)).clamp(0, self.limit)  # (B, 1, H, W)
-        haze = self.haze[:, None, None]
-        hrms = haze + (lrms_up - haze) * modulation  # (B, C, H, W)
+        low = low_pass(pan, self.ratio).clamp(min=DARKEST)  # (B, 1, H, W)
+        sharp = torch.minimum(pan.clamp(min=0), self.limit * low)  # (B, 1, H, W)
+        haze, slope, damping = (v[:, None, None] for v in (self.haze, self.slope, self.damping))
+        gain = ((lrms_up - haze) * low + damping * slope) / (low * low + damping)
+        hrms = lrms_up + gain.clamp(min=0) * (sharp - low)  # (B, C, H, W)
         return hrms if self.network is None else self.network(hrms, pan)
+
+    def learn(self, ms: Tensor, pan: Tensor) -> str:
+        """Regresses each band on the PAN; a band that does not follow it gets no offset."""
+        means, mean = ms.mean(0), pan.mean()
+        variance = (pan - mean).square().mean()
+        covariance = ((ms - means) * (pan - mean)[:, None]).mean(0)  # (C,)
+        slope = (covariance / variance.clamp(min=LEAST**2)).clamp(min=0)
+        noise = ((ms - means) - slope * (pan - mean)[:, None]).square().mean(0)
+        follows = slope > LEAST
+        with torch.no_grad():
+            self.haze.copy_(torch.where(follows, means - slope * mean, 0))
+            self.slope.copy_(slope)
+            self.damping.copy_(noise / slope.clamp(min=LEAST).square())
+        offsets = ', '.join(f'{offset:+.4f}' for offset in self.haze.tolist())
+        return f'bands are modulated above {offsets}'

@@ -89,9 +89,30 @@ def test_a_residual_network_starts_from_the_modulation():
 
 def test_modulation_of_a_black_pan_is_finite():
     lrms_up = torch.rand(1, 4, 16, 16)
-    assert torch.equal(
-        Modulated(4, 4)(lrms_up, torch.zeros(1, 1, 16, 16)), torch.zeros(1, 4, 16, 16)
-    )
+    found = Modulated(4, 4)(lrms_up, torch.zeros(1, 1, 16, 16))
+    assert torch.allclose(found, torch.zeros(1, 4, 16, 16), atol=1e-6)
+    part = Modulated(4, 4)
+    pan = torch.rand(500)
+    part.fit(0.1 + torch.rand(500, 4) + pan[:, None], pan)
+    dark = part(lrms_up, torch.zeros(1, 1, 16, 16))
+    assert torch.allclose(dark, lrms_up, atol=1e-2)  # damped: nothing to learn from there
+
+
+def test_modulation_starts_above_the_constant_of_the_regression():
+    generator = torch.Generator().manual_seed(0)
+    pan, own = torch.rand(20_000, generator=generator), torch.randn(20_000, 3, generator=generator)
+    slope, haze = torch.tensor([0.5, 2.0, 0.0]), torch.tensor([0.2, -0.1, 0.3])
+    part = Modulated(3, 4)
+    line = part.fit(haze + slope * pan[:, None] + 0.02 * own, pan)
+    assert bool(part.fitted) and line.startswith('bands are modulated above +0.2')
+    assert torch.allclose(part.slope, slope, atol=2e-3)
+    assert torch.allclose(part.haze[:2].detach(), haze[:2], atol=2e-3)
+    assert torch.allclose(part.damping[:2], (0.02 / slope[:2]).square(), rtol=0.05)
+    # A band that does not follow the PAN gets next to no detail.
+    lrms_up, fine = torch.full((1, 3, 16, 16), 0.3), torch.full((1, 1, 16, 16), 0.5)
+    fine[..., 8, 8] = 0.9
+    change = (part(lrms_up, fine) - lrms_up).abs().amax((0, 2, 3))
+    assert change[2] < 0.01 < change[0]
 
 
 def test_modulation_refuses():
