@@ -15,7 +15,7 @@ import pytest
 
 from tests.support import subprocesses
 
-ITERATIONS = int(os.environ.get('TOOLKIT_LONG_RUN', 3000))
+ITERATIONS = int(os.environ.get('TOOLKIT_LONG_RUN', 1500))
 WINDOW = min(1000, ITERATIONS // 10)
 
 

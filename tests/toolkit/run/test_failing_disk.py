@@ -1,6 +1,6 @@
 """A disk that fails at any one write of a run costs at most what came after the last checkpoint.
 
-The slow test fails every tenth operation; `make failing-disk` fails each.
+The slow test fails every twentieth operation; `make failing-disk` fails each.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FAULTS = {
     'a short write': {'error': errno.ENOSPC, 'short': True},
     'full from then on': {'error': errno.ENOSPC, 'lasting': True},
 }
-STEP = int(os.environ.get('TOOLKIT_DISK_STEP', 10))
+STEP = int(os.environ.get('TOOLKIT_DISK_STEP', 20))
 
 
 @pytest.fixture

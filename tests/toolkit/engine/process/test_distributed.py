@@ -195,6 +195,31 @@ def test_a_run_goes_on_with_another_number_of_processes(
     }
 
 
+@pytest.mark.slow
+def test_a_skipped_last_iteration_is_that_of_all_processes(tree: Any, tmp_path: Path) -> None:
+    """The gradients before it, which no backward pass averages any more, are averaged then."""
+    config = tree(
+        model__norm=False,
+        model__dropout=0.0,
+        model__explode_at=5,
+        train_dataloader__dataset__length=16,
+        optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.05}, 'accumulative_counts': 3},
+        train_cfg={'max_iters': 5, 'on_nonfinite': 'skip'},
+    )
+    finish(subprocesses.start_joined('train', config, tmp_path / 'two', 2), tmp_path / 'two')
+    assert len(hashes(tmp_path / 'two')) == 1
+    config['train_dataloader']['batch_size'] = 8
+    config['model']['explode_at'] = 0
+    config['train_cfg']['max_iters'] = 4
+    assert subprocesses.start(config, tmp_path / 'one').join() is None
+    two, one = (
+        torch.load(tmp_path / name / 'checkpoints' / 'last.pth', weights_only=True)['state_dict']
+        for name in ('two', 'one')
+    )
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-5, atol=1e-6)
+
+
 def test_an_error_of_the_main_process_is_everyones(tree: Any, tmp_path: Path) -> None:
     config = tree(train_cfg={'max_iters': 1})
     (tmp_path / 'run').write_text('a file')
