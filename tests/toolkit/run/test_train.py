@@ -288,7 +288,7 @@ def test_a_full_disk_ends_the_run_with_one_line(
         raise OSError(28, 'No space left on device')
 
     run = config()
-    monkeypatch.setattr('os.fsync', full)
+    monkeypatch.setattr('torch.save', full)
     with pytest.raises(RunError, match='cannot write the checkpoint .*: No space left on device'):
         train(run, tmp_path / 'run')
 
