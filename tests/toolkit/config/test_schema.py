@@ -39,7 +39,7 @@ BASE = 'ldpnet/ldpnet_2022_synthetic'
         (
             'train_dataloader: {prefetch_factor: -1}',
             'c.yaml:2: train_dataloader.prefetch_factor',
-            'at least 1, found -1',
+            'at least 1 and at most 4096, found -1',
         ),
         (
             'train_cfg: {max_epochs: 2}\nparam_scheduler:\n  decay: {begin: 2, end: 2}',
