@@ -5,6 +5,7 @@ from __future__ import annotations
 from toolkit.commands.audit import AuditCommand
 from toolkit.commands.bench import BenchCommand
 from toolkit.commands.check_component import CheckComponentCommand
+from toolkit.commands.completion.command import CompletionCommand
 from toolkit.commands.config.check import CheckCommand
 from toolkit.commands.config.diff import DiffCommand
 from toolkit.commands.config.schema import SchemaCommand
@@ -29,6 +30,7 @@ BUILTIN_COMMANDS: dict[str, type[Command]] = {
     'new': NewCommand,
     'show': ShowCommand,
     'schema': SchemaCommand,
+    'completion': CompletionCommand,
     'diff': DiffCommand,
     'split': SplitCommand,
     'audit': AuditCommand,

@@ -1,0 +1,1 @@
+"""Completion of `toolkit` in bash, zsh and fish."""
