@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class AuditCommand(Command):
     """Check data for duplicates, leaks, and damaged or wrong files.
 
-    DATA tells of which kind they are: labelled images or satellite scenes. Further options depend
-    on it: `toolkit audit DATA --help` lists them. The data are not changed.
+    DATA tells of which kind they are: labelled images or satellite scenes. The options depend on
+    it: `toolkit audit DATA --help` lists those of one kind. The data are not changed.
     """
 
     @classmethod
@@ -34,6 +34,11 @@ class AuditCommand(Command):
         cls, parser: argparse.ArgumentParser, known: argparse.Namespace, rest: Sequence[str]
     ) -> None:
         words = [*(known.data or []), *(word for word in rest if not word.startswith('-'))]
+        if not words:  # for `toolkit audit --help`; auditors may share options
+            parser.conflict_handler = 'resolve'
+            for auditor in _list_auditors():
+                _add_auditor(parser, auditor)
+            return
         accepting = [auditor for auditor in _list_auditors() if auditor.accepts(words)]
         if len(accepting) == 1:
             _add_auditor(parser, accepting[0])

@@ -160,3 +160,17 @@ def test_real_rasters_have_none(data_root, tmp_path):
     (tmp_path / 'scenes.csv').write_text('\n'.join(rows))
     archive = open_archive(f'{tmp_path}/scenes.csv', outside=True)
     assert audit_archives([archive]).defects == []
+
+
+def test_help_lists_the_options_of_the_data(tmp_path, capsys):
+    for argv, listed, left_out in (
+        ([], ('--sensor', '--annotations'), ()),
+        (['a.h5'], ('--sensor',), ('--annotations',)),
+        (['a.csv'], ('--annotations',), ('--sensor',)),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(['audit', *argv, '--help'])
+        assert stopped.value.code == 0
+        text = capsys.readouterr().out
+        assert all(option in text for option in listed), argv
+        assert not any(option in text for option in left_out), argv
