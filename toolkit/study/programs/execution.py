@@ -25,7 +25,7 @@ from toolkit.io.json_values import write_json
 from toolkit.io.reported_metrics import REPORT_FILE
 from toolkit.io.run_layout import METRICS_FILE, OUTPUT
 from toolkit.study.programs.arguments import fill_command, format_overrides, split_command
-from toolkit.study.programs.identity import ProgramFingerprinter, find_executable
+from toolkit.study.programs.identity import find_executable
 from toolkit.study.programs.keys import FILE_STYLES, ResultsSpec
 from toolkit.study.programs.read_results import read_results
 
@@ -41,11 +41,6 @@ _PR_SET_PDEATHSIG = 1
 
 class ProgramStopped(Exception):
     """The program was stopped before its end."""
-
-
-def check_unchanged(record: Mapping[str, Any], run: Any) -> tuple[str, ...]:
-    """Name the parts of a run's fingerprint that have changed since the plan."""
-    return ProgramFingerprinter().fingerprint(record).differences(run.fingerprint)
 
 
 def run_program(folder: Path, record: Mapping[str, Any]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import functools
+import hashlib
 import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,19 @@ from toolkit.io.run_records import Fingerprint
 from toolkit.io.verification.hashing import digest_file, hash_tree, hash_values
 from toolkit.study.programs.arguments import fill_command, format_overrides
 from toolkit.study.programs.keys import FILE_STYLES
-from toolkit.study.source_code import list_imported, package_versions
+from toolkit.study.programs.sources import (
+    find_module,
+    list_config_folders,
+    list_roots,
+    list_sources,
+)
+from toolkit.study.source_code import package_versions
 
 # Entries of a run's record that do not decide its result.
 _NOTES = ('directory', 'resume', 'metrics')
+# Endings of sources in other languages, which need not be executable.
+_CODE = ('.sh', '.bash', '.zsh', '.r', '.jl', '.m', '.pl', '.js', '.lua', '.ipynb')
+_UNKNOWN = 'is no part of the identity of runs unless program.files names it'
 
 
 class ProgramFingerprinter:
@@ -29,6 +38,7 @@ class ProgramFingerprinter:
     def __init__(self) -> None:
         self.warnings: dict[str, None] = {}
         self._sources = functools.cache(list_sources)
+        self._configs = functools.cache(list_config_folders)
         self._hash = functools.cache(_hash_path)
         self._versions = functools.cache(package_versions)
 
@@ -41,33 +51,70 @@ class ProgramFingerprinter:
             ToolkitError: a file that it names cannot be read.
         """
         folder = Path(record['directory'])
+        roots = list_roots(folder, record['environment'])
         arguments = list_arguments(record)
-        if record['overrides'] in FILE_STYLES:
-            arguments += _list_texts(record['values'])
-        sources, data = {}, {}
+        found: tuple[dict[str, str], dict[str, str]] = {}, {}
+        sources, data = found
         for place, text in enumerate(arguments):
-            path = folder / text.partition('=')[2] if text.startswith('-') else folder / text
-            if place and arguments[place - 1] == '-m':
-                path = _find_module(folder, text) or path
-            if not _is_file(path):
-                if place and path != folder and _is_folder(path):
-                    self.warnings[
-                        f'{path} is a folder: what it holds is no part of the identity of runs '
-                        'unless program.files names it'
-                    ] = None
-            elif path.suffix == '.py':
-                for source in self._sources(path, folder):
-                    sources[_name(source, folder, self._hash(source))] = self._hash(source)
-            else:
-                is_code = place == 0 or os.access(path, os.X_OK)
-                found = sources if is_code else data
-                found[_name(path, folder, self._hash(path))] = self._hash(path)
+            module = find_module(roots, text) if place and arguments[place - 1] == '-m' else ()
+            if module:
+                self._add_python(module, roots, folder, found)
+                continue
+            for path in _list_paths(folder, text):
+                self._add(path, place == 0, roots, record, found)
+        for text in _list_texts(record['values']):
+            self._add(folder / text, False, roots, record, found)
         for name in record['files']:
             data[name] = self._hash(folder / name)
         config = {key: value for key, value in record.items() if key not in _NOTES}
         config['metrics'] = list(record['metrics'])  # the direction changes no value
-        code = hash_values(sources, self._describe_packages(record))
+        if not sources and not record['files']:
+            # An equal command in another folder may start something else, as `make` does.
+            config['directory'] = record['directory']
+            self.warnings[f'the source of {record["command"][0]} is not known: it {_UNKNOWN}'] = (
+                None
+            )
+        started = _hash_script(find_executable(record))
+        code = hash_values(sources, started, self._describe_packages(record))
         return Fingerprint(hash_values(config), code, hash_values(data))
+
+    def _add(
+        self,
+        path: Path,
+        is_program: bool,
+        roots: tuple[Path, ...],
+        record: Mapping[str, Any],
+        found: tuple[dict[str, str], dict[str, str]],
+    ) -> None:
+        """Add what an argument names, if it is a file: to the sources or to the data."""
+        folder = Path(record['directory'])
+        sources, data = found
+        if not _is_file(path):
+            if not is_program and path != folder and _is_folder(path):
+                self.warnings[f'{path} is a folder: what it holds {_UNKNOWN}'] = None
+        elif path.suffix == '.py':
+            self._add_python((path,), (path.resolve().parent, *roots), folder, found)
+        elif is_program or os.access(path, os.X_OK) or path.suffix.lower() in _CODE:
+            sources[_name(path, folder, self._hash(path))] = self._hash(path)
+            if not record['files']:
+                self.warnings[f'{path} is no Python: what it starts or imports {_UNKNOWN}'] = None
+        else:
+            data[_name(path, folder, self._hash(path))] = self._hash(path)
+
+    def _add_python(
+        self,
+        scripts: tuple[Path, ...],
+        roots: tuple[Path, ...],
+        folder: Path,
+        found: tuple[dict[str, str], dict[str, str]],
+    ) -> None:
+        """Add Python scripts, what they import, and the folders of configs that they name."""
+        sources, data = found
+        files = self._sources(scripts, roots)
+        for source in files:
+            sources[_name(source, folder, self._hash(source))] = self._hash(source)
+        for configs in self._configs(files):
+            data[_name(configs, folder, self._hash(configs))] = self._hash(configs)
 
     def _describe_packages(self, record: Mapping[str, Any]) -> Any:
         """Describe the packages of the program: known where it runs in this environment."""
@@ -124,48 +171,11 @@ def find_executable(record: Mapping[str, Any]) -> Path:
     return Path(which).absolute()
 
 
-def list_sources(script: Path, directory: Path) -> tuple[Path, ...]:
-    """List a script and the modules beside it that it imports, directly or not.
-
-    Args:
-        script: Python file.
-        directory: folder of modules besides the script's own.
-    """
-    seen: dict[Path, None] = {}
-    waiting = [script]
-    while waiting:
-        file = waiting.pop().resolve()
-        if file in seen:
-            continue
-        seen[file] = None
-        try:
-            tree = ast.parse(file.read_bytes())
-        except (SyntaxError, OSError, ValueError):
-            continue
-        roots = [script.resolve().parent, directory.resolve()]
-        package = next(
-            ('.'.join(file.parent.relative_to(r).parts) for r in roots if file.is_relative_to(r)),
-            '',
-        )
-        for name in list_imported(tree, package):
-            for root in roots:
-                waiting += _find_parts(root, name.split('.'))
-    return tuple(sorted(seen))
-
-
-def _find_parts(root: Path, parts: Sequence[str]) -> Iterator[Path]:
-    """Find the files of a module and of the packages above it below a folder."""
-    for length in range(1, len(parts) + 1):
-        path = root.joinpath(*parts[:length])
-        for file in (path.with_name(f'{path.name}.py'), path / '__init__.py'):
-            if file.is_file():
-                yield file
-
-
-def _find_module(folder: Path, name: str) -> Path | None:
-    path = folder.joinpath(*name.split('.'))
-    files = (path.with_name(f'{path.name}.py'), path / '__main__.py')
-    return next((file for file in files if file.is_file()), None)
+def _list_paths(folder: Path, text: str) -> Iterator[Path]:
+    """List the paths that an argument may be: the whole, and what follows `=`."""
+    yield folder / text
+    if '=' in text:
+        yield folder / text.partition('=')[2]
 
 
 def _is_file(path: Path) -> bool:
@@ -194,6 +204,17 @@ def _name(path: Path, folder: Path, content: str) -> str:
     if path.is_relative_to(folder):
         return path.relative_to(folder).as_posix()
     return f'{path.name} {content}'
+
+
+def _hash_script(path: Path) -> str | None:
+    """Hash a script without its first line, which holds a place of its machine; no binary."""
+    try:
+        with open(path, 'rb') as file:
+            if not file.readline().startswith(b'#!'):
+                return None
+            return hashlib.sha256(file.read()).hexdigest()
+    except OSError as error:
+        raise ToolkitError(f'{path} cannot be read: {error.strerror}') from error
 
 
 def _hash_path(path: Path) -> str:
