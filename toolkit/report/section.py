@@ -25,6 +25,7 @@ from toolkit.report.runs.run_configs import (
 )
 from toolkit.report.runs.training_curves import make_curves
 
+AXIS = 'axis:'  # in front of the path of an axis, among the filters
 MOST_COLUMNS = 24  # of hyperparameters in a table; downloads and comparisons have all
 
 
@@ -134,12 +135,15 @@ def _select_columns(
 
 
 def _list_filters(analysis: Analysis) -> dict[str, list[str]]:
-    """Lists what conditions can be chosen by, where it has several values."""
+    """Lists what conditions can be chosen by, where it has several values.
+
+    An axis may bear any name, also that of another choice.
+    """
     conditions = analysis.conditions
     found = {
         'variant': [condition.variant for condition in conditions],
         **{
-            axis: [
+            f'{AXIS}{axis}': [
                 format_setting(condition.settings[axis])
                 for condition in conditions
                 if axis in condition.settings

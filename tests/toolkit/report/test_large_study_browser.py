@@ -53,7 +53,7 @@ def shown(page, table='s1-t1'):
 def test_filters_reach_tables_and_charts(browser, report):
     with opened(browser, report) as page:
         assert shown(page) == 15
-        page.locator('.filters select[name="model.width"]').select_option('16')
+        page.locator('.filters select[name="axis:model.width"]').select_option('16')
         assert shown(page) == 5
         assert page.locator('.filters output').inner_text() == '5 of 15 shown'
         page.locator('.filters [type=search]').fill('-full v')

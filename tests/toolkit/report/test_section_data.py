@@ -218,3 +218,17 @@ def test_panels_share_the_room_by_need(needs, budget, expected):
     sizes = [panel.size for panel in render_panels(requests, budget)]
     assert sizes == expected
     assert sum(sizes) <= budget
+
+
+def test_an_axis_may_have_the_name_of_another_filter(tmp_path):
+    runs = [
+        planned('full', 0, id=f'full-{value}', settings={'data': value, 'status': value})
+        for value in ('a', 'b')
+    ]
+    write_plan(tmp_path, runs, metrics={'score': True})
+    finish(tmp_path / runs[0]['folder'], {'score': 0.5})
+    assert section_of(tmp_path).filters == {
+        'axis:data': ['a', 'b'],
+        'axis:status': ['a', 'b'],
+        'status': ['finished', 'waiting'],
+    }

@@ -94,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
             parts = urlsplit(self.path)
         except ValueError:
             return self._refuse(HTTPStatus.BAD_REQUEST, 'no address')
-        if not self.server.access.allows_reader(parts.query, dict(self.headers)):
+        if not self.server.access.allows_reader(parts.query, self.headers.get('Cookie')):
             return self._refuse(HTTPStatus.FORBIDDEN, 'give the token that the command has printed')
         edition = self.server.renewal.edition
         if parts.path == '/version':

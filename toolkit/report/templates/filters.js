@@ -1,6 +1,7 @@
 'use strict';
 // Search and filters of a section: what they leave is shown in its tables and charts.
 (() => {
+  const AXIS = 'axis:'; // an axis may be called data or status too
   const KEY = `filters:${document.title}`;
 
   function remembered() {
@@ -21,9 +22,8 @@
   }
 
   function fits(condition, name, value) {
-    if (name === 'variant') return condition.variant === value;
-    if (name === 'data') return condition.data === value;
-    return condition.settings[name] === value;
+    if (name.startsWith(AXIS)) return condition.settings[name.slice(AXIS.length)] === value;
+    return condition[name] === value;
   }
 
   async function start(form) {
