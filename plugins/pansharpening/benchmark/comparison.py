@@ -49,18 +49,18 @@ def summarize(values: Sequence[float]) -> ScoreSummary:
 
 
 def compare_methods(
-    scores: BenchmarkScores, convention: str, reference: str, primary: str | None = None
+    scores: BenchmarkScores, convention: str, reference: str, primary: Sequence[str] | None = None
 ) -> dict[tuple[str, str], MethodComparison]:
     """Compares all methods with one of them, by method and index.
 
     The tests are the studies' paired bootstrap over items, the scenes. Holm's correction counts all
-    comparisons, or those of the primary index.
+    comparisons, or those of the primary indices.
 
     Args:
         scores: of the methods.
         convention: of the evaluation.
         reference: the method that the others are compared with.
-        primary: index whose tests are corrected; those of others only explore. None for all.
+        primary: indices whose tests are corrected; those of others only explore. None for all.
     """
     keys = [
         (method, index)
@@ -74,7 +74,7 @@ def compare_methods(
         higher = scores.better[convention][index] == 'higher'
         better = (test.difference > 0) == higher if test.difference else None
         found[method, index] = MethodComparison(test, better)
-    family = [key for key in keys if primary in (None, key[1])]
+    family = [key for key in keys if primary is None or key[1] in primary]
     corrected = adjust_holm([found[key].test.p for key in family])
     for key, p in zip(family, corrected, strict=True):
         found[key] = replace(found[key], p_holm=p)

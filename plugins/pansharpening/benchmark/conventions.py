@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from plugins.pansharpening.metrics.score_image import build_metrics, get_directions
+
 # Rows and columns that the toolbox leaves out at the start and at the end where it cuts borders:
 # it counts from one where it cuts from 21 on.
 CUT = (20, 21)
@@ -35,6 +37,10 @@ class Convention:
     def adapt(self, fused: np.ndarray) -> np.ndarray:
         """Returns the image (C, H, W), scaled to [0, 1], as it is scored."""
         return fused.clip(0, 1) if self.clips else fused
+
+    def name_scores(self, metric: str) -> tuple[str, ...]:
+        """Names the scores of a registered metric, such as `PSNR_bands` of `PSNR`."""
+        return tuple(get_directions(build_metrics([metric], self.options)))
 
 
 CONVENTIONS = {

@@ -18,7 +18,7 @@ from plugins.pansharpening.data.archives.scene_archive import ArchivedScene, Sce
 from plugins.pansharpening.inference.thread_pool import run_workers
 from plugins.pansharpening.metrics.score_image import NO_REFERENCE, REFERENCE, REPROJECTION
 from plugins.pansharpening.scenes.scene import Scene
-from toolkit.errors import DataError
+from toolkit.errors import DataError, ToolkitError
 
 THUMBNAIL = 16  # pixels a side of the copies by which an image is told from those of other scenes
 # An image is taken for one of another scene if its copy correlates by so much more with that.
@@ -71,12 +71,17 @@ class BenchmarkScores:
         return list(self.better[convention])
 
 
-def choose_indices(archive: SceneArchive, chosen: Sequence[str]) -> tuple[str, ...]:
+def choose_indices(
+    archive: SceneArchive, chosen: Sequence[str], further: Sequence[str] = ()
+) -> tuple[str, ...]:
     """Chooses the indices: the chosen ones, or by whether the scenes have a reference.
 
     Args:
         archive: of the scenes.
         chosen: names of metrics; 'reference', 'full' and 'all' stand for all of a kind.
+        further: names of more metrics.
+    Raises:
+        ToolkitError: an index needs a reference, and the scenes have none.
     """
     referenced = archive.open(0).reference is not None
     groups: Mapping[str, tuple[str, ...]] = {
@@ -85,7 +90,15 @@ def choose_indices(archive: SceneArchive, chosen: Sequence[str]) -> tuple[str, .
         'all': (*(REFERENCE if referenced else ()), *NO_REFERENCE, *REPROJECTION),
     }
     names = chosen or ['reference' if referenced else 'full']
-    return tuple(dict.fromkeys(n for name in names for n in groups.get(name, (name,))))
+    names = [n for name in names for n in groups.get(name, (name,))]
+    found = tuple(dict.fromkeys((*names, *further)))
+    wanting = [name for name in found if name in REFERENCE and not referenced]
+    if wanting:
+        raise ToolkitError(
+            f'{archive.path}: found no reference, which {", ".join(wanting)} compare with; choose '
+            'among --indices full, or give data with a reference'
+        )
+    return found
 
 
 def score_methods(

@@ -40,7 +40,8 @@ class Benchmark:
         title: of the tables.
         scores: of the methods.
         reference: the method that the others are compared with.
-        primary: index whose tests are corrected; None for all.
+        primary: metric whose tests are corrected, by whatever name a convention gives its value;
+            None for all.
         notes: on the data, for below the tables.
     """
 
@@ -55,7 +56,9 @@ class Benchmark:
         self.title, self.scores, self.reference = title, scores, reference
         self.primary, self.notes = primary, notes
         self.comparisons = {
-            convention: compare_methods(scores, convention, reference, primary)
+            convention: compare_methods(
+                scores, convention, reference, self._find_primary(convention)
+            )
             for convention in scores.conventions
         }
 
@@ -68,6 +71,12 @@ class Benchmark:
         if per_scene:
             tables += [self._make_scenes(convention) for convention in self.scores.conventions]
         return [table for table in tables if table.rows]
+
+    def _find_primary(self, convention: str) -> tuple[str, ...] | None:
+        """Finds the primary indices of a convention; None for all."""
+        if self.primary is None:
+            return None
+        return CONVENTIONS[convention].name_scores(self.primary)
 
     def _get_headings(self, convention: str) -> list[str]:
         better = self.scores.better[convention]
@@ -106,7 +115,8 @@ class Benchmark:
         ]
         notes = [SD.format(n=len(self.scores.scenes))]
         if tests := self._count_tests(convention):
-            family = '' if self.primary is None else f' of {self.primary}'
+            primary = self._find_primary(convention)
+            family = '' if primary is None else f' of {" and ".join(primary)}'
             notes.append(STARS.format(reference=self.reference, tests=tests, family=family))
         notes += [self._describe(convention), *self.notes]
         headings = ['method', *self._get_headings(convention)]

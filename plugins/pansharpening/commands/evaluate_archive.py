@@ -11,7 +11,11 @@ from plugins.pansharpening.benchmark.conventions import CONVENTIONS
 from plugins.pansharpening.benchmark.scores import choose_indices, score_methods
 from plugins.pansharpening.benchmark.tables import Benchmark
 from plugins.pansharpening.data.archives.method_results import MethodResults, parse_results
-from plugins.pansharpening.data.archives.scene_archive import SceneArchive, open_archive
+from plugins.pansharpening.data.archives.scene_archive import (
+    ManifestArchive,
+    SceneArchive,
+    open_archive,
+)
 from toolkit.analysis.table_files import format_tables
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.io import atomic_write
@@ -20,7 +24,11 @@ from toolkit.io.output_path import check_outputs
 from toolkit.io.tables.formatting import format_csv
 from toolkit.registry import METRICS
 
-SINGLE = ('fused', 'ms', 'pan', 'reference', 'ratio', 'bands', 'ms_key', 'pan_key')
+SINGLE = (
+    *('fused', 'ms', 'pan', 'reference', 'ratio', 'bands', 'ms_key', 'pan_key'),
+    *('channels_last', 'samples'),
+)
+DEFAULTS = {'samples': 'auto'}
 ARCHIVE = ('results', 'result_key', 'compare_to', 'primary', 'indices', 'output', 'per_scene')
 STYLES = ('.txt', '.md', '.tex', '.csv', '.json')
 
@@ -78,7 +86,7 @@ def check_archive_arguments(arguments: argparse.Namespace) -> None:
                 'scenes (see toolkit evaluate --help)'
             )
         return
-    if given := [name for name in SINGLE if getattr(arguments, name)]:
+    if given := [n for n in SINGLE if (getattr(arguments, n) or None) != DEFAULTS.get(n)]:
         raise ToolkitError(f'--{_spell(given[0])} is for a single image; --data holds the scenes')
     if not arguments.results:
         raise ToolkitError('--data needs --results NAME=PATH, the results of each method')
@@ -97,6 +105,12 @@ def evaluate_archive(arguments: argparse.Namespace) -> int:
         )
     except ValueError as error:
         raise ToolkitError(str(error)) from error
+    stated = arguments.sensor != 'generic' or arguments.bit_depth is not None
+    if stated and isinstance(archive, ManifestArchive):
+        raise ToolkitError(
+            f'{archive.path} states sensor and bit depth of each scene; leave --sensor and '
+            '--bit-depth out, or change them there'
+        )
     methods = [
         MethodResults(name, path, archive.names, arguments.result_key)
         for name, path in parse_results(arguments.results).items()
@@ -111,7 +125,7 @@ def evaluate_archive(arguments: argparse.Namespace) -> int:
     conventions = [CONVENTIONS[n] for n in dict.fromkeys(arguments.convention or ['toolbox'])]
     compare_to = _choose('--compare-to', arguments.compare_to, [m.name for m in methods])
     words = [word.strip() for word in (arguments.indices or '').split(',') if word.strip()]
-    indices = (*choose_indices(archive, words), *arguments.metric)
+    indices = choose_indices(archive, words, arguments.metric)
     for name in indices:
         METRICS.get(name)
     if arguments.primary is not None:

@@ -104,7 +104,8 @@ def single(made):
 def test_every_scene_has_the_scores_of_single_calls(
     made, single, tmp_path, capsys, data, good, poor
 ):
-    argv = ['evaluate', '--data', f'{made}/{data}', '--sensor', 'IKONOS', '--indices', 'all']
+    argv = ['evaluate', '--data', f'{made}/{data}', '--indices', 'all']
+    argv += [] if data == 'scenes.csv' else ['--sensor', 'IKONOS']  # a manifest states its own
     argv += ['--results', f'good={made}/{good}', f'poor={made}/{poor}']
     assert main([*argv, '--output', f'{tmp_path}/s.json', '--output', f'{tmp_path}/s.csv']) == 0
     said = capsys.readouterr().err.splitlines()
@@ -159,6 +160,15 @@ def test_tests_are_those_of_studies():
     primary = Benchmark('set', scores, 'a', 'SAM').comparisons['toolbox']
     assert primary['b', 'Q'].p_holm is None
     assert primary['b', 'SAM'].p_holm == min(1, 2 * found['b', 'SAM'].test.p)
+    by_bands = BenchmarkScores(
+        scores.scenes,
+        {('band-psnr', m, 'PSNR_bands'): v for (_, m, i), v in values.items() if i == 'Q'},
+        {'band-psnr': {'PSNR_bands': 'higher'}},
+        (),
+    )
+    primary = Benchmark('set', by_bands, 'a', 'PSNR')
+    assert primary.comparisons['band-psnr']['b', 'PSNR_bands'].p_holm is not None
+    assert 'over 2 tests of PSNR_bands' in format_tables(primary.make_tables(), 'text')
     text = format_tables(benchmark.make_tables(), 'markdown')
     assert '| a (reference) |' in text
     assert 'Holm-corrected over 4 tests' in text
@@ -279,12 +289,21 @@ def test_bad_archives_and_results(made, tmp_path, capsys):
 
 
 def test_arguments_of_one_mode_are_refused_in_the_other(made, tmp_path, capsys):
-    data, results = ['--data', f'{made}/test_ik.h5'], ['--results', f'm={made}/good.npy']
+    data, manifest, full = (
+        ['--data', f'{made}/{name}'] for name in ('test_ik.h5', 'scenes.csv', 'full.h5')
+    )
+    results = ['--results', f'm={made}/good.npy']
     for argv, message in (
         ([], 'expected --fused and --ms, or --data and --results'),
         (results, '--results needs --data'),
         (data, '--data needs --results'),
         ([*data, *results, '--fused', 'a'], '--fused is for a single image'),
+        ([*data, *results, '--samples', 'centre'], '--samples is for a single image'),
+        ([*data, *results, '--channels-last'], '--channels-last is for a single image'),
+        ([*manifest, *results, '--sensor', 'WV3'], 'states sensor and bit depth of each scene'),
+        ([*manifest, *results, '--bit-depth', '14'], 'states sensor and bit depth of each scene'),
+        ([*full, *results, '--indices', 'full,SAM'], 'no reference, which SAM compare with'),
+        ([*full, *results, '--metric', 'PSNR'], 'no reference, which PSNR compare with'),
         ([*data, *results, '--output', 'a.doc'], 'expected a name that ends with .txt'),
         ([*data, '--results', 'm=a', 'm=b'], "found the method 'm' twice"),
         ([*data, '--results', '=a'], 'expected NAME=PATH'),
