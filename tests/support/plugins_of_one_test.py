@@ -20,6 +20,8 @@ def plugins_of_this_test() -> Iterator[None]:
         plugin_index._path_roots.discard(name)
     for module in [module for module in sys.modules if module.split('.')[0] in added]:
         del sys.modules[module]
+    for module in [name for name in plugin_index._failures if name.split('.')[0] in added]:
+        del plugin_index._failures[module]
     plugin_index._clear()
     for kind in get_kinds().values():
         for name, part in list(kind._module_dict.items()):

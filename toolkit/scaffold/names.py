@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import importlib.util
 import keyword
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from toolkit.errors import ToolkitError
 from toolkit.registry import plugin_index
 
-_SHAPE = re.compile(r'[A-Za-z][A-Za-z0-9_]*$')
+_SHAPE = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
+# Modules that pytest or setuptools take for their own.
+_TAKEN = ('conftest', 'setup')
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ def make_name(text: str) -> NewName:
     Raises:
         ToolkitError: it cannot name a class or a module.
     """
-    if not _SHAPE.match(text):
+    if not _SHAPE.fullmatch(text):
         words = re.findall(r'[A-Za-z0-9]+', text)
         spelled = ''.join(word[0].upper() + word[1:] for word in words).lstrip('0123456789')
         hint = f'; {spelled!r} would do' if spelled else ''
@@ -68,11 +73,35 @@ def check_free(name: NewName, kinds: tuple[str, ...]) -> None:
                     f'the {kind} {spelling!r} exists already ({entries[0].place}); choose another '
                     'name'
                 )
+    if name.of_module in _TAKEN:
+        raise ToolkitError(
+            f'{name.of_module}.py is a file that pytest or setuptools run; choose another name'
+        )
     if importlib.util.find_spec(name.of_module) is not None:
         raise ToolkitError(
             f'{name.of_module!r} is the name of a module that can be imported already, and tests '
             'would import that one; choose another name'
         )
+
+
+def check_shadowing(sources: Iterable[str]) -> None:
+    """Checks that no class of new modules has the name of what its module uses.
+
+    Raises:
+        ToolkitError: a class would take the place of an import or of a built-in name.
+    """
+    for source in sources:
+        nodes = list(ast.walk(ast.parse(source)))
+        imports = [n for n in nodes if isinstance(n, (ast.Import, ast.ImportFrom))]
+        used = {alias.asname or alias.name for node in imports for alias in node.names}
+        for node in nodes:
+            if isinstance(node, ast.ClassDef) and (
+                node.name in used or hasattr(builtins, node.name)
+            ):
+                raise ToolkitError(
+                    f'{node.name!r} is the name of something that the new module uses itself; '
+                    'choose another name'
+                )
 
 
 def _join_words(text: str) -> str:

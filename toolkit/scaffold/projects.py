@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ToolkitError
 from toolkit.registry import with_article
-from toolkit.scaffold.names import NewName, check_free, make_name
+from toolkit.scaffold.names import NewName, check_free, check_shadowing, make_name
 from toolkit.scaffold.template_files import find_kind_template, find_template, render
 
 # Templates of a task, whose components name each other.
@@ -43,6 +44,7 @@ def make_component(text: str, kind: str) -> dict[str, str]:
     if config.is_file():
         files[f'{module}.yaml'] = render(config, **values)
     files[f'{module}.md'] = _render('page.md.j2', values)
+    _check_sources(files)
     return files
 
 
@@ -76,6 +78,7 @@ def make_plugin(text: str, kind: str) -> dict[str, str]:
     }
     if config.is_file():
         files[f'configs/{package}.yaml'] = render(config, **values)
+    _check_sources(files)
     return {f'{root}/{path}': content for path, content in files.items()}
 
 
@@ -96,7 +99,13 @@ def make_task(text: str) -> dict[str, str]:
     files[f'configs/study_{package}.yaml'] = _render('task/study.yaml.j2', values)
     files['README.md'] = _render('task/README.md.j2', values)
     files['pyproject.toml'] = _render('pyproject.toml.j2', values)
+    _check_sources(files)
     return {f'{name.of_command}/{path}': content for path, content in files.items()}
+
+
+def _check_sources(files: Mapping[str, str]) -> None:
+    modules = [text for path, text in files.items() if path.endswith('.py')]
+    check_shadowing(modules)
 
 
 def _list_values(name: NewName, kind: str, **more: str) -> dict[str, Any]:

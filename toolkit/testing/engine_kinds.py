@@ -12,6 +12,8 @@ import torch
 from mmengine.hooks import Hook
 from torch import Tensor, nn
 
+from toolkit.interfaces import Dataset
+from toolkit.registry.built import recall
 from toolkit.testing.contract import Contract
 
 LENGTH = 12  # samples of the dataset that a sampler is tried on
@@ -62,13 +64,30 @@ class SystemContract(Contract):
                         return
 
 
+class _Samples(Dataset):
+    """Samples that have a number and nothing else, for samplers."""
+
+    def __len__(self) -> int:
+        return LENGTH
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {'meta': {'item': str(index)}}
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f'the dataset of this check has no {name!r}; where a sampler needs more than the '
+            'number of samples, derive a contract from SamplerContract whose list_injected gives a '
+            "dataset that has it, and name it in the sampler: contract = 'MODULE.CLASS'"
+        )
+
+
 class SamplerContract(Contract):
     """Indices of an epoch, which depend on seed and epoch alone."""
 
     is_pickled = False
 
     def list_injected(self, cls: type) -> Sequence[dict[str, Any]]:
-        return [{'dataset': range(LENGTH), 'seed': 0}]
+        return [{'dataset': _Samples(), 'seed': 0}]
 
     def find_value_faults(self, component: Any) -> Iterator[str]:
         orders = [_list_order(component.order(epoch)) for epoch in (0, 1, 0)]
@@ -86,6 +105,13 @@ class SamplerContract(Contract):
                     f'from 0 to {LENGTH - 1}'
                 )
                 return
+        lengths = [len(order) for order in orders if order]
+        if len(set(lengths)) > 1:
+            yield (
+                f'gives {lengths[0]} indices in epoch 0 and {lengths[1]} in epoch 1; a sampler '
+                'gives equally many in each'
+            )
+            return
         if orders[0] != orders[2]:
             yield (
                 'gives two orders for the same epoch; take random numbers from a generator that is '
@@ -137,19 +163,19 @@ def _step(optimizer: Any, parameter: Tensor) -> None:
 
 
 def _find_resumption_fault(optimizer: Any, parameter: Any) -> Iterator[str]:
-    """Compares a step of an optimizer with that of another one that took its saved state."""
-    other = copy.copy(optimizer)
+    """Compares a step of an optimizer with that of a new one that took its saved state."""
+    record = recall(optimizer)
+    if record is None:
+        return
     copied = nn.Parameter(parameter.detach().clone())
-    fresh = [{**group, 'params': [copied]} for group in optimizer.param_groups]
-    other.__dict__ = {**optimizer.__dict__}
-    other.state, other.param_groups = type(optimizer.state)(dict), fresh
+    other = record.factory(**{**record.injected, 'params': [copied]})
     other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     _step(optimizer, parameter)
     _step(other, copied)
     if not torch.equal(parameter, copied):
         yield (
             'steps otherwise after its state was saved and loaded; keep all that a step depends on '
-            'in `self.state[parameter]`'
+            'in `self.state[parameter]` or in `param_groups`'
         )
 
 
@@ -162,19 +188,38 @@ class SchedulerContract(Contract):
         return [{'optimizer': torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=0.1)}]
 
     def find_value_faults(self, component: Any) -> Iterator[str]:
-        group = component.optimizer.param_groups[0]
-        kept = copy.deepcopy(component.state_dict())
         for _ in range(STEPS):
-            component.optimizer.step()
-            component.step()
-            rate = group['lr']
-            if not isinstance(rate, float) or not 0 <= rate < float('inf'):
+            rate = _step_schedule(component)
+            if isinstance(rate, bool) or not isinstance(rate, (int, float, Tensor)):
+                yield f'sets the learning rate to {rate!r}; it is a number, 0 or more'
+                return
+            if not 0 <= rate < float('inf'):
                 yield f'sets the learning rate to {rate}; it is a finite number, 0 or more'
                 return
+        record = recall(component)
+        if record is None:
+            return
+        other = record.factory(**{**record.injected, **self.list_injected(type(component))[0]})
         try:
-            component.load_state_dict(kept)
+            other.load_state_dict(copy.deepcopy(component.state_dict()))
         except Exception as error:  # the component is its author's code
             yield f'cannot load the state that it saved: {type(error).__name__}: {error}'
+            return
+        other.optimizer.load_state_dict(copy.deepcopy(component.optimizer.state_dict()))
+        for _ in range(STEPS):
+            expected, found = _step_schedule(component), _step_schedule(other)
+            if expected != found:
+                yield (
+                    f'sets the learning rate to {found} and not to {expected} after its state was '
+                    'saved and loaded; keep all that a value depends on in `state_dict`'
+                )
+                return
+
+
+def _step_schedule(scheduler: Any) -> Any:
+    scheduler.optimizer.step()
+    scheduler.step()
+    return scheduler.optimizer.param_groups[0]['lr']
 
 
 class HookContract(Contract):
@@ -183,7 +228,12 @@ class HookContract(Contract):
     is_pickled = False
 
     def find_value_faults(self, component: Any) -> Iterator[str]:
-        places = {name for name in dir(Hook) if name.startswith(('before_', 'after_'))}
+        places = {
+            name: list(inspect.signature(getattr(Hook, name)).parameters)[2:]
+            for name in dir(Hook)
+            if name.startswith(('before_', 'after_'))
+        }
+        places['after_step'] = []  # the engine's own
         for name, method in inspect.getmembers(type(component), inspect.isfunction):
             if not name.startswith(('before_', 'after_')):
                 continue
@@ -193,11 +243,11 @@ class HookContract(Contract):
                 if near := difflib.get_close_matches(name, places, 1, MISSPELLED):
                     yield f'has the method {name!r}, which nothing calls; did you mean {near[0]!r}?'
                 continue
-            expected = list(inspect.signature(getattr(Hook, name)).parameters)
             try:
-                inspect.signature(method).bind(*expected)
+                # By name, as the engine calls it.
+                inspect.signature(method).bind(component, None, **dict.fromkeys(places[name]))
             except TypeError:
+                called = ', '.join(('runner', *(f'{argument}=...' for argument in places[name])))
                 yield (
-                    f'has {name}({", ".join(inspect.signature(method).parameters)}); the engine '
-                    f'calls it with ({", ".join(expected)})'
+                    f'has {name}{inspect.signature(method)}; the engine calls it with ({called})'
                 )

@@ -158,3 +158,28 @@ def test_a_template_with_a_mistake_is_told(tmp_path):
     template.write_text('{{ nothing }}')
     with pytest.raises(ToolkitError, match=r'x.py.j2 cannot be used.*nothing'):
         render(template, name='X')
+
+
+@pytest.mark.parametrize(
+    ('name', 'kind', 'reason'),
+    [
+        ('Tensor', 'loss', 'the new module uses itself'),
+        ('Loss', 'loss', 'the new module uses itself'),
+        ('Any', 'hook', 'the new module uses itself'),
+        ('Warning', 'hook', 'the new module uses itself'),
+        ('conftest', 'loss', 'a file that pytest or setuptools run'),
+        ('Setup', 'loss', 'a file that pytest or setuptools run'),
+        ('Box\n', 'loss', "cannot name a class of Python.*'Box' would do"),
+    ],
+)
+@pytest.mark.parametrize('what', ['component', 'plugin', 'task'])
+def test_a_name_that_would_break_the_new_module_is_refused(
+    what, name, kind, reason, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    options = [] if what == 'task' else ['--kind', kind]
+    if what == 'task' and name == 'Loss':
+        pytest.skip('a task has no loss')
+    assert main(['new', what, name, *options]) == 2
+    assert re.search(reason, capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
