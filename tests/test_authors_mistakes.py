@@ -30,12 +30,14 @@ METHODS = {
     'panel': 'render',
     'predictor': 'add_arguments',
     'splitter': 'add_arguments',
+    'auditor': 'add_arguments',
+    'batch_mixing': 'mix',
     'command': 'add_arguments',
     'bench': 'add_arguments',
 }
 # Methods that run only with a trained system or a batch: of these kinds, a check sees the rest.
 UNSEEN = ('metric', 'visualizer', 'hook')
-OF_COMMANDS = ('predictor', 'splitter', 'command', 'bench')
+OF_COMMANDS = ('predictor', 'splitter', 'auditor', 'command', 'bench')
 
 
 def change_method(source: str, kind: str, change: Callable[[str, list[str]], list[str]]) -> str:

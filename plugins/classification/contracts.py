@@ -116,9 +116,13 @@ class BatchMixingContract(Contract):
             return
         image, partner, share = output
         yield from find_shape_fault(image, inputs['image'].shape, inputs, 'keep the shape')
-        if not torch.equal(partner.sort().values, torch.arange(len(inputs['image']))):
-            yield 'gives partners that are no permutation of the batch'
-        if share.ndim or not 0 <= float(share) <= 1:
+        count = len(inputs['image'])
+        if not isinstance(partner, Tensor) or partner.dtype != torch.int64:
+            found = partner.dtype if isinstance(partner, Tensor) else type(partner).__name__
+            yield f'gives partners of {found}; give a tensor of int64'
+        elif partner.shape != (count,) or not ((partner >= 0) & (partner < count)).all():
+            yield f'gives the partners {partner.tolist()} of a batch of {count}; give a place each'
+        if not isinstance(share, Tensor) or share.ndim or not 0 <= float(share) <= 1:
             yield f'gives the share {share!r}; it is a scalar in [0, 1]'
 
 

@@ -66,6 +66,7 @@ class Auditor(ABC):
         formats: what it takes, for messages: 'a manifest with a column image'.
     """
 
+    contract: ClassVar[str] = 'toolkit.testing.task_kinds.AuditorContract'
     items: ClassVar[str]
     formats: ClassVar[str]
 
@@ -81,7 +82,7 @@ class Auditor(ABC):
     @classmethod
     @abstractmethod
     def add_arguments(cls, parser: argparse._ArgumentGroup) -> None:
-        """Declares the arguments beside --json, --overwrite and --outside."""
+        """Declares the arguments of the task beside --json and --overwrite."""
 
     @abstractmethod
     def audit(self, paths: Sequence[str], arguments: argparse.Namespace) -> int:

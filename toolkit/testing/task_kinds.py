@@ -13,6 +13,7 @@ from toolkit.testing.contract import Contract
 # Options of `toolkit predict` and `toolkit split`, which a task cannot have as its own.
 PREDICT_OPTIONS = ('--run', '--checkpoint', '--plugin', '--trust', '--input', '--output')
 SPLIT_OPTIONS = ('--seed', '--output', '--overwrite', '--outside')
+AUDIT_OPTIONS = ('--json', '--overwrite')
 BUDGET = 1 << 20
 
 
@@ -61,6 +62,25 @@ class SplitterContract(Contract):
         if isinstance(columns, str) or not columns or not all(isinstance(c, str) for c in columns):
             yield f"states columns {columns!r}; set `columns` to a tuple of names: ('image',)"
         yield from _find_option_faults(component, SPLIT_OPTIONS)
+
+
+class AuditorContract(Contract):
+    """Options and data for `toolkit audit`."""
+
+    is_pickled = False
+
+    def find_value_faults(self, component: Any) -> Iterator[str]:
+        for name in ('items', 'formats'):
+            value = getattr(component, name, None)
+            if not isinstance(value, str) or not value:
+                yield f'states {name} {value!r}; set `{name}` to a text'
+        if not inspect.ismethod(component.accepts):
+            yield 'accepts data in a plain method; write @classmethod above accepts'
+            return
+        for words in ([], ['no_such_file.csv', 'no_such_folder']):
+            if not isinstance(answer := component.accepts(words), bool):
+                yield f'accepts {words} by {answer!r}; `accepts` gives True or False'
+        yield from _find_option_faults(component, AUDIT_OPTIONS)
 
 
 class PanelContract(Contract):

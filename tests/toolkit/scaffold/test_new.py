@@ -24,7 +24,7 @@ from toolkit.scaffold.template_files import list_kinds_with_template
 KINDS = [kind.name for kind in plugin_index.get_index().kinds]
 QUICK = ('attention', 'sampler', 'hook', 'optimizer', 'scheduler', 'command', 'splitter', 'panel')
 # No config names them.
-WITHOUT_CONFIG = ('command', 'bench', 'splitter', 'panel')
+WITHOUT_CONFIG = ('command', 'bench', 'splitter', 'auditor', 'panel')
 ROOT = Path(__file__).parents[3]
 
 

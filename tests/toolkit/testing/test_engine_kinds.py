@@ -11,12 +11,13 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
+from toolkit.commands.audit import AuditCommand
 from toolkit.commands.run.predict import PredictCommand
 from toolkit.commands.split import SplitCommand
 from toolkit.interfaces import Sampler
 from toolkit.report.panel import Panel
 from toolkit.testing.component import check_component
-from toolkit.testing.task_kinds import PREDICT_OPTIONS, SPLIT_OPTIONS
+from toolkit.testing.task_kinds import AUDIT_OPTIONS, PREDICT_OPTIONS, SPLIT_OPTIONS
 
 
 class ByKeyword(Hook):
@@ -169,7 +170,11 @@ def test_a_broken_component_is_found(cls, message):
 
 @pytest.mark.parametrize(
     ('command', 'options'),
-    [(PredictCommand, (*PREDICT_OPTIONS, '--overwrite')), (SplitCommand, SPLIT_OPTIONS)],
+    [
+        (PredictCommand, (*PREDICT_OPTIONS, '--overwrite')),
+        (SplitCommand, SPLIT_OPTIONS),
+        (AuditCommand, AUDIT_OPTIONS),
+    ],
 )
 def test_a_contract_knows_the_options_of_its_command(command, options):
     parser = argparse.ArgumentParser()
