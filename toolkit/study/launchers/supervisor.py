@@ -24,6 +24,7 @@ from toolkit.io.json_values import parse_json
 from toolkit.io.read_metrics_log import last_iteration
 from toolkit.io.run_records import RunState, RunStatus, utc_now
 from toolkit.study.launchers.job import EndedJob, Job, write_if_possible
+from toolkit.study.launchers.process_groups import kill_session
 
 # Python puts the working folder first, and a `toolkit` or `plugins` package there would hide the
 # project's. At the end of the path it still gives the user's own modules.
@@ -96,6 +97,7 @@ def _attempt(
         message = f'cannot be started: {error.strerror} ({error.filename})'
         return _closed(job, 'waiting' if full else 'failed', message, full=full), True
     over = _watch(process, clock, job.time, stopped)
+    kill_session(process.pid)  # of a process that was killed, what it had started still runs
     answer = _answer(process)
     for pipe in (process.stdin, process.stdout):
         with contextlib.suppress(OSError):
@@ -208,10 +210,10 @@ def _watch(
 
 
 def _signal(process: subprocess.Popen[bytes], number: Signals) -> None:
-    """Send a signal to the process; SIGKILL also to its child processes."""
+    """Send a signal to the process; SIGKILL also to all that it has started."""
     with contextlib.suppress(ProcessLookupError):
         if number == signal.SIGKILL:
-            os.killpg(process.pid, number)
+            kill_session(process.pid)
         else:
             process.send_signal(number)
 

@@ -28,6 +28,7 @@ from toolkit.io.process import read_peak_memory
 from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS
 from toolkit.io.run_records import Fingerprint, PlannedRun, RunStatus, utc_now
 from toolkit.study.launchers.job import Job, Keep, write_if_possible
+from toolkit.study.launchers.process_groups import kill_session
 
 _WORDS = {'config': 'its config', 'code': 'code or packages', 'data': 'data or weights'}
 # Interval at which the run time in a status is renewed.
@@ -399,6 +400,8 @@ def _leave_with_parent() -> None:
         pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(ORPHAN_SECONDS)
+    if os.getsid(0) == os.getpid():
+        kill_session(os.getpid())
     os._exit(143)
 
 

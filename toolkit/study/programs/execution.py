@@ -24,6 +24,7 @@ from toolkit.io import atomic_write
 from toolkit.io.json_values import write_json
 from toolkit.io.reported_metrics import REPORT_FILE
 from toolkit.io.run_layout import METRICS_FILE, OUTPUT
+from toolkit.study.launchers.process_groups import end_group
 from toolkit.study.programs.arguments import fill_command, format_overrides, split_command
 from toolkit.study.programs.identity import find_executable
 from toolkit.study.programs.keys import FILE_STYLES, ResultsSpec
@@ -36,6 +37,9 @@ _REPORTED = 'reported.json'
 _LOCK = '.program.lock'
 # Time for what a killed study has left running.
 BUSY_SECONDS = 30.0
+# Time for what a program has started to end after it: when it was stopped, and by itself.
+_STOP_SECONDS = 20.0
+_LEFT_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -96,6 +100,8 @@ def _prepare(folder: Path, output: Path, record: Mapping[str, Any]) -> tuple[lis
         further = []
         # What an earlier attempt has left would be appended to, or be read as a result.
         shutil.rmtree(output, ignore_errors=True)
+        if os.path.lexists(output):
+            raise RunError(f'cannot empty {output}, which an earlier attempt has left; remove it')
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -154,7 +160,7 @@ def _start_and_wait(
     def stop(number: int, frame: FrameType | None) -> None:
         stopped.append(number)
         for running in process:
-            running.send_signal(signal.SIGTERM)
+            _stop_all(running)
 
     previous = signal.signal(signal.SIGTERM, stop)
     try:
@@ -164,17 +170,26 @@ def _start_and_wait(
             env=environment,
             stdin=subprocess.DEVNULL,
             pass_fds=(lock,),
-            preexec_fn=_make_death_signal(),
+            preexec_fn=_make_group_leader(),
         )
         process.append(started)
         if stopped:  # between the handler and the start
-            started.send_signal(signal.SIGTERM)
+            _stop_all(started)
         return started.wait(), bool(stopped)
     except OSError as error:
         name = error.filename or arguments[0]
         raise ToolkitError(f'{name} cannot be started: {error.strerror}') from error
     finally:
         signal.signal(signal.SIGTERM, previous)
+        for ended in process:
+            # A part that goes on would write into the next attempt's folder and output.
+            end_group(ended.pid, _STOP_SECONDS if stopped else _LEFT_SECONDS, ask=not stopped)
+
+
+def _stop_all(process: subprocess.Popen[bytes]) -> None:
+    """Let a program and all that it has started save and end; a shell passes no signal on."""
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGTERM)
 
 
 def _own_environment() -> dict[str, str]:
@@ -190,14 +205,18 @@ def _own_environment() -> dict[str, str]:
     return environment
 
 
-def _make_death_signal() -> Callable[[], None] | None:
-    """Make a call that lets a program end with this process, even if that is killed; on Linux."""
-    if not sys.platform.startswith('linux'):
-        return None
-    library = ctypes.CDLL(None, use_errno=True)
+def _make_group_leader() -> Callable[[], None]:
+    """Make a call that gives a program a group of its own, in the session of this process.
+
+    On Linux the program also ends with this process, even if that is killed.
+    """
+    is_linux = sys.platform.startswith('linux')
+    library = ctypes.CDLL(None, use_errno=True) if is_linux else None
 
     def ask() -> None:
-        library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.setpgid(0, 0)
+        if library is not None:
+            library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
     return ask
 

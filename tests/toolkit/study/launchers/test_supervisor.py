@@ -179,3 +179,21 @@ def test_how_far_a_run_is(tmp_path):
     (tmp_path / 'metrics.jsonl').write_text(text + '{"iter": 20')
     assert last_iteration(tmp_path) == 199
     assert last_loss(tmp_path) == 99.5
+
+
+def test_what_a_killed_process_has_started_is_killed(tmp_path, command):
+    """Also what has a group of its own, as the program of a study has."""
+    mark = tmp_path / 'child'
+    command(
+        'import os, pathlib, subprocess, sys\n'
+        'sleep = [sys.executable, "-c", "import time; time.sleep(30)"]\n'
+        'child = subprocess.Popen(sleep, preexec_fn=lambda: os.setpgid(0, 0))\n'
+        f'pathlib.Path({str(mark)!r}).write_text(str(child.pid)); os.kill(os.getpid(), 9)'
+    )
+    supervisor.supervise(job(tmp_path, retries=0))
+    stat = Path('/proc', mark.read_text(), 'stat')
+    deadline = time.monotonic() + 5
+    # One that has ended waits to be collected, or is gone.
+    while stat.exists() and stat.read_text().rpartition(')')[2].split()[0] not in 'ZX':
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import signal
 import sys
+import threading
 import time
 
 import pytest
@@ -17,7 +19,7 @@ from toolkit.config import ConfigError
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io.run_records import RunStatus
 from toolkit.study.planning.plan import make_plan
-from toolkit.study.programs.execution import run_program
+from toolkit.study.programs.execution import ProgramStopped, run_program
 from toolkit.study.study_file import read_study
 
 PYTHON = sys.executable
@@ -248,6 +250,55 @@ def test_an_attempt_begins_in_an_empty_folder_unless_the_program_resumes(tmp_pat
     (folder / 'program' / 'left').unlink()
     run_program(folder, record)
     assert '"--name"' not in (folder / 'command.json').read_text()
+
+
+CHILD = "import time; [(open('beat', 'a').write('x'), time.sleep(0.02)) for _ in range(9999)]"
+
+
+def _write_shell_program(folder, last):
+    """Write a study of a shell script, whose child goes on when the shell is killed."""
+    file = program_studies.write(
+        folder,
+        command=['sh', 'run.sh', '{seed}', '{run}'],
+        program={'results': {'json': 'a.json'}},
+        seeds=[0],
+        variants={'full': {}},
+    )
+    (folder / 'child.py').write_text(CHILD)
+    (folder / 'run.sh').write_text(f'{PYTHON} child.py &\n{last}\n')
+    return file, make_plan(read_study(file)).configs['full-s0'].tree
+
+
+def _is_silent(file):
+    size = file.stat().st_size if file.exists() else 0
+    time.sleep(0.2)
+    return size == (file.stat().st_size if file.exists() else 0)
+
+
+@pytest.mark.parametrize('last', ['wait', 'while [ ! -s beat ]; do sleep 0.02; done; exit 3'])
+def test_nothing_that_a_program_has_started_outlives_it(tmp_path, last):
+    _, record = _write_shell_program(tmp_path, last)
+    signalled = threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGTERM))
+    if last == 'wait':
+        signalled.start()
+    (tmp_path / 'output.log').touch()
+    with pytest.raises(ProgramStopped if last == 'wait' else RunError):
+        run_program(tmp_path, record)
+    assert (tmp_path / 'beat').exists()
+    assert _is_silent(tmp_path / 'beat')
+
+
+def test_what_an_earlier_attempt_has_left_is_never_a_result(tmp_path):
+    """Also where it cannot be removed, as a link."""
+    file = program_studies.write(tmp_path, seeds=[0], variants={'full': {}})
+    (tmp_path / 'argparse_train.py').write_text('')  # it writes nothing
+    (tmp_path / 'elsewhere').mkdir()
+    (tmp_path / 'elsewhere' / 'results.json').write_text('{"test": {"score": 1}}')
+    (tmp_path / 'program').symlink_to(tmp_path / 'elsewhere')
+    (tmp_path / 'output.log').touch()
+    with pytest.raises(RunError, match='cannot empty .*program, which an earlier attempt'):
+        run_program(tmp_path, make_plan(read_study(file)).configs['full-s0'].tree)
+    assert not (tmp_path / 'metrics.json').exists()
 
 
 SLOW = {
