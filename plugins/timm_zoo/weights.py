@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import huggingface_hub
 import timm
 import timm.models._hub as timm_hub
 from timm.models import PretrainedCfg
@@ -19,6 +21,7 @@ from plugins.timm_zoo.hub_folder import is_hub_folder, read_hub_folder
 from toolkit.errors import did_you_mean
 from toolkit.io.verification.integrity import DamagedFileError, check_file
 
+CONNECT_SECONDS = 5.0
 SUFFIXES = ('.safetensors', '.pth', '.pt', '.bin')
 
 
@@ -136,10 +139,28 @@ def _fetch(config: PretrainedCfg) -> Path:
     if source != 'hf-hub':
         return Path(place)
     repository, name = place if isinstance(place, tuple) else (place, timm_hub.HF_WEIGHTS_NAME)
+    names = [*timm_hub._get_safe_alternatives(name), name]
+    cached = (huggingface_hub.try_to_load_from_cache(repository, one) for one in names)
+    if not any(isinstance(path, str) for path in cached) and (failure := _find_hub_failure()):
+        raise failure
     for safe in timm_hub._get_safe_alternatives(name):
         with contextlib.suppress(timm_hub.EntryNotFoundError):
             return Path(timm_hub.download_from_hf(repository, safe))
     return Path(timm_hub.download_from_hf(repository, name))
+
+
+@functools.cache
+def _find_hub_failure() -> Exception | None:
+    """Finds out why the hub cannot be reached, once in a process; None if it can.
+
+    The client of the hub tries again for half a minute for each file.
+    """
+    try:
+        endpoint = huggingface_hub.constants.ENDPOINT
+        huggingface_hub.get_session().head(endpoint, timeout=CONNECT_SECONDS)
+    except Exception as error:  # the client of the hub raises many types of errors
+        return error
+    return None
 
 
 def _read(path: Path | None) -> dict[str, Tensor]:

@@ -47,8 +47,8 @@ def run_study(
     """
     folder = folder.absolute()
     check_folder(folder, plan.study)
-    if plan.data_problems:
-        raise ConfigError(*plan.data_problems)
+    if problems := plan.find_data_problems(filter(choice.selects, plan.runs)):
+        raise ConfigError(*problems)
     with work_dirs.claimed(folder, 'study'):
         check_folder(folder, plan.study)  # again, now that no other process changes it
         entries = reconcile(plan, folder, choice)

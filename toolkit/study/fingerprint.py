@@ -46,10 +46,11 @@ class Fingerprinter:
         self._open_data = open_data
         # By text of the data: the data set, its fingerprint, and what it holds.
         self._opened: dict[str, tuple[Dataset, str, dict[str, Identities]] | ToolkitError] = {}
-        self._compared: set[str] = set()
+        self._compared: dict[str, Problem | None] = {}
         # By the texts of data and model: the error of a data set that does not fit, else None.
         self._fitting: dict[tuple[str, str], ToolkitError | None] = {}
         self.problems: dict[str, Problem] = {}
+        self.last_problems: list[Problem] = []  # those of the run that was looked at last
 
     def fingerprint(self, config: Config, run: RunConfig, code: str) -> Fingerprint:
         """Compute the fingerprint of a run; collects in `problems` the data that cannot be used.
@@ -59,6 +60,7 @@ class Fingerprinter:
             run: the same, typed.
             code: from `hash_code`.
         """
+        self.last_problems = []
         tree = {key: value for key, value in config.tree.items() if key not in NOTES}
         training = {key: value for key, value in tree.items() if key not in TEST}
         data = self._data(config, run) if self._open_data else None
@@ -138,14 +140,15 @@ class Fingerprinter:
             held[subset] = opened[2]
         model = canonical_text(tree['model'])
         key = canonical_text([texts, model, hooks, bool(run.allow_overlap)])
-        if run.allow_overlap or key in self._compared:
+        if run.allow_overlap:
             return
-        self._compared.add(key)
-        system = self._systems.build(model, run.model)
-        follows = overlap.follows_validation(run, hook_building.build_hooks(run).values())
-        if found := overlap.find_overlaps(held, system, follows):
-            problem = config.locate(overlap.OverlapError(found))
-            self.problems.setdefault(problem.message, problem)
+        if key not in self._compared:
+            system = self._systems.build(model, run.model)
+            follows = overlap.follows_validation(run, hook_building.build_hooks(run).values())
+            found = overlap.find_overlaps(held, system, follows)
+            self._compared[key] = config.locate(overlap.OverlapError(found)) if found else None
+        if (problem := self._compared[key]) is not None:
+            self._collect(problem.message, problem)
 
     def _misfit(self, dataset: Dataset, model: str, run: RunConfig) -> ToolkitError | None:
         try:
@@ -157,14 +160,19 @@ class Fingerprinter:
     def _add_problem(self, config: Config, path: str, error: ToolkitError) -> None:
         message = error.message if isinstance(error, ComponentError) else str(error)
         # Several subsets and many runs read the same file.
-        self.problems.setdefault(message, config.problem(path, message.split('\n')[0]))
+        self._collect(message, config.problem(path, message.split('\n')[0]))
+
+    def _collect(self, message: str, problem: Problem) -> None:
+        first = self.problems.setdefault(message, problem)
+        if first not in self.last_problems:
+            self.last_problems.append(first)
 
     def _hash_file(self, config: Config, path: Path, key: str) -> str:
         try:
             return hash_files(path.absolute())
         except OSError as error:
             message = f'{path} cannot be read: {error.strerror}'
-            self.problems.setdefault(message, config.problem(key, message))
+            self._collect(message, config.problem(key, message))
             return ''
 
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from plugins.timm_zoo import package_weights
+from plugins.timm_zoo import package_weights, weights
 from plugins.timm_zoo.backbone import TimmBackbone
 
 MODEL = 'test_vit'
@@ -248,6 +248,33 @@ def test_the_fingerprint_knows_the_weights_of_the_hub_by_content(
     file.write_bytes(b'weights')
     assert [f.resolve() for f in TimmBackbone.list_files(arguments)] == [file.resolve()]
     assert TimmBackbone.list_files({'model': 'resnet18.a1_in1k'}) == []
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client would try again for half a minute for each file of each run of a study."""
+    asked = []
+
+    class Session:
+        def head(self, url: str, timeout: float) -> None:
+            asked.append(timeout)
+            raise ConnectionError('no route to host')
+
+    def download(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError('the client of the hub tries again and again')
+
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
+    monkeypatch.setattr('huggingface_hub.get_session', Session)
+    monkeypatch.setattr('timm.models._hub.hf_hub_download', download)
+    weights._find_hub_failure.cache_clear()
+    try:
+        for model in ('resnet18.a1_in1k', 'resnet34.a1_in1k'):
+            with pytest.raises(ValueError, match='not be fetched .ConnectionError: no route'):
+                TimmBackbone.list_files({'model': model, 'weights': 'hub'})
+    finally:
+        weights._find_hub_failure.cache_clear()
+    assert asked == [weights.CONNECT_SECONDS]
 
 
 def test_damaged_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,7 @@ class _Planner:
         self.runs: list[PlannedRun] = []
         self.configs: dict[str, Config] = {}
         self._names = FolderNames()
+        self._run_problems: dict[str, list[Problem]] = {}
         self._costs: dict[str, tuple[int | None, int | None]] = {}
         self._reported: dict[str, dict[str, bool]] = {}
         self._bases: dict[str, Config | None] = {}
@@ -106,7 +107,7 @@ class _Planner:
                 *(f'{found} (in {join_names(w)})' for found, w in self.suspicions.items()),
                 *self.uncounted,
             ],
-            list(self.fingerprinter.problems.values()),
+            self._run_problems,
         )
 
     # -- checking --------------------------------------------------------------------------------
@@ -236,6 +237,8 @@ class _Planner:
                 condition.variant, condition.settings, condition.data, value, seed
             )
             self.configs[name] = config
+            fingerprint = self.fingerprinter.fingerprint(config, run, code)
+            self._run_problems[name] = self.fingerprinter.last_problems
             self.runs.append(
                 PlannedRun(
                     id=name,
@@ -245,7 +248,7 @@ class _Planner:
                     seed=seed,
                     fold=value,
                     folder=Path(RUNS) / name,
-                    fingerprint=self.fingerprinter.fingerprint(config, run, code),
+                    fingerprint=fingerprint,
                     changes=changes,
                     parameters=parameters,
                     macs=macs,

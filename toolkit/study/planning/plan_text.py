@@ -67,7 +67,7 @@ def plan_text(
     deleted = [_describe_deleted(entry, users) for entry in entries if entry.discard]
     if deleted := list(filter(None, deleted)):
         lines += ['', 'deleted when the study starts', *(f'  {line}' for line in deleted)]
-    problems = [str(problem) for problem in plan.data_problems]
+    problems = [str(problem) for problem in plan.find_data_problems()]
     if problems:
         lines += ['', 'cannot be started yet', *(f'  {line}' for line in problems)]
     if plan.warnings:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from toolkit.config import Config, Problem
 from toolkit.config.dump import dump_inline
 from toolkit.io.run_records import PlannedRun
+from toolkit.study.planning.run_names import join_names
 from toolkit.study.spec import Study
 
 
@@ -21,7 +23,8 @@ class Plan:
         configs: the config of each run by its id.
         base_costs: parameters and MACs of the base's system, by data set.
         warnings: settings that are allowed and probably not intended.
-        data_problems: data that cannot be used; no run can be started before they are solved.
+        run_problems: by id of a run, data and weights that cannot be used; the run cannot be
+            started before they are solved.
     """
 
     study: Study
@@ -29,7 +32,25 @@ class Plan:
     configs: dict[str, Config]
     base_costs: dict[str | None, tuple[int | None, int | None]]
     warnings: list[str] = field(default_factory=list)
-    data_problems: list[Problem] = field(default_factory=list)
+    run_problems: dict[str, list[Problem]] = field(default_factory=dict)
+
+    def find_data_problems(self, runs: Iterable[PlannedRun] | None = None) -> list[Problem]:
+        """Finds the data that cannot be used, each once, with the variants if not all need it.
+
+        Args:
+            runs: of the plan; None for all.
+        """
+        found: dict[Problem, dict[str, None]] = {}
+        for run in self.runs if runs is None else runs:
+            for problem in self.run_problems.get(run.id, ()):
+                found.setdefault(problem, {})[run.variant] = None
+        variants = {run.variant for run in self.runs}
+        return [
+            problem
+            if len(names) == len(variants)
+            else replace(problem, message=f'{problem.message} (in {join_names(list(names))})')
+            for problem, names in found.items()
+        ]
 
 
 @dataclass(frozen=True)

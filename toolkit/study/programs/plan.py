@@ -52,7 +52,7 @@ class _ProgramPlanner:
             )
         ]
         self._check_command()
-        names, runs, configs, data_problems = FolderNames(), [], {}, []
+        names, runs, configs = FolderNames(), [], {}
         folds = range(len(spec.folds.values)) if spec.folds else (None,)
         reference = self._collect_values(None, {}, None, None)
         for condition in conditions:
@@ -87,7 +87,7 @@ class _ProgramPlanner:
         if self.problems:
             raise ConfigError(*self.problems)
         costs = dict.fromkeys(list(spec.data) or [None], (None, None))
-        return Plan(study, runs, configs, costs, [*self._warn(runs)], data_problems)
+        return Plan(study, runs, configs, costs, [*self._warn(runs)])
 
     def _check_command(self) -> None:
         """Refuse a program or a file that is not there.

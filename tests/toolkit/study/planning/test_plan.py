@@ -282,7 +282,7 @@ def test_data_that_does_not_fit_the_system(here):
             'test_dataloader.dataset.scene': {'type': 'SyntheticScene', 'bands': 8, 'size': 256}
         },
     )
-    assert 'bands' in str(found.data_problems[0])
+    assert 'bands' in str(found.find_data_problems()[0])
 
 
 def test_data_are_opened_once_and_other_data_are_seen(here, monkeypatch):
@@ -303,7 +303,7 @@ def test_data_are_opened_once_and_other_data_are_seen(here, monkeypatch):
         variants={'full': {}, 'no_kl': {'model.losses.kl': None}, 'other': other},
         seeds=[0, 1],
     )
-    assert found.data_problems == []
+    assert found.find_data_problems() == []
     # Training and test, of two scenes.
     assert len(opened) == 4
     assert len(released) == 2
@@ -402,9 +402,19 @@ def test_keys_know_the_content_of_files_that_a_component_reads_without_a_path(he
     assert (before.config, before.code) == (after.config, after.code)
     assert before.data != after.data
     assert before.train != after.train
-    (problem,) = found('a', 'absent').data_problems
+    (problem,) = found('a', 'absent').find_data_problems()
     assert 'base.yaml:' in str(problem)
     assert 'the hub has no such model' in str(problem)
+
+    other = {'custom_hooks.reads.model': 'absent'}
+    base = yaml.safe_load((here / 'base.yaml').read_text().replace('model: absent', 'model: a'))
+    file = studies.write(here, seeds=[0], variants={'full': {}, 'other': other})
+    (here / 'base.yaml').write_text(yaml.safe_dump(base))
+    planned = make_plan(read_study(file))
+    (problem,) = planned.find_data_problems()
+    assert str(problem).endswith('the hub has no such model (in other)')
+    full = [run for run in planned.runs if run.variant == 'full']
+    assert planned.find_data_problems(full) == []  # so `--only full` can be started
 
 
 def test_a_file_of_the_working_folder_counts_beside_one_of_the_data(here, monkeypatch):
