@@ -19,6 +19,7 @@ from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.sensors import SensorSpec
 from plugins.pansharpening.system import Pansharpener
+from toolkit.errors import ToolkitError
 from toolkit.registry.build import ComponentFactory, accepts_argument
 
 
@@ -38,6 +39,19 @@ def sharpener(name: str, scene: Scene, upsample: Method = 'interp23tap') -> Pans
     return Pansharpener(
         scene.bands, scene.ratio, ComponentFactory(cls, arguments, name), upsample=upsample
     )
+
+
+def check_needs_no_training(name: str, scene: Scene) -> None:
+    """Checks that a generator has no weights, whose random values would be measured.
+
+    Raises:
+        ToolkitError: it has, or it cannot do the scene's bands or ratio.
+    """
+    if any(True for _ in sharpener(name, scene).parameters()):
+        raise ToolkitError(
+            f'{name} is a network and has random weights here; expected a method that needs no '
+            'training, such as GSA'
+        )
 
 
 def sharpen(

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from plugins.pansharpening.metrics.score_image import build_metrics, score_image
 from plugins.pansharpening.scenes.scene import Scene
-from plugins.pansharpening.untrained_method import sharpen
+from plugins.pansharpening.untrained_method import check_needs_no_training, sharpen
 
 INDICES = ('ERGAS', 'D_s', 'HQNR', 'HQNR_reg', 'offset')
 
@@ -44,7 +44,11 @@ def score_shifted(
         shifts: rows and columns in PAN pixels; between pixels the PAN is a cubic spline, and its
             border is mirrored.
         indices: names of registered metrics.
+    Raises:
+        ToolkitError: a method that needs training, or cannot do the scene's bands or ratio.
     """
+    for method in methods:
+        check_needs_no_training(method, scene)
     ms = scene.read_ms().astype(np.float64) * scene.scale
     pan = scene.read_pan()[0].astype(np.float64) * scene.scale
     reference = scene.reference

@@ -18,12 +18,14 @@ from plugins.pansharpening.data.archives.scene_archive import ArchivedScene, Sce
 from plugins.pansharpening.inference.thread_pool import run_workers
 from plugins.pansharpening.metrics.score_image import NO_REFERENCE, REFERENCE, REPROJECTION
 from plugins.pansharpening.scenes.scene import Scene
+from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError, ToolkitError
 
 THUMBNAIL = 16  # pixels a side of the copies by which an image is told from those of other scenes
 # An image is taken for one of another scene if its copy correlates by so much more with that.
 MARGIN = 0.2
 LEAST_SIMILARITY = 0.5
+LEAST_CELLS = 32  # pixels of a copy with data from which it is compared
 
 
 class SceneScore(NamedTuple):
@@ -173,7 +175,7 @@ def _score_scene(
     prepared = PreparedImage(scene, image, where, found.reference, found.reference_name)
     if units := prepared.warn_of_units():
         raise DataError(f'{units[0]}; save the results in digital numbers')
-    messages = _check_scene(prepared.fused, thumbnails, index, archive.names, where)
+    messages = _check_scene(prepared, thumbnails, index, archive.names, where)
     scores, better = {}, {}
     for convention in conventions:
         scores[convention.name], better[convention.name], undefined = prepared.score(
@@ -195,25 +197,48 @@ def _copy_scene(found: ArchivedScene, archive: SceneArchive) -> tuple[np.ndarray
 
 
 def make_thumbnail(image: np.ndarray) -> np.ndarray:
-    """Makes a small copy of an image, centred and of norm 1: (C, H, W) -> (256,)."""
+    """Makes a small copy of an image: (C, H, W) -> (256,)."""
     grey = torch.from_numpy(np.ascontiguousarray(image.mean(0), dtype=np.float64))[None, None]
-    small = F.adaptive_avg_pool2d(grey, THUMBNAIL).flatten().numpy()
-    small = small - small.mean()
-    norm = float(np.sqrt((small**2).sum()))
-    return small / norm if norm else small
+    return F.adaptive_avg_pool2d(grey, THUMBNAIL).flatten().numpy()
+
+
+def correlate(thumbnails: np.ndarray, thumbnail: np.ndarray) -> np.ndarray:
+    """Correlates a small copy with each of several, (N, n) and (n,); 0 for a constant one."""
+    a, b = thumbnails - thumbnails.mean(1, keepdims=True), thumbnail - thumbnail.mean()
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b)
+    return np.divide(a @ b, norms, out=np.zeros(len(a)), where=norms > 0)
 
 
 def _check_scene(
-    fused: np.ndarray, thumbnails: np.ndarray, index: int, names: Sequence[str], where: str
+    prepared: PreparedImage,
+    thumbnails: np.ndarray,
+    index: int,
+    names: Sequence[str],
+    where: str,
 ) -> list[str]:
     """Checks that an image shows its own scene rather than another one of the archive.
+
+    Where the image has no data it is not compared; one of a part of its scene is compared with that
+    part alone.
 
     Returns:
         A message if it resembles none.
     Raises:
         DataError: it shows another one.
     """
-    similar = thumbnails @ make_thumbnail(fused)
+    fused, valid = make_thumbnail(prepared.fused), prepared.valid
+    if prepared.window != Window.whole(prepared.scene.pan_shape):
+        thumbnails, index, names = (
+            make_thumbnail(prepared.batch['lrms'][0].numpy())[None],
+            0,
+            [names[index]],
+        )
+    if valid is not None:
+        known = make_thumbnail(valid[None]) == 1
+        if known.sum() < LEAST_CELLS:
+            return []
+        thumbnails, fused = thumbnails[:, known], fused[known]
+    similar = correlate(thumbnails, fused)
     best = int(similar.argmax())
     own = float(similar[index])
     if similar[best] > own + MARGIN and similar[best] > LEAST_SIMILARITY:

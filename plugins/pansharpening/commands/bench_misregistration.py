@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 from plugins.pansharpening.benchmark.misregistration import INDICES, score_shifted
 from plugins.pansharpening.data.reduced_scene import ReducedScene
@@ -37,12 +38,15 @@ class MisregistrationBench(Command):
         try:
             shifts = [float(word) for word in arguments.shifts.split(',')]
         except ValueError:
-            raise ToolkitError(
-                f'--shifts: found {arguments.shifts!r}, expected numbers such as 0,1,2'
-            ) from None
+            shifts = [math.nan]
         scene: Scene = SyntheticScene(4, 256)
         if arguments.ms:
             scene = ReducedScene(open_scene(arguments.ms, arguments.pan, arguments.sensor))
+        if not all(abs(shift) < min(scene.pan_shape) for shift in shifts):
+            raise ToolkitError(
+                f'--shifts: found {arguments.shifts!r}, expected numbers such as 0,1,2, below the '
+                f'{min(scene.pan_shape)} PAN pixels of the scene'
+            )
         vertical = arguments.axis == 'rows'
         places = [(s, 0.0) if vertical else (0.0, s) for s in shifts]
         methods = arguments.methods.split(',')

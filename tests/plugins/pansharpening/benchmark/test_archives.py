@@ -8,8 +8,10 @@ import math
 
 import numpy as np
 import pytest
+import rasterio
 import scipy.io
 import torch
+from rasterio.transform import from_origin
 
 from plugins.pansharpening.benchmark.evaluation import evaluate
 from plugins.pansharpening.benchmark.scores import BenchmarkScores
@@ -286,6 +288,42 @@ def test_bad_archives_and_results(made, tmp_path, capsys):
         for i in range(2):
             np.save(tmp_path / 'other' / f'{i}.npy', gt[i])
         MethodResults('m', str(tmp_path / 'other'), ['a', 'b', 'c'])
+
+
+def write_raster(path, image, nodata=None):
+    with rasterio.open(
+        path,
+        'w',
+        driver='GTiff',
+        width=image.shape[2],
+        height=image.shape[1],
+        count=len(image),
+        dtype='uint16',
+        crs='EPSG:32633',
+        transform=from_origin(500000, 5000000, SIDE / image.shape[2], SIDE / image.shape[2]),
+        nodata=nodata,
+    ) as file:
+        file.write(image.astype(np.uint16))
+
+
+def test_images_with_nodata_are_compared_with_scenes_where_they_have_data(made, tmp_path, capsys):
+    rows = ['name,ms,pan,sensor']
+    for i in range(COUNT):
+        for name in ('ms', 'pan'):
+            write_raster(tmp_path / f'{name}{i}.tif', np.load(made / f'{name}_{i}.npy'))
+        rows.append(f's{i},ms{i}.tif,pan{i}.tif,IKONOS')
+    (tmp_path / 'scenes.csv').write_text('\n'.join(rows))
+    argv = ['evaluate', '--data', f'{tmp_path}/scenes.csv', '--indices', 'D_sR', '--results']
+    for folder, order, code in (('own', [0, 1, 2], 0), ('swapped', [0, 2, 1], 1)):
+        (tmp_path / folder).mkdir()
+        for i, other in enumerate(order):
+            image = np.load(made / f'gt_{other}.npy')
+            image[:, :24] = 65535
+            write_raster(tmp_path / folder / f's{i}.tif', image, 65535)
+        assert main([*argv, f'm={tmp_path}/{folder}']) == code
+        said = capsys.readouterr().err
+        assert ('shows the scene s2' in said) == bool(code)
+        assert 'hardly resembles' not in said
 
 
 def test_arguments_of_one_mode_are_refused_in_the_other(made, tmp_path, capsys):

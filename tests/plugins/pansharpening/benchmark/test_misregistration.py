@@ -83,8 +83,11 @@ def test_the_bench(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert lines[0] == '| method | shift | ERGAS | D_s | HQNR | HQNR_reg | offset |'
-    assert main([*argv, 'a']) == 2
-    assert 'expected numbers such as 0,1,2' in capsys.readouterr().err
+    for wrong in ('a', '0,nan', 'inf', '256'):
+        assert main([*argv, wrong]) == 2
+        assert 'expected numbers such as 0,1,2' in capsys.readouterr().err
+    assert main(['bench', 'misregistration', '--methods', 'EXP,LDPNet']) == 2
+    assert 'LDPNet is a network and has random weights here' in capsys.readouterr().err
 
 
 @pytest.mark.slow
