@@ -141,7 +141,7 @@ def fit_shapley(
                 share = 1 / (count * math.comb(count - 1, size))
                 for before in itertools.combinations(others, size):
                     weights = weights + share * _make_step(place, set(before), switch, count)
-        found.append(noise.make_effect((name,), weights, steps=steps))
+        found.append(noise.make_effect((name,), weights, steps, _pair_orders(orders)))
     return found
 
 
@@ -178,6 +178,7 @@ class _Noise:
         names: tuple[str, ...],
         weights: np.ndarray,
         steps: Sequence[np.ndarray] = (),
+        groups: Sequence[Sequence[int]] = (),
         aliases: tuple[str, ...] = (),
     ) -> Effect:
         """Makes the effect that is a weighted sum of the means of the points.
@@ -186,20 +187,39 @@ class _Noise:
             names: of the switches.
             weights: (points,).
             steps: weights of the sampled orders, whose own spread the interval has too.
+            groups: places of the steps that were not drawn independently.
             aliases: see `Effect`.
         """
         estimate = float(weights @ self.means)
-        if not self.varies:
+        if not self.varies or len(groups) == 1:
             return Effect(names, estimate, None, None, None, self.blocks, aliases=aliases)
         error, freedom = float((weights**2).sum()) * self.variance * self.factor, self.freedom
         if steps:
             sampled = np.array([step @ self.means for step in steps])
-            error += float(sampled.var(ddof=1)) / len(steps)
-            freedom = min(freedom, len(steps) - 1)
+            sampled = sampled - sampled.mean()
+            spread = math.fsum(sampled[list(group)].sum() ** 2 for group in groups)
+            count = len(groups)
+            error += count / (count - 1) * spread / len(steps) ** 2
+            freedom = min(freedom, count - 1)
         reach = float(stats.t.ppf(1 - ALPHA / 2, freedom)) * math.sqrt(error)
         p = float(2 * stats.t.sf(abs(estimate) / math.sqrt(error), freedom))
         low, high = estimate - reach, estimate + reach
         return Effect(names, estimate, low, high, p, self.blocks, aliases=aliases)
+
+
+def _pair_orders(orders: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Pairs the place of each order with that of its reverse after it, which depends on it.
+
+    A switch may make the same difference first and last. Then a pair tells no more than one order,
+    and an interval that counts both as two would be too narrow.
+    """
+    groups: list[list[int]] = []
+    for place, order in enumerate(orders):
+        if groups and len(groups[-1]) == 1 and list(order) == list(orders[place - 1])[::-1]:
+            groups[-1].append(place)
+        else:
+            groups.append([place])
+    return groups
 
 
 def _make_step(

@@ -15,7 +15,7 @@ from toolkit.config.find import find_config
 from toolkit.config.yaml_file import KeyPath, display_path, read_yaml, split_path
 from toolkit.errors import did_you_mean
 from toolkit.registry.build import fill
-from toolkit.study.factorial import expand_design, find_design_problems
+from toolkit.study.designs import expand_design, find_design_problems
 from toolkit.study.launchers import LAUNCHERS, launcher_class
 from toolkit.study.programs.problems import find_program_problems
 from toolkit.study.sequential import find_sequential_problems

@@ -203,3 +203,18 @@ def test_intervals_of_designs_hold_the_truth():
         first = fit_shapley(draw(points), points, 'abcde', orders)[0]
         covered['sampled'] += first.low <= truth[0] <= first.high
     assert all(count / trials >= 0.9 for count in covered.values()), covered
+
+
+def test_an_order_and_its_reverse_do_not_count_as_two_where_they_tell_the_same():
+    """Each switch makes a difference by its place alone, first and last the same."""
+    differences = [9.0, 4.0, 1.0, 0.0, 1.0, 4.0, 9.0]
+    totals = np.concatenate([[0.0], np.cumsum(differences)])
+    generator, held, trials = np.random.default_rng(3), 0, 150
+    for seed in range(trials):
+        orders = sample_orders(7, 12, seed)
+        points = list_coalitions(orders)
+        means = totals[[sum(point) for point in points]]
+        values = means + generator.normal(0, 1e-6, (3, len(points)))
+        first = fit_shapley(values, points, 'abcdefg', orders)[0]
+        held += first.low <= sum(differences) / 7 <= first.high
+    assert held / trials >= 0.92

@@ -260,7 +260,8 @@ def test_a_fraction_and_sampled_orders_name_their_variants(tmp_path):
         (_design('fractional', 4, resolution=5), 'resolution 5 needs all 16 combinations'),
         (_design('factorial', 9), 'take a part of them with design: fractional'),
         (_design('shapley', 9), 'sample some orders with permutations'),
-        (_design('shapley', 5, permutations=1), 'one order has no spread'),
+        (_design('shapley', 5, permutations=1), 'an order and its reverse have no spread'),
+        (_design('shapley', 5, permutations=2), 'expected three or more, found 2'),
         (_design('shapley', 12, permutations=99), 'over 256 variants'),
     ],
 )

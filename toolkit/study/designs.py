@@ -74,8 +74,8 @@ def _size_problems(config: Config) -> Iterator[Problem]:
         hint = '; sample some orders with permutations' if design == 'shapley' else ''
         hint = '; take a part of them with design: fractional' if design == 'factorial' else hint
         yield config.problem(here, message + (hint if count > most and whole else ''))
-    elif orders is not None and orders < 2:
-        message = f'one order has no spread: expected two or more, found {orders}'
+    elif orders is not None and orders < 3:
+        message = f'an order and its reverse have no spread: expected three or more, found {orders}'
         yield config.problem(('permutations',), message)
     elif orders is not None and len(list_coalitions(sample_orders(count, orders))) > MOST_POINTS:
         message = f'would need over {MOST_POINTS} variants: expected fewer, found {orders}'
