@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -112,11 +113,20 @@ def _format_option(option: str, value: Any) -> list[str]:
     if value is True:
         return [option]
     if isinstance(value, list):
-        return [option, *map(_format_plain, value)]
-    text = _format_plain(value)
+        return [option, *map(_format_argument, value)]
+    text = _format_argument(value)
     if text.startswith('-') and not isinstance(value, (int, float)):
         return [f'{option}={text}'] if option.startswith('--') else [f'{option}{text}']
     return [option, text]  # a number may be negative
+
+
+def _format_argument(value: Any) -> str:
+    return str(value) if _is_not_finite(value) else _format_plain(value)
+
+
+def _is_not_finite(value: Any) -> bool:
+    """Tell whether a value is inf or nan, which YAML alone writes with a dot in front."""
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _format_plain(value: Any) -> str:
@@ -130,7 +140,7 @@ def _format_hydra(value: Any) -> str:
     if isinstance(value, list):
         return '[' + ','.join(map(_format_hydra, value)) + ']'
     if not isinstance(value, str):
-        return dump_inline(value)
+        return str(value) if _is_not_finite(value) else dump_inline(value)
     # A text that reads as another type would not stay a text.
     is_word = _HYDRA_WORD.fullmatch(value) and dump_inline(value) == value
     if is_word and value.lower() not in ('inf', 'nan', 'true', 'false', 'null'):

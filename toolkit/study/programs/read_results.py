@@ -145,8 +145,8 @@ def _search(name: str, pattern: str, log: str) -> float | None:
 
 
 def _parse(text: Any) -> Any:
-    """Read a text as a number; other text stays."""
+    """Read a text as a number; other text stays, also `1_000`, a number for Python alone."""
     try:
-        return float(str(text).strip())
+        return text if '_' in str(text) else float(str(text).strip())
     except ValueError:
         return text

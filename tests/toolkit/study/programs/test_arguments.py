@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 import pytest
 
@@ -83,3 +84,13 @@ def test_a_command_is_split_without_a_shell_and_braces_can_be_written():
 )
 def test_overrides_that_a_style_cannot_write(style, path, value, message):
     assert message in explain_override(style, path, value)
+
+
+def test_numbers_that_are_not_finite_are_written_as_each_style_reads_them():
+    values = {'a': math.inf, 'b': [-math.inf]}
+    written = {style: format_overrides(style, values) for style in ('argparse', 'hydra', 'equals')}
+    assert written == {
+        'argparse': ['-a', 'inf', '-b', '-inf'],
+        'hydra': ['a=inf', 'b=[-inf]'],
+        'equals': ['-a=.inf', '-b=[-.inf]'],
+    }

@@ -315,7 +315,7 @@ def test_a_program_killed_again_and_again_ends_as_an_undisturbed_one(tmp_path):
     assert status == 0, said
     file, work = program_studies.write(tmp_path / 'a', **SLOW), tmp_path / 'a' / 'work'
     moments = random.Random(3)
-    for _ in range(4):
+    for _ in range(2):
         process = studies.start(file, work, start_new_session=True)
         # Starting takes seconds; a kill then tells little.
         seen = time.monotonic() + 60

@@ -48,6 +48,7 @@ def test_the_last_value_of_a_metric_counts(tmp_path, results, text, value):
         ({'jsonl': 'f'}, '{"a": 1}\nnot json\n', 'line 2'),
         ({'jsonl': 'f'}, '', "f in {run} has no 'acc'"),
         ({'csv': 'f'}, 'acc\nhigh\n', "the metric acc is 'high', expected a number"),
+        ({'csv': 'f'}, 'acc\n1_0\n', "the metric acc is '1_0', expected a number"),
         ({'csv': 'f'}, 'acc,b\n,1\n', "f in {run} has no 'acc'"),
         ({'csv': 'f'}, 'a"b"\n"x', 'f in {run} cannot be read'),
         ({'log': {'acc': r'acc (\S+)'}}, 'loss 1', 'no match of'),
