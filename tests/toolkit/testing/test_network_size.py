@@ -32,6 +32,24 @@ def test_weights_and_modules_are_limited_inside_the_context_alone(monkeypatch):
         nn.Conv2d(3, 10**9, 3)
 
 
+def test_shared_weights_count_once_and_replaced_ones_do_not(monkeypatch):
+    monkeypatch.setattr(network_size, 'LARGEST', 0)
+    monkeypatch.setattr(network_size.os, 'sysconf', {'SC_PAGE_SIZE': 1, 'SC_PHYS_PAGES': 1000}.get)
+    monkeypatch.setattr(network_size, 'MOST_MODULES', 10)
+    shared = nn.Linear(10, 20, bias=False)  # 800 bytes
+    with limit_size():
+        network = nn.Module()
+        for number in range(20):
+            network.add_module(f'again_{number}', shared)
+            network.head = nn.Linear(2, 2)  # takes the place of the one before
+            tied = nn.Module()
+            tied.weight = shared.weight
+        with pytest.raises(ToolkitError, match='too large: with the weight of a Linear, 20 x 10'):
+            nn.Linear(10, 20, bias=False)
+        with pytest.raises(ToolkitError, match='more than 10 modules'):
+            nn.Sequential(*(nn.ReLU() for _ in range(20)))
+
+
 @pytest.mark.parametrize(
     ('name', 'change'),
     [
