@@ -46,12 +46,14 @@ class TestedRun:
         metric: metric that measured the task.
         predictions: predictions of all items.
         aggregate: rule of the run's test that joins the images of a patient.
+        overlap: what the test holds that the training holds too, and why; '' for nothing.
     """
 
     folder: Path
     metric: ClinicalMetrics
     predictions: Predictions
     aggregate: Aggregation
+    overlap: str = ''
 
 
 def read_tested_run(folder: Path, task: str | None = None) -> TestedRun:
@@ -87,7 +89,8 @@ def read_tested_run(folder: Path, task: str | None = None) -> TestedRun:
     key, metric = find_clinical_metrics(metrics)[task]
     path = folder / METRICS_FILE
     try:
-        rows = parse_json(path.read_text(encoding='utf-8'))['rows'][key]
+        record = parse_json(path.read_text(encoding='utf-8'))
+        rows = record['rows'][key]
     except OSError as error:
         raise ToolkitError(
             f'{folder} is not tested: no {METRICS_FILE} in it; run toolkit test --run {folder}'
@@ -101,6 +104,7 @@ def read_tested_run(folder: Path, task: str | None = None) -> TestedRun:
         metric,
         read_rows(rows, metric.task, f'the rows in {path}'),
         find_aggregations(metrics)[task],
+        record.get('overlap') or '',
     )
 
 

@@ -28,7 +28,9 @@ def format_sets(task: Record, table: Table, value: Value) -> Iterator[str]:
         f'Sets that hold the class of {100 * aim:g} % of {whom}, by split conformal prediction: a '
         'class is in the set if its probability reaches a limit found on validation. This holds '
         'for new images of the same population as the validation images, on average over '
-        'validation sets; the limits share their images with temperature and threshold. '
+        'validation sets; images count as independent of each other, so that with several of a '
+        'patient the coverage varies more. The limits share their images with temperature and '
+        'threshold. '
         f'Coverage on the test is {value(found["coverage"])}, sizes of the sets '
         f'{value(found["size"])} on average. {found["wrong_alone"]} sets of one class are wrong.'
     )

@@ -73,8 +73,10 @@ def make_clinical_record(condition: PooledCondition, seed: int, settings: Report
     empty = dict.fromkeys(
         ('threshold', 'temperature', 'patient_threshold', 'weights', 'log_prior', 'costs')
     )
+    overlap = '; '.join(dict.fromkeys(run.overlap for run in runs.values() if run.overlap))
     return {
         'note': NOTE,
+        **({'overlap': overlap} if overlap else {}),
         'pooled': {'condition': condition.label, 'seed': seed, 'folds': list(condition.folds)},
         'interval': '95 %, percentiles of a bootstrap by patient',
         'resamples': settings.bootstrap.resamples,

@@ -90,6 +90,12 @@ def pool_study(runs: Sequence[PanelRun]) -> PooledStudy | None:
         reference = _find_reference(group[0], runs)
         pooled.append(PooledCondition(label, reference, folds, tested, seeds))
         notes += [note for note in expected.notes if note not in notes]
+        notes += dict.fromkeys(
+            f'not held apart in {one.folder}: {one.overlap}'
+            for runs_of_task in tested.values()
+            for one in runs_of_task
+            if one.overlap
+        )
     if not pooled and not left_out:
         return None
     return PooledStudy(tuple(pooled), left_out, tuple(notes))
@@ -110,7 +116,8 @@ def _pool_runs(
             require_items(pooled, items, list(found))
     except ToolkitError as error:
         raise ToolkitError(f'{label}, task {task}: {error}') from error
-    return replace(first, folder=Path(label), predictions=pooled)
+    apart = {f'fold {fold}: {one.overlap}': None for fold, one in found.items() if one.overlap}
+    return replace(first, folder=Path(label), predictions=pooled, overlap='; '.join(apart))
 
 
 def _name_fold(run: RunResult) -> str:

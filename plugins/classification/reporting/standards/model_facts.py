@@ -50,6 +50,8 @@ def describe_initialization(run: RunFiles) -> str:
         for name, source in weights.items()
     )
     seed = (run.trained or run.record).get('seed')
+    if start := run.config.get('load_from'):
+        return f'The training starts from the weights {start}; seed {seed}.'
     return f'{shown}; other parameters are random, seed {seed}.' if shown else ''
 
 
@@ -127,14 +129,24 @@ def describe_config(run: RunFiles) -> str:
 
 def describe_availability(run: RunFiles) -> str:
     """Describes the file of the weights; '' if the files do not say."""
-    best = checkpoint.find_best_or_last(run.folder)
-    if best is None:
+    weights = _find_weights(run)
+    if weights is None:
         return ''
-    digest = hashlib.sha256(best.read_bytes()).hexdigest()
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     return (
-        f'Weights {best.relative_to(run.folder)}, SHA-256 {digest}; `toolkit export` writes them '
+        f'Weights {weights.name}, SHA-256 {digest}; `toolkit export` writes them '
         'as ONNX with the preparation of images. Where they can be had is for the authors.'
     )
+
+
+def _find_weights(run: RunFiles) -> Path | None:
+    """Finds the tested weights, whose values the card has; they need not be the best ones."""
+    if run.tested is None:
+        return checkpoint.find_best_or_last(run.folder)
+    tested = Path(str(run.tested.get('checkpoint')))
+    # The folder of the run may have been moved since.
+    places = (tested, checkpoint.get_folder(run.folder) / tested.name)
+    return next((path for path in places if path.is_file()), None)
 
 
 def describe_predicting(run: RunFiles) -> str:

@@ -11,9 +11,14 @@ import pytest
 from sklearn import metrics as sk
 
 from plugins.classification.metrics.functional.bootstrap import BootstrapSettings
+from plugins.classification.reporting.clinical.clinical_summary import ReportSettings
+from plugins.classification.reporting.clinical.clinical_text import to_markdown
 from plugins.classification.reporting.comparison import compare_runs
 from plugins.classification.reporting.folds.pooled_panel import PooledFolds
-from plugins.classification.reporting.folds.pooled_report import summarize_pooled
+from plugins.classification.reporting.folds.pooled_report import (
+    make_clinical_record,
+    summarize_pooled,
+)
 from plugins.classification.reporting.folds.pooling import pool_study
 from plugins.classification.tasks import Task
 from tests.support.study_folders import finish, planned, write, write_plan
@@ -177,6 +182,20 @@ def test_files_of_the_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     study = pool_study(panel_runs(folder))
     assert study.left_out == {'plain': '1 of 3 runs have no result'}
     assert [c.label for c in study.conditions] == ['full']
+
+
+def test_what_a_fold_does_not_hold_apart_is_said_of_the_pooled_result(tmp_path: Path) -> None:
+    folder = make_study(tmp_path / 's', seeds=1)
+    path = next(p for p in (folder / 'runs').iterdir() if p.name.endswith('full-s0-f1'))
+    record = json.loads((path / 'metrics.json').read_text())
+    write(path / 'metrics.json', {**record, 'overlap': 'the test holds 3 patients; allowed'})
+    said = 'fold 1: the test holds 3 patients; allowed'
+    study = pool_study(panel_runs(folder))
+    assert study.notes[1:] == (f'not held apart in full, seed 0: {said}',)
+    settings = ReportSettings(BootstrapSettings(resamples=10), {})
+    pooled = {c.label: make_clinical_record(c, 0, settings) for c in study.conditions}
+    assert f'**Not held apart: {said}.**' in to_markdown(pooled['full'])
+    assert 'overlap' not in pooled['plain']
 
 
 def test_a_study_whose_folds_overlap_ends_with_an_error(tmp_path: Path) -> None:

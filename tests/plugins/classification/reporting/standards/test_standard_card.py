@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -82,6 +83,29 @@ def test_values_are_those_of_the_run(run: Path, capsys: pytest.CaptureFixture[st
     assert 'Research use only' in text and 'doi:10.1148/ryai.240300' in text
     # It is not replaced without being asked.
     assert cli.main(['card', '--run', str(run), '--standard', 'claim']) == 2
+
+
+def test_weights_are_the_tested_ones_and_the_start_is_that_of_the_training(
+    run: Path, tmp_path: Path
+) -> None:
+    """Neither the best ones, which were not tested, nor those that `load_from` replaces."""
+    copy = shutil.copytree(run, tmp_path / 'run')
+    tested = json.loads((copy / 'metrics.json').read_text())
+    own = hashlib.sha256(Path(tested['checkpoint']).read_bytes()).hexdigest()
+    assert own in make_standard_card(copy, 'claim')
+    other = copy / 'checkpoints/other.pth'
+    other.write_bytes(b'other weights')
+    write(copy / 'metrics.json', {**tested, 'checkpoint': f'/moved/checkpoints/{other.name}'})
+    record = json.loads((copy / 'capsule.json').read_text())
+    record['config']['load_from'] = 'start.pth'
+    write(copy / 'capsule.json', record)
+    text = make_standard_card(copy, 'claim')
+    assert hashlib.sha256(b'other weights').hexdigest() in text
+    assert own not in text
+    assert 'starts from the weights start.pth' in text
+    assert 'other parameters are random' not in text
+    other.unlink()
+    assert 'SHA-256' not in make_standard_card(copy, 'claim')
 
 
 def test_what_a_bare_run_lacks_is_open(run: Path, tmp_path: Path) -> None:
