@@ -13,6 +13,10 @@ from torch import Tensor, nn
 
 from plugins.classification.calibration import Calibration, Choice
 from plugins.classification.inference.input_images import PREPARATION
+from plugins.classification.metrics.clinical_metrics import (
+    build_clinical_metrics,
+    find_aggregations,
+)
 from plugins.classification.system import Classifier
 from toolkit.engine import checkpoint, components
 from toolkit.engine.process import precision
@@ -98,6 +102,28 @@ def load_members(
             )
         precision.move_system(member, trained.run.runtime, device or torch.device('cpu'))
         yield EnsembleMember(folder, trained, member.eval())
+
+
+def require_aggregations(member: EnsembleMember, expected: Mapping[str, str]) -> None:
+    """Checks that a member joins the images of a patient as the first run does.
+
+    Args:
+        member: of an ensemble.
+        expected: rule of the first run by task.
+    Raises:
+        ToolkitError: it does not, so that its threshold of patients is of other probabilities.
+    """
+    evaluator = member.trained.run.test_evaluator
+    found = find_aggregations(
+        build_clinical_metrics({} if evaluator is None else evaluator.metrics)
+    )
+    for task, rule in expected.items():
+        if found.get(task, 'mean') != rule:
+            raise ToolkitError(
+                f'--ensemble: {member.folder} joins the images of a patient by '
+                f'{found.get(task, "mean")} in task {task!r}, the first run by {rule}; their '
+                'thresholds of patients are not comparable'
+            )
 
 
 def _get_preparation(slot: Any) -> dict[str, Any]:

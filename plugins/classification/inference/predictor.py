@@ -18,6 +18,7 @@ from plugins.classification.inference.ensemble import (
     UNTESTED,
     join_calibrations,
     load_members,
+    require_aggregations,
 )
 from plugins.classification.inference.in_memory import (
     ImagePrediction,
@@ -248,6 +249,11 @@ def predict_images(
     device = torch.device(device)
     # All members are known to fit before the work begins.
     members = list(load_members(ensemble, system, dataset, run, device))
+    aggregations = dict.fromkeys(system.tasks, 'mean') | find_aggregations(
+        build_clinical_metrics(metrics or {})
+    )
+    for member in members:
+        require_aggregations(member, aggregations)
     calibrations, folders = [system.calibration], [str(run)]
     votes = [_predict_all(system, data, batch_size, device, autocast)]
     for member in members:
@@ -258,9 +264,6 @@ def predict_images(
     if members:
         calibration = join_calibrations(calibrations, system.tasks)
     by_image = join_votes(votes, calibration, system.tasks)
-    aggregations = dict.fromkeys(system.tasks, 'mean') | find_aggregations(
-        build_clinical_metrics(metrics or {})
-    )
     rows = make_rows(system.tasks, calibration, data.records, by_image)
     patients = make_patient_rows(
         system.tasks, calibration, data.records, votes, calibrations, aggregations

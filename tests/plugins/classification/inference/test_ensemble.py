@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from plugins.classification.calibration import Calibration, Choice
 from plugins.classification.inference.ensemble import join_calibrations
@@ -125,7 +126,12 @@ def test_members_that_do_not_fit_are_refused(
     text = config.read_text()
     config.write_text(text.replace('positive: malignant', 'positive: benign'))
     assert 'other tasks, classes or costs' in refuse(copy)
-    (copy / 'config.yaml').write_text(text)
+    tree = yaml.safe_load(text)
+    for node in tree['test_evaluator']['metrics'].values():
+        node['aggregate'] = 'max'
+    config.write_text(yaml.safe_dump(tree))
+    assert 'of a patient by max' in refuse(copy)
+    config.write_text(text)
     for path in copy.rglob('*.pth'):
         path.unlink()
     assert 'has no checkpoint' in refuse(copy)
