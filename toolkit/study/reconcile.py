@@ -12,7 +12,7 @@ from toolkit.errors import ToolkitError
 from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import CONFIG, METRICS_FILE, PLAN, RUNS, STATUS
 from toolkit.io.run_records import Fingerprint, PlannedRun, RunStatus, current_status
-from toolkit.study.launchers.worker import holds_training
+from toolkit.study.launchers.trained_weights import holds_training
 from toolkit.study.planning.planned_study import Plan
 
 

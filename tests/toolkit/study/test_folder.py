@@ -19,7 +19,7 @@ from toolkit.errors import ToolkitError
 from toolkit.io.run_records import RunStatus
 from toolkit.study.execute import run_study
 from toolkit.study.folder import check_folder, prepare_jobs, write_plan
-from toolkit.study.launchers import Launcher, worker
+from toolkit.study.launchers import Launcher, trained_weights, worker
 from toolkit.study.launchers.job import EndedJob, Job
 from toolkit.study.planning.plan import make_plan
 from toolkit.study.reconcile import RunFilter, reconcile
@@ -360,7 +360,7 @@ def test_a_study_keeps_the_checkpoints_that_it_names(keep, has_best, left, here)
     folder.mkdir()
     for name in ('last.pth', 'iter_2.pth', *(['best.pth'] if has_best else [])):
         (folder / name).touch()
-    worker.remove_checkpoints(here, keep)
+    trained_weights.remove_checkpoints(here, keep)
     assert {path.name for path in folder.iterdir()} == left
     plan = make(here, keep=keep)
     jobs = prepare_jobs(plan, reconcile(plan, here / 'work'))
@@ -376,9 +376,9 @@ def test_a_study_removes_no_checkpoints_of_another(here):
     for file in files:
         file.parent.mkdir(parents=True)
         file.touch()
-    worker.remove_checkpoints_of(dataclasses.replace(job, trained_in=other))
+    trained_weights.remove_checkpoints_of(dataclasses.replace(job, trained_in=other))
     assert [file.exists() for file in files] == [True, True]
-    worker.remove_checkpoints_of(job)
+    trained_weights.remove_checkpoints_of(job)
     assert [file.exists() for file in files] == [False, True]
 
 

@@ -24,15 +24,14 @@ from toolkit.config.yaml_file import ConfigError
 from toolkit.errors import BusyError, ToolkitError
 from toolkit.io.atomic_write import is_disk_full
 from toolkit.io.json_values import parse_json
-from toolkit.io.process import read_peak_memory
 from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS
-from toolkit.io.run_records import Fingerprint, PlannedRun, RunStatus, utc_now
-from toolkit.study.launchers.job import Job, Keep, write_if_possible
+from toolkit.io.run_records import Fingerprint, PlannedRun, RunStatus
+from toolkit.study.launchers.job import Job
 from toolkit.study.launchers.process_groups import kill_session
+from toolkit.study.launchers.status_record import StatusRecord
+from toolkit.study.launchers.trained_weights import holds_training, remove_checkpoints_of
 
 _WORDS = {'config': 'its config', 'code': 'code or packages', 'data': 'data or weights'}
-# Interval at which the run time in a status is renewed.
-BEAT_SECONDS = 5.0
 # Time to save once the parent process is gone.
 ORPHAN_SECONDS = 20.0
 # Time for a process of a killed study to save and leave the folder.
@@ -41,98 +40,6 @@ BUSY_SECONDS = 60.0
 
 class Interrupted(Exception):
     """Training was stopped and has saved."""
-
-
-class StatusRecord:
-    """Keeps the statuses of a job's runs, and writes them while the runs are active.
-
-    Args:
-        job: the job.
-    """
-
-    def __init__(self, job: Job) -> None:
-        self._lock = threading.Lock()
-        self._folders = {run.id: run.folder for run in job.runs}
-        self._begun = time.monotonic()
-        self._before: dict[str, float] = {}
-        self.statuses: dict[str, RunStatus] = {}
-        # Whether the memory is that of the processes that this one has started.
-        self.counts_children = False
-        for run in job.runs:
-            status = RunStatus.read(run.folder)
-            if status.status == 'finished':
-                continue
-            self._before[run.id] = status.seconds or 0.0
-            self._put(
-                run.id,
-                status.replace(
-                    status='running',
-                    seconds=self._before[run.id],
-                    attempts=status.attempts + 1,
-                    started=status.started or utc_now(),
-                    ended=None,
-                    message='',
-                    fingerprint=run.fingerprint,
-                ),
-            )
-        threading.Thread(target=self._beat, daemon=True).start()
-
-    @property
-    def open(self) -> list[str]:
-        """Names of the active runs."""
-        return [name for name, status in self.statuses.items() if status.status == 'running']
-
-    def restart_clock(self, keep: bool) -> None:
-        """Restart the clock.
-
-        Args:
-            keep: count the time so far for all active runs; otherwise for none.
-        """
-        with self._lock:
-            passed = time.monotonic() - self._begun
-            self._begun += passed
-            for name in self.open if keep else ():
-                self._before[name] += passed
-
-    def add(self, name: str, seconds: float) -> None:
-        """Add the time of a shared training that another run has paid."""
-        self._before[name] += seconds
-
-    def end(self, name: str, **changes: Any) -> None:
-        """End a run."""
-        with self._lock:
-            status = self._timed(name)
-            memory = read_peak_memory(self.counts_children)
-            self._put(name, status.replace(ended=utc_now(), memory=memory, **changes))
-
-    def leave(self, message: str) -> None:
-        """Fail the runs without writing, since another process works on them."""
-        with self._lock:
-            for name in self.open:
-                self.statuses[name] = self.statuses[name].replace(status='failed', message=message)
-
-    def note_training(self, name: str, seconds: float) -> None:
-        """Note the run time of the training in this run's folder."""
-        with self._lock:
-            self._put(name, self.statuses[name].replace(train_seconds=seconds))
-
-    def seconds(self, name: str) -> float:
-        return self._before[name]
-
-    def _timed(self, name: str) -> RunStatus:
-        seconds = self._before[name] + time.monotonic() - self._begun
-        return self.statuses[name].replace(seconds=round(seconds, 3))
-
-    def _put(self, name: str, status: RunStatus) -> None:
-        self.statuses[name] = status
-        write_if_possible(self._folders[name], status)
-
-    def _beat(self) -> None:
-        while True:
-            time.sleep(BEAT_SECONDS)
-            with self._lock:
-                for name in self.open:
-                    self._put(name, self._timed(name))
 
 
 @dataclass
@@ -318,45 +225,6 @@ def _train(folder: Path, record: StatusRecord) -> None:
         raise Interrupted
     if own is not None:
         record.note_training(own, record.seconds(own))
-
-
-def holds_training(folder: Path) -> bool:
-    """Tell whether a folder holds a finished training."""
-    from toolkit.engine import checkpoint
-    from toolkit.run import capsule
-
-    if not (folder / CAPSULE).exists() or checkpoint.find_best_or_last(folder) is None:
-        return False
-    held = capsule.read(folder)
-    return held['kind'] == 'train' and held['status'] == 'finished'
-
-
-def remove_checkpoints_of(job: Job) -> None:
-    """Remove the checkpoints that a study does not keep after its tests; never another study's."""
-    folder = job.trained_in
-    if folder is not None and any(run.folder.parent == folder.parent for run in job.runs):
-        remove_checkpoints(folder, job.keep)
-
-
-def remove_checkpoints(folder: Path, keep: Keep) -> None:
-    """Remove the checkpoints of a training that a study does not keep after its tests.
-
-    Args:
-        folder: of the training.
-        keep: `best` keeps the tested one, which is the last one where there is no best one.
-    """
-    from toolkit.engine import checkpoint
-
-    if keep == 'all':
-        return
-    tested = checkpoint.find_best_or_last(folder)
-    last = checkpoint.get_folder(folder) / checkpoint.LAST
-    kept = {'best': tested, 'last': last, 'none': None}[keep]
-    if keep != 'none' and (kept is None or not kept.exists()):
-        return  # never the only one
-    for file in checkpoint.get_folder(folder).glob('*.pth'):
-        if file != kept:
-            file.unlink()
 
 
 def _test(run: PlannedRun, trained_in: Path | None) -> None:
