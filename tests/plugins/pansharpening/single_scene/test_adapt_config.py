@@ -40,6 +40,7 @@ def test_which_indices_are_trained_on() -> None:
         'D_rho': ['BandCorrelation'],
         'D_lambda_K': ['Consistency'],
         'HQNR': ['Consistency'],
+        'HQNR_reg': ['Consistency'],  # a product that holds HQNR
     }
     assert trained_on({'d': {'type': 'Cycle'}}) == {}
     assert set(TRAINED) <= set(LOSSES.names())
