@@ -94,7 +94,7 @@ class PanelContract(Contract):
             yield f'states title {title!r}; set `title` to the heading of the section'
         try:
             rendered = component.render([], BUDGET)
-        except (LookupError, ValueError, StopIteration):
+        except (IndexError, StopIteration, ValueError):
             return  # a report always has runs, and a panel may take the first of them
         if rendered is not None and not isinstance(getattr(rendered, 'html', None), str):
             yield (
