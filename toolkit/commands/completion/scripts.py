@@ -12,8 +12,11 @@ PROGRAM = Path(__file__).with_name('complete.py')
 TEMPLATES = {
     'bash': """\
 _toolkit() {
-  local IFS=$'\\n'
-  COMPREPLY=($({ask} "${COMP_WORDS[@]:0:COMP_CWORD}" -- "${COMP_WORDS[COMP_CWORD]}" 2>/dev/null))
+  local word
+  COMPREPLY=()
+  while IFS= read -r word; do
+    [[ -n $word ]] && COMPREPLY+=("$word")
+  done < <({ask} "${COMP_WORDS[@]:0:COMP_CWORD}" -- "${COMP_WORDS[COMP_CWORD]}" 2>/dev/null)
   [[ ${#COMPREPLY[@]} == 1 && $COMPREPLY == *= ]] && compopt -o nospace
 }
 complete -o default -F _toolkit toolkit
