@@ -57,8 +57,10 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         file = os.path.normpath(PurePosixPath(source).parent / path)
         if not (ROOT / file).exists():
             return found[0]  # mkdocs reports it
-        goal = OUTSIDE.get(file, file.removeprefix('docs/') if file.startswith('docs/') else None)
-        if goal is None:  # a file of the code, which has no page
+        goal = OUTSIDE.get(file)
+        if goal is None and file.startswith('docs/') and (ROOT / file).is_file():
+            goal = file.removeprefix('docs/')
+        if goal is None:  # a file or folder of the code, which has no page
             return text[1:-1]
         return f'{text}({os.path.relpath(goal, Path(page.file.src_uri).parent)}{hash_}{anchor})'
 
