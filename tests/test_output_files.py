@@ -175,8 +175,10 @@ FOLDERS = {
     'rerun': 'rerun run --work-dir {}',
     'external': 'external --run run --manifest images/manifest.csv --known unchecked --output {}',
 }
-# `pansharpen` trains as `train` and `study` do; `bench` draws its data; the others write nothing.
+# `pansharpen` trains as `train` and `study` do; `bench` draws its data; `new` replaces no file, as
+# its own tests hold; `completion` writes into its cache; the others write nothing.
 OTHERS = {'train', 'study', 'bench', 'check', 'check-component', 'show', 'diff', 'list'}
+OTHERS |= {'new', 'completion'}
 
 
 def test_every_command_is_held_to_this() -> None:

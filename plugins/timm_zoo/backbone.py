@@ -88,7 +88,7 @@ class TimmBackbone(Backbone):
         weights: str | None = None,
         features: Features = 'map',
         grid: PositiveInt | None = None,
-        stages: list[int] | None = None,
+        stages: list[NonNegativeInt] | None = None,
         resize: PositiveInt | None = None,
         trained: Literal['all', 'none', 'norm'] | PositiveInt = 'all',
         attention: Slot[Attention] | None = None,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
+from toolkit.commands.completion import complete
 from toolkit.commands.completion.scripts import TEMPLATES, make_script
 from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
@@ -24,12 +26,15 @@ class CompletionCommand(Command):
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         add = parser.add_argument
         add('shell', nargs='?', choices=sorted(TEMPLATES), help='the shell that is to complete')
-        add('--write-words', type=Path, metavar='FILE', help='write all words into FILE')
+        add(
+            '--write-words',
+            action='store_true',
+            help='write all words into the cache of this user, from which Tab reads them',
+        )
         add(
             '--write-paths',
-            nargs=2,
-            metavar=('CONFIG', 'FILE'),
-            help='write the paths of a config, which overrides may name, into FILE',
+            metavar='CONFIG',
+            help='write there what overrides of this config may name',
         )
 
     def run(self, arguments: argparse.Namespace) -> int:
@@ -37,13 +42,17 @@ class CompletionCommand(Command):
 
         if arguments.write_words:
             add_plugin_commands(arguments.root_parser.subparsers)
-            words = collect_words(arguments.root_parser)
-            atomic_write.write(arguments.write_words, json.dumps(words))
+            _keep(complete.words_file(), collect_words(arguments.root_parser))
         elif arguments.write_paths:
-            config, file = arguments.write_paths
-            atomic_write.write(Path(file), json.dumps(list_paths(config)))
+            config = arguments.write_paths
+            _keep(complete.paths_file(config), list_paths(config))
         elif arguments.shell:
             print(make_script(arguments.shell), end='')
         else:
             raise ToolkitError(f'expected a shell: {", ".join(sorted(TEMPLATES))}')
         return 0
+
+
+def _keep(file: str, words: Any) -> None:
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    atomic_write.write(Path(file), json.dumps(words))

@@ -86,15 +86,19 @@ def _free_words(command: dict, given: list[str]) -> list[str]:
     return free
 
 
+def paths_file(config: str) -> str:
+    """The file of the paths of a config that is a file."""
+    name = hashlib.sha256(os.path.abspath(config).encode()).hexdigest()[:16]
+    return f'{words_file()[: -len(".json")]}_{name}.json'
+
+
 def read_paths(config: str) -> list[str]:
     """The paths of a config that is a file, kept until it changes."""
     if not config.endswith('.yaml') or not os.path.isfile(config):
         return []
-    kept = (
-        f'{words_file()[:-5]}_{hashlib.sha256(os.path.abspath(config).encode()).hexdigest()[:16]}'
-    )
+    kept = paths_file(config)
     if not os.path.exists(kept) or os.path.getmtime(kept) < os.path.getmtime(config):
-        run = [sys.executable, '-m', 'toolkit', 'completion', '--write-paths', config, kept]
+        run = [sys.executable, '-m', 'toolkit', 'completion', '--write-paths', config]
         subprocess.run(run, env=_environment(), capture_output=True, check=False, timeout=10)
     with open(kept, encoding='utf-8') as file:
         return json.load(file)
@@ -139,7 +143,7 @@ def _start_writer(path: str) -> None:
     with open(started, 'w', encoding='utf-8'):
         pass
     subprocess.Popen(
-        [sys.executable, '-m', 'toolkit', 'completion', '--write-words', path],
+        [sys.executable, '-m', 'toolkit', 'completion', '--write-words'],
         env=_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.cli import build_parser
+from toolkit.cli import build_parser, main
 from toolkit.commands import BUILTIN_COMMANDS
 from toolkit.commands.completion import complete, scripts, words
 from toolkit.config.find import list_configs
@@ -139,11 +139,18 @@ def test_older_words_are_used_while_they_are_written_anew(kept, monkeypatch):
     monkeypatch.setattr(subprocess, 'Popen', lambda argv, **options: started.append(argv))
     assert complete.read_words() == WORDS
     assert complete.read_words() == WORDS  # a second press of Tab starts no second writer
-    assert [argv[-2:] for argv in started] == [['--write-words', str(kept)]]
+    assert [argv[-2:] for argv in started] == [['completion', '--write-words']]
+
+
+def test_paths_of_a_config_of_ones_own_are_kept_until_it_changes(kept, monkeypatch):
+    Path('mine.yaml').write_text('_base_: ldpnet/ldpnet_2022_demo\nextra: {mine: 1}\n')
+    assert main(['completion', '--write-paths', 'mine.yaml']) == 0
+    monkeypatch.setattr(subprocess, 'run', lambda *_, **__: pytest.fail('written again'))
+    found = complete.complete(WORDS, ['toolkit', 'train', 'mine.yaml'], 'extra.')
+    assert found == ['extra.mine=']
+    assert complete.read_paths('nothing.yaml') == []
 
 
 def test_a_shell_must_be_named(capsys):
-    from toolkit.cli import main
-
     assert main(['completion']) == 2
     assert capsys.readouterr().err == 'expected a shell: bash, fish, zsh\n'
