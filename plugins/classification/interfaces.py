@@ -100,7 +100,7 @@ class ClassLoss(Loss):
 
     @property
     def takes_mixed_labels(self) -> bool:
-        """Whether s loss(y) + (1 - s) loss(y') is the loss of an image that is mixed from images of
+        """True if s loss(y) + (1 - s) loss(y') is the loss of an image that is mixed from images of
         y and y', as that of a cross entropy is. Not so where a label counts whole."""
         return False
 

@@ -16,6 +16,7 @@ from plugins.classification.inference.ensemble import (
     RULE,
     UNTESTED,
     EnsembleMember,
+    add_ensemble,
     load_members,
 )
 from plugins.classification.inference.export_check import (
@@ -70,14 +71,9 @@ class Export(Command):
             action='store_true',
             help='do not compare decisions with a test of the run, such as where it has none',
         )
-        parser.add_argument(
-            '--ensemble',
-            nargs='+',
-            type=Path,
-            default=[],
-            metavar='DIR',
-            help='further runs, such as those of the other folds: the file holds all networks, and '
-            'gives the mean and the spread of their probabilities',
+        add_ensemble(
+            parser,
+            'the file holds all networks, and gives the mean and the spread of their probabilities',
         )
         add_trust(parser)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,18 @@ class EnsembleMember:
     folder: Path
     trained: TrainedRun
     system: Classifier
+
+
+def add_ensemble(parser: argparse.ArgumentParser | argparse._ArgumentGroup, purpose: str) -> None:
+    """Declares `--ensemble`; `purpose` says what becomes of the further runs."""
+    parser.add_argument(
+        '--ensemble',
+        nargs='+',
+        type=Path,
+        default=[],
+        metavar='DIR',
+        help=f'further runs, such as those of the other folds: {purpose}',
+    )
 
 
 def load_members(

@@ -25,7 +25,7 @@ Predicted = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 class JoinedVotes(NamedTuple):
-    """What one system or an ensemble says of N items in a task.
+    """Predictions of one system or an ensemble for N items in a task.
 
     Attributes:
         probabilities: (N, K).

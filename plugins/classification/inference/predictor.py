@@ -16,6 +16,7 @@ from plugins.classification.image_record import list_files
 from plugins.classification.inference.ensemble import (
     RULE,
     UNTESTED,
+    add_ensemble,
     join_calibrations,
     load_members,
     require_aggregations,
@@ -87,14 +88,8 @@ class ImagePredictor(Predictor):
             metavar='N',
             help='images that go through the network together (default: %(default)s)',
         )
-        parser.add_argument(
-            '--ensemble',
-            nargs='+',
-            type=Path,
-            default=[],
-            metavar='DIR',
-            help='further runs, such as those of the other folds: probabilities are means over all '
-            'runs, and their spread is written too',
+        add_ensemble(
+            parser, 'probabilities are means over all runs, and their spread is written too'
         )
 
     def predict(

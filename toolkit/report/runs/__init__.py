@@ -1,1 +1,1 @@
-"""What the report reads of each run: its config, environment, curves and values."""
+"""Parts of each run that the report reads: its config, environment, curves and values."""

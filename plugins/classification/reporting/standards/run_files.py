@@ -13,7 +13,7 @@ SUBSETS = ('train', 'val', 'test')
 
 @dataclass(frozen=True)
 class RunFiles:
-    """What the files of a run say; None for a file that is missing.
+    """Contents of the files of a run; None for a file that is missing.
 
     Attributes:
         folder: of the run.
