@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from toolkit.analysis.tables import COSTS
@@ -17,7 +16,6 @@ from toolkit.config.yaml_file import split_path
 from toolkit.engine.evaluator import collect_directions
 from toolkit.engine.preflight import inspect_run
 from toolkit.errors import ToolkitError, did_you_mean
-from toolkit.io.run_layout import RUNS
 from toolkit.io.run_records import PlannedRun
 from toolkit.io.verification.hashing import canonical_text
 from toolkit.registry.build import fill
@@ -240,15 +238,11 @@ class _Planner:
             fingerprint = self.fingerprinter.fingerprint(config, run, code)
             self._run_problems[name] = self.fingerprinter.last_problems
             self.runs.append(
-                PlannedRun(
-                    id=name,
-                    variant=condition.variant,
-                    settings=condition.settings,
-                    data=condition.data,
-                    seed=seed,
-                    fold=value,
-                    folder=Path(RUNS) / name,
-                    fingerprint=fingerprint,
+                condition.plan_run(
+                    name,
+                    seed,
+                    value,
+                    fingerprint,
                     changes=changes,
                     parameters=parameters,
                     macs=macs,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from toolkit.config import Config, Problem
 from toolkit.config.dump import dump_inline
-from toolkit.io.run_records import PlannedRun
+from toolkit.io.run_layout import RUNS
+from toolkit.io.run_records import Fingerprint, PlannedRun
 from toolkit.study.planning.run_names import join_names
 from toolkit.study.spec import Study
 
@@ -64,3 +66,19 @@ class PlannedCondition:
     def __str__(self) -> str:
         settings = [f'{path}={dump_inline(value)}' for path, value in self.settings.items()]
         return ', '.join([self.variant, *settings, *filter(None, [self.data])])
+
+    def plan_run(
+        self, id: str, seed: int, fold: int | None, fingerprint: Fingerprint, **others: Any
+    ) -> PlannedRun:
+        """Plans one run of this condition; see the attributes of `PlannedRun`."""
+        return PlannedRun(
+            id=id,
+            variant=self.variant,
+            settings=self.settings,
+            data=self.data,
+            seed=seed,
+            fold=fold,
+            folder=Path(RUNS) / id,
+            fingerprint=fingerprint,
+            **others,
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from toolkit.config import Config, ConfigError, Problem
@@ -15,7 +14,6 @@ from toolkit.config.dump import dump_inline
 from toolkit.config.yaml_file import display_path, read_yaml, split_path
 from toolkit.errors import ToolkitError
 from toolkit.io.json_values import parse_json
-from toolkit.io.run_layout import RUNS
 from toolkit.io.run_records import PlannedRun
 from toolkit.io.verification.hashing import canonical_text
 from toolkit.study.planning.planned_study import Plan, PlannedCondition
@@ -72,17 +70,7 @@ class _ProgramPlanner:
                 changes = [str(change) for change in compare_configs(reference, values)]
                 configs[name] = Config(study.config.file, record)
                 runs.append(
-                    PlannedRun(
-                        id=name,
-                        variant=condition.variant,
-                        settings=condition.settings,
-                        data=condition.data,
-                        seed=seed,
-                        fold=value,
-                        folder=Path(RUNS) / name,
-                        fingerprint=fingerprint,
-                        changes=tuple(changes),
-                    )
+                    condition.plan_run(name, seed, value, fingerprint, changes=tuple(changes))
                 )
         if self.problems:
             raise ConfigError(*self.problems)
