@@ -28,7 +28,7 @@ from plugins.timm_zoo.stage_attention import StageWithAttention, insert_attentio
 from plugins.timm_zoo.weights import parse_weights
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Attention, Backbone
-from toolkit.ranges import BelowOne, Gt, Le, NonNegativeInt, PositiveInt, Probability
+from toolkit.ranges import BelowOne, Gt, Le, PositiveInt, Probability
 from toolkit.registry import BACKBONES, Slot
 
 Features = Literal['map', 'tokens', 'vector']
@@ -63,7 +63,8 @@ class TimmBackbone(Backbone):
             affine parameters of norm layers; a number trains the last stages or blocks.
         attention: attention on the maps after stages of the model, a new one for each stage; it is
             always trained.
-        attention_after: indices of these stages (for a ViT, blocks); null for all.
+        attention_after: indices of these stages (for a ViT, blocks), negative ones from the end;
+            null for all.
         drop_rate: dropout rate, if the model has dropout.
         drop_path: share of residual branches dropped in training, in the last block.
         grad_checkpointing: recompute activations in the backward pass to save memory.
@@ -88,11 +89,11 @@ class TimmBackbone(Backbone):
         weights: str | None = None,
         features: Features = 'map',
         grid: PositiveInt | None = None,
-        stages: list[NonNegativeInt] | None = None,
+        stages: list[int] | None = None,
         resize: PositiveInt | None = None,
         trained: Literal['all', 'none', 'norm'] | PositiveInt = 'all',
         attention: Slot[Attention] | None = None,
-        attention_after: list[NonNegativeInt] | None = None,
+        attention_after: list[int] | None = None,
         drop_rate: BelowOne = 0.0,
         drop_path: BelowOne = 0.0,
         grad_checkpointing: bool = False,

@@ -65,8 +65,10 @@ def test_a_range_is_shown_beside_its_type():
 
 TESTS = Path(__file__).parents[3]
 
-# Numbers of which each finite one has a meaning.
+# Numbers of which each finite one has a meaning, or whose bounds only the built component knows.
 FREE = {
+    ('backbone', 'TimmBackbone', 'stages'): 'indices, of which negative ones count from the end',
+    ('backbone', 'TimmBackbone', 'attention_after'): 'the same',
     ('generator', 'TV', 'weights'): 'weights of the bands in PAN; those of some sensors are < 0',
     ('generator', 'WeightedBrovey', 'weights'): 'the same',
     ('hook', 'ClinicalReport', 'bands'): 'limits of an age or of a size, in their own unit',
