@@ -99,6 +99,7 @@ lint: $(SETUP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy --python-executable $(BIN)/python
 
 # What a GPU machine without network lacks, into .gpu/: then copy this checkout there.
 .PHONY: gpu-bundle gpu-check

@@ -42,20 +42,22 @@ class OwnPlugins:
 sys.meta_path.insert(0, OwnPlugins)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    if name == 'report_metrics':  # without torch
-        from toolkit.io.reported_metrics import report_metrics
+if not TYPE_CHECKING:  # for a type checker any name would be one of this module
 
-        return report_metrics
-    if name == 'kinds':
-        from toolkit.registry.kind import get_kinds
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+        if name == 'report_metrics':  # without torch
+            from toolkit.io.reported_metrics import report_metrics
 
-        return get_kinds
-    from toolkit.run import loaded_run
+            return report_metrics
+        if name == 'kinds':
+            from toolkit.registry.kind import get_kinds
 
-    return getattr(loaded_run, name)
+            return get_kinds
+        from toolkit.run import loaded_run
+
+        return getattr(loaded_run, name)
 
 
 def __dir__() -> list[str]:

@@ -47,7 +47,7 @@ class Identities:
     apart: bool = True
 
 
-class Dataset(torch.utils.data.Dataset, ABC):
+class Dataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
     """Samples by index.
 
     All randomness comes from the global generators of torch, numpy and random. The engine seeds

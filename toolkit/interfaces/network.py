@@ -61,7 +61,9 @@ def features_to_map(features: Tensor, prefix_tokens: int = 0) -> Tensor:
             f'{count} tokens{prefix} fill no square grid; have the backbone give a map '
             '(features: map), state its prefix_tokens, or use square images'
         )
-    return features[:, prefix_tokens:].transpose(1, 2).unflatten(2, (side, side))  # (B, D, h, w)
+    patches = features[:, prefix_tokens:].transpose(1, 2)  # (B, D, N)
+    grid: Tensor = patches.unflatten(2, (side, side))  # type: ignore[no-untyped-call]
+    return grid  # (B, D, h, w)
 
 
 def map_to_features(refined: Tensor, features: Tensor, prefix_tokens: int = 0) -> Tensor:

@@ -78,7 +78,7 @@ class System(nn.Module, ABC):
         Args:
             batch_size: B.
         """
-        return _randomize(self.example(batch_size))
+        return {name: _randomize(value) for name, value in self.example(batch_size).items()}
 
     def prepare(self, datasets: Mapping[str, Dataset], **options: Any) -> None:
         """Initializes the system with the data of a run; by default there is nothing to do.

@@ -70,9 +70,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    from toolkit.registry import kind
+if not TYPE_CHECKING:  # for a type checker any name would be one of this module
 
-    return getattr(kind, name)
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+        from toolkit.registry import kind
+
+        return getattr(kind, name)

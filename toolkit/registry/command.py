@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import inspect
 import sys
 from abc import ABC, abstractmethod
@@ -106,7 +107,8 @@ class CommandParser(argparse.ArgumentParser):
         self.description = inspect.getdoc(command)
         self.set_defaults(command_parser=self)
         command.add_arguments(self)
-        if command.add_dependent_arguments.__func__ is not Command.add_dependent_arguments.__func__:
+        own, default = command.add_dependent_arguments, Command.add_dependent_arguments
+        if getattr(own, '__func__', None) is not getattr(default, '__func__', None):
             command.add_dependent_arguments(self, *_parse_leniently(command, argv))
 
     def error(self, message: str) -> NoReturn:
@@ -142,7 +144,7 @@ def add_plugin_commands(subparsers: Any, kind: str = 'command') -> None:
 
     for entry in plugin_index.get_index().of_kind(kind):
         add_command(
-            subparsers, entry.name, entry.summary, lambda name=entry.name: _registered(name, kind)
+            subparsers, entry.name, entry.summary, functools.partial(_registered, entry.name, kind)
         )
 
 

@@ -84,7 +84,7 @@ def describe_component(kind: Kind, name: str) -> ComponentDescription:
     Raises:
         RegistryError: no such component, or a plugin that cannot be imported.
     """
-    component = kind.get(name)
+    component: type = kind.get(name)
     sections = split_docstring(component.__doc__)
     meanings = document_arguments(component)
     ranges = get_ranges(component)

@@ -11,12 +11,24 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar, overload
-
-from mmengine.registry import Registry
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from toolkit.errors import ComponentError, RegistryError, did_you_mean, find_nearest
 from toolkit.registry import plugin_index
+
+if TYPE_CHECKING:
+
+    class Registry:
+        """The part of mmengine's registry that a kind uses; mmengine has no annotations."""
+
+        name: str
+        module_dict: dict[str, type[Any]]
+        _module_dict: dict[str, type[Any]]
+
+        def __init__(self, name: str, scope: str) -> None: ...
+        def __len__(self) -> int: ...
+else:
+    from mmengine.registry import Registry
 
 T = TypeVar('T')
 T_co = TypeVar('T_co', covariant=True)
@@ -70,9 +82,10 @@ class Kind(Registry):
         return f'Kind({self.name!r})'
 
     @property
-    def interface(self) -> type:
+    def interface(self) -> type[Any]:
         """The abstract class of this kind, imported on first use."""
-        return _import_object(self.interface_path)
+        found: type[Any] = _import_object(self.interface_path)
+        return found
 
     # -- registering ---------------------------------------------------------------------------
 
@@ -104,7 +117,7 @@ class Kind(Registry):
 
     # -- looking up ----------------------------------------------------------------------------
 
-    def get(self, name: str) -> type:  # type: ignore[override]
+    def get(self, name: str) -> type[Any]:
         """Returns the class registered as `name`; imports its plugin if needed.
 
         Raises:
@@ -127,11 +140,11 @@ class Kind(Registry):
             return self._module_dict[name]
         raise RegistryError(self._missing(name))
 
-    def __getitem__(self, name: str) -> type:
+    def __getitem__(self, name: str) -> type[Any]:
         """The class registered as `name`; see `get`."""
         return self.get(name)
 
-    def build(self, component: str | type, /, **arguments: Any) -> Any:  # type: ignore[override]
+    def build(self, component: str | type, /, **arguments: Any) -> Any:
         """Builds a component alone: `GENERATORS.build('LDPNet', bands=4, ratio=4)`.
 
         Args:
@@ -159,7 +172,7 @@ class Kind(Registry):
         """Known names, from the sources of plugins and from registrations of this process."""
         return sorted({*self._module_dict, *plugin_index.get_index().names(self.name)})
 
-    def library_components(self) -> dict[str, type]:
+    def library_components(self) -> dict[str, type[Any]]:
         """The components of `library` by name; imports it."""
         if self.library is None:
             return {}
@@ -174,7 +187,7 @@ class Kind(Registry):
             and name not in self.refused
         }
 
-    def find_for(self, system: type) -> type | None:
+    def find_for(self, system: type) -> type[Any] | None:
         """Finds the component that serves a class of systems, or the nearest of its base classes.
 
         Only its own plugin is imported.

@@ -111,13 +111,13 @@ def add(plugin: str, base: Path | None = None) -> str:
     path = find_path(plugin, base)
     if path is not None:
         name, root = _module_of_path(path.resolve())
+    elif (source := find_source(plugin)) is not None:
+        name, root = plugin, source
     else:
-        name, root = plugin, find_source(plugin)
-        if root is None:
-            raise RegistryError(
-                f'no plugin module {plugin!r} can be imported and no file or folder has that path; '
-                'give a module name, or a path ending in .py'
-            )
+        raise RegistryError(
+            f'no plugin module {plugin!r} can be imported and no file or folder has that path; '
+            'give a module name, or a path ending in .py'
+        )
     if name not in _roots:
         _roots[name] = root
         _clear()

@@ -12,6 +12,10 @@ from typing import Any, NamedTuple
 KIND_ARGUMENTS = ('name', 'interface', 'injected', 'library')
 
 
+# Variable, name, interface, injected arguments and library.
+Declaration = tuple[str, str, str, tuple[str, ...], str | None]
+
+
 class PluginSource(NamedTuple):
     """A module as its text shows it.
 
@@ -20,7 +24,7 @@ class PluginSource(NamedTuple):
         registered: variable of the kind, name, line, summary and system of each component.
     """
 
-    kinds: tuple[tuple[Any, ...], ...] = ()
+    kinds: tuple[Declaration, ...] = ()
     registered: tuple[tuple[Any, ...], ...] = ()
 
 
@@ -36,7 +40,7 @@ def parse_source(file: Path, modified: int, size: int) -> PluginSource:
     return PluginSource(tuple(_find_kinds(tree)), tuple(_find_registered(tree)))
 
 
-def _find_kinds(tree: ast.Module) -> Iterator[tuple[Any, ...]]:
+def _find_kinds(tree: ast.Module) -> Iterator[Declaration]:
     """Kinds that are declared at the top of a module, as `KindDeclaration` lists them."""
     for node in tree.body:
         if (

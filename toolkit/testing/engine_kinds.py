@@ -39,8 +39,8 @@ class SystemContract(Contract):
             return
         for name, term in output.items():
             if not isinstance(term, Tensor) or term.ndim:
-                found = tuple(term.shape) if isinstance(term, Tensor) else type(term).__name__
-                yield f'gives {found} as the loss {name!r}; a loss is a scalar tensor'
+                given = tuple(term.shape) if isinstance(term, Tensor) else type(term).__name__
+                yield f'gives {given} as the loss {name!r}; a loss is a scalar tensor'
 
     def find_value_faults(self, component: Any) -> Iterator[str]:
         component.eval()

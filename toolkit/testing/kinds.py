@@ -47,7 +47,7 @@ class BackboneContract(Contract):
     def find_call_faults(
         self, component: Any, inputs: Mapping[str, Any], output: Any
     ) -> Iterator[str]:
-        image = next(iter(inputs.values()), None)
+        image: Tensor = next(iter(inputs.values()))
         if not isinstance(output, Tensor) or output.ndim not in (2, 3, 4):
             found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             yield f'gives {found} of {describe_inputs(inputs)}; {self.rule}'

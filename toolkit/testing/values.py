@@ -92,14 +92,14 @@ def copy_values(inputs: Any) -> Any:
 
 
 def _find_gradient_faults(module: nn.Module, outputs: list[Tensor]) -> Iterator[str]:
-    total = sum((t * torch.rand_like(t)).sum() for t in outputs)
+    total = sum(((t * torch.rand_like(t)).sum() for t in outputs), torch.zeros(()))
     reached = find_reached(total)
     if reached is None:
         return
     trained = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
     if names := [name for name, p in trained if id(p) not in reached]:
         yield describe_unreached(module, names)
-    total.backward()
+    torch.autograd.backward(total)
     if any(p.grad is not None and not torch.isfinite(p.grad).all() for _, p in trained):
         yield 'has gradients that are not finite (NaN or infinite) of random inputs'
 
