@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from plugins.pansharpening.scenes.rasters.raster import allow_no_georeference
+from plugins.pansharpening.scenes.rasters.raster_handles import allow_no_georeference
 from plugins.pansharpening.scenes.scene import Georeference
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from plugins.pansharpening.imaging.lazy_image import FourierFilter, LazyImage, SeparableFilter
+from plugins.pansharpening.imaging.block_filters import FourierFilter, SeparableFilter
+from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import KERNEL_SIZE, mtf_kernel
 from plugins.pansharpening.scenes.window import Window
 

@@ -19,7 +19,7 @@ from plugins.pansharpening.commands.evaluate_archive import (
 )
 from plugins.pansharpening.imaging.registration import Registration
 from plugins.pansharpening.scenes.open_scene import open_scene
-from plugins.pansharpening.scenes.rasters.raster import ChosenSamples
+from plugins.pansharpening.scenes.rasters.raster_layout import ChosenSamples
 from plugins.pansharpening.scenes.rasters.raster_names import find_raster
 from plugins.pansharpening.scenes.scene_arguments import add_scene_arguments, get_scene_options
 from plugins.pansharpening.scenes.sensors import SENSORS

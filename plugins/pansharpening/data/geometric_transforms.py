@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from plugins.pansharpening.data.transforms import COARSE, FINE, PatchTransform, Sample
-from plugins.pansharpening.scenes.rasters.raster import Samples
+from plugins.pansharpening.scenes.rasters.raster_layout import Samples
 from toolkit.ranges import NonNegativeFloat, Probability
 from toolkit.registry import TRANSFORMS
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from plugins.pansharpening.data.identities import collect_identities
+from plugins.pansharpening.data.scene_on_device import SceneOnDevice
 from plugins.pansharpening.data.scene_set import ManifestData, read_scenes
 from plugins.pansharpening.data.transforms import margin_of, transformed
 from plugins.pansharpening.data.whole_scenes import Sample, SceneDataset, meta
@@ -25,7 +26,6 @@ from toolkit.registry import DATASETS, Slot
 CONTEXT = 6
 # Places that are tried before the known one is taken.
 TRIES = 100
-
 # Bytes of a scene that are kept on a GPU.
 MOST_MOVED = 2 * 2**30
 
@@ -71,7 +71,7 @@ class Patches(SceneDataset):
         self._margin = margin_of(self.transforms)
         self._regions, self._known, fitting = [], [], []  # regions in MS pixels
         for scene in scenes:
-            used = _region(scene, region)
+            used = Window.fraction(scene.ms_shape, region or (0.0, 0.0, 1.0, 1.0))  # MS pixels
             rows, cols = (extent // (size // self.ratio) for extent in used[2:])
             if rows < 1 or cols < 1:
                 height, width = used.enlarged(self.ratio)[2:]
@@ -81,14 +81,13 @@ class Patches(SceneDataset):
                 )
             fitting.append(rows * cols)
             self._regions.append(used)
-            # What cannot be read is said before any training; what is cached, loaders' processes
-            # share.
+            # What cannot be read is said before any training; what is cached, loaders share.
             scene.read_ms(Window(*used[:2], 1, 1))
             self._known.append(self._search(scene, used))
         self._length = sum(fitting) if length is None else length
         areas = [float(used.height * used.width) for used in self._regions]
         self._by_area = weights is None
-        self._on_device: _SceneOnDevice | None = None
+        self._on_device: SceneOnDevice | None = None
         self._sums = np.cumsum(areas if weights is None else weights)
 
     def __len__(self) -> int:
@@ -108,7 +107,7 @@ class Patches(SceneDataset):
         on_cpu = scene.masked or not all(getattr(t, 'any_device', False) for t in transforms)
         if len(self._scenes) > 1 or self.min_valid < 1 or on_cpu or size > MOST_MOVED:
             return False
-        self._on_device = _SceneOnDevice(scene, self._margin, device)
+        self._on_device = SceneOnDevice(scene, self._margin, CONTEXT, device)
         return True
 
     def __getitem__(self, index: int) -> Sample:
@@ -204,49 +203,9 @@ class Patches(SceneDataset):
         return torch.from_numpy(read_around(read, window, self._margin, scene.pan_shape))
 
 
-class _SceneOnDevice:
-    """Images of a scene on a device, padded by the margin that patches need."""
-
-    def __init__(self, scene: Scene, margin: int, device: torch.device) -> None:
-        fine = {'pan': scene.read_pan}
-        if scene.has_reference:
-            fine['hrms'] = scene.read_reference
-        whole = Window(0, 0, *scene.pan_shape)
-        images = {
-            'lrms_context': read_around(
-                scene.read_ms, Window(0, 0, *scene.ms_shape), CONTEXT, scene.ms_shape, MS_SLOPE
-            ),
-            **{key: read_around(read, whole, margin, whole[2:]) for key, read in fine.items()},
-        }
-        self._images = {key: torch.from_numpy(image).to(device) for key, image in images.items()}
-        self._margins = dict.fromkeys(fine, margin) | {'lrms_context': CONTEXT}
-
-    def cut(self, window: Window, fine: Window) -> Sample:
-        """Returns views of a window and its margin."""
-        sample = {}
-        for key, image in self._images.items():
-            row, col, height, width = window if key == 'lrms_context' else fine
-            around = 2 * self._margins[key]
-            sample[key] = image[:, row : row + height + around, col : col + width + around]
-        return sample
-
-
 def _mask(scene: Scene, window: Window) -> np.ndarray:
     mask = scene.read_mask(window)
     return np.ones((1, *window[2:]), bool) if mask is None else mask[None]
-
-
-def _region(scene: Scene, region: tuple[float, float, float, float] | None) -> Window:
-    """The fractions as a window in MS pixels."""
-    top, left, bottom, right = (0.0, 0.0, 1.0, 1.0) if region is None else region
-    if not (0 <= top < bottom <= 1 and 0 <= left < right <= 1):
-        raise ValueError(
-            'region is top, left, bottom, right in fractions of the scene, such as '
-            f'[0, 0, 1, 0.5] for its left half; found {list(region or ())}'
-        )
-    height, width = scene.ms_shape
-    row, col = round(top * height), round(left * width)
-    return Window(row, col, round(bottom * height) - row, round(right * width) - col)
 
 
 @DATASETS.register

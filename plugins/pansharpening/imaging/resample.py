@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plugins.pansharpening.imaging.lazy_image import Border, LazyImage, SeparableFilter
+from plugins.pansharpening.imaging.block_filters import SeparableFilter
+from plugins.pansharpening.imaging.lazy_image import Border, LazyImage
 
 Method = Literal['interp23tap', 'bicubic', 'bilinear', 'nearest']
 

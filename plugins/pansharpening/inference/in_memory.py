@@ -17,7 +17,7 @@ from plugins.pansharpening.inference.thread_pool import run_workers
 from plugins.pansharpening.inference.tiled_inference import Sharpener, TiledInference
 from plugins.pansharpening.scenes.arrays.memory_scene import MemoryScene
 from plugins.pansharpening.scenes.open_scene import open_scene
-from plugins.pansharpening.scenes.rasters.raster import ChosenSamples
+from plugins.pansharpening.scenes.rasters.raster_layout import ChosenSamples
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.sensors import SensorSpec
 from plugins.pansharpening.scenes.window import Window

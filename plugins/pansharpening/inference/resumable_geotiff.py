@@ -18,7 +18,7 @@ from rasterio.errors import RasterioError
 from plugins.pansharpening.inference.digital_numbers import DigitalNumbers
 from plugins.pansharpening.scenes.raster_tags import RasterTags, write_tags
 from plugins.pansharpening.scenes.rasters.alignment import RasterGrid
-from plugins.pansharpening.scenes.rasters.raster import allow_no_georeference
+from plugins.pansharpening.scenes.rasters.raster_handles import allow_no_georeference
 from plugins.pansharpening.scenes.scene import Georeference
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import RunError, ToolkitError

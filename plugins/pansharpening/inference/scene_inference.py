@@ -35,7 +35,7 @@ from plugins.pansharpening.inference.resumable_geotiff import (
 from plugins.pansharpening.inference.thread_pool import Workers, run_workers
 from plugins.pansharpening.inference.tiled_inference import Sharpener, TiledInference
 from plugins.pansharpening.inference.tiles import ALL, Shard, extent, tiles
-from plugins.pansharpening.scenes.rasters.raster import replace_atomically
+from plugins.pansharpening.scenes.rasters.raster_output import replace_atomically
 from plugins.pansharpening.scenes.scene import Scene
 from toolkit.errors import ToolkitError
 from toolkit.io.process import read_peak_memory

@@ -11,7 +11,8 @@ import rasterio.shutil
 from plugins.pansharpening.inference.resumable_geotiff import BLOCK, RasterFormat, check_blocks
 from plugins.pansharpening.inference.scene_inference import PART, InferenceOutcome, statistics_file
 from plugins.pansharpening.inference.tiles import Shard, extent, tiles
-from plugins.pansharpening.scenes.rasters.raster import allow_no_georeference, replace_atomically
+from plugins.pansharpening.scenes.rasters.raster_handles import allow_no_georeference
+from plugins.pansharpening.scenes.rasters.raster_output import replace_atomically
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
 from toolkit.io.file_lock import remove_lock, try_lock

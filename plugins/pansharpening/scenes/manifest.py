@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from plugins.pansharpening.scenes.open_scene import get_suffix, open_scene
-from plugins.pansharpening.scenes.rasters.raster import ChosenSamples
+from plugins.pansharpening.scenes.rasters.raster_layout import ChosenSamples
 from plugins.pansharpening.scenes.scene import Scene, check_bit_depth
 from plugins.pansharpening.scenes.sensors import Sensor, get_sensor
 from plugins.pansharpening.scenes.with_reference import ReferencedScene

@@ -39,6 +39,22 @@ class Window(NamedTuple):
         """Creates a window from its edges; it is empty if they are in the wrong order."""
         return cls(top, left, max(bottom - top, 0), max(right - left, 0))
 
+    @classmethod
+    def fraction(cls, shape: tuple[int, int], region: tuple[float, float, float, float]) -> Window:
+        """Creates the window of a part of an image: top, left, bottom, right as fractions of it.
+
+        Raises:
+            ValueError: fractions outside 0 to 1, or in the wrong order.
+        """
+        top, left, bottom, right = region
+        if not (0 <= top < bottom <= 1 and 0 <= left < right <= 1):
+            raise ValueError(
+                'region is top, left, bottom, right in fractions of the scene, such as '
+                f'[0, 0, 1, 0.5] for its left half; found {list(region)}'
+            )
+        height, width = shape
+        return cls.between(*(round(f * n) for f, n in zip(region, (height, width) * 2)))
+
     @property
     def bottom(self) -> int:
         """Row below the last one."""

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from plugins.pansharpening.inference.predictor import check_output
+from plugins.pansharpening.inference.scene_prediction import check_output
 from plugins.pansharpening.single_scene.adapt_config import check_trainable
 from toolkit.config.composition.override import override
 from toolkit.config.find import find_config

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
 from plugins.pansharpening.inference.digital_numbers import DTYPES
-from plugins.pansharpening.inference.predictor import predict_scene
 from plugins.pansharpening.inference.resumable_geotiff import Compression
-from plugins.pansharpening.scenes.open_scene import build_scene, make_scene_config
-from plugins.pansharpening.scenes.rasters.raster import ChosenSamples
-from plugins.pansharpening.scenes.rasters.raster_names import find_raster
+from plugins.pansharpening.inference.scene_prediction import predict_scene
+from plugins.pansharpening.scenes.rasters.raster_layout import ChosenSamples
 from plugins.pansharpening.scenes.scene import Scene
-from plugins.pansharpening.scenes.scene_arguments import add_scene_arguments, get_scene_options
-from plugins.pansharpening.scenes.sensors import SENSORS, get_sensor
+from plugins.pansharpening.scenes.scene_arguments import add_scene_arguments
+from plugins.pansharpening.scenes.sensors import SENSORS
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.single_scene import baselines
 from plugins.pansharpening.single_scene.adapt_config import (
@@ -32,8 +29,9 @@ from plugins.pansharpening.single_scene.arguments import (
     choose_config,
     files,
 )
-from plugins.pansharpening.single_scene.placement import Choice, place_ms
-from plugins.pansharpening.single_scene.scene_check import central, check, survey
+from plugins.pansharpening.single_scene.placement import Choice
+from plugins.pansharpening.single_scene.scene_check import central
+from plugins.pansharpening.single_scene.scene_opening import UNKNOWN, open_stated_scene, warn
 from plugins.pansharpening.single_scene.training_plan import (
     WATCHED,
     check_buildable,
@@ -46,7 +44,7 @@ from toolkit.config.checks.check import fill_checked
 from toolkit.engine import checkpoint
 from toolkit.engine.components import build_system
 from toolkit.engine.process import precision
-from toolkit.errors import RunError, ToolkitError
+from toolkit.errors import RunError
 from toolkit.io.json_values import write_json
 from toolkit.io.output_path import check_outputs
 from toolkit.registry import COMMANDS
@@ -54,8 +52,6 @@ from toolkit.registry.command import Command
 from toolkit.run import work_dir as work_dirs
 from toolkit.run.capsule import make_capsule_input
 from toolkit.run.train import train
-
-UNKNOWN = 'generic'  # the sensor with common gains
 
 
 @COMMANDS.register(name='pansharpen')
@@ -117,7 +113,7 @@ class Pansharpen(Command):
         check_places(output, work_dir, arguments.cog, arguments.overwrite)
         base = choose_config(arguments, work_dir)
         method = str(base.draft.resolve().tree['model'].get('upsample', 'interp23tap'))
-        scene, as_config, registration = _open_scene(arguments, method)
+        scene, as_config, registration = open_stated_scene(arguments, method)
         check_outputs(files(output), scene.files(), overwrite=arguments.overwrite)
         settings = SceneSettings(
             scene=scene,
@@ -143,70 +139,6 @@ class Pansharpen(Command):
                 return result.exit_status
             _finish(arguments, scene, config, work_dir, base.name, registration)
         return 0
-
-
-# -- before the training --------------------------------------------------------------------------
-
-
-def _open_scene(
-    arguments: argparse.Namespace, upsample: str
-) -> tuple[Scene, dict[str, Any], Mapping[str, Any]]:
-    """Opens and checks the scene; returns it with its config and its registration."""
-    ms = [_make_absolute(path) for path in arguments.ms]
-    pan = arguments.pan and _make_absolute(arguments.pan)
-    try:
-        sensor = arguments.sensor and get_sensor(arguments.sensor).spec
-    except ValueError as error:
-        raise ToolkitError(str(error)) from error
-    samples = arguments.samples
-    if samples == 'auto' and upsample != 'interp23tap':
-        samples = 'centre'
-    options = (arguments.bit_depth, arguments.ratio, samples)
-    config = make_scene_config(ms, pan, sensor, *options, **get_scene_options(arguments))
-    scene = build_scene(config)
-    scene.sensor.gains(scene.bands)  # says it where it is one of other bands
-    height, width = scene.pan_shape
-    print(
-        f'{scene.name}: {scene.bands} bands, {height} x {width} PAN pixels, ratio {scene.ratio}',
-        flush=True,
-    )
-    found = survey(scene)
-    is_stated = arguments.bit_depth is not None or scene.bits != scene.sensor.bits
-    if scene.sensor.name == UNKNOWN and not is_stated:
-        config['bit_depth'] = found.bit_depth
-        scene = build_scene(config)
-    depth = f'bit depth {scene.bits}'
-    if config['bit_depth'] == found.bit_depth != arguments.bit_depth:
-        depth += f' by the largest digital number, {found.largest:.0f}'
-    if scene.holds_fractions:
-        depth = scene.describe_fractions()
-    said = scene.sensor.title
-    if scene.sensor.name == UNKNOWN and arguments.sensor is None:
-        said += (
-            f', as no --sensor is given: an MTF gain of {scene.sensor.ms_gains[0]:g} in all bands'
-        )
-    print(f'sensor: {scene.sensor.name} ({said}); {depth}')
-    if scene.sensor.assumed and (scene.sensor.name != UNKNOWN or arguments.sensor is not None):
-        _warn(scene.sensor.describe_assumption())
-    if getattr(scene, 'warped', False):
-        print('the MS is interpolated to a grid of whole PAN pixels')
-    if found.valid < 1:
-        print(f'{found.valid:.1%} of the scene hold data')
-    if (warning := check(scene, found)) is not None:
-        _warn(warning)
-    return place_ms(scene, config, arguments.register, print, _warn)
-
-
-def _warn(line: str) -> None:
-    print(f'warning: {line}', file=sys.stderr)
-
-
-def _make_absolute(path: str) -> str:
-    found = find_raster(path)
-    return str(found.absolute()) if isinstance(found, Path) else found
-
-
-# -- after the training ---------------------------------------------------------------------------
 
 
 @contextmanager
@@ -275,7 +207,7 @@ def _finish(
         model['losses'],
         model['upsample'],
         arguments.workers,
-        _warn,
+        warn,
     )
     scores = arguments.output.with_suffix('.json')
     window = Window(*result['window'])

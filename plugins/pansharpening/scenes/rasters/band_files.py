@@ -1,53 +1,26 @@
-"""Reading the bands of an image from raster files by windows, on their own grid or warped."""
+"""Reading the bands of an image from raster files by windows."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import math
-import os
-import threading
-import warnings
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from rasterio._err import CPLE_BaseError  # errors that rasterio passes on as they are
-from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import MemoryFile
-from rasterio.warp import reproject
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window as RasterWindow
 
 from plugins.pansharpening.scenes.raster_tags import BandTags, read_band_tags
-from plugins.pansharpening.scenes.rasters.alignment import RasterGrid, to_pixels, trace_outline
-from plugins.pansharpening.scenes.rasters.raster_names import (
-    GdalName,
-    RasterName,
-    describe_state,
-    open_by_name,
-)
-from plugins.pansharpening.scenes.scene import scale_to_unit
+from plugins.pansharpening.scenes.rasters.alignment import RasterGrid
+from plugins.pansharpening.scenes.rasters.raster_handles import open_raster
+from plugins.pansharpening.scenes.rasters.raster_names import GdalName, RasterName
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import DataError
 
-Interpolation = Literal['nearest', 'bilinear', 'cubic', 'cubic_spline', 'lanczos']
-
-# By default GDAL caches blocks in 5 % of the memory, which reading by windows does not need.
-os.environ.setdefault('GDAL_CACHEMAX', '64')
-
-# Side of the blocks that are warped at a time, in pixels of the result.
-BLOCK = 128
-# Blocks that are kept for the next window; 16 MB for 8 bands.
-KEPT = 32
 # Largest side of a sample of an image, in pixels.
 SAMPLE = 512
-# Source pixels around a block that its interpolation depends on: Lanczos needs three.
-REACH = 5
 
 
 class Header(NamedTuple):
@@ -263,169 +236,6 @@ class BandFiles:
         with open_raster(path, self.outside) as raster:
             named = sorted({Path(name).resolve() for name in raster.files[1:]})
         return [other for other in named if other.is_file()]
-
-
-class WarpedBands:
-    """The bands of files on another grid, interpolated by GDAL's warp.
-
-    Blocks at fixed positions are warped, so that a window has the same bits as the whole image.
-
-    Args:
-        files: source.
-        target: grid of the result.
-        resampling: interpolation of GDAL.
-        bits: bit depth of the digital numbers.
-    """
-
-    def __init__(
-        self, files: BandFiles, target: RasterGrid, resampling: Interpolation, bits: int
-    ) -> None:
-        self.files, self.target, self.bits = files, target, bits
-        self.resampling = Resampling[resampling]
-        self._blocks: dict[tuple[int, int], np.ndarray] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, '_blocks': {}}  # loaders' processes make their own
-
-    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Reads a window of the target grid.
-
-        Returns:
-            Values (C, h, w) in [0, 1], float32, 0 without data, and the mask (h, w) of pixels with
-            data.
-        Raises:
-            DataError: the files cannot be read, or have values that `scale_to_unit` refuses.
-        """
-        bands = len(self.files.header.bands)
-        result = np.empty((bands, *window.shape), np.float32)
-        for block in window.blocks(BLOCK):
-            window.paste(result, self._block(block.row, block.col), block)
-        valid = np.isfinite(result).all(0)
-        result[:, ~valid] = 0
-        return result, valid
-
-    def _block(self, top: int, left: int) -> np.ndarray:
-        block = self._blocks.get((top, left))
-        if block is None:
-            if len(self._blocks) >= KEPT:
-                self._blocks.clear()
-            block = self._blocks[top, left] = self._warp(top, left)
-        return block
-
-    def _warp(self, top: int, left: int) -> np.ndarray:
-        """Warps one block (C, BLOCK, BLOCK); NaN without data."""
-        header = self.files.header
-        source, block = header.grid, self.target.part(top, left, BLOCK, BLOCK)
-        result = np.full((len(header.bands), BLOCK, BLOCK), np.nan, np.float32)
-        x, y = to_pixels(block, source, *trace_outline(BLOCK, BLOCK))
-        if not (np.isfinite(x).all() and np.isfinite(y).all()):
-            return result
-        # A warp to coarser pixels takes in proportionally more of the finer ones.
-        reach = math.ceil(REACH * max(1, np.ptp(x) / BLOCK, np.ptp(y) / BLOCK))
-        edges = (*(math.floor(v.min()) for v in (y, x)), *(math.ceil(v.max()) for v in (y, x)))
-        around = Window.between(*edges).expand(reach, (source.height, source.width))
-        if not around.pixels:
-            return result
-        values, valid = self.files.read(around)
-        values = scale_to_unit(values, self.bits, f'{self.files}: {around}')
-        low, high = min(values.min(), 0), max(values.max(), 1)
-        if valid is not None:
-            values[:, ~valid] = np.nan
-        # Grids without a coordinate system share one, whichever it is.
-        anywhere = CRS.from_epsg(3857)
-        reproject(
-            values,
-            result,
-            src_transform=source.part(*around).transform,
-            src_crs=source.crs or anywhere,
-            src_nodata=np.nan,
-            dst_transform=block.transform,
-            dst_crs=block.crs or anywhere,
-            dst_nodata=np.nan,
-            resampling=self.resampling,
-            tolerance=0,  # exact coordinates for each pixel
-            num_threads=1,
-        )
-        # Cubic weights overshoot at edges; digital numbers do not.
-        return np.clip(result, low, high)
-
-
-@contextmanager
-def open_raster(path: RasterName, outside: bool = False) -> Iterator[Any]:
-    """Opens a raster for reading, for one thread at a time; see `open_by_name`.
-
-    A few files stay open for the next window, until they change.
-
-    Raises:
-        DataError: it cannot be opened, or reading fails.
-    """
-    try:
-        with _HANDLES.lend(path, outside) as raster:
-            yield raster
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f'{str(path)!r} cannot be read: its name is no text in UTF-8; rename it'
-        ) from error
-    except (OSError, MemoryError, RasterioError, CPLE_BaseError) as error:
-        cause = f'{error.__cause__ or error}'.splitlines()[0]
-        _forget_error()
-        raise DataError(f'{path} cannot be read: {cause}; it may be cut or no raster') from error
-
-
-def _forget_error() -> None:
-    """Clears GDAL's last error of this thread, for which rasterio would blame the next raster."""
-    options = {'driver': 'GTiff', 'width': 1, 'height': 1, 'count': 1, 'dtype': 'uint8'}
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter('ignore', NotGeoreferencedWarning)
-        stack.enter_context(contextlib.suppress(CPLE_BaseError, RasterioError))
-        raster = stack.enter_context(stack.enter_context(MemoryFile()).open(**options))
-        # Reading a colour interpretation raises the error that is kept, and clears it.
-        _ = raster.colorinterp
-
-
-class _Handles:
-    """Open rasters of this process.
-
-    A GDAL handle serves one thread at a time, and must not cross into a data loader's process.
-    """
-
-    MOST = 32
-
-    def __init__(self) -> None:
-        self._process = os.getpid()
-        self._guard = threading.Lock()
-        self._open: OrderedDict[RasterName, tuple[tuple[int, ...], Any, threading.RLock]] = (
-            OrderedDict()
-        )
-
-    @contextmanager
-    def lend(self, path: RasterName, outside: bool) -> Iterator[Any]:
-        raster, lock = self._find(path, outside)
-        with lock:
-            yield raster
-
-    def _find(self, path: RasterName, outside: bool) -> tuple[Any, threading.RLock]:
-        state = (*describe_state(path), outside)
-        if self._process != os.getpid():
-            # The parent's handles are its own: forgotten here, not closed.
-            _FORGOTTEN.append(self._open)
-            self.__init__()
-        with self._guard:
-            known = self._open.pop(path, None)
-            if known is None or known[0] != state:
-                with warnings.catch_warnings():
-                    warnings.simplefilter('ignore', NotGeoreferencedWarning)
-                    known = (state, open_by_name(path, outside), threading.RLock())
-            self._open[path] = known
-            while len(self._open) > self.MOST:
-                # Closed once nobody reads from it any more.
-                self._open.popitem(last=False)
-            return known[1], known[2]
-
-
-_FORGOTTEN: list[Any] = []
-_HANDLES = _Handles()
 
 
 class _Band(NamedTuple):

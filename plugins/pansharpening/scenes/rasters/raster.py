@@ -1,51 +1,38 @@
-"""Scenes in georeferenced rasters, and writing such rasters."""
+"""Scenes in georeferenced rasters."""
 
 from __future__ import annotations
 
 import functools
-import os
-import tempfile
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, get_args
 
 import numpy as np
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from plugins.pansharpening.scenes.continuation import MS_SLOPE
 from plugins.pansharpening.scenes.grid_shift import SHIFT_REACH, read_shifted
 from plugins.pansharpening.scenes.raster_tags import RasterTags, move_control, read_raster_tags
-from plugins.pansharpening.scenes.rasters.alignment import Alignment, align
-from plugins.pansharpening.scenes.rasters.band_files import (
-    BLOCK,
-    BandFiles,
-    Interpolation,
-    WarpedBands,
-    open_raster,
-)
-from plugins.pansharpening.scenes.rasters.band_names import check_order
+from plugins.pansharpening.scenes.rasters.band_files import BandFiles
 from plugins.pansharpening.scenes.rasters.nodata_fill import FILL_REACH, read_filled
+from plugins.pansharpening.scenes.rasters.raster_handles import open_raster
+from plugins.pansharpening.scenes.rasters.raster_layout import (
+    ChosenSamples,
+    RasterLayout,
+    Samples,
+    lay_out,
+)
 from plugins.pansharpening.scenes.rasters.raster_names import find_raster
+from plugins.pansharpening.scenes.rasters.warped_bands import Interpolation
 from plugins.pansharpening.scenes.scene import (
     SCENES,
     Georeference,
     Scene,
     check_bit_depth,
-    check_pair,
     choose_bits,
-    scale_to_unit,
 )
 from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
 from plugins.pansharpening.scenes.window import Window
-from toolkit.errors import DataError, RunError
 from toolkit.io.verification.hashing import hash_files, hash_json
 from toolkit.ranges import Ge, Le, PositiveInt
-
-# Position of MS samples, see `RasterScene`; 'auto' only where a scene is opened.
-Samples = Literal['centre', 'interp23tap']
-ChosenSamples = Literal['auto', 'centre', 'interp23tap']
 
 
 @SCENES.register
@@ -223,7 +210,7 @@ class RasterScene(Scene):
 
         def read(part: Window) -> np.ndarray:
             reach = -(-FILL_REACH // self.ratio)
-            return read_filled(lambda w: self._ms(layout, w), part, self.ms_shape, reach, MS_SLOPE)
+            return read_filled(layout.read_ms, part, self.ms_shape, reach, MS_SLOPE)
 
         return (
             read_shifted(read, window, self.ms_shape, (offset, offset), MS_SLOPE)
@@ -232,18 +219,13 @@ class RasterScene(Scene):
         )
 
     def read_pan(self, window: Window | None = None) -> np.ndarray:
-        layout, window = self._layout, window or Window.whole(self.pan_shape)
-
-        def read(part: Window) -> tuple[np.ndarray, np.ndarray | None]:
-            values, valid, where = self._pan(layout, part)
-            return scale_to_unit(values, self.bits, where), valid
-
-        return read_filled(read, window, self.pan_shape, FILL_REACH)
+        window = window or Window.whole(self.pan_shape)
+        return read_filled(self._layout.read_pan, window, self.pan_shape, FILL_REACH)
 
     def read_mask(self, window: Window | None = None) -> np.ndarray | None:
         if not self._layout.masked:
             return None
-        return self._mask(self._layout, window or Window.whole(self.pan_shape))
+        return self._layout.read_mask(window or Window.whole(self.pan_shape))
 
     def fingerprint(self) -> str:
         remote = self.ms_files.describe_remote() + self.pan_files.describe_remote()
@@ -263,138 +245,12 @@ class RasterScene(Scene):
 
     @functools.cached_property
     def _layout(self) -> RasterLayout:
-        ms, pan = self.ms_files.header, self.pan_files.header
-        where = f'{self.ms_files} and {self.pan_path}'
-        if len(pan.bands) != 1:
-            raise DataError(f'{self.pan_path}: found {len(pan.bands)} bands, expected a PAN of one')
-        note = check_order(
+        return lay_out(
+            self.ms_files,
+            self.pan_files,
             self.sensor,
-            ms.names,
-            str(self.ms_files),
-            self.ms_files.order,
-            [band.colour.name for band in ms.tags],
+            lambda: self.bits,
+            self.stated_ratio,
+            self.stated_samples,
+            self.resampling,
         )
-        found = align(ms.grid, pan.grid, self.stated_ratio, where)
-        samples, offset, shift = self._place_samples(pan.grid.located, found.ratio), 0.0, 0.0
-        if samples == 'interp23tap' and found.ratio % 2 == 0:
-            if found.ms_origin is None:
-                found, shift = align(ms.grid, pan.grid, self.stated_ratio, where, 0.5), 0.5
-            else:
-                offset = 0.5 / found.ratio
-        ratio, (height, width) = found.ratio, found.shape
-        fine = (height * ratio, width * ratio) if pan.grid.located else pan.grid[:2]
-        check_pair(self.sensor, (len(ms.bands), height, width), fine, where)
-        warped = None
-        if found.ms_origin is None:
-            row, col = (corner + shift for corner in found.pan_origin)
-            grid = pan.grid.part(row, col, height, width, step=ratio)
-            warped = WarpedBands(self.ms_files, grid, self.resampling, self.bits)
-        masked = warped is not None or ms.masked or pan.masked
-        layout = RasterLayout(len(ms.bands), found, warped, masked, samples, offset, note)
-        if masked and self._empty(layout):
-            raise DataError(
-                f'{where}: found nodata in the one or the other everywhere; expected pixels where '
-                'both hold data, so check their nodata values and masks'
-            )
-        return layout
-
-    def _place_samples(self, located: bool, ratio: int) -> Samples | None:
-        if not located:
-            return None
-        if self.stated_samples != 'auto':
-            return self.stated_samples
-        return 'interp23tap' if ratio > 1 and ratio & (ratio - 1) == 0 else 'centre'
-
-    def _empty(self, layout: RasterLayout) -> bool:
-        # From the middle outwards, where most scenes hold data in the first rows that are read.
-        height, width = layout.alignment.shape
-        rows = sorted(range(0, height, BLOCK), key=lambda row: abs(row + BLOCK / 2 - height / 2))
-        pieces = (Window(row, 0, min(BLOCK, height - row), width) for row in rows)
-        return not any(
-            self._mask(layout, piece.enlarged(layout.alignment.ratio)).any() for piece in pieces
-        )
-
-    def _ms(self, layout: RasterLayout, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
-        """Reads a window of the MS, and the mask of pixels with data."""
-        if layout.warped is not None:
-            return layout.warped.read(window)
-        window = window.shift(*(layout.alignment.ms_origin or (0, 0)))
-        values, valid = self.ms_files.read(window)
-        return scale_to_unit(values, self.bits, f'{self.ms_files}: {window}'), valid
-
-    def _pan(
-        self, layout: RasterLayout, window: Window
-    ) -> tuple[np.ndarray, np.ndarray | None, str]:
-        """Reads digital numbers of the PAN in a window, their mask, and a name for messages."""
-        window = window.shift(*layout.alignment.pan_origin)
-        return *self.pan_files.read(window), f'{self.pan_path}: {window}'
-
-    def _mask(self, layout: RasterLayout, window: Window) -> np.ndarray:
-        ratio = layout.alignment.ratio
-        coarse = window.covering(ratio)
-        ms = self._ms(layout, coarse)[1]
-        pan = self._pan(layout, window)[1]
-        mask = np.ones(window.shape, bool) if pan is None else pan
-        if ms is not None:
-            fine = ms.repeat(ratio, 0).repeat(ratio, 1)
-            mask = mask & window.relative_to(coarse.enlarged(ratio)).cut(fine)
-        return mask
-
-
-class RasterLayout(NamedTuple):
-    """Bands and alignment of the two rasters of a scene, found on first use.
-
-    Attributes:
-        bands: number of bands of the MS.
-        alignment: grid on which both are read.
-        warped: MS on that grid; None if its own pixels lie on it.
-        masked: some pixels may have no data.
-        samples: position of the MS samples; None without a georeference.
-        offset: MS pixels by which its samples are moved down and right as they are read.
-        note: see `check_order`.
-    """
-
-    bands: int
-    alignment: Alignment
-    warped: WarpedBands | None
-    masked: bool
-    samples: Samples | None
-    offset: float
-    note: str | None
-
-
-@contextmanager
-def allow_no_georeference() -> Iterator[None]:
-    """Suppresses rasterio's warnings about images without georeference."""
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', NotGeoreferencedWarning)
-        yield
-
-
-@contextmanager
-def replace_atomically(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`, which replaces it after success and is removed else.
-
-    Raises:
-        RunError: the folder cannot be written or the disk is full.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f'.{path.stem}-', suffix=path.suffix
-        )
-        os.close(handle)
-    except OSError as error:
-        raise RunError(f'cannot write {path}: {error.strerror or error}') from error
-    partial = Path(name)
-    try:
-        yield partial
-        # mkstemp makes private files; results have the permissions of any new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        partial.chmod(0o666 & ~mask)
-        partial.replace(path)
-    except (OSError, RasterioError) as error:
-        raise RunError(f'cannot write {path}: {error}') from error
-    finally:
-        partial.unlink(missing_ok=True)

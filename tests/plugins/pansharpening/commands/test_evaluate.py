@@ -10,7 +10,7 @@ import scipy.io
 from rasterio.transform import from_origin
 
 from plugins.pansharpening.benchmark.evaluation import evaluate
-from plugins.pansharpening.inference.predictor import scene_from_inputs
+from plugins.pansharpening.inference.scene_inputs import scene_from_inputs
 from plugins.pansharpening.metrics.score_image import NO_REFERENCE, REFERENCE, REPROJECTION
 from plugins.pansharpening.scenes.arrays.matlab import MatScene
 from plugins.pansharpening.scenes.arrays.npy import ArrayScene

@@ -17,7 +17,7 @@ from plugins.pansharpening.data.geometric_transforms import Flip
 from plugins.pansharpening.data.patches import ManifestPatches, ScenePatches
 from plugins.pansharpening.data.radiometric_transforms import SensorNoise
 from plugins.pansharpening.data.scene_set import ManifestScenes
-from plugins.pansharpening.scenes.rasters.band_files import open_raster
+from plugins.pansharpening.scenes.rasters.raster_handles import open_raster
 from plugins.pansharpening.scenes.window import Window
 from tests.plugins.pansharpening.data.test_whole_scenes import RampScene
 from tests.support.manifests import write_manifest, write_scene

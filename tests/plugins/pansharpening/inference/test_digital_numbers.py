@@ -13,11 +13,12 @@ import scipy.io
 from rasterio.transform import from_origin
 
 from plugins.pansharpening.commands.bench_scene import sharpener
-from plugins.pansharpening.inference.predictor import predict_scene
+from plugins.pansharpening.inference.scene_prediction import predict_scene
 from plugins.pansharpening.inference.tiles import Shard
 from plugins.pansharpening.scenes.arrays.matlab import MatScene
 from plugins.pansharpening.scenes.arrays.npy import ArrayScene
-from plugins.pansharpening.scenes.rasters.raster import RasterScene, allow_no_georeference
+from plugins.pansharpening.scenes.rasters.raster import RasterScene
+from plugins.pansharpening.scenes.rasters.raster_handles import allow_no_georeference
 from plugins.pansharpening.scenes.scene import Georeference, Scene
 from tests.support.synthetic_rasters import write_geotiff
 from toolkit.errors import RunError, ToolkitError

@@ -14,7 +14,9 @@ from rasterio.transform import from_origin
 
 from plugins.pansharpening.data.registered_scene import RegisteredScene
 from plugins.pansharpening.inference.in_memory import sharpen_scene
-from plugins.pansharpening.inference.predictor import ScenePredictor, _find_scene, predict_scene
+from plugins.pansharpening.inference.predictor import ScenePredictor
+from plugins.pansharpening.inference.scene_inputs import find_scene
+from plugins.pansharpening.inference.scene_prediction import predict_scene
 from plugins.pansharpening.scenes.open_scene import open_scene
 from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.untrained_method import sharpen, sharpener
@@ -98,7 +100,7 @@ def test_a_file_that_states_its_bit_depth_has_that(tmp_path):
     for stated, bits in (({'L': 12}, 12), ({}, 16)):
         path = str(tmp_path / f'{bits}.mat')
         scipy.io.savemat(path, {**images, **stated})
-        scene = _find_scene([path], options, lambda: data)
+        scene = find_scene([path], options, lambda: data)
         assert scene.bits == bits
         assert RegisteredScene(scene).states_bits == bool(stated)
 

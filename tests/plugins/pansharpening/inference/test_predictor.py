@@ -13,12 +13,10 @@ from rasterio.transform import from_origin
 from torch import Tensor, nn
 
 from plugins.pansharpening.imaging.resample import upsample
-from plugins.pansharpening.inference import predictor
-from plugins.pansharpening.inference.predictor import (
-    ScenePredictor,
-    predict_scene,
-    scene_from_inputs,
-)
+from plugins.pansharpening.inference import predictor, scene_inputs
+from plugins.pansharpening.inference.predictor import ScenePredictor
+from plugins.pansharpening.inference.scene_inputs import scene_from_inputs
+from plugins.pansharpening.inference.scene_prediction import predict_scene
 from plugins.pansharpening.inference.tiles import Shard
 from plugins.pansharpening.interfaces import Generator
 from plugins.pansharpening.scenes.arrays.matlab import MatScene
@@ -187,7 +185,7 @@ def predict(inputs, dataset=None, *words):
 def test_scene_and_sensor_are_those_of_the_test_data_by_default(monkeypatch):
     calls = []
     monkeypatch.setattr(
-        predictor,
+        scene_inputs,
         'scene_from_inputs',
         lambda inputs, sensor, _, **more: SimpleNamespace(
             named=(inputs, sensor, more), holds_fractions=False, states_bits=False, bits=11

@@ -21,14 +21,15 @@ from scipy.ndimage import uniform_filter
 from plugins.pansharpening.commands.bench_scene import sharpener
 from plugins.pansharpening.data.whole_scenes import WholeScene
 from plugins.pansharpening.inference.digital_numbers import DigitalNumbers
-from plugins.pansharpening.inference.predictor import predict_scene
 from plugins.pansharpening.inference.resumable_geotiff import GrowingFile, RasterFormat
 from plugins.pansharpening.inference.scene_inference import InferenceSettings, identity, infer_scene
+from plugins.pansharpening.inference.scene_prediction import predict_scene
 from plugins.pansharpening.inference.thread_pool import run_workers
 from plugins.pansharpening.inference.tiled_inference import TiledInference
 from plugins.pansharpening.inference.tiles import Shard, around, extent, tiles
 from plugins.pansharpening.interfaces import GENERATORS
-from plugins.pansharpening.scenes.rasters.raster import RasterScene, allow_no_georeference
+from plugins.pansharpening.scenes.rasters.raster import RasterScene
+from plugins.pansharpening.scenes.rasters.raster_handles import allow_no_georeference
 from plugins.pansharpening.scenes.scene import Georeference
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.system import Pansharpener
@@ -303,7 +304,7 @@ import sys, time
 from pathlib import Path
 import plugins.pansharpening.inference.resumable_geotiff as output
 from plugins.pansharpening.commands.bench_scene import sharpener
-from plugins.pansharpening.inference.predictor import predict_scene
+from plugins.pansharpening.inference.scene_prediction import predict_scene
 from plugins.pansharpening.scenes.rasters.raster import RasterScene
 from plugins.pansharpening.inference.tiled_inference import TiledInference
 
@@ -471,7 +472,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 from pathlib import Path
 from plugins.pansharpening.commands.bench_scene import sharpener
-from plugins.pansharpening.inference.predictor import predict_scene
+from plugins.pansharpening.inference.scene_prediction import predict_scene
 from plugins.pansharpening.scenes.rasters.raster import RasterScene
 from toolkit.errors import ToolkitError
 folder = Path(sys.argv[1])

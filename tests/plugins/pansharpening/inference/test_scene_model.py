@@ -11,7 +11,7 @@ import rasterio
 
 import toolkit
 from plugins.pansharpening.component_sensors import ComponentSensors
-from plugins.pansharpening.inference import predictor
+from plugins.pansharpening.inference import scene_prediction
 from plugins.pansharpening.inference.scene_model import adapt_model, find_sensor_parts
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.scene import Scene
@@ -96,7 +96,7 @@ def test_one_command_sharpens_scenes_of_any_bands_and_ratio(
     tmp_path: Path, monkeypatch, capsys, bands: int, ratio: int
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(predictor, 'write_scene_images', lambda *arguments: [])
+    monkeypatch.setattr(scene_prediction, 'write_scene_images', lambda *arguments: [])
     rng = np.random.default_rng(0)
     write_geotiff(Path('ms.tif'), rng.integers(1, 2000, (bands, 16, 16)).astype(np.uint16))
     pan = rng.integers(1, 2000, (1, 16 * ratio, 16 * ratio)).astype(np.uint16)

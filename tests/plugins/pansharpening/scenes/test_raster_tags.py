@@ -11,7 +11,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 
-from plugins.pansharpening.inference.predictor import predict_scene
+from plugins.pansharpening.inference.scene_prediction import predict_scene
 from plugins.pansharpening.scenes.rasters.band_names import check_order
 from plugins.pansharpening.scenes.rasters.raster import RasterScene
 from plugins.pansharpening.scenes.sensors import get_sensor

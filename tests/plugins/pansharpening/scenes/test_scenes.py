@@ -12,7 +12,8 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import from_origin
 
 from plugins.pansharpening.scenes.arrays.matlab import MatScene
-from plugins.pansharpening.scenes.rasters.raster import RasterScene, replace_atomically
+from plugins.pansharpening.scenes.rasters.raster import RasterScene
+from plugins.pansharpening.scenes.rasters.raster_output import replace_atomically
 from plugins.pansharpening.scenes.scene import SCENES
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene

@@ -17,10 +17,11 @@ from rasterio.transform import Affine, from_origin
 from rasterio.warp import transform as to_crs
 
 from plugins.pansharpening.imaging.resample import upsample
-from plugins.pansharpening.inference.predictor import predict_scene
+from plugins.pansharpening.inference.scene_prediction import predict_scene
 from plugins.pansharpening.scenes.rasters.alignment import RasterGrid, align
-from plugins.pansharpening.scenes.rasters.band_files import BandFiles, WarpedBands
+from plugins.pansharpening.scenes.rasters.band_files import BandFiles
 from plugins.pansharpening.scenes.rasters.raster import RasterScene
+from plugins.pansharpening.scenes.rasters.warped_bands import WarpedBands
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from tests.plugins.pansharpening.inference.test_predictor import Simple

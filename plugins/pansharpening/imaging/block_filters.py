@@ -1,0 +1,181 @@
+"""Filters of lazy images, in blocks at fixed positions.
+
+A filter cuts its result into blocks that begin at multiples of their size, and computes each block
+whole, by the same operations on the same numbers. So a window of any size at any place holds the
+same bits as the whole image, and a scene too large for memory is filtered window by window.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.fft import next_fast_len
+from torch import Tensor
+
+from plugins.pansharpening.imaging.autocast import without_autocast
+from plugins.pansharpening.imaging.lazy_image import Border, LazyImage, PlacedArray
+from plugins.pansharpening.scenes.window import Window
+
+# Products of matrices with less than some ten columns are made in another order of additions.
+NARROW = 64
+
+
+class Blocks:
+    """Cuts the input of a filter into overlapping blocks, and joins those of its result.
+
+    Args:
+        size: side of a block of the result.
+        taken: side of the block of the input that it is made of.
+        step: input pixels from one block to the next.
+        first: where, relative to `step` times its number, a block of the input begins.
+        border: how the input goes on beyond its border.
+    """
+
+    def __init__(self, size: int, taken: int, step: int, first: int, border: Border) -> None:
+        self.size, self.taken, self.step, self.first = size, taken, step, first
+        self.border: Border = border
+
+    @property
+    def sides(self) -> tuple[int, int, int]:
+        """`size`, `taken` and `step`."""
+        return self.size, self.taken, self.step
+
+    def covering(self, window: Window) -> Window:
+        """Returns all pixels of the blocks that a window of the result touches."""
+        return window.covering(self.size).enlarged(self.size)
+
+    def needed(self, window: Window) -> tuple[range, range]:
+        """Returns the rows and columns of the input of all blocks that a window touches."""
+        return self._needed(window.row, window.height), self._needed(window.col, window.width)
+
+    def cut(self, field: LazyImage, window: Window) -> Tensor:
+        """Cuts the input of a window of the result into blocks.
+
+        Returns:
+            (B, C, rows of blocks, columns of blocks, taken, taken), a view.
+        """
+        image = field.continued(*self.needed(window), self.border)
+        return image.unfold(-2, self.taken, self.step).unfold(-2, self.taken, self.step)
+
+    def join(self, blocks: Tensor, window: Window) -> Tensor:
+        """Joins blocks of the result into a window.
+
+        Shape: (B, C, rows, columns, size, size) -> (B, C, height, width).
+        """
+        b, c, rows, cols = blocks.shape[:4]
+        image = blocks.transpose(3, 4).reshape(b, c, rows * self.size, cols * self.size)
+        return window.relative_to(self.covering(window)).cut(image)
+
+    def _needed(self, start: int, length: int) -> range:
+        block, last = start // self.size, (start + length - 1) // self.size
+        begin = block * self.step + self.first
+        return range(begin, begin + (last - block) * self.step + self.taken)
+
+
+class SeparableFilter:
+    """A linear filter that is a sum of products of one along the rows and one along the columns.
+
+    Result pixel `phases * k + p` of an axis is the sum over t of `kernel[p, t]` times the input
+    pixel `stride * k + first + t`: `phases` enlarges, `stride` reduces.
+
+    Args:
+        vertical: (terms, phases, taps), down the rows.
+        horizontal: (terms, phases, taps), along the columns.
+        stride: input pixels per step.
+        first: place of the first tap.
+        border: how the input goes on beyond its border.
+        steps: k of a block; larger ones multiply by more zeros, smaller ones are more calls.
+    """
+
+    def __init__(
+        self,
+        vertical: np.ndarray,
+        horizontal: np.ndarray,
+        stride: int,
+        first: int,
+        border: Border,
+        steps: int = 16,
+    ) -> None:
+        terms, phases, taps = vertical.shape
+        taken = stride * (steps - 1) + taps
+        self.stride, self.phases, self.terms = stride, phases, terms
+        self.blocks = Blocks(phases * steps, taken, stride * steps, first, border)
+        down, along = np.zeros((2, terms, phases * steps, taken))
+        for matrix, kernel in ((down, vertical), (along, horizontal)):
+            for k in range(steps):
+                matrix[:, phases * k : phases * (k + 1), stride * k : stride * k + taps] = kernel
+        # One product with all terms side by side, then one that sums over them.
+        self._along = PlacedArray(
+            along.transpose(2, 0, 1).reshape(taken, -1)
+        )  # (taken, terms size)
+        self._down = PlacedArray(down.transpose(1, 2, 0).reshape(phases * steps, -1))
+
+    def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Returns the shape of the result for an input shape that is a multiple of `stride`."""
+        return shape[0] // self.stride * self.phases, shape[1] // self.stride * self.phases
+
+    def of(self, field: LazyImage) -> LazyImage:
+        """Returns the filtered image, lazy."""
+        return LazyImage(self.shape(field.shape), lambda window: self(field, window))
+
+    def __call__(self, field: LazyImage, window: Window) -> Tensor:
+        """Computes a window of the result, (B, C, height, width)."""
+        blocks = self.blocks
+        wide = window._replace(width=max(window.width, NARROW))
+        image = field.continued(*blocks.needed(wide), blocks.border)
+        # Half precision would cost 11-bit images their last bits.
+        with without_autocast(image):
+            image = self._product(image)
+        return window.relative_to(blocks.covering(window)).cut(image)
+
+    def _product(self, image: Tensor) -> Tensor:
+        """Filters the input of whole blocks: (B, C, m, n) -> (B, C, H, W)."""
+        b, c, m, _ = image.shape
+        size, taken, step, terms = *self.blocks.sides, self.terms
+        down, along = self._down.like(image), self._along.like(image)
+        rows = image.unfold(-1, taken, step)  # (B, C, m, blocks, taken)
+        across = rows.shape[3]
+        rows = rows.reshape(-1, taken) @ along  # (B C m blocks, terms size)
+        rows = rows.view(b * c, m, across, terms, size).transpose(2, 3)
+        rows = rows.reshape(b * c, m * terms, across * size)
+        # Blocks of rows overlap; each is a matrix as it lies in memory.
+        cut = rows.unfold(1, taken * terms, step * terms).transpose(-1, -2)
+        factor = down.expand(cut.shape[1], -1, -1)  # (blocks, size, taken terms)
+        if rows.requires_grad:
+            result = torch.stack([torch.bmm(factor, part) for part in cut])
+        else:
+            result = image.new_empty(b * c, len(factor), size, across * size)
+            for part, place in zip(cut, result):
+                torch.bmm(factor, part, out=place)
+        return result.view(b, c, -1, across * size)
+
+
+class FourierFilter:
+    """Convolution with a large symmetric kernel by spectra of blocks; the border is replicated.
+
+    Args:
+        kernel: (taps, taps), taps odd, symmetric in both axes.
+        size: side of a block of the result.
+    """
+
+    def __init__(self, kernel: np.ndarray, size: int = 256) -> None:
+        reach = kernel.shape[-1] // 2
+        self.reach = reach
+        # Results that wrap around land in the margin that is cut off.
+        taken = next_fast_len(size + 2 * reach, real=True)
+        self.blocks = Blocks(size, taken, size, -reach, 'replicate')
+        self._response = PlacedArray(np.fft.rfft2(kernel, s=(taken, taken)))
+
+    def of(self, field: LazyImage) -> LazyImage:
+        """Returns the filtered image, lazy."""
+        return LazyImage(field.shape, lambda window: self(field, window))
+
+    def __call__(self, field: LazyImage, window: Window) -> Tensor:
+        """Computes a window of the result, (B, C, height, width)."""
+        blocks = self.blocks.cut(field, window)
+        with without_autocast(blocks):
+            spectrum = torch.fft.rfft2(blocks)
+            spectrum = spectrum * self._response.like(spectrum)
+            result = torch.fft.irfft2(spectrum, s=(self.blocks.taken,) * 2)
+        inside = slice(2 * self.reach, 2 * self.reach + self.blocks.size)
+        return self.blocks.join(result[..., inside, inside], window)
