@@ -25,7 +25,7 @@ class Choice(NamedTuple):
         log_prior: (K,) offsets of the logits; None for 0.
         limits: (K,) probabilities from which on a class is in the prediction set; None without
             sets, or for 0: every class is in it.
-        limit_samples: (K,) number of validation images that each limit comes from.
+        limit_samples: (K,) number of validation patients that each limit comes from.
     """
 
     temperature: float = 1.0

@@ -28,8 +28,9 @@ class Task:
             decisions then have the lowest expected cost. None for the likeliest class, or for the
             threshold of a positive class.
         meant: classes that are meant although tables name missing values so, such as 'unknown'.
-        coverage: share of images whose prediction set is to hold their class, such as 0.9, see
-            `plugins.classification.metrics.functional.conformal`; None for no sets.
+        coverage: probability that the prediction set of an image of a new patient holds its class,
+            such as 0.9; None for no sets. See
+            `plugins.classification.metrics.functional.conformal`.
         coverage_of: 'all' to cover the images of all classes together, 'class' those of each class.
     Raises:
         ValueError: fewer than two classes, a repeated name, a positive class that is not one of

@@ -280,7 +280,7 @@ def _fit_limits(
     if task.coverage is None:
         return (None, None), []
     limits, samples = fit_limits(
-        images.probabilities, images.labels, task.coverage, task.coverage_of
+        images.probabilities, images.labels, task.coverage, task.coverage_of, images.patients
     )
     needed = fewest_samples(task.coverage)
     few = [
@@ -292,7 +292,7 @@ def _fit_limits(
     if few:
         found = ', '.join(dict.fromkeys(few))
         warnings.append(
-            f'found {found} images in validation, {needed} needed for sets with a coverage of '
+            f'found {found} patients in validation, {needed} needed for sets with a coverage of '
             f'{task.coverage:g}: the classes are in every set'
         )
     return (tuple(map(float, limits)), tuple(map(int, samples))), warnings

@@ -31,7 +31,8 @@ Record = dict[str, Any]
 def summarize_sets(images: Predictions, settings: BootstrapSettings) -> Record | None:
     """Summarizes the prediction sets of labelled images.
 
-    Intervals of coverage are exact, and count patients. That of the size is a bootstrap's.
+    Coverage is the mean over patients of the share of their images that are covered, as it is
+    promised. Its intervals are exact, and count patients. That of the size is a bootstrap's.
 
     Args:
         images: labelled images.
@@ -76,13 +77,13 @@ def describe_calibration(
     Args:
         task: task of the sets.
         limits: (K,) limits of the probabilities.
-        samples: (K,) number of validation images of each limit.
+        samples: (K,) number of validation patients of each limit.
     """
     if task.coverage is None or limits is None or samples is None:
         return None
     return {
         'limits': dict(zip(task.classes, limits, strict=True)),
-        'images': dict(zip(task.classes, samples, strict=True)),
+        'patients': dict(zip(task.classes, samples, strict=True)),
         'needed': fewest_samples(task.coverage),
         'coverage_of_calibration': {
             name: coverage_of_calibration(count, task.coverage)
@@ -128,11 +129,13 @@ def compute_selection_curve(images: Predictions) -> dict[str, list[float]]:
 
 
 def _summarize_share(hits: np.ndarray, patients: np.ndarray) -> Mapping[str, Any]:
-    found = exact.share_interval(hits, patients)
+    _, owner, images = np.unique(patients, return_inverse=True, return_counts=True)
+    shares = np.bincount(owner, hits) / images  # of each patient
+    found = exact.share_interval(shares, np.arange(len(shares)))
     if found is None:
         return {'value': None, 'low': None, 'high': None}
     return {
-        'value': float(hits.mean()),
+        'value': float(shares.mean()),
         'low': found.low,
         'high': found.high,
         'exact': found.trials,

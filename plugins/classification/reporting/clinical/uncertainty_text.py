@@ -27,10 +27,9 @@ def format_sets(task: Record, table: Table, value: Value) -> Iterator[str]:
     yield (
         f'Sets that hold the class of {100 * aim:g} % of {whom}, by split conformal prediction: a '
         'class is in the set if its probability reaches a limit found on validation. This holds '
-        'for new images of the same population as the validation images, on average over '
-        'validation sets; images count as independent of each other, so that with several of a '
-        'patient the coverage varies more. The limits share their images with temperature and '
-        'threshold. '
+        'for any image of a new patient of the same population, on average over validation sets; '
+        'each patient counts once, with the mean over the images. The limits share their images '
+        'with temperature and threshold. '
         f'Coverage on the test is {value(found["coverage"])}, sizes of the sets '
         f'{value(found["size"])} on average. {found["wrong_alone"]} sets of one class are wrong.'
     )
@@ -42,18 +41,19 @@ def format_sets(task: Record, table: Table, value: Value) -> Iterator[str]:
             spread = fitted['coverage_of_calibration'][name]
             shown = 'in every set' if spread is None else f'{fitted["limits"][name]:.4f}'
             between = '-' if spread is None else f'{spread[0]:.3f} to {spread[1]:.3f}'
-            cells += [fitted['images'][name], shown, between]
+            cells += [fitted['patients'][name], shown, between]
             if spread is None:
                 few.append(name)
         rows.append(cells)
     head = ['class', 'images', 'coverage']
     if fitted is not None:
-        head += ['validation images', 'limit', 'coverage by chance of validation']
+        head += ['validation patients', 'limit', 'coverage by chance of validation']
     yield from table(head, rows)
     if few:
         yield ''
         yield (
-            f'Too few validation images for a limit ({fitted["needed"]} needed): {", ".join(few)}.'
+            f'Too few validation patients for a limit ({fitted["needed"]} needed): '
+            f'{", ".join(few)}.'
         )
     if fitted is not None and not by_class:
         yield ''

@@ -72,3 +72,47 @@ def test_new_items_are_covered_as_often_as_promised(of: str) -> None:
         assert np.mean(by_class, axis=0)[2] < aim - 0.05  # the rare class is covered less
     else:
         assert np.mean(by_class, axis=0).min() > aim - 0.02
+
+
+@pytest.mark.parametrize(
+    ('n', 'aim', 'limit', 'classes_in_sets'),
+    [(57, 0.9, 0.26425008, 414), (57, 0.8, 0.3962693, 321), (41, 0.7, 0.41621194, 311)],
+)
+def test_sets_are_those_of_mapie(n: int, aim: float, limit: float, classes_in_sets: int) -> None:
+    # MAPIE 1.6.0, SplitConformalClassifier(conformity_score='lac', prefit=True) on these numbers;
+    # all 300 sets were equal.
+    limits, _ = fit_limits(*draw(n, np.random.default_rng(0)), aim)
+    assert limits == pytest.approx([limit] * 3, abs=1e-7)
+    p, _ = draw(300, np.random.default_rng(7))
+    assert (p >= limits).sum() == classes_in_sets
+
+
+def test_images_of_a_patient_share_the_weight_of_one() -> None:
+    p, labels = draw(40, np.random.default_rng(3))
+    alone = fit_limits(p, labels, 0.8)
+    # Copies of all images of some patients change nothing, in any order.
+    repeats = np.array([1, 5, 2, 9] * 10)
+    order = np.random.default_rng(4).permutation(repeats.sum())
+    again = np.repeat(np.arange(40), repeats)[order]
+    shared = fit_limits(p[again], labels[again], 0.8, patients=again)
+    assert np.array_equal(alone[0], shared[0]) and np.array_equal(shared[1], [40] * 3)
+    by_class = fit_limits(p[again], labels[again], 0.8, 'class', again)[1]
+    assert np.array_equal(by_class, np.bincount(labels, minlength=3))
+
+
+def test_an_image_of_a_new_patient_is_covered_where_many_images_are_easy() -> None:
+    generator, aim, patients = np.random.default_rng(5), 0.8, 40
+    covered = {'patients': [], 'images': []}
+    for _ in range(300):
+        # Half of the patients have 12 images that are easy, the others one that is hard.
+        images = generator.choice([1, 12], patients)
+        owner = np.repeat(np.arange(patients), images)
+        own = np.where(images[owner] > 1, 0.6, 0.0) + 0.4 * generator.random(len(owner))
+        p = np.column_stack([own, 1 - own])
+        labels = np.zeros(len(own), int)
+        new = np.where(generator.random(500) < 0.5, 0.6, 0.0) + 0.4 * generator.random(500)
+        for name, whose in (('patients', owner), ('images', None)):
+            limits, _ = fit_limits(p, labels, aim, patients=whose)
+            covered[name].append((new >= limits[0]).mean())
+    assert aim - 0.01 < np.mean(covered['patients']) < aim + 2 / (patients + 1)
+    assert np.mean(covered['images']) < 0.6

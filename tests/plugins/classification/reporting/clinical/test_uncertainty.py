@@ -102,11 +102,27 @@ def make_record(found: dict[str, Any], task: Task, calibration: Calibration) -> 
     }
 
 
+def test_coverage_counts_each_patient_once() -> None:
+    task = Task(CLASSES, coverage=0.8)
+    calibration, _ = calibrate(task)
+    rows = make_rows(60, 1, calibration)
+    # A patient with 41 images beside 19 with one each.
+    rows = [row | {'patient': str(max(i - 40, 0))} for i, row in enumerate(rows)]
+    metric = ClinicalMetrics('kind', {'kind': task})
+    found = summarize_task(metric, rows, ReportSettings(BootstrapSettings(100)))
+    covered = np.array([row['label'] in row['set'] for row in rows])
+    shares = [covered[:41].mean(), *covered[41:]]
+    sets = found['prediction_sets']
+    assert sets['coverage']['value'] == pytest.approx(np.mean(shares))
+    assert sets['coverage']['value'] != pytest.approx(covered.mean())
+    assert sets['coverage']['exact'] == 20
+
+
 def test_few_validation_images_are_told_of() -> None:
     task = Task(CLASSES, coverage=0.9, coverage_of='class')
     calibration, warnings = calibrate(task, 50)
     assert len(warnings) == 1
-    assert 'rare images in validation, 9 needed' in warnings[0]
+    assert 'rare patients in validation, 9 needed' in warnings[0]
     assert calibration.choice('kind').limits[2] == 0
     metric = ClinicalMetrics('kind', {'kind': task})
     found = summarize_task(
@@ -114,7 +130,7 @@ def test_few_validation_images_are_told_of() -> None:
     )
     assert found['prediction_sets']['by_class']['rare']['value'] == 1
     text = to_markdown(make_record(found, task, calibration))
-    assert 'Too few validation images for a limit (9 needed): rare.' in text
+    assert 'Too few validation patients for a limit (9 needed): rare.' in text
 
 
 def test_a_task_without_coverage_has_no_sets_and_the_old_state() -> None:
