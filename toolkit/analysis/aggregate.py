@@ -1,7 +1,6 @@
-"""Conditions of a study, their means and costs, and paired comparisons between them.
+"""Paired comparisons between the conditions of a study.
 
-A condition is a variant with one setting of the axes and one dataset; its runs differ by seed and
-fold. Each condition is compared with the condition of `compare_to` that has the same setting and
+Each condition is compared with the condition of `compare_to` that has the same setting and
 dataset, by pairs of runs with the same seed and fold. Holm's correction counts all comparisons of
 the study over all metrics, or over the primary one: one family of tests over runs, one of tests
 over items. Conditions can also be compared along an axis with its first value.
@@ -13,9 +12,9 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
+from toolkit.analysis.conditions import Condition, MetricSummary, group_runs, list_pairs
 from toolkit.analysis.paired_tests import (
     ALPHA,
     PairedTest,
@@ -28,85 +27,6 @@ from toolkit.analysis.sample_values import SampleValues, find_sample_values
 from toolkit.analysis.sequential_tests import anytime_t
 from toolkit.config.dump import dump_inline
 from toolkit.io.run_records import RunResult
-
-
-@dataclass(frozen=True)
-class Condition:
-    """The runs of one variant with one setting of the axes and one dataset.
-
-    Attributes:
-        variant: name of the variant.
-        settings: value of each axis by dotted path.
-        data: the dataset; None if datasets are not an axis.
-        runs: all planned runs.
-    """
-
-    variant: str
-    settings: Mapping[str, Any]
-    data: Any
-    runs: tuple[RunResult, ...]
-
-    @cached_property
-    def context(self) -> str:
-        """Settings and dataset as text, in which 1, 1.0 and true differ.
-
-        A condition shares it with the one that it is compared with.
-        """
-        return dump_inline({'settings': dict(sorted(self.settings.items())), 'data': self.data})
-
-    @cached_property
-    def label(self) -> str:
-        """Variant, settings and dataset in one line."""
-        settings = [f'{path.split(".")[-1]}={dump_inline(v)}' for path, v in self.settings.items()]
-        data = [] if self.data is None else [format_setting(self.data)]
-        return ', '.join([self.variant, *settings, *data])
-
-    def select_runs(self, status: str) -> list[RunResult]:
-        """Selects the runs that have this status."""
-        return [run for run in self.runs if run.status == status]
-
-    def has_other_code(self, pair: tuple[int, int | None]) -> bool:
-        """Tells whether the run of a (seed, fold) was made with other code than the plan's."""
-        return _get_run(self, pair).other_code
-
-    def get_values(self, metric: str) -> dict[tuple[int, int | None], float]:
-        """Gets the values of a metric by (seed, fold), for the runs that have it."""
-        found = {(run.seed, run.fold): run.metrics.get(metric) for run in self.runs}
-        return {pair: value for pair, value in found.items() if value is not None}
-
-
-@dataclass(frozen=True)
-class MetricSummary:
-    """Mean and standard deviation of a metric over the runs of a condition.
-
-    Attributes:
-        n: number of runs with a value.
-        planned: number of planned runs.
-        mean: None without values.
-        sd: standard deviation with n - 1; None for fewer than two values.
-    """
-
-    n: int
-    planned: int
-    mean: float | None
-    sd: float | None
-
-
-@dataclass(frozen=True)
-class ConditionCosts:
-    """Costs of the runs of a condition; None if unknown.
-
-    Attributes:
-        parameters: number of parameters.
-        macs: multiply-accumulates of one forward.
-        seconds: mean over the finished runs.
-        memory: highest peak memory of a finished run, in bytes.
-    """
-
-    parameters: int | None
-    macs: int | None
-    seconds: float | None
-    memory: int | None
 
 
 @dataclass(frozen=True)
@@ -275,38 +195,6 @@ def _is_better_than_all(
     return True
 
 
-def summarize_costs(condition: Condition) -> ConditionCosts:
-    """Summarizes the costs of the runs of a condition."""
-    done = condition.select_runs('finished')
-    seconds = [run.seconds for run in done if run.seconds is not None]
-    memory = [run.memory for run in done if run.memory is not None]
-    return ConditionCosts(
-        next((run.parameters for run in condition.runs if run.parameters is not None), None),
-        next((run.macs for run in condition.runs if run.macs is not None), None),
-        math.fsum(seconds) / len(seconds) if seconds else None,
-        max(memory, default=None),
-    )
-
-
-def format_setting(value: Any) -> str:
-    """Formats a value of a config as text; a string has no quotes."""
-    return value if isinstance(value, str) else dump_inline(value)
-
-
-def group_runs(results: StudyResults) -> tuple[Condition, ...]:
-    """Groups the runs of a study into conditions."""
-    groups: dict[str, list[RunResult]] = {}
-    for run in results.runs:
-        key = dump_inline(
-            {'variant': run.variant, 'settings': dict(run.settings), 'data': run.data}
-        )
-        groups.setdefault(key, []).append(run)
-    return tuple(
-        Condition(runs[0].variant, runs[0].settings, runs[0].data, tuple(runs))
-        for runs in groups.values()
-    )
-
-
 def _compare(
     condition: Condition,
     reference: Condition,
@@ -316,11 +204,11 @@ def _compare(
     sequential: float | None,
 ) -> tuple[Comparison, list[float]]:
     """Compares two conditions; the differences of items are returned for a test of all at once."""
-    ours, theirs = condition.get_values(metric), reference.get_values(metric)
+    planned = list_pairs([condition, reference])
+    ours, theirs = (c.get_values_at(metric, planned) for c in (condition, reference))
     both = [pair for pair in ours if pair in theirs]
     # A difference between runs of other code would be one of the code, too.
     pairs = [p for p in both if condition.has_other_code(p) == reference.has_other_code(p)]
-    planned = {(run.seed, run.fold) for run in (*condition.runs, *reference.runs)}
     folds = len({run.fold for run in condition.runs if run.fold is not None})
     differences = [ours[pair] - theirs[pair] for pair in pairs]
     if sequential is None:
@@ -352,7 +240,7 @@ def _item_differences(
     for pair in pairs:
         ours, theirs = (
             _read_values(run, metric, rows)
-            for run in (_get_run(condition, pair), _get_run(reference, pair))
+            for run in (condition.get_run(pair), reference.get_run(pair))
         )
         if ours is None or theirs is None:
             return None
@@ -378,7 +266,3 @@ def _read_values(
     if key not in rows:
         rows[key] = find_sample_values(run, metric)
     return rows[key]
-
-
-def _get_run(condition: Condition, pair: tuple[int, int | None]) -> RunResult:
-    return next(run for run in condition.runs if (run.seed, run.fold) == pair)

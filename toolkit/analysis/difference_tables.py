@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from toolkit.analysis.aggregate import Analysis, Comparison, format_setting
+from toolkit.analysis.aggregate import Analysis, Comparison
+from toolkit.analysis.conditions import format_setting
 from toolkit.analysis.effects import Effect, find_effects
 from toolkit.analysis.interval_bars import Bar, Interval, make_bars
 from toolkit.analysis.paired_tests import PairedTest
@@ -208,6 +209,8 @@ def list_comparison_notes(analysis: Analysis) -> list[str]:
         f'p (Holm): corrected over all {runs} tests over runs of this study'
         f'{name_family(analysis)}.',
     ]
+    if len({condition.is_seedless for condition in analysis.conditions}) > 1:
+        notes.append('A variant without training has no seeds: its run is paired with every seed.')
     if analysis.results.options.sequential is not None:
         notes.append(
             'Seeds were added after looking at results; tests and intervals are valid all the same '

@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from toolkit.analysis.aggregate import Analysis, Condition
+from toolkit.analysis.aggregate import Analysis
+from toolkit.analysis.conditions import Condition, list_pairs
 from toolkit.analysis.paired_tests import ALPHA, adjust_holm, compute_variance_factor
 from toolkit.analysis.results import TableOptions
 
@@ -306,7 +307,8 @@ def _fit_group(group: dict[str, Condition], metric: str, options: TableOptions) 
     # Variants of a study are in the order of its design.
     points = [[name in variant.split('+') for name in switches] for variant in group]
     order = list(group)
-    values = [group[variant].get_values(metric) for variant in order]
+    pairs = list_pairs(list(group.values()))
+    values = [group[variant].get_values_at(metric, pairs) for variant in order]
     blocks = [
         block
         for block in values[0]

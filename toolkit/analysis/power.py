@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from scipy import optimize, stats
 
 from toolkit.analysis.aggregate import Analysis
+from toolkit.analysis.conditions import list_pairs
 from toolkit.analysis.paired_tests import ALPHA, compute_variance_factor, is_constant
 
 POWER = 0.8
@@ -102,17 +103,17 @@ def estimate_spread(analysis: Analysis, metric: str) -> Spread | None:
     """
     pairs, singles = [], []
     for condition in analysis.conditions:
-        ours = condition.get_values(metric)
-        singles.append(list(ours.values()))
+        singles.append(list(condition.get_values(metric).values()))
         reference = analysis.find_reference(condition)
-        theirs = {} if reference is None else reference.get_values(metric)
+        if reference is None:
+            continue
+        planned = list_pairs([condition, reference])
+        ours, theirs = (c.get_values_at(metric, planned) for c in (condition, reference))
         # As in the tests: a difference between runs of other code is one of the code, too.
         same = [
             pair
             for pair in ours
-            if reference is not None
-            and pair in theirs
-            and condition.has_other_code(pair) == reference.has_other_code(pair)
+            if pair in theirs and condition.has_other_code(pair) == reference.has_other_code(pair)
         ]
         pairs.append([ours[pair] - theirs[pair] for pair in same])
     for groups, factor, is_of_pairs in ((pairs, 1.0, True), (singles, math.sqrt(2), False)):

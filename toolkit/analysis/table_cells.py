@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from toolkit.analysis.aggregate import Analysis, Comparison, Condition, format_setting
+from toolkit.analysis.aggregate import Analysis, Comparison
+from toolkit.analysis.conditions import Condition, format_setting
 from toolkit.analysis.interval_bars import Bar
 
 OTHER_CODE = '†'
 MEANING_OF_BEST = (
     'better than every other row of its column and data set by more than noise '
     '(paired tests, Bonferroni-corrected, p < 0.05).'
+)
+
+# Columns of the tables that an axis may be taken for.
+COLUMNS = (
+    *('variant', 'data', 'run', 'status', 'seed', 'fold', 'n', 'metric'),
+    *('time', 'memory', 'parameters', 'MACs'),
 )
 
 
@@ -50,6 +57,7 @@ class Table:
         better: for each column whether higher numbers are better; None where neither is. Empty
             where no column has better numbers.
         conditions: for each row the index of its condition; empty where rows have none.
+        statuses: for each row that of its run; empty where rows are of no single runs.
         meaning_of_best: of the mark of the best cell of a column.
     """
 
@@ -60,6 +68,7 @@ class Table:
     notes: list[str] = field(default_factory=list)
     better: Sequence[bool | None] = ()
     conditions: Sequence[int] = ()
+    statuses: Sequence[str] = ()
     meaning_of_best: ClassVar[str] = MEANING_OF_BEST
 
     @property
@@ -86,8 +95,14 @@ def name_family(analysis: Analysis) -> str:
 
 def list_name_columns(analysis: Analysis) -> list[str]:
     """Lists the headers of the columns that name a condition."""
-    axes = [analysis.results.options.show(name) for name in name_axes(analysis.axes)]
+    names = mark_axes(name_axes(analysis.axes), COLUMNS)
+    axes = [analysis.results.options.show(name) for name in names]
     return ['variant', *axes, *(['data'] if analysis.has_data else [])]
+
+
+def mark_axes(axes: Sequence[str], columns: Collection[str]) -> list[str]:
+    """Marks the axes that bear the name of another column of a table."""
+    return [f'{name} (axis)' if name in columns else name for name in axes]
 
 
 def name_axes(paths: list[str]) -> list[str]:

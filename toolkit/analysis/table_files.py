@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.analysis import tables
-from toolkit.analysis.aggregate import Analysis, Comparison, analyze_study, summarize_costs
+from toolkit.analysis.aggregate import Analysis, Comparison, analyze_study
+from toolkit.analysis.conditions import summarize_costs
 from toolkit.analysis.difference_tables import list_comparison_notes
 from toolkit.analysis.effects import find_effects
 from toolkit.analysis.results import StudyResults
-from toolkit.analysis.table_cells import Table, TableCell
+from toolkit.analysis.table_cells import Table, TableCell, mark_axes
 from toolkit.io import atomic_write
 from toolkit.io.json_values import format_json
 from toolkit.io.tables.formatting import (
@@ -159,14 +160,14 @@ def _format_csv(analysis: Analysis) -> str:
     for record in _make_records(analysis):
         settings, runs, items = record.pop('settings'), record.pop('runs'), record.pop('items')
         del record['values'], record['missing'], record['along']
-        rows.append(
-            {
-                **{axis: settings.get(axis) for axis in analysis.axes},
-                **record,
-                **{key: runs.get(key) for key in _TEST},
-                **{f'items_{key}': items.get(key) for key in _TEST if key != 'unpaired'},
-            }
-        )
+        others = {
+            **record,
+            **{key: runs.get(key) for key in _TEST},
+            **{f'items_{key}': items.get(key) for key in _TEST if key != 'unpaired'},
+        }
+        columns = mark_axes(analysis.axes, others)
+        values = [settings.get(axis) for axis in analysis.axes]
+        rows.append({**dict(zip(columns, values, strict=True)), **others})
     return format_csv(list(rows[0]), [list(row.values()) for row in rows]) if rows else ''
 
 

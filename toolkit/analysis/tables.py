@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from toolkit.analysis.aggregate import Analysis, Condition, MetricSummary, summarize_costs
+from toolkit.analysis.aggregate import Analysis
+from toolkit.analysis.conditions import Condition, MetricSummary, summarize_costs
 from toolkit.analysis.difference_tables import (
     make_axis_table,
     make_comparison_table,

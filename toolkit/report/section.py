@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolkit.analysis import difference_tables, tables
-from toolkit.analysis.aggregate import Analysis, format_setting
+from toolkit.analysis.aggregate import Analysis
+from toolkit.analysis.conditions import format_setting
 from toolkit.analysis.results import StudyResults
 from toolkit.analysis.table_cells import Table, format_heading
 from toolkit.io.run_layout import STUDY

@@ -8,7 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from toolkit.analysis.aggregate import Analysis, Condition, format_setting, summarize_costs
+from toolkit.analysis.aggregate import Analysis
+from toolkit.analysis.conditions import Condition, format_setting, summarize_costs
 from toolkit.io.json_values import replace_nonfinite
 from toolkit.io.run_records import RunResult
 from toolkit.report import plotly_bundle

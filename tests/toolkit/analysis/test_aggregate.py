@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 from scipy import stats
 
-from tests.support.study_folders import finish, planned, study_of, write_plan
-from toolkit.analysis.aggregate import analyze_study, summarize_costs
+from tests.support.study_folders import FINGERPRINT, finish, planned, study_of, write_plan
+from toolkit.analysis.aggregate import analyze_study
+from toolkit.analysis.conditions import summarize_costs
+from toolkit.analysis.paired_tests import paired_t
+from toolkit.analysis.power import estimate_spread
 from toolkit.analysis.results import load
 from toolkit.analysis.table_files import study_table
 
@@ -102,6 +105,30 @@ def test_folds_are_pairs_too_and_widen_the_interval(tmp_path):
     d = [(i + 4) ** 2 - i**2 for i in range(4)]
     assert found.n == 4
     assert found.p > stats.ttest_1samp(d, 0).pvalue
+
+
+def test_a_variant_without_training_is_paired_with_every_seed(tmp_path):
+    """Its one run would be the same with each seed, so the others' spread is that of all pairs."""
+    made = {'full': {**FINGERPRINT, 'train': None}, 'net': FINGERPRINT}
+    values = {('net', s, f): 0.8 + 0.01 * s + 0.1 * f for s in (3, 4, 5) for f in (0, 1)}
+    values |= {('full', 3, f): 0.5 + 0.2 * f for f in (0, 1)}
+    runs = [planned(v, s, id=f'{v}-{s}-{f}', fold=f, fingerprint=made[v]) for v, s, f in values]
+    for reference in ('full', 'net'):
+        folder = write_plan(tmp_path / reference, runs, compare_to=reference)
+        for run, value in zip(runs, values.values(), strict=True):
+            rows = {'score': [{'id': f'{run["fold"]}.{i}', 'value': value} for i in range(4)]}
+            finish(folder / run['folder'], {'score': value}, rows, fingerprint=run['fingerprint'])
+        analysis = analysis_of(folder)
+        (found,) = analysis.comparisons.values()
+        differences = [0.3 + 0.01 * s - 0.1 * f for s in (3, 4, 5) for f in (0, 1)]
+        sign = 1 if reference == 'full' else -1
+        expected = paired_t([sign * d for d in differences], folds=2)
+        assert (found.runs.n, found.unpaired, found.items.n) == (6, 0, 8)
+        assert found.runs.p == pytest.approx(expected.p)
+        assert found.runs.difference == pytest.approx(sign * 0.29)
+        assert found.items.difference == pytest.approx(sign * 0.29)
+        assert estimate_spread(analysis, 'score').freedom == 5
+        assert 'has no seeds' in study_table(load(folder))
 
 
 def test_costs(tmp_path):

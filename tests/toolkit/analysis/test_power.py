@@ -10,7 +10,8 @@ import pytest
 from scipy import integrate, stats
 
 from tests.support.study_folders import study_of
-from toolkit.analysis.aggregate import Analysis, group_runs
+from toolkit.analysis.aggregate import Analysis
+from toolkit.analysis.conditions import group_runs
 from toolkit.analysis.paired_tests import ALPHA, compute_t_test_p
 from toolkit.analysis.power import (
     compute_power,

@@ -111,6 +111,16 @@ def test_axes_and_data_are_columns(tmp_path):
     assert 'b.width' in study_table(load(folder), 'csv').split('\n')[0]
 
 
+def test_an_axis_named_as_a_column_loses_no_value(tmp_path):
+    names = ('data', 'metric', 'mean', 'seconds', 'variant', 'n', 'p')
+    settings = {name: f'value of {name}' for name in names}
+    folder = write_plan(tmp_path, [planned('full', settings=settings)])
+    finish(folder / 'runs/full-s0', {'score': 0.5})
+    (row,) = csv.DictReader(io.StringIO(study_table(load(folder), 'csv')))
+    assert {name: row[f'{name} (axis)'] for name in names} == settings
+    assert (row['variant'], row['metric'], float(row['mean'])) == ('full', 'score', 0.5)
+
+
 # -- studies that have hardly begun ----------------------------------------------------------------
 
 

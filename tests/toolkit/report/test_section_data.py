@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -11,6 +12,7 @@ from toolkit.analysis.aggregate import analyze_study
 from toolkit.analysis.results import load
 from toolkit.io.run_layout import METRICS_FILE, STATUS
 from toolkit.report import plotly_bundle, section_data
+from toolkit.report.jinja_environment import make_environment
 from toolkit.report.panel import Panel, Rendered
 from toolkit.report.panel_budget import PanelRequest, render_panels
 from toolkit.report.runs import run_configs, run_tables
@@ -232,3 +234,15 @@ def test_an_axis_may_have_the_name_of_another_filter(tmp_path):
         'axis:status': ['a', 'b'],
         'status': ['finished', 'waiting'],
     }
+
+
+def test_a_row_has_the_status_of_its_run_though_an_axis_is_called_status(tmp_path):
+    settings = {'data': 'x', 'status': 'odd'}
+    runs = [planned('full', s, id=f'full-{s}', settings=settings) for s in (0, 1)]
+    write_plan(tmp_path, runs, metrics={'score': True})
+    finish(tmp_path / runs[0]['folder'], {'score': 0.5})
+    table = section_of(tmp_path).tables['runs']
+    assert table.columns[:5] == ['run', 'variant', 'data (axis)', 'status (axis)', 'status']
+    macros = make_environment().get_template('macros.html.j2').module
+    page = macros.table(table, 'a', 'runs', None)
+    assert re.findall('data-status="(.*?)"', page) == ['finished', 'waiting']

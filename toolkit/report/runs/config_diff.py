@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.analysis.aggregate import Analysis, Condition
+from toolkit.analysis.aggregate import Analysis
+from toolkit.analysis.conditions import Condition
 from toolkit.io.run_layout import CONFIG
 from toolkit.io.run_records import RunResult
 

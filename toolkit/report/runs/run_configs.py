@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from toolkit.analysis.aggregate import Condition
+from toolkit.analysis.conditions import Condition
 from toolkit.errors import ToolkitError
 from toolkit.io.run_layout import CAPSULE, CONFIG
 from toolkit.io.run_records import RunResult

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from toolkit.analysis.aggregate import Analysis, Condition
+from toolkit.analysis.aggregate import Analysis
+from toolkit.analysis.conditions import Condition
 from toolkit.analysis.table_cells import (
     Table,
     TableCell,
@@ -16,8 +17,6 @@ from toolkit.analysis.table_cells import (
 from toolkit.analysis.tables import choose_metric_digits, format_summary
 from toolkit.io.run_records import RunResult
 from toolkit.io.tables import formatting
-
-STATUS = 'status'
 
 
 def make_runs_table(analysis: Analysis) -> Table:
@@ -31,13 +30,14 @@ def make_runs_table(analysis: Analysis) -> Table:
         for metric in analysis.metrics
     }
     has_folds = any(run.fold is not None for run in analysis.results.runs)
-    rows, conditions = [], []
+    rows, conditions, statuses = [], [], []
     for place, condition in enumerate(analysis.conditions):
         names = make_name_cells(analysis, condition)
         for run in condition.runs:
             rows.append([TableCell(run.id), *names, *_make_cells(run, digits, has_folds)])
             conditions.append(place)
-    names = ['run', *list_name_columns(analysis), STATUS]
+            statuses.append(run.status)
+    names = ['run', *list_name_columns(analysis), 'status']
     headings = [
         format_heading(options.show(metric), better) for metric, better in analysis.metrics.items()
     ]
@@ -45,7 +45,15 @@ def make_runs_table(analysis: Analysis) -> Table:
     columns = [*names, 'seed', *folds, *headings, 'time', 'memory']
     better = [None] * (len(names) + 1 + len(folds)) + [*analysis.metrics.values(), False, False]
     title = f'{analysis.results.name}: all runs'
-    return Table(title, columns, rows, len(names), better=better, conditions=conditions)
+    return Table(
+        title,
+        columns,
+        rows,
+        len(names),
+        better=better,
+        conditions=conditions,
+        statuses=statuses,
+    )
 
 
 def _make_cells(

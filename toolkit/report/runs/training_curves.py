@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from toolkit.analysis.aggregate import Condition
+from toolkit.analysis.conditions import Condition
 from toolkit.io.read_metrics_log import LogLine, read_metrics_log
 
 # Limit of numbers in all curves of a section; each takes about eight bytes in the page.

@@ -4,10 +4,12 @@
   const CELL = 24, MOST_ROWS = 60; // pixels of a row; rows with a height of their own
 
   function factors(data) {
+    // An axis may be called variant or data too.
+    const own = (name) => (data.axes.includes(name) ? `${name} (study)` : name);
     const read = {
-      variant: (c) => c.variant,
+      [own('variant')]: (c) => c.variant,
       ...Object.fromEntries(data.axes.map((axis) => [axis, (c) => c.settings[axis] ?? null])),
-      data: (c) => c.data,
+      [own('data')]: (c) => c.data,
     };
     const several = ([, of]) => new Set(data.conditions.map(of).filter((v) => v !== null)).size > 1;
     return Object.fromEntries(Object.entries(read).filter(several));

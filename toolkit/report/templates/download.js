@@ -17,7 +17,10 @@
   function runs({ data }) {
     const paths = Object.keys(data.hyperparameters).filter((path) => !data.axes.includes(path));
     const metrics = Object.keys(data.metrics);
-    const head = ['run', 'variant', ...data.axes, 'data', 'seed', 'fold', 'status', ...metrics,
+    const own = ['run', 'variant', 'data', 'seed', 'fold', 'status', 'seconds', 'memory', 'parameters',
+      'macs', 'test_data', ...metrics];
+    const axes = data.axes.map((axis) => (own.includes(axis) ? `${axis} (axis)` : axis));
+    const head = ['run', 'variant', ...axes, 'data', 'seed', 'fold', 'status', ...metrics,
       'seconds', 'memory', 'parameters', 'macs', 'test_data', ...paths];
     return csv([head, ...data.runs.map((run) => {
       const condition = data.conditions[run.condition];

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolkit.analysis.aggregate import Analysis, group_runs
+from toolkit.analysis.aggregate import Analysis
+from toolkit.analysis.conditions import group_runs
 from toolkit.analysis.power import (
     MOST_SEEDS,
     Spread,
