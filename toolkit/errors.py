@@ -121,3 +121,17 @@ def list_names(names: Iterable[str], most: int = 20) -> str:
     every = list(names)
     rest = len(every) - most
     return ', '.join(every[:most]) + (f', ... ({rest} more)' if rest > 0 else '')
+
+
+def list_integers(values: Iterable[int], most: int = 10) -> str:
+    """Formats whole numbers for a message, neighbours as ranges: `0 to 499, 1000`."""
+    ranges: list[list[int]] = []
+    for value in values:
+        if ranges and value == ranges[-1][1] + 1:
+            ranges[-1][1] = value
+        else:
+            ranges.append([value, value])
+    texts = []
+    for low, high in ranges:
+        texts += [f'{low} to {high}'] if high - low > 2 else map(str, range(low, high + 1))
+    return list_names(texts, most)

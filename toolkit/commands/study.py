@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.commands.arguments import add_plugins
-from toolkit.errors import RunError, ToolkitError, did_you_mean
+from toolkit.errors import RunError, ToolkitError, did_you_mean, list_integers
 from toolkit.io.run_layout import REPORT, STUDY
 from toolkit.io.shown_output import protect_output
 from toolkit.registry.command import Command
@@ -208,7 +208,7 @@ def _check_filter(study: Study, only: Sequence[str], seeds: Sequence[int]) -> No
             raise ToolkitError(f'--only: no variant is named {name!r}{near}')
     for seed in seeds:
         if seed not in study.spec.seeds:
-            known = ', '.join(map(str, study.spec.seeds))
+            known = list_integers(study.spec.seeds)
             raise ToolkitError(f'--seeds: the study has no seed {seed}; there are: {known}')
     repeated = [str(x) for x, n in Counter([*only, *seeds]).items() if n > 1]
     if repeated:

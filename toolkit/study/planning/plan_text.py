@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from toolkit.config.dump import dump_inline
+from toolkit.errors import list_integers
 from toolkit.io.run_records import PlannedRun, RunStatus
 from toolkit.io.tables.formatting import (
     MISSING,
@@ -42,7 +43,7 @@ def plan_text(
         power: power of the tests; None to leave it out.
     """
     study = plan.study
-    seeds = ', '.join(map(str, study.spec.seeds))
+    seeds = list_integers(study.spec.seeds)
     counts = Counter(_state(entry, folder) for entry in entries)
     states = ', '.join(f'{count} {state}' for state, count in counts.items())
     rows = format_text_table(_list_rows(plan, entries, folder), left=6)
@@ -146,7 +147,7 @@ def _describe_repeats(runs: list[PlannedRun]) -> str:
     ):
         known = list(dict.fromkeys(values))
         if known:
-            texts.append(f'{name}{"s" if len(known) > 1 else ""} {", ".join(map(str, known))}')
+            texts.append(f'{name}{"s" if len(known) > 1 else ""} {list_integers(known)}')
     return ', '.join(texts)
 
 

@@ -56,12 +56,15 @@ def run_program(folder: Path, record: Mapping[str, Any]) -> None:
     Raises:
         ProgramStopped: a signal has ended it.
         RunError: it has failed.
-        ToolkitError: a metric is missing or no number; another try would end alike.
+        ToolkitError: a metric is missing, no number, or of an earlier attempt; another try would
+            end alike.
     """
     output, reported = folder / OUTPUT_FOLDER, folder / _REPORTED
     with _claim(folder / _LOCK) as lock:
         arguments, resumed = _prepare(folder, output, record)
         reported.unlink(missing_ok=True)
+        results = ResultsSpec(**record['results'])
+        left = _stamp(output, results)
         log = folder / OUTPUT
         begun = log.stat().st_size if log.exists() else 0
         write_json(
@@ -76,7 +79,12 @@ def run_program(folder: Path, record: Mapping[str, Any]) -> None:
     with open(log, 'rb') as file:
         file.seek(begun)
         said = file.read().decode('utf-8', 'replace').replace('\r', '\n')
-    results = ResultsSpec(**record['results'])
+    if left is not None and left == _stamp(output, results):
+        raise ToolkitError(
+            f'the program ended without writing {results.file}: what is there is of an earlier '
+            'attempt, perhaps an unfinished one; a program that finds itself done must write its '
+            'results again (or set program.resume: false)'
+        )
     metrics = read_results(results, list(record['metrics']), output, said, reported)
     write_json(
         folder / METRICS_FILE,
@@ -117,6 +125,16 @@ def _prepare(folder: Path, output: Path, record: Mapping[str, Any]) -> tuple[lis
         overrides = format_overrides(record['overrides'], record['values'])
     arguments = fill_command(record['command'], values, overrides)
     return [str(find_executable(record)), *arguments[1:], *further], resumed
+
+
+def _stamp(output: Path, results: ResultsSpec) -> tuple[int, ...] | None:
+    """Get what changes with each writing of the file of results; None where there is none."""
+    if results.file is None:
+        return None
+    with contextlib.suppress(OSError):
+        found = (output / results.file).stat()
+        return found.st_mtime_ns, found.st_size, found.st_ino
+    return None
 
 
 def _dump_yaml(values: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from tests.support.program_studies import ARGPARSE
 from toolkit.analysis.results import load
 from toolkit.config import ConfigError
 from toolkit.errors import RunError, ToolkitError
+from toolkit.io.run_layout import TestRecord
 from toolkit.io.run_records import RunStatus
 from toolkit.study.planning.plan import make_plan
 from toolkit.study.programs.execution import ProgramStopped, run_program
@@ -298,6 +299,31 @@ def test_what_an_earlier_attempt_has_left_is_never_a_result(tmp_path):
     (tmp_path / 'output.log').touch()
     with pytest.raises(RunError, match='cannot empty .*program, which an earlier attempt'):
         run_program(tmp_path, make_plan(read_study(file)).configs['full-s0'].tree)
+    assert not (tmp_path / 'metrics.json').exists()
+
+
+@pytest.mark.parametrize('style', ['json', 'jsonl', 'csv'])
+def test_a_resumed_program_that_writes_no_results_has_none(tmp_path, style):
+    """Those that it finds in its folder may be of an attempt that was killed half-way."""
+    file = program_studies.write(
+        tmp_path,
+        seeds=[0],
+        variants={'full': {}},
+        program={'results': {style: 'found'}, 'resume': True},
+    )
+    record = make_plan(read_study(file)).configs['full-s0'].tree
+    rows = {'json': '{"score": 1}', 'jsonl': '{"score": 1}\n', 'csv': 'score\n1\n'}
+    program = tmp_path / 'argparse_train.py'
+    write = "open(sys.argv[-1].removeprefix('--out=') + '/found', 'w').write"
+    program.write_text(f'import sys\n{write}({rows[style]!r})\n')
+    (tmp_path / 'output.log').touch()
+    for _ in range(2):  # written again, though it is the same
+        run_program(tmp_path, record)
+    assert TestRecord.read(tmp_path).metrics == {'score': 1}
+    (tmp_path / 'metrics.json').unlink()
+    program.write_text('')
+    with pytest.raises(ToolkitError, match='without writing found: .* an earlier attempt'):
+        run_program(tmp_path, record)
     assert not (tmp_path / 'metrics.json').exists()
 
 
