@@ -99,6 +99,22 @@ class Predictor(ABC):
             ToolkitError: inputs or options that cannot be used.
         """
 
+    def predict_part(self, system: System, folder: Path, options: PredictOptions) -> list[Path]:
+        """Predicts a small part of the run's own test data, for `toolkit train --try`.
+
+        By default nothing: a predictor knows itself which part is small.
+
+        Args:
+            system: trained, in evaluation mode.
+            folder: where the results are written.
+            options: of this prediction; its `arguments` are empty.
+        Returns:
+            The files written; none if the test data have nothing that can be predicted.
+        Raises:
+            ToolkitError: the test data cannot be predicted.
+        """
+        return []
+
     def predict_in_memory(
         self, system: System, options: PredictOptions, *inputs: Any, **arguments: Any
     ) -> Any:

@@ -15,9 +15,10 @@ from toolkit.config import Config, load
 from toolkit.config.checks.check import fill_checked, load_whole
 from toolkit.config.schema import RunConfig
 from toolkit.engine import checkpoint
+from toolkit.engine.components import build_system
 from toolkit.engine.process import distributed, precision
 from toolkit.errors import ToolkitError
-from toolkit.interfaces import PredictOptions
+from toolkit.interfaces import PredictOptions, System
 from toolkit.run import capsule
 
 
@@ -85,6 +86,20 @@ def make_predict_options(
         autocast=lambda: precision.autocast(run.runtime, device),
         **options,
     )
+
+
+def load_system(run: RunConfig, weights: Path | None, device: torch.device) -> System:
+    """Loads a system with its weights, in evaluation mode, on a device.
+
+    Raises:
+        ToolkitError: a component cannot be built, or the checkpoint is damaged or of another
+            system.
+    """
+    system = build_system(run)
+    if weights is not None:
+        checkpoint.load_weights(system, weights)
+    precision.move_system(system, run.runtime, device)
+    return system.eval()
 
 
 def load_config(

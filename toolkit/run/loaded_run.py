@@ -14,7 +14,7 @@ import torch
 
 from toolkit.config import load
 from toolkit.config.checks.check import fill_checked
-from toolkit.engine import checkpoint, components
+from toolkit.engine import components
 from toolkit.engine.process import precision
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Predictor, System
@@ -22,7 +22,7 @@ from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import METRICS_FILE
 from toolkit.io.verification import plugin_trust
 from toolkit.registry import PREDICTORS
-from toolkit.run.load_run import TrainedRun, load_trained, make_predict_options
+from toolkit.run.load_run import TrainedRun, load_system, load_trained, make_predict_options
 from toolkit.run.test import test
 
 
@@ -103,11 +103,7 @@ class LoadedRun:
             precision.choose_device(self._run.runtime) if device is None else torch.device(device)
         )
         with trained.config.locate_errors():
-            system = components.build_system(self._run)
-            if trained.weights is not None:
-                checkpoint.load_weights(system, trained.weights)
-            precision.move_system(system, self._run.runtime, self.device)
-        self.system: System = system.eval()
+            self.system = load_system(self._run, trained.weights, self.device)
 
     def __repr__(self) -> str:
         name = 'no weights' if self.checkpoint is None else self.checkpoint.name

@@ -1,7 +1,8 @@
-"""Tries a run: one batch of training, validation and test, in a folder that is removed."""
+"""Tries a run: a batch of training, validation, test, prediction, in a folder that is removed."""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import functools
 import tempfile
@@ -10,9 +11,11 @@ from pathlib import Path
 
 from toolkit.config.schema import Dataloader, RunConfig
 from toolkit.engine.dataloader import DefaultSampler
-from toolkit.engine.process import distributed
+from toolkit.engine.process import distributed, precision
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Dataset, Sampler
+from toolkit.registry import PREDICTORS
+from toolkit.run.load_run import load_system, make_predict_options
 from toolkit.run.test import test
 from toolkit.run.train import train
 
@@ -35,12 +38,12 @@ class FirstSamples(Sampler):
 
 
 def try_run(run: RunConfig) -> tuple[str, ...]:
-    """Trains, validates and tests on one batch each, and keeps nothing.
+    """Trains, validates, tests and predicts on one batch each, and keeps nothing.
 
     Args:
         run: a config whose training is one iteration long.
     Returns:
-        What was tried: 'training', 'validation', 'test'.
+        What was tried: 'training', 'validation', 'test', 'prediction'.
     Raises:
         ToolkitError: the run fails, as it would later; or it is on several processes.
     """
@@ -57,7 +60,19 @@ def try_run(run: RunConfig) -> tuple[str, ...]:
         if result.status == 'finished' and run.test_dataloader is not None:
             test(short, result.work_dir, result.checkpoint)
             tried.append('test')
+        if result.status == 'finished' and _predict(short, result.checkpoint, Path(folder)):
+            tried.append('prediction')
     return tuple(tried)
+
+
+def _predict(run: RunConfig, weights: Path, folder: Path) -> bool:
+    """Predicts a part of the test data; False if the task has no way to."""
+    device = precision.choose_device(run.runtime)
+    system = load_system(run, weights, device)
+    if (predictor := PREDICTORS.find_for(type(system))) is None:
+        return False
+    options = make_predict_options(run, device, argparse.Namespace(), report=lambda line: None)
+    return bool(predictor().predict_part(system, folder, options))
 
 
 def _limit(loader: Dataloader | None) -> Dataloader | None:

@@ -116,6 +116,25 @@ class ImagePredictor(Predictor):
             run=getattr(arguments, 'run_dir', None),
         )
 
+    def predict_part(self, system: System, folder: Path, options: PredictOptions) -> list[Path]:
+        """Classifies the first images of the test data, at most a batch."""
+        assert isinstance(system, Classifier)
+
+        def build_first() -> LabelledImages:
+            data = _require_dataset(options.dataset)()
+            data.positions, data.records = data.positions[:BATCH_SIZE], data.records[:BATCH_SIZE]
+            return data
+
+        return predict_images(
+            system,
+            (),
+            folder / 'predicted.csv',
+            dataset=build_first,
+            metrics=options.metrics,
+            device=options.device,
+            autocast=options.autocast,
+        )
+
     def predict_in_memory(
         self,
         system: System,

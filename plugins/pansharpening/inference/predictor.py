@@ -23,13 +23,17 @@ from plugins.pansharpening.inference.scene_inputs import (
 )
 from plugins.pansharpening.inference.scene_model import adapt_model, find_sensor_parts
 from plugins.pansharpening.inference.scene_prediction import predict_scene
+from plugins.pansharpening.inference.tiled_inference import TiledInference
 from plugins.pansharpening.inference.tiles import Shard
 from plugins.pansharpening.scenes.scene_arguments import add_scene_arguments
 from plugins.pansharpening.scenes.sensors import SensorSpec
+from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.system import Pansharpener
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import PredictOptions, Predictor, System
 from toolkit.registry import PREDICTORS
+
+TRIED = 64  # side of the windows of `predict_part`, in PAN pixels
 
 
 @PREDICTORS.register
@@ -117,6 +121,25 @@ class ScenePredictor(Predictor):
             dtype=arguments.dtype,
             overwrite=options.overwrite,
             report=options.report,
+        )
+
+    def predict_part(self, system: System, folder: Path, options: PredictOptions) -> list[Path]:
+        """Pansharpens the first row of windows of the test data's scene, if they are of one."""
+        assert isinstance(system, Pansharpener)
+        scene = None if options.dataset is None else getattr(options.dataset(), 'scene', None)
+        if scene is None:
+            return []
+        side = TiledInference(system, scene, options.device, options.autocast).choose_side(TRIED)
+        rows = Window.whole(scene.pan_shape).covering(side).height
+        return predict_scene(
+            system,
+            scene,
+            folder / 'predicted.tif',
+            tile=side,
+            shard=Shard(1, rows),
+            device=options.device,
+            autocast=options.autocast,
+            progress=False,
         )
 
     def predict_in_memory(

@@ -10,7 +10,9 @@ import pytest
 
 from toolkit.cli import main
 from toolkit.config.dump import dump
-from toolkit.errors import RunError
+from toolkit.errors import DataError, RunError
+from toolkit.interfaces import PredictOptions, Predictor, System
+from toolkit.registry import PREDICTORS
 from toolkit.run.try_run import try_run
 
 
@@ -35,6 +37,35 @@ def test_one_batch_of_each(
     assert list(scratch.iterdir()) == []
     assert main(['train', str(path)]) == 2
     assert '--work-dir DIR' in capsys.readouterr().err
+
+
+class Writer(Predictor):
+    """Writes the value of a system's first parameter; fails where its data are said to."""
+
+    system = System
+
+    @classmethod
+    def add_arguments(cls, parser: Any) -> None: ...
+
+    def predict(self, *arguments: Any) -> Any: ...
+
+    def predict_part(self, system: System, folder: Path, options: PredictOptions) -> list[Path]:
+        assert options.dataset is not None and not system.training
+        if options.dataset().broken == 7:
+            raise DataError('no prediction')
+        (folder / 'predicted').write_text(str(next(system.parameters()).sum()))
+        return [folder / 'predicted']
+
+
+def test_the_predictor_of_the_system_is_tried(
+    config: Any, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PREDICTORS, 'find_for', lambda system: Writer)
+    run = config(train_cfg={'max_iters': 1})
+    assert try_run(run) == ('training', 'validation', 'test', 'prediction')
+    with pytest.raises(DataError, match='no prediction'):
+        try_run(config(train_cfg={'max_iters': 1}, test_dataloader__dataset__broken=7))
+    assert list(scratch.iterdir()) == []
 
 
 def test_a_failure_leaves_nothing(config: Any, scratch: Path) -> None:

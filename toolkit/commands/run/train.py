@@ -54,7 +54,7 @@ class TrainCommand(Command):
             '--try',
             dest='is_try',
             action='store_true',
-            help='train, validate and test on one batch each, and keep nothing',
+            help='train, validate, test and predict on one batch each, and keep nothing',
         )
         parser.add_argument(
             '--resume',

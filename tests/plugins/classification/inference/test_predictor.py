@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import shutil
@@ -14,7 +15,9 @@ from PIL import Image
 
 import toolkit
 from plugins.classification.data.image_files import ManifestImages
+from plugins.classification.inference import predictor
 from plugins.classification.inference.input_images import find_images
+from plugins.classification.inference.predictor import ImagePredictor
 from plugins.classification.metrics.clinical_metrics import ClinicalMetrics
 from tests.support.patch_classifier import (
     SIDE,
@@ -29,6 +32,7 @@ from tests.support.patch_classifier import (
 from toolkit import cli
 from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError
+from toolkit.interfaces import PredictOptions
 
 # Images of a patient -> its name, as `audit --groups` names groups: after their first image.
 GROUPS = ('image00.png', 'image00.png', 'image00.png', 'image03.png', 'image04.png', 'image04.png')
@@ -435,3 +439,14 @@ def test_masks_and_frames_without_a_row_are_left_out_by_name(tmp_path):
     found = find_images([str(table)])
     (reason,) = found.left_out.values()
     assert len(found.records) == 2 and '2 of 3 frames have no row' in reason and '0, 2' in reason
+
+
+def test_a_part_of_the_test_data_is_predicted_for_a_try(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(predictor, 'BATCH_SIZE', 3)
+    options = PredictOptions(
+        argparse.Namespace(),
+        lambda: ManifestImages(str(images / 'manifest.csv'), TASKS, size=SIDE),
+        report=lambda line: None,
+    )
+    table_of_images, *_ = ImagePredictor().predict_part(classifier(), tmp_path, options)
+    assert [row['id'] for row in table(table_of_images)] == [f'image{i:02}.png' for i in range(3)]

@@ -222,3 +222,14 @@ def test_needs_a_scene_or_a_sensor():
         predict(['a.mat'])
     with pytest.raises(ToolkitError, match='shard'):
         predict([], lambda: SimpleNamespace(scene=None), '--shard', '3/2')
+
+
+def test_a_part_of_the_test_data_is_predicted_for_a_try(tmp_path):
+    scene = SyntheticScene(size=256, seed=1)
+    options = PredictOptions(argparse.Namespace(), lambda: SimpleNamespace(scene=scene))
+    system = Pansharpener(4, 4, lambda **injected: Blur(injected['bands']))
+    (written,) = ScenePredictor().predict_part(system, tmp_path, options)
+    with rasterio.open(written) as file:
+        assert file.width == 256 and 0 < file.height < 256
+    several = PredictOptions(argparse.Namespace(), lambda: SimpleNamespace(scenes=[scene]))
+    assert ScenePredictor().predict_part(system, tmp_path, several) == []
