@@ -1,6 +1,7 @@
 """Items of reporting standards, in our own words, with the facts of a run that answer them.
 
-An item without a fact is the authors': no file of a run knows it.
+An item without a fact is the authors': no file of a run knows it. All numbers and topics were
+compared with checklists that authors of published studies had filled in item by item.
 """
 
 from __future__ import annotations
@@ -102,6 +103,11 @@ CLAIM = Standard(
             """
 19 | how data were assigned to training, validation and test | partition
 20 | level at which the partitions are disjoint | disjoint
+""",
+        ),
+        *_make(
+            'Testing data',
+            """
 21 | intended size of the test set and how it was determined | test_size
 """,
         ),

