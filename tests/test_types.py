@@ -18,7 +18,7 @@ import numpy as np
 from torch import Tensor
 
 import toolkit
-from plugins.pansharpening.untrained_method import sharpen
+from plugins.pansharpening.notebook import sharpen
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Head, System
 from toolkit.registry import HEADS, Kind, Slot

@@ -28,7 +28,7 @@ API = {
     'Interfaces of components': ['toolkit.interfaces'],
     'Registries': ['toolkit.registry.kind'],
     'Tests of components': ['toolkit.testing.component'],
-    'Pansharpening without training': ['plugins.pansharpening.untrained_method'],
+    'Pansharpening in memory': ['plugins.pansharpening.notebook'],
     'Metrics of pansharpening': ['plugins.pansharpening.metrics.functional'],
     'Metrics of classification': ['plugins.classification.metrics.functional'],
 }

@@ -10,8 +10,9 @@ import torch
 from scipy import ndimage
 
 from plugins.pansharpening.metrics.score_image import build_metrics, score_image
+from plugins.pansharpening.notebook import sharpen
 from plugins.pansharpening.scenes.scene import Scene
-from plugins.pansharpening.untrained_method import check_needs_no_training, sharpen
+from plugins.pansharpening.untrained_method import check_needs_no_training
 
 INDICES = ('ERGAS', 'D_s', 'HQNR', 'HQNR_reg', 'offset')
 

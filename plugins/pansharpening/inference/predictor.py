@@ -183,7 +183,7 @@ class ScenePredictor(Predictor):
             name = type(system.generator).__name__
             raise ToolkitError(
                 f'{name} is a method without weights, built here for the sensor of the config; '
-                "call plugins.pansharpening.untrained_method.sharpen(ms, pan, sensor, 'METHOD'), "
+                "call plugins.pansharpening.notebook.sharpen(ms, pan, sensor, 'METHOD'), "
                 'which builds it for the images'
             )
         else:

@@ -17,9 +17,10 @@ from plugins.pansharpening.inference.in_memory import sharpen_scene
 from plugins.pansharpening.inference.predictor import ScenePredictor
 from plugins.pansharpening.inference.scene_inputs import find_scene
 from plugins.pansharpening.inference.scene_prediction import predict_scene
+from plugins.pansharpening.notebook import sharpen
 from plugins.pansharpening.scenes.open_scene import open_scene
 from plugins.pansharpening.scenes.sensors import get_sensor
-from plugins.pansharpening.untrained_method import sharpen, sharpener
+from plugins.pansharpening.untrained_method import sharpener
 from toolkit.errors import DataError, ToolkitError
 from toolkit.interfaces import PredictOptions
 

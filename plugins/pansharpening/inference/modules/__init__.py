@@ -1,0 +1,1 @@
+"""Any torch module on scenes: how far it looks is measured."""
