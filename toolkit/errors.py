@@ -131,7 +131,7 @@ def list_integers(values: Iterable[int], most: int = 10) -> str:
             ranges[-1][1] = value
         else:
             ranges.append([value, value])
-    texts = []
+    texts: list[str] = []
     for low, high in ranges:
         texts += [f'{low} to {high}'] if high - low > 2 else map(str, range(low, high + 1))
     return list_names(texts, most)

@@ -74,7 +74,7 @@ def sharpen(
                 f'{run.folder} upsamples as it was trained; leave out upsample={upsample!r}'
             )
         return run.predict(ms, pan, sensor=sensor, bit_depth=bit_depth, **options)
-    own = getattr(method, 'upsampling', 'interp23tap')
+    own: Method = getattr(method, 'upsampling', 'interp23tap')
     scene = scene_from_values(ms, pan, sensor or 'generic', bit_depth, upsample or own)
     options['device'] = device or 'cpu'
     if isinstance(method, nn.Module):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.commands.arguments import add_plugins
@@ -14,11 +12,15 @@ from toolkit.config.find import list_configs, list_studies
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.registry import plugin_index
 from toolkit.registry.command import Command, CommandParser, add_plugin_commands
+from toolkit.registry.description.texts import (
+    WIDTH,
+    format_component,
+    list_components,
+    list_failures,
+)
 
 if TYPE_CHECKING:
-    from toolkit.registry.describe import ComponentDescription
-
-WIDTH = 98
+    from toolkit.registry.description.describe import ComponentDescription
 
 
 class ListCommand(Command):
@@ -76,54 +78,7 @@ def list_kinds() -> str:
             '  '.join(names), WIDTH, break_long_words=False, break_on_hyphens=False
         )
         lines += ['', title, textwrap.indent(text, '  ')]
-    return '\n'.join([*lines, *_list_failures()])
-
-
-def list_components(kind_name: str) -> str:
-    """The components of a kind with a line for each, from sources alone."""
-    kind = next(kind for kind in plugin_index.get_index().kinds if kind.name == kind_name)
-    injected = ', '.join(kind.injected) or 'nothing'
-    lines = [f'{kind.name}: implements {kind.interface}; its parent supplies {injected}']
-    entries = plugin_index.get_index().of_kind(kind.name)
-    width = max((len(entry.name) for entry in entries), default=0)
-    lines += [f'  {e.name:<{width}}  {e.summary}  [{e.module}]' for e in entries]
-    if kind.library:
-        lines.append(f'  and all of {kind.library}')
-    if entries:
-        lines.append(f'\n`toolkit list {kind.name} NAME` tells the arguments of one')
-    return '\n'.join([*lines, *_list_failures()])
-
-
-def format_component(component: ComponentDescription) -> str:
-    """One component with its arguments, shapes and source, as text."""
-    place = f'{_shorten_path(component.file)}:{component.line}' if component.file else 'no source'
-    lines = [f'{component.name}  ({component.kind} of {component.plugin}, {place})', '']
-    lines.append(component.summary)
-    if component.details:
-        lines += ['', component.details]
-    if component.arguments:
-        lines += ['', 'arguments']
-    for argument in component.arguments:
-        required = argument.default is None and not argument.injected
-        notes = ['injected by the parent'] * argument.injected + ['required'] * required
-        note = f'  [{", ".join(notes)}]' if notes else ''
-        lines.append(f'  {argument.signature}{note}')
-        if argument.meaning:
-            indent = ' ' * 6
-            lines.append(
-                textwrap.fill(
-                    argument.meaning,
-                    WIDTH,
-                    initial_indent=indent,
-                    subsequent_indent=indent,
-                    break_long_words=False,
-                    break_on_hyphens=False,
-                )
-            )
-    for title, text in (('shape', component.shape), ('source', component.source)):
-        if text:
-            lines += ['', title, textwrap.indent(text, '  ')]
-    return '\n'.join(lines)
+    return '\n'.join([*lines, *list_failures()])
 
 
 def _check_kind(name: str) -> None:
@@ -141,7 +96,7 @@ def _check_kind(name: str) -> None:
 
 def _describe(kind: str, name: str) -> ComponentDescription:
     from toolkit.registry import get_kinds
-    from toolkit.registry.describe import describe_component
+    from toolkit.registry.description.describe import describe_component
 
     return describe_component(get_kinds()[kind], name)
 
@@ -179,16 +134,3 @@ def _format_names(kind: plugin_index.KindDeclaration, width: int) -> str:
         subsequent_indent=' ' * (width + 2),
         break_long_words=False,
     )
-
-
-def _list_failures() -> list[str]:
-    failures = plugin_index.get_failures()
-    return [f'\nthe plugin {module} cannot be used: {error}' for module, error in failures.items()]
-
-
-def _shorten_path(file: str) -> str:
-    """A path relative to the current folder, if it is below it."""
-    try:
-        return str(Path(file).relative_to(os.getcwd()))
-    except ValueError:
-        return file

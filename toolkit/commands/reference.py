@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from toolkit.io.tables.formatting import escape_cell, format_markdown_table
 from toolkit.registry.command import CommandParser
+from toolkit.registry.description.texts import format_argument_markdown
 
 
 def format_components() -> str:
@@ -15,7 +16,7 @@ def format_components() -> str:
     Imports the plugins, since arguments come from signatures and docstrings.
     """
     from toolkit.registry import get_kinds
-    from toolkit.registry.describe import describe_component
+    from toolkit.registry.description.describe import describe_component
 
     lines = [
         '# Components',
@@ -36,10 +37,7 @@ def format_components() -> str:
         for name in names:
             component = describe_component(kind, name)
             lines += ['', f'### {name}', '', f'{component.summary} (`{component.module}`)', '']
-            for argument in component.arguments:
-                code = f'`{argument.signature}`'
-                code = f'*{code}*' if argument.injected else code
-                lines.append(f'- {code}' + (f': {argument.meaning}' if argument.meaning else ''))
+            lines += map(format_argument_markdown, component.arguments)
     return '\n'.join(lines)
 
 

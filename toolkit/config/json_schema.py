@@ -30,7 +30,7 @@ from toolkit.registry.build import (
     is_union,
     strip_none,
 )
-from toolkit.registry.describe import document_arguments, split_docstring
+from toolkit.registry.description.describe import document_arguments, split_docstring
 
 DIALECT = 'https://json-schema.org/draft/2020-12/schema'
 PLAIN = {bool: 'boolean', int: 'integer', float: 'number', str: 'string'}

@@ -81,6 +81,10 @@ class Kind(Registry):
     def __repr__(self) -> str:
         return f'Kind({self.name!r})'
 
+    def _repr_markdown_(self) -> str:
+        texts = importlib.import_module('toolkit.registry.description.texts')
+        return str(texts.format_kind_markdown(self.name))
+
     @property
     def interface(self) -> type[Any]:
         """The abstract class of this kind, imported on first use."""

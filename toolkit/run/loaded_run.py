@@ -19,7 +19,8 @@ from toolkit.engine.process import precision
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Predictor, System
 from toolkit.io.json_values import parse_json
-from toolkit.io.run_layout import METRICS_FILE
+from toolkit.io.run_layout import METRICS_FILE, TestRecord
+from toolkit.io.tables.formatting import format_count, format_markdown_table
 from toolkit.io.verification import plugin_trust
 from toolkit.registry import PREDICTORS
 from toolkit.run.load_run import TrainedRun, load_system, load_trained, make_predict_options
@@ -108,6 +109,22 @@ class LoadedRun:
     def __repr__(self) -> str:
         name = 'no weights' if self.checkpoint is None else self.checkpoint.name
         return f'<{type(self.system).__name__} of {self.folder} ({name}) on {self.device}>'
+
+    def _repr_markdown_(self) -> str:
+        weights = 'no weights' if self.checkpoint is None else f'`{self.checkpoint.name}`'
+        count = sum(parameter.numel() for parameter in self.system.parameters())
+        lines = [
+            f'**{type(self.system).__name__}** of `{self.folder}`: {weights}, '
+            f'{format_count(count)} parameters, on {self.device}'
+        ]
+        record = TestRecord.read(self.folder)
+        rows = [['metric', 'better', 'value']]
+        for name, value in record.metrics.items():
+            better = 'higher' if record.directions.get(name) else 'lower'
+            better = better if name in record.directions else ''
+            rows.append([name, better, 'not finite' if value is None else f'{value:.6g}'])
+        table = format_markdown_table(rows, left=2) if len(rows) > 1 else ['not tested yet']
+        return '\n'.join([*lines, '', *table])
 
     @property
     def config(self) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from toolkit.cli import main
-from toolkit.registry import describe
+from toolkit.registry.description import describe
 
 # Other tests of the same process register components of their own.
 BUILT_IN = ('toolkit.', 'plugins.')

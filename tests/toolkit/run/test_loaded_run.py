@@ -66,6 +66,8 @@ def test_a_run_has_its_weights_config_and_metrics(folder: Path) -> None:
     assert set(run.metrics) == {'mse', 'err.worst', 'err.close'}
     assert run.test() == pytest.approx(run.metrics)
     assert repr(run) == f'<TinySystem of {folder} ({run.checkpoint.name}) on cpu>'
+    shown = run._repr_markdown_()
+    assert '**TinySystem**' in shown and '| mse | lower | ' in shown
     assert sorted(folder.rglob('*')) == before
 
 

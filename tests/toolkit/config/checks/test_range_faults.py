@@ -25,7 +25,7 @@ from toolkit.ranges import (
 )
 from toolkit.registry import get_kinds
 from toolkit.registry.build import get_ranges, get_signature
-from toolkit.registry.describe import format_annotation
+from toolkit.registry.description.describe import format_annotation
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,11 @@ def describe_component(kind: Kind, name: str) -> ComponentDescription:
     Raises:
         RegistryError: no such component, or a plugin that cannot be imported.
     """
-    component: type = kind.get(name)
+    return describe_class(kind.get(name), kind, name)
+
+
+def describe_class(component: type, kind: Kind, name: str) -> ComponentDescription:
+    """Describes a class of a kind, which need not be registered."""
     sections = split_docstring(component.__doc__)
     meanings = document_arguments(component)
     ranges = get_ranges(component)
