@@ -64,7 +64,7 @@ class BDSD(TwoPassGenerator):
                 same = [k for k, g in enumerate(self.ms_gains) if g == gain]
                 chosen = LazyImage(low.shape, lambda part, same=same: low.read(part)[:, same])
                 blurred[:, same] = filter_by_mtf(chosen, gain, self.ratio).read(window)
-            pan_low = decimate_by_mtf(pan, self.pan_gain, self.ratio).read(window)
+            pan_low = decimate_by_mtf(pan, [self.pan_gain], self.ratio).read(window)
             return torch.cat([blurred, pan_low, bands - blurred], 1)  # (B, 2 C + 1, h, w)
 
         return LazyImage(low.shape, read).kept(area, 0)

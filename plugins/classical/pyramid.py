@@ -9,6 +9,7 @@ Source: Aiazzi et al., "MTF-tailored multiscale fusion of high-resolution MS and
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -28,8 +29,10 @@ from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
 from plugins.pansharpening.scenes.window import Window
 
-# MS pixels around the PAN that interpolation looks at.
-FRAME = 8
+# MS pixels around a pixel that its interpolation looks at.
+REACH = 8
+# PAN pixels: width of the frame around a PAN, in whole blocks of the interpolation.
+FRAME = 64
 
 
 class Pyramid(TwoPassGenerator):
@@ -58,23 +61,18 @@ class Pyramid(TwoPassGenerator):
         if ratio > 1:
             polyphase(ratio)  # raises an error for ratios that are not a power of two
 
-    def _lowpass_pan(self, pan: LazyImage, window: Window) -> list[Tensor]:
-        """Computes P_k for each distinct gain, (B, 1, h, w) each."""
+    def _lowpass_pan(self, pan: LazyImage, window: Window) -> Tensor:
+        """Computes P_k for each distinct gain, (B, G, h, w)."""
         moved = window.shift(*[self._frame(pan)] * 2)
-        return [
-            upsampled(self._reduce_pan(pan, gain), self.ratio, border=pan.border).read(moved)
-            for gain in self.gains
-        ]
+        low = pan.derived(('mtf', self.gains, self.ratio), self._reduce_pan)
+        return upsampled(low, self.ratio, border=pan.border).read(moved)
 
-    def _reduce_pan(self, pan: LazyImage, gain: float) -> LazyImage:
-        """Filters and decimates the PAN by one MTF, once for the current area of the scene."""
-
-        def reduce(pan: LazyImage) -> LazyImage:
-            pan = pan.framed(self._frame(pan))
-            low = decimate_by_mtf(pan, gain, self.ratio)
-            return low.kept(pan.area.reduced(self.ratio), 8)
-
-        return pan.derived(('mtf', gain, self.ratio), reduce)
+    def _reduce_pan(self, pan: LazyImage) -> LazyImage:
+        """Filters and decimates the PAN by the MTFs, once for the current area of the scene."""
+        pan = pan.framed(self._frame(pan))
+        return decimate_by_mtf(pan, self.gains, self.ratio, wide=False).kept(
+            pan.area.reduced(self.ratio), REACH
+        )
 
     def _frame(self, pan: LazyImage) -> int:
         """Returns the width of the frame in which the PAN is filtered.
@@ -82,14 +80,14 @@ class Pyramid(TwoPassGenerator):
         P_k beyond the border is that of a PAN that goes on there, not its own outermost sample,
         which mixes pixels from farther inside. The toolbox interpolates around the border.
         """
-        return 0 if pan.border == 'wrap' else FRAME * self.ratio
+        return 0 if pan.border == 'wrap' else FRAME * math.ceil(REACH * self.ratio / FRAME)
 
     def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
         images = [lrms_up.read(window), pan.read(window)]
         if self.low_image == 'low':
             images.append(lowpass(pan, window, self.ratio))
         else:
-            images += self._lowpass_pan(pan, window)
+            images.append(self._lowpass_pan(pan, window))
         return {'full': torch.cat(images, 1)}
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
@@ -100,7 +98,8 @@ class Pyramid(TwoPassGenerator):
         self, lrms_up: LazyImage, pan: LazyImage, window: Window, statistics: Mapping[str, Tensor]
     ) -> Tensor:
         low = self._lowpass_pan(pan, window)
-        low = low[0] if len(low) == 1 else torch.cat([low[g] for g in self.gain_of_band], 1)
+        if len(self.gains) > 1 and self.gain_of_band != list(range(self.bands)):
+            low = low[:, self.gain_of_band]
         return self._inject(
             lrms_up.read(window), pan.read(window), low, statistics, is_damped(pan.border)
         )
@@ -173,6 +172,6 @@ class RatioPyramid(Pyramid):
         statistics: Mapping[str, Tensor],
         damped: bool,
     ) -> Tensor:
-        sharp = statistics['scale'] * pan + statistics['offset']
-        low = statistics['scale'] * pan_low + statistics['offset_low']
+        sharp = torch.addcmul(statistics['offset'], statistics['scale'], pan)
+        low = torch.addcmul(statistics['offset_low'], statistics['scale'], pan_low)
         return modulate(e, sharp, low, statistics, damped)  # (B, C, h, w)

@@ -138,7 +138,7 @@ class SRD(TwoPassGenerator):
 
         def subtract_low(pan: LazyImage) -> LazyImage:
             low = [
-                decimate_by_mtf(pan, gain, self.ratio).kept(pan.area.reduced(self.ratio), 32)
+                decimate_by_mtf(pan, [gain], self.ratio).kept(pan.area.reduced(self.ratio), 32)
                 for gain in self.distinct
             ]
             up = [imresized_to(image, self.ratio) for image in low]
@@ -158,7 +158,7 @@ class SRD(TwoPassGenerator):
         """Filters and decimates each band: (B, C, H, W) -> (B, C, h, w)."""
         ratio = self.ratio
         bands = [
-            decimate_by_mtf(_select_band(image, k), self.distinct[i], ratio)
+            decimate_by_mtf(_select_band(image, k), [self.distinct[i]], ratio)
             for k, i in enumerate(filters)
         ]
         shape = (image.shape[0] // ratio, image.shape[1] // ratio)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch.nn.functional as F
@@ -14,16 +15,12 @@ from torch import Tensor
 
 from plugins.pansharpening.imaging.block_filters import FourierFilter, SeparableFilter
 from plugins.pansharpening.imaging.lazy_image import LazyImage
-from plugins.pansharpening.imaging.mtf import KERNEL_SIZE, mtf_kernel
+from plugins.pansharpening.imaging.mtf import mtf_kernel
 from plugins.pansharpening.scenes.window import Window
 
 # A gain of 0.3 at Nyquist, for a Gaussian whose deviation is counted over 41 samples instead of the
 # 40 steps between them, as in the toolbox's filter without a sensor.
 LOWPASS_GAIN = 0.3 ** ((40 / 41) ** 2)
-# An MTF kernel is approximated by a sum of at most MOST_TERMS separable kernels, until the sum of
-# the remaining taps is below this (quotients with a small denominator magnify the error).
-KERNEL_ERROR = 1e-8
-MOST_TERMS = 12
 
 
 def decimate(image: Tensor, ratio: int) -> Tensor:
@@ -75,21 +72,30 @@ def smooth(pan: LazyImage, window: Window, ratio: int) -> Tensor:
 
 def smooth_and_decimate(pan: LazyImage, window: Window, ratio: int) -> Tensor:
     """Computes `smooth` at the pixels of `decimate`, (B, 1, h, w)."""
-    return decimate(smooth(pan, window, ratio), ratio)
+    reach = 4 * math.ceil(math.log2(ratio))
+    inside = Window(reach, reach, *(extent - 2 * reach for extent in pan.shape))
+    if not inside.contains(window):
+        return decimate(smooth(pan, window, ratio), ratio)
+    # Far from the border one filter does the same at the pixels that are kept.
+    return _spline_reducer(ratio)(pan, window.reduced(ratio))
 
 
-def decimate_by_mtf(image: LazyImage, gain: float, ratio: int) -> LazyImage:
-    """Filters an image by an MTF and decimates it: (B, C, H, W) -> (B, C, h, w).
+def decimate_by_mtf(
+    image: LazyImage, gains: Sequence[float], ratio: int, wide: bool = True
+) -> LazyImage:
+    """Filters an image by MTFs and decimates it.
 
     Equals `decimate` of `mtf_filter`, computed only at those pixels; the image's size is a multiple
-    of the ratio.
+    of the ratio. `wide` computes in float64, in half the speed.
+
+    Shape: (B, 1, H, W) -> (B, number of gains, h, w), or (B, C, H, W) -> (B, C, h, w) for one gain.
     """
-    return _mtf(gain, ratio, ratio).of(image)
+    return _mtf(tuple(gains), ratio, ratio, wide).of(image)
 
 
 def filter_by_mtf(image: LazyImage, gain: float, ratio: int) -> LazyImage:
-    """Filters all bands of a lazy image by one MTF, as a sum of separable filters."""
-    return _mtf(gain, ratio, 1).of(image)
+    """Filters all bands of a lazy image by one MTF."""
+    return _mtf((gain,), ratio, 1, True).of(image)
 
 
 def _spline(image: Tensor, dim: int) -> Tensor:
@@ -99,30 +105,20 @@ def _spline(image: Tensor, dim: int) -> Tensor:
 
 
 @functools.cache
-def _lowpass(ratio: int) -> FourierFilter:
-    return FourierFilter(mtf_kernel(LOWPASS_GAIN, ratio).numpy())
+def _spline_reducer(ratio: int) -> SeparableFilter:
+    kernel = np.ones(1)
+    for _ in range(2 * math.ceil(math.log2(ratio))):
+        kernel = np.convolve(kernel, np.array([1, 4, 6, 4, 1]) / 16)
+    first = ratio // 2 - len(kernel) // 2
+    return SeparableFilter(kernel[None], ratio, first, 'replicate')
 
 
 @functools.cache
-def _mtf(gain: float, ratio: int, stride: int) -> SeparableFilter:
-    vertical, horizontal = _separate(mtf_kernel(gain, ratio).numpy())
-    first = stride // 2 - KERNEL_SIZE // 2
-    # Fewer steps multiply by fewer zeros, and are faster for long kernels.
-    steps = 8 if stride > 1 else 16
-    return SeparableFilter(
-        vertical[:, None], horizontal[:, None], stride, first, 'replicate', steps
-    )
+def _lowpass(ratio: int) -> FourierFilter:
+    return FourierFilter(mtf_kernel(LOWPASS_GAIN, ratio).numpy()[None])
 
 
-def _separate(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Separates a symmetric kernel into a sum of vertical[r] horizontal[r]^T: (R, taps) each."""
-    values, vectors = np.linalg.eigh(kernel)
-    order = np.abs(values).argsort()[::-1]
-    largest, rest = [], kernel
-    while np.abs(rest).sum() > KERNEL_ERROR and len(largest) < MOST_TERMS:
-        i = order[len(largest)]
-        largest.append(i)
-        rest = rest - values[i] * np.outer(vectors[:, i], vectors[:, i])
-    # The kernel's sum, and so the mean of an image, stays exact.
-    values[largest[0]] += rest.sum() / vectors[:, largest[0]].sum() ** 2
-    return vectors[:, largest].T, values[largest, None] * vectors[:, largest].T
+@functools.cache
+def _mtf(gains: tuple[float, ...], ratio: int, stride: int, wide: bool) -> FourierFilter:
+    kernels = np.stack([mtf_kernel(gain, ratio).numpy() for gain in gains])
+    return FourierFilter(kernels, stride, 256 if stride == 1 else 32, wide)

@@ -18,12 +18,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from plugins.classical.numerics.statistics import divide
 
 # Smaller slopes are those of a band that shares nothing with the low-pass image.
 LEAST_SLOPE = 1e-6
+# Above zero, so that no quotient is 0 / 0.
+LEAST_DAMPING = 1e-30
 
 
 def solve_damping(slope: Tensor, noise: Tensor) -> dict[str, Tensor]:
@@ -36,6 +39,7 @@ def solve_damping(slope: Tensor, noise: Tensor) -> dict[str, Tensor]:
         'damping' D and 'pull' D s, (B, C, 1, 1).
     """
     damping = noise.clamp(min=0) / slope.square().clamp(min=LEAST_SLOPE**2)
+    damping = damping.clamp(min=LEAST_DAMPING)
     return {'damping': damping, 'pull': damping * slope}
 
 
@@ -55,8 +59,8 @@ def regress_band(
 
 def estimate_gain(band: Tensor, low: Tensor, statistics: Mapping[str, Tensor]) -> Tensor:
     """Estimates E / L, at least 0: (B, C, h, w), (B, C or 1, h, w) -> (B, C, h, w)."""
-    numerator = band * low + statistics['pull']
-    return divide(numerator, low * low + statistics['damping']).clamp_(min=0)
+    numerator = torch.addcmul(statistics['pull'], band, low)
+    return (numerator / torch.addcmul(statistics['damping'], low, low)).clamp_(min=0)
 
 
 def modulate(
@@ -75,7 +79,7 @@ def modulate(
     """
     if not damped:
         return band * divide(sharp, low, otherwise=1.0)
-    return band + estimate_gain(band, low, statistics) * (sharp - low)
+    return torch.addcmul(band, estimate_gain(band, low, statistics), sharp - low)
 
 
 def is_damped(border: str) -> bool:

@@ -73,14 +73,13 @@ class Blocks:
 
 
 class SeparableFilter:
-    """A linear filter that is a sum of products of one along the rows and one along the columns.
+    """A linear filter that is the same along the rows and along the columns.
 
     Result pixel `phases * k + p` of an axis is the sum over t of `kernel[p, t]` times the input
     pixel `stride * k + first + t`: `phases` enlarges, `stride` reduces.
 
     Args:
-        vertical: (terms, phases, taps), down the rows.
-        horizontal: (terms, phases, taps), along the columns.
+        kernel: (phases, taps).
         stride: input pixels per step.
         first: place of the first tap.
         border: how the input goes on beyond its border.
@@ -89,26 +88,20 @@ class SeparableFilter:
 
     def __init__(
         self,
-        vertical: np.ndarray,
-        horizontal: np.ndarray,
+        kernel: np.ndarray,
         stride: int,
         first: int,
         border: Border,
         steps: int = 16,
     ) -> None:
-        terms, phases, taps = vertical.shape
+        phases, taps = kernel.shape
         taken = stride * (steps - 1) + taps
-        self.stride, self.phases, self.terms = stride, phases, terms
+        self.stride, self.phases = stride, phases
         self.blocks = Blocks(phases * steps, taken, stride * steps, first, border)
-        down, along = np.zeros((2, terms, phases * steps, taken))
-        for matrix, kernel in ((down, vertical), (along, horizontal)):
-            for k in range(steps):
-                matrix[:, phases * k : phases * (k + 1), stride * k : stride * k + taps] = kernel
-        # One product with all terms side by side, then one that sums over them.
-        self._along = PlacedArray(
-            along.transpose(2, 0, 1).reshape(taken, -1)
-        )  # (taken, terms size)
-        self._down = PlacedArray(down.transpose(1, 2, 0).reshape(phases * steps, -1))
+        matrix = np.zeros((phases * steps, taken))
+        for k in range(steps):
+            matrix[phases * k : phases * (k + 1), stride * k : stride * k + taps] = kernel
+        self._matrix = PlacedArray(matrix)
 
     def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Returns the shape of the result for an input shape that is a multiple of `stride`."""
@@ -131,51 +124,70 @@ class SeparableFilter:
     def _product(self, image: Tensor) -> Tensor:
         """Filters the input of whole blocks: (B, C, m, n) -> (B, C, H, W)."""
         b, c, m, _ = image.shape
-        size, taken, step, terms = *self.blocks.sides, self.terms
-        down, along = self._down.like(image), self._along.like(image)
-        rows = image.unfold(-1, taken, step)  # (B, C, m, blocks, taken)
-        across = rows.shape[3]
-        rows = rows.reshape(-1, taken) @ along  # (B C m blocks, terms size)
-        rows = rows.view(b * c, m, across, terms, size).transpose(2, 3)
-        rows = rows.reshape(b * c, m * terms, across * size)
+        size, taken, step = self.blocks.sides
+        matrix = self._matrix.like(image)
+        rows = image.unfold(-1, taken, step).reshape(-1, taken) @ matrix.T
+        rows = rows.view(b * c, m, -1)  # (B C, m, W)
         # Blocks of rows overlap; each is a matrix as it lies in memory.
-        cut = rows.unfold(1, taken * terms, step * terms).transpose(-1, -2)
-        factor = down.expand(cut.shape[1], -1, -1)  # (blocks, size, taken terms)
+        cut = rows.unfold(1, taken, step).transpose(-1, -2)  # (B C, blocks, taken, W)
+        factor = matrix.expand(cut.shape[1], -1, -1)  # (blocks, size, taken)
         if rows.requires_grad:
             result = torch.stack([torch.bmm(factor, part) for part in cut])
         else:
-            result = image.new_empty(b * c, len(factor), size, across * size)
+            result = image.new_empty(b * c, len(factor), size, rows.shape[-1])
             for part, place in zip(cut, result):
                 torch.bmm(factor, part, out=place)
-        return result.view(b, c, -1, across * size)
+        return result.view(b, c, -1, rows.shape[-1])
 
 
 class FourierFilter:
-    """Convolution with a large symmetric kernel by spectra of blocks; the border is replicated.
+    """Convolutions with large symmetric kernels by spectra of blocks; the border is replicated.
 
     Args:
-        kernel: (taps, taps), taps odd, symmetric in both axes.
+        kernels: (K, taps, taps), taps odd, symmetric in both axes. An image of one band becomes one
+            of K bands; one kernel filters any number of bands.
+        stride: result pixel k is the filtered one at stride * k + stride // 2.
         size: side of a block of the result.
+        wide: computes in float64. Spectra spread the rounding of the brightest pixels over a block,
+            which ill-conditioned regressions and searches magnify.
     """
 
-    def __init__(self, kernel: np.ndarray, size: int = 256) -> None:
-        reach = kernel.shape[-1] // 2
-        self.reach = reach
-        # Results that wrap around land in the margin that is cut off.
-        taken = next_fast_len(size + 2 * reach, real=True)
-        self.blocks = Blocks(size, taken, size, -reach, 'replicate')
-        self._response = PlacedArray(np.fft.rfft2(kernel, s=(taken, taken)))
+    def __init__(
+        self, kernels: np.ndarray, stride: int = 1, size: int = 256, wide: bool = False
+    ) -> None:
+        reach = kernels.shape[-1] // 2
+        # Results that wrap around lie before the first one that is taken.
+        lead = reach - stride // 2 + -2 * reach % stride
+        self.wide = wide
+        self.first, self.stride = lead + reach + stride // 2, stride
+        taken = self.first + stride * size
+        while next_fast_len(taken, real=True) % stride:
+            taken = next_fast_len(taken, real=True) + 1
+        taken = next_fast_len(taken, real=True)
+        self.blocks = Blocks(size, taken, stride * size, -lead, 'replicate')
+        response = np.fft.rfft2(kernels, s=(taken, taken)) / stride
+        self._response = PlacedArray(response[:, None, None])
 
     def of(self, field: LazyImage) -> LazyImage:
         """Returns the filtered image, lazy."""
-        return LazyImage(field.shape, lambda window: self(field, window))
+        shape = (field.shape[0] // self.stride, field.shape[1] // self.stride)
+        return LazyImage(shape, lambda window: self(field, window))
 
     def __call__(self, field: LazyImage, window: Window) -> Tensor:
-        """Computes a window of the result, (B, C, height, width)."""
+        """Computes a window of the result, (B, C or K, height, width)."""
         blocks = self.blocks.cut(field, window)
         with without_autocast(blocks):
-            spectrum = torch.fft.rfft2(blocks)
-            spectrum = spectrum * self._response.like(spectrum)
-            result = torch.fft.irfft2(spectrum, s=(self.blocks.taken,) * 2)
-        inside = slice(2 * self.reach, 2 * self.reach + self.blocks.size)
-        return self.blocks.join(result[..., inside, inside], window)
+            # Row by row of blocks, which stay in the cache from one operation to the next.
+            rows = [self._filter(blocks[:, :, i : i + 1]) for i in range(blocks.shape[2])]
+        return self.blocks.join(rows[0] if len(rows) == 1 else torch.cat(rows, 2), window)
+
+    def _filter(self, blocks: Tensor) -> Tensor:
+        """Filters blocks: (..., taken, taken) -> (..., size, size)."""
+        size, stride, rows = self.blocks.size, self.stride, self.blocks.taken // self.stride
+        spectrum = torch.fft.rfft2(blocks.double() if self.wide else blocks)
+        spectrum = spectrum * self._response.like(spectrum)
+        if stride > 1:  # every stride-th row has the sum of the parts that alias
+            spectrum = spectrum.unflatten(-2, (stride, rows)).sum(-3)
+        result = torch.fft.irfft2(spectrum, s=(rows, self.blocks.taken)).to(blocks)
+        first = self.first // stride
+        return result[..., first : first + size, self.first :: stride][..., :size]

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from plugins.pansharpening.scenes.continuation import MS_SLOPE, compute_ramp
@@ -72,6 +73,8 @@ class LazyImage:
         """Reads rows and columns that may lie outside the image: (B, C, len(rows), len(cols))."""
         if border == 'extrapolate':
             return self._extrapolated(rows, cols)
+        if border == 'replicate':
+            return self._replicated(rows, cols)
         (row_runs, row_index), (col_runs, col_index) = (
             _runs(places, extent, border) for places, extent in zip((rows, cols), self.shape)
         )
@@ -95,6 +98,16 @@ class LazyImage:
 
         shape = (self.shape[0] + 2 * margin, self.shape[1] + 2 * margin)
         return LazyImage(shape, read, self.area.shift(margin, margin), self.border)
+
+    def _replicated(self, rows: range, cols: range) -> Tensor:
+        spans = [
+            (min(max(places.start, 0), extent - 1), max(min(places.stop, extent), 1))
+            for places, extent in zip((rows, cols), self.shape)
+        ]
+        (top, bottom), (left, right) = spans
+        image = self.read(Window.between(top, left, bottom, right))
+        around = (left - cols.start, cols.stop - right, top - rows.start, rows.stop - bottom)
+        return F.pad(image, around, mode='replicate') if any(around) else image
 
     def _extrapolated(self, rows: range, cols: range) -> Tensor:
         inside = [
@@ -131,9 +144,7 @@ def _runs(places: range, extent: int, border: Border) -> tuple[list[range], Plac
     if places.start >= 0 and places.stop <= extent:
         return [places], None
     index = np.arange(places.start, places.stop)
-    if border == 'replicate':
-        index = index.clip(0, extent - 1)
-    elif border == 'wrap':
+    if border == 'wrap':
         index = index % extent
     else:
         index = index % (2 * extent)

@@ -130,8 +130,7 @@ def low_pass(image: Tensor, ratio: int) -> Tensor:
 def _low_pass(ratio: int) -> SeparableFilter:
     place = np.arange(1 - 2 * ratio, 2 * ratio)
     weight = _cubic(place / ratio)
-    kernel = (weight / weight.sum())[None, None]
-    return SeparableFilter(kernel, kernel, 1, int(place[0]), 'replicate', 64)
+    return SeparableFilter((weight / weight.sum())[None], 1, int(place[0]), 'replicate', 64)
 
 
 @functools.cache
@@ -151,7 +150,7 @@ def _enlarging(kernel: np.ndarray, border: Border) -> SeparableFilter:
     """Makes the filter that enlarges by the number of phases of a kernel (phases, taps)."""
     phases, taps = kernel.shape
     steps = max(64 // phases, 8)
-    return SeparableFilter(kernel[None], kernel[None], 1, -(taps // 2), border, steps)
+    return SeparableFilter(kernel, 1, -(taps // 2), border, steps)
 
 
 def _interpolating(shape: Callable[[np.ndarray], np.ndarray], reach: int, ratio: int) -> np.ndarray:
@@ -236,8 +235,7 @@ def _reducer(ratio: int) -> SeparableFilter:
     first = -((3 * ratio + 1) // 2)
     place = np.arange(first, first + 4 * ratio + 2)
     weight = _cubic((place - (ratio - 1) / 2) / ratio)
-    kernel = (weight / weight.sum())[None, None]
-    return SeparableFilter(kernel, kernel, ratio, first, 'mirror')
+    return SeparableFilter((weight / weight.sum())[None], ratio, first, 'mirror')
 
 
 @functools.cache

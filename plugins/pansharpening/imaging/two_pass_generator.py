@@ -24,8 +24,9 @@ from plugins.pansharpening.imaging.streaming_statistics import (
 from plugins.pansharpening.interfaces import Generator
 from plugins.pansharpening.scenes.window import Window
 
-# Side in PAN pixels of the blocks that a scene is measured in: what they hold stays in the cache.
-BLOCK = 256
+# Side in PAN pixels of the blocks that a scene is measured in. Smaller ones suit a smaller cache,
+# but threads then wait for each other's turn in Python between many short operations.
+BLOCK = 512
 # Side of the areas that are read at a time; multiples of both with a ratio are too.
 AREA = 1024
 # MS pixels: pixels so near others without data count in no statistics, where some are farther.

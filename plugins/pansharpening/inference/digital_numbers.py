@@ -102,7 +102,9 @@ class DigitalFormat:
         Raises:
             RunError: the image has NaN or infinite values.
         """
-        numbers = image.to(self._precision) * self.scale
+        # Contiguous, whatever the order of the image's axes in memory is.
+        numbers = image.new_empty(image.shape, dtype=self._precision)
+        torch.mul(image.to(self._precision), self.scale, out=numbers)
         smallest, largest = (float(value) for value in torch.aminmax(numbers))
         if not np.isfinite([smallest, largest]).all():
             raise RunError(
@@ -111,16 +113,17 @@ class DigitalFormat:
             )
         clipped = 0
         if self.is_integer:
-            unrounded = numbers.clone() if self._counts_zeros else numbers
-            numbers = numbers.round_()
+            unrounded = numbers.cpu().numpy() if self._counts_zeros else None
+            numbers = numbers.round() if self._counts_zeros else numbers.round_()
             low, high = self.range
-            if smallest < low - 0.5 or largest > high + 0.5 or self._counts_zeros:
-                lost = (numbers < low) | (numbers > high)
-                if self._counts_zeros:
-                    lost |= (numbers == 0) & (unrounded != 0)
+            if smallest < low - 0.5 or largest > high + 0.5 or unrounded is not None:
+                array = numbers.cpu().numpy()
+                lost = (array < low) | (array > high)
+                if unrounded is not None:
+                    lost |= (array == 0) & (unrounded != 0)
                 if valid is not None:
-                    lost &= torch.from_numpy(valid).to(lost.device)
-                clipped = int(lost.sum())
+                    lost &= valid
+                clipped = int(np.count_nonzero(lost))
                 numbers = numbers.clamp_(low, high)
         values = numbers.cpu().numpy().astype(self.dtype)
         if self.nodata is not None:

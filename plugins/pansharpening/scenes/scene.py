@@ -203,7 +203,7 @@ def scale_to_unit(values: np.ndarray, bits: int, where: str) -> np.ndarray:
             f'{where}: found the digital number {largest:g}, but {bits} bits end at {scale}; '
             f'set bit_depth (--bit-depth) to {int(largest).bit_length()} or what the product states'
         )
-    return values.astype(np.float32) / np.float32(scale)
+    return np.divide(values, np.float32(scale), dtype=np.float32)
 
 
 def check_finite(values: np.ndarray, where: str) -> None:

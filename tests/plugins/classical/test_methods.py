@@ -15,6 +15,7 @@ from plugins.classical.numerics.filters import (
     filter_by_mtf,
     lowpass,
     smooth,
+    smooth_and_decimate,
 )
 from plugins.classical.numerics.named_moments import NamedMoments
 from plugins.classical.numerics.statistics import regress, regress_signed
@@ -229,12 +230,15 @@ def whole(field: LazyImage) -> Tensor:
 def test_filters_of_fields_are_the_filter(size: tuple[int, int], gain: float) -> None:
     pan = torch.rand(2, 1, *size, dtype=torch.float64)
     full = mtf_filter(pan, (gain,), 4)
-    torch.testing.assert_close(
-        whole(decimate_by_mtf(LazyImage.of(pan), gain, 4)), decimate(full, 4), rtol=0, atol=1e-6
-    )
-    torch.testing.assert_close(
-        whole(filter_by_mtf(LazyImage.of(pan), gain, 4)), full, rtol=0, atol=1e-6
-    )
+    both = torch.cat([full, mtf_filter(pan, (0.2,), 4)], 1)
+    for image, tolerance in ((pan, 1e-12), (pan.float(), 1e-6)):
+        field = LazyImage.of(image)
+        found = whole(filter_by_mtf(field, gain, 4))
+        torch.testing.assert_close(found, full.to(image), rtol=0, atol=tolerance)
+        for wide in (True, False):
+            found = whole(decimate_by_mtf(field, [gain, 0.2], 4, wide))
+            expected = decimate(both, 4).to(image)
+            torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
     low = lowpass(LazyImage.of(pan), Window(0, 0, *size), 4)
     torch.testing.assert_close(low, mtf_filter(pan, (LOWPASS_GAIN,), 4), rtol=0, atol=1e-12)
 
@@ -287,3 +291,10 @@ def test_shapes_are_worked_out_without_data(name: str) -> None:
     with torch.device('meta'):
         result = method(name)(torch.empty(2, 4, 32, 24), torch.empty(2, 1, 32, 24))
     assert result.shape == (2, 4, 32, 24)
+
+
+def test_the_spline_at_the_kept_pixels_is_the_decimated_spline() -> None:
+    pan = LazyImage.of(torch.rand(1, 1, 96, 80))
+    for window in (Window(16, 24, 64, 32), Window(0, 0, 96, 80), Window(16, 48, 32, 32)):
+        found = smooth_and_decimate(pan, window, 4)
+        torch.testing.assert_close(found, decimate(smooth(pan, window, 4), 4), rtol=0, atol=1e-6)
