@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from mmengine.hooks import Hook, ParamSchedulerHook
 from torch import nn
 
 from toolkit.config.schema import RunConfig
-from toolkit.engine import checkpoint, mmengine_compat
+from toolkit.engine import checkpoint, mmengine_compat, run_state
 from toolkit.engine.components import RunComponents
 from toolkit.engine.process import distributed, seeding
 from toolkit.engine.training.evaluation_loop import EvalLoop
@@ -36,6 +36,8 @@ class Runner(mmengine_compat.QuietRunner):
         interrupt: returns the number of the signal that asks the run to stop, 0 for none.
         config_text: the resolved config, to be stored in checkpoints.
         stop_at: see `TrainLoop`.
+        follows_length: a resumed run has another length than before; its schedules stand where they
+            would if it had had this length from the start.
 
     Attributes:
         system: the system; `model` is the same, or its wrapper for several processes.
@@ -50,8 +52,10 @@ class Runner(mmengine_compat.QuietRunner):
         interrupt: Callable[[], int] = lambda: 0,
         config_text: str = '',
         stop_at: int | None = None,
+        follows_length: bool = False,
     ) -> None:
         self.components = components
+        self.follows_length = follows_length
         self.run_config: RunConfig = components.run
         self.runtime = components.run.runtime
         self.device = components.device
@@ -194,35 +198,6 @@ class Runner(mmengine_compat.QuietRunner):
 
     # -- state -----------------------------------------------------------------------------------
 
-    def collect_state(self) -> dict[str, Any]:
-        """Returns the state that a resumed run needs; a collective call of all processes.
-
-        Raises:
-            RunError: a loss or a weight is not finite, so that the state must not be saved.
-        """
-        self.losses.read()
-        checkpoint.check_finite(self.system, self.iter)
-        loop, wrapper = self.train_loop, self.optim_wrapper
-        content: dict[str, Any] = {
-            'state_dict': dict(self.system.state_dict()),
-            'optimizer': wrapper.state_dict(),
-            'param_schedulers': {
-                name: state.save() for name, state in self.components.scheduler_states.items()
-            },
-            'loop': loop.state_dict(),
-            'losses': self.losses.state_dict(),
-            'hooks': {
-                name: state
-                for name, hook in self.hooks_by_name.items()
-                if (state := mmengine_compat.get_hook_state(hook)) is not None
-            },
-            'randomness': distributed.gather(seeding.get_state()),
-            'gradients': distributed.gather(self._pending_gradients()),
-            'meta': self.get_meta(),
-        }
-        self.call_hook('before_save_checkpoint', checkpoint=content)
-        return content
-
     def get_meta(self) -> dict[str, Any]:
         """Returns the metadata of a checkpoint."""
         return {
@@ -234,18 +209,10 @@ class Runner(mmengine_compat.QuietRunner):
             'config': self._config_text,
         }
 
-    def _pending_gradients(self) -> dict[str, torch.Tensor]:
-        """Returns the gradients that are accumulated for the next step, by parameter."""
-        if self.optim_wrapper.should_update():
-            return {}
-        return {
-            name: p.grad.cpu() for name, p in self.system.named_parameters() if p.grad is not None
-        }
-
     def save_last(self) -> Path:
         """Writes the checkpoint for resuming; a collective call of all processes."""
         path = checkpoint.get_folder(Path(self.work_dir)) / checkpoint.LAST
-        content = self.collect_state()
+        content = run_state.collect_state(self)
         distributed.run_on_main(lambda: checkpoint.save(content, path))
         self.last_saved = self.iter
         return path
@@ -282,7 +249,7 @@ class Runner(mmengine_compat.QuietRunner):
             )
         self.call_hook('after_load_checkpoint', checkpoint=content)
         checkpoint.copy_weights(self.system, content['state_dict'], path)
-        self._load_training(content, path)
+        run_state.restore_training(self, content, path)
         states = content['randomness']
         if len(states) == self.world_size:
             self._randomness = states[self.rank]
@@ -291,38 +258,6 @@ class Runner(mmengine_compat.QuietRunner):
         self.last_saved = self.iter
         self._has_loaded = True
         self.logger.info(f'resumed at iteration {self.iter} from {path}')
-
-    def _load_training(self, content: Mapping[str, Any], path: Path) -> None:
-        self.train_loop.load_state_dict(content['loop'])
-        try:
-            self.optim_wrapper.load_state_dict(content['optimizer'])
-        except (ValueError, KeyError) as error:
-            raise checkpoint.CheckpointError(
-                f'the checkpoint {path} is of another optimizer: {error}'
-            ) from error
-        for name, state in self.components.scheduler_states.items():
-            state.load(content['param_schedulers'].get(name, {}))
-        for name, hook in self.hooks_by_name.items():
-            if name in content['hooks']:
-                mmengine_compat.load_hook_state(hook, content['hooks'][name])
-        self.losses.load_state_dict(content['losses'])
-        gradients = self._share_gradients(content['gradients'])
-        for name, parameter in self.system.named_parameters():
-            if name in gradients:
-                parameter.grad = gradients[name].to(parameter.device)
-
-    def _share_gradients(self, saved: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-        """Returns this process's share of the gradients that are accumulated for the next step.
-
-        The step averages over the processes, so that on another number of them each takes the mean.
-        """
-        if len(saved) == self.world_size:
-            return saved[self.rank]
-        names = dict.fromkeys(name for gradients in saved for name in gradients)
-        return {
-            name: torch.stack([g[name] for g in saved if name in g]).sum(0) / len(saved)
-            for name in names
-        }
 
     def restore_randomness(self) -> None:
         """Sets the generators before the first iteration: to the seed, or to their saved state."""

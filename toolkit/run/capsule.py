@@ -7,18 +7,16 @@ the code, the data, how it went), copies of the user's plugins and, where the ch
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -27,15 +25,16 @@ from toolkit.config import Config
 from toolkit.config.dump import dump
 from toolkit.engine.components import RunComponents
 from toolkit.engine.process import distributed
-from toolkit.errors import RunError, ToolkitError
+from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
 from toolkit.io.json_values import parse_json
-from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS, PATCH, PLUGINS
+from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS, PATCH
 from toolkit.io.run_records import utc_now
-from toolkit.io.verification import plugin_trust
-from toolkit.io.verification.hashing import hash_tree
 from toolkit.registry import plugin_index
-from toolkit.run import changes
+from toolkit.run import changes, kept_plugins
+
+if TYPE_CHECKING:
+    from toolkit.run.run_length import LengthChange
 
 # A git that takes longer (a huge tree, a slow disk) is not worth waiting for.
 GIT_SECONDS = 5
@@ -85,6 +84,7 @@ def begin(
     components: RunComponents,
     kind: str,
     allow_changed: Collection[str] = (),
+    change: LengthChange | None = None,
     **extra: Any,
 ) -> None:
     """Writes the capsule as a run starts, or notes in it that the run is resumed.
@@ -95,6 +95,7 @@ def begin(
         components: of the run.
         kind: 'train' or 'test'.
         allow_changed: see `toolkit.run.changes.check_circumstances`.
+        change: of its length.
         extra: further entries of the record.
     Raises:
         ToolkitError: the run is resumed with other data, plugins, threads or processes; nothing was
@@ -122,7 +123,7 @@ def begin(
         'packages': _packages(),
         'hardware': _hardware(),
         'config': given.tree if given else None,
-        'plugins': _describe_plugins(given.tree) if given else None,
+        'plugins': kept_plugins.describe_plugins(given.tree) if given else None,
         'resumed': [],
         **extra,
     }
@@ -130,96 +131,20 @@ def begin(
         found = changes.find_config_changes(previous.get('config'), record['config'])
         found += changes.check_circumstances(work_dir, previous, record, allow_changed)
         record['started'] = previous['started']
-        record['resumed'] = [*previous['resumed'], {'at': utc_now(), 'changed': found}]
+        resumed: dict[str, Any] = {'at': utc_now(), 'changed': found}
+        if change is not None:
+            keys = (f'param_scheduler.{name}' for name in change.schedules)
+            found += [key for key in keys if not any(k.startswith(key) for k in found)]
+            resumed['length'] = change.to_json()
+        record['resumed'] = [*previous['resumed'], resumed]
     if given is not None:
         atomic_write.write(work_dir / CONFIG, given.text)
         atomic_write.write(work_dir / ORIGINS, _json(dict(given.origins)))
-        _keep_plugins(work_dir, record['plugins'])
+        kept_plugins.keep_plugins(work_dir, record['plugins'])
     if patch:
         atomic_write.write(work_dir / PATCH, patch)
     # The last one: a folder with a capsule holds a run that has all of these files.
     atomic_write.write(work_dir / CAPSULE, _json(record))
-
-
-def _describe_plugins(tree: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Describes each plugin: `plugin` as the config names it, its `copy` in the folder, `sha256`.
-
-    A plugin that is an installed module has no copy.
-    """
-    found, taken = [], set()
-    for number, plugin in enumerate(tree.get('plugins') or [], 1):
-        source = _find_source(plugin)
-        if source is None:
-            continue
-        copy = None
-        if Path(plugin).is_absolute():
-            # Two plugins may have the same file name.
-            copy = f'{PLUGINS}/{number}/{source.name}' if source.name in taken else None
-            copy = copy or f'{PLUGINS}/{source.name}'
-            taken.add(source.name)
-        try:
-            found.append({'plugin': plugin, 'copy': copy, 'sha256': hash_tree(source)})
-        except OSError as error:
-            raise RunError(f'cannot read the plugin {source}: {error.strerror}') from error
-    return found
-
-
-def _find_source(plugin: str) -> Path | None:
-    return Path(plugin) if Path(plugin).is_absolute() else plugin_index.find_source(plugin)
-
-
-def _keep_plugins(work_dir: Path, described: Sequence[Mapping[str, Any]]) -> None:
-    """Copies the plugins that are files or folders, so that the run can be used after they have
-    changed and on another machine.
-
-    Raises:
-        RunError: a plugin cannot be copied.
-    """
-    copies = []
-    for entry in described:
-        if entry['copy'] is None:
-            continue
-        source, copy = Path(entry['plugin']), work_dir / entry['copy']
-        try:
-            _copy_plugin(source, copy)
-        except OSError as error:
-            raise RunError(
-                f'cannot keep a copy of the plugin {source} as {copy}: {error.strerror or error}'
-            ) from error
-        copies.append(copy)
-    if not plugin_trust.remember(copies):
-        print(
-            f'warning: {plugin_trust.find_record()} cannot be written: commands on this run will '
-            'ask for --trust',
-            file=sys.stderr,
-        )
-
-
-def _copy_plugin(source: Path, copy: Path) -> None:
-    """Copies a plugin whole or not at all, in place of an older copy."""
-    if copy.exists() and hash_tree(copy) == hash_tree(source):
-        return
-    temporary = copy.with_name(f'.{copy.name}.tmp')
-    try:
-        _remove(temporary)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, temporary, ignore=shutil.ignore_patterns('__pycache__'))
-        else:
-            shutil.copyfile(source, temporary)
-        _remove(copy)
-        os.replace(temporary, copy)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            _remove(temporary)
-        raise
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def end(work_dir: Path, status: str, **extra: Any) -> None:

@@ -8,18 +8,21 @@ from typing import Any
 
 from toolkit.errors import ToolkitError
 
+# Keys of the length of a training.
+LENGTHS = ('train_cfg.max_epochs', 'train_cfg.max_iters')
 # Keys of a config that may differ when a run is resumed: how it is computed, and how long.
 FREE = (
     'runtime',
     'extra',
     'allow_overlap',
-    *(f'train_cfg.max_{unit}' for unit in ('epochs', 'iters', 'minutes')),
+    'train_cfg.max_minutes',
+    *LENGTHS,
 )
 # A number that may change with the number of processes.
 BATCH_SIZE = 'train_dataloader.batch_size'
 FREE_LOADER = ('num_workers', 'pin_memory', 'persistent_workers', 'prefetch_factor')
 # Changes that `--allow-changed` allows when a run is resumed.
-ALLOWED = ('data', 'plugins', 'threads', 'processes')
+ALLOWED = ('data', 'plugins', 'threads', 'processes', 'schedules')
 
 
 def find_differences(a: Any, b: Any, path: str = '') -> list[str]:
@@ -61,9 +64,11 @@ def check_config(
     if processes[0] != processes[1]:
         free = BATCH_SIZE
         _check_batch_size(work_dir, before, after, processes)
-    changed = [
-        key for key in find_config_changes(before, after) if key != free and not _is_free(key)
-    ]
+    found = find_config_changes(before, after)
+    changed = [key for key in found if key != free and not _is_free(key)]
+    if any(key in LENGTHS for key in found):
+        # Whether they are the same so far is found out once they are built.
+        changed = [key for key in changed if not key.startswith('param_scheduler.')]
     if changed:
         raise ToolkitError(
             f'cannot resume {work_dir}: the config differs in {_shorten(changed)}; resume with the '

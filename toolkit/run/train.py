@@ -19,7 +19,7 @@ from toolkit.errors import ToolkitError
 from toolkit.io.run_layout import CAPSULE, METRICS_LOG
 from toolkit.io.shown_output import protect_output
 from toolkit.registry.component_errors import format_traceback
-from toolkit.run import capsule
+from toolkit.run import capsule, run_length
 from toolkit.run import work_dir as work_dirs
 from toolkit.run.capsule import CapsuleInput
 
@@ -115,10 +115,19 @@ def _train(
     last = checkpoint.get_folder(work_dir) / checkpoint.LAST
     # A damaged one is said before the capsule is touched.
     resume_from, notes = distributed.run_on_main(lambda: _choose_checkpoint(work_dir, resume))
-    distributed.run_on_main(lambda: capsule.begin(work_dir, given, parts, 'train', allow_changed))
+    change = distributed.run_on_main(
+        lambda: run_length.find_length_change(work_dir, run, parts, resume_from, allow_changed)
+    )
+    distributed.run_on_main(
+        lambda: capsule.begin(work_dir, given, parts, 'train', allow_changed, change)
+    )
     if resume_from is not None:
         # Killed before its next checkpoint, the run would otherwise go on from a later one.
         distributed.run_on_main(lambda: checkpoint.make_last(resume_from, work_dir))
+    if change is not None:
+        notes.append(str(change))
+        aside = distributed.run_on_main(lambda: run_length.put_metrics_aside(work_dir, change))
+        notes += [aside] if aside else []
     held = {subset: groups for subset, groups in parts.held.items() if subset != 'test'}
     if any(held.values()):
         distributed.run_on_main(lambda: overlap.save_identities(work_dir, held))
@@ -126,7 +135,9 @@ def _train(
         _say(f'note: {overlap.explain(parts.overlaps, run.allow_overlap)}')
     with signals.Interruption(_announce) as interruption:
         text = given.text if given else ''
-        runner = Runner(parts, work_dir, lambda: interruption.received, text, stop_at)
+        runner = Runner(
+            parts, work_dir, lambda: interruption.received, text, stop_at, change is not None
+        )
         try:
             for note in notes:
                 runner.say(note)

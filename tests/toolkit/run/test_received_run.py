@@ -21,6 +21,7 @@ from toolkit.errors import ToolkitError
 from toolkit.io.verification import plugin_trust
 from toolkit.io.verification.hashing import hash_tree
 from toolkit.registry import plugin_index
+from toolkit.run import kept_plugins
 from toolkit.run.load_run import load_trained
 
 PLUGIN = """
@@ -234,14 +235,12 @@ def test_results_of_another_version_do_not_replace_those_of_the_run(
 
 
 def test_two_plugins_of_one_name_keep_a_copy_each(tmp_path: Path) -> None:
-    from toolkit.run import capsule
-
     for folder in ('a', 'b'):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / 'mine.py').write_text(f'# {folder}\n')
     named = [str(tmp_path / folder / 'mine.py') for folder in ('a', 'b')]
-    kept = capsule._describe_plugins({'plugins': named})
-    capsule._keep_plugins(tmp_path / 'run', kept)
+    kept = kept_plugins.describe_plugins({'plugins': named})
+    kept_plugins.keep_plugins(tmp_path / 'run', kept)
     copies = [(tmp_path / 'run' / entry['copy']).read_text() for entry in kept]
     assert copies == ['# a\n', '# b\n']
 

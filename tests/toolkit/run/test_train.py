@@ -381,11 +381,16 @@ def test_longer_training_and_other_runtime_may_be_resumed(
     train(config(**short), tmp_path / 'run', capsule_input=CapsuleInput(tree(**short)))
     longer = {**short, 'train_cfg': {'max_epochs': 4}, 'runtime': {'threads': 1}}
     result = train(
-        config(**longer), tmp_path / 'run', resume=True, capsule_input=CapsuleInput(tree(**longer))
+        config(**longer),
+        tmp_path / 'run',
+        resume=True,
+        capsule_input=CapsuleInput(tree(**longer)),
+        allow_changed=('schedules',),
     )
     assert result.iterations == 20
     record = json.loads((tmp_path / 'run' / 'capsule.json').read_text())
-    assert record['resumed'][0]['changed'] == ['train_cfg.max_epochs', 'runtime']
+    changed = ['train_cfg.max_epochs', 'runtime', 'param_scheduler.cosine']
+    assert record['resumed'][0]['changed'] == changed
     rates = [line['lr'] for line in records(tmp_path / 'run') if 'lr' in line]
     assert len(rates) == 2 and rates[1] < rates[0]  # the schedule went on with the training
 

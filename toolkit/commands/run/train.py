@@ -74,8 +74,8 @@ class TrainCommand(Command):
         parser.add_argument(
             '--allow-changed',
             action='store_true',
-            help='continue it though data, plugins, threads or processes have changed, and record '
-            'that',
+            help='continue it though data, plugins, threads or processes have changed, or its '
+            'schedules by another length, and record that',
         )
 
     @protect_output()

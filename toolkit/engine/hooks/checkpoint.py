@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from mmengine.hooks import Hook
 
-from toolkit.engine import checkpoint
+from toolkit.engine import checkpoint, run_state
 from toolkit.engine.process import distributed
 from toolkit.errors import RunError
 from toolkit.io.tables.formatting import parse_duration
@@ -122,7 +122,7 @@ class Checkpoint(Hook):
         return loop.iter % self.interval == 0
 
     def _write_best(self, runner: Runner, metrics: dict[str, float]) -> None:
-        state = runner.collect_state()
+        state = run_state.collect_state(runner)
         content = {
             'state_dict': state['state_dict'],
             'meta': {**state['meta'], 'metrics': dict(metrics), 'best': self.best},
