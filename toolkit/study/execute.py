@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections import Counter
@@ -10,17 +11,22 @@ from types import FrameType
 
 from toolkit.config.yaml_file import ConfigError
 from toolkit.engine.process.signals import get_exit_status, list_handled
-from toolkit.errors import ToolkitError
+from toolkit.errors import BusyError, ToolkitError
 from toolkit.run import work_dir as work_dirs
 from toolkit.study.display import Display
-from toolkit.study.folder import check_folder, prepare_jobs, write_plan
+from toolkit.study.folder import check_claims, check_folder, prepare_jobs, write_plan
 from toolkit.study.launchers import Launcher
+from toolkit.study.launchers.claim import claim
 from toolkit.study.launchers.job import EndedJob, Job
 from toolkit.study.planning.estimate import estimate_needs
 from toolkit.study.planning.planned_study import Plan
 from toolkit.study.reconcile import ReconciledRun, RunFilter, explain_blocked, list_users, reconcile
 
 TICK_SECONDS = 0.1
+# Time for another process to plan the same study.
+PLANNING_SECONDS = 10.0
+# Interval at which the jobs of other processes are looked at.
+LOOK_SECONDS = 1.0
 # Number of times that a job is started elsewhere after its machine is gone.
 LOSSES = 10
 # Number of jobs in a row that fail with the same message before a study stops.
@@ -41,15 +47,17 @@ def run_study(
     Returns:
         The exit status: 0, 1 where runs have failed or were left out, 130 or 143 after a signal.
     Raises:
-        ToolkitError: the folder is another study's, another process is working in it, a run in it
-            is of another config, or data cannot be used; nothing was started then.
+        ToolkitError: the folder is another study's, another process is planning in it or starts its
+            runs on other machines, a run in it is of another config, or data cannot be used;
+            nothing was started then.
         RunError: the folder cannot be written.
     """
     folder = folder.absolute()
     check_folder(folder, plan.study)
     if problems := plan.find_data_problems(filter(choice.selects, plan.runs)):
         raise ConfigError(*problems)
-    with work_dirs.claimed(folder, 'study'):
+    with contextlib.ExitStack() as planning:
+        _wait_for(planning, folder)
         check_folder(folder, plan.study)  # again, now that no other process changes it
         entries = reconcile(plan, folder, choice)
         blocked = explain_blocked(plan, entries)
@@ -60,6 +68,7 @@ def run_study(
                 f'{path} is emptied, whose result the study {", ".join(names)} uses too: '
                 'that study runs it again when it is started'
             )
+        check_claims(entries)
         write_plan(plan, entries, folder)
         jobs = prepare_jobs(plan, entries)
         _report_kept(entries)
@@ -67,7 +76,26 @@ def run_study(
             print(f'left out: {blocked}')
         if jobs:
             print(estimate_needs(entries, folder, launcher.count_slots(len(jobs))))
+        if launcher.can_join:
+            planning.close()  # another process may add runs and take some, each by its claim
         return _Watcher(plan, entries, launcher, keep_going).run(jobs)
+
+
+def _wait_for(planning: contextlib.ExitStack, folder: Path) -> None:
+    """Wait until no other process plans in a folder, which takes seconds.
+
+    Raises:
+        BusyError: it takes longer, as where it starts runs on other machines.
+    """
+    deadline = time.monotonic() + PLANNING_SECONDS
+    while True:
+        try:
+            planning.enter_context(work_dirs.claimed(folder, 'study'))
+            return
+        except BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(TICK_SECONDS)
 
 
 def _report_kept(entries: list[ReconciledRun]) -> None:
@@ -102,6 +130,10 @@ class _Watcher:
         self.keep_going = keep_going
         # Messages of the jobs that failed since the last one that did not.
         self.failures: list[str] = []
+        # Jobs that other processes work on.
+        self.elsewhere: list[Job] = []
+        self.told: set[str] = set()
+        self.looked = 0.0
 
     def run(self, jobs: list[Job]) -> int:
         previous = {number: signal.signal(number, self._receive) for number in list_handled()}
@@ -127,7 +159,7 @@ class _Watcher:
                 over = self.launcher.done()
                 for ended in self.launcher.poll():
                     self._end(ended, display)
-                if over and self.launcher.done():
+                if over and self.launcher.done() and (self.stopped or not self.elsewhere):
                     break
                 if len(self.signals) > handled:
                     handled = len(self.signals)
@@ -137,13 +169,33 @@ class _Watcher:
                         else 'quitting'
                     )
                     self.launcher.stop(now=handled > 1)
+                    self.stopped = True
+                self._look_elsewhere()
                 display.tick()
                 time.sleep(TICK_SECONDS)
         finally:
             self.launcher.close()
 
+    def _look_elsewhere(self) -> None:
+        """Take over the jobs that other processes have ended, or left."""
+        if self.elsewhere and not self.stopped and time.monotonic() - self.looked > LOOK_SECONDS:
+            self.looked = time.monotonic()
+            free = []
+            for job in self.elsewhere:
+                with claim(job.folder) as is_free:
+                    free += [job] if is_free else []
+            self.elsewhere = [job for job in self.elsewhere if job not in free]
+            if free:
+                self.launcher.start(free)
+
     def _end(self, ended: EndedJob, display: Display) -> None:
         statuses = ended.statuses
+        if ended.elsewhere:
+            self.elsewhere.append(ended.job)
+            if ended.job.name not in self.told:
+                self.told.add(ended.job.name)
+                display.say(f'{ended.job.name}: another process works on it')
+            return
         if ended.lost and not self.signals:
             self.losses[ended.job.name] += 1
             if self.losses[ended.job.name] <= LOSSES:
@@ -151,7 +203,7 @@ class _Watcher:
                 self.launcher.start([ended.job])
                 return
         if ended.full and not self.full:
-            self.full = True
+            self.full = self.stopped = True
             self.launcher.stop()
         self.failed = self.failed or any(s.status == 'failed' for s in statuses.values())
         display.end(statuses)

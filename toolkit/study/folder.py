@@ -15,6 +15,7 @@ from toolkit.io.atomic_write import write
 from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import CONFIG, ORIGINS, PLAN, STUDY
 from toolkit.io.run_records import RunStatus
+from toolkit.study.launchers.claim import claim
 from toolkit.study.launchers.job import Job
 from toolkit.study.planning.planned_study import Plan
 from toolkit.study.reconcile import ReconciledRun
@@ -79,6 +80,22 @@ def write_plan(plan: Plan, entries: list[ReconciledRun], folder: Path) -> None:
     write(folder / STUDY, dump(study.config.tree))
 
 
+def check_claims(entries: list[ReconciledRun]) -> None:
+    """Refuse to empty the folder of a run that another process works on.
+
+    Raises:
+        ToolkitError: one would be emptied.
+    """
+    for entry in entries:
+        if entry.discard and entry.folder.exists():
+            with claim(entry.run.trained_in or entry.folder) as is_free:
+                if not is_free:
+                    raise ToolkitError(
+                        f'{entry.folder} would be emptied, and another process works on it; wait '
+                        'for it, or choose another --work-dir'
+                    )
+
+
 def prepare_jobs(plan: Plan, entries: list[ReconciledRun]) -> list[Job]:
     """Make the folders of the pending runs, and the jobs that run them.
 
@@ -89,7 +106,12 @@ def prepare_jobs(plan: Plan, entries: list[ReconciledRun]) -> list[Job]:
     for entry in entries:
         if entry.pending:
             groups.setdefault(entry.run.trained_in or entry.folder, []).append(entry)
-            _make_folder(entry, plan.configs[entry.run.id])
+    for folder, group in groups.items():
+        with claim(folder) as claimed:
+            for entry in group:
+                # What another process works on is left alone.
+                if claimed or not (entry.folder / CONFIG).exists():
+                    _make_folder(entry, plan.configs[entry.run.id])
     budget = plan.study.spec.budget
     return [
         Job(

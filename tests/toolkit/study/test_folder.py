@@ -17,6 +17,7 @@ from toolkit.cli import main
 from toolkit.config import ConfigError
 from toolkit.errors import ToolkitError
 from toolkit.io.run_records import RunStatus
+from toolkit.study import execute
 from toolkit.study.execute import run_study
 from toolkit.study.folder import check_folder, prepare_jobs, write_plan
 from toolkit.study.launchers import Launcher, trained_weights, worker
@@ -455,7 +456,8 @@ def hold(folder):
         multiprocessing.Event().wait(60)
 
 
-def test_two_studies_in_one_folder(here, capsys):
+def test_two_studies_in_one_folder(here, capsys, monkeypatch):
+    monkeypatch.setattr(execute, 'PLANNING_SECONDS', 0.0)
     folder = here / 'work' / 'tiny'
     process = multiprocessing.get_context('fork').Process(target=hold, args=(str(folder),))
     process.start()

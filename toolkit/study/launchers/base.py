@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from toolkit.study.launchers.job import EndedJob, Job
 
@@ -15,7 +16,12 @@ class Launcher(ABC):
         jobs: number of jobs at a time; None for as many as there is room for.
         threads: CPU threads per run.
         gpus: GPUs per run: 1, 0, or a share of one.
+
+    Attributes:
+        can_join: another process may work on the same study beside it.
     """
+
+    can_join: ClassVar[bool] = False
 
     def __init__(
         self, jobs: int | None = None, threads: int | None = None, gpus: float | None = None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.errors import ToolkitError
 from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import OUTPUT
-from toolkit.io.run_records import PlannedRun, RunStatus
+from toolkit.io.run_records import PlannedRun, RunStatus, utc_now
 
 Keep = Literal['all', 'best', 'last', 'none']
 
@@ -30,6 +30,7 @@ class Job:
         retries: number of attempts after a failure.
         keep: checkpoints that stay after the tests: all, best, last, none.
         program: record of its only run, if that is one of a foreign program.
+        planned: time at which it was made in ISO 8601; another process did what ended later.
     """
 
     runs: tuple[PlannedRun, ...]
@@ -38,6 +39,12 @@ class Job:
     retries: int = 1
     keep: Keep = 'all'
     program: dict[str, Any] | None = None
+    planned: str = field(default_factory=utc_now)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its training, or of its first run where nothing is trained."""
+        return self.trained_in or self.runs[0].folder
 
     @property
     def name(self) -> str:
@@ -57,6 +64,7 @@ class Job:
                 'retries': self.retries,
                 'keep': self.keep,
                 'program': self.program,
+                'planned': self.planned,
             }
         )
 
@@ -77,12 +85,14 @@ class EndedJob:
         statuses: status of each run by its name, also where it could not be written.
         full: the disk is full, so starting other jobs is of no use.
         lost: the machine that it was on is gone.
+        elsewhere: another process works on it; there are no statuses then.
     """
 
     job: Job
     statuses: dict[str, RunStatus]
     full: bool = False
     lost: bool = False
+    elsewhere: bool = False
 
 
 def write_if_possible(folder: Path, status: RunStatus) -> None:

@@ -23,6 +23,8 @@ class LocalLauncher(Launcher):
             use the same GPU, 0 for none.
     """
 
+    can_join = True
+
     def __init__(
         self, jobs: int | None = None, threads: int | None = None, gpus: float | None = None
     ) -> None:
@@ -31,6 +33,8 @@ class LocalLauncher(Launcher):
         self._ended: queue.SimpleQueue[EndedJob | BaseException] = queue.SimpleQueue()
         self._pool: ThreadPoolExecutor | None = None
         self._futures: list[Future[None]] = []
+        self._slots: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._threads = 1
 
     def count_slots(self, jobs: int) -> int:
         devices = _devices()
@@ -43,29 +47,30 @@ class LocalLauncher(Launcher):
         return (1.0 if devices else 0.0) if self.gpus is None else self.gpus
 
     def start(self, jobs: Sequence[Job]) -> None:
-        devices = _devices()
-        share = self._share(devices)
-        count = self.count_slots(len(jobs))
-        threads = self.threads or max(1, count_cores() // count)
-        slots: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        for number in range(count):
-            if share and devices:
-                slots.put(devices[number % len(devices)])
-            else:
-                slots.put('' if self.gpus == 0 else None)
-        self._pool = ThreadPoolExecutor(count, 'study')
-        self._futures = [self._pool.submit(self._run, job, threads, slots) for job in jobs]
+        if self._pool is None:
+            devices = _devices()
+            share = self._share(devices)
+            count = self.count_slots(len(jobs))
+            self._threads = self.threads or max(1, count_cores() // count)
+            for number in range(count):
+                if share and devices:
+                    self._slots.put(devices[number % len(devices)])
+                else:
+                    self._slots.put('' if self.gpus == 0 else None)
+            self._pool = ThreadPoolExecutor(count, 'study')
+        self._futures = [future for future in self._futures if not future.done()]
+        self._futures += [self._pool.submit(self._run, job) for job in jobs]
 
-    def _run(self, job: Job, threads: int, slots: queue.SimpleQueue[str | None]) -> None:
+    def _run(self, job: Job) -> None:
         if self._stopped:
             return
-        slot = slots.get()
+        slot = self._slots.get()
         try:
-            self._ended.put(supervise(job, threads, slot, lambda: self._stopped))
+            self._ended.put(supervise(job, self._threads, slot, lambda: self._stopped))
         except BaseException as error:
             self._ended.put(error)  # raised where the study can close everything
         finally:
-            slots.put(slot)
+            self._slots.put(slot)
 
     def poll(self) -> list[EndedJob]:
         found = []

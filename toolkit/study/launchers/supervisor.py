@@ -18,11 +18,12 @@ from signal import Signals
 from typing import IO, Any
 
 import toolkit
-from toolkit.errors import ToolkitError
+from toolkit.errors import RunError, ToolkitError
 from toolkit.io.atomic_write import is_disk_full
 from toolkit.io.json_values import parse_json
 from toolkit.io.read_metrics_log import last_iteration
 from toolkit.io.run_records import RunState, RunStatus, utc_now
+from toolkit.study.launchers.claim import claim, find_outcome
 from toolkit.study.launchers.job import EndedJob, Job, write_if_possible
 from toolkit.study.launchers.process_groups import kill_session
 
@@ -56,6 +57,22 @@ def supervise(
         devices: visible GPUs as in CUDA_VISIBLE_DEVICES; None for its own default.
         stopped: returns 0 to continue, 1 to save and end, 2 to end at once.
     """
+    with contextlib.ExitStack() as stack:
+        try:
+            claimed = stack.enter_context(claim(job.folder))
+        except RunError as error:
+            full = is_disk_full(error)
+            return _closed(job, 'waiting' if full else 'failed', str(error), full=full)
+        if not claimed:
+            return EndedJob(job, {}, elsewhere=True)
+        done = find_outcome(job)
+        return _try(job, threads, devices, stopped) if done is None else EndedJob(job, done)
+
+
+def _try(
+    job: Job, threads: int | None, devices: str | None, stopped: Callable[[], int]
+) -> EndedJob:
+    """Run a job with as many retries as it allows."""
     causes: dict[str, list[str]] = {}
     for attempt in range(job.retries + 1):
         ended, again = _attempt(job, threads, devices, stopped)
