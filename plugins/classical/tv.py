@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from plugins.classical.numerics.bilinear_resize import downsample, upsample
-from plugins.classical.numerics.filters import decimate, pad_to_multiple
+from plugins.classical.numerics.filters import pad_to_multiple
 from plugins.pansharpening.imaging.autocast import without_autocast
+from plugins.pansharpening.imaging.lazy_image import Border
+from plugins.pansharpening.imaging.resample import decimate
 from plugins.pansharpening.interfaces import GENERATORS, Generator
 from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
 from toolkit.errors import DataError
@@ -83,6 +85,10 @@ class TV(Generator):
         constant: above 0; converges if it is at least 8, the largest eigenvalue of D D^T.
         iterations: at least 1; the halo grows by some ten pixels with each.
         variant: 'toolbox' or 'paper'.
+    Attributes:
+        border: 'wrap' takes M where the toolbox does, half a PAN pixel below and right of where
+            down(x) has it, which moves the colours up and left by a third of a PAN pixel; others
+            take M at the centres of its pixels. Injected by the system.
     Raises:
         ValueError: no such sensor, or a number out of range.
         DataError: the sensor has another number of bands.
@@ -90,6 +96,8 @@ class TV(Generator):
         variation", IEEE GRSL 11(1), 2014; values of the DLPan toolbox (Deng et al., IEEE GRSM
         2022).
     """
+
+    border: Border = 'replicate'
 
     def __init__(
         self,
@@ -141,9 +149,9 @@ class TV(Generator):
         with without_autocast(pan):
             dtype = torch.promote_types(lrms_up.dtype, torch.float32)
             pan = pad_to_multiple(pan.to(dtype), self.ratio)
-            ms = decimate(
-                pad_to_multiple(lrms_up.to(dtype), self.ratio), self.ratio
-            )  # (B, C, h, w)
+            wide = pad_to_multiple(lrms_up.to(dtype), self.ratio)
+            places = 'interp23tap' if self.border == 'wrap' else 'bicubic'
+            ms = decimate(wide, self.ratio, places)  # (B, C, h, w)
             x = pan.new_zeros((*lrms_up.shape[:2], *pan.shape[2:]))  # (B, C, H, W)
             state = IterationState(x, x, x[..., 1:], x[:, :, 1:])
             for _ in range(self.iterations):

@@ -14,7 +14,6 @@ from plugins.pansharpening.data_init import DataInitialized, pixels
 from plugins.pansharpening.imaging.lazy_image import Border
 from plugins.pansharpening.imaging.resample import Method, upsample
 from plugins.pansharpening.imaging.sample_position import describe_misplacement
-from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import Generator
 from plugins.pansharpening.outputs import OUTPUTS, Outputs
 from toolkit.errors import ComponentError, DataError, ToolkitError
@@ -97,7 +96,7 @@ class Pansharpener(System):
         slots |= {f'losses.{key}': slot for key, slot in (losses or {}).items()}
         self._sensors = ComponentSensors(slots)
         self.generator = generator(bands=bands, ratio=ratio)
-        if isinstance(self.generator, TwoPassGenerator):
+        if hasattr(self.generator, 'border'):
             self.generator.border = 'wrap' if border == 'wrap' else 'replicate'
         self.reblur = reblur(bands=bands, ratio=ratio) if reblur else None
         self.gray = gray(bands=bands, ratio=ratio) if gray else None

@@ -169,7 +169,8 @@ def _extrapolate(image: Tensor, dim: int, places: range, first: int, extent: int
             continue
         x0, x1 = (image.narrow(dim, place - first, 1) for place in (last, inner))
         ramp = _ramp(count, last == 0).like(image)
-        outer = x0 + (ramp[:, None] if dim == -2 else ramp) * (x0 - x1)
+        step = (x0 - x1).clamp(-x0.abs(), x0.abs())
+        outer = x0 + (ramp[:, None] if dim == -2 else ramp) * step
         parts.insert(0, outer) if last == 0 else parts.append(outer)
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
 

@@ -4,7 +4,8 @@ An image is nearly a random walk: the best guess of the pixel beyond the last on
 is not, since its sensor's MTF blurs it: steps of neighbouring pixels are partly of the same ground,
 and correlate. Of a random walk under a Gaussian MTF with the gain .3 at the Nyquist frequency, two
 steps correlate by .47, with .25 by .51. So the best guess is x0 + s (x0 - x1) with s near .5 and x1
-the pixel before; the same rule goes on from there with the steps that it has made. Errors along
+the pixel before; the same rule goes on from there with the steps that it has made. Light does not
+become negative: a step is at most x0, so that a fill never comes below zero. Errors along
 borders and rims of drawn and real scenes are least near s = .5 too, for additive injection and for
 modulation.
 """
@@ -50,4 +51,5 @@ def _continue(image: np.ndarray, axis: int, last: int, count: int, slope: float)
     inner = min(1, image.shape[axis] - 1) if last == 0 else max(last - 1, 0)
     end, before = (np.take(image, [place], axis) for place in (last, inner))
     ramp = compute_ramp(count, slope).astype(image.dtype)
-    return end + ramp.reshape((1, -1, 1) if axis == 1 else (1, 1, -1)) * (end - before)
+    step = np.clip(end - before, -np.abs(end), np.abs(end))
+    return end + ramp.reshape((1, -1, 1) if axis == 1 else (1, 1, -1)) * step

@@ -20,6 +20,17 @@ def test_steps_beyond_the_border_shrink() -> None:
     assert compute_ramp(3, 0.5).tolist() == [0.5, 0.75, 0.875]
 
 
+def test_nothing_continues_below_zero_and_negative_numbers_stay() -> None:
+    image = np.array([[[0.1, 0.5, 0.9, 0.2], [-0.2, 0.0, 0.3, 0.0]]], np.float32)
+    padded = pad_image(image, (4, 4), (4, 4), MS_SLOPE)
+    places = range(-4, 6), range(-4, 8)
+    lazy = LazyImage.of(torch.from_numpy(image)[None]).continued(*places, 'extrapolate')[0].numpy()
+    for found in (padded, lazy):
+        assert (found[0, 4, :5] > 0).all() and (found[0, 4, 7:] > 0).all()
+        assert found[0, 4, 3] == pytest.approx(0.05)  # not 0.1 - 0.2
+        assert (found[0, 5, :5] < 0).all() and (found[0, 5, 8:] == 0).all()
+
+
 def test_slope_is_that_of_a_random_walk_under_an_mtf() -> None:
     """The regression of a step on the one before it, of a walk blurred to .3 at Nyquist."""
     fine, deviation = 16, np.sqrt(-2 * np.log(0.3)) / np.pi
