@@ -29,7 +29,8 @@ class ValidationRecall(Hook):
     The class weights of the next epoch follow it; the counts are part of the checkpoint. So
     validation images take part in the training by K numbers, and what is measured on them is a
     little too good; test images take no part. Each such task needs a `ClinicalMetrics` in
-    `val_evaluator`. Decisions are those of the validation: the likeliest class.
+    `val_evaluator`. An image counts as found if its own class is the likeliest, as in the training,
+    whatever the costs of the task decide for.
     """
 
     uses_validation = True
@@ -68,7 +69,7 @@ class ValidationRecall(Hook):
         for task, loss in _find_losses(runner.system):
             key, metric = measured[task]
             images = read_rows(loop.result.rows[key], metric.task).labelled()
-            right = images.labels == images.decisions
+            right = images.labels == images.probabilities.argmax(1)
             counts = [
                 np.bincount(labels, minlength=loss.num_classes)
                 for labels in (images.labels[right], images.labels)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from plugins.classification.metrics.clinical_metrics import ClinicalMetrics
+from plugins.classification.tasks import Task
+from plugins.csasn.losses import DynamicClassWeights
+from plugins.csasn.validation_recall_hook import ValidationRecall
 from tests.support import patients
 from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError
@@ -49,6 +54,29 @@ def test_weights_follow_the_validation(tmp_path: Path) -> None:
     assert seen.sum() == sum(1 for i in range(40) if i % 7)
     assert state['losses.kind.classes.measured'].tolist() == [2, 2, 2]
     assert not np.allclose(state['losses.kind.classes.current'].numpy(), 1)
+
+
+def test_costs_of_decisions_do_not_shape_the_weights() -> None:
+    # Costs that decide for the rare class nearly always, which its recall must not follow.
+    task = Task(('common', 'rare'), costs=((0, 1), (99, 0)))
+    loss = DynamicClassWeights(2, recall='validation')
+    probabilities, labels = [[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]], [0, 0, 1, 1]
+    rows = [
+        {
+            'id': str(i),
+            'item': str(i),
+            'label': label,
+            'logits': np.log(p).tolist(),
+            'probabilities': p,
+            'decision': 1,
+        }
+        for i, (p, label) in enumerate(zip(probabilities, labels, strict=True))
+    ]
+    evaluator = SimpleNamespace(metrics={'kind': ClinicalMetrics('kind', {'kind': task})})
+    loop = SimpleNamespace(evaluator=evaluator, result=SimpleNamespace(rows={'kind': rows}))
+    system = SimpleNamespace(losses={'kind': {'classes': loss}})
+    ValidationRecall().after_val_epoch(SimpleNamespace(val_loop=loop, system=system))
+    assert loss.hits.tolist() == [2, 1] and loss.seen.tolist() == [2, 2]
 
 
 def test_a_resumed_run_is_the_same(tmp_path: Path) -> None:
