@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,18 +18,17 @@ from plugins.classification.interfaces import (
     PredictionViews,
     TaskWeighting,
 )
+from plugins.classification.network import ImageNetwork, Pool
 from plugins.classification.tasks import Task
 from toolkit.errors import ComponentError, ToolkitError
-from toolkit.interfaces import Attention, Backbone, Batch, Dataset, Head, Loss, Neck, System
+from toolkit.interfaces import Attention, Backbone, Batch, Dataset, Head, Loss, Neck
 from toolkit.ranges import PositiveInt
 from toolkit.registry import SYSTEMS, Slot
 from toolkit.registry.component_errors import refuse_component
 
-Pool = Literal['avg', 'max', 'avgmax']
-
 
 @SYSTEMS.register
-class Classifier(System):
+class Classifier(ImageNetwork):
     """Classifies images for one or several tasks at once.
 
     image (B, C, H, W) -> branches -> [attention per branch] -> neck -> [attention] -> pool ->
@@ -78,57 +77,15 @@ class Classifier(System):
         views: Slot[PredictionViews] | None = None,
     ) -> None:
         super().__init__()
-        for option, given in (('mixing', mixing), ('views', views)):
+        for option, given in {'mixing': mixing, 'views': views}.items():
             if given is not None and cache is not None:
                 raise ValueError(
                     f'{option} needs images, and cache keeps features of images that are not '
                     f'changed; set cache: null, or {option}: null'
                 )
-        if not tasks:
-            raise ValueError('tasks is empty; name at least one')
-        for name in tasks:
-            if not name.isidentifier():
-                raise ValueError(f'tasks: {name!r} is no name of letters, digits and _')
-        if not branches:
-            raise ValueError('branches is empty; name at least one backbone')
-        if len(branches) > 1 and neck is None:
-            raise ValueError(
-                f'{len(branches)} branches need a neck that joins them: fill model.neck'
-            )
-        unknown = sorted((branch_attention or {}).keys() - branches.keys())
-        if unknown:
-            raise ValueError(f'branch_attention.{unknown[0]}: there is no such branch')
-        self.tasks, self.cache = dict(tasks), cache
+        self.cache = cache
         self.in_channels, self.size, self.pooling = in_channels, size, pool
-        self.branches = nn.ModuleDict(
-            {name: slot(in_channels=in_channels, size=size) for name, slot in branches.items()}
-        )
-        widths = {name: branch.out_channels for name, branch in self.branches.items()}
-        strides = {name: branch.stride for name, branch in self.branches.items()}
-        prefixes = {name: branch.prefix_tokens for name, branch in self.branches.items()}
-        self.branch_attention = nn.ModuleDict(
-            {
-                name: slot(in_channels=widths[name], **_prefix(prefixes[name]))
-                for name, slot in (branch_attention or {}).items()
-            }
-        )
-        told = _prefix(prefixes if any(prefixes.values()) else 0)
-        self.neck = neck(in_channels=widths, strides=strides, **told) if neck else None
-        width = self.neck.out_channels if self.neck is not None else next(iter(widths.values()))
-        # A neck's tokens have no prefix; without a neck the joint features are the only branch's.
-        self.joint_prefix = next(iter(prefixes.values())) if self.neck is None else 0
-        told = _prefix(self.joint_prefix)
-        self.attention = attention(in_channels=width, **told) if attention else None
-        width *= 2 if pool == 'avgmax' else 1
-        self.joint_channels = width
-        self.trunk = trunk(in_channels=width) if trunk else None
-        width = self.trunk.out_channels if self.trunk is not None else width
-        self.heads = nn.ModuleDict(
-            {
-                name: head(in_channels=width, num_classes=len(task.classes))
-                for name, task in self.tasks.items()
-            }
-        )
+        self.build_network(tasks, branches, head, branch_attention or {}, neck, attention, trunk)
         self.losses = nn.ModuleDict(
             {
                 name: nn.ModuleDict(_losses(losses or {}, len(task.classes)))
@@ -244,49 +201,6 @@ class Classifier(System):
                 logits[name] = logits[name] + value.float()
         return {name: value / (len(others) + 1) for name, value in logits.items()}
 
-    # -- the network, part by part -------------------------------------------------------------
-
-    def branch_features(self, batch: Batch) -> dict[str, Tensor]:
-        """Returns the features of each branch: cached ones of the batch, or of its image."""
-        given = batch.get('features', {})
-        return {
-            name: given[name] if name in given else branch(batch['image'])
-            for name, branch in self.branches.items()
-        }
-
-    def join(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Joins the features of the branches, before the attention on them."""
-        refined = {
-            name: self.branch_attention[name](x) if name in self.branch_attention else x
-            for name, x in features.items()
-        }
-        return self.neck(refined) if self.neck is not None else next(iter(refined.values()))
-
-    def joint_map(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Computes the joint features before pooling: (B, D, h, w), (B, N, D) or (B, D)."""
-        joint = self.join(features)
-        return self.attention(joint) if self.attention is not None else joint
-
-    def pool(self, joint: Tensor) -> Tensor:
-        """Pools features to vectors.
-
-        Shape: (B, D, h, w), (B, N, D) or (B, D) -> (B, D), twice as wide for 'avgmax'.
-        """
-        if joint.ndim == 4:
-            joint = joint.flatten(2)  # (B, D, h w)
-        elif joint.ndim == 3:
-            joint = joint.transpose(1, 2)  # (B, D, N)
-        else:
-            joint = joint.unsqueeze(-1)  # (B, D, 1)
-        parts = {'avg': joint.mean, 'max': joint.amax}
-        wanted = ('avg', 'max') if self.pooling == 'avgmax' else (self.pooling,)
-        return torch.cat([parts[name](-1) for name in wanted], 1)
-
-    def classify(self, joint: Tensor) -> dict[str, Tensor]:
-        """Computes the logits (B, K) by task of the pooled joint feature (B, D)."""
-        refined = self.trunk(joint) if self.trunk is not None else joint
-        return {name: head(refined) for name, head in self.heads.items()}
-
     # -- calls of the engine -------------------------------------------------------------------
 
     def check_training(self) -> None:
@@ -346,11 +260,6 @@ class Classifier(System):
             DataError: one is missing, or values are far from what is expected.
         """
         check_batch(batch, self.tasks)
-
-
-def _prefix(tokens: int | dict[str, int]) -> dict[str, Any]:
-    """Names `prefix_tokens` for a slot only where there are some: most parts know maps alone."""
-    return {'prefix_tokens': tokens} if tokens else {}
 
 
 def _losses(slots: Mapping[str, Slot[Loss]], num_classes: int) -> dict[str, Loss]:

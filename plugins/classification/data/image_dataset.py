@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import os
 from abc import abstractmethod
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +12,7 @@ import torch
 from torch import Tensor
 
 from plugins.classification.data.reading.image_io import to_channels
+from plugins.classification.data.reading.unreadable import find_unreadable
 from plugins.classification.data.split import SplitSpec, Subset, find_positions
 from plugins.classification.image_record import Box, Record
 from plugins.classification.interfaces import LabelledImages
@@ -24,11 +22,6 @@ from toolkit.engine.process import seeding
 from toolkit.errors import DataError
 from toolkit.interfaces import Identities, Transform
 from toolkit.ranges import NonNegativeInt, PositiveInt
-
-# Number of images that a message names.
-NAMED = 20
-
-log = logging.getLogger(__name__)
 
 
 class ImageSet(LabelledImages):
@@ -133,42 +126,15 @@ class ImageSet(LabelledImages):
         # Of this subset alone: labels of the test must not shape the training's images.
         members = [self.pool[position] for position in found]
         self.steps.use_counts({task: self._counts(task, members) for task in self.tasks})
-        self.positions = self._select_readable(found)
+        check = self._prepare if self.verify == 'decode' else self.check_header
+        self.skipped = find_unreadable(self.pool, found, check, self.on_error, self.subset)
+        self.positions = tuple(i for i in found if self.pool[i].id not in self.skipped)
         self.records = tuple(self.pool[position] for position in self.positions)
 
     def _counts(self, task: str, records: Sequence[Record]) -> Tensor:
         classes = self.tasks[task].classes
         labels = torch.tensor([record.index(task, classes) for record in records], dtype=torch.long)
         return torch.bincount(labels[labels >= 0], minlength=len(classes))
-
-    def _select_readable(self, found: Sequence[int]) -> tuple[int, ...]:
-        """Selects the positions of images that can be read, and reports the others."""
-        check = self._prepare if self.verify == 'decode' else self.check_header
-
-        def find_problem(position: int) -> str | None:
-            try:
-                check(position)
-            except DataError as error:
-                return str(error)
-            return None
-
-        # Decoders release the interpreter lock.
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-            problems = dict(zip(found, threads.map(find_problem, found), strict=True))
-        bad = {self.pool[p].id: text for p, text in problems.items() if text is not None}
-        if bad:
-            told = [f'  {text}' for text in list(bad.values())[:NAMED]]
-            if len(bad) > NAMED:
-                told.append(f'  and {len(bad) - NAMED} more')
-            counted = f'{len(bad)} of {len(found)} images of {self.subset} cannot be read'
-            if self.on_error == 'stop':
-                advice = 'repair them or leave them out, or skip them with `on_error: skip`'
-                raise DataError('\n'.join([f'{counted}; {advice}:', *told]))
-            if len(bad) == len(found):
-                raise DataError('\n'.join([f'{counted}; none is left:', *told]))
-            log.warning('\n'.join([f'{counted} and are skipped:', *told]))
-            self.skipped = bad
-        return tuple(position for position, text in problems.items() if text is None)
 
     # -- samples -------------------------------------------------------------------------------
 

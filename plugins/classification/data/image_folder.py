@@ -10,13 +10,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
-from plugins.classification.data.image_dataset import NAMED
 from plugins.classification.data.image_files import FileSet
 from plugins.classification.data.manifests.patient_ids import REASON, PatientIds, find_ambiguous_ids
 from plugins.classification.data.reading.image_io import (
     SUFFIXES,
 )
 from plugins.classification.data.reading.mask_files import exclude_pattern, find_masks
+from plugins.classification.data.reading.unreadable import NAMED
 from plugins.classification.data.split import SplitSpec
 from plugins.classification.data.split_file import SUBSETS
 from plugins.classification.image_record import Record

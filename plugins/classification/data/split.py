@@ -132,7 +132,7 @@ def split_records(records: Sequence[Record], spec: SplitSpec, tasks: Tasks) -> S
     """Assigns records to all subsets.
 
     Raises:
-        ToolkitError: there is no such task, column, centre or fold; or fewer patients than folds.
+        ToolkitError: no such task, column, centre or fold; or fewer patients than folds.
         DataError: a patient is in two subsets; the file is of another manifest.
     """
     for name in spec.stratify:
@@ -189,8 +189,7 @@ def _split_at_random(records: Sequence[Record], spec: SplitSpec, tasks: Tasks) -
         return _draw_shares(
             records, everything, {'train': 1 - spec.test, 'test': spec.test}, spec, tasks
         )
-    patients = len({record.patient for record in records})
-    if patients < spec.folds:
+    if (patients := len({record.patient for record in records})) < spec.folds:
         raise ToolkitError(f'{spec.folds} folds need at least as many patients, found {patients}')
     shares = {str(fold): 1 / spec.folds for fold in range(spec.folds)}
     fold_of = _draw_shares(records, everything, shares, spec, tasks)
@@ -235,8 +234,7 @@ def _split_by_centre(records: Sequence[Record], spec: SplitSpec) -> dict[int, st
 def _read_column(
     records: Sequence[Record], spec: SplitSpec, left_out: dict[str, int]
 ) -> dict[int, str]:
-    column = spec.column
-    assert column is not None
+    assert (column := spec.column) is not None
     columns = {name for record in records for name in record.attributes}
     if column not in columns:
         raise ToolkitError(

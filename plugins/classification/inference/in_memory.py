@@ -1,8 +1,9 @@
-"""Classification of images in memory."""
+"""Predictions of images in memory: of the images of a dataset, and of images that a caller has."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,11 @@ from torch import Tensor
 from plugins.classification.data.reading.image_io import convert_image
 from plugins.classification.image_record import Record
 from plugins.classification.inference.input_images import FoundImages, find_images
-from toolkit.errors import ToolkitError
+from plugins.classification.inference.prediction_tables import Predicted
+from plugins.classification.interfaces import LabelledImages
+from plugins.classification.system import Classifier
+from plugins.classification.tasks import Tasks
+from toolkit.errors import DataError, ToolkitError
 
 ImageSource = np.ndarray | Tensor | Image.Image | str | Path
 
@@ -77,3 +82,52 @@ def _to_channels_last(image: Tensor) -> np.ndarray:
     # numpy has no bfloat16; float32 holds each of its values.
     values = (image.float() if image.dtype == torch.bfloat16 else image).numpy()
     return values.transpose(1, 2, 0) if values.ndim == 3 else values
+
+
+def list_predictions(
+    tasks: Tasks, records: Sequence[Record], predicted: Predicted
+) -> list[ImagePrediction]:
+    """Lists the predictions of images, in the order of their records."""
+    return [
+        ImagePrediction(
+            record.id,
+            {name: task.classes[int(predicted[name][1][i])] for name, task in tasks.items()},
+            {
+                name: dict(zip(task.classes, map(float, predicted[name][0][i]), strict=True))
+                for name, task in tasks.items()
+            },
+        )
+        for i, record in enumerate(records)
+    ]
+
+
+def predict_all(
+    system: Classifier,
+    data: LabelledImages,
+    batch_size: int,
+    device: torch.device,
+    autocast: Callable[[], AbstractContextManager[Any]],
+) -> Predicted:
+    """Predicts all images of a dataset, in batches.
+
+    Raises:
+        DataError: a probability that is not finite; a test refuses it too.
+    """
+    batches: list[dict[str, tuple[torch.Tensor, torch.Tensor]]] = []
+    for start in range(0, len(data.positions), batch_size):
+        images = [data.pool_image(i, 0) for i in data.positions[start : start + batch_size]]
+        with torch.inference_mode(), autocast():
+            outputs = system.predict({'image': torch.stack(images).to(device)})
+        values, decisions = outputs['probabilities'], outputs['decision']
+        batches.append({k: (values[k].float().cpu(), decisions[k].cpu()) for k in system.tasks})
+    predicted = {}
+    for name in system.tasks:
+        parts = zip(*(batch[name] for batch in batches))
+        probabilities, decided = (torch.cat(part).numpy() for part in parts)
+        for index in np.flatnonzero(~np.isfinite(probabilities).all(1)):
+            raise DataError(
+                f'the probabilities of task {name!r} are not finite for {data.records[index].id}: '
+                f'{probabilities[index].tolist()}; check the weights and the image'
+            )
+        predicted[name] = probabilities, decided
+    return predicted

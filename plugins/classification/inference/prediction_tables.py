@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from toolkit.io.json_values import format_json
 from toolkit.io.tables.formatting import format_csv
 
 Rows = list[dict[str, Any]]
+NAMED = 20  # files that are named on the terminal
 SEPARATOR = '; '  # between the classes of a set
 # By task, probabilities (N, K) and decisions (N,).
 Predicted = Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -70,7 +72,15 @@ def make_rows(
     records: Sequence[Record],
     joined: Mapping[str, JoinedVotes],
 ) -> Rows:
-    """Makes a row for each image."""
+    """Makes a row for each image.
+
+    It has `id`, `file`, `frame`, `patient` (blank if no patient is known), and for each task the
+    decision (`TASK`), the threshold of the positive class if the task has one (`TASK_threshold`),
+    the probability of each class (`TASK_probability_CLASS`), and of tasks with `coverage` the
+    classes of the prediction set (`TASK_set`). Those of an ensemble also have the standard
+    deviation over its members (`TASK_spread_CLASS`), and the number of members that decide as the
+    ensemble does (`TASK_members_agreeing`).
+    """
     known = _are_patients_known(records)
     return [
         {
@@ -201,3 +211,21 @@ def describe_predictions(
 def format_rows(rows: Rows) -> str:
     """Formats rows with the same keys as CSV."""
     return format_csv(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def describe_omissions(
+    skipped: Mapping[str, str], left_out: Mapping[str, str], record: Path
+) -> list[str]:
+    """Describes the first files without a prediction, a line each, and how many more there are.
+
+    Args:
+        skipped: reasons of images that cannot be read, by name.
+        left_out: reasons of files that are not to be predicted, by name.
+        record: file that lists all of them.
+    """
+    lines = []
+    for verb, reasons in (('skipped', skipped), ('left out', left_out)):
+        lines += [f'{verb} {name}: {why}' for name, why in list(reasons.items())[:NAMED]]
+        if len(reasons) > NAMED:
+            lines.append(f'{verb} {len(reasons) - NAMED} more, see {record}')
+    return lines

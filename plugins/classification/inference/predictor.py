@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from plugins.classification.data.manifests.manifest_options import add_columns_option, parse_columns
@@ -25,16 +24,17 @@ from plugins.classification.inference.in_memory import (
     ImagePrediction,
     ImageSource,
     collect_images,
+    list_predictions,
+    predict_all,
 )
 from plugins.classification.inference.input_images import (
-    NAMED,
     ON_ERROR,
     find_images,
     is_manifest,
     load_images,
 )
 from plugins.classification.inference.prediction_tables import (
-    Predicted,
+    describe_omissions,
     describe_predictions,
     format_rows,
     join_votes,
@@ -47,7 +47,7 @@ from plugins.classification.metrics.clinical_metrics import (
     find_aggregations,
 )
 from plugins.classification.system import Classifier
-from toolkit.errors import DataError, ToolkitError
+from toolkit.errors import ToolkitError
 from toolkit.interfaces import Metric, PredictOptions, Predictor, System
 from toolkit.io import atomic_write
 from toolkit.io.output_path import check_outputs
@@ -166,18 +166,8 @@ class ImagePredictor(Predictor):
         else:
             full_scale = getattr(dataset, 'arguments', {}).get('full_scale')
             data = load_images(collect_images(images, full_scale), system, dataset)
-        predicted = _predict_all(system, data, batch_size, options.device, options.autocast)
-        return [
-            ImagePrediction(
-                record.id,
-                {n: task.classes[int(predicted[n][1][i])] for n, task in system.tasks.items()},
-                {
-                    n: dict(zip(task.classes, map(float, predicted[n][0][i]), strict=True))
-                    for n, task in system.tasks.items()
-                },
-            )
-            for i, record in enumerate(data.records)
-        ]
+        predicted = predict_all(system, data, batch_size, options.device, options.autocast)
+        return list_predictions(system.tasks, data.records, predicted)
 
 
 def predict_images(
@@ -200,23 +190,16 @@ def predict_images(
 ) -> list[Path]:
     """Writes the predictions of a system for images, and for patients if they are known.
 
-    OUTPUT has a row for each image: `id`, `file`, `frame`, `patient`, and for each task the
-    decision (`TASK`), the threshold of the positive class if the task has one (`TASK_threshold`),
-    the probability of each class (`TASK_probability_CLASS`), and of tasks with `coverage` the
-    classes of the prediction set (`TASK_set`, of images). OUTPUT-patients.csv has the same
-    for each patient. It joins the images by the rule of the run's test (`find_aggregations`), the
-    mean if the test has none. An image whose patient is not known counts as a patient of its own,
-    as in a test; if no patient is known, the file is not written and the column is blank. Those of
-    an ensemble also have the standard deviation over its members (`TASK_spread_CLASS`), and the
-    number of members that decide as the ensemble does (`TASK_members_agreeing`).
-    OUTPUT.json describes both and lists images that were skipped, and files that were left out.
+    OUTPUT has a row for each image (see `make_rows`). OUTPUT-patients.csv has the same for each
+    patient: it joins the images by the rule of the run's test (`find_aggregations`), the mean if
+    the test has none. An image whose patient is not known counts as a patient of its own, as in a
+    test; if no patient is known, the file is not written. OUTPUT.json describes both and lists
+    images that were skipped, and files that were left out.
 
     Args:
         system: in evaluation mode.
-        inputs: see `find_images`; empty for the images of `dataset`.
+        inputs: see `find_images`, as `patient` and `columns`; empty for the images of `dataset`.
         output: the CSV file.
-        patient: see `find_images`.
-        columns: see `find_images`.
         on_error: 'stop', or 'skip' to leave out images that cannot be read.
         batch_size: images that go through the network together.
         dataset: slot of the run's test data. The images are prepared as these data are; it is
@@ -268,12 +251,10 @@ def predict_images(
     )
     for member in members:
         require_aggregations(member, aggregations)
-    calibrations, folders = [system.calibration], [str(run)]
-    votes = [_predict_all(system, data, batch_size, device, autocast)]
-    for member in members:
-        calibrations.append(member.system.calibration)
-        folders.append(str(member.folder))
-        votes.append(_predict_all(member.system, data, batch_size, device, autocast))
+    systems = [system, *(member.system for member in members)]
+    calibrations = [one.calibration for one in systems]
+    folders = [str(run), *(str(member.folder) for member in members)]
+    votes = [predict_all(one, data, batch_size, device, autocast) for one in systems]
     calibration = system.calibration
     if members:
         calibration = join_calibrations(calibrations, system.tasks)
@@ -288,24 +269,16 @@ def predict_images(
     else:
         by_patient.unlink(missing_ok=True)  # one that `overwrite` allows to replace
     skipped = getattr(data, 'skipped', {})
+    joined = {'members': folders, 'rule': RULE, 'test': UNTESTED} if members else None
     files[output.with_suffix('.json')] = describe_predictions(
-        calibration,
-        len(rows),
-        len(patients),
-        aggregations,
-        skipped,
-        left_out,
-        {'members': folders, 'rule': RULE, 'test': UNTESTED} if members else None,
+        calibration, len(rows), len(patients), aggregations, skipped, left_out, joined
     )
     if members:
         report(f'an ensemble of {len(votes)} networks: {UNTESTED}')
     for path, content in files.items():
         atomic_write.write(path, content)
-    for verb, reasons in (('skipped', skipped), ('left out', left_out)):
-        for name, reason in list(reasons.items())[:NAMED]:
-            report(f'{verb} {name}: {reason}')
-        if len(reasons) > NAMED:
-            report(f'{verb} {len(reasons) - NAMED} more, see {output.with_suffix(".json")}')
+    for line in describe_omissions(skipped, left_out, output.with_suffix('.json')):
+        report(line)
     summary = f'classified {len(rows)} images'
     summary += f' of {len(patients)} patients' if patients else ''
     summary += f', skipped {len(skipped)}' if skipped else ''
@@ -324,35 +297,3 @@ def _require_dataset(dataset: Any) -> Any:
             'it is not known how to prepare images: the config has no test_dataloader; add one'
         )
     return dataset
-
-
-def _predict_all(
-    system: Classifier,
-    data: LabelledImages,
-    batch_size: int,
-    device: torch.device,
-    autocast: Callable[[], AbstractContextManager[Any]],
-) -> Predicted:
-    """Predict all images.
-
-    Raises:
-        DataError: a probability that is not finite; a test refuses it too.
-    """
-    batches: list[dict[str, tuple[torch.Tensor, torch.Tensor]]] = []
-    for start in range(0, len(data.positions), batch_size):
-        images = [data.pool_image(i, 0) for i in data.positions[start : start + batch_size]]
-        with torch.inference_mode(), autocast():
-            outputs = system.predict({'image': torch.stack(images).to(device)})
-        values, decisions = outputs['probabilities'], outputs['decision']
-        batches.append({k: (values[k].float().cpu(), decisions[k].cpu()) for k in system.tasks})
-    predicted = {}
-    for name in system.tasks:
-        parts = zip(*(batch[name] for batch in batches))
-        probabilities, decided = (torch.cat(part).numpy() for part in parts)
-        for index in np.flatnonzero(~np.isfinite(probabilities).all(1)):
-            raise DataError(
-                f'the probabilities of task {name!r} are not finite for {data.records[index].id}: '
-                f'{probabilities[index].tolist()}; check the weights and the image'
-            )
-        predicted[name] = probabilities, decided
-    return predicted

@@ -17,11 +17,11 @@ from plugins.classification.metrics.clinical_metrics import (
     find_clinical_metrics,
 )
 from plugins.classification.metrics.functional.calibration import TEMPERATURES, fit_temperature
-from plugins.classification.metrics.functional.conformal import fewest_samples, fit_limits
 from plugins.classification.metrics.functional.decisions import choose_weights, fit_log_prior
 from plugins.classification.metrics.functional.patients import Aggregation
 from plugins.classification.metrics.functional.thresholds import HALF, Rule, choose_threshold
 from plugins.classification.metrics.predictions import Predictions, read_rows
+from plugins.classification.metrics.set_limits import fit_set_limits
 from plugins.classification.system import Classifier
 from plugins.classification.tasks import Task
 from toolkit.errors import ToolkitError, did_you_mean
@@ -180,7 +180,7 @@ class Calibrate(Hook):
             log_prior = tuple(map(float, fit_log_prior(logits / temperature, labels)))
         probabilities = _system_probabilities(logits, temperature, log_prior)
         calibrated = replace(labelled, probabilities=probabilities)
-        limits, warning = _fit_limits(calibrated)
+        limits, warning = fit_set_limits(calibrated)
         warnings += warning
         if labelled.positive is None:
             weights, warning = self._choose_weights(calibrated, self.floors.get(name, {}))
@@ -270,32 +270,6 @@ class Calibrate(Hook):
         if (task, warning) not in self._printed:
             self._printed.add((task, warning))
             runner.say(f'Calibrate, task {task!r}: {warning}')
-
-
-def _fit_limits(
-    images: Predictions,
-) -> tuple[tuple[tuple[float, ...] | None, tuple[int, ...] | None], list[str]]:
-    """Fit the limits of the prediction sets of a task with `coverage`."""
-    task = images.task
-    if task.coverage is None:
-        return (None, None), []
-    limits, samples = fit_limits(
-        images.probabilities, images.labels, task.coverage, task.coverage_of, images.patients
-    )
-    needed = fewest_samples(task.coverage)
-    few = [
-        f'{count} {name}' if task.coverage_of == 'class' else str(count)
-        for name, count in zip(task.classes, samples)
-        if count < needed
-    ]
-    warnings = []
-    if few:
-        found = ', '.join(dict.fromkeys(few))
-        warnings.append(
-            f'found {found} patients in validation, {needed} needed for sets with a coverage of '
-            f'{task.coverage:g}: the classes are in every set'
-        )
-    return (tuple(map(float, limits)), tuple(map(int, samples))), warnings
 
 
 def _system_probabilities(

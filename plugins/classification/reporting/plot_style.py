@@ -59,10 +59,14 @@ def make_square(axes: Axes, x: str, y: str, title: str) -> None:
 
 def write_head(figure: Figure, task: str, numbers: Numbers, more: str = '') -> None:
     """Writes the line above a figure: the task, its numbers of images and patients."""
-    figure.suptitle(
-        f'{task}: {numbers["images"]} images of {numbers["patients"]} patients{more}. {DISCLAIMER}',
-        **{'x': 0.01, 'ha': 'left', 'fontsize': 11},
+    write_title(
+        figure, f'{task}: {numbers["images"]} images of {numbers["patients"]} patients{more}'
     )
+
+
+def write_title(figure: Figure, text: str) -> None:
+    """Writes a line above a figure, and that it is for research."""
+    figure.suptitle(f'{text}. {DISCLAIMER}', x=0.01, ha='left', fontsize=11)
 
 
 def format_percent(value: float | None) -> str:

@@ -20,7 +20,6 @@ from plugins.classification.metrics.functional.calibration import BINS
 from plugins.classification.reporting.curves import GRID
 from plugins.classification.reporting.plot_style import (
     DASHES,
-    DISCLAIMER,
     INK,
     MARKERS,
     MUTED,
@@ -33,6 +32,7 @@ from plugins.classification.reporting.plot_style import (
     make_square,
     shorten_name,
     write_head,
+    write_title,
 )
 
 
@@ -165,12 +165,7 @@ def draw_gallery(
                 f'decided {failure["prediction"]} (p {failure["probability"]:.2f})',
                 fontsize=9,
             )
-        figure.suptitle(
-            f'{task}: mistakes with the lowest p of the true class. {DISCLAIMER}',
-            x=0.01,
-            ha='left',
-            fontsize=11,
-        )
+        write_title(figure, f'{task}: mistakes with the lowest p of the true class')
     return figure
 
 
@@ -221,10 +216,7 @@ def draw_embedding(
             axes.set_aspect('equal', adjustable='datalim')
             axes.legend(loc='upper center', bbox_to_anchor=(0.5, -0.02), ncols=2, fontsize=10)
         few = '' if len(points) == images else f' of {images}'
-        figure.suptitle(
-            f'{method} of the joint feature, {len(points)}{few} images. {DISCLAIMER}',
-            **{'x': 0.01, 'ha': 'left', 'fontsize': 11},
-        )
+        write_title(figure, f'{method} of the joint feature, {len(points)}{few} images')
     return figure
 
 

@@ -236,9 +236,7 @@ def _pixels(image: Image.Image, path: Path, full_scale: int | None = None) -> np
     mode = image.mode
     if mode in ('1', 'L') and 'transparency' not in image.info:
         return np.asarray(image, dtype=np.float32) / np.float32(255 if mode == 'L' else 1)
-    if mode.startswith('I;16'):
-        return _unit(np.asarray(image), path, full_scale)
-    if mode in ('I', 'F'):
+    if mode.startswith('I;16') or mode in ('I', 'F'):
         return _unit(np.asarray(image), path, full_scale)
     if 'transparency' in image.info or mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La'):
         return _on_black(np.asarray(image.convert('RGBA'), dtype=np.float32) / np.float32(255))
@@ -248,9 +246,6 @@ def _pixels(image: Image.Image, path: Path, full_scale: int | None = None) -> np
 def _on_black(colour: np.ndarray) -> np.ndarray:
     """(H, W, 4) -> (H, W, 3)."""
     return colour[..., :3] * colour[..., 3:]
-
-
-# -- arrays --------------------------------------------------------------------------------------
 
 
 def _array(
