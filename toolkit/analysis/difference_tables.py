@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from toolkit.analysis.aggregate import Analysis, Comparison
 from toolkit.analysis.conditions import format_setting
-from toolkit.analysis.effects import Effect, find_effects
+from toolkit.analysis.designs.effects import Effect, find_effects
 from toolkit.analysis.interval_bars import Bar, Interval, make_bars
 from toolkit.analysis.paired_tests import PairedTest
 from toolkit.analysis.table_cells import (

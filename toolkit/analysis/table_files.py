@@ -10,8 +10,8 @@ from typing import Any, Literal
 from toolkit.analysis import tables
 from toolkit.analysis.aggregate import Analysis, Comparison, analyze_study
 from toolkit.analysis.conditions import summarize_costs
+from toolkit.analysis.designs.effects import find_effects
 from toolkit.analysis.difference_tables import list_comparison_notes
-from toolkit.analysis.effects import find_effects
 from toolkit.analysis.results import StudyResults
 from toolkit.analysis.table_cells import Table, TableCell, mark_axes
 from toolkit.io import atomic_write

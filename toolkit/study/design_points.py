@@ -7,7 +7,7 @@ import itertools
 import random
 from collections.abc import Iterator, Sequence
 
-from toolkit.analysis.effects import describe_aliases
+from toolkit.analysis.designs.aliases import describe_aliases
 
 # Of all combinations, and of a fraction.
 MOST_POINTS = 256

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from toolkit.analysis.effects import NONE, join_switches
+from toolkit.analysis.designs.effects import NONE, join_switches
 from toolkit.config import Config, Problem
 from toolkit.config.yaml_file import split_path
 from toolkit.study.design_points import (

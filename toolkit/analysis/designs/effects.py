@@ -23,6 +23,7 @@ from scipy import stats
 
 from toolkit.analysis.aggregate import Analysis
 from toolkit.analysis.conditions import Condition, list_pairs
+from toolkit.analysis.designs.aliases import format_alias, group_aliases, multiply_levels
 from toolkit.analysis.paired_tests import ALPHA, adjust_holm, compute_variance_factor
 from toolkit.analysis.results import TableOptions
 
@@ -102,10 +103,10 @@ def fit_fraction(
     """
     found = []
     noise = _Noise(values, folds)
-    for term, aliases in _group_aliases(points, len(switches)):
-        weights = _multiply(points, term) * 2 ** len(term) / len(points)
+    for term, aliases in group_aliases(points, len(switches)):
+        weights = multiply_levels(points, term) * 2 ** len(term) / len(points)
         names = tuple(switches[place] for place in term)
-        texts = tuple(_format_alias(other, sign, term, switches) for other, sign in aliases)
+        texts = tuple(format_alias(other, sign, term, switches) for other, sign in aliases)
         found.append(noise.make_effect(names, weights, aliases=texts))
     return found
 
@@ -143,17 +144,6 @@ def fit_shapley(
                 for before in itertools.combinations(others, size):
                     weights = weights + share * _make_step(place, set(before), switch, count)
         found.append(noise.make_effect((name,), weights, steps, _pair_orders(orders)))
-    return found
-
-
-def describe_aliases(points: Sequence[Sequence[bool]], switches: Sequence[str]) -> list[str]:
-    """Describes the sums that a fraction estimates in place of single effects of at most two."""
-    found = []
-    for term, aliases in _group_aliases(points, len(switches)):
-        if aliases and len(term) <= 2:
-            texts = [_format_alias(other, sign, term, switches) for other, sign in aliases]
-            name = ' × '.join(switches[place] for place in term)
-            found.append(f'{name} stands for {" ".join([name, *texts])}')
     return found
 
 
@@ -231,46 +221,6 @@ def _make_step(
     weights[place[tuple(other in before for other in range(count))]] -= 1
     weights[place[tuple(other in before or other == switch for other in range(count))]] += 1
     return weights
-
-
-def _multiply(points: Sequence[Sequence[bool]], term: Sequence[int]) -> np.ndarray:
-    """Multiplies the levels (on 1, off -1) of the switches of a term at each point."""
-    levels = np.where(np.asarray(points, dtype=bool), 1, -1)
-    return levels[:, list(term)].prod(1)
-
-
-Term = tuple[int, ...]
-
-
-def _group_aliases(
-    points: Sequence[Sequence[bool]], count: int
-) -> list[tuple[Term, list[tuple[Term, int]]]]:
-    """Groups the terms that the points cannot tell apart, by the first of the lowest order.
-
-    Returns:
-        Each first term, with its aliases of order one or two and their signs.
-    """
-    found: dict[bytes, tuple[Term, list[tuple[Term, int]]]] = {}
-    # Aliases of higher order are not shown, so all groups and all pairs are enough.
-    for order in range(1, count + 1):
-        for term in itertools.combinations(range(count), order):
-            product = _multiply(points, term)
-            if abs(int(product.sum())) == len(points):
-                continue  # it is constant, as the mean is
-            if (key := product.tobytes()) not in found and (-product).tobytes() not in found:
-                found[key] = term, []
-            elif order <= 2:
-                sign = 1 if key in found else -1
-                found[key if sign == 1 else (-product).tobytes()][1].append((term, sign))
-        if order >= 2 and len(found) == len(points) - 1:
-            break
-    return list(found.values())
-
-
-def _format_alias(term: Term, sign: int, first: Term, switches: Sequence[str]) -> str:
-    # An interaction of two is twice the difference of means that estimates it.
-    factor = {0: '', 1: '½ '}[len(term) - len(first)]
-    return f'{"+" if sign > 0 else "−"} {factor}{" × ".join(switches[place] for place in term)}'
 
 
 def find_effects(analysis: Analysis) -> list[EffectsOfMetric]:

@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 
 from tests.support.study_folders import finish, planned, write_plan
-from toolkit.analysis.effects import describe_aliases, fit_effects, fit_fraction, fit_shapley
+from toolkit.analysis.designs.aliases import describe_aliases
+from toolkit.analysis.designs.effects import fit_effects, fit_fraction, fit_shapley
 from toolkit.analysis.results import load
 from toolkit.analysis.table_files import study_table
 from toolkit.study.design_points import (

@@ -1,0 +1,1 @@
+"""Effects of the switches of a study with a design."""
