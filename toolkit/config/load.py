@@ -51,7 +51,7 @@ class Config:
         file: path of the config file.
         tree: mappings, lists and plain values; no `_base_`, `_delete_` or `${...}` is left.
         origins: where each path of the tree was written.
-        references: paths whose values are taken over from elsewhere by `${...}`.
+        references: by path whose value is taken over by `${...}`, the paths that it refers to.
         plugin_notes: sentences for the user about plugins that are not those of the config.
         replaced_plugins: names of a run's plugins in whose place the user named others.
     """
@@ -59,7 +59,7 @@ class Config:
     file: Path
     tree: dict[str, Any]
     origins: Origins = field(default_factory=dict)
-    references: set[KeyPath] = field(default_factory=set)
+    references: dict[KeyPath, list[str]] = field(default_factory=dict)
     plugin_notes: list[str] = field(default_factory=list)
     replaced_plugins: list[str] = field(default_factory=list)
     _has_plugins: bool = field(default=False, init=False, repr=False)

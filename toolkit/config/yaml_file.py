@@ -240,7 +240,11 @@ class _Walk:
             self.fail(node, path, f'{shorten(node.value)} is not what its tag says')
             return None
 
-    def pairs(self, node: yaml.MappingNode, path: KeyPath) -> Iterator[tuple[str, Any]]:
+    def pairs(
+        self, node: yaml.MappingNode, path: KeyPath, known: set[str] | None = None
+    ) -> Iterator[tuple[str, Any]]:
+        """Yields keys and values; those of `known` stand in a mapping that this is merged into."""
+        known = set() if known is None else known
         lines: dict[str, int] = {}
         merged: list[yaml.Node] = []
         for key_node, value_node in node.value:
@@ -256,6 +260,9 @@ class _Walk:
                 self.fail(key_node, (*path, key), message)
                 continue
             lines[key] = line
+            if key in known:
+                continue
+            known.add(key)
             self.origins[(*path, key)] = Origin(self.shown, line)
             yield key, self.value(value_node, (*path, key))
         for other in merged:  # `<<: *anchor` gives what the mapping does not say itself
@@ -263,15 +270,8 @@ class _Walk:
                 self.fail(other, path, '`<<` takes a mapping')
                 continue
             self.enter(other, path)
-            yield from self.pairs_of_merge(other, path, lines)
+            yield from self.pairs(other, path, known)
             self.open.pop()
-
-    def pairs_of_merge(
-        self, node: yaml.MappingNode, path: KeyPath, lines: dict[str, int]
-    ) -> Iterator[tuple[str, Any]]:
-        kept = [(k, v) for k, v in node.value if _is_merge(k) or str(k.value) not in lines]
-        lines.update({str(k.value): k.start_mark.line + 1 for k, _ in kept if not _is_merge(k)})
-        yield from self.pairs(yaml.MappingNode(node.tag, kept, node.start_mark), path)
 
 
 def _is_merge(node: yaml.Node) -> bool:

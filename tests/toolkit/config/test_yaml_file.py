@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,6 +68,20 @@ def test_merge_keys_and_anchors():
         'child': {'y': 3, 'x': 1},
         'other': {'x': 1, 'y': 2},
     }
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'a: &a {x: 1, y: 1}\nb: &b {<<: *a, y: 2}\nc: {<<: *b, x: 3}',
+        'a: &a {x: 1}\nb: {x: 2, <<: {<<: *a}}',
+        'a: &a {x: 1}\nb: {<<: [{<<: *a}, {x: 2}]}',
+        'a: &a {x: {u: 1}}\nb: {<<: [{z: 0}, *a], x: {w: 1}}',
+        'a: &a {x: 1}\nb: &b {<<: *a}\nc: &c {<<: *b, x: 2}\nd: {<<: [*c, *a]}',
+    ],
+)
+def test_the_outer_and_the_first_of_merged_mappings_win(text):
+    assert value(text) == yaml.safe_load(text)
 
 
 def test_all_duplicate_keys_are_named_with_both_lines():

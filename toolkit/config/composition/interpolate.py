@@ -31,8 +31,8 @@ _EITHER = re.compile(rf'{re.escape(_LITERAL)}|{REFERENCE.pattern}')
 
 def interpolate(
     tree: dict[str, Any], origins: Origins
-) -> tuple[dict[str, Any], Origins, set[KeyPath]]:
-    """Replaces every reference and returns the tree, its origins and the paths of references.
+) -> tuple[dict[str, Any], Origins, dict[KeyPath, list[str]]]:
+    """Replaces every reference; returns the tree, its origins, and the targets by path.
 
     Raises:
         ConfigError: references to missing keys or in a circle, of which all are reported; or
@@ -52,7 +52,7 @@ class _Resolver:
         self.tree = tree
         self.origins = origins
         self.added: Origins = {}
-        self.references: set[KeyPath] = set()
+        self.references: dict[KeyPath, list[str]] = {}
         self.problems: list[Problem] = []
         self.values = 0
         self.resolved = 0
@@ -112,7 +112,8 @@ class _Resolver:
 
     def reference(self, target: str, path: KeyPath, chain: tuple[str, ...]) -> Any:
         target = target.strip()
-        self.references.add(path)
+        if not chain:
+            self.references.setdefault(path, []).append(target)
         self.resolved += 1
         if self.resolved > _MOST_REFERENCES:
             self.give_up(path, f'references expand to more than {_MOST_REFERENCES} others')

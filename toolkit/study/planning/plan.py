@@ -12,7 +12,7 @@ from toolkit.config import Config, ConfigError, Problem
 from toolkit.config.checks.check import check
 from toolkit.config.diff import ConfigChange, compare_configs
 from toolkit.config.schema import RunConfig
-from toolkit.config.yaml_file import split_path
+from toolkit.config.yaml_file import KeyPath, split_path
 from toolkit.engine.evaluator import collect_directions
 from toolkit.engine.preflight import inspect_run
 from toolkit.errors import ToolkitError, did_you_mean
@@ -316,9 +316,16 @@ def list_own_changes(before: Config | None, after: Config) -> list[ConfigChange]
     """List the differences between configs, without those that follow from others by `${...}`."""
     if before is None:
         return []
-    shared = before.references & after.references
-    return [
-        change
-        for change in compare_configs(before.tree, after.tree)
-        if not any(split_path(change.path)[: len(path)] == path for path in shared)
-    ]
+    changes = compare_configs(before.tree, after.tree)
+    changed = [split_path(change.path) for change in changes]
+
+    def follows(path: KeyPath) -> bool:
+        for length in range(1, len(path) + 1):
+            targets = after.references.get(path[:length])
+            if targets and targets == before.references.get(path[:length]):
+                sources = [(*split_path(target), *path[length:]) for target in targets]
+                if any(s[: len(c)] == c or c[: len(s)] == s for s in sources for c in changed):
+                    return True
+        return False
+
+    return [change for change, path in zip(changes, changed) if not follows(path)]

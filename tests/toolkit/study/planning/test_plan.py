@@ -16,7 +16,7 @@ from toolkit.config import ConfigError, load
 from toolkit.config.checks.check import fill_checked
 from toolkit.config.diff import compare_configs
 from toolkit.study import fingerprint, source_code
-from toolkit.study.planning.plan import make_plan
+from toolkit.study.planning.plan import list_own_changes, make_plan
 from toolkit.study.study_file import read_study
 
 SYNTHETIC = {'study': 's', 'base': 'ldpnet/ldpnet_2022_synthetic', 'variants': {'full': {}}}
@@ -241,6 +241,25 @@ def test_warnings(here):
     assert texts[1] == 'variants.twin: is the same as no_kl'
     assert texts[2].startswith('variants.two: changes 2, says 1: model.generator.width: 16 -> 8; ')
     assert len(texts) == 3
+
+
+@pytest.mark.parametrize(
+    ('change', 'shown'),
+    [
+        ('a.x=2', ['a.x']),  # what b and c take over of it follows
+        ('b=${extra.other}', ['b.x', 'b.y']),
+        ('b.y=3', ['b.y']),
+        ('extra.note.x=5', ['d.x']),  # a note is not compared, what refers to it is
+    ],
+)
+def test_a_changed_reference_is_a_change_and_what_follows_a_change_is_none(tmp_path, change, shown):
+    file = tmp_path / 'c.yaml'
+    file.write_text(
+        'extra: {note: {x: 4}, other: {x: 7, y: 8}}\na: {x: 1, y: 2}\n'
+        'b: ${a}\nc: ${a.x}\nd: ${extra.note}\n'
+    )
+    changes = list_own_changes(load(file), load(file, [change]))
+    assert [one.path for one in changes] == shown
 
 
 def test_the_plan_shows_parts_values_and_costs(here, capsys):
