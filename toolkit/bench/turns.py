@@ -34,7 +34,7 @@ def in_turns(
     taken: dict[str, list[Taken]] = {name: [] for name in runs}
     for number in range(repeats + warm_up):
         for name, run in runs.items():
-            found = _timed(run, device)
+            found = time_once(run, device)
             if number >= warm_up:
                 taken[name].append(found)
     return {
@@ -48,14 +48,16 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == 'cuda' else 'CPU'
 
 
-def _timed(run: Callable[[], object], device: torch.device) -> Taken:
-    _wait(device)
+def time_once(run: Callable[[], object], device: torch.device) -> Taken:
+    """Times one call, waiting for the device before and after it."""
+    wait_for(device)
     seconds, processor = time.perf_counter(), time.process_time()
     run()
-    _wait(device)
+    wait_for(device)
     return Taken(time.perf_counter() - seconds, time.process_time() - processor)
 
 
-def _wait(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
+    """Waits until a device has computed what it was given."""
     if device.type == 'cuda':
         torch.cuda.synchronize(device)

@@ -121,7 +121,7 @@ def begin(
         'data': components.fingerprints(),
         'python': platform.python_version(),
         'packages': _packages(),
-        'hardware': _hardware(),
+        'hardware': describe_hardware(),
         'config': given.tree if given else None,
         'plugins': kept_plugins.describe_plugins(given.tree) if given else None,
         'resumed': [],
@@ -233,7 +233,8 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout.decode('utf-8', 'replace') if done.returncode == 0 else None
 
 
-def _hardware() -> dict[str, Any]:
+def describe_hardware() -> dict[str, Any]:
+    """Describes the machine: system, CPU, cores and GPUs."""
     cpu = platform.processor()
     try:
         lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()

@@ -1,0 +1,1 @@
+"""The benchmark of whole systems: conditions timed in turns, a process each."""
