@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from toolkit.commands.arguments import add_plugins
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.registry import plugin_index
 from toolkit.registry.command import Command
@@ -22,6 +23,7 @@ class CheckComponentCommand(Command):
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument('file', type=Path, metavar='FILE', help='of the plugin')
+        add_plugins(parser)
         parser.add_argument(
             'overrides', nargs='*', metavar='NAME.argument=value', help='argument of a component'
         )
@@ -31,7 +33,8 @@ class CheckComponentCommand(Command):
         from toolkit.registry.contracts import find_contract
         from toolkit.testing.component import find_component_faults
 
-        plugin_index.add(str(arguments.file.absolute()))
+        for plugin in (*arguments.plugin, str(arguments.file.absolute())):
+            plugin_index.add(plugin)
         file = arguments.file.resolve()
         entries = [e for e in plugin_index.get_index().entries if Path(e.file).resolve() == file]
         if not entries:

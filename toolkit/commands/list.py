@@ -18,6 +18,7 @@ from toolkit.registry.description.texts import (
     list_components,
     list_failures,
 )
+from toolkit.registry.sources.entries import KindDeclaration
 
 if TYPE_CHECKING:
     from toolkit.registry.description.describe import ComponentDescription
@@ -125,7 +126,7 @@ def _list_commands(root: CommandParser, markdown: bool) -> str:
     return '\n'.join(f'{name:<{width}}  {summary}' for name, summary in summaries.items())
 
 
-def _format_names(kind: plugin_index.KindDeclaration, width: int) -> str:
+def _format_names(kind: KindDeclaration, width: int) -> str:
     names = plugin_index.get_index().names(kind.name)
     names += [f'all of {kind.library}'] if kind.library else []
     return textwrap.fill(

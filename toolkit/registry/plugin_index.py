@@ -13,88 +13,17 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection
 from pathlib import Path
 
 from toolkit.errors import RegistryError
 from toolkit.registry.component_errors import format_origin
-from toolkit.registry.plugin_loader import SourceFinder, SourceLoader
-from toolkit.registry.plugin_source import PluginSource, parse_source
+from toolkit.registry.sources.entries import Entry, Index, KindDeclaration
+from toolkit.registry.sources.files import is_taken, list_imports, list_modules, list_siblings
+from toolkit.registry.sources.loader import SourceFinder
+from toolkit.registry.sources.parsing import PluginSource, parse_source
 
 ENTRY_POINTS = 'ablakit.plugins'
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A component as its plugin's source shows it.
-
-    Args:
-        kind: name of the kind.
-        name: under which it is registered.
-        module: that registers it.
-        file: of the module.
-        line: of the class.
-        summary: first line of its docstring.
-        system: name of the class in `system = CLASS` of its body; '' if there is none.
-    """
-
-    kind: str
-    name: str
-    module: str
-    file: str
-    line: int
-    summary: str
-    system: str = ''
-
-    @property
-    def place(self) -> str:
-        return f'{self.file}:{self.line}'
-
-
-@dataclass(frozen=True)
-class KindDeclaration:
-    """A kind as the source that declares it shows it: `HEADS = Kind('head', ...)`.
-
-    Args:
-        variable: 'HEADS'.
-        name: 'head'.
-        interface: dotted path of the abstract class; '' if it is not written as a string.
-        injected: arguments that parents supply.
-        library: dotted path of a module of another package, or None.
-        module: that declares it.
-    """
-
-    variable: str
-    name: str
-    interface: str
-    injected: tuple[str, ...]
-    library: str | None
-    module: str
-
-
-@dataclass
-class Index:
-    """Components and kinds that the sources of all plugins register and declare."""
-
-    entries: list[Entry] = field(default_factory=list)
-    modules: list[str] = field(default_factory=list)
-    kinds: list[KindDeclaration] = field(default_factory=list)
-
-    @property
-    def kind_modules(self) -> list[str]:
-        """Modules that declare kinds."""
-        return list(dict.fromkeys(kind.module for kind in self.kinds))
-
-    def find(self, kind: str, name: str) -> list[Entry]:
-        return [e for e in self.entries if e.kind == kind and e.name == name]
-
-    def of_kind(self, kind: str) -> list[Entry]:
-        """Components of a kind, sorted by name."""
-        return sorted((e for e in self.entries if e.kind == kind), key=lambda e: e.name)
-
-    def names(self, kind: str) -> list[str]:
-        return sorted({e.name for e in self.entries if e.kind == kind})
 
 
 def add(plugin: str, base: Path | None = None) -> str:
@@ -135,7 +64,9 @@ def get_index() -> Index:
     global _index
     if _index is None:
         _index = Index()
-        files = [source for name, root in _all_roots().items() for source in _walk(name, root)]
+        files = [
+            source for name, root in _all_roots().items() for source in list_modules(name, root)
+        ]
         sources = [(module, file, _read_source(module, file)) for module, file in files]
         _index.kinds = [
             KindDeclaration(*declared, module)
@@ -155,9 +86,9 @@ def get_index() -> Index:
     return _index
 
 
-def list_roots() -> list[Path]:
-    """Lists the files and folders of all known plugins, the toolkit itself included."""
-    return [root for root in _all_roots().values() if root is not None]
+def get_roots() -> dict[str, Path]:
+    """Returns files and folders of all known plugins by module, the toolkit itself included."""
+    return {name: root for name, root in _all_roots().items() if root is not None}
 
 
 def import_module(name: str) -> None:
@@ -167,9 +98,8 @@ def import_module(name: str) -> None:
     if name in sys.modules:
         return
     try:
-        root = name.split('.')[0]
-        if root in _roots and root in _path_roots:
-            _load_path(root, _roots[root])
+        if not any(isinstance(finder, SourceFinder) for finder in sys.meta_path):
+            sys.meta_path.insert(0, SourceFinder(_get_path_root, _check_imports))
         importlib.import_module(name)
     except Exception as error:  # any exception is a failure of that plugin
         _failures[name] = _explain(error)
@@ -246,69 +176,84 @@ def _module_of_path(path: Path) -> tuple[str, Path]:
             return known, root
     name = path.stem if path.is_file() else path.name
     # A name that no installed module has.
-    name = f'plugin_{name}' if _roots.get(name, path) != path or _is_taken(name, path) else name
+    name = f'plugin_{name}' if _roots.get(name, path) != path or is_taken(name, path) else name
     _path_roots.add(name)
     return name, path
 
 
 def _is_copy(root: Path, path: Path) -> bool:
     """Tells whether two plugins have the same name and sources, as a run's copy of a plugin has."""
-    return root.name == path.name and _texts(root) == _texts(path)
+    return root.name == path.name and _read_texts(root) == _read_texts(path)
 
 
-def _texts(root: Path) -> dict[str, bytes]:
-    return {name: file.read_bytes() for name, file in _walk('', root)}
-
-
-def _is_taken(name: str, path: Path) -> bool:
-    """Tells whether a module other than the plugin's own has its name.
-
-    Python may find the plugin itself too, in a folder that it searches. The name must not depend
-    on that, or the plugin would be imported twice.
-    """
-    spec = getattr(sys.modules.get(name), '__spec__', None) or importlib.util.find_spec(name)
-    if spec is None:
-        return name in sys.modules
-    own = path / '__init__.py' if path.is_dir() else path
-    return spec.origin is None or Path(spec.origin).resolve() != own
-
-
-def _load_path(name: str, path: Path | None) -> None:
-    if name in sys.modules or path is None:
-        return
-    file = path / '__init__.py' if path.is_dir() else path
-    locations = [str(path)] if path.is_dir() else None
-    if not any(isinstance(finder, SourceFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, SourceFinder(_get_path_root))
-    spec = importlib.util.spec_from_file_location(
-        name, file, loader=SourceLoader(name, str(file)), submodule_search_locations=locations
-    )
-    if spec is None or spec.loader is None:
-        raise ImportError(f'{file} is no Python source')
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
+def _read_texts(root: Path, seen: Collection[Path] = ()) -> dict[str, bytes]:
+    """Reads the sources of a plugin, and those of other plugins beside it that it imports."""
+    found = {}
+    for name, file in list_modules('', root):
+        found[name] = file.read_bytes()
+        try:
+            siblings = list(list_siblings(file, root))
+        except (SyntaxError, ValueError):
+            continue  # told when it is used
+        for sibling in siblings:
+            if sibling.name in _path_roots and sibling.path not in seen:
+                texts = _read_texts(sibling.path, (*seen, root, sibling.path))
+                found |= {f'{sibling.name}:{key}': text for key, text in texts.items()}
+    return found
 
 
 def _get_path_root(name: str) -> Path | None:
     return _roots.get(name) if name in _path_roots else None
 
 
-def _walk(name: str, root: Path | None) -> Iterator[tuple[str, Path]]:
-    if root is None:
-        return
+def _check_imports(module: str, file: Path) -> None:
+    """Checks that a plugin imports nothing from beside it that is no plugin itself.
+
+    Python finds such a file in some folders and not in others, and a run would have no copy of it.
+
+    Raises:
+        ImportError: it does.
+    """
+    root = _roots[module.partition('.')[0]]
+    assert root is not None
     if root.is_file():
-        yield name, root
-        return
-    for file in sorted(root.rglob('*.py')):
-        parts = file.relative_to(root).with_suffix('').parts
-        if parts[-1] == '__init__':
-            parts = parts[:-1]
-        yield '.'.join((name, *parts)), file
+        for name, line in list_imports(file):
+            if name == '.':
+                raise ImportError(
+                    f'a relative import at {file}:{line}, which a file that is a plugin cannot '
+                    f'have: {_WAYS.format("NAME")}'
+                )
+    for sibling in list_siblings(file, root):
+        name = _find_name(sibling.path)
+        if name == sibling.name:
+            continue
+        found = f'`import {sibling.name}` at {file}:{sibling.line}'
+        if name is not None:
+            raise ImportError(
+                f'{found} may mean the plugin {sibling.path} or another module of that name, which '
+                'Python finds; rename the plugin'
+            )
+        # A package of the toolkit, or an installed module, goes first everywhere.
+        if sibling.name not in _all_roots() and not is_taken(sibling.name, sibling.path):
+            raise ImportError(
+                f'{found} is of {sibling.path.name} beside it, which is no plugin: '
+                f'{_WAYS.format(sibling.path.name)}'
+            )
+
+
+def _find_name(path: Path) -> str | None:
+    """Finds the module of a plugin by its path, or by that of a copy with the same content."""
+    for name in _path_roots:
+        root = _roots.get(name)
+        if root is not None and (root == path or _is_copy(root, path)):
+            return name
+    return None
+
+
+_WAYS = (
+    'name it too (`plugins: [{0}, ...]`) and write `import NAME`, or put both into a folder with '
+    '__init__.py and name the folder; then every run and study has it'
+)
 
 
 def _read_source(module: str, file: Path) -> PluginSource:
@@ -323,18 +268,4 @@ def _read_source(module: str, file: Path) -> PluginSource:
 def _explain(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return f'{type(error).__name__} at {error.filename}:{error.lineno}: {error.msg}'
-    return f'{type(error).__name__}{format_origin(error)}: {error}{_suggest_package(error)}'
-
-
-def _suggest_package(error: BaseException) -> str:
-    """Suggests a package if a plugin file imports a file that lies beside it."""
-    name = error.name if isinstance(error, ModuleNotFoundError) else None
-    for root in _roots.values():
-        if name and root is not None and root.is_file():
-            sibling = root.with_name(f'{name}.py')
-            if sibling.is_file():
-                return (
-                    f'; {sibling.name} lies beside it: put both into a folder with __init__.py, '
-                    f'write `from .{name} import ...`, and name the folder as the plugin'
-                )
-    return ''
+    return f'{type(error).__name__}{format_origin(error)}: {error}'

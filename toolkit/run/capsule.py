@@ -187,11 +187,7 @@ def _packages() -> dict[str, str]:
 
 def _sources() -> dict[str, str]:
     """A hash of every module of the toolkit and of plugins that this process has imported."""
-    roots = {
-        'toolkit',
-        'plugins',
-        *(name.split('.')[0] for name in plugin_index.get_index().modules),
-    }
+    roots = {name.split('.')[0] for name in plugin_index.get_roots()}
     hashes = {}
     for name, module in sorted(sys.modules.items()):
         file = getattr(module, '__file__', None)

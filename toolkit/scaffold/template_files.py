@@ -68,6 +68,6 @@ def list_kinds_with_template() -> list[str]:
 
 def _list_folders() -> Iterator[Path]:
     yield _OWN
-    for root in plugin_index.list_roots():
+    for root in plugin_index.get_roots().values():
         if root.is_dir():
             yield from (folder for folder in (root / FOLDER, *sorted(root.glob(f'*/{FOLDER}'))))

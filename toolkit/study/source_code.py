@@ -43,7 +43,7 @@ PACKAGES = (
 @functools.cache
 def hash_modules(modules: frozenset[str]) -> str:
     """Hash modules and what they import, within the toolkit and plugins, and package versions."""
-    roots = {'toolkit', 'plugins', *(n.split('.')[0] for n in plugin_index.get_index().modules)}
+    roots = {name.split('.')[0] for name in plugin_index.get_roots()}
     seen: set[str] = set()
     waiting = [name for name in modules if name.split('.')[0] in roots]
     while waiting:
@@ -84,10 +84,11 @@ def find_source(module: str) -> tuple[Path | None, str]:
 
 
 def _find(module: str) -> Path | None:
-    """Find the file of a module that is not imported, beside its parent's."""
+    """Find the file of a module that is not imported: of a plugin, or beside its parent's."""
     parent, _, name = module.rpartition('.')
     if not parent:
-        return None
+        root = plugin_index.get_roots().get(module)
+        return root / '__init__.py' if root is not None and root.is_dir() else root
     folder = find_source(parent)[0]
     if folder is None or folder.name != '__init__.py':
         return None

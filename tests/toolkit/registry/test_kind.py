@@ -248,13 +248,88 @@ def test_an_error_of_a_plugin_names_the_line_of_its_author(plugin):
         HEADS.get('MyWrong')
 
 
-def test_a_plugin_file_that_imports_a_file_beside_it_is_told_to_be_a_package(plugin):
-    path = plugin(
-        'my_part.py', 'import my_beside\n' + textwrap.dedent(HEAD.format(how='', cls='MyP'))
+BESIDE = [
+    'import my_beside',
+    'from my_beside import WIDTH',
+    'import os, my_beside as helper',
+    'def late():\n    import my_beside',
+    'from . import my_beside',
+    'from .my_beside import WIDTH',
+]
+
+
+def write_beside(folder, line, text='WIDTH = 1\n', name='my_part'):
+    folder.mkdir(exist_ok=True)
+    (folder / 'my_beside.py').write_text(text)
+    (folder / f'{name}.py').write_text(
+        f'{line}\n' + textwrap.dedent(HEAD.format(how='', cls='MyP'))
     )
-    path.with_name('my_beside.py').write_text('x = 1\n')
-    with pytest.raises(RegistryError, match=r'my_beside.py lies beside it: put both into a folder'):
+
+
+@pytest.mark.parametrize('line', BESIDE)
+@pytest.mark.parametrize('is_found', [True, False])
+def test_a_plugin_that_imports_what_is_no_plugin_is_told_the_way(
+    line, is_found, clean, tmp_path, monkeypatch
+):
+    write_beside(tmp_path, line)
+    if is_found:  # as in the working folder, where `python -m toolkit` would find it
+        monkeypatch.syspath_prepend(tmp_path)
+    plugin_index.add(str(tmp_path / 'my_part.py'))
+    number = 2 if line.startswith('def') else 1
+    with pytest.raises(RegistryError, match=rf'my_part.py:{number}.*name it too.*import NAME'):
         HEADS.get('MyP')
+
+
+@pytest.mark.parametrize('line', BESIDE[:4])
+@pytest.mark.parametrize('is_first', [True, False])
+def test_plugins_import_each_other(line, is_first, clean, tmp_path):
+    write_beside(tmp_path, line)
+    for name in sorted(('my_beside.py', 'my_part.py'), reverse=not is_first):
+        plugin_index.add(str(tmp_path / name))
+    module = sys.modules[HEADS.get('MyP').__module__]
+    if hasattr(module, 'late'):
+        module.late()
+    assert sys.modules['my_beside'].__file__ == str(tmp_path / 'my_beside.py')
+
+
+def test_another_version_of_an_imported_plugin_is_not_taken_for_it(clean, tmp_path):
+    for folder, text in (('one', 'WIDTH = 1\n'), ('copy', 'WIDTH = 1\n'), ('two', 'WIDTH = 2\n')):
+        write_beside(tmp_path / folder, BESIDE[1], text)
+        for name in ('my_beside.py', 'my_part.py'):
+            plugin_index.add(str(tmp_path / folder / name))
+        if folder != 'two':
+            assert HEADS.get('MyP').__module__ == 'my_part'
+    with pytest.raises(RegistryError, match="the head 'MyP' is registered twice"):
+        HEADS.get('MyP')
+    with pytest.raises(RegistryError, match=r'my_part.py:1 may mean the plugin .*two/my_beside'):
+        plugin_index.import_module('plugin_my_part')
+
+
+def test_a_copy_is_used_though_the_working_folder_has_another_version(clean, tmp_path, monkeypatch):
+    write_beside(tmp_path / 'work', BESIDE[1], 'WIDTH = 2\n')
+    write_beside(tmp_path / 'copy', BESIDE[1], 'WIDTH = 1\n')
+    monkeypatch.chdir(tmp_path / 'work')
+    monkeypatch.setattr(sys, 'path', [*sys.path, str(tmp_path / 'work')])
+    for name in ('my_beside.py', 'my_part.py'):
+        plugin_index.add(str(tmp_path / 'copy' / name))
+    assert sys.modules[HEADS.get('MyP').__module__].WIDTH == 1
+
+
+def test_a_plugin_that_python_finds_under_the_name_of_another_is_told(clean, tmp_path, monkeypatch):
+    write_beside(tmp_path / 'found', '', 'WIDTH = 2\n')
+    write_beside(tmp_path / 'copy', BESIDE[1], 'WIDTH = 1\n')
+    monkeypatch.syspath_prepend(tmp_path / 'found')
+    for name in ('my_beside.py', 'my_part.py'):
+        plugin_index.add(str(tmp_path / 'copy' / name))
+    with pytest.raises(RegistryError, match='may mean the plugin .*copy/my_beside.py or another'):
+        HEADS.get('MyP')
+
+
+def test_an_installed_module_goes_before_one_beside_a_plugin(clean, tmp_path):
+    write_beside(tmp_path, 'import json')
+    (tmp_path / 'json.py').write_text('1 / 0\n')
+    plugin_index.add(str(tmp_path / 'my_part.py'))
+    assert HEADS.get('MyP')
 
 
 def test_a_component_is_found_and_built_alone():

@@ -1,4 +1,4 @@
-"""Parses sources of plugins for the kinds that they declare and the components they register."""
+"""Parses sources of plugins: kinds that they declare, components that they register, imports."""
 
 from __future__ import annotations
 
@@ -38,6 +38,19 @@ def parse_source(file: Path, modified: int, size: int) -> PluginSource:
         return PluginSource()
     tree = ast.parse(text, filename=str(file))
     return PluginSource(tuple(_find_kinds(tree)), tuple(_find_registered(tree)))
+
+
+@functools.cache
+def parse_imports(file: Path, modified: int, size: int) -> tuple[tuple[str, int], ...]:
+    """Parses a module for what it imports: first name, '.' for a relative import, and line."""
+    found = []
+    for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'), filename=str(file))):
+        if isinstance(node, ast.Import):
+            found += [(alias.name.partition('.')[0], node.lineno) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            top = '.' if node.level else str(node.module).partition('.')[0]
+            found.append((top, node.lineno))
+    return tuple(found)
 
 
 def _find_kinds(tree: ast.Module) -> Iterator[Declaration]:

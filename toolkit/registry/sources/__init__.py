@@ -1,0 +1,1 @@
+"""Sources of plugins: their files, imports, kinds and components, without importing them."""
