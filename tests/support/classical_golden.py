@@ -36,6 +36,7 @@ METHODS = [
     'HPF',
     'SFIM',
     'ATWT',
+    'MF',
     'AWLP',
     'SR-D',
     *PYRAMIDS,
