@@ -6,7 +6,9 @@ Module names are those of the authors' code, whose weights load by
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 
 from plugins.ldpnet.convolution import Convolution, cast_to_autocast, convolve_3x3, to_channels_last
 from plugins.ldpnet.scratch_memory import apply_prelu, concatenate
+from plugins.ldpnet.shipped_weights import find_shipped, load_shipped
 from plugins.pansharpening.imaging.autocast import without_autocast
 from plugins.pansharpening.interfaces import GENERATORS, Generator
 from toolkit.ranges import PositiveInt
@@ -44,9 +47,12 @@ class LDPNet(Generator):
             an activation other than 'relu', whose gradient at zero is zero.
         pan: 'repeated' to C bands, as published, which only adds weights to the first layers, or
             'single'.
+        weights: 'plus' starts from weights that come with the package, trained on a synthetic scene
+            as part of `ldpnet_plus`, for any number of bands; see weights/plus.md. They need the
+            width 16, the residual and a single PAN.
     Raises:
         ValueError: a width that is no positive multiple of 4, an unknown value of `activation` or
-            `pan`, or a residual with a ReLU, which would never learn.
+            `pan`, a residual with a ReLU, which would never learn, or weights of another network.
     Source: Ni et al., "LDP-Net: An Unsupervised Pansharpening Network Based on Learnable
         Degradation Processes", IEEE JSTARS 15, 2022, doi 10.1109/JSTARS.2022.3188181.
     """
@@ -64,6 +70,7 @@ class LDPNet(Generator):
         activation: Activation = 'relu',
         residual: bool = False,
         pan: Literal['repeated', 'single'] = 'repeated',
+        weights: Literal['plus'] | None = None,
     ) -> None:
         super().__init__()
         if width < 4 or width % 4:
@@ -87,6 +94,14 @@ class LDPNet(Generator):
         self.apply(_initialize)
         if residual:
             nn.init.zeros_(self.rec.final_conv.weight)
+        if weights is not None:
+            load_shipped(self, weights)
+
+    @classmethod
+    def list_files(cls, arguments: Mapping[str, Any]) -> list[Path]:
+        """Lists the file of shipped weights, which has no path in a config."""
+        name = arguments.get('weights')
+        return [] if name is None else [find_shipped(name)]
 
     def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
         height, width = lrms_up.shape[-2:]

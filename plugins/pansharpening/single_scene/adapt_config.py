@@ -21,9 +21,10 @@ from toolkit.registry.build import get_signature
 SCORE = 'HQNR_rho'
 WATCHED = ('HQNR_rho', 'D_lambda_K', 'D_s', 'D_rho')
 # Validations of a whole run; after so many without a gain it ends. Half of them, since much is
-# gained at the end, as the learning rate falls.
+# gained at the end, as the learning rate falls. A short run has fewer, so far apart at least.
 VALIDATIONS = 12
 PATIENCE = 6
+LEAST_INTERVAL = 20
 LEAST_GAIN = 1e-3
 PATCH = 256  # PAN pixels, of a config whose data state none
 
@@ -201,6 +202,7 @@ def _train_cfg(
         span: dict[str, Any] = {'max_epochs': int(epochs)}
         every = max(int(epochs) // validations, 1)
     else:
+        validations = min(validations, max(iterations // LEAST_INTERVAL, 1))
         span, every = {'max_iters': iterations}, max(-(-iterations // validations), 1)
     return {**span, 'val_interval': every, 'max_minutes': minutes}
 

@@ -77,7 +77,7 @@ def test_schedules_keep_their_shape() -> None:
     assert tree['param_scheduler']['epochs'] == schedules['epochs']
     # 1000 iterations were 2.5 epochs of 400, and are so still.
     assert tree['train_dataloader']['dataset']['length'] == 4 * 20
-    assert tree['train_cfg'] == {'max_iters': 50, 'val_interval': 5, 'max_minutes': 5.0}
+    assert tree['train_cfg'] == {'max_iters': 50, 'val_interval': 25, 'max_minutes': 5.0}
     assert (tree['model']['bands'], tree['model']['ratio'], tree['randomness']['seed']) == (4, 4, 3)
     assert tree['runtime']['device'] == 'auto'
 

@@ -1,0 +1,76 @@
+"""Shipped weights: for any number of bands, as their card states, refused elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from plugins.ldpnet.generator import LDPNet
+from plugins.ldpnet.shipped_weights import find_shipped, fit_bands, write_weights
+from toolkit.config import load
+from toolkit.engine import checkpoint
+from toolkit.errors import ToolkitError
+from toolkit.registry import SYSTEMS
+from toolkit.registry.build import build
+
+SHIPPED = {'activation': 'identity', 'residual': True, 'pan': 'single', 'weights': 'plus'}
+
+
+def test_the_card_is_of_this_file() -> None:
+    path = find_shipped('plus')
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert digest in path.with_suffix('.md').read_text(encoding='utf-8')
+    assert LDPNet.list_files({'weights': 'plus'}) == [path]  # part of a run's fingerprint
+    assert LDPNet.list_files({}) == []
+
+
+def test_bands_of_the_file_get_its_weights() -> None:
+    network, file = LDPNet(4, **SHIPPED), load_file(find_shipped('plus'))
+    assert all(torch.equal(value, file[key]) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize('bands', [1, 3, 8])
+def test_other_numbers_of_bands_do_the_same_to_gray_images(bands: int) -> None:
+    torch.manual_seed(0)
+    pan, gray = torch.rand(2, 1, 1, 32, 32)
+    expected = LDPNet(4, **SHIPPED)(gray.expand(-1, 4, -1, -1), pan)
+    found = LDPNet(bands, **SHIPPED)(gray.expand(-1, bands, -1, -1), pan)
+    assert found.shape == (1, bands, 32, 32)
+    mean = expected.mean(1, keepdim=True)
+    torch.testing.assert_close(found, mean.expand_as(found), rtol=1e-4, atol=1e-5)
+    assert (mean - gray).abs().mean() > 1e-4  # the network does something
+
+
+@pytest.mark.parametrize(
+    ('change', 'named'),
+    [({'width': 32}, 'extractor1'), ({'pan': 'repeated'}, 'extractor2')],
+)
+def test_another_network_is_refused(change: dict[str, object], named: str) -> None:
+    with pytest.raises(ValueError, match=f'of width 16.*differs in {named}'):
+        LDPNet(4, **{**SHIPPED, **change})
+
+
+def test_the_adapted_config_starts_from_them() -> None:
+    overrides = ['model.bands=8', 'model.reblur.sensor=WV2']
+    system = build(load('ldpnet/ldpnet_plus_adapted', overrides).tree['model'], SYSTEMS)
+    own, file = system.generator.network.state_dict(), load_file(find_shipped('plus'))
+    for key, value in fit_bands(file, 8).items():
+        assert torch.equal(own[key], value)
+    assert not system.generator.fitted  # haze and gains are those of the scene
+
+
+def test_a_run_is_written(tmp_path) -> None:
+    system = build(load('ldpnet/ldpnet_plus').tree['model'], SYSTEMS)
+    folder = tmp_path / 'run' / 'checkpoints'
+    folder.mkdir(parents=True)
+    content = {'state_dict': system.state_dict(), 'meta': {'iter': 7}}
+    checkpoint.save(content, folder / 'last.pth')
+    path = tmp_path / 'own.safetensors'
+    assert write_weights(tmp_path / 'run', path) == 99_765
+    own = system.generator.network.state_dict()
+    assert all(torch.equal(value, own[key]) for key, value in load_file(path).items())
+    with pytest.raises(ToolkitError, match='holds no checkpoint'):
+        write_weights(tmp_path, path)
