@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -24,13 +25,20 @@ class ComponentSensors:
     def __init__(self, slots: Mapping[str, Any]) -> None:
         found = {f'model.{slot}.sensor': _get_sensor(part) for slot, part in slots.items()}
         self.stated = {path: name for path, name in found.items() if name is not None}
+        self._known_assumed: set[str] = set()
 
     def compare(self, dataset: Any) -> None:
         """Reports on the standard error components with MTF gains of other sensors than the data.
 
-        This is allowed, for a comparison of gains; each component is reported once.
+        This is allowed, for a comparison of gains; each component is reported once. So is each
+        sensor of the data whose gains are assumed, which metrics and reduced scenes depend on.
         """
         known = list_sensors(dataset)
+        for name in sorted(known - self._known_assumed):
+            with contextlib.suppress(ValueError, ToolkitError):  # a sensor of the data's own
+                if (sensor := get_sensor(name)).assumed:
+                    self._known_assumed.add(name)
+                    print(f'warning: {sensor.describe_assumption()}', file=sys.stderr)
         for path, stated in list(self.stated.items()):
             if others := sorted(known - {stated}):
                 del self.stated[path]

@@ -72,12 +72,21 @@ def smooth(pan: LazyImage, window: Window, ratio: int) -> Tensor:
 
 def smooth_and_decimate(pan: LazyImage, window: Window, ratio: int) -> Tensor:
     """Computes `smooth` at the pixels of `decimate`, (B, 1, h, w)."""
-    reach = 4 * math.ceil(math.log2(ratio))
-    inside = Window(reach, reach, *(extent - 2 * reach for extent in pan.shape))
-    if not inside.contains(window):
-        return decimate(smooth(pan, window, ratio), ratio)
     # Far from the border one filter does the same at the pixels that are kept.
-    return _spline_reducer(ratio)(pan, window.reduced(ratio))
+    low = _spline_reducer(ratio)(pan, window.reduced(ratio))
+    side = ratio * -(-4 * math.ceil(math.log2(ratio)) // ratio)  # that the border changes
+    height, width = pan.shape
+    for strip in (
+        Window(0, 0, side, width),
+        Window(0, 0, height, side),
+        Window(height - side, 0, side, width),
+        Window(0, width - side, height, side),
+    ):
+        near = strip.intersect(window)
+        if near.pixels:
+            place = near.relative_to(window).reduced(ratio)
+            place.cut(low).copy_(decimate(smooth(pan, near, ratio), ratio))
+    return low
 
 
 def decimate_by_mtf(

@@ -23,6 +23,7 @@ from plugins.pansharpening.commands.placement_cases import (
 from plugins.pansharpening.inference.scene_inference import InferenceSettings, infer_scene
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.rasters.raster import RasterScene
+from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.untrained_method import sharpener
 from toolkit.errors import RunError, ToolkitError
 from toolkit.registry import BENCHES, COMMANDS
@@ -67,7 +68,13 @@ class PlacementBench(Command):
                 '--size must be a multiple of 4 from 128 on and --iterations 0 or more, found '
                 f'{arguments.size} and {arguments.iterations}'
             )
+        try:
+            sensor = get_sensor(arguments.sensor)
+        except ValueError as error:
+            raise ToolkitError(str(error)) from error
         gdal = find_gdal()
+        if sensor.assumed and arguments.ms is not None:
+            print(f'the pair is reduced by assumed gains: {sensor.describe_assumption()}')
         with tempfile.TemporaryDirectory() as folder:
             for case in _list_cases(arguments, Path(folder)):
                 tools: dict[str, Callable[[Case, Path], None]] = {}

@@ -53,19 +53,27 @@ def compute_spectral_angle(image: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.where(norms > 0, np.degrees(np.arccos(np.clip(cosine, -1, 1))), 0)
 
 
-def correlate_locally(image: np.ndarray, pan: np.ndarray, size: int) -> np.ndarray:
+def correlate_locally(
+    image: np.ndarray, pan: np.ndarray, size: int, valid: np.ndarray | None = None
+) -> np.ndarray:
     """Correlates an image's mean band with PAN in the window around each pixel: -> (h, w).
 
     Args:
         image: (C, h, w).
         pan: (1, h, w).
         size: of the windows in pixels; images are mirrored at borders.
+        valid: (h, w) bool, the pixels that count; None for all.
     Returns:
         From -1 to 1; NaN if one of the two is constant.
     """
     x, y = image.mean(0, dtype=np.float64), pan[0].astype(np.float64)
-    x, y = x - x.mean(), y - y.mean()  # against cancellation in differences of squares
-    mean_x, mean_y, xx, yy, xy = (uniform_filter(v, size) for v in (x, y, x * x, y * y, x * y))
+    weight = np.ones_like(x) if valid is None or not valid.any() else valid.astype(np.float64)
+    # Centred, against cancellation in differences of squares.
+    x, y = (weight * (v - np.average(v, weights=weight)) for v in (x, y))
+    share = uniform_filter(weight, size).clip(0.5 / size**2)  # of the pixels that count
+    mean_x, mean_y, xx, yy, xy = (
+        uniform_filter(v, size) / share for v in (x, y, x * x, y * y, x * y)
+    )
     variance = (xx - mean_x**2).clip(0) * (yy - mean_y**2).clip(0)
     tiny = 1e-12 * max(float(x.var() * y.var()), np.finfo(np.float64).tiny)
     with np.errstate(divide='ignore', invalid='ignore'):
@@ -111,7 +119,7 @@ def compute_error_maps(
             ),
             (
                 f'correlation with PAN in windows of {size} pixels',
-                correlate_locally(sharpened, pan, size),
+                correlate_locally(sharpened, pan, size, valid),
             ),
         ]
     maps = []

@@ -33,7 +33,8 @@ class SceneImages:
         ratio: PAN pixels per MS pixel.
         sensor: names the red, green and blue bands.
         scale: the digital number of the value 1.
-        readers: image -> reader of windows of PAN pixels: (C, h, w) float32 in [0, 1].
+        readers: image -> reader of windows of PAN pixels: (C, h, w) float32 in [0, 1], 0 where
+            there is no data.
         ms: reader of windows of MS pixels.
         mask: reader of windows of PAN pixels, (h, w) bool, True for valid pixels; None if all are
             valid.
@@ -77,14 +78,15 @@ def get_scene_images(
     }
     if scene.has_reference:
         readers[REFERENCE] = scene.read_reference
+    mask = scene.read_mask if scene.masked else None
     return SceneImages(
         scene.pan_shape,
         scene.ratio,
         scene.sensor,
         scene.scale,
-        readers,
+        {name: hide_invalid(read, mask) for name, read in readers.items()},
         scene.read_ms,
-        scene.read_mask if scene.masked else None,
+        mask,
     )
 
 
@@ -102,21 +104,29 @@ def get_item_images(
         tensors[REFERENCE] = batch['hrms'][index]
     arrays = {name: image.detach().float().cpu().numpy() for name, image in tensors.items()}
     lrms = batch['lrms'][index].detach().float().cpu().numpy()
-    mask = batch['mask'][index].cpu().numpy() if 'mask' in batch else None
+    given = batch['mask'][index].cpu().numpy() if 'mask' in batch else None
+    mask = None if given is None else lambda window: make_reader(given)(window)[0]
     return SceneImages(
         arrays[PAN].shape[1:],
         int(meta['ratio']),
         get_sensor(str(meta.get('sensor', 'generic'))),
         float(meta['scale']),
-        {name: make_reader(image) for name, image in arrays.items()},
+        {name: hide_invalid(make_reader(image), mask) for name, image in arrays.items()},
         make_reader(lrms),
-        None if mask is None else lambda window: make_reader(mask)(window)[0],
+        mask,
     )
 
 
 def make_reader(image: np.ndarray) -> Read:
     """Makes a reader of windows of an image (C, H, W) in memory."""
     return lambda window: image[(slice(None), *window.slices)]
+
+
+def hide_invalid(read: Read, mask: Read | None) -> Read:
+    """Makes a reader that gives 0 where there is no data, also where a scene is continued there."""
+    if mask is None:
+        return read
+    return lambda window: np.where(mask(window), read(window), np.float32(0))
 
 
 def make_overview(read: Read, shape: tuple[int, int], side: int) -> tuple[np.ndarray, int]:

@@ -91,6 +91,15 @@ def test_a_component_with_the_gains_of_another_sensor_than_the_data_is_reported(
     assert 'is generic, but the data are of GE1' in capsys.readouterr().err
 
 
+def test_assumed_gains_of_the_data_are_reported_once_to_whom_trains_or_tests(capsys) -> None:
+    sensors = ComponentSensors({})
+    rows = [SimpleNamespace(sensor=name) for name in ('Landsat', 'IKONOS', 'camera.yaml')]
+    for _ in range(2):
+        sensors.compare(SimpleNamespace(scenes=SimpleNamespace(rows=rows)))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'no MTF gains of Landsat' in line and 'are assumed' in line
+
+
 @pytest.mark.parametrize(('bands', 'ratio'), [(3, 2), (8, 3)])
 def test_one_command_sharpens_scenes_of_any_bands_and_ratio(
     tmp_path: Path, monkeypatch, capsys, bands: int, ratio: int

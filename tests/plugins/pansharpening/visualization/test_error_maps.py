@@ -55,6 +55,17 @@ def test_local_correlation_is_that_of_each_window():
     assert np.isnan(correlate_locally(image, flat, 5)[:17]).all()
 
 
+def test_local_correlation_along_a_rim_is_that_of_the_pixels_with_data():
+    rng = np.random.default_rng(2)
+    image, pan = rng.random((3, 30, 30)), rng.random((1, 30, 30))
+    valid = np.ones((30, 30), bool)
+    valid[:, :12] = False
+    found = correlate_locally(np.where(valid, image, 0), np.where(valid, pan, 5), 9, valid)
+    cut = (slice(11, 20), slice(12, 17))
+    expected = np.corrcoef(image.mean(0)[cut].ravel(), pan[0][cut].ravel())[0, 1]
+    assert found[15, 12] == pytest.approx(expected, abs=1e-9)
+
+
 def test_which_maps(images):
     image, reference = images
     pan = reference.mean(0, keepdims=True)

@@ -111,6 +111,9 @@ def test_a_view_is_in_units_of_full_scale_and_knows_nodata():
     scene.read_mask = lambda window=None: half[(window or Window(0, 0, 128, 128)).slices]
     images = get_scene_images(scene, make_reader(digital))
     np.testing.assert_array_equal(images.read_valid(Window(0, 60, 2, 8)), half[:2, 60:68])
+    for read in images.readers.values():
+        shown = read(Window(0, 60, 2, 8))
+        assert (shown[:, ~half[:2, 60:68]] == 0).all() and (shown[:, half[:2, 60:68]] > 0).all()
     values = sample_pixels(images)
     assert {name: v.shape for name, v in values.items()}[PAN] == (1, 64 * 128)
     for place in find_detailed_windows(images, 32, 3):
