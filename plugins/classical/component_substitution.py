@@ -75,7 +75,7 @@ class MatchedSubstitution(TwoPassGenerator):
         statistics: Mapping[str, Tensor],
         damped: bool,
     ) -> Tensor:
-        return e + statistics['gains'] * (pan - intensity)  # (B, C, h, w)
+        return torch.addcmul(e, statistics['gains'], pan - intensity)  # (B, C, h, w)
 
 
 @GENERATORS.register(name='Brovey')
@@ -170,7 +170,8 @@ class GSA(TwoPassGenerator):
     ) -> Tensor:
         e = lrms_up.read(window)  # (B, C, h, w)
         intensity = combine(e, statistics['weights']) + statistics['offset']  # (B, 1, h, w)
-        return e + statistics['gains'] * (pan.read(window) - intensity)  # (B, C, h, w)
+        detail = pan.read(window) - intensity
+        return torch.addcmul(e, statistics['gains'], detail)  # (B, C, h, w)
 
 
 @GENERATORS.register(name='BT-H')

@@ -139,4 +139,4 @@ class MTFGLPHPMH(Pyramid):
     ) -> Tensor:
         dark, pan_dark = statistics['haze'], statistics['pan_haze']
         clear = modulate(e - dark, pan - pan_dark, pan_low - pan_dark, statistics, damped)
-        return dark + clear  # (B, C, h, w)
+        return dark + clear

@@ -51,7 +51,7 @@ class Pyramid(TwoPassGenerator):
     """
 
     low_image: ClassVar[Literal['low', 'pan_low']] = 'low'
-    margin = 128
+    margin = 256
 
     def __init__(self, bands: int, ratio: int, sensor: SensorSpec = 'generic') -> None:
         super().__init__(bands, ratio)
@@ -97,12 +97,17 @@ class Pyramid(TwoPassGenerator):
     def fuse(
         self, lrms_up: LazyImage, pan: LazyImage, window: Window, statistics: Mapping[str, Tensor]
     ) -> Tensor:
-        low = self._lowpass_pan(pan, window)
-        if len(self.gains) > 1 and self.gain_of_band != list(range(self.bands)):
-            low = low[:, self.gain_of_band]
-        return self._inject(
-            lrms_up.read(window), pan.read(window), low, statistics, is_damped(pan.border)
-        )
+        e, p, low = lrms_up.read(window), pan.read(window), self._lowpass_pan(pan, window)
+        # Band by band, which stays in the cache from one operation to the next.
+        bands = []
+        for k, gain in enumerate(self.gain_of_band):
+            own = {
+                name: value[:, k : k + 1] if value.shape[1] == self.bands else value
+                for name, value in statistics.items()
+            }
+            images = e[:, k : k + 1], p, low[:, gain : gain + 1]
+            bands.append(self._inject(*images, own, is_damped(pan.border)))
+        return torch.cat(bands, 1)
 
     @abstractmethod
     def _solve(self, found: NamedMoments, percentile: Tensor | None) -> dict[str, Tensor]: ...
@@ -116,7 +121,7 @@ class Pyramid(TwoPassGenerator):
         statistics: Mapping[str, Tensor],
         damped: bool,
     ) -> Tensor:
-        """Injects details: (B, C, h, w), (B, 1, h, w), (B, C or 1, h, w) -> (B, C, h, w).
+        """Injects details into one band: (B, 1, h, w) of E_k, P and P_k -> (B, 1, h, w).
 
         `damped`: divisions are those of `modulation`, not the toolbox's.
         """
@@ -155,7 +160,7 @@ class AdditivePyramid(Pyramid):
         statistics: Mapping[str, Tensor],
         damped: bool,
     ) -> Tensor:
-        return e + (statistics['gains'] * (pan - pan_low) + statistics['bias'])  # (B, C, h, w)
+        return e + torch.addcmul(statistics['bias'], statistics['gains'], pan - pan_low)
 
 
 class RatioPyramid(Pyramid):
@@ -174,4 +179,4 @@ class RatioPyramid(Pyramid):
     ) -> Tensor:
         sharp = torch.addcmul(statistics['offset'], statistics['scale'], pan)
         low = torch.addcmul(statistics['offset_low'], statistics['scale'], pan_low)
-        return modulate(e, sharp, low, statistics, damped)  # (B, C, h, w)
+        return modulate(e, sharp, low, statistics, damped)

@@ -77,6 +77,7 @@ def _fused(name: str, ms: Tensor, pan: Tensor, sensor_name: str) -> Tensor:
         return EXP()(lrms_up, pan)
     if name == 'TV':  # its images have a unit
         built = TV(ms.shape[1], 4, sensor_name)
+        built.border = 'wrap'  # as in the toolbox
         with torch.no_grad():
             return LEVELS * built(lrms_up / LEVELS, pan / LEVELS)
     return method(name, ms.shape[1], sensor_name)(lrms_up, pan)

@@ -130,4 +130,4 @@ def _lowpass(ratio: int) -> FourierFilter:
 @functools.cache
 def _mtf(gains: tuple[float, ...], ratio: int, stride: int, wide: bool) -> FourierFilter:
     kernels = np.stack([mtf_kernel(gain, ratio).numpy() for gain in gains])
-    return FourierFilter(kernels, stride, 256 if stride == 1 else 32, wide)
+    return FourierFilter(kernels, stride, 256 if stride == 1 else 64, wide)

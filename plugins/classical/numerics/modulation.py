@@ -60,7 +60,7 @@ def regress_band(
 def estimate_gain(band: Tensor, low: Tensor, statistics: Mapping[str, Tensor]) -> Tensor:
     """Estimates E / L, at least 0: (B, C, h, w), (B, C or 1, h, w) -> (B, C, h, w)."""
     numerator = torch.addcmul(statistics['pull'], band, low)
-    return (numerator / torch.addcmul(statistics['damping'], low, low)).clamp_(min=0)
+    return numerator.div_(torch.addcmul(statistics['damping'], low, low)).clamp_(min=0)
 
 
 def modulate(

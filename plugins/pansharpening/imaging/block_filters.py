@@ -177,9 +177,12 @@ class FourierFilter:
         """Computes a window of the result, (B, C or K, height, width)."""
         blocks = self.blocks.cut(field, window)
         with without_autocast(blocks):
-            # Row by row of blocks, which stay in the cache from one operation to the next.
-            rows = [self._filter(blocks[:, :, i : i + 1]) for i in range(blocks.shape[2])]
-        return self.blocks.join(rows[0] if len(rows) == 1 else torch.cat(rows, 2), window)
+            # Block by block, which stays in the cache from one operation to the next.
+            rows = [
+                torch.cat([self._filter(part) for part in row.split(1, 3)], 3)
+                for row in blocks.split(1, 2)
+            ]
+        return self.blocks.join(torch.cat(rows, 2), window)
 
     def _filter(self, blocks: Tensor) -> Tensor:
         """Filters blocks: (..., taken, taken) -> (..., size, size)."""
