@@ -116,6 +116,11 @@ gpu-check:
 docs: $(SETUP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --site-dir $(or $(SITE),site)
 
+.PHONY: notebooks
+# Run the notebooks and keep their outputs, which a test compares with those of a run of its own.
+notebooks: $(SETUP)
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python tools/run_notebooks.py docs/notebooks/*.ipynb
+
 .PHONY: wheel
 # The last commit's wheel, into dist/, built twice: whoever builds the same commit gets the same bytes.
 wheel:

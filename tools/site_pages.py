@@ -6,6 +6,8 @@ to them, and the Python reference is made from the docstrings.
 
 from __future__ import annotations
 
+import base64
+import json
 import os.path
 import re
 from pathlib import Path, PurePosixPath
@@ -33,6 +35,7 @@ API = {
     'Metrics of classification': ['plugins.classification.metrics.functional'],
 }
 LINK = re.compile(r'(\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^)\s]+)\)')
+HEADING = re.compile(r'^#+ (.*)$', re.MULTILINE)
 FENCE = re.compile(r'^```(\w+) ([^\s`]+)$', re.MULTILINE)
 
 
@@ -41,6 +44,11 @@ def on_files(files: Any, config: Any) -> Any:
     for source, page in OUTSIDE.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text()))
     files.append(File.generated(config, 'reference/api.md', content=_write_api()))
+    for notebook in sorted((ROOT / 'docs' / 'notebooks').glob('*.ipynb')):
+        text, images = _convert_notebook(notebook)
+        files.append(File.generated(config, f'notebooks/{notebook.stem}.md', content=text))
+        for name, content in images.items():
+            files.append(File.generated(config, f'notebooks/{name}', content=content))
     return files
 
 
@@ -65,6 +73,26 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return f'{text}({os.path.relpath(goal, Path(page.file.src_uri).parent)}{hash_}{anchor})'
 
     return FENCE.sub(r'```\1 title="\2"', LINK.sub(relink, markdown))
+
+
+def _convert_notebook(path: Path) -> tuple[str, dict[str, bytes]]:
+    """Converts a notebook with its outputs to Markdown, and its pictures by file name."""
+    parts, images = [], {}
+    for cell in json.loads(path.read_text(encoding='utf-8'))['cells']:
+        source = ''.join(cell['source'])
+        parts.append(source if cell['cell_type'] == 'markdown' else f'```python\n{source}\n```')
+        for output in cell.get('outputs', []):
+            data = output.get('data', {'text/plain': output.get('text', '')})
+            if 'image/png' in data:
+                name = f'{path.stem}_{len(images) + 1}.png'
+                images[name] = base64.b64decode(''.join(data['image/png']))
+                parts.append(f'![Output of the cell above]({name})')
+            elif 'text/markdown' in data:  # its headings are none of the page
+                parts.append(HEADING.sub(r'**\1**', ''.join(data['text/markdown'])))
+            else:
+                parts.append(f'```text\n{"".join(data["text/plain"]).rstrip()}\n```')
+    parts.append(f'This page is [a notebook]({path.name}).')
+    return '\n\n'.join(parts), images
 
 
 def _write_api() -> str:

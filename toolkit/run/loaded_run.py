@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import inspect
+import io
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -183,7 +185,9 @@ class LoadedRun:
             ToolkitError: the config has no test, or its data cannot be used.
             RunError: a failure while testing.
         """
-        with tempfile.TemporaryDirectory() as folder, self._trained.config.locate_errors():
+        # Hooks print where their files are, in a folder that is gone when this returns.
+        silence = contextlib.redirect_stdout(io.StringIO())
+        with tempfile.TemporaryDirectory() as folder, self._trained.config.locate_errors(), silence:
             return test(self._run, folder, self.checkpoint)
 
     def _find_predictor(self) -> type[Predictor]:

@@ -14,6 +14,7 @@ from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Predictor
 from toolkit.registry import PREDICTORS, SYSTEMS
+from toolkit.run import loaded_run
 from toolkit.run.capsule import CapsuleInput
 from toolkit.run.test import test as run_test
 from toolkit.run.train import train
@@ -69,6 +70,16 @@ def test_a_run_has_its_weights_config_and_metrics(folder: Path) -> None:
     shown = run._repr_markdown_()
     assert '**TinySystem**' in shown and '| mse | lower | ' in shown
     assert sorted(folder.rglob('*')) == before
+
+
+def test_a_test_prints_nothing(folder: Path, monkeypatch: Any, capsys: Any) -> None:
+    def noisy(*args: Any) -> dict[str, float]:
+        print('more in /tmp/gone')
+        return {'mse': 1.0}
+
+    monkeypatch.setattr(loaded_run, 'test', noisy)
+    assert toolkit.load_run(folder).test() == {'mse': 1.0}
+    assert capsys.readouterr().out == ''
 
 
 def test_a_prediction(folder: Path, doubling: None) -> None:
