@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,16 +15,16 @@ from torch import Tensor, nn
 
 from plugins.timm_zoo.feature_layout import find_layout, remove_unused, run_on_meta
 from plugins.timm_zoo.hub_folder import CONFIG, is_hub_folder, read_hub_folder
+from plugins.timm_zoo.joined_stages import explain_stages, join_stages, validate_stages
 from plugins.timm_zoo.models import (
     check_patches,
     create_model,
     expand_to_channels,
-    find_layers,
-    find_norm_parameters,
     get_pretrained_config,
     get_trained_size,
 )
 from plugins.timm_zoo.stage_attention import StageWithAttention, insert_attention
+from plugins.timm_zoo.trained_layers import checkpoint_gradients, find_layers, freeze_layers
 from plugins.timm_zoo.weights import parse_weights
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Attention, Backbone
@@ -102,7 +102,7 @@ class TimmBackbone(Backbone):
     ) -> None:
         super().__init__()
         _validate_arguments(features, grid, resize, trained, drop_rate, drop_path)
-        _validate_stages(stages, features)
+        validate_stages(stages, features)
         config = get_pretrained_config(model)
         self.features, self.grid, self.resize = features, grid, resize
         self.stages = None if stages is None else list(stages)
@@ -124,9 +124,9 @@ class TimmBackbone(Backbone):
         )
         remove_unused(self.model, unused)
         self._layer_indices = find_layers(self.model)
-        self._freeze()
+        freeze_layers(self.model, trained, model)
         if grad_checkpointing:
-            self._checkpoint_gradients()
+            checkpoint_gradients(self.model, model)
         if attention is not None:
             insert_attention(
                 self.model, attention, attention_after, lambda: self._probe(image, False)
@@ -164,21 +164,11 @@ class TimmBackbone(Backbone):
 
     def _run(self, model: nn.Module, image: Tensor) -> Any:
         if self.stages is not None:
-            return self._run_stages(model, image)
+            return join_stages(model, image, self.stages, self.features == 'vector')
         features = model.forward_features(image)
         if self.features == 'vector':
             features = model.forward_head(features, pre_logits=True)
         return features
-
-    def _run_stages(self, model: nn.Module, image: Tensor) -> Tensor:
-        """Joins the maps of the stages: (B, D, h, w), or (B, D) of their means."""
-        maps = model.forward_intermediates(
-            image, indices=self.stages, norm=True, output_fmt='NCHW', intermediates_only=True
-        )
-        if self.features == 'vector':
-            return torch.cat([x.mean((2, 3)) for x in maps], 1)
-        grid = maps[-1].shape[-2:]
-        return torch.cat([F.adaptive_avg_pool2d(x, grid) for x in maps], 1)
 
     def _probe(
         self, image: tuple[int, ...], gradients: bool = True, cache_key: Hashable = None
@@ -187,23 +177,12 @@ class TimmBackbone(Backbone):
             return run_on_meta(self.model, self._run, image, gradients, cache_key)
         except Exception as error:  # timm's models raise many types of errors for a wrong size
             if self.stages is not None:
-                self._explain_stages(error)
+                explain_stages(self.model, self.name, self.stages, error)
             text = ' '.join(str(error).split())[:300] or type(error).__name__
             raise ValueError(
                 f'{self.name} gives no {self.features} of images of {self.input_size} px '
                 f'({text}); try another size, or resize: {get_trained_size(self.name)}'
             ) from error
-
-    def _explain_stages(self, error: Exception) -> None:
-        """Raises an error that says what is wrong with `stages`, if they are the reason."""
-        if not hasattr(self.model, 'forward_intermediates'):
-            raise ValueError(
-                f'{self.name} gives no stages in this version of timm; leave stages out'
-            ) from error
-        if isinstance(error, AssertionError) or 'ndices' in str(error):
-            count = len(getattr(self.model, 'feature_info', ()) or ())
-            known = f'; it has {count}, from 0' if count else ''
-            raise ValueError(f'{self.name} has no stages {self.stages}{known}') from error
 
     def _set_shape(self, output: object) -> None:
         """Sets `out_channels`, `stride` and the layout from an output of the model."""
@@ -233,26 +212,6 @@ class TimmBackbone(Backbone):
 
     # -- trained parameters -------------------------------------------------------------------
 
-    def _freeze(self) -> None:
-        if self.trained == 'all':
-            return
-        selected: set[str] = set()
-        if self.trained == 'norm':
-            selected = find_norm_parameters(self.model)
-            if not selected:
-                raise ValueError(f'{self.name} has no norm layers, so trained: norm trains nothing')
-        elif isinstance(self.trained, int):
-            stages = find_layers(self.model, coarse=True)
-            last = max(stages.values(), default=0)
-            if not stages or self.trained > last + 1:
-                raise ValueError(
-                    f'trained is {self.trained}, but {self.name} has '
-                    f'{last + 1 if stages else 0} stages'
-                )
-            selected = {name for name, stage in stages.items() if stage > last - self.trained}
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(parameter.requires_grad and name in selected)
-
     def train(self, mode: bool = True) -> TimmBackbone:
         """Sets the training mode; frozen modules stay in evaluation mode."""
         super().train(mode)
@@ -269,14 +228,6 @@ class TimmBackbone(Backbone):
             if parameters and not any(p.requires_grad for p in parameters):
                 module.eval()
         return self
-
-    def _checkpoint_gradients(self) -> None:
-        try:
-            self.model.set_grad_checkpointing(True)
-        except (AssertionError, AttributeError, NotImplementedError, TypeError) as error:
-            raise ValueError(
-                f'{self.name} has no gradient checkpointing; remove grad_checkpointing'
-            ) from error
 
     # -- interface of the engine and of caches ------------------------------------------------
 
@@ -342,12 +293,3 @@ def _validate_arguments(
     for name, rate in (('drop_rate', drop_rate), ('drop_path', drop_path)):
         if not 0 <= rate < 1:
             raise ValueError(f'{name} must be in [0, 1), found {rate}')
-
-
-def _validate_stages(stages: Sequence[int] | None, features: str) -> None:
-    if stages is None:
-        return
-    if not stages or list(stages) != sorted(set(stages)):
-        raise ValueError(f'stages must be rising indices, at least one, found {list(stages)}')
-    if features == 'tokens':
-        raise ValueError('stages give maps or vectors; set features to map or vector')

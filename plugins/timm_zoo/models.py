@@ -8,7 +8,7 @@ from typing import Any
 
 import timm
 import torch
-from timm.models import PretrainedCfg, get_pretrained_cfg, group_parameters
+from timm.models import PretrainedCfg, get_pretrained_cfg
 from torch import Tensor, nn
 
 from plugins.timm_zoo.hub_folder import is_hub_folder, read_hub_folder
@@ -114,33 +114,18 @@ def _describe_failure(
     return f'{name} cannot be built for images of {size} px: {found}'
 
 
-def find_layers(model: nn.Module, coarse: bool = False) -> dict[str, int]:
-    """Finds the layer of each parameter, 0 next to the image; empty if timm lists no layers."""
-    if not hasattr(model, 'group_matcher'):
-        return {}
-    return dict(group_parameters(model, model.group_matcher(coarse=coarse), reverse=True))
-
-
-def find_norm_parameters(model: nn.Module) -> set[str]:
-    """Finds the affine parameters of norm layers, including timm's norm classes."""
-    return {
-        f'{path}.{name}' if path else name
-        for path, module in model.named_modules()
-        if 'norm' in type(module).__name__.lower()
-        for name, parameter in module.named_parameters(recurse=False)
-        if parameter.ndim == 1
-    }
-
-
 def check_patches(model: nn.Module, name: str, size: int) -> None:
     """Checks that images of a size can be cut into the patches of a model.
 
     Raises:
         ValueError: they cannot; the message names sizes that can.
     """
-    patch = getattr(getattr(model, 'patch_embed', None), 'patch_size', None)
+    embedding = getattr(model, 'patch_embed', None)
+    patch = getattr(embedding, 'patch_size', None)
     side = patch[0] if isinstance(patch, (tuple, list)) else patch
-    if isinstance(side, int) and size % side:
+    stride = getattr(getattr(embedding, 'proj', None), 'stride', (side,))[0]
+    # Patches that overlap are padded at the border, and take any size.
+    if isinstance(side, int) and stride == side and size % side:
         below, above = size // side * side, (size // side + 1) * side
         near = f'{below} or {above}' if below else f'{above}'
         raise ValueError(

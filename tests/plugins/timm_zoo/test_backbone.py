@@ -298,6 +298,14 @@ class Negate(SimAM):
         return -features
 
 
+def test_overlapping_patches_take_any_size() -> None:
+    with torch.device('meta'):
+        backbone = TimmBackbone(3, 100, 'pvt_v2_b0')
+        assert backbone(torch.empty(2, 3, 100, 100)).shape == (2, 256, 4, 4)
+        with pytest.raises(ValueError, match='set resize: 96 or 112'):
+            TimmBackbone(3, 100, 'vit_tiny_patch16_224')
+
+
 def test_attention_acts_only_on_patch_tokens() -> None:
     plain = backbone(features='tokens').eval()
     other = backbone(
