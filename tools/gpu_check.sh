@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 path=$PWD
 if [ -f .gpu/site.tar.xz ]; then
-  site=${GPU_SITE:-/tmp/ablakit-gpu-site}
+  site=${GPU_SITE:-$PWD/.gpu/site}
   [ -d "$site" ] || { mkdir -p "$site.new" && "$python" -m tarfile -e .gpu/site.tar.xz "$site.new" && mv "$site.new" "$site"; }
   path=$path:$site
 fi
