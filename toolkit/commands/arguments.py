@@ -13,6 +13,7 @@ from toolkit.io.verification import plugin_trust
 
 if TYPE_CHECKING:
     from toolkit.config import Config
+    from toolkit.run.load_run import TrainedRun
 
 OVERRIDE = 'key.path=value'
 
@@ -95,4 +96,17 @@ def add_trained_run(parser: argparse.ArgumentParser, required: bool = False) -> 
         '--checkpoint',
         metavar='best|last|PATH',
         help='weights to load (default: best if there is one, else last)',
+    )
+
+
+def load_given_run(arguments: argparse.Namespace) -> TrainedRun:
+    """Loads the run or config of `add_config`, `add_trained_run` and `add_plugins`."""
+    from toolkit.run.load_run import load_trained
+
+    return load_trained(
+        arguments.config,
+        arguments.overrides,
+        arguments.run_dir,
+        arguments.checkpoint,
+        arguments.plugin,
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.commands.arguments import add_config, add_plugins, add_trained_run
+from toolkit.commands.arguments import add_config, add_plugins, add_trained_run, load_given_run
 from toolkit.errors import ToolkitError
 from toolkit.registry.command import Command
 
@@ -67,15 +67,9 @@ class PredictCommand(Command):
         from toolkit.engine.process import precision
         from toolkit.io.output_path import check_outputs
         from toolkit.io.run_layout import list_run_files
-        from toolkit.run.load_run import load_trained, make_predict_options
+        from toolkit.run.load_run import make_predict_options
 
-        trained = load_trained(
-            arguments.config,
-            arguments.overrides,
-            arguments.run_dir,
-            arguments.checkpoint,
-            arguments.plugin,
-        )
+        trained = load_given_run(arguments)
         run = trained.run
         own = [] if arguments.run_dir is None else list_run_files(arguments.run_dir)
         own += [] if trained.weights is None else [trained.weights]

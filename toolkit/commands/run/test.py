@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from toolkit.commands.arguments import add_config, add_plugins, add_trained_run
+from toolkit.commands.arguments import add_config, add_plugins, add_trained_run, load_given_run
 from toolkit.errors import ToolkitError
 from toolkit.io.json_values import parse_json
 from toolkit.io.shown_output import protect_output
@@ -36,16 +36,10 @@ class TestCommand(Command):
         from toolkit.io.run_layout import METRICS_FILE
         from toolkit.run.capsule import make_capsule_input
         from toolkit.run.changes import check_test_config
-        from toolkit.run.load_run import load_config, load_trained
+        from toolkit.run.load_run import load_config
         from toolkit.run.test import test
 
-        trained = load_trained(
-            arguments.config,
-            arguments.overrides,
-            arguments.run_dir,
-            arguments.checkpoint,
-            arguments.plugin,
-        )
+        trained = load_given_run(arguments)
         folder = arguments.work_dir or arguments.run_dir
         if folder is None:
             raise ToolkitError('name the folder for metrics.json: --work-dir DIR')
