@@ -8,8 +8,8 @@ pixels that filters or interpolation have mixed with an invalid one are left out
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, get_args
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from torch import Tensor
 
@@ -59,11 +59,18 @@ class SensorMetric(NoReferenceMetric):
         variant: of the MTF kernels, 'toolbox' or 'grip'; None for the index's own. Another one than
             its own is part of the value's name.
         gains: MTF at Nyquist, one per band; None for those of the data's sensor.
+    Attributes:
+        default: variant of the MTF kernels that the index uses unless another is given.
+        index: function of `functional` that computes it of image, MS, PAN, gains, ratio,
+            variant and mask.
+        ms: the MS that it takes, `lrms_up` or `lrms`.
     Raises:
         ValueError: an unknown variant, or gains that are not between 0 and 1.
     """
 
     default: ClassVar[Variant] = 'toolbox'
+    index: ClassVar[Callable[..., Tensor]]
+    ms: ClassVar[Literal['lrms_up', 'lrms']] = 'lrms_up'
 
     def __init__(
         self,
@@ -82,6 +89,11 @@ class SensorMetric(NoReferenceMetric):
             self.directions = {
                 f'{name}_{self.variant}': better for name, better in self.directions.items()
             }
+
+    def score(self, inputs: MetricInputs) -> Tensor:
+        x = inputs
+        ms = getattr(x, self.ms)
+        return self.index(x.fused, ms, x.pan, self._gains(x), x.ratio, self.variant, mask=x.mask)
 
     def _gains(self, inputs: MetricInputs) -> tuple[float, ...]:
         return inputs.sensor_gains() if self.gains is None else self.gains
@@ -140,12 +152,7 @@ class HQNR(SensorMetric):
     """(1 - D_lambda_K)(1 - D_s); 1 is best. Read it beside D_rho or D_sR, which see lost detail."""
 
     directions: Mapping[str, bool] = {'HQNR': True}
-
-    def score(self, inputs: MetricInputs) -> Tensor:
-        x = inputs
-        return functional.hqnr(
-            x.fused, x.lrms_up, x.pan, self._gains(x), x.ratio, self.variant, mask=x.mask
-        )
+    index = staticmethod(functional.hqnr)
 
 
 @METRICS.register(name='D_sR')
@@ -163,12 +170,7 @@ class RQNR(SensorMetric):
     """(1 - D_lambda_K)(1 - D_sR); 1 is best."""
 
     directions: Mapping[str, bool] = {'RQNR': True}
-
-    def score(self, inputs: MetricInputs) -> Tensor:
-        x = inputs
-        return functional.rqnr(
-            x.fused, x.lrms_up, x.pan, self._gains(x), x.ratio, self.variant, mask=x.mask
-        )
+    index = staticmethod(functional.rqnr)
 
 
 @METRICS.register(name='D_rho')
@@ -189,12 +191,7 @@ class HQNRRho(SensorMetric):
     """
 
     directions: Mapping[str, bool] = {'HQNR_rho': True}
-
-    def score(self, inputs: MetricInputs) -> Tensor:
-        x = inputs
-        return functional.hqnr_rho(
-            x.fused, x.lrms_up, x.pan, self._gains(x), x.ratio, self.variant, mask=x.mask
-        )
+    index = staticmethod(functional.hqnr_rho)
 
 
 @METRICS.register(name='offset')
@@ -202,12 +199,7 @@ class Offset(SensorMetric):
     """Misregistration in PAN pixels: the image's offset from the PAN plus that from the MS."""
 
     directions: Mapping[str, bool] = {'offset': False}
-
-    def score(self, inputs: MetricInputs) -> Tensor:
-        x = inputs
-        return functional.offset(
-            x.fused, x.lrms_up, x.pan, self._gains(x), x.ratio, self.variant, mask=x.mask
-        )
+    index = staticmethod(functional.offset)
 
 
 @METRICS.register(name='D_reg')
@@ -215,12 +207,7 @@ class DReg(SensorMetric):
     """Loss of detail to misregistration, which no shift of the PAN can lower; 0 is best."""
 
     directions: Mapping[str, bool] = {'D_reg': False}
-
-    def score(self, inputs: MetricInputs) -> Tensor:
-        x = inputs
-        return functional.d_reg(
-            x.fused, x.lrms_up, x.pan, self._gains(x), x.ratio, self.variant, mask=x.mask
-        )
+    index = staticmethod(functional.d_reg)
 
 
 @METRICS.register(name='HQNR_reg')
@@ -228,9 +215,4 @@ class HQNRReg(SensorMetric):
     """HQNR (1 - D_reg): HQNR that a misregistered PAN cannot raise; 1 is best."""
 
     directions: Mapping[str, bool] = {'HQNR_reg': True}
-
-    def score(self, inputs: MetricInputs) -> Tensor:
-        x = inputs
-        return functional.hqnr_reg(
-            x.fused, x.lrms_up, x.pan, self._gains(x), x.ratio, self.variant, mask=x.mask
-        )
+    index = staticmethod(functional.hqnr_reg)

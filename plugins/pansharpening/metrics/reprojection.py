@@ -6,33 +6,20 @@ those of the evaluation tool (variant `grip`) unless stated otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import ClassVar
-
-from torch import Tensor
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from plugins.pansharpening.imaging.mtf import Variant
 from plugins.pansharpening.metrics import functional
-from plugins.pansharpening.metrics.metric_inputs import MetricInputs
 from plugins.pansharpening.metrics.no_reference import SensorMetric
 from toolkit.registry import METRICS
 
 
 class ReprojectedMetric(SensorMetric):
-    """An index of the reprojected image.
-
-    Attributes:
-        index: the function of `functional.reprojection` that computes it.
-    """
+    """An index of the reprojected image."""
 
     default: ClassVar[Variant] = 'grip'
-    index: ClassVar[Callable[..., Tensor]]
-
-    def score(self, inputs: MetricInputs) -> Tensor:
-        x = inputs
-        return self.index(
-            x.fused, x.lrms, x.pan, self._gains(x), x.ratio, self.variant, mask=x.mask
-        )
+    ms: ClassVar[Literal['lrms_up', 'lrms']] = 'lrms'
 
 
 @METRICS.register(name='R_SAM')
