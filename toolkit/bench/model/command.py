@@ -93,7 +93,7 @@ class ModelBench(Command):
         record['metric'] = metric
         print(format_conditions(record['conditions'], metric))
         for label, one in record['conditions'].items():
-            if 'untrained' in one:
+            if sizes.trains and 'untrained' in one:
                 print(f'{label}: training is not measured: {one["untrained"]}')
         print(
             f'batch {sizes.batch_size}, medians of {arguments.repeats} turns, '
