@@ -50,7 +50,7 @@ def time_training(
     )
     clock = StepClock(warm_up)
     hooks = {'log': MetricsLog, 'clock': lambda: clock}
-    run = replace(run, default_hooks=hooks, custom_hooks={})
+    run = replace(run, default_hooks=hooks, custom_hooks={}, trackers={})
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         result = train(run, folder)

@@ -18,6 +18,7 @@ from toolkit.io.shown_output import protect_output
 from toolkit.registry.command import Command
 
 if TYPE_CHECKING:
+    from toolkit.study.planning.planned_study import Plan
     from toolkit.study.spec import Study
 
 STYLES = ('text', 'markdown', 'csv', 'latex', 'json')
@@ -184,9 +185,12 @@ def _run(study: Study, folder: Path, arguments: argparse.Namespace) -> int:
     check_folder(folder, study)  # before the work of a plan
     chosen = RunFilter(arguments.only, arguments.seeds, arguments.rerun)
 
+    plans: list[Plan] = []
+
     def run(study: Study) -> int:
         launcher = study.launcher(arguments.jobs)
         plan = make_plan(study, arguments.plugin)
+        plans.append(plan)
         for warning in plan.warnings:
             print(f'warning: {warning}')
         return run_study(plan, folder, launcher, chosen, arguments.keep_going)
@@ -196,8 +200,29 @@ def _run(study: Study, folder: Path, arguments: argparse.Namespace) -> int:
     else:
         status = run_sequential(study, folder, run)
     if status in (0, 1):
+        _track_table(plans[-1], folder)
         write_results(folder)
     return status
+
+
+def _track_table(plan: Plan, folder: Path) -> None:
+    """Hands the table of results to the trackers of the study's runs."""
+    from toolkit.analysis.aggregate import analyze_study
+    from toolkit.analysis.results import load
+    from toolkit.analysis.tables import make_results_table
+    from toolkit.config.schema import RunConfig
+    from toolkit.engine.tracking.tracker import TrackedRun
+    from toolkit.engine.tracking.tracker_group import TrackerGroup, build_trackers
+    from toolkit.registry.build import fill
+
+    config = next(iter(plan.configs.values()))
+    if plan.study.is_program or not config.tree.get('trackers'):
+        return
+    table = make_results_table(analyze_study(load(folder)))
+    rows = [[cell.text for cell in row] for row in table.rows]
+    name = plan.study.name
+    group = TrackerGroup(build_trackers(fill(RunConfig, config.tree)))
+    group.log_table(TrackedRun(folder, name, name, folder), table.columns, rows)
 
 
 def _check_filter(study: Study, only: Sequence[str], seeds: Sequence[int]) -> None:

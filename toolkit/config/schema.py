@@ -175,6 +175,7 @@ class RunConfig:
     test_evaluator: EvaluatorConfig | None = None
     default_hooks: dict[str, Slot[Hook]] = field(default_factory=dict)
     custom_hooks: dict[str, Slot[Hook]] = field(default_factory=dict)
+    trackers: dict[str, Slot[Hook]] = field(default_factory=dict)
     runtime: Runtime = field(default_factory=Runtime)
     randomness: Randomness = field(default_factory=Randomness)
     load_from: str | None = None

@@ -18,6 +18,8 @@ from toolkit.engine.dataloader import BatchSampler, build_loader
 from toolkit.engine.evaluator import Evaluator, collect_directions
 from toolkit.engine.hook_building import build_hooks, check_hook, check_monitors, name_hooks
 from toolkit.engine.process import precision, seeding
+from toolkit.engine.tracking.tracker import Tracker
+from toolkit.engine.tracking.tracker_group import build_trackers
 from toolkit.engine.training.optim import OptimWrapper, build_optim_wrapper, build_schedulers
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Dataset, Metric, System
@@ -59,6 +61,7 @@ class RunComponents:
     schedulers: dict[str, Any] = field(default_factory=dict)
     scheduler_states: dict[str, mmengine_compat.SchedulerState] = field(default_factory=dict)
     hooks: dict[str, Hook] = field(default_factory=dict)
+    trackers: dict[str, Tracker] = field(default_factory=dict)
     datasets: dict[str, Dataset] = field(default_factory=dict)
     held: dict[str, overlap.Groups] = field(default_factory=dict)
     overlaps: list[overlap.Overlap] = field(default_factory=list)
@@ -115,7 +118,7 @@ def build_for_training(run: RunConfig, device: torch.device) -> RunComponents:
             components, 'val', run.val_dataloader, run.val_evaluator
         )
     build_optimization(components, len(components.train))
-    components.hooks = build_hooks(run)
+    components.hooks, components.trackers = build_hooks(run), build_trackers(run)
     check_monitors(components)
     if run.test_dataloader is not None:
         # Opened for the comparison alone, before a training that it might make worthless.
@@ -171,7 +174,7 @@ def build_for_testing(
     components.test = _build_evaluation_set(
         components, 'test', run.test_dataloader, run.test_evaluator
     )
-    components.hooks = build_hooks(run)
+    components.hooks, components.trackers = build_hooks(run), build_trackers(run)
     components.held.update({k: v for k, v in (trained_on or {}).items() if k != 'test'})
     check_overlaps(components)
     components.hooks = {

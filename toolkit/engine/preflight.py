@@ -22,6 +22,7 @@ from toolkit.engine.components import RunComponents
 from toolkit.engine.dataloader import WorkerFailure, collate
 from toolkit.engine.process import seeding
 from toolkit.engine.suspicions import find_suspicions
+from toolkit.engine.tracking.tracker_group import build_trackers
 from toolkit.errors import ComponentError, ToolkitError
 from toolkit.interfaces import System
 
@@ -82,6 +83,8 @@ class _Inspector:
         hooks: dict[str, Any] = {}
         with self._noting('default_hooks'):
             hooks = hook_building.build_hooks(run)
+        with self._noting('trackers'):
+            build_trackers(run)
         for subset in ('val', 'test'):
             if (evaluator := getattr(run, f'{subset}_evaluator')) is not None:
                 with self._noting(f'{subset}_evaluator'):

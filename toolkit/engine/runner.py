@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from mmengine.hooks import Hook, ParamSchedulerHook
 from torch import nn
 
@@ -14,6 +15,7 @@ from toolkit.config.schema import RunConfig
 from toolkit.engine import checkpoint, mmengine_compat, run_state
 from toolkit.engine.components import RunComponents
 from toolkit.engine.process import distributed, seeding
+from toolkit.engine.tracking.tracker_group import TrackerGroup
 from toolkit.engine.training.evaluation_loop import EvalLoop
 from toolkit.engine.training.loss_meter import LossMeter, NonFiniteLossError
 from toolkit.engine.training.training_loop import TrainLoop
@@ -61,7 +63,9 @@ class Runner(mmengine_compat.QuietRunner):
         self.device = components.device
         self.losses = LossMeter()
         self.signal = 0
+        self._is_tested = False
         self.last_saved = -1
+        self.trackers = TrackerGroup(components.trackers)
         self._interrupt = interrupt
         self._agreement = distributed.Agreement()
         self._config_text = config_text
@@ -125,6 +129,8 @@ class Runner(mmengine_compat.QuietRunner):
         for hook in self.hooks:
             if hasattr(hook, 'close'):
                 hook.close()
+        loop = self._train_loop if self.components.train is not None else None
+        self.trackers.close(self._is_tested if loop is None else loop.finished)
         mmengine_compat.release(self)
 
     def is_interrupted(self) -> bool:
@@ -146,6 +152,7 @@ class Runner(mmengine_compat.QuietRunner):
         elif weights_from is not None:
             self.load_checkpoint(str(weights_from))
         loop: TrainLoop = self.train_loop
+        self.trackers.open(Path(self.work_dir), self._read_config(), loop.iter)
         # A skipped iteration has no backward pass.
         self.optim_wrapper.initialize_count_status(
             self.system, loop.iter - loop.skipped, loop.max_iters - loop.skipped
@@ -181,9 +188,15 @@ class Runner(mmengine_compat.QuietRunner):
             self.load_checkpoint(str(weights_from))
         self.components.prepare(self.say)
         self._compile()
+        self.trackers.open(Path(self.work_dir), self._read_config())
         metrics = self.test_loop.run()
+        self._is_tested = True
+        self.trackers.log_result(metrics)
         self.call_hook('after_run')
         return metrics
+
+    def _read_config(self) -> dict[str, Any]:
+        return yaml.safe_load(self._config_text) or {}
 
     def _compile(self) -> None:
         mode = self.runtime.compile

@@ -31,6 +31,8 @@ BEST_CHECKPOINT = 'best.pth'
 IMAGES = 'pictures'
 PLUGINS = 'plugins'
 TENSORBOARD = 'tensorboard'
+# Names of a run in the stores of its trackers.
+TRACKERS = 'trackers.json'
 LOCK = '.lock'
 # Also in the folder of a run that a study has started.
 STATUS = 'status.json'

@@ -14,6 +14,7 @@ LENGTHS = ('train_cfg.max_epochs', 'train_cfg.max_iters')
 FREE = (
     'runtime',
     'extra',
+    'trackers',
     'allow_overlap',
     'train_cfg.max_minutes',
     *LENGTHS,

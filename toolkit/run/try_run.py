@@ -51,6 +51,7 @@ def try_run(run: RunConfig) -> tuple[str, ...]:
         raise ToolkitError('a try is of one process; start it without torchrun')
     short = dataclasses.replace(
         run,
+        trackers={},  # of runs that are kept
         val_dataloader=_limit(run.val_dataloader),
         test_dataloader=_limit(run.test_dataloader),
     )

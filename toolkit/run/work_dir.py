@@ -32,6 +32,7 @@ OUTPUTS = (
     layout.IMAGES,
     layout.PLUGINS,
     layout.TENSORBOARD,
+    layout.TRACKERS,
 )
 
 # Files to which lines are added.

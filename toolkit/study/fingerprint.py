@@ -24,8 +24,8 @@ from toolkit.io.verification.hashing import canonical_text, hash_files, hash_val
 from toolkit.study.model_costs import SystemBuilder
 from toolkit.study.source_code import find_source, hash_modules, list_imports
 
-# Keys that name or annotate a run; plugins count by their code.
-NOTES = ('extra', 'plugins')
+# Keys that name, annotate or show a run; plugins count by their code.
+NOTES = ('extra', 'plugins', 'trackers')
 TEST = ('test_dataloader', 'test_evaluator')
 # Modules that every run uses.
 ENGINE = ('toolkit.registry.build', 'toolkit.run.train', 'toolkit.run.test')
@@ -214,6 +214,13 @@ def hash_code(config: Config) -> str:
     Imports count within the toolkit and plugins; packages count by their version.
     """
     modules = frozenset(
-        {*ENGINE, *(part.__module__ for part, _ in collect_components(config).values())}
+        {
+            *ENGINE,
+            *(
+                part.__module__
+                for path, (part, _) in collect_components(config).items()
+                if path[0] not in NOTES
+            ),
+        }
     )
     return hash_modules(modules)

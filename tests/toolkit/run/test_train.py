@@ -450,23 +450,3 @@ def test_the_same_path_on_a_gpu(config: Any, tmp_path: Path, precision: str) -> 
     content = torch.load(result.checkpoint, weights_only=True)
     assert all(t.device.type == 'cpu' for t in content['state_dict'].values())
     assert train(run, tmp_path / 'run', resume=True).iterations == result.iterations
-
-
-def test_tensorboard_is_a_switch(config: Any, tmp_path: Path) -> None:
-    pytest.importorskip('tensorboard')
-    hooks = {'logger': {'type': 'MetricsLog', 'tensorboard': True}}
-    train(config(default_hooks=hooks), tmp_path / 'run')
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(tmp_path / 'run' / 'tensorboard'))
-    events.Reload()
-    assert {'train/loss', 'train/lr', 'val/mse'} <= set(events.Tags()['scalars'])
-
-
-def test_tensorboard_that_is_not_installed(
-    config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(__import__('sys').modules, 'torch.utils.tensorboard', None)
-    hooks = {'logger': {'type': 'MetricsLog', 'tensorboard': True}}
-    with pytest.raises(ToolkitError, match=r'ablakit\[tensorboard\]'):
-        train(config(default_hooks=hooks), tmp_path / 'run')

@@ -1,4 +1,4 @@
-"""Hook that writes losses and metrics to metrics.jsonl, and to TensorBoard on demand."""
+"""Hook that writes losses and metrics to metrics.jsonl, and hands them to the trackers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 from mmengine.hooks import Hook
 
 from toolkit.engine.process import distributed
-from toolkit.errors import RunError, ToolkitError
+from toolkit.errors import RunError
 from toolkit.io import atomic_write
 from toolkit.io.json_values import replace_nonfinite
 from toolkit.io.read_metrics_log import read_metrics_log
@@ -36,17 +36,14 @@ class MetricsLog(Hook):
 
     Args:
         interval: iterations between two training lines.
-        tensorboard: write TensorBoard's event files too (needs the extra `ablakit[tensorboard]`).
     """
 
     priority = 'BELOW_NORMAL'
 
-    def __init__(self, interval: PositiveInt = 10, tensorboard: bool = False) -> None:
+    def __init__(self, interval: PositiveInt = 10) -> None:
         if interval < 1:
             raise ValueError(f'interval must be at least 1, found {interval}')
         self.interval = interval
-        self._writer_class = _import_summary_writer() if tensorboard else None
-        self._board: Any = None
         self._file: IO[str] | None = None
         self._since = (0, 0.0)
         self._waited = 0.0
@@ -64,10 +61,6 @@ class MetricsLog(Hook):
             self._file = open(folder / METRICS_LOG, 'a', encoding='utf-8')  # noqa: SIM115 (see close)
         except OSError as error:
             raise RunError(f'cannot write {folder / METRICS_LOG}: {error.strerror}') from error
-        if self._writer_class is not None:
-            self._board = self._writer_class(
-                str(folder / 'tensorboard'), purge_step=runner.iter + 1 if runner.iter else None
-            )
 
     def after_train_iter(
         self,
@@ -85,7 +78,7 @@ class MetricsLog(Hook):
         self._write(
             runner, {**_locate(runner, runner.iter), 'val': replace_nonfinite(metrics or {})}
         )
-        self._show('val', metrics or {}, runner.iter)
+        runner.trackers.log('val', metrics or {}, runner.iter)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         self._sync()
@@ -118,9 +111,6 @@ class MetricsLog(Hook):
             file, self._file = self._file, None
             with contextlib.suppress(OSError):  # a line whose failure has been told is tried again
                 file.close()
-        if self._board is not None:
-            self._board.close()
-            self._board = None
 
     def _write_training(self, runner: Runner, iteration: int) -> None:
         means = runner.losses.take()
@@ -139,7 +129,7 @@ class MetricsLog(Hook):
             'data_time': waited / max(1, iteration - start),
         }
         self._write(runner, line)
-        self._show('train', {'lr': line['lr'], **means}, iteration)
+        runner.trackers.log('train', {'lr': line['lr'], **means}, iteration)
 
     def _write(self, runner: Runner, line: dict[str, Any]) -> None:
         assert self._file is not None
@@ -150,11 +140,6 @@ class MetricsLog(Hook):
             raise RunError(
                 f'cannot write {Path(runner.work_dir) / METRICS_LOG}: {error.strerror}'
             ) from error
-
-    def _show(self, tag: str, values: dict[str, float], iteration: int) -> None:
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(f'{tag}/{name}', value, iteration)
 
 
 def truncate_log(folder: Path, iteration: int) -> int | None:
@@ -175,13 +160,3 @@ def truncate_log(folder: Path, iteration: int) -> int | None:
 
 def _locate(runner: Runner, iteration: int) -> dict[str, Any]:
     return {'iter': iteration, 'epoch': round(iteration / runner.train_loop.epoch_length, 4)}
-
-
-def _import_summary_writer() -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ToolkitError(
-            'tensorboard: true needs TensorBoard; install it: pip install "ablakit[tensorboard]"'
-        ) from error
-    return SummaryWriter

@@ -1,0 +1,1 @@
+"""Trackers: send the values of runs to TensorBoard, MLflow or Weights & Biases."""
