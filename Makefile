@@ -79,7 +79,8 @@ test: $(SETUP)
 test-all: $(SETUP)
 	$(BIN)/python -m pytest -m 'not gpu'
 
-# A small run that is killed 100 times at random moments ends with the bits of one left alone.
+# A small run, and one of each system, that are killed 100 times at random moments end with the bits
+# of runs left alone.
 .PHONY: soak
 soak: $(SETUP)
 	OMP_NUM_THREADS=1 TOOLKIT_SOAK_KILLS=100 $(BIN)/python -m pytest -m slow tests/toolkit/engine/test_soak.py

@@ -96,6 +96,16 @@ class BatchSampler(TorchSampler[list[SampleRequest]]):
         step = self.batch_size * self.world
         return -(-min(step, self.samples - (self._length - 1) * step) // self.world)
 
+    def describe_too_large(self) -> str:
+        """Describes a batch that an epoch has not enough samples for; '' if it has."""
+        if self.samples >= self.batch_size * self.world:
+            return ''
+        several = f' on {self.world} processes' if self.world > 1 else ''
+        return (
+            f'batch_size is {self.batch_size}{several}, and an epoch has {self.samples} samples: '
+            'each iteration takes all of them'
+        )
+
     def __iter__(self) -> Iterator[list[SampleRequest]]:
         iteration = self.start
         while iteration < self.stop:

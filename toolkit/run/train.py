@@ -131,6 +131,9 @@ def _train(
     held = {subset: groups for subset, groups in parts.held.items() if subset != 'test'}
     if any(held.values()):
         distributed.run_on_main(lambda: overlap.save_identities(work_dir, held))
+    assert parts.train is not None
+    if large := parts.train.batch_sampler.describe_too_large():  # type: ignore[union-attr]
+        _say(f'warning: train_dataloader.{large}')
     if parts.overlaps:
         _say(f'note: {overlap.explain(parts.overlaps, run.allow_overlap)}')
     with signals.Interruption(_announce) as interruption:

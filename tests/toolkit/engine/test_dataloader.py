@@ -142,6 +142,13 @@ def test_what_gives_no_batch_is_refused() -> None:
         loader(Numbers(3), batch_size=4, drop_last=True)
 
 
+def test_a_batch_that_an_epoch_cannot_fill_is_described() -> None:
+    sampler = DefaultSampler(Numbers(10), 0)
+    assert BatchSampler(sampler, 10, False, 0).describe_too_large() == ''
+    told = BatchSampler(sampler, 11, False, 0).describe_too_large()
+    assert told.startswith('batch_size is 11, and an epoch has 10 samples')
+
+
 def test_a_sampler_must_keep_its_length() -> None:
     class Shrinking(Sampler):
         def __init__(self, dataset: Dataset, seed: int) -> None: ...

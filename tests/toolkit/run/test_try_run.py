@@ -21,6 +21,8 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for what is temporary."""
     (tmp_path / 'scratch').mkdir()
     monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'scratch'))
+    # The folder that torch makes once for its compiler is not the try's.
+    monkeypatch.setenv('TORCHINDUCTOR_CACHE_DIR', str(tmp_path / 'inductor'))
     return tmp_path / 'scratch'
 
 
@@ -66,6 +68,14 @@ def test_the_predictor_of_the_system_is_tried(
     with pytest.raises(DataError, match='no prediction'):
         try_run(config(train_cfg={'max_iters': 1}, test_dataloader__dataset__broken=7))
     assert list(scratch.iterdir()) == []
+
+
+def test_a_batch_size_beyond_the_data_is_told(
+    config: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try_run(config(train_cfg={'max_iters': 1}, train_dataloader__batch_size=64))
+    told = 'warning: train_dataloader.batch_size is 64, and an epoch has 20 samples'
+    assert told in capsys.readouterr().out
 
 
 def test_a_failure_leaves_nothing(config: Any, scratch: Path) -> None:
