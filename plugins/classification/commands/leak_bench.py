@@ -248,7 +248,7 @@ def _draw(found: Mapping[str, Any]) -> Figure:
         leaks.axvline(0, color=RULE, zorder=0)
         scores.set(yticks=range(len(names)), yticklabels=names, xlabel=found['value'])
         leaks.set(xlabel=f'{found["value"]}: with less without, 95 % interval')
-        scores.legend(loc='lower right', fontsize=9)
+        scores.legend(loc='upper left', fontsize=9)
         for axes in (scores, leaks):
             axes.grid(axis='x', color=RULE, lw=0.6)
     return figure

@@ -25,6 +25,7 @@ from plugins.classification.metrics.intervals import (
     finite_or_none,
 )
 from plugins.classification.metrics.named_metrics import (
+    OF_COSTS,
     MetricValues,
     expand_names,
     is_higher_better,
@@ -142,6 +143,10 @@ def compare_runs(
         wanted = expand_names(task, names)
     except ValueError as error:
         raise ToolkitError(str(error)) from error
+    if len({run.metric.task.costs for side in (a, b) for run in side}) > 1:
+        if named := set(names or ()) & set(OF_COSTS):
+            raise ToolkitError(f'{named.pop()} cannot be compared: the runs have other costs')
+        wanted = [name for name in wanted if name not in OF_COSTS]
     aligned = [[_align(run, first) for run in side] for side in (a, b)]
     items = [
         [p.by_patient(aggregate) if level == 'patient' else p.labelled() for p in side]
@@ -228,13 +233,19 @@ def _are_equal(items: list[list[Predictions]]) -> bool:
 
 
 def _align(run: TestedRun, first: TestedRun) -> Predictions:
-    """Bring a run's predictions into the order of another run's items."""
-    if run.metric.task != first.metric.task:
+    """Bring a run's predictions of the same classes into the order of another run's items."""
+    # Costs and coverage are rules of a decision, which runs may differ in.
+    ours, theirs = run.metric.task, first.metric.task
+    if (ours.classes, ours.positive) != (theirs.classes, theirs.positive):
         raise ToolkitError(
-            f'{run.folder} has the classes {", ".join(run.metric.task.classes)} (positive: '
-            f'{run.metric.task.positive}), {first.folder} has '
-            f'{", ".join(first.metric.task.classes)} (positive: {first.metric.task.positive})'
+            f'{run.folder} has the classes {", ".join(ours.classes)} (positive: {ours.positive}), '
+            f'{first.folder} has {", ".join(theirs.classes)} (positive: {theirs.positive})'
         )
+    return _match_items(run, first)
+
+
+def _match_items(run: TestedRun, first: TestedRun) -> Predictions:
+    """Match the items of two runs by their names."""
     ours, theirs = first.predictions, run.predictions
     place = {name: i for i, name in enumerate(theirs.ids)}
     if len(place) < len(theirs) or len(set(ours.ids)) < len(ours):

@@ -123,6 +123,24 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
     return said
 
 
+def test_runs_that_decide_by_other_rules_are_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = {'t': {'classes': ['a', 'b']}}
+    for name, rule in (
+        ('coverage', {'coverage': 0.9}),
+        ('costs', {'costs': [[0, 1], [5, 0]]}),
+    ):
+        ruled = {'t': {**plain['t'], **rule}}
+        a = write(tmp_path / f'{name}_a', 1.0, tasks=ruled)
+        b = write(tmp_path / f'{name}_b', 1.0, seed=1, tasks=plain)
+        for pair in ((a, b), (b, a)):
+            found = compare_runs([read_tested_run(pair[0])], [read_tested_run(pair[1])])
+            assert 'macro_AUC' in found['values'] and 'mean_cost' not in found['values']
+    said = refused(capsys, a, b, '--value', 'mean_cost')
+    assert 'mean_cost cannot be compared: the runs have other costs' in said
+
+
 def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = write(tmp_path / 'run', 1.0)
     other = write(tmp_path / 'other', 1.0, rows={3: None, 5: None})
