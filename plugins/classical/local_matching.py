@@ -66,7 +66,8 @@ class LMVM(WindowMethod):
         radius: PAN pixels from the centre of a window to its border; OTB's default.
     Source: de Bethune, Muller and Donnay, "Fusion of multispectral and panchromatic images by local
         mean and variance matching filtering techniques", Fusion of Earth Data, 1998; Orfeo ToolBox,
-        application Pansharpening, method `lmvm`.
+        application Pansharpening, method `lmvm`, whose LmvmPanSharpeningFusionImageFilter has this
+        formula, the window of radius 3, replicated borders and the rule for a constant PAN.
     """
 
     def __init__(self, radius: PositiveInt = 3) -> None:
