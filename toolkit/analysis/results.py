@@ -71,8 +71,10 @@ class StudyResults:
         compare_to: the variant that all others are compared with, None for no comparison.
         metrics: name -> whether higher is better, None where no run has said so yet. Where the
             study names none, all that its runs report.
-        runs: all planned runs, in the plan's order.
+        runs: all planned runs, in the plan's order, but for the trials of a search.
         options: of the tests and tables.
+        trials: runs of a search, whose results are those of the validation.
+        search: what decided the trials; empty without a search.
     """
 
     name: str
@@ -81,6 +83,8 @@ class StudyResults:
     metrics: Mapping[str, bool | None]
     runs: tuple[RunResult, ...]
     options: TableOptions = field(default_factory=TableOptions)
+    trials: tuple[RunResult, ...] = ()
+    search: Mapping[str, Any] = field(default_factory=dict)
 
 
 def holds_study(folder: Path) -> bool:
@@ -105,6 +109,7 @@ def load(folder: Path | str) -> StudyResults:
         named = dict(plan.get('metrics') or {})
         name = str(plan['study'])
         options = TableOptions.from_json(plan.get('options') or {})
+        search = dict(plan.get('search') or {})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ToolkitError(f'{folder / PLAN} is damaged: {explain_damage(error)}') from error
     if not planned:
@@ -113,9 +118,11 @@ def load(folder: Path | str) -> StudyResults:
         raise ToolkitError(
             f'{folder / PLAN} is damaged: compare_to is {compare_to!r}, and no run is of it'
         )
-    runs = tuple(read_run(run) for run in planned)
+    every = [read_run(run) for run in planned]
+    runs = tuple(run for run in every if run.trial is None)
     directions = resolve_directions(named, runs)
-    return StudyResults(name, folder, compare_to, directions, runs, options)
+    trials = tuple(run for run in every if run.trial is not None)
+    return StudyResults(name, folder, compare_to, directions, runs, options, trials, search)
 
 
 def read_run(planned: PlannedRun) -> RunResult:

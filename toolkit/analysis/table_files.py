@@ -13,6 +13,7 @@ from toolkit.analysis.conditions import summarize_costs
 from toolkit.analysis.designs.effects import find_effects
 from toolkit.analysis.difference_tables import list_comparison_notes
 from toolkit.analysis.results import StudyResults
+from toolkit.analysis.search.trials import make_trial_records
 from toolkit.analysis.table_cells import Table, TableCell, mark_axes
 from toolkit.io import atomic_write
 from toolkit.io.json_values import format_json
@@ -181,6 +182,8 @@ def _format_json(analysis: Analysis) -> str:
             'tests': {'over_runs': runs, 'over_items': items},
             'notes': [*tables.list_result_notes(analysis), *list_comparison_notes(analysis)],
             'conditions': _make_records(analysis),
+            'search': dict(analysis.results.search),
+            'trials': make_trial_records(analysis.results.trials),
             'effects': [
                 {
                     'settings': dict(found.condition.settings),

@@ -11,6 +11,7 @@ from toolkit.analysis.difference_tables import (
     name_test,
 )
 from toolkit.analysis.interval_bars import Interval, make_bars
+from toolkit.analysis.search.trials import make_trials_table
 from toolkit.analysis.table_cells import (
     OTHER_CODE,
     Table,
@@ -27,15 +28,16 @@ COSTS = ('parameters', 'MACs', 'time', 'memory')
 
 
 def make_tables(analysis: Analysis) -> list[Table]:
-    """Makes the tables of results, comparisons and missing runs, without those that are empty."""
+    """Makes the tables of results, comparisons, missing runs and trials, without empty ones."""
     tables = [
         make_results_table(analysis),
         make_comparison_table(analysis),
         *(make_axis_table(analysis, axis) for axis in analysis.results.options.along),
         make_effects_table(analysis),
         make_missing_table(analysis),
+        make_trials_table(analysis.results),
     ]
-    return [table for table in tables if table.rows]
+    return [table for table in tables if table is not None and table.rows]
 
 
 def make_results_table(analysis: Analysis) -> Table:

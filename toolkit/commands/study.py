@@ -19,8 +19,11 @@ from toolkit.registry.command import Command
 
 if TYPE_CHECKING:
     from toolkit.study.planning.planned_study import Plan
+    from toolkit.study.reconcile import RunFilter
     from toolkit.study.spec import Study
 
+# In the folder of a study.
+SEARCH_LOCK = '.search'
 STYLES = ('text', 'markdown', 'csv', 'latex', 'json')
 
 
@@ -84,6 +87,8 @@ class StudyCommand(Command):
         if arguments.table:
             return _print_table(study, arguments.file, folder, arguments.style or 'text')
         _check_filter(study, arguments.only, arguments.seeds)
+        if study.spec.search is not None and arguments.detect is not None:
+            raise ToolkitError('--detect: what a search compares in the end is not known before')
         if arguments.plan:
             return _print_plan(study, folder, arguments)
         return _run(study, folder, arguments)
@@ -128,19 +133,22 @@ def _print_plan(study: Study, folder: Path, arguments: argparse.Namespace) -> in
     from toolkit.study.planning.plan_power import PlannedPower
     from toolkit.study.planning.plan_text import plan_text
     from toolkit.study.reconcile import RunFilter, reconcile
+    from toolkit.study.search.trials import with_trials
     from toolkit.study.sequential import read_seeds
 
     check_folder(folder, study)
     launcher = study.launcher(arguments.jobs)
     if study.spec.sequential is not None:
         study = read_seeds(study, folder)
+    if study.spec.search is not None:
+        study = with_trials(study, folder)
     plan = make_plan(study, arguments.plugin)
     chosen = RunFilter(arguments.only, arguments.seeds, arguments.rerun)
     entries = reconcile(plan, folder, chosen)
     pending = sum(entry.pending for entry in entries)
     estimate = estimate_needs(entries, folder, launcher.count_slots(pending))
-    power = PlannedPower(plan, entries)
-    if arguments.detect is not None:
+    power = None if study.spec.search is not None else PlannedPower(plan, entries)
+    if power is not None and arguments.detect is not None:
         print(power.detect(arguments.detect, arguments.metric))
     else:
         print(plan_text(plan, entries, folder, estimate, power))
@@ -195,7 +203,9 @@ def _run(study: Study, folder: Path, arguments: argparse.Namespace) -> int:
             print(f'warning: {warning}')
         return run_study(plan, folder, launcher, chosen, arguments.keep_going)
 
-    if study.spec.sequential is None or arguments.only or arguments.seeds:
+    if study.spec.search is not None:
+        status = _run_search(study, folder, arguments, chosen, plans)
+    elif study.spec.sequential is None or arguments.only or arguments.seeds:
         status = run(study)  # some runs, as a pilot, decide nothing
     else:
         status = run_sequential(study, folder, run)
@@ -223,6 +233,36 @@ def _track_table(plan: Plan, folder: Path) -> None:
     name = plan.study.name
     group = TrackerGroup(build_trackers(fill(RunConfig, config.tree)))
     group.log_table(TrackedRun(folder, name, name, folder), table.columns, rows)
+
+
+def _run_search(
+    study: Study,
+    folder: Path,
+    arguments: argparse.Namespace,
+    chosen: RunFilter,
+    plans: list[Plan],
+) -> int:
+    from toolkit.run import work_dir as work_dirs
+    from toolkit.study.execute import run_study
+    from toolkit.study.planning.plan import make_planner
+    from toolkit.study.search.loop import SearchRunner
+
+    said: set[str] = set()
+
+    def run(plan: Plan, trials: bool) -> int:
+        plans.append(plan)
+        for warning in plan.warnings:
+            if warning not in said:
+                print(f'warning: {warning}')
+            said.add(warning)
+        launcher = study.launcher(arguments.jobs)
+        choice = replace(chosen, trials=trials)
+        return run_study(plan, folder, launcher, choice, arguments.keep_going)
+
+    # A second process would choose trials beside those that this one has not written yet.
+    with work_dirs.claimed(folder / SEARCH_LOCK, 'search'):
+        plan = make_planner(study, arguments.plugin)
+        return SearchRunner(study, folder, plan, run, arguments.keep_going).run()
 
 
 def _check_filter(study: Study, only: Sequence[str], seeds: Sequence[int]) -> None:

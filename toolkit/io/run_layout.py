@@ -22,6 +22,7 @@ ORIGINS = 'origins.json'
 PATCH = 'diff.patch'
 METRICS_FILE = 'metrics.json'
 METRICS_LOG = 'metrics.jsonl'
+VALIDATIONS = 'validations.json'
 IDENTITIES = 'identities.json'
 TRAIN_LOG = 'train.log'
 TEST_LOG = 'test.log'
@@ -51,7 +52,7 @@ def list_run_files(folder: Path) -> list[Path]:
     Reports and other results that a command has written into the folder are left out.
     """
     names = (CAPSULE, CONFIG, ORIGINS, PATCH, METRICS_FILE, METRICS_LOG, TRAIN_LOG, TEST_LOG)
-    names += (IDENTITIES, STATUS, OUTPUT, PLAN, STUDY)
+    names += (IDENTITIES, STATUS, OUTPUT, PLAN, STUDY, VALIDATIONS)
     files = [folder / name for name in names if (folder / name).is_file()]
     for name in (CHECKPOINTS, IMAGES, PLUGINS):
         files += sorted(path for path in (folder / name).rglob('*') if path.is_file())

@@ -20,7 +20,7 @@ from toolkit.io.run_layout import (
     read_object,
 )
 
-RunState = Literal['waiting', 'running', 'finished', 'failed']
+RunState = Literal['waiting', 'running', 'finished', 'failed', 'pruned']
 # For each metric one row per test sample.
 Row = dict[str, Any]
 
@@ -84,6 +84,8 @@ class PlannedRun:
         changes: differences from the base config.
         parameters: of the system; None where it cannot be built without its data.
         macs: multiply-accumulates of one forward; None likewise.
+        trial: of a search, whose result is one of the validation: its number, the metric, whether
+            higher is better, and the thresholds below which it is ended, by number of validations.
     """
 
     id: str
@@ -99,6 +101,7 @@ class PlannedRun:
     changes: tuple[str, ...] = ()
     parameters: int | None = None
     macs: int | None = None
+    trial: Mapping[str, Any] | None = None
 
     def to_json(self, study: Path | None = None) -> dict[str, Any]:
         """Make the plain values of the record.
@@ -139,6 +142,7 @@ class PlannedRun:
             changes=tuple(record.get('changes') or ()),
             parameters=record.get('parameters'),
             macs=record.get('macs'),
+            trial=record.get('trial'),
         )
 
 
@@ -147,14 +151,14 @@ class RunStatus:
     """The progress of a study's run, in its folder as `status.json`.
 
     Attributes:
-        status: waiting, running, finished or failed.
+        status: waiting, running, finished, failed, or pruned: ended early by a search.
         attempts: number of times that it was started.
         seconds: run time in all, without imports; includes a training that several runs share.
         train_seconds: run time of the training, in the folder that holds it.
         memory: peak resident memory of its process in bytes.
         started: time of the first start in ISO 8601.
         ended: time of the last end in ISO 8601.
-        message: reason of a failure.
+        message: reason of a failure or of an early end.
         fingerprint: of the run that this is the status of; None before the first start.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
@@ -60,6 +60,7 @@ def train(
     capsule_input: CapsuleInput | None = None,
     stop_at: int | None = None,
     allow_changed: Collection[str] = (),
+    is_pruned: Callable[[], bool] | None = None,
 ) -> TrainResult:
     """Train, writing checkpoints, logs and the run capsule into a folder.
 
@@ -76,6 +77,8 @@ def train(
         stop_at: end after this iteration, as a run did whose time was over then.
         allow_changed: what may have changed since the run was started when it is resumed, of
             `toolkit.run.changes.ALLOWED`.
+        is_pruned: asked after each validation but the last: True to save and stop, as a signal
+            does.
 
     Raises:
         ToolkitError: something in the config, the folder or the data does not fit; nothing was
@@ -94,7 +97,9 @@ def train(
             parts.prepare(_say)
         with work_dirs.claimed(work_dir):
             distributed.run_on_main(lambda: _check_folder(work_dir, resume, capsule_input))
-            return _train(run, work_dir, parts, resume, capsule_input, stop_at, allow_changed)
+            return _train(
+                run, work_dir, parts, resume, capsule_input, stop_at, allow_changed, is_pruned
+            )
 
 
 def _check_folder(work_dir: Path, resume: bool | Path, given: CapsuleInput | None) -> None:
@@ -111,6 +116,7 @@ def _train(
     given: CapsuleInput | None,
     stop_at: int | None,
     allow_changed: Collection[str],
+    is_pruned: Callable[[], bool] | None,
 ) -> TrainResult:
     last = checkpoint.get_folder(work_dir) / checkpoint.LAST
     # A damaged one is said before the capsule is touched.
@@ -138,8 +144,14 @@ def _train(
         _say(f'note: {overlap.explain(parts.overlaps, run.allow_overlap)}')
     with signals.Interruption(_announce) as interruption:
         text = given.text if given else ''
+        pruning = _Pruning(is_pruned)
         runner = Runner(
-            parts, work_dir, lambda: interruption.received, text, stop_at, change is not None
+            parts,
+            work_dir,
+            lambda: interruption.received or pruning.ask(runner),
+            text,
+            stop_at,
+            change is not None,
         )
         try:
             for note in notes:
@@ -158,7 +170,9 @@ def _train(
                 )
             elif runner.train_loop.stop_training and runner.iter < runner.max_iters:
                 runner.say(f'stopped early at iteration {runner.iter:,} of {runner.max_iters:,}')
-            if runner.signal:
+            if runner.signal and pruning.signal:
+                runner.say(f'ended early by a search at iteration {runner.iter:,}, saved')
+            elif runner.signal:
                 runner.say(
                     f'stopped by {Signals(runner.signal).name} at iteration {runner.iter:,} of '
                     f'{runner.max_iters:,}, saved; go on with: --resume --work-dir {work_dir}'
@@ -173,6 +187,26 @@ def _train(
             raise
         finally:
             runner.close()
+
+
+class _Pruning:
+    """Asks after each validation whether to stop.
+
+    Attributes:
+        signal: number of the signal that stands for the answer; 0 before it is yes.
+    """
+
+    def __init__(self, is_pruned: Callable[[], bool] | None) -> None:
+        self.signal = 0
+        self._is_pruned = is_pruned
+        self._seen: Any = None
+
+    def ask(self, runner: Runner) -> int:
+        result = None if runner.val_loop is None else runner.val_loop.result
+        if self._is_pruned is not None and result is not self._seen:
+            self._seen = result
+            self.signal = Signals.SIGTERM if self._is_pruned() else 0
+        return self.signal
 
 
 def _choose_checkpoint(work_dir: Path, resume: bool | Path) -> tuple[Path | None, list[str]]:

@@ -109,7 +109,9 @@ class Display:
         counts = Counter(status.status for status in self.statuses.values())
         done = counts['finished']
         parts = [f'{done} of {len(self.statuses)} runs finished']
-        parts += [f'{counts[s]} {s}' for s in ('running', 'failed', 'waiting') if counts[s]]
+        parts += [
+            f'{counts[s]} {s}' for s in ('pruned', 'running', 'failed', 'waiting') if counts[s]
+        ]
         parts.append(format_duration(time.monotonic() - self._begun))
         left = self._estimate_rest()
         return ', '.join(parts) + ('' if left is None else f', about {format_duration(left)} left')
@@ -169,6 +171,8 @@ class Display:
 def _describe_event(status: RunStatus) -> str:
     if status.status == 'finished':
         return f'finished in {format_duration(status.seconds or 0)}'
+    if status.status == 'pruned':
+        return f'ended early: {status.message}'
     if status.status == 'failed':
         again = f' (attempt {status.attempts})' if status.attempts > 1 else ''
         return f'failed{again}: {status.message}'

@@ -19,6 +19,7 @@ from toolkit.study.launchers.claim import claim
 from toolkit.study.launchers.job import Job
 from toolkit.study.planning.planned_study import Plan
 from toolkit.study.reconcile import ReconciledRun
+from toolkit.study.search.trials import describe_search
 from toolkit.study.spec import Study
 
 
@@ -74,6 +75,7 @@ def write_plan(plan: Plan, entries: list[ReconciledRun], folder: Path) -> None:
         'compare_to': study.compare_to,
         'metrics': study.metrics,
         'options': study.options.to_json(),
+        'search': None if study.spec.search is None else describe_search(study),
         'runs': [entry.run.to_json(folder) for entry in entries],
     }
     write(folder / PLAN, json.dumps(record, indent=1, ensure_ascii=False) + '\n')

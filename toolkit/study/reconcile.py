@@ -25,13 +25,20 @@ class RunFilter:
         seeds: random seeds; empty for all.
         rerun: runs that are run again: 'failed', 'changed' (made with another config, code or
             data).
+        trials: True for the trials of a search, False for what is tested, None for both.
     """
 
     variants: Collection[str] = ()
     seeds: Collection[int] = ()
     rerun: Collection[str] = ()
+    trials: bool | None = None
 
     def selects(self, run: PlannedRun) -> bool:
+        if self.trials is not None:
+            if self.trials != (run.trial is not None):
+                return False
+            if self.trials:
+                return True
         return (not self.variants or run.variant in self.variants) and (
             not self.seeds or run.seed in self.seeds
         )
@@ -96,7 +103,9 @@ def reconcile(plan: Plan, folder: Path, choice: RunFilter | None = None) -> list
     }
     for number, entry in enumerate(entries):
         key = entry.run.fingerprint.key
-        if (entry.pending or entry.blocked) and entry.run.fingerprint.data is not None:
+        # A result that exists is shown, whether or not its run would be started now.
+        is_open = entry.pending or entry.blocked or entry.status.status == 'waiting'
+        if is_open and entry.run.fingerprint.data is not None:
             if key in by_key:
                 sibling = by_key[key]
                 run = replace(entry.run, folder=sibling.folder)
@@ -119,7 +128,7 @@ def _reconcile_run(planned: PlannedRun, folder: Path, choice: RunFilter) -> Reco
         return ReconciledRun(run, status, pending=selected)
     made = status.fingerprint or Fingerprint()
     differs = run.fingerprint.differences(made)
-    finished = status.status == 'finished'
+    finished = status.status in ('finished', 'pruned')
     if 'config' in differs or ('data' in differs and finished):
         blocked = selected and 'changed' not in choice.rerun and (run.folder / CONFIG).exists()
         pending = selected and not blocked

@@ -18,6 +18,7 @@ from toolkit.registry.build import ComponentFactory
 from toolkit.study.design_points import sample_orders
 from toolkit.study.launchers import Launcher, launcher_class
 from toolkit.study.programs.keys import ProgramSpec
+from toolkit.study.search.keys import PlannedTrial, SearchSpec
 
 # Keys of a variant or a data set that are no paths.
 BASE, CHANGES = 'base', 'changes'
@@ -166,6 +167,7 @@ class Spec:
     table: TableSpec = field(default_factory=TableSpec)
     budget: Budget = field(default_factory=Budget)
     sequential: SequentialSpec | None = None
+    search: SearchSpec | None = None
     keep: Literal['all', 'best', 'last', 'none'] = 'all'
     launcher: dict[str, Any] = field(default_factory=dict)
 
@@ -177,10 +179,14 @@ class Study:
     Attributes:
         config: values of the file with their lines.
         spec: the same values, typed.
+        trials: of a search, those that were chosen so far.
+        best: the best trial of a search that has ended.
     """
 
     config: Config
     spec: Spec
+    trials: tuple[PlannedTrial, ...] = ()
+    best: PlannedTrial | None = None
 
     @property
     def name(self) -> str:
@@ -190,6 +196,19 @@ class Study:
     def is_program(self) -> bool:
         """True if the runs are those of a foreign program."""
         return self.spec.command is not None
+
+    @property
+    def search_metric(self) -> str:
+        """The metric of the validation that a search makes best."""
+        search = self.spec.search
+        return (search and search.metric) or self.spec.primary or ''
+
+    @property
+    def run_seed(self) -> int:
+        """The random seed of a search's trials, which is none of the final runs."""
+        search = self.spec.search
+        chosen = None if search is None else search.run_seed
+        return max(self.spec.seeds) + 1 if chosen is None else chosen
 
     @property
     def compare_to(self) -> str:

@@ -18,6 +18,7 @@ from toolkit.registry.build import fill
 from toolkit.study.designs import expand_design, find_design_problems
 from toolkit.study.launchers import LAUNCHERS, launcher_class
 from toolkit.study.programs.problems import find_program_problems
+from toolkit.study.search.problems import find_search_problems
 from toolkit.study.sequential import find_sequential_problems
 from toolkit.study.spec import BASE, CHANGES, DIRECTIONS, Spec, Study
 
@@ -40,6 +41,8 @@ def read_study(name: str | Path) -> Study:
     if found:
         raise ConfigError(*found)
     expanded = expand_design(config)
+    if tree.get('search') is not None and not tree.get('variants'):
+        expanded = Config(file, {**expanded.tree, 'variants': {'reference': {}}}, expanded.origins)
     # The study keeps the tree as it is written.
     study = Study(Config(file, tree, expanded.origins), fill(Spec, expanded.tree))
     found = list(_mistakes(study))
@@ -92,6 +95,7 @@ def _mistakes(study: Study) -> Iterator[Problem]:
         yield study.problem(('primary',), f'{spec.primary!r} is none of the metrics{near}')
     yield from find_program_problems(study)
     yield from find_sequential_problems(study)
+    yield from find_search_problems(study)
     yield from _sample_problems(study)
     yield from _metric_problems(study)
     yield from _entry_problems(study)

@@ -31,7 +31,7 @@ class StatusRecord:
         self.counts_children = False
         for run in job.runs:
             status = RunStatus.read(run.folder)
-            if status.status == 'finished':
+            if status.status in ('finished', 'pruned'):
                 continue
             self._before[run.id] = status.seconds or 0.0
             self._put(

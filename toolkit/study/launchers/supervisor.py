@@ -256,7 +256,7 @@ def _closed(job: Job, state: RunState, message: str, full: bool = False) -> Ende
     statuses = {}
     for run in job.runs:
         status = RunStatus.read(run.folder)
-        if status.status != 'finished':
+        if status.status not in ('finished', 'pruned'):
             status = status.replace(
                 status=state, ended=utc_now(), message=message, fingerprint=run.fingerprint
             )

@@ -30,6 +30,7 @@ from toolkit.study.launchers.job import Job
 from toolkit.study.launchers.process_groups import kill_session
 from toolkit.study.launchers.status_record import StatusRecord
 from toolkit.study.launchers.trained_weights import holds_training, remove_checkpoints_of
+from toolkit.study.search import validations
 
 _WORDS = {'config': 'its config', 'code': 'code or packages', 'data': 'data or weights'}
 # Time to save once the parent process is gone.
@@ -77,7 +78,7 @@ def work(job: Job) -> Outcome:
             raise changed
         weights = None
         if job.trained_in is not None and todo:
-            _train(job.trained_in, record)
+            _train(job.trained_in, job, record)
             weights = job.trained_in
         for run in todo:
             _test_run(run, weights, record, outcome, job.program)
@@ -87,6 +88,9 @@ def work(job: Job) -> Outcome:
     except Interrupted:
         for name in record.open:
             record.end(name, status='waiting')
+    except validations.PrunedError as cut:
+        for name in record.open:
+            record.end(name, status='pruned', message=str(cut))
     except BusyError as error:
         record.leave(str(error))
     except Exception as error:
@@ -143,9 +147,11 @@ def _test_run(
     try:
         if program is not None:
             _run_program(run, program, record)
+        elif run.trial is not None:
+            _read_validation(run, trained_in)
         else:
             _test(run, trained_in)
-    except Interrupted:
+    except (Interrupted, validations.PrunedError):
         raise
     except Exception as error:
         _fail(run.id, error, record, outcome)
@@ -190,18 +196,20 @@ def _config(folder: Path) -> tuple[Any, Any, Any]:
     return config, fill(RunConfig, config.tree), given
 
 
-def _train(folder: Path, record: StatusRecord) -> None:
+def _train(folder: Path, job: Job, record: StatusRecord) -> None:
     """Train in a folder, resume its training, or find it finished."""
     from toolkit.run import work_dir as work_dirs
     from toolkit.run.train import train
 
     own = next((run for run in record.open if record._folders[run] == folder), None)
+    trial = next((run for run in job.runs if run.trial is not None and run.id in record.open), None)
     if holds_training(folder):
         paid = RunStatus.read(folder).train_seconds or 0.0
         for name in record.open:
             if name != own:
                 record.add(name, paid)
         return
+    validations.end_if_pruned(trial, folder)
     config, run, given = _config(folder)
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
@@ -214,6 +222,7 @@ def _train(folder: Path, record: StatusRecord) -> None:
                     resume=work_dirs.holds_run(folder),
                     capsule_input=given,
                     allow_changed=('threads',),
+                    is_pruned=validations.make_judge(trial, folder),
                 )
             break
         except BusyError:
@@ -222,9 +231,21 @@ def _train(folder: Path, record: StatusRecord) -> None:
             time.sleep(0.2)
     record.restart_clock(keep=True)
     if result.exit_status:
+        validations.end_if_pruned(trial, folder)
         raise Interrupted
     if own is not None:
         record.note_training(own, record.seconds(own))
+
+
+def _read_validation(run: PlannedRun, trained_in: Path | None) -> None:
+    """Let the result of a trial be that of its validation."""
+    from toolkit.engine.evaluator import collect_directions
+
+    config, parts, _ = _config(run.folder)
+    assert trained_in is not None
+    with config.locate_errors():
+        metrics = {key: factory() for key, factory in parts.val_evaluator.metrics.items()}
+    validations.write_validation(run, trained_in, collect_directions(metrics))
 
 
 def _test(run: PlannedRun, trained_in: Path | None) -> None:
@@ -248,9 +269,11 @@ def _run_program(run: PlannedRun, program: dict[str, Any], record: StatusRecord)
 
     record.counts_children = True
     try:
-        run_program(run.folder, program)
+        cut = run_program(run.folder, program, run.trial)
     except ProgramStopped:
         raise Interrupted from None
+    if cut is not None:
+        raise validations.PrunedError(cut)
 
 
 def _read_line() -> str:

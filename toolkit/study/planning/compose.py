@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,11 @@ class Composer:
         data: str | None,
         fold: int | None,
         seed: int | None,
+        point: Mapping[str, Any] | None = None,
     ) -> Config:
         """Compose the config of one run; None leaves out that part of the study.
+
+        The point of a search replaces what the variant sets.
 
         Raises:
             ConfigError: a path or a file does not fit; names the line of the study file.
@@ -53,6 +57,7 @@ class Composer:
         given = {path.removeprefix('+'): path for path in study.spec.axes}
         points = {given[path]: value for path, value in settings.items()}
         found += self._put(result, points, ('axes',))
+        found += self._put(result, point or {}, ('search', 'space'))
         folds = study.spec.folds
         if folds is not None and fold is not None:
             values = dict.fromkeys(folds.paths, folds.values[fold])
@@ -120,7 +125,9 @@ class Composer:
             try:
                 if not all(keys):
                     raise KeyError(f'{path!r} is no dotted path')
-                assign(result.tree, result.origins, keys, value, origins, path.startswith('+'))
+                # A later path may lie within this value.
+                own = copy.deepcopy(value)
+                assign(result.tree, result.origins, keys, own, origins, path.startswith('+'))
             except KeyError as error:
                 found.append(self.study.problem(there, str(error.args[0])))
         return found

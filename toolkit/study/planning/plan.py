@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from toolkit.analysis.tables import COSTS
 from toolkit.config import Config, ConfigError, Problem
 from toolkit.config.checks.check import check
-from toolkit.config.diff import ConfigChange, compare_configs
 from toolkit.config.schema import RunConfig
-from toolkit.config.yaml_file import KeyPath, split_path
 from toolkit.engine.evaluator import collect_directions
 from toolkit.engine.preflight import inspect_run
-from toolkit.errors import ToolkitError, did_you_mean
+from toolkit.errors import ToolkitError
 from toolkit.io.run_records import PlannedRun
 from toolkit.io.verification.hashing import canonical_text
 from toolkit.registry.build import fill
-from toolkit.study.fingerprint import NOTES, Fingerprinter, hash_code
+from toolkit.study.fingerprint import Fingerprinter, hash_code
 from toolkit.study.model_costs import SystemBuilder
 from toolkit.study.planning.compose import Composer
-from toolkit.study.planning.planned_study import Plan, PlannedCondition
+from toolkit.study.planning.plan_checks import (
+    check_metrics,
+    list_own_changes,
+    warn_of_variants,
+)
+from toolkit.study.planning.planned_study import Plan, PlannedCondition, list_conditions
 from toolkit.study.planning.run_names import FolderNames, join_names, number_fold
+from toolkit.study.planning.search_plan import (
+    SPACE,
+    check_search_metric,
+    drop_unknown,
+    find_validation_problems,
+    list_corner_conditions,
+    remove_test,
+)
 from toolkit.study.programs.plan import plan_program
-from toolkit.study.spec import CHANGES, DIRECTIONS, Study
+from toolkit.study.spec import Study
 
 MOST_RUNS = 10_000
 
@@ -40,10 +50,21 @@ def make_plan(study: Study, extra_plugins: Sequence[str] = (), open_data: bool =
     Raises:
         ConfigError: every mistake of any run, each once.
     """
+    return make_planner(study, extra_plugins, open_data)(study)
+
+
+def make_planner(
+    study: Study, extra_plugins: Sequence[str] = (), open_data: bool = True
+) -> Callable[[Study], Plan]:
+    """Make a call that plans a study, and again with further trials of its search.
+
+    Args:
+        study: from `read_study`.
+        extra_plugins: plugins that the command line names.
+        open_data: open the data sets for their fingerprints.
+    """
     _check_size(study)
-    if study.is_program:
-        return plan_program(study)
-    return _Planner(study, extra_plugins, open_data).plan()
+    return plan_program if study.is_program else Planner(study, extra_plugins, open_data).plan
 
 
 def _check_size(study: Study) -> None:
@@ -59,7 +80,15 @@ def _check_size(study: Study) -> None:
         raise ConfigError(study.problem((key,), f'{message}{advice}'))
 
 
-class _Planner:
+class Planner:
+    """Plans a study; again with further trials, where the earlier ones are planned already.
+
+    Args:
+        study: from `read_study`.
+        extra_plugins: plugins that the command line names.
+        open_data: open the data sets for their fingerprints.
+    """
+
     def __init__(self, study: Study, extra_plugins: Sequence[str], open_data: bool) -> None:
         self.study = study
         self.extra_plugins = extra_plugins
@@ -76,66 +105,100 @@ class _Planner:
         self._costs: dict[str, tuple[int | None, int | None]] = {}
         self._reported: dict[str, dict[str, bool]] = {}
         self._bases: dict[str, Config | None] = {}
+        # What a plan with further trials does not do again.
+        self._planned: dict[str, PlannedRun] = {}
+        self._first: dict[str, Config | None] = {}
 
-    def plan(self) -> Plan:
-        spec = self.study.spec
-        data = list(spec.data) or [None]
-        conditions = [
-            PlannedCondition(variant, settings, name)
-            for variant, settings, name in itertools.product(
-                spec.variants, self.study.settings(), data
-            )
-        ]
-        configs = {number: self._checked(condition) for number, condition in enumerate(conditions)}
+    def plan(self, study: Study) -> Plan:
+        """Compose and check every run.
+
+        Args:
+            study: that of this planner, with the trials of a search so far.
+        Raises:
+            ConfigError: every mistake of any run, each once.
+        """
+        self.study = self.composer.study = study
+        data = list(study.spec.data) or [None]
+        plain = [c for c in list_conditions(study) if c.point is None]
+        conditions = [*plain, *list_corner_conditions(study)]
+        configs = {number: self._check_once(c) for number, c in enumerate(conditions)}
         self._raise(len(conditions))
         reported: dict[str, bool] = {}
-        for config in configs.values():
-            assert config is not None
-            reported.update(self._metrics(config))
-        self._check_metrics(reported)
-        for number, condition in enumerate(conditions):
-            self._add_runs(condition, configs[number])
+        for number in range(len(plain)):
+            reported.update(self._metrics(configs[number]))
+        check_metrics(study, reported)
+        higher = None
+        if study.spec.search is not None:
+            reference = next(n for n, c in enumerate(plain) if c.variant == study.compare_to)
+            validated = self._metrics(configs[reference], 'val_evaluator')
+            higher = check_search_metric(study, validated, reported)
+        self.runs = []
+        for condition in list_conditions(study, higher):
+            config = self._check_once(condition)
+            self._raise(len(conditions))
+            self._add_runs(condition, config)
         return Plan(
             self.study,
             self.runs,
             self.configs,
             {name: self._base_cost(name) for name in data},
             [
-                *self._warnings(conditions, configs),
+                *self._warn_of_variants(plain, configs),
                 *(f'{found} (in {join_names(w)})' for found, w in self.suspicions.items()),
                 *self.uncounted,
             ],
             self._run_problems,
+            higher,
         )
 
     # -- checking --------------------------------------------------------------------------------
 
+    def _check_once(self, condition: PlannedCondition) -> Config | None:
+        key = canonical_text([condition.variant, condition.settings, condition.data])
+        if key not in self._first:
+            self._first[key] = self._checked(condition)
+        return self._first[key]
+
     def _checked(self, condition: PlannedCondition) -> Config | None:
         """Compose and check a condition's config; None where it has problems."""
         try:
-            config = self._compose(condition, 0, self.study.spec.seeds[0])
+            config = self._compose(condition, 0, self._list_seeds(condition)[0])
         except ConfigError as error:
             found = list(error.problems)
+            if rest := drop_unknown(condition, found):
+                self._checked(rest)
         else:
             found = check(config) or list(self._testable(config, condition))
             found = found or self._inspect(config, condition)
             if not found:
                 return config
         for problem in found:
-            self.problems.setdefault(problem, []).append(str(condition))
+            self.problems.setdefault(problem, []).append(
+                condition.variant if condition.variant == SPACE else str(condition)
+            )
         return None
 
     def _compose(self, condition: PlannedCondition, fold: int, seed: int) -> Config:
         fold_or_none = fold if self.study.spec.folds is not None else None
-        config = self.composer.config(
-            condition.variant, condition.settings, condition.data, fold_or_none, seed
-        )
+        point, variant, settings = condition.point, condition.variant, condition.settings
+        if point is not None:
+            variant, settings = self.study.compare_to, {}
+        config = self.composer.config(variant, settings, condition.data, fold_or_none, seed, point)
+        if condition.trial is not None:
+            remove_test(config)
         config.use_plugins(self.extra_plugins)
         return config
 
+    def _list_seeds(self, condition: PlannedCondition) -> list[int]:
+        return self.study.spec.seeds if condition.trial is None else [self.study.run_seed]
+
     def _testable(self, config: Config, condition: PlannedCondition) -> Iterator[Problem]:
         run = fill(RunConfig, config.tree)
-        if run.test_dataloader is None:
+        if self.study.spec.search is not None and condition.variant == self.study.compare_to:
+            yield from find_validation_problems(self.study, config, run)
+        if condition.trial is not None:
+            pass
+        elif run.test_dataloader is None:
             message = 'a study compares tests: give test_dataloader and test_evaluator'
             yield config.problem('test_dataloader', message)
         elif run.train_cfg is None and run.load_from is None and self._cost(config)[0]:
@@ -154,7 +217,9 @@ class _Planner:
             config, run, data=False, build=lambda: self.systems.build(text, run.model)
         )
         for warning in found.warnings:
-            self.suspicions.setdefault(warning, []).append(str(condition))
+            self.suspicions.setdefault(warning, []).append(
+                condition.variant if condition.variant == SPACE else str(condition)
+            )
         return found.problems
 
     def _raise(self, conditions: int) -> None:
@@ -163,55 +228,21 @@ class _Planner:
         found = []
         for problem, where in self.problems.items():
             message = problem.message
-            if len(where) < conditions:
+            if len(where) < conditions and SPACE not in where:
                 message += f' (in {join_names(where)})'
             found.append(Problem(problem.place, problem.path, message))
         raise ConfigError(*found)
 
-    def _metrics(self, config: Config) -> dict[str, bool]:
-        """Get the metrics that a run's test reports, and whether higher is better."""
-        text = canonical_text(config.tree['test_evaluator'])
+    def _metrics(self, config: Config | None, section: str = 'test_evaluator') -> dict[str, bool]:
+        """Get the metrics that a run reports, and whether higher is better."""
+        assert config is not None
+        text = canonical_text(config.tree[section])
         if text not in self._reported:
-            evaluator = fill(RunConfig, config.tree).test_evaluator
+            evaluator = getattr(fill(RunConfig, config.tree), section)
             with config.locate_errors():
                 metrics = {key: factory() for key, factory in evaluator.metrics.items()}
             self._reported[text] = collect_directions(metrics)
         return self._reported[text]
-
-    def _check_metrics(self, reported: Mapping[str, bool]) -> None:
-        """Check the metrics that the study names against those of its runs.
-
-        Raises:
-            ConfigError: no run reports one of them, or its better direction is the other one.
-        """
-        as_list = isinstance(self.study.spec.metrics, list)
-        found = []
-        for number, (name, better) in enumerate(self.study.metrics.items()):
-            path = ('metrics', str(number) if as_list else name)
-            if name not in reported:
-                near = did_you_mean(name, reported) or f'; they report: {", ".join(reported)}'
-                message = f'no run reports the metric {name!r}{near}'
-                found.append(self.study.problem(path, message))
-            elif better is not None and better != reported[name]:
-                right = next(word for word, value in DIRECTIONS.items() if value == reported[name])
-                found.append(self.study.problem(path, f'{name} is better when {right}'))
-        spec = self.study.spec
-        metrics = self.study.metrics or reported
-        columns = [('table', 'columns', str(n)) for n in range(len(spec.table.columns or ()))]
-        for path, name, known in (
-            *([(('primary',), spec.primary, metrics)] if spec.primary is not None else []),
-            *((('table', 'digits', name), name, metrics) for name in spec.table.digits),
-            *(
-                (path, name, ('n', *metrics, *COSTS))
-                for path, name in zip(columns, spec.table.columns or ())
-            ),
-        ):
-            if name not in known:
-                near = did_you_mean(name, known) or f'; there are: {", ".join(known)}'
-                message = f'{name!r} is no {"column" if "columns" in path else "metric"}{near}'
-                found.append(self.study.problem(path, message))
-        if found:
-            raise ConfigError(*found)
 
     # -- runs ------------------------------------------------------------------------------------
 
@@ -223,31 +254,36 @@ class _Planner:
         parameters, macs = self._cost(first)
         code = hash_code(first)
         trains = first.tree.get('train_cfg') is not None
+        seeds = self._list_seeds(condition)
         # Without training a seed would change nothing.
-        seeds = spec.seeds if trains else spec.seeds[:1]
+        seeds = seeds if trains else seeds[:1]
         for fold, seed in itertools.product(
             range(len(spec.folds.values) if spec.folds else 1), seeds
         ):
+            value = number_fold(spec.folds.values, fold) if spec.folds else None
+            key = canonical_text(
+                [condition.variant, condition.settings, condition.data, value, seed]
+            )
+            if key in self._planned:
+                self.runs.append(self._planned[key])
+                continue
             config = self._compose(condition, fold, seed)
             run = fill(RunConfig, config.tree)
-            value = number_fold(spec.folds.values, fold) if spec.folds else None
-            name = self._names.name_run(
-                condition.variant, condition.settings, condition.data, value, seed
-            )
+            settings = condition.settings if condition.trial is None else {}
+            name = self._names.name_run(condition.variant, settings, condition.data, value, seed)
             self.configs[name] = config
             fingerprint = self.fingerprinter.fingerprint(config, run, code)
             self._run_problems[name] = self.fingerprinter.last_problems
-            self.runs.append(
-                condition.plan_run(
-                    name,
-                    seed,
-                    value,
-                    fingerprint,
-                    changes=changes,
-                    parameters=parameters,
-                    macs=macs,
-                )
+            self._planned[key] = condition.plan_run(
+                name,
+                seed,
+                value,
+                fingerprint,
+                changes=changes,
+                parameters=parameters,
+                macs=macs,
             )
+            self.runs.append(self._planned[key])
 
     def _base(self, data: str | None, settings: Mapping[str, Any] | None = None) -> Config | None:
         """Compose the base with a data set; None where the two do not fit without a variant."""
@@ -285,7 +321,7 @@ class _Planner:
                 )
         return self._costs[text]
 
-    def _warnings(
+    def _warn_of_variants(
         self, conditions: list[PlannedCondition], configs: Mapping[int, Config | None]
     ) -> Iterator[str]:
         """Warn of variants that change nothing or too much, at the first setting and data set."""
@@ -293,39 +329,6 @@ class _Planner:
         for number, condition in enumerate(conditions):
             if (config := configs[number]) is not None:
                 firsts.setdefault(condition.variant, config)
-        base = self._base(conditions[0].data, conditions[0].settings) or self._base(
-            conditions[0].data
-        )
-        same: dict[str, str] = {}
-        for variant, config in firsts.items():
-            entry = self.study.spec.variants[variant] or {}
-            where = f'{self.study.config.place(("variants", variant))}: variants.{variant}: '
-            changes = list_own_changes(base, config)
-            text = canonical_text({k: v for k, v in config.tree.items() if k not in NOTES})
-            if entry and base is not None and not changes:
-                yield f'{where}changes nothing'
-            elif text in same:
-                yield f'{where}is the same as {same[text]}'
-            same.setdefault(text, variant)
-            if len(changes) > entry.get(CHANGES, len(changes)):
-                found = '; '.join(map(str, changes))
-                yield f'{where}changes {len(changes)}, says {entry[CHANGES]}: {found}'
-
-
-def list_own_changes(before: Config | None, after: Config) -> list[ConfigChange]:
-    """List the differences between configs, without those that follow from others by `${...}`."""
-    if before is None:
-        return []
-    changes = compare_configs(before.tree, after.tree)
-    changed = [split_path(change.path) for change in changes]
-
-    def follows(path: KeyPath) -> bool:
-        for length in range(1, len(path) + 1):
-            targets = after.references.get(path[:length])
-            if targets and targets == before.references.get(path[:length]):
-                sources = [(*split_path(target), *path[length:]) for target in targets]
-                if any(s[: len(c)] == c or c[: len(s)] == s for s in sources for c in changed):
-                    return True
-        return False
-
-    return [change for change, path in zip(changes, changed) if not follows(path)]
+        first = conditions[0]
+        base = self._base(first.data, first.settings) or self._base(first.data)
+        yield from warn_of_variants(self.study, base, firsts)

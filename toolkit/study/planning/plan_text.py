@@ -20,6 +20,7 @@ from toolkit.study.design_points import describe_fraction, find_fraction
 from toolkit.study.planning.estimate import Estimate, measure_folder
 from toolkit.study.planning.plan_power import PlannedPower
 from toolkit.study.planning.planned_study import Plan
+from toolkit.study.planning.search_text import describe_search
 from toolkit.study.reconcile import ReconciledRun, describe_changes, list_users
 
 # Characters of a line with a change; an added component may have many arguments.
@@ -56,6 +57,7 @@ def plan_text(
         'changes from the base',
         *_changes(plan),
         *_describe_design(plan),
+        *describe_search(plan, entries),
         '',
         'runs',
         *(f'  {line}' for line in rows.splitlines()),
@@ -93,7 +95,8 @@ def _changes(plan: Plan) -> list[str]:
     """List the differences of each condition from the base, with parameters and MACs."""
     firsts: dict[str, PlannedRun] = {}
     for run in plan.runs:
-        firsts.setdefault(_describe_condition(run), run)
+        if run.trial is None:
+            firsts.setdefault(_describe_condition(run), run)
     every = [run.changes for run in firsts.values()]
     shared = [c for c in every[0] if len(every) > 1 and all(c in changes for changes in every)]
     lines = ['  every run', *(f'    {_shorten(change)}' for change in shared)] if shared else []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ class Plan:
         warnings: settings that are allowed and probably not intended.
         run_problems: by id of a run, data and weights that cannot be used; the run cannot be
             started before they are solved.
+        higher: whether a higher metric of a search is better; None without a search.
     """
 
     study: Study
@@ -35,6 +37,7 @@ class Plan:
     base_costs: dict[str | None, tuple[int | None, int | None]]
     warnings: list[str] = field(default_factory=list)
     run_problems: dict[str, list[Problem]] = field(default_factory=dict)
+    higher: bool | None = None
 
     def find_data_problems(self, runs: Iterable[PlannedRun] | None = None) -> list[Problem]:
         """Finds the data that cannot be used, each once, with the variants if not all need it.
@@ -57,11 +60,21 @@ class Plan:
 
 @dataclass(frozen=True)
 class PlannedCondition:
-    """A variant with one setting of the axes and one data set."""
+    """A variant with one setting of the axes and one data set, or a trial of a search.
+
+    Attributes:
+        variant: its name; that of a trial, or of the best one, for these.
+        settings: values of the axes, or of a trial.
+        data: name of the data set.
+        point: values of a search, put into the reference variant.
+        trial: record of the trial, see `PlannedRun`; None for what is tested.
+    """
 
     variant: str
     settings: dict[str, Any]
     data: str | None
+    point: Mapping[str, Any] | None = None
+    trial: Mapping[str, Any] | None = None
 
     def __str__(self) -> str:
         settings = [f'{path}={dump_inline(value)}' for path, value in self.settings.items()]
@@ -80,5 +93,41 @@ class PlannedCondition:
             fold=fold,
             folder=Path(RUNS) / id,
             fingerprint=fingerprint,
+            trial=self.trial,
             **others,
         )
+
+
+def list_conditions(study: Study, higher: bool | None = None) -> list[PlannedCondition]:
+    """List the conditions of a study; of a search, its best trial and its trials too.
+
+    Args:
+        study: from `read_study`, with the trials that were chosen so far.
+        higher: whether a higher metric of a search is better.
+    """
+    plain = [
+        PlannedCondition(variant, settings, name)
+        for variant, settings, name in itertools.product(
+            study.spec.variants, study.settings(), list(study.spec.data) or [None]
+        )
+    ]
+    best = [] if study.best is None else [study.best]
+    return [
+        *plain,
+        *(PlannedCondition(f'best_{trial.number}', {}, None, trial.point) for trial in best),
+        *(
+            PlannedCondition(
+                f'trial_{trial.number}',
+                trial.settings,
+                None,
+                trial.point,
+                {
+                    'number': trial.number,
+                    'metric': study.search_metric,
+                    'higher': higher,
+                    'thresholds': dict(trial.thresholds),
+                },
+            )
+            for trial in study.trials
+        ),
+    ]

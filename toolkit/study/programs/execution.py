@@ -29,6 +29,8 @@ from toolkit.study.programs.arguments import fill_command, format_overrides, spl
 from toolkit.study.programs.identity import find_executable
 from toolkit.study.programs.keys import FILE_STYLES, ResultsSpec
 from toolkit.study.programs.read_results import read_results
+from toolkit.study.search.halving import Cut
+from toolkit.study.search.validations import judge, read_program_values, write_values
 
 # In the folder of a run: the folder that the program is given, and how it was started.
 OUTPUT_FOLDER = 'program'
@@ -40,6 +42,8 @@ BUSY_SECONDS = 30.0
 # Time for what a program has started to end after it: when it was stopped, and by itself.
 _STOP_SECONDS = 20.0
 _LEFT_SECONDS = 5.0
+# Interval at which a search looks at the validations of a program.
+_LOOK_SECONDS = 0.5
 _PR_SET_PDEATHSIG = 1
 
 
@@ -47,12 +51,17 @@ class ProgramStopped(Exception):
     """The program was stopped before its end."""
 
 
-def run_program(folder: Path, record: Mapping[str, Any]) -> None:
+def run_program(
+    folder: Path, record: Mapping[str, Any], trial: Mapping[str, Any] | None = None
+) -> Cut | None:
     """Run a program to its end and write its metrics.
 
     Args:
         folder: of the run.
         record: from the plan.
+        trial: of a search, which may end the program early; None for a run of its own.
+    Returns:
+        Where a search has ended it; None where it has ended by itself.
     Raises:
         ProgramStopped: a signal has ended it.
         RunError: it has failed.
@@ -71,14 +80,24 @@ def run_program(folder: Path, record: Mapping[str, Any]) -> None:
             folder / COMMAND_FILE,
             {'arguments': arguments, 'directory': record['directory'], 'resumed': resumed},
         )
-        status, stopped = _start_and_wait(arguments, record, reported, lock)
+
+        def read_values() -> list[float | None]:
+            said = _read_output(log, begun)
+            return read_program_values(record, output, said, (trial or {})['metric'])
+
+        prune = (lambda: judge(trial, read_values()) is not None) if trial else None
+        status, stopped = _start_and_wait(arguments, record, reported, lock, prune)
+    if trial is not None:
+        values = read_values()
+        # A short program may end before anybody looks: what it has written decides.
+        if (cut := judge(trial, values)) is not None:
+            write_values(folder, values)
+            return cut
     if stopped:
         raise ProgramStopped
     if status:
         raise RunError(_explain_end(status, log, begun))
-    with open(log, 'rb') as file:
-        file.seek(begun)
-        said = file.read().decode('utf-8', 'replace').replace('\r', '\n')
+    said = _read_output(log, begun)
     if left is not None and left == _stamp(output, results):
         raise ToolkitError(
             f'the program ended without writing {results.file}: what is there is of an earlier '
@@ -90,6 +109,16 @@ def run_program(folder: Path, record: Mapping[str, Any]) -> None:
         folder / METRICS_FILE,
         {'metrics': metrics, 'directions': dict(record['metrics']), 'rows': {}},
     )
+    if trial is not None:
+        write_values(folder, values)
+    return None
+
+
+def _read_output(log: Path, begun: int) -> str:
+    """Read what the program has said since its last start."""
+    with open(log, 'rb') as file:
+        file.seek(begun)
+        return file.read().decode('utf-8', 'replace').replace('\r', '\n')
 
 
 def _prepare(folder: Path, output: Path, record: Mapping[str, Any]) -> tuple[list[str], bool]:
@@ -168,7 +197,11 @@ def _claim(path: Path) -> Iterator[int]:
 
 
 def _start_and_wait(
-    arguments: list[str], record: Mapping[str, Any], reported: Path, lock: int
+    arguments: list[str],
+    record: Mapping[str, Any],
+    reported: Path,
+    lock: int,
+    prune: Callable[[], bool] | None,
 ) -> tuple[int, bool]:
     """Start the program and wait for its end; returns its status and whether it was stopped."""
     environment = {**_own_environment(), **record['environment'], REPORT_FILE: str(reported)}
@@ -193,6 +226,11 @@ def _start_and_wait(
         process.append(started)
         if stopped:  # between the handler and the start
             _stop_all(started)
+        while prune is not None and not stopped:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return started.wait(_LOOK_SECONDS), bool(stopped)
+            if prune():
+                stop(signal.SIGTERM, None)
         return started.wait(), bool(stopped)
     except OSError as error:
         name = error.filename or arguments[0]

@@ -16,8 +16,9 @@ from toolkit.errors import ToolkitError
 from toolkit.io.json_values import parse_json
 from toolkit.io.run_records import PlannedRun
 from toolkit.io.verification.hashing import canonical_text
-from toolkit.study.planning.planned_study import Plan, PlannedCondition
+from toolkit.study.planning.planned_study import Plan, list_conditions
 from toolkit.study.planning.run_names import FolderNames, number_fold
+from toolkit.study.planning.search_plan import list_corner_conditions
 from toolkit.study.programs.arguments import RUN, list_placeholders, split_command
 from toolkit.study.programs.identity import ProgramFingerprinter, find_executable
 from toolkit.study.programs.keys import FILE_STYLES
@@ -43,26 +44,29 @@ class _ProgramPlanner:
 
     def plan(self) -> Plan:
         study, spec = self.study, self.study.spec
-        conditions = [
-            PlannedCondition(variant, settings, name)
-            for variant, settings, name in itertools.product(
-                spec.variants, study.settings(), list(spec.data) or [None]
-            )
-        ]
+        higher = study.metrics[study.search_metric] if spec.search is not None else None
+        conditions = list_conditions(study, higher)
         self._check_command()
+        for corner in list_corner_conditions(study):  # for keys that the base file does not have
+            self._collect_values(study.compare_to, {}, None, None, corner.point)
         names, runs, configs = FolderNames(), [], {}
         folds = range(len(spec.folds.values)) if spec.folds else (None,)
         reference = self._collect_values(None, {}, None, None)
         for condition in conditions:
-            for fold, seed in itertools.product(folds, spec.seeds):
-                values = self._collect_values(
-                    condition.variant, condition.settings, condition.data, fold
-                )
+            is_trial, point = condition.trial is not None, condition.point
+            variant, settings = condition.variant, condition.settings
+            if point is not None:
+                variant, settings = study.compare_to, {}
+            seeds = [study.run_seed] if is_trial else spec.seeds
+            for fold, seed in itertools.product(folds, seeds):
+                values = self._collect_values(variant, settings, condition.data, fold, point)
                 record = self._make_record(values, seed)
+                if is_trial:  # nothing of the test is read
+                    record['metrics'] = {study.search_metric: higher}
+                    record['results'] = _select_results(record['results'], study.search_metric)
                 value = None if fold is None else number_fold(spec.folds.values, fold)
-                name = names.name_run(
-                    condition.variant, condition.settings, condition.data, value, seed
-                )
+                shown = {} if is_trial else condition.settings
+                name = names.name_run(condition.variant, shown, condition.data, value, seed)
                 try:
                     fingerprint = self.fingerprinter.fingerprint(record)
                 except ToolkitError as error:
@@ -75,7 +79,7 @@ class _ProgramPlanner:
         if self.problems:
             raise ConfigError(*self.problems)
         costs = dict.fromkeys(list(spec.data) or [None], (None, None))
-        return Plan(study, runs, configs, costs, [*self._warn(runs)])
+        return Plan(study, runs, configs, costs, [*self._warn(runs)], higher=higher)
 
     def _check_command(self) -> None:
         """Refuse a program or a file that is not there.
@@ -129,7 +133,12 @@ class _ProgramPlanner:
         return read_yaml(file, display_path(file))[0]
 
     def _collect_values(
-        self, variant: str | None, settings: Mapping[str, Any], data: str | None, fold: int | None
+        self,
+        variant: str | None,
+        settings: Mapping[str, Any],
+        data: str | None,
+        fold: int | None,
+        point: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Collect the overrides of a run, later ones over earlier ones."""
         spec, study = self.study.spec, self.study
@@ -143,6 +152,7 @@ class _ProgramPlanner:
         if spec.folds is not None and fold is not None:
             value = spec.folds.values[fold]
             parts.append((('folds', 'path'), dict.fromkeys(spec.folds.paths, value)))
+        parts.append((('search', 'space'), point or {}))
         if spec.program.overrides not in FILE_STYLES:
             return {path: value for _, values in parts for path, value in values.items()}
         tree = _copy(self.base)
@@ -159,7 +169,7 @@ class _ProgramPlanner:
             node = node.get(key, _MISSING) if isinstance(node, dict) else _MISSING
         adding = node is _MISSING and self.study.spec.base is None
         try:
-            assign(tree, {}, keys, value, {}, adding)
+            assign(tree, {}, keys, _copy(value), {}, adding)
         except KeyError as error:
             here = where if where == ('folds', 'path') else (*where, path)
             message = str(error.args[0]).replace(' (+ in front adds a new key)', '')
@@ -194,7 +204,8 @@ class _ProgramPlanner:
             )
         first: dict[str, PlannedRun] = {}
         for run in runs:
-            first.setdefault(run.variant, run)
+            if run.variant in study.spec.variants:
+                first.setdefault(run.variant, run)
         same: dict[str, str] = {}
         for variant, run in first.items():
             where = f'{study.config.place(("variants", variant))}: variants.{variant}: '
@@ -210,6 +221,12 @@ class _ProgramPlanner:
 
 
 _MISSING = object()
+
+
+def _select_results(results: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """Select the place of one metric among those of all."""
+    one = {key: {n: v for n, v in results[key].items() if n == metric} for key in ('log', 'keys')}
+    return {**results, **one}
 
 
 def _copy(value: Any) -> Any:

@@ -108,6 +108,7 @@ def _list_set_paths(study: Study) -> Iterator[KeyPath]:
     yield from (('common', path) for path in spec.common)
     yield from (('axes', path) for path in spec.axes)
     yield from (('folds', 'path') for _ in (spec.folds.paths if spec.folds else ()))
+    yield from (('search', 'space', path) for path in (spec.search.space if spec.search else ()))
     for section in ('variants', 'data'):
         entries: Mapping[str, Any] = getattr(spec, section)
         for name, entry in entries.items():
@@ -122,6 +123,9 @@ def _override_problems(study: Study) -> Iterator[Problem]:
             pairs = [(name, value) for name in spec.folds.paths for value in spec.folds.values]
         elif path[0] == 'axes':
             pairs = [(path[1], value) for value in spec.axes[path[1]]]
+        elif path[0] == 'search':
+            parameter = spec.search.space[path[2]]
+            pairs = [(path[2], value) for value in parameter.choice or [0]]
         elif path[0] == 'common':
             pairs = [(path[1], spec.common[path[1]])]
         else:

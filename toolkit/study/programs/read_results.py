@@ -49,6 +49,24 @@ def read_results(
     return {name: _find_last(name, results, rows) for name in metrics}
 
 
+def list_values(results: ResultsSpec, metric: str, run: Path, log: str) -> list[Any]:
+    """List the values of a metric in order; empty where the program has written none yet.
+
+    Raises:
+        OSError, ValueError, csv.Error: a file cannot be read.
+    """
+    if results.log:
+        found = re.finditer(results.log[metric], log, re.MULTILINE)
+        return [_parse(match[1]) for match in found if match[1] is not None]
+    if results.file is None or not (run / results.file).is_file():
+        return []
+    rows = _read_rows(results, run / results.file)
+    values = [_look_up(row, results.keys.get(metric, metric)) for row in rows]
+    if results.csv is None:
+        return [value for value in values if value is not _MISSING]
+    return [_parse(value) for value in values if value not in (_MISSING, None, '')]
+
+
 def _suggest_file(name: str, run: Path) -> str:
     there = sorted(p.relative_to(run).as_posix() for p in run.rglob(f'*{Path(name).suffix}'))
     if not there:

@@ -1,0 +1,1 @@
+"""Searches: space, sampler, early ends, and the loop."""
