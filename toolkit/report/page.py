@@ -15,6 +15,7 @@ from markupsafe import Markup
 import toolkit
 from toolkit.analysis.aggregate import Analysis, analyze_study
 from toolkit.analysis.results import holds_study, load
+from toolkit.analysis.search.trials import is_search, select_trials
 from toolkit.analysis.table_cells import Table
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
@@ -35,7 +36,7 @@ _GENERATOR = '<meta name="generator" content="Ablakit">'
 _MARGIN = 20_000  # for headings and notes of panels
 _SCRIPTS = (
     *('page', 'state', 'tables', 'filters', 'charts', 'curves', 'score_charts', 'axis_charts'),
-    *('compare', 'download'),
+    *('search_charts', 'compare', 'download'),
 )
 _PANEL_PARTS = ('contents', 'body')
 _LIVE = 'live'  # the script of a page that renews itself
@@ -80,7 +81,8 @@ def render(folders: Sequence[Path | str], live: str = '') -> tuple[str, list[str
     analyses = _analyze_folders([Path(folder) for folder in folders])
     content = make_sections(analyses)
     kinds, notes = find_panels([analysis.results for analysis, _ in analyses])
-    studies = make_studies_table([analysis for analysis, study in analyses if study])
+    tested = [(analysis, study) for analysis, study in analyses if not is_search(analysis.results)]
+    studies = make_studies_table([analysis for analysis, study in tested if study])
     # Panels get the room that the rest of the page leaves; their places are filled afterwards.
     places = [{name: _make_place() for name in _PANEL_PARTS} for _ in content]
     page = _render_page(content, kinds, notes, studies, places, live)
@@ -88,12 +90,13 @@ def render(folders: Sequence[Path | str], live: str = '') -> tuple[str, list[str
     budget = max(0, min(max(LIMIT - size, _IMAGES), MOST - size))
     requests = [
         PanelRequest(name, kind, list_panel_runs(analysis))
-        for analysis, _ in analyses
+        for analysis, _ in tested
         for name, kind in kinds
     ]
     rendered = iter(render_panels(requests, budget))
     for part, place in zip(content, places):
-        part.panels = [panel for _ in kinds if (panel := next(rendered)) is not None]
+        if not part.search:
+            part.panels = [panel for _ in kinds if (panel := next(rendered)) is not None]
         for name in _PANEL_PARTS:
             page = page.replace(place[name], _render_panels(part, name), 1)
     notes += [note for part in content for panel in part.panels for note in panel.notes]
@@ -151,7 +154,11 @@ def _analyze_folders(folders: Sequence[Path]) -> list[tuple[Analysis, bool]]:
             raise ToolkitError(f'no folder {folder}; give folders of studies or runs')
         else:
             raise ToolkitError(f'{folder} holds neither a study ({PLAN}) nor a run ({CAPSULE})')
-    found = [(analyze_study(load(folder)), True) for folder in studies]
+    found = []
+    for folder in studies:
+        results = load(folder)
+        trials = select_trials(results)
+        found += [(analyze_study(r), True) for r in (results, trials) if r is not None]
     return found + ([(analyze_study(read_single_runs(runs)), False)] if runs else [])
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from toolkit.analysis import difference_tables, tables
 from toolkit.analysis.aggregate import Analysis
 from toolkit.analysis.conditions import format_setting
 from toolkit.analysis.results import StudyResults
+from toolkit.analysis.search.trials import is_search, list_search_notes
 from toolkit.analysis.table_cells import Table, format_heading
 from toolkit.io.run_layout import STUDY
 from toolkit.io.tables import formatting
@@ -51,6 +52,7 @@ class Section:
         ran_on: code, data and hardware of the runs.
         filters: what conditions can be chosen by, with its values.
         panels: sections of plugins.
+        search: True for the trials of a search.
     """
 
     id: str
@@ -69,6 +71,7 @@ class Section:
     ran_on: Environment
     filters: dict[str, list[str]] = field(default_factory=dict)
     panels: list[RenderedPanel] = field(default_factory=list)
+    search: bool = False
 
     @property
     def packed(self) -> str:
@@ -105,7 +108,7 @@ def make_section(id_: str, analysis: Analysis, study: bool) -> Section:
         title=results.name if study else 'Single runs',
         study=study,
         asked=_list_settings(analysis, study),
-        text=_read_study_file(results) if study else '',
+        text=_read_study_file(results) if study and not is_search(results) else '',
         summary=_summarize(analysis),
         warnings=_find_warnings(analysis),
         tables={name: table for name, table in found.items() if table.rows},
@@ -113,9 +116,10 @@ def make_section(id_: str, analysis: Analysis, study: bool) -> Section:
         plot_styles=plot_styles,
         charts=_list_charts(data),
         data=data,
-        changed=find_config_changes(analysis),
+        changed=[] if is_search(results) else find_config_changes(analysis),
         ran_on=read_environment(results.runs, capsules),
         filters=_list_filters(analysis),
+        search=is_search(results),
     )
 
 
@@ -167,6 +171,7 @@ def _list_charts(data: dict[str, Any]) -> list[str]:
     several = sum(len(values) > 1 for values in factors)
     costs = any(value is not None for c in scored for value in c['costs'].values())
     wanted = {
+        'history': len(data['trials']) > 1 and bool(scored),
         'trade': costs,
         'points': len(data['runs']) > len(conditions) and bool(scored),
         'map': several > 1,
@@ -174,6 +179,8 @@ def _list_charts(data: dict[str, Any]) -> list[str]:
         'parallel': len(scored) > 2 and (several > 1 or len(data['metrics']) > 1),
         'curves': bool(data['curves']),
     }
+    if data['trials']:  # each is a variant of its own: what compares variants would say nothing
+        wanted |= dict.fromkeys(('trade', 'points', 'map', 'along'), False)
     return [name for name, is_wanted in wanted.items() if is_wanted]
 
 
@@ -232,6 +239,8 @@ def _list_settings(analysis: Analysis, study: bool) -> list[tuple[str, str]]:
         ('seeds', _format_values(seeds)),
         ('folds', _format_values(folds)),
     ]
+    if is_search(results):  # the values of the trials are in their table
+        asked = [('trials', str(len(runs))), *asked[-3:]]
     return [(name, value) for name, value in asked if value]
 
 
@@ -243,6 +252,8 @@ def _summarize(analysis: Analysis) -> list[str]:
     """Summarizes the progress of the runs and the outcomes of the tests."""
     runs = analysis.results.runs
     done, failed = (sum(r.status == s for r in runs) for s in ('finished', 'failed'))
+    if is_search(analysis.results):
+        return list_search_notes(replace(analysis.results, trials=runs))
     if len(runs) == 1:
         command = 'is' if runs[0].status in ('running', 'waiting') else 'has'
         sentences = [f'The run {command} {runs[0].status}.']

@@ -64,6 +64,7 @@ def collect_section_data(
         'costs': COSTS,
         'hyperparameters': {path: list(values) for path, values in hyperparameters.items()},
         'columns': list(columns),
+        'trials': [c.runs[0].trial['number'] for c in analysis.conditions if c.runs[0].trial],
         'conditions': [
             _describe_condition(analysis, condition, style)
             for condition, style in zip(analysis.conditions, plot_styles)

@@ -28,6 +28,11 @@ def select_trials(results: StudyResults) -> StudyResults | None:
     )
 
 
+def is_search(results: StudyResults) -> bool:
+    """Tell whether runs are the trials of a search."""
+    return any(run.trial is not None for run in results.runs)
+
+
 def get_metric(results: StudyResults) -> str:
     """Get the metric of the validation that a search makes best."""
     return str(results.search.get('metric', ''))

@@ -12,12 +12,15 @@ import time
 import pytest
 
 from tests.support import program_studies, studies
+from toolkit.analysis.aggregate import analyze_study
 from toolkit.analysis.results import load
-from toolkit.analysis.search.trials import list_bests, make_trials_table
+from toolkit.analysis.search.trials import list_bests, make_trials_table, select_trials
 from toolkit.analysis.table_files import study_table
 from toolkit.config import ConfigError
 from toolkit.errors import ToolkitError
 from toolkit.io.run_records import RunStatus
+from toolkit.report.page import render
+from toolkit.report.section import make_sections
 from toolkit.study.folder import write_plan
 from toolkit.study.planning.plan import make_plan, make_planner
 from toolkit.study.planning.plan_text import plan_text
@@ -289,3 +292,18 @@ def test_a_search_ends_the_same_after_kills_of_its_processes(tmp_path):
     code, said = studies.run(file, work)
     assert code == 0, said
     assert found(work) == found(tmp_path / 'a' / 'whole')
+
+
+def test_the_report_shows_the_trials_apart(tmp_path):
+    study, work = read_study(write(tmp_path, ASHA)), tmp_path / 'work'
+    search(study, work)
+    results = load(work)
+    trials = analyze_study(select_trials(results))
+    tested, searched = make_sections([(analyze_study(results), True), (trials, True)])
+    assert not tested.search and 'history' not in tested.charts
+    assert searched.search and searched.charts[:2] == ['history', 'parallel']
+    assert sorted(searched.data['trials']) == list(range(9))
+    assert 'Searched on the validation' in ' '.join(searched.summary)
+    assert searched.tables['missing'].rows[0][1].text == 'pruned'
+    page, _ = render([work])
+    assert 'History of the best value' in page
