@@ -57,41 +57,45 @@ def make_schema() -> Schema:
 
     All plugins are imported. A component of a plugin that cannot be imported is left out.
     """
-    return _SchemaMaker().make()
+    maker = SchemaMaker()
+    root = maker.make_mapping(RunConfig, ())
+    root['properties']['_base_'] = BASE
+    return maker.finish('Ablakit config', root)
 
 
-class _SchemaMaker:
+class SchemaMaker:
     """Maker of one schema; each section, kind and component has a definition of its own."""
 
     def __init__(self) -> None:
         self.definitions: dict[str, Schema] = {}
         self.components: dict[str, list[str]] = {}  # of each kind
+        # Whether the file has bases, whose values it deletes, and references to other places.
+        self.is_composed = True
 
-    def make(self) -> Schema:
-        root = self._make_mapping(RunConfig, ())
-        root['properties']['_base_'] = BASE
+    def finish(self, title: str, root: Schema) -> Schema:
+        """Makes the whole schema of a file from the schema of its root and the definitions."""
         for kind, names in self.components.items():
             definitions = [self.definitions[f'{kind}.{name}'] for name in names]
             self.definitions[f'kind.{kind}']['allOf'].append(_describe_rest(definitions))
         return {
             '$schema': DIALECT,
-            'title': 'Ablakit config',
+            'title': title,
             **root,
             '$defs': dict(sorted({**self.definitions, **REFERENCES}.items())),
         }
 
-    def _make_mapping(self, cls: Any, injected: Collection[str]) -> Schema:
+    def make_mapping(self, cls: Any, injected: Collection[str]) -> Schema:
         """Makes the schema of a mapping of the arguments of a class."""
         parameters, ranges, meanings = get_signature(cls), get_ranges(cls), document_arguments(cls)
         is_open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-        properties: dict[str, Schema] = {'_delete_': DELETE}
+        properties: dict[str, Schema] = {'_delete_': DELETE} if self.is_composed else {}
         for name, parameter in parameters.items():
             if name in injected or parameter.kind in (
                 parameter.VAR_KEYWORD,
                 parameter.VAR_POSITIONAL,
             ):
                 continue
-            value = self._make_argument(ranges[name])
+            value = self.make_argument(ranges[name])
             if meaning := meanings.get(name):
                 value['description'] = meaning
             if _is_plain(parameter.default):
@@ -103,7 +107,7 @@ class _SchemaMaker:
             found['additionalProperties'] = False
         return {'description': summary, **found} if summary else found
 
-    def _make_argument(self, annotation: Any, nullable: bool = False) -> Schema:
+    def make_argument(self, annotation: Any, nullable: bool = False) -> Schema:
         """Makes the schema of a value, for which a reference may stand."""
         plain = strip_none(annotation)
         return self._allow_reference(self._make_value(plain), nullable or plain is not annotation)
@@ -147,24 +151,23 @@ class _SchemaMaker:
         """Makes the schema of a mapping by name; `null` removes a component of a base."""
         plain = strip_none(values)
         component = find_slot_kind(plain) or find_object_kind(plain)
-        entry = self._make_argument(values, nullable=component is not None)
-        return {
-            'type': 'object',
-            'properties': {'_delete_': DELETE},
-            'additionalProperties': entry,
-        }
+        entry = self.make_argument(values, nullable=component is not None)
+        properties = {'_delete_': DELETE} if self.is_composed else {}
+        return {'type': 'object', 'properties': properties, 'additionalProperties': entry}
 
     def _allow_reference(self, schema: Schema, nullable: bool = False) -> Schema:
         """Lets a reference stand for a value, by a condition: errors of `anyOf` have no place."""
         if not schema:
             return {}
+        if not self.is_composed:
+            return {'if': {'type': 'null'}, 'else': schema} if nullable else schema
         name = 'reference_or_null' if nullable else 'reference'
         return {'if': {'$ref': f'#/$defs/{name}'}, 'else': schema}
 
     # -- definitions ---------------------------------------------------------------------------
 
     def _refer_to_section(self, cls: type) -> Schema:
-        return self._refer(f'section.{cls.__name__}', lambda: self._make_mapping(cls, ()))
+        return self._refer(f'section.{cls.__name__}', lambda: self.make_mapping(cls, ()))
 
     def _refer_to_kind(self, kind: Kind) -> Schema:
         return self._refer(f'kind.{kind.name}', lambda: self._make_kind(kind))
@@ -210,7 +213,7 @@ class _SchemaMaker:
         }
 
     def _make_component(self, kind: Kind, cls: type) -> Schema:
-        found = self._make_mapping(cls, kind.injected)
+        found = self.make_mapping(cls, kind.injected)
         found['properties'] = {'type': True, **found['properties']}
         return found
 

@@ -224,11 +224,11 @@ def _check_imports(module: str, file: Path) -> None:
                     f'have: {_WAYS.format("NAME")}'
                 )
     for sibling in list_siblings(file, root):
-        name = _find_name(sibling.path)
-        if name == sibling.name:
+        known = _find_name(sibling.path)
+        if known == sibling.name:
             continue
         found = f'`import {sibling.name}` at {file}:{sibling.line}'
-        if name is not None:
+        if known is not None:
             raise ImportError(
                 f'{found} may mean the plugin {sibling.path} or another module of that name, which '
                 'Python finds; rename the plugin'

@@ -1,4 +1,4 @@
-"""`toolkit schema`: writes a JSON Schema of configs, for editors."""
+"""`toolkit schema`: writes a JSON Schema of configs or study files, for editors."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from toolkit.registry.command import Command
 
 
 class SchemaCommand(Command):
-    """Write a JSON Schema of configs, by which editors complete, explain and check them."""
+    """Write a JSON Schema of configs, or of study files, for editors.
+
+    Editors complete, explain and check by it.
+    """
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         add_plugins(parser)
+        parser.add_argument(
+            '--study', action='store_true', help='the schema of study files in place of configs'
+        )
         parser.add_argument(
             '--output', type=Path, metavar='FILE', help='file to write (default: print)'
         )
@@ -26,13 +32,15 @@ class SchemaCommand(Command):
         from toolkit.config.json_schema import make_schema
         from toolkit.io import atomic_write
         from toolkit.io.output_path import check_outputs
+        from toolkit.study.study_schema import make_study_schema
 
         for plugin in arguments.plugin:
             plugin_index.add(plugin)
         output = arguments.output
         if output is not None:
             check_outputs([output], [], overwrite=arguments.overwrite)
-        text = json.dumps(make_schema(), ensure_ascii=False, indent=1) + '\n'
+        schema = make_study_schema() if arguments.study else make_schema()
+        text = json.dumps(schema, ensure_ascii=False, indent=1) + '\n'
         if output is None:
             print(text, end='')
         else:
