@@ -280,6 +280,20 @@ def test_a_plugin_that_imports_what_is_no_plugin_is_told_the_way(
         HEADS.get('MyP')
 
 
+@pytest.mark.parametrize('is_found', [True, False])
+def test_a_folder_without_init_beside_a_plugin_is_refused_too(
+    is_found, clean, tmp_path, monkeypatch
+):
+    (tmp_path / 'my_folder').mkdir()
+    (tmp_path / 'my_folder' / 'my_beside.py').write_text('WIDTH = 1\n')
+    write_beside(tmp_path, 'from my_folder.my_beside import WIDTH')
+    if is_found:  # Python imports such a folder from where it searches
+        monkeypatch.syspath_prepend(tmp_path)
+    plugin_index.add(str(tmp_path / 'my_part.py'))
+    with pytest.raises(RegistryError, match=r'my_part.py:1 is of my_folder beside it.*__init__.py'):
+        HEADS.get('MyP')
+
+
 @pytest.mark.parametrize('line', BESIDE[:4])
 @pytest.mark.parametrize('is_first', [True, False])
 def test_plugins_import_each_other(line, is_first, clean, tmp_path):

@@ -16,7 +16,7 @@ class Sibling(NamedTuple):
 
     Attributes:
         name: that is imported.
-        path: the file, or the folder with `__init__.py`.
+        path: the file, or the folder, which Python imports without `__init__.py` too.
         line: of the import.
     """
 
@@ -59,10 +59,11 @@ def list_siblings(file: Path, root: Path) -> Iterator[Sibling]:
     for name, line in list_imports(file):
         if name == '.':
             continue
-        for path in (root.with_name(f'{name}.py'), root.with_name(name) / '__init__.py'):
-            place = path.parent if path.name == '__init__.py' else path
-            if path.is_file() and place != root:
-                yield Sibling(name, place, line)
+        path, folder = root.with_name(f'{name}.py'), root.with_name(name)
+        if path.is_file() and path != root:
+            yield Sibling(name, path, line)
+        if folder != root and next(folder.rglob('*.py'), None) is not None:
+            yield Sibling(name, folder, line)
 
 
 def is_taken(name: str, path: Path) -> bool:
@@ -74,10 +75,12 @@ def is_taken(name: str, path: Path) -> bool:
     """
     loaded = sys.modules.get(name)
     spec = getattr(loaded, '__spec__', None) or importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
-        return spec is not None or loaded is not None
-    origin, folder = Path(spec.origin).resolve(), Path.cwd()
-    own = [path / '__init__.py' if path.is_dir() else path]
+    if spec is None:
+        return loaded is not None
+    # A folder without `__init__.py` has no origin, and may be one of several of that name.
+    places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
+    own = [path / '__init__.py', path]
     if loaded is None:
-        own += [folder / f'{name}.py', folder / name / '__init__.py']
-    return origin not in own
+        folder = Path.cwd()
+        own += [folder / f'{name}.py', folder / name / '__init__.py', folder / name]
+    return not places or any(Path(place).resolve() not in own for place in places)
