@@ -62,7 +62,7 @@ class ListCommand(Command):
         elif name is not None:
             print(format_component(_describe(kind, name)))
         else:
-            print(list_kinds() if kind is None else list_components(kind))
+            print(list_kinds() if kind is None else _list_kind(kind))
         return 0
 
 
@@ -80,6 +80,12 @@ def list_kinds() -> str:
         )
         lines += ['', title, textwrap.indent(text, '  ')]
     return '\n'.join([*lines, *list_failures()])
+
+
+def _list_kind(name: str) -> str:
+    index = plugin_index.get_index()
+    kind = next(kind for kind in index.kinds if kind.name == name)
+    return list_components(kind, index.of_kind(name))
 
 
 def _check_kind(name: str) -> None:

@@ -82,8 +82,8 @@ class Kind(Registry):
         return f'Kind({self.name!r})'
 
     def _repr_markdown_(self) -> str:
-        texts = importlib.import_module('toolkit.registry.description.texts')
-        return str(texts.format_kind_markdown(self.name))
+        lookup = importlib.import_module('toolkit.registry.description.lookup')
+        return str(lookup.describe(self)._repr_markdown_())
 
     @property
     def interface(self) -> type[Any]:

@@ -176,7 +176,7 @@ def format_annotation(annotation: Any) -> str:
 def _locate(component: type, kind: Kind, name: str) -> tuple[str, int]:
     """File and line of a class; '' and 0 if it has no source in Python."""
     entries = plugin_index.get_index().find(kind.name, name)
-    if entries:
+    if entries and kind.module_dict.get(name) is component:  # and not another of that name
         return entries[0].file, entries[0].line
     try:
         return inspect.getsourcefile(component) or '', inspect.getsourcelines(component)[1]

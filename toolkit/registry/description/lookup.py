@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from toolkit.errors import RegistryError, ToolkitError, did_you_mean
+from toolkit.registry import plugin_index
 from toolkit.registry.build import ComponentFactory
 from toolkit.registry.built import recall
 from toolkit.registry.description import texts
-from toolkit.registry.description.describe import describe_class, describe_component
+from toolkit.registry.description.describe import (
+    describe_class,
+    describe_component,
+    split_docstring,
+)
 from toolkit.registry.kind import Kind, find_kind, get_kinds
+from toolkit.registry.sources.entries import Entry, KindDeclaration
 
 
 class Description:
@@ -35,9 +41,7 @@ def describe(thing: object) -> Description:
         ToolkitError: no such name, several components of that name, or an object of no kind.
     """
     if isinstance(thing, Kind):
-        return Description(
-            texts.list_components(thing.name), texts.format_kind_markdown(thing.name)
-        )
+        return _describe_kind(thing)
     if isinstance(thing, ComponentFactory):
         thing = thing.cls
     if not isinstance(thing, str):
@@ -58,6 +62,23 @@ def describe(thing: object) -> Description:
         raise RegistryError(f'several kinds have a {name}: say {choices}')
     found = describe_component(owners[0], name)
     return Description(texts.format_component(found), texts.format_component_markdown(found))
+
+
+def _describe_kind(kind: Kind) -> Description:
+    """Describes a kind with all its components, those registered in this process too."""
+    declared = KindDeclaration(
+        '', kind.name, kind.interface_path, kind.injected, kind.library, module=''
+    )
+    entries = plugin_index.get_index().of_kind(kind.name)
+    known = {entry.name for entry in entries}
+    for name, cls in kind.module_dict.items():
+        if name not in known:
+            summary = split_docstring(cls.__doc__)[''].partition('\n')[0]
+            entries.append(Entry(kind.name, name, cls.__module__, '', 0, summary))
+    entries.sort(key=lambda entry: entry.name)
+    return Description(
+        texts.list_components(declared, entries), texts.format_kind_markdown(declared, entries)
+    )
 
 
 def _describe_object(thing: object) -> Description:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,16 +12,15 @@ from toolkit.registry import plugin_index
 
 if TYPE_CHECKING:
     from toolkit.registry.description.describe import ArgumentDescription, ComponentDescription
+    from toolkit.registry.sources.entries import Entry, KindDeclaration
 
 WIDTH = 98
 
 
-def list_components(kind_name: str) -> str:
-    """The components of a kind with a line for each, from sources alone."""
-    kind = next(kind for kind in plugin_index.get_index().kinds if kind.name == kind_name)
+def list_components(kind: KindDeclaration, entries: Sequence[Entry]) -> str:
+    """The components of a kind with a line for each."""
     injected = ', '.join(kind.injected) or 'nothing'
     lines = [f'{kind.name}: implements {kind.interface}; its parent supplies {injected}']
-    entries = plugin_index.get_index().of_kind(kind.name)
     width = max((len(entry.name) for entry in entries), default=0)
     lines += [f'  {e.name:<{width}}  {e.summary}  [{e.module}]' for e in entries]
     if kind.library:
@@ -82,13 +82,11 @@ def format_argument_markdown(argument: ArgumentDescription) -> str:
     return f'- {code}' + (f': {argument.meaning}' if argument.meaning else '')
 
 
-def format_kind_markdown(name: str) -> str:
+def format_kind_markdown(kind: KindDeclaration, entries: Sequence[Entry]) -> str:
     """Formats a kind with its components and their summaries, as Markdown."""
-    index = plugin_index.get_index()
-    kind = next(kind for kind in index.kinds if kind.name == name)
     injected = ', '.join(f'`{argument}`' for argument in kind.injected) or 'nothing'
-    lines = [f'**{name}**: implements `{kind.interface}`; its parent supplies {injected}', '']
-    lines += [f'- `{e.name}`: {e.summary} ({e.module})' for e in index.of_kind(name)]
+    lines = [f'**{kind.name}**: implements `{kind.interface}`; its parent supplies {injected}', '']
+    lines += [f'- `{e.name}`: {e.summary} ({e.module})' for e in entries]
     lines += [f'- and all of `{kind.library}`'] if kind.library else []
     return '\n'.join([*lines, *list_failures()])
 

@@ -10,6 +10,7 @@ import toolkit
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Head
 from toolkit.registry import ATTENTIONS, HEADS, METRICS, get_kinds
+from toolkit.registry import kind as kind_module
 from toolkit.registry.description.describe import describe_component
 
 
@@ -35,6 +36,27 @@ def test_every_component_is_described_in_both_forms(name: str) -> None:
 def test_a_kind_lists_its_components() -> None:
     assert repr(toolkit.describe('head')) == repr(toolkit.describe(HEADS))
     assert 'LinearHead' in repr(toolkit.describe('head'))
+
+
+def test_what_a_notebook_registers_and_declares_is_there(monkeypatch: Any) -> None:
+    class CBAM(Head):
+        """Has the name of another component."""
+
+    monkeypatch.setitem(HEADS._module_dict, 'Mine', CBAM)
+    for text in (repr(toolkit.describe('head')), HEADS._repr_markdown_()):
+        assert 'Has the name of another component.' in text and 'LinearHead' in text
+    monkeypatch.setattr(kind_module, '_KINDS', dict(kind_module._KINDS))
+    own = kind_module.Kind('own', 'toolkit.interfaces.Head')
+    assert 'own: implements toolkit.interfaces.Head' in repr(toolkit.describe('own'))
+    own.register(CBAM)
+    assert '- `CBAM`: Has the name' in own._repr_markdown_()
+
+
+def test_a_class_with_the_name_of_a_component_is_at_its_own_place() -> None:
+    class CBAM(ATTENTIONS.interface):
+        """Does nothing."""
+
+    assert f'{__name__.replace(".", "/")}.py' in repr(toolkit.describe(CBAM))
 
 
 def test_a_class_need_not_be_registered() -> None:
