@@ -249,20 +249,19 @@ def _run_search(
 
     said: set[str] = set()
 
-    def run(plan: Plan, trials: bool) -> int:
+    def run(plan: Plan, choice: RunFilter) -> int:
         plans.append(plan)
         for warning in plan.warnings:
             if warning not in said:
                 print(f'warning: {warning}')
             said.add(warning)
         launcher = study.launcher(arguments.jobs)
-        choice = replace(chosen, trials=trials)
         return run_study(plan, folder, launcher, choice, arguments.keep_going)
 
     # A second process would choose trials beside those that this one has not written yet.
     with work_dirs.claimed(folder / SEARCH_LOCK, 'search'):
         plan = make_planner(study, arguments.plugin)
-        return SearchRunner(study, folder, plan, run, arguments.keep_going).run()
+        return SearchRunner(study, folder, plan, run, chosen, arguments.keep_going).run()
 
 
 def _check_filter(study: Study, only: Sequence[str], seeds: Sequence[int]) -> None:

@@ -37,13 +37,15 @@ class Fingerprinter:
     Args:
         systems: builds the systems that the data must fit.
         open_data: open the data sets; otherwise the hash of the data stays unknown.
+        is_search: the validation decides, so that it may hold nothing of the test.
     """
 
-    def __init__(self, systems: SystemBuilder, open_data: bool) -> None:
+    def __init__(self, systems: SystemBuilder, open_data: bool, is_search: bool = False) -> None:
         for cached in (hash_modules, find_source, list_imports):
             cached.cache_clear()  # a plugin may have been edited since the last study
         self._systems = systems
         self._open_data = open_data
+        self._is_search = is_search
         # By text of the data: the data set, its fingerprint, and what it holds.
         self._opened: dict[str, tuple[Dataset, str, dict[str, Identities]] | ToolkitError] = {}
         self._compared: dict[str, Problem | None] = {}
@@ -126,7 +128,7 @@ class Fingerprinter:
     def _check_overlaps(self, config: Config, run: RunConfig) -> None:
         """Check that no two subsets hold the same, once for equal data, system and hooks."""
         tree = config.tree
-        hooks = [tree.get(key) for key in ('default_hooks', 'custom_hooks', 'param_scheduler')]
+        settings = [tree.get(k) for k in ('default_hooks', 'custom_hooks', 'param_scheduler')]
         held: dict[str, dict[str, Identities]] = {}
         texts = []
         for subset in ('train', 'val', 'test'):
@@ -139,12 +141,13 @@ class Fingerprinter:
                 return
             held[subset] = opened[2]
         model = canonical_text(tree['model'])
-        key = canonical_text([texts, model, hooks, bool(run.allow_overlap)])
+        key = canonical_text([texts, model, settings, bool(run.allow_overlap)])
         if run.allow_overlap:
             return
         if key not in self._compared:
             system = self._systems.build(model, run.model)
-            follows = overlap.follows_validation(run, hook_building.build_hooks(run).values())
+            hooks = hook_building.build_hooks(run).values()
+            follows = self._is_search or overlap.follows_validation(run, hooks)
             found = overlap.find_overlaps(held, system, follows)
             self._compared[key] = config.locate(overlap.OverlapError(found)) if found else None
         if (problem := self._compared[key]) is not None:

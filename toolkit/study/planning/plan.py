@@ -94,7 +94,8 @@ class Planner:
         self.extra_plugins = extra_plugins
         self.composer = Composer(study)
         self.systems = SystemBuilder()
-        self.fingerprinter = Fingerprinter(self.systems, open_data)
+        is_search = study.spec.search is not None
+        self.fingerprinter = Fingerprinter(self.systems, open_data, is_search)
         self.problems: dict[Problem, list[str]] = {}
         self.suspicions: dict[Problem, list[str]] = {}
         self.uncounted: list[str] = []

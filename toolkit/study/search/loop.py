@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from toolkit.config import ConfigError
 from toolkit.config.dump import dump_inline
 from toolkit.io.tables.formatting import format_duration
 from toolkit.study.planning.planned_study import Plan
+from toolkit.study.reconcile import RunFilter
 from toolkit.study.search.keys import PlannedTrial
 from toolkit.study.search.sampler import import_optuna
 from toolkit.study.search.trials import (
@@ -33,6 +35,7 @@ class SearchRunner:
         folder: of the study.
         plan: plans the study with the trials that it has.
         run: runs the trials of a plan, or what is tested; returns the exit status.
+        choice: the runs that are to be run; failed ones again once, and not after each batch.
         keep_going: continue where trials fail one after the other with the same message.
     """
 
@@ -41,13 +44,16 @@ class SearchRunner:
         study: Study,
         folder: Path,
         plan: Callable[[Study], Plan],
-        run: Callable[[Plan, bool], int],
+        run: Callable[[Plan, RunFilter], int],
+        choice: RunFilter | None = None,
         keep_going: bool = False,
     ) -> None:
         self.study = study
         self.folder = folder
         self._plan = plan
-        self._run = run
+        self._run_plan = run
+        self._choice = choice or RunFilter()
+        self._again = {True, False}
         self._keep_going = keep_going
 
     def run(self) -> int:
@@ -56,14 +62,18 @@ class SearchRunner:
         Returns:
             The exit status.
         Raises:
-            ToolkitError: the folder is another search's, or Optuna is not installed.
+            ToolkitError: the folder is another search's, Optuna is not installed, or data cannot be
+                used, that of the test at the end included.
         """
         search = self.study.spec.search
         assert search is not None
         if search.sampler != 'grid':
             import_optuna()  # before anything runs
         check_unchanged(self.study, self.folder)
-        higher = self._plan(self.study).higher
+        first = self._plan(self.study)
+        if problems := first.find_data_problems():
+            raise ConfigError(*problems)
+        higher = first.higher
         assert higher is not None
         trials = read_trials(self.study, self.folder)
         if trials and (status := self._run_trials(trials, [])):
@@ -92,7 +102,7 @@ class SearchRunner:
             values = ', '.join(f'{p}={dump_inline(v)}' for p, v in trial.settings.items())
             print(f'trial {trial.number}: {values}')
         planned = (*(trial.plan for trial in trials), *further)
-        status = self._run(self._plan(replace(self.study, trials=planned)), True)
+        status = self._run(replace(self.study, trials=planned), is_trial=True)
         after = read_trials(self.study, self.folder)
         if status in (0, 1) and all(trial.is_ended for trial in after):
             return 0
@@ -109,7 +119,14 @@ class SearchRunner:
             'and is now run with the seeds of the study, and tested'
         )
         planned = tuple(trial.plan for trial in trials)
-        return self._run(self._plan(replace(self.study, trials=planned, best=best.plan)), False)
+        return self._run(replace(self.study, trials=planned, best=best.plan), is_trial=False)
+
+    def _run(self, study: Study, is_trial: bool) -> int:
+        choice = replace(self._choice, trials=is_trial)
+        if is_trial not in self._again:
+            choice = replace(choice, rerun=())
+        self._again.discard(is_trial)
+        return self._run_plan(self._plan(study), choice)
 
     def _fails(self, trials: Sequence[Trial]) -> bool:
         """Tell whether one trial after the other fails alike, or all fail, and say so."""

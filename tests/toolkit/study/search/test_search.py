@@ -70,9 +70,9 @@ def simulate(folder, kill=lambda: None):
     """Make a call that leaves what the runs of a plan would; counts those that it did."""
     done = []
 
-    def run(plan, trials):
+    def run(plan, choice):
         kill()
-        entries = reconcile(plan, folder, RunFilter(trials=trials))
+        entries = reconcile(plan, folder, choice)
         write_plan(plan, entries, folder)
         for entry in entries:
             if not entry.pending:
@@ -82,7 +82,7 @@ def simulate(folder, kill=lambda: None):
             path.mkdir(parents=True, exist_ok=True)
             (values, test), cut = measure(planned), None
             metrics = {'val_acc': values[-1], 'test_acc': test}
-            if trials:
+            if choice.trials:
                 metrics, cut = {'val_acc': values[-1]}, judge(planned.trial, values)
                 write_values(path, values[: cut.validations] if cut else values)
             record = {'metrics': metrics, 'directions': dict.fromkeys(metrics, True), 'rows': {}}
@@ -188,9 +188,9 @@ def test_more_trials_continue_a_search_and_another_space_does_not(tmp_path):
 def test_a_search_without_results_tests_nothing(tmp_path, capsys, state, sentence):
     study, work, seen = read_study(write(tmp_path, {'trials': 4})), tmp_path / 'work', []
 
-    def run(plan, trials):
-        seen.append(trials)
-        entries = reconcile(plan, work, RunFilter(trials=trials))
+    def run(plan, choice):
+        seen.append(choice.trials)
+        entries = reconcile(plan, work, choice)
         write_plan(plan, entries, work)
         for entry in entries:
             if entry.pending:
@@ -307,3 +307,47 @@ def test_the_report_shows_the_trials_apart(tmp_path):
     assert searched.tables['missing'].rows[0][1].text == 'pruned'
     page, _ = render([work])
     assert 'History of the best value' in page
+
+
+@pytest.mark.parametrize(('people', 'is_refused'), [('ab', True), ('cd', False)])
+def test_a_validation_that_shares_people_with_the_test_is_refused_before_any_trial(
+    tmp_path, people, is_refused
+):
+    """The trainings do not follow the validation here, and the trials hold no test."""
+    test = {'dataset': {'type': 'TinyData', 'length': 7, 'augment': False, 'people': ['b', 'x']}}
+    val = {'dataset': {**test['dataset'], 'people': list(people), 'length': 5}}
+    evaluator = studies.BASE['test_evaluator']
+    file = studies.write(
+        tmp_path,
+        variants=None,
+        primary='mse',
+        common={'+val_dataloader': val, 'test_dataloader': test, '+val_evaluator': evaluator},
+        search={'space': {'model.width': {'choice': [4, 8]}}, 'sampler': 'grid'},
+    )
+    study, started = read_study(file), []
+
+    def run(plan, choice):
+        started.append(choice)
+        return 130
+
+    runner = SearchRunner(study, tmp_path / 'work', make_planner(study), run)
+    if is_refused:
+        with pytest.raises(ConfigError, match='validation'):
+            runner.run()
+    else:
+        assert runner.run() == 130
+    assert bool(started) != is_refused
+
+
+def test_failed_trials_are_run_again_once(tmp_path):
+    study, work = read_study(write(tmp_path, {'trials': 4})), tmp_path / 'work'
+    run, _ = simulate(work)
+    asked = []
+
+    def note(plan, choice):
+        asked.append((choice.trials, tuple(choice.rerun)))
+        return run(plan, choice)
+
+    choice = RunFilter(rerun=('failed',))
+    assert SearchRunner(study, work, make_planner(study), note, choice).run() == 0
+    assert asked == [(True, ('failed',)), *[(True, ())] * 3, (False, ('failed',))]
