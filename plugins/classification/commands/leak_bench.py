@@ -23,6 +23,7 @@ from plugins.classification.data.image_dataset import ImageSet
 from plugins.classification.metrics.functional.bootstrap import RESAMPLES
 from plugins.classification.metrics.named_metrics import expand_names, main_names
 from plugins.classification.reporting.plot_style import INK, MUTED, PALETTE, RULE, STYLE, render
+from plugins.classification.tasks import Task
 from toolkit.config import load
 from toolkit.config.checks.check import fill_checked
 from toolkit.errors import ToolkitError, did_you_mean
@@ -93,8 +94,7 @@ class LeaksBench(Command):
         name = _choose(arguments.task, data.tasks, 'task')
         task = data.tasks[name]
         value = arguments.value or main_names(task)[0]
-        if expand_names(task, [value]) != [value]:
-            raise ToolkitError(f'--value {value} is of each class: name one, as {value}/CLASS')
+        _check_value(task, value)
         audit = examine(name, data.records, scan(SubsetSource(data)), (name,))
         chosen = [i for i, record in enumerate(data.records) if name in record.labels]
         records = [data.records[i] for i in chosen]
@@ -110,7 +110,10 @@ class LeaksBench(Command):
         rows = {}
         for model in arguments.models:
             features = _compute_features(model, data, arguments.resize)[chosen]
-            rows[model] = effect.add(features)
+            try:
+                rows[model] = effect.add(features)
+            except ValueError as error:
+                raise ToolkitError(f'--models {model}: {error}; leave it out') from error
         folds = [fold for split in splits for fold in split]
         found = {
             'config': arguments.name,
@@ -146,6 +149,15 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ToolkitError(f'--models names {repeated[0]} twice')
     outputs = [path for path in (arguments.json, figure) if path is not None]
     check_outputs(outputs, [], overwrite=arguments.overwrite, option='--json or --figure')
+
+
+def _check_value(task: Task, value: str) -> None:
+    try:
+        single = expand_names(task, [value]) == [value]
+    except ValueError as error:
+        raise ToolkitError(f'--value: {error}') from error
+    if not single:
+        raise ToolkitError(f'--value {value} is of each class: name one, as {value}/CLASS')
 
 
 def _open_images(arguments: argparse.Namespace) -> ImageSet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -132,7 +133,11 @@ class LeakEffect:
 
         Returns:
             The value with its interval by design, and `difference`, of 'with' less 'without'.
+        Raises:
+            ValueError: features are not finite, or the metric has no value.
         """
+        if bad := int((~np.isfinite(features).all(1)).sum()):
+            raise ValueError(f'features of {bad} of {len(features)} images are not finite')
         row = {design: self._score(features, design) for design in DESIGNS}
         self._rows.append(row)
         return self._summarize(row)
@@ -167,7 +172,11 @@ class LeakEffect:
             shown = probabilities[self._tested]
             values = MetricValues(self._task, self._labels[self._tested], shown, shown.argmax(1))
             self._few = explain_few_patients(values, self._groups, self._value)
-            found.append(values.value(self._value))
+            if not math.isfinite(value := values.value(self._value)):
+                raise ValueError(
+                    f'{self._value} has no value: {values.explain_undefined(self._value)}'
+                )
+            found.append(value)
             resampled.append(values.compute([self._value], self._weights)[self._value])
         return float(np.mean(found)), np.mean(resampled, axis=0)
 

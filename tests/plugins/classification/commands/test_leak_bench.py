@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from plugins.classification.commands.leak_bench import _check_value
 from plugins.classification.commands.leak_effect import LeakEffect, LeakFold, split_with_leaks
 from plugins.classification.data.split import SplitSpec
 from plugins.classification.image_record import Record
@@ -82,6 +83,39 @@ def test_what_cannot_be_measured_is_said() -> None:
     fours = [f'four{i // 4}' for i in range(len(records))]
     with pytest.raises(ToolkitError, match='too few to take out as many'):
         split_with_leaks(records, fours, 'kind', TASK, SplitSpec(folds=2), 0)
+
+
+def test_features_and_values_that_are_none_are_said() -> None:
+    records, groups, folds = make_folds()
+    labels = np.array([record.index('kind', TASK.classes) for record in records])
+    features = np.zeros((len(labels), 2))
+    for value, broken, said in (
+        (
+            'AUC',
+            [(0, np.nan), (3, np.inf)],
+            f'features of 2 of {len(labels)} images are not finite',
+        ),
+        ('MCC', [], 'MCC has no value: all samples are decided for one class'),
+    ):
+        given = features.copy()
+        for place, number in broken:
+            given[place] = number
+        effect = LeakEffect(labels, np.array(groups), TASK, [folds], value, 100)
+        with pytest.raises(ValueError, match=said):
+            effect.add(given)
+
+
+@pytest.mark.parametrize(
+    ('value', 'said'),
+    [
+        ('nonsense', "--value: no value is named 'nonsense'"),
+        ('mean_cost', '--value: mean_cost needs the costs of the task'),
+        ('sensitivity', 'is of each class: name one, as sensitivity/CLASS'),
+    ],
+)
+def test_a_value_that_cannot_be_compared_is_a_mistake(value: str, said: str) -> None:
+    with pytest.raises(ToolkitError, match=said):
+        _check_value(Task(('a', 'b', 'c')), value)
 
 
 def test_the_command_writes_numbers_table_and_figure(
