@@ -204,6 +204,13 @@ class Errors(Metric):
 
 
 @HOOKS.register
+class FollowsValidation(Hook):
+    """Says that it follows the validation, and does nothing."""
+
+    uses_validation = True
+
+
+@HOOKS.register
 class Watch(Hook):
     """Appends what the process holds to a file, every so many iterations.
 

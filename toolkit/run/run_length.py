@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -119,8 +119,7 @@ def find_length_change(
     note = ''
     if parts.val is not None and done == before and not _is_validation(new, done, epoch_length):
         note = f'the validation at iteration {done:,}, its earlier end, stays in its log'
-        if any(isinstance(hook, EarlyStoppingHook) for hook in parts.hooks.values()):
-            reasons.append(f'early stopping counts the validation at iteration {done:,}')
+        reasons += _list_followers(work_dir, parts, done)
     if reasons and ALLOWING not in allowed:
         raise ToolkitError(
             f'cannot resume {work_dir} with {after:,} iterations in place of {before:,} as if it '
@@ -129,6 +128,19 @@ def find_length_change(
             'schedules of the new length then stand, and records that'
         )
     return LengthChange(before, after, done, tuple(reasons), tuple(names), note)
+
+
+def _list_followers(work_dir: Path, parts: RunComponents, done: int) -> Iterator[str]:
+    """Lists what has followed a validation that a longer run does not have."""
+    where = f'the validation at iteration {done:,}'
+    for name, hook in parts.hooks.items():
+        if isinstance(hook, EarlyStoppingHook):
+            yield f'early stopping counts {where}'
+        elif getattr(hook, 'uses_validation', False):
+            yield f'the hook {name} uses {where}'
+    best = checkpoint.get_folder(work_dir) / checkpoint.BEST
+    if best.exists() and checkpoint.load(best)['meta']['iter'] == done:
+        yield f'{best.name} is of {where}'
 
 
 def put_metrics_aside(work_dir: Path, change: LengthChange) -> str:

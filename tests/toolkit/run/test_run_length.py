@@ -111,6 +111,14 @@ def test_a_schedule_of_another_length_is_refused_or_followed(
             },
             'early stopping counts the validation at iteration 7',
         ),
+        (
+            {'default_hooks': {'checkpoint': {'type': 'Checkpoint', 'save_best': 'mse'}}},
+            'best.pth is of the validation at iteration 7',
+        ),
+        (
+            {'custom_hooks': {'follow': {'type': 'FollowsValidation'}}},
+            'the hook follow uses the validation at iteration 7',
+        ),
         ({'train_cfg': {'max_epochs': 9}}, 'were counted in iterations, not epochs'),
     ],
 )
