@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 from toolkit.config import Problem
@@ -10,7 +11,14 @@ from toolkit.config.dump import dump_inline
 from toolkit.config.yaml_file import split_path
 from toolkit.errors import did_you_mean
 from toolkit.study.search.keys import Parameter
-from toolkit.study.search.space import is_same, list_values, list_wanted, sort_space
+from toolkit.study.search.space import (
+    MOST_VALUES,
+    count_grid,
+    is_same,
+    list_values,
+    list_wanted,
+    sort_space,
+)
 from toolkit.study.spec import Study
 
 HERE = ('search',)
@@ -38,6 +46,10 @@ def find_search_problems(study: Study) -> Iterator[Problem]:
     for key, why in _OTHERS.items():
         if getattr(spec, key):
             yield study.problem((key,), why)
+    for name in spec.variants:
+        if re.fullmatch(r'(best|trial)_\d+', name):
+            message = f'{name!r} is the name of a trial of the search: take another one'
+            yield study.problem(('variants', name), message)
     if not search.space:
         yield study.problem((*HERE, 'space'), 'expected at least one path with its range')
     right = {}
@@ -46,13 +58,18 @@ def find_search_problems(study: Study) -> Iterator[Problem]:
         yield from found
         if not found:
             right[path] = parameter
+    wrong = []
     if len(right) == len(search.space) and search.space:
-        yield from _condition_problems(study)
+        wrong = [*_condition_problems(study)]
+        yield from wrong
         yield from _path_problems(study)
     yield from _number_problems(study)
     yield from _metric_problems(study)
     if search.sampler == 'grid':
-        yield from _grid_problems(study, right)
+        found = list(_grid_problems(study, right))
+        yield from found
+        if not (found or wrong) and len(right) == len(search.space):
+            yield from _grid_size_problems(study)
     elif search.trials is None and search.time is None:
         yield study.problem(HERE, 'expected when it ends: trials, a number, or time, such as 2 h')
 
@@ -117,7 +134,7 @@ def _condition_problems(study: Study) -> Iterator[Problem]:
                 continue
             known = list_values(space[other])
             if known is None:
-                message = f'{other} has no single values; a condition needs integer or choice'
+                message = f'{other} has no single values, at most {MOST_VALUES}, for a condition'
                 yield study.problem(here, message)
                 continue
             for value in list_wanted(wanted) or [None]:
@@ -144,6 +161,10 @@ def _path_problems(study: Study) -> Iterator[Problem]:
         for what, other in taken:
             if _is_within(path, other) or _is_within(other, path):
                 yield study.problem(here, f'collides with {what}, which sets {other!r}')
+        for other in () if study.is_program else ('val_dataloader', 'val_evaluator'):
+            if _is_within(path, other):
+                message = 'trials with different validations tell nothing together'
+                yield study.problem(here, message)
         for other in space:
             if other != path and _is_within(path, other) and other not in parameter.when:
                 message = f'lies within {other!r}, whose values replace it: give it a `when`'
@@ -233,5 +254,13 @@ def _grid_problems(study: Study, right: dict[str, Parameter]) -> Iterator[Proble
     assert search is not None
     for path, parameter in right.items():
         if list_values(parameter) is None:
-            message = 'a grid needs single values: give points, a step, or a choice'
+            message = f'a grid needs points, a step or a choice, at most {MOST_VALUES} values'
             yield study.problem((*HERE, 'space', path), message)
+
+
+def _grid_size_problems(study: Study) -> Iterator[Problem]:
+    search = study.spec.search
+    assert search is not None
+    if search.trials is None and count_grid(search.space, MOST_TRIALS + 1) > MOST_TRIALS:
+        message = f'the grid has more than {MOST_TRIALS} points: give trials, or fewer values'
+        yield study.problem((*HERE, 'space'), message)

@@ -25,7 +25,8 @@ class KnownTrial:
 
     Attributes:
         point: the values of its parameters.
-        value: of the metric; None where the trial has none: it failed, or still runs.
+        value: of the metric; None where the trial still runs, or was ended where the metric was not
+            finite.
         validations: number of validations after which it was ended; None where it ran to its end.
     """
 
@@ -95,18 +96,18 @@ def _derive_seed(seed: int, number: int) -> int:
 
 def _make_trial(optuna: Any, space: dict[str, Parameter], outcome: KnownTrial) -> Any:
     state = optuna.trial.TrialState
-    ended = outcome.value is not None and math.isfinite(outcome.value)
-    if not ended:
-        kind = state.RUNNING
+    steps = {}
+    if outcome.validations is not None:
+        kind = state.PRUNED
+        steps = {outcome.validations: math.nan if outcome.value is None else outcome.value}
     else:
-        kind = state.COMPLETE if outcome.validations is None else state.PRUNED
-    steps = {} if outcome.validations is None else {outcome.validations: outcome.value}
+        kind = state.RUNNING if outcome.value is None else state.COMPLETE
     return optuna.trial.create_trial(
         state=kind,
-        value=outcome.value if ended else None,
+        value=outcome.value,
         params={p: _to_internal(space[p], value) for p, value in outcome.point.items()},
         distributions={p: _make_distribution(optuna, space[p]) for p in outcome.point},
-        intermediate_values=steps if ended else {},
+        intermediate_values=steps,
     )
 
 
@@ -130,8 +131,11 @@ def _suggest(trial: Any, path: str, parameter: Parameter) -> Any:
     if parameter.integer is not None:
         return trial.suggest_int(path, low, high, step=int(parameter.step or 1))
     value = trial.suggest_float(path, low, high, log=parameter.log is not None, step=parameter.step)
-    # So many digits that the config, a file, holds exactly this value.
-    return min(max(float(f'{value:.6g}'), low), high)
+    if parameter.step is not None:
+        return min(round(value, 12), high)
+    # Few digits, which are easier to read; more in a narrow range.
+    digits = 6 + max(0, math.floor(math.log10(max(abs(low), abs(high)) / (high - low))))
+    return min(max(float(f'{value:.{digits}g}'), low), high)
 
 
 def _to_internal(parameter: Parameter, value: Any) -> Any:

@@ -13,6 +13,8 @@ from toolkit.study.search.keys import Parameter
 
 Space = Mapping[str, Parameter]
 Point = dict[str, Any]
+# Single values of a parameter that are listed.
+MOST_VALUES = 10_000
 
 
 def sort_space(space: Space) -> dict[str, Parameter]:
@@ -50,18 +52,19 @@ def is_same(one: Any, other: Any) -> bool:
 
 
 def list_values(parameter: Parameter) -> list[Any] | None:
-    """List the values of a parameter; None where they are not counted."""
+    """List the values of a parameter; None where they are not counted, or too many."""
     if parameter.choice is not None:
         return parameter.choice
     low, high = parameter.range
+    step = parameter.step or (1 if parameter.integer is not None else None)
+    count = parameter.points if step is None else math.floor((high - low) / step + 1e-9) + 1
+    if count is None or count > MOST_VALUES:
+        return None
     if parameter.integer is not None:
         return list(range(low, high + 1, int(parameter.step or 1)))
     if parameter.step is not None:
-        count = math.floor((high - low) / parameter.step + 1e-9) + 1
         return [round(low + number * parameter.step, 12) for number in range(count)]
-    if parameter.points is None:
-        return None
-    shares = [number / (parameter.points - 1) for number in range(parameter.points)]
+    shares = [number / (count - 1) for number in range(count)]
     if parameter.log is None:
         return [low + share * (high - low) for share in shares]
     inner = [math.exp(math.log(low) + s * math.log(high / low)) for s in shares[1:-1]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -46,14 +47,13 @@ class Trial:
         return self.run.metrics.get(self.run.trial['metric'])
 
     @property
-    def outcome(self) -> KnownTrial:
-        """What the sampler learns from it."""
+    def outcome(self) -> KnownTrial | None:
+        """What the sampler learns from it; None where it failed, or its value is not finite."""
         point = dict(self.plan.point)
         if self.run.status == 'pruned':
             cut = judge(self.run.trial, list(self.values))
-            if cut is not None and cut.value is not None:
-                return KnownTrial(point, cut.value, cut.validations)
-        return KnownTrial(point, self.value)
+            return None if cut is None else KnownTrial(point, cut.value, cut.validations)
+        return None if self.value is None else KnownTrial(point, self.value)
 
 
 def describe_search(study: Study) -> dict[str, Any]:
@@ -86,7 +86,12 @@ def check_unchanged(study: Study, folder: Path) -> None:
     if written is None:
         return
     now = describe_search(study)
-    changed = [k for k, value in now.items() if k != 'trials' and written.get(k) != value]
+    # As text, since the order of the space counts: samplers and grid follow it.
+    changed = [
+        key
+        for key, value in now.items()
+        if key != 'trials' and json.dumps(written.get(key)) != json.dumps(value)
+    ]
     if changed:
         raise ToolkitError(
             f'{folder} holds the trials of another search: {", ".join(changed)} changed in the '
@@ -149,7 +154,7 @@ def choose_batch(
         higher: whether higher values are better.
         count: their number; fewer where a grid ends.
     """
-    outcomes = [trial.outcome for trial in known]
+    outcomes = [outcome for trial in known if (outcome := trial.outcome) is not None]
     thresholds = {}
     if search.stop is not None:
         earlier = [trial.values for trial in known]

@@ -99,6 +99,29 @@ def test_a_point_follows_from_seed_number_and_results(sampler):
     assert not fits_space(search, {'lr': 0.01, 'part': None, 'size': 2})
 
 
+@pytest.mark.parametrize(
+    ('given', 'step'),
+    [
+        ({'uniform': [1e6, 1e6 + 100], 'step': 1}, 1),
+        ({'uniform': [0.0, 1.0], 'step': 0.1}, 0.1),
+        ({'uniform': [1e5, 1e5 + 0.5]}, None),
+        ({'log': [1000.0, 1000.01]}, None),
+    ],
+)
+def test_a_narrow_range_far_from_zero_is_drawn_from_whole(given, step):
+    pytest.importorskip('optuna')
+    parameter = Parameter(**given)
+    search = SearchSpec({'x': parameter}, trials=30, sampler='random')
+    low, high = parameter.range
+    drawn = [choose_point(search, n, [], True)['x'] for n in range(30)]
+    assert all(low <= x <= high for x in drawn)
+    if step is None:
+        assert len(set(drawn)) == 30 and max(drawn) - min(drawn) > 0.8 * (high - low)
+    else:
+        assert all((x - low) / step == pytest.approx(round((x - low) / step)) for x in drawn)
+        assert len({round((x - low) / step) % 10 for x in drawn}) > 5
+
+
 def test_a_choice_keeps_its_own_value_where_another_path_changes_a_part_of_it(tmp_path):
     (tmp_path / 's.yaml').write_text(
         """study: s

@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -26,7 +27,8 @@ from toolkit.study.planning.plan import make_plan, make_planner
 from toolkit.study.planning.plan_text import plan_text
 from toolkit.study.reconcile import RunFilter, reconcile
 from toolkit.study.search.loop import SearchRunner
-from toolkit.study.search.trials import read_trials, with_trials
+from toolkit.study.search.sampler import KnownTrial
+from toolkit.study.search.trials import Trial, choose_batch, read_trials, with_trials
 from toolkit.study.search.validations import judge, write_values
 from toolkit.study.study_file import read_study
 
@@ -177,8 +179,10 @@ def test_more_trials_continue_a_search_and_another_space_does_not(tmp_path):
     search(read_study(write(tmp_path)), tmp_path / 'a' / 'whole')
     assert found(work)[0] == found(tmp_path / 'a' / 'whole')[0]
     other = {**SPACE, 'x': {'uniform': [0, 2]}}
-    with pytest.raises(ToolkitError, match='trials of another search: space changed'):
-        search(read_study(write(tmp_path, {'space': other})), work)
+    turned = dict(reversed(SPACE.items()))  # would draw other values for the same trials
+    for space in (other, turned):
+        with pytest.raises(ToolkitError, match='trials of another search: space changed'):
+            search(read_study(write(tmp_path, {'space': space})), work)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +260,7 @@ def test_a_program_is_ended_where_its_validations_say_so(tmp_path):
         ({'space': {}}, {}, ['at least one path']),
         ({'trials': None}, {}, ['expected when it ends']),
         ({'trials': 0, 'batch': 0, 'run_seed': 1}, {}, ['1 or more', 'luck with this seed']),
-        ({'sampler': 'grid'}, {}, ['a grid needs single values']),
+        ({'sampler': 'grid'}, {}, ['a grid needs points, a step or a choice']),
         ({'rungs': {'factor': 3}}, {}, ['belongs to `stop: asha`']),
         ({'stop': 'asha'}, {}, ['how often it validates']),
         ({'metric': 'test_acc'}, {}, ['on which split a metric is']),
@@ -265,6 +269,21 @@ def test_a_program_is_ended_where_its_validations_say_so(tmp_path):
         ({}, {'folds': {'path': 'x', 'values': [1, 2]}}, ['would have seen them']),
         ({}, {'axes': {'x': [1, 2]}}, ['put the path into search.space']),
         ({'time': 'soon'}, {}, ["time is 'soon'"]),
+        ({}, {'variants': {'full': {}, 'best_3': {}}}, ["'best_3' is the name of a trial"]),
+        (
+            {'space': {'x': {'integer': [0, 10**9]}}, 'sampler': 'grid', 'trials': None},
+            {},
+            ['at most 10000 values'],
+        ),
+        (
+            {
+                'space': {k: {'integer': [0, 999]} for k in ('x', 'width')},
+                'sampler': 'grid',
+                'trials': None,
+            },
+            {},
+            ['the grid has more than 10000 points'],
+        ),
     ],
 )
 def test_mistakes_in_a_search(tmp_path, change, changes, messages):
@@ -272,6 +291,24 @@ def test_mistakes_in_a_search(tmp_path, change, changes, messages):
         read_study(write(tmp_path, change, **changes))
     for message in messages:
         assert re.search(rf'study\.yaml:\d+: .*{re.escape(message)}', str(error.value))
+
+
+def test_what_the_sampler_learns_from_trials_without_a_value(tmp_path):
+    study, work = read_study(write(tmp_path, {'trials': 3})), tmp_path / 'work'
+    search(study, work)
+    trial = read_trials(study, work)[0]
+    failed = replace(trial.run, status='failed', metrics={})
+    assert Trial(trial.plan, failed).outcome is None
+    assert Trial(trial.plan, replace(trial.run, metrics={'val_acc': None})).outcome is None
+    cut = replace(
+        trial.run, status='pruned', metrics={}, trial={**trial.run.trial, 'thresholds': {'2': 0.5}}
+    )
+    outcome = Trial(trial.plan, cut, (0.6, None)).outcome
+    assert outcome == KnownTrial(dict(trial.plan.point), None, 2)
+    further = choose_batch(
+        study.spec.search, [Trial(trial.plan, cut, (0.6, None))] * 5, higher=True, count=1
+    )
+    assert 0 <= further[0].point['x'] <= 1
 
 
 @pytest.mark.slow
@@ -337,6 +374,15 @@ def test_a_validation_that_shares_people_with_the_test_is_refused_before_any_tri
     else:
         assert runner.run() == 130
     assert bool(started) != is_refused
+
+
+def test_the_validation_is_no_part_of_the_space(tmp_path):
+    space = {'val_dataloader.dataset.length': {'choice': [3, 7]}}
+    file = studies.write(
+        tmp_path, variants=None, primary='mse', search={'space': space, 'trials': 2}
+    )
+    with pytest.raises(ConfigError, match='with different validations tell nothing together'):
+        read_study(file)
 
 
 def test_failed_trials_are_run_again_once(tmp_path):
