@@ -87,3 +87,9 @@ def test_the_site_is_built_without_a_warning_and_holds_every_page(tmp_path):
         text = (tmp_path / 'site' / page).read_text()
         assert 'src="http' not in text  # no script and no picture of another host
     assert 'load_run' in text
+    for page in ('index.html', 'reference/python.html'):  # and not to the JSON of the notebook
+        text = (tmp_path / 'site' / page).read_text()
+        assert 'notebooks/read_a_study.html"' in text and '.ipynb"' not in text
+    assert (
+        'href="read_a_study.ipynb"' in (tmp_path / 'site/notebooks/read_a_study.html').read_text()
+    )

@@ -68,6 +68,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         goal = OUTSIDE.get(file)
         if goal is None and file.startswith('docs/') and (ROOT / file).is_file():
             goal = file.removeprefix('docs/')
+            if goal.endswith('.ipynb') and not source.endswith(f'{Path(goal).stem}.md'):
+                goal = str(Path(goal).with_suffix('.md'))  # the page that shows it
         if goal is None:  # a file or folder of the code, which has no page
             return text[1:-1]
         return f'{text}({os.path.relpath(goal, Path(page.file.src_uri).parent)}{hash_}{anchor})'

@@ -56,6 +56,7 @@ def make_study_schema() -> Schema:
         'switches': _make_entries('paths'),
         'variants': _make_entries('variant'),
         'data': _make_entries('data', 'string'),
+        'search': {'properties': {'space': {'propertyNames': _make_names(first)}}},
     }
     known['axes'] |= {'additionalProperties': axis}
     root['required'] = ['study']
@@ -77,12 +78,16 @@ def _list_paths(maker: SchemaMaker, cls: type, prefix: str) -> Iterator[tuple[st
 
 def _make_paths(first: str, paths: dict[str, Schema], own: dict[str, Any] | None = None) -> Schema:
     """Makes the schema of a mapping of paths, with `own` keys that are no paths."""
-    names = ''.join(f'|^{name}$' for name in own or ())
     return {
         'type': 'object',
         'properties': {**paths, **(own or {})},
-        'propertyNames': {'pattern': rf'^\+?({first})($|\.){names}'},
+        'propertyNames': _make_names(first, *(own or ())),
     }
+
+
+def _make_names(first: str, *others: str) -> Schema:
+    """Makes the schema of a key that is a path of the config, or one of `others`."""
+    return {'pattern': '|'.join([rf'^\+?({first})($|\.)', *(f'^{name}$' for name in others)])}
 
 
 def _make_entries(definition: str, *others: str) -> Schema:

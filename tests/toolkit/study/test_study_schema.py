@@ -35,6 +35,27 @@ table: {digits: {SAM: 2}}
 budget: {time: 2 h, retries: 0}
 launcher: {type: local, jobs: 2}
 """
+SEARCH = """
+study: search
+base: a.yaml
+primary: SAM
+search:
+  space:
+    optim_wrapper.optimizer.lr: {log: [1e-4, 1e-2]}
+    +model.dropout: {choice: [null, 0.1], when: {model.attention: [a, b]}}
+    model.width: {integer: [8, 64], step: 8}
+    model.rate: {uniform: [0, 0.5], points: 5}
+  trials: 20
+  sampler: random
+  stop: asha
+  rungs: {factor: 3, first: 1, most: 27}
+"""
+PROGRAM_SEARCH = """
+study: search
+command: python train.py {overrides}
+primary: error
+search: {space: {lr: {log: [1e-4, 1e-2]}}, trials: 3, metric: val_error}
+"""
 PROGRAM = """
 study: program
 command: python train.py {overrides}
@@ -43,7 +64,7 @@ variants: {full: {}, fast: {lr: 0.1}}
 axes: {model/net: [a, b]}
 metrics: {error: lower}
 """
-# What is replaced in WHOLE, by what, and the path at which that is a mistake.
+# What is replaced in WHOLE or SEARCH, by what, and the path at which that is a mistake.
 MUTANTS = [
     ('study: whole\n', '', ''),
     ('base: a.yaml\n', '', ''),
@@ -72,6 +93,15 @@ MUTANTS = [
     ('jobs: 2', 'jbos: 2', 'launcher'),
     ('jobs: 2', 'jobs: two', 'launcher.jobs'),
     ('launcher: {type: local, jobs: 2}', 'design: factorail', 'design'),
+    ('trials: 20', 'trails: 20', 'search'),
+    ('trials: 20', 'trials: many', 'search.trials'),
+    ('sampler: random', 'sampler: randon', 'search.sampler'),
+    ('stop: asha', 'stop: asaha', 'search.stop'),
+    ('most: 27', 'moist: 27', 'search.rungs'),
+    ('optim_wrapper.optimizer.lr: {log', 'optim_wraper.optimizer.lr: {log', 'search.space'),
+    ('{log: [1e-4', '{lgo: [1e-4', 'search.space.optim_wrapper.optimizer.lr'),
+    ('[8, 64]', '[8, x]', 'search.space.model.width.integer.1'),
+    ('when: {model', 'wen: {model', 'search.space.+model.dropout'),
 ]
 
 
@@ -92,13 +122,15 @@ def test_no_shipped_study_is_refused(validator: Any) -> None:
     for file in FILES:
         found = list(validator.iter_errors(read_yaml(file, str(file))[0]))
         assert found == [], (file, found[0].message)
-    assert find_errors(validator, WHOLE) == find_errors(validator, PROGRAM) == []
+    for text in (WHOLE, SEARCH, PROGRAM, PROGRAM_SEARCH):
+        assert find_errors(validator, text) == []
 
 
 @pytest.mark.parametrize(('before', 'after', 'path'), MUTANTS, ids=lambda text: text[:24])
 def test_mutants_have_their_place(validator: Any, before: str, after: str, path: str) -> None:
-    assert WHOLE.count(before) == 1
-    assert path in find_errors(validator, WHOLE.replace(before, after))
+    text = next(text for text in (WHOLE, SEARCH) if before in text)
+    assert text.count(before) == 1
+    assert path in find_errors(validator, text.replace(before, after))
 
 
 def test_every_key_is_known_and_explained_where_the_code_does(validator: Any) -> None:
