@@ -176,6 +176,7 @@ def test_tensorboard(tree: Any, tmp_path: Path) -> None:
     assert table.Tags()['tensors'] == ['results/text_summary']
 
 
+@pytest.mark.slow
 def test_mlflow(tree: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store of files, as without a server."""
     pytest.importorskip('mlflow')
@@ -198,6 +199,7 @@ def test_mlflow(tree: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert [f.path for f in client.list_artifacts(table)] == ['results.csv']
 
 
+@pytest.mark.slow
 def test_wandb_offline(tree: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip('wandb')
     monkeypatch.delenv('WANDB_MODE', raising=False)
