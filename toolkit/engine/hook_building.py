@@ -11,6 +11,7 @@ from toolkit.config.schema import RunConfig
 from toolkit.engine import mmengine_compat
 from toolkit.engine.evaluator import collect_directions
 from toolkit.engine.hooks import STANDARD_HOOKS
+from toolkit.engine.tracking.tracker import Tracker
 from toolkit.errors import ComponentError, ToolkitError, did_you_mean
 from toolkit.registry import HOOKS
 
@@ -34,6 +35,9 @@ def build_hooks(run: RunConfig) -> dict[str, Hook]:
                     f'{section}.{name}',
                     f"mmengine's {base} is not used here: {HOOKS.refused[base]}",
                 )
+            if isinstance(hook, Tracker):
+                message = f'{type(hook).__name__} is a tracker: it belongs under trackers'
+                raise ComponentError(f'{section}.{name}', message)
             hooks[name] = hook
     return hooks
 

@@ -14,6 +14,7 @@ from tests.support import studies, subprocesses
 from tests.support.study_folders import planned, write_plan
 from tests.toolkit.run.test_resume import run_in
 from toolkit.config.schema import RunConfig
+from toolkit.engine.hook_building import build_hooks
 from toolkit.engine.tracking.tracker import TrackedRun, Tracker, describe_run
 from toolkit.engine.tracking.tracker_group import TrackerGroup, build_trackers
 from toolkit.errors import ComponentError
@@ -114,6 +115,9 @@ def test_a_missing_package_is_one_line(
     run = build.fill(RunConfig, tree(trackers={'one': {'type': 'EMA'}}))
     with pytest.raises(ComponentError, match='trackers.one: EMA is no tracker'):
         build_trackers(run)
+    run = build.fill(RunConfig, tree(custom_hooks={'one': {'type': name}}))
+    with pytest.raises(ComponentError, match=f'custom_hooks.one: {name} is a tracker: it belongs'):
+        build_hooks(run)
 
 
 def test_trackers_change_no_identity(tree: Any, tmp_path: Path) -> None:
