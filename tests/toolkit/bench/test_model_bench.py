@@ -8,13 +8,15 @@ import math
 import random
 import statistics
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from tests.support.tiny_plugin import make_tree
-from toolkit.bench.model import record
+from toolkit.bench.model import command, record, worker
 from toolkit.bench.model.command import _read_axis
 from toolkit.bench.model.plot import draw_costs
 from toolkit.bench.model.worker import Sizes, SystemTimer, Turn
@@ -24,6 +26,7 @@ from toolkit.config import load
 from toolkit.errors import ToolkitError
 
 RATIO, TURNS = 3.0, 9
+DEVICES = ('cpu', 'cuda')
 CONDITION: dict[str, Any] = {
     'parameters': 1000,
     'macs': 5000,
@@ -34,6 +37,8 @@ CONDITION: dict[str, Any] = {
 }
 RECORD: dict[str, Any] = {
     'bench': 'model',
+    'config': 'c',
+    'changes': [],
     'hardware': {'cpu': 'x'},
     'device': 'cpu',
     'threads': 1,
@@ -109,6 +114,8 @@ def test_regressions(path, value, line):
     [
         ({'hardware': {'cpu': 'y'}}, 'b.json was measured with hardware'),
         ({'batch_size': 4}, 'b.json was measured with batch_size 4, and this with 8'),
+        ({'config': 'x'}, 'b.json was measured with config x, and this with c'),
+        ({'changes': ['a=1']}, r"b.json was measured with changes \['a=1'\], and this with \[\]"),
         ({'conditions': {'b': CONDITION}}, 'b.json has other conditions: b'),
     ],
 )
@@ -118,10 +125,34 @@ def test_records_of_other_machines_or_options_are_not_compared(change, message):
 
 
 def test_what_is_no_record_is_refused(tmp_path):
-    for content in ('{}', '[1]', 'x', '{"bench": "gpu"}'):
+    for content in ('{}', '[1]', 'x', '{"bench": "gpu"}', '{"bench": "model"}'):
         (tmp_path / 'r.json').write_text(content)
         with pytest.raises(ToolkitError, match='r.json'):
             record.read_record(tmp_path / 'r.json')
+
+
+def test_conditions_on_different_devices_are_not_compared(tmp_path, monkeypatch):
+    (tmp_path / 'c.yaml').write_text(yaml.safe_dump(make_tree()))
+    configs = {name: load(tmp_path / 'c.yaml', [f'+runtime.device={name}']) for name in DEVICES}
+    monkeypatch.setattr(
+        command.precision, 'choose_device', lambda runtime: torch.device(runtime.device)
+    )
+    with pytest.raises(ToolkitError, match='on one device, found cpu: cpu; cuda: cuda'):
+        command._describe_measurement(configs, Sizes(1, 0.0, False), 1)
+
+
+def test_a_study_without_values_of_the_metric_is_told(monkeypatch):
+    condition = SimpleNamespace(label='a', select_runs=lambda _: [SimpleNamespace(folder=Path())])
+    analysis = SimpleNamespace(
+        metrics={'AUC': True},
+        conditions=[condition],
+        summarize=lambda *_: SimpleNamespace(mean=None),
+    )
+    monkeypatch.setattr(command, 'load_study', lambda folder: folder)
+    monkeypatch.setattr(command, 'analyze_study', lambda _: analysis)
+    monkeypatch.setattr(command, 'load', lambda _: SimpleNamespace(use_plugins=lambda: None))
+    with pytest.raises(ToolkitError, match='no finished run has the metric AUC'):
+        command._load_study(Path('w'), None)
 
 
 def test_axes():
@@ -193,13 +224,25 @@ def test_a_system_is_timed_with_its_costs(tmp_path):
         assert timer.take_turn().training is None
 
 
+def test_a_fault_in_a_systems_code_is_named_and_keeps_its_traceback(monkeypatch):
+    def fail(*_):
+        raise KeyError('width')
+
+    said = []
+    monkeypatch.setattr(worker, 'SystemTimer', fail)
+    monkeypatch.setattr(worker.signal, 'signal', lambda *_: None)
+    with pytest.raises(KeyError, match='width'):
+        worker.serve(SimpleNamespace(send=said.append), None, Sizes(1, 0.0, False))
+    assert said == ["KeyError: 'width'"]
+
+
 @pytest.mark.slow
 def test_a_bench_is_written_and_compared(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path('c.yaml').write_text(yaml.safe_dump(make_tree(runtime__precision='fp32')))
-    command = ['bench', 'model', 'c.yaml', '--repeats', '2', '--seconds', '0.05']
+    bench = ['bench', 'model', 'c.yaml', '--repeats', '2', '--seconds', '0.05']
     axis = ['--axis', 'runtime.precision=fp32,bf16']
-    assert main([*command, *axis, '--output', 'r.json', '--plot', 'r.svg']) == 0
+    assert main([*bench, *axis, '--output', 'r.json', '--plot', 'r.svg']) == 0
     found = json.loads(Path('r.json').read_text())
     assert list(found['conditions']) == ['runtime.precision=fp32', 'runtime.precision=bf16']
     assert found['conditions']['runtime.precision=bf16']['runtime']['precision'] == 'bf16'
@@ -208,5 +251,11 @@ def test_a_bench_is_written_and_compared(tmp_path, monkeypatch, capsys):
         one['inference']['by_processor'] /= 10
     Path('r.json').write_text(json.dumps(found))
     capsys.readouterr()
-    assert main([*command, '--axis', 'runtime.precision=fp32', '--against', 'r.json']) == 1
-    assert 'time of inference: +' in capsys.readouterr().out
+    assert main([*bench, '--axis', 'runtime.precision=fp32', '--against', 'r.json']) == 1
+    said = capsys.readouterr().out
+    assert 'time of inference: +' in said
+    assert 'not compared, since one record alone has them: runtime.precision=bf16' in said
+    # What cannot be compared is known before the work.
+    monkeypatch.setattr(command, 'measure', None)
+    assert main([*bench, '--batch-size', '2', *axis, '--against', 'r.json']) == 2
+    assert 'r.json was measured with batch_size 8, and this with 2' in capsys.readouterr().err

@@ -87,16 +87,24 @@ class ModelBench(Command):
         else:
             configs = _load_axes(arguments.config, arguments.overrides, arguments.axis)
         sizes = Sizes(arguments.batch_size, arguments.seconds, not arguments.inference_only)
-        record = measure(configs, sizes, arguments.repeats)
+        record = {
+            'bench': 'model',
+            'config': arguments.config,
+            'changes': list(arguments.overrides),
+            'metric': metric,
+            **_describe_measurement(configs, sizes, arguments.repeats),
+        }
+        if before is not None:  # before the work
+            check_comparable(before, {**record, 'conditions': configs}, arguments.against)
+        record['conditions'] = measure(configs, sizes, arguments.repeats, record['device'])
         for label, value in values.items():
             record['conditions'][label]['metric'] = value
-        record['metric'] = metric
         print(format_conditions(record['conditions'], metric))
         for label, one in record['conditions'].items():
             if sizes.trains and 'untrained' in one:
                 print(f'{label}: training is not measured: {one["untrained"]}')
         print(
-            f'batch {sizes.batch_size}, medians of {arguments.repeats} turns, '
+            f'batch {sizes.batch_size}, medians of {arguments.repeats} turns, the ruler on '
             f'{record["threads"]} threads, torch {torch.__version__}, {record["hardware"]["cpu"]}'
         )
         if arguments.output is not None:
@@ -107,26 +115,29 @@ class ModelBench(Command):
             print(f'wrote {arguments.plot}')
         if before is None:
             return 0
-        check_comparable(before, record, arguments.against)
+        if alone := before['conditions'].keys() ^ configs.keys():
+            print(f'not compared, since one record alone has them: {"; ".join(sorted(alone))}')
         worse = list(find_regressions(before, record, arguments.tolerance))
         print('\n'.join(worse) if worse else f'no regression against {arguments.against}')
         return 1 if worse else 0
 
 
-def measure(configs: Mapping[str, Config], sizes: Sizes, repeats: int) -> dict[str, Any]:
+def measure(
+    configs: Mapping[str, Config], sizes: Sizes, repeats: int, device: str
+) -> dict[str, dict[str, Any]]:
     """Measures systems in turns, each in a process of its own.
 
     Args:
         configs: checked configs by label.
         sizes: of the measurement.
         repeats: turns of each.
+        device: of all systems and of the ruler.
     Returns:
-        The record.
+        The costs by label.
     Raises:
         ToolkitError: a system cannot be built or run.
     """
-    device = precision.choose_device(fill_checked(next(iter(configs.values()))).runtime)
-    ruler = Ruler(device)
+    ruler = Ruler(torch.device(device))
     turns: dict[str, list[Turn]] = {label: [] for label in configs}
     rulers: dict[str, list[Taken]] = {label: [] for label in configs}
     with contextlib.ExitStack() as stack:
@@ -139,25 +150,42 @@ def measure(configs: Mapping[str, Config], sizes: Sizes, repeats: int) -> dict[s
             # Every other round backwards, so that a steady drift meets all alike.
             for label in list(workers)[:: -1 if number % 2 else 1]:
                 rulers[label].append(ruler.measure(sizes.seconds / 3))
-                workers[label].send(True)
+                with contextlib.suppress(BrokenPipeError):  # its last word says why
+                    workers[label].send(True)
                 turns[label].append(_receive(label, workers[label]))
     for label in configs:
         conditions[label] |= {
             'largest_batch': None,  # not measured: this needs a GPU that may run out of memory
             **summarize_turns(turns[label], rulers[label], sizes.batch_size),
         }
+    return conditions
+
+
+def _describe_measurement(
+    configs: Mapping[str, Config], sizes: Sizes, repeats: int
+) -> dict[str, Any]:
+    """Describes the machine and the options of a measurement.
+
+    Raises:
+        ToolkitError: systems run on different devices, which no ruler compares.
+    """
+    devices = {
+        label: precision.choose_device(fill_checked(config).runtime).type
+        for label, config in configs.items()
+    }
+    if len(set(devices.values())) > 1:
+        found = '; '.join(f'{label}: {device}' for label, device in devices.items())
+        raise ToolkitError(f'all conditions must run on one device, found {found}')
     return {
-        'bench': 'model',
         'toolkit': toolkit.__version__,
         'date': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
         'hardware': describe_hardware(),
         'packages': {'torch': torch.__version__},
-        'device': device.type,
+        'device': next(iter(devices.values())),
         'threads': torch.get_num_threads(),
         'batch_size': sizes.batch_size,
         'repeats': repeats,
         'seconds': sizes.seconds,
-        'conditions': conditions,
     }
 
 
@@ -257,6 +285,8 @@ def _load_study(
         values[condition.label] = analysis.summarize(condition, metric).mean
     if not configs:
         raise ToolkitError(f'{folder} has no finished run: run the study first')
+    if all(value is None for value in values.values()):
+        raise ToolkitError(f'{folder}: no finished run has the metric {metric}; name another one')
     _check_count(len(configs))
     return metric, configs, values
 

@@ -16,8 +16,8 @@ from toolkit.io.json_values import parse_json
 from toolkit.io.tables.formatting import MISSING, format_count, format_memory, format_text_table
 
 Conditions = Mapping[str, Mapping[str, Any]]
-# Of the hardware and the measurement, what two records must have in common to be compared.
-SAME = ('hardware', 'batch_size', 'threads', 'device')
+# What two records must have in common to be compared.
+SAME = ('config', 'changes', 'hardware', 'batch_size', 'threads', 'device')
 COSTS = ('inference', 'training')
 
 
@@ -75,22 +75,23 @@ def read_record(path: Path) -> dict[str, Any]:
         record = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ToolkitError(f'{path} cannot be read as a record of `bench model`: {error}') from None
-    if not isinstance(record, dict) or record.get('bench') != 'model':
+    is_record = isinstance(record, dict) and record.get('bench') == 'model'
+    if not is_record or not isinstance(record.get('conditions'), dict):
         raise ToolkitError(f'{path} is no record of `toolkit bench model`: write one by --output')
     return record
 
 
 def check_comparable(before: Mapping[str, Any], after: Mapping[str, Any], path: Path) -> None:
-    """Checks that two records were measured on the same machine in the same way.
+    """Checks that two records are of the same config, machine and options.
 
     Raises:
-        ToolkitError: they were not, or have no condition in common.
+        ToolkitError: they are not, or have no condition in common.
     """
     for key in SAME:
         if before.get(key) != after.get(key):
             raise ToolkitError(
                 f'{path} was measured with {key} {before.get(key)}, and this with '
-                f'{after.get(key)}: times are compared on one machine and with the same options'
+                f'{after.get(key)}: compare one config, on one machine, with the same options'
             )
     if not before['conditions'].keys() & after['conditions'].keys():
         raise ToolkitError(

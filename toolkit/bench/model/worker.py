@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import statistics
 import time
 from collections.abc import Callable
@@ -58,6 +59,7 @@ def serve(connection: Connection, config: Config, sizes: Sizes) -> None:
         config: checked, with its plugins.
         sizes: of the measurement.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the asking process, which ends it
     try:
         timer = SystemTimer(config, sizes)
         connection.send(timer.description)
@@ -65,9 +67,12 @@ def serve(connection: Connection, config: Config, sizes: Sizes) -> None:
             connection.send(timer.take_turn())
     except EOFError:
         pass
-    except (ToolkitError, RuntimeError, MemoryError, ValueError) as error:
+    except Exception as error:
+        known = isinstance(error, (ToolkitError, RuntimeError, MemoryError, ValueError))
         text = str(error).strip().splitlines() or [type(error).__name__]
-        connection.send(text[0])
+        connection.send(text[0] if known else f'{type(error).__name__}: {text[0]}')
+        if not known:
+            raise  # a fault in code, which its author looks for by the traceback
 
 
 class SystemTimer:
