@@ -39,7 +39,7 @@ def share_interval(
     upper one, so that the interval is never too narrow.
 
     Args:
-        hits: (N,) bool, samples that count.
+        hits: (N,) bool, samples that count, or the share of each that counts.
         patients: (N,) patient of each sample.
         level: confidence level.
     Returns:
