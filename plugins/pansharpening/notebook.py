@@ -21,6 +21,7 @@ from plugins.pansharpening.inference.modules.streamed_module import measure_modu
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.arrays.memory_scene import MemoryScene
 from plugins.pansharpening.scenes.sensors import SensorSpec
+from plugins.pansharpening.system import Pansharpener
 from plugins.pansharpening.untrained_method import sharpener
 from toolkit.errors import ToolkitError
 from toolkit.run.loaded_run import LoadedRun, load_run
@@ -74,7 +75,7 @@ def sharpen(
                 f'{run.folder} upsamples as it was trained; leave out upsample={upsample!r}'
             )
         return run.predict(ms, pan, sensor=sensor, bit_depth=bit_depth, **options)
-    own: Method = getattr(method, 'upsampling', 'interp23tap')
+    own: Method = method.upsampling if isinstance(method, Pansharpener) else 'interp23tap'
     scene = scene_from_values(ms, pan, sensor or 'generic', bit_depth, upsample or own)
     options['device'] = device or 'cpu'
     if isinstance(method, nn.Module):

@@ -197,16 +197,17 @@ def identity(system: Any, scene: Scene) -> str:
 
 @contextmanager
 def set_evaluation_mode(system: Any, device: torch.device) -> Iterator[None]:
-    """Moves a system to a device and sets evaluation mode; restores the mode afterwards."""
+    """Moves a system to a device and sets evaluation mode; restores each part's mode afterwards."""
     if not isinstance(system, nn.Module):
         yield
         return
-    training = system.training
+    modes = [(part, part.training) for part in system.modules()]
     system.to(device).eval()
     try:
         yield
     finally:
-        system.train(training)
+        for part, mode in modes:
+            part.training = mode
 
 
 def statistics_file(output: Path) -> Path:

@@ -66,15 +66,31 @@ class StreamedModule(nn.Module):
             self.halo, self.stride = measure_reach(self.fuse, self.bands, self.ratio, device)
 
     def fuse(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
-        """Fuses images in [0, 1]."""
+        """Fuses images in [0, 1].
+
+        Raises:
+            ToolkitError: the module fails, or its result has another shape.
+        """
         height, width = pan.shape[-2:]
         step = math.lcm(self.stride, self.ratio)
         rest = (0, -width % step, 0, -height % step)
         if any(rest):
             lrms_up, pan = (F.pad(image, rest, mode='replicate') for image in (lrms_up, pan))
         ms = lrms_up[..., :: self.ratio, :: self.ratio] if self.is_native else lrms_up
-        result = self.model(ms, pan)
-        return result[..., :height, :width] if any(rest) else result
+        try:
+            result = self.model(ms, pan)
+        except Exception as error:
+            raise ToolkitError(
+                f'the network fails on images of {height} x {width} PAN pixels: '
+                f'{type(error).__name__}: {error}; expected one that is called as model(ms, pan)'
+            ) from error
+        if not isinstance(result, Tensor) or result.shape != lrms_up.shape:
+            found = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+            raise ToolkitError(
+                f'the network gives {found} of images {tuple(ms.shape)} and {tuple(pan.shape)}; '
+                f'expected {tuple(lrms_up.shape)}'
+            )
+        return result[..., :height, :width]
 
     def check(self, scene: Scene, device: torch.device) -> None:
         """Checks that the middle of a scene does not depend on more than the halo.
@@ -143,8 +159,11 @@ def stream(
         RunError: values that are not finite, or too many that `dtype` cannot hold.
     """
     options: dict[str, Any] = {'dtype': dtype, 'tile': tile, 'workers': workers, 'device': device}
-    if takes not in get_args(Takes):
-        raise ToolkitError(f"takes is 'upsampled' or 'native', found {takes!r}")
+    _check_takes(takes)
+    if isinstance(model, Pansharpener | Generator) and (halo, stride) != (None, None):
+        raise ToolkitError(
+            f'{type(model).__name__} of the toolkit states its own halo and stride; leave them out'
+        )
     if isinstance(model, Pansharpener):
         if takes == 'native' or upsample not in (None, model.upsampling):
             raise ToolkitError(
@@ -154,6 +173,8 @@ def stream(
         return sharpen_scene(model, scene, **options)
     if takes == 'native' and upsample is not None:
         raise ToolkitError("takes='native' upsamples nothing; leave out upsample")
+    if takes == 'native' and isinstance(model, Generator):
+        raise ToolkitError('a generator of the toolkit takes an upsampled MS; leave out takes')
     device = torch.device(device)
     system = StreamedModule(model, scene.bands, scene.ratio, takes, upsample or 'interp23tap')
     if system.generator is model:
@@ -188,10 +209,18 @@ def measure_module(
     Raises:
         ToolkitError: a module that fails or gives other shapes.
     """
+    _check_takes(takes)
+    if bands < 1 or ratio < 1:
+        raise ToolkitError(f'bands and ratio must be at least 1, found {bands} and {ratio}')
     system = StreamedModule(model, bands, ratio, takes, 'interp23tap')
     with set_evaluation_mode(system, torch.device(device)):
         system.measure(torch.device(device))
     return Reach(system.halo, system.stride)
+
+
+def _check_takes(takes: object) -> None:
+    if takes not in get_args(Takes):
+        raise ToolkitError(f"takes is 'upsampled' or 'native', found {takes!r}")
 
 
 def _check_reach(halo: object, stride: object) -> None:

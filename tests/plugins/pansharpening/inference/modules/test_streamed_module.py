@@ -74,6 +74,26 @@ class Looks(nn.Module):
         return torch.where(pan == 0, ms.roll(40, 3), ms)
 
 
+SHAPES = {
+    'one band': lambda ms, pan: pan,
+    'no batch': lambda ms, pan: ms[0],
+    'a larger image': lambda ms, pan: F.pad(ms, (2, 2, 2, 2)),
+    'two images': lambda ms, pan: (ms, pan),
+    'error': lambda ms, pan: {}['ms'],
+}
+
+
+class Gives(nn.Module):
+    """Gives what is no image of the MS's shape."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what = what
+
+    def forward(self, ms: Tensor, pan: Tensor) -> Tensor:
+        return SHAPES[self.what](ms, pan)
+
+
 @pytest.mark.parametrize(
     ('model', 'takes', 'halo', 'stride'),
     [
@@ -106,6 +126,25 @@ def test_a_module_of_the_toolkit_has_its_own_halo_and_values():
     assert measure_module(system.generator, 4).halo >= system.generator.halo
 
 
+def test_each_part_keeps_its_mode():
+    model = Local(1).eval()
+    model.dropout.train()
+    stream(model, SCENE, halo=0)
+    assert (model.training, model.layer.training, model.dropout.training) == (False, False, True)
+
+
+def test_windows_may_start_at_multiples_of_any_ratio():
+    assert measure_module(Local(1), 4, 5) == Reach(0, 5)
+    with pytest.raises(ToolkitError, match='at least 1, found 0 and 4'):
+        measure_module(Local(1), 0)
+
+
+def test_a_module_may_name_its_parts_as_it_likes():
+    model = Pooled()
+    model.upsampling = nn.Upsample(scale_factor=4)
+    np.testing.assert_array_equal(sharpen(MS, PAN, 'IKONOS', model), stream(Pooled(), SCENE))
+
+
 def test_sharpen_takes_a_module():
     expected = stream(Pooled(), SCENE)
     tensor = sharpen(torch.from_numpy(MS), torch.from_numpy(PAN), 'IKONOS', Pooled())
@@ -121,6 +160,12 @@ def test_sharpen_takes_a_module():
     [
         (nn.Conv2d(4, 4, 1), {}, r'fails on images of 256 x 64.*called as model\(ms, pan\)'),
         (Native(), {}, 'gives .* of images|fails on images'),
+        *((Gives(what), {'halo': 8}, 'gives .* of images') for what in SHAPES if what != 'error'),
+        (Gives('no batch'), {'halo': 'global', 'stride': 8}, 'gives .* of images'),
+        (Gives('error'), {'halo': 8}, 'fails on images of 80 x 76.*KeyError'),
+        (sharpener('PNN', SCENE), {'halo': 8}, 'Pansharpener of the toolkit states its own halo'),
+        (sharpener('PNN', SCENE).generator, {'halo': 8}, 'PNN of the toolkit states its own halo'),
+        (sharpener('PNN', SCENE).generator, {'takes': 'native'}, 'takes an upsampled MS'),
         (HidesNan(), {}, 'it replaces NaN'),
         (HidesNan(), {'halo': 8}, 'more than 8 PAN pixels away'),
         (Local(1), {'halo': -1}, "0 or more, or 'global'; found -1"),
