@@ -209,8 +209,9 @@ def _train(folder: Path, job: Job, record: StatusRecord) -> None:
             if name != own:
                 record.add(name, paid)
         return
-    validations.end_if_pruned(trial, folder)
     config, run, given = _config(folder)
+    assert run.train_cfg is not None
+    validations.end_if_pruned(trial, folder, run.train_cfg)
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -231,7 +232,7 @@ def _train(folder: Path, job: Job, record: StatusRecord) -> None:
             time.sleep(0.2)
     record.restart_clock(keep=True)
     if result.exit_status:
-        validations.end_if_pruned(trial, folder)
+        validations.end_if_pruned(trial, folder, run.train_cfg)
         raise Interrupted
     if own is not None:
         record.note_training(own, record.seconds(own))

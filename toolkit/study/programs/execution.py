@@ -91,7 +91,7 @@ def run_program(
         values = read_values()
         # A short program may end before anybody looks: what it has written decides.
         if (cut := judge(trial, values)) is not None:
-            write_values(folder, values)
+            write_values(folder, trial['metric'], values)
             return cut
     if stopped:
         raise ProgramStopped
@@ -110,7 +110,7 @@ def run_program(
         {'metrics': metrics, 'directions': dict(record['metrics']), 'rows': {}},
     )
     if trial is not None:
-        write_values(folder, values)
+        write_values(folder, trial['metric'], values)
     return None
 
 

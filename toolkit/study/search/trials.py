@@ -118,7 +118,7 @@ def read_trials(study: Study, folder: Path) -> list[Trial]:
                 '--work-dir'
             )
         ended = run.status in ENDED
-        found.append(Trial(plan, run, tuple(read_values(run.folder)) if ended else ()))
+        found.append(Trial(plan, run, tuple(read_values(run)) if ended else ()))
     return found
 
 

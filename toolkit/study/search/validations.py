@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from toolkit.config.schema import TrainCfg
 from toolkit.errors import ToolkitError
 from toolkit.io.json_values import write_json
-from toolkit.io.read_metrics_log import read_metrics_log
+from toolkit.io.read_metrics_log import LogLine, read_metrics_log
 from toolkit.io.reported_metrics import read_number
 from toolkit.io.run_layout import METRICS_FILE, VALIDATIONS, read_object
 from toolkit.io.run_records import PlannedRun
@@ -51,22 +53,31 @@ def judge(trial: Mapping[str, Any] | None, values: list[float | None]) -> Cut | 
     return find_cut(trial['thresholds'], values, trial['higher'])
 
 
-def write_values(folder: Path, values: list[float | None]) -> None:
+def write_values(folder: Path, metric: str, values: list[float | None]) -> None:
     """Write the values of a trial that has ended.
 
     Raises:
         RunError: they cannot be written.
     """
-    write_json(folder / VALIDATIONS, {'values': values})
+    write_json(folder / VALIDATIONS, {'metric': metric, 'values': values})
 
 
-def read_values(folder: Path) -> list[float | None]:
-    """Read the values of a trial that has ended; none where they are damaged or missing."""
-    try:
-        values = (read_object(folder / VALIDATIONS) or {}).get('values')
-        return _to_numbers('value', values if isinstance(values, list) else [])
-    except ToolkitError:
-        return []
+def read_values(run: PlannedRun) -> list[float | None]:
+    """Read the values of a trial that has ended.
+
+    Where it was a trial of another search too, which looked at another metric, they are in its log.
+
+    Raises:
+        ToolkitError: the file is damaged.
+    """
+    assert run.trial is not None
+    metric, path = run.trial['metric'], run.folder / VALIDATIONS
+    record = read_object(path) or {}
+    if record.get('metric') != metric:
+        return read_training_values(run.trained_in or run.folder, metric)
+    if not isinstance(record.get('values'), list):
+        raise ToolkitError(f'{path} is damaged: it has no list of values')
+    return _to_numbers(metric, record['values'])
 
 
 class PrunedError(Exception):
@@ -85,18 +96,31 @@ def make_judge(trial: PlannedRun | None, training: Path) -> Callable[[], bool] |
     return lambda: _judge_training(trial, training)[0] is not None
 
 
-def end_if_pruned(trial: PlannedRun | None, training: Path) -> None:
+def end_if_pruned(trial: PlannedRun | None, training: Path, length: TrainCfg) -> None:
     """End a trial where its validations say so, also one that was killed while it ended.
+
+    The last validation of a training ends none, also where it was killed after that.
 
     Raises:
         PrunedError: it is to end.
         RunError: its validations cannot be written.
     """
-    if trial is not None:
-        cut, values = _judge_training(trial, training)
-        if cut is not None:
-            write_values(trial.folder, values)
-            raise PrunedError(cut)
+    if trial is None or _has_reached(length, read_metrics_log(training)):
+        return
+    cut, values = _judge_training(trial, training)
+    if cut is not None:
+        assert trial.trial is not None
+        write_values(trial.folder, trial.trial['metric'], values)
+        raise PrunedError(cut)
+
+
+def _has_reached(length: TrainCfg, lines: list[LogLine]) -> bool:
+    """Tell whether a training has done its last iteration."""
+    if not lines:
+        return False
+    if length.max_iters is not None:
+        return lines[-1]['iter'] >= length.max_iters
+    return lines[-1]['epoch'] >= (length.max_epochs or math.inf)
 
 
 def write_validation(run: PlannedRun, training: Path, directions: Mapping[str, bool]) -> None:
@@ -118,8 +142,9 @@ def write_validation(run: PlannedRun, training: Path, directions: Mapping[str, b
     reached = checkpoint.load(path)['meta']['iter']
     line = ([line for line in lines if line['iter'] <= reached] or lines[:1])[-1]
     record = {'metrics': line['val'], 'directions': dict(directions), 'rows': {}}
+    assert run.trial is not None
     write_json(run.folder / METRICS_FILE, record)
-    write_values(run.folder, _judge_training(run, training)[1])
+    write_values(run.folder, run.trial['metric'], _judge_training(run, training)[1])
 
 
 def _judge_training(run: PlannedRun, training: Path) -> tuple[Cut | None, list[float | None]]:

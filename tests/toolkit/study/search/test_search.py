@@ -18,6 +18,7 @@ from toolkit.analysis.results import load
 from toolkit.analysis.search.trials import list_bests, make_trials_table, select_trials
 from toolkit.analysis.table_files import study_table
 from toolkit.config import ConfigError
+from toolkit.config.schema import TrainCfg
 from toolkit.errors import ToolkitError
 from toolkit.io.run_records import RunStatus
 from toolkit.report.page import render
@@ -29,7 +30,13 @@ from toolkit.study.reconcile import RunFilter, reconcile
 from toolkit.study.search.loop import SearchRunner
 from toolkit.study.search.sampler import KnownTrial
 from toolkit.study.search.trials import Trial, choose_batch, read_trials, with_trials
-from toolkit.study.search.validations import judge, write_values
+from toolkit.study.search.validations import (
+    PrunedError,
+    end_if_pruned,
+    judge,
+    read_values,
+    write_values,
+)
 from toolkit.study.study_file import read_study
 
 pytest.importorskip('optuna')
@@ -86,7 +93,7 @@ def simulate(folder, kill=lambda: None):
             metrics = {'val_acc': values[-1], 'test_acc': test}
             if choice.trials:
                 metrics, cut = {'val_acc': values[-1]}, judge(planned.trial, values)
-                write_values(path, values[: cut.validations] if cut else values)
+                write_values(path, 'val_acc', values[: cut.validations] if cut else values)
             record = {'metrics': metrics, 'directions': dict.fromkeys(metrics, True), 'rows': {}}
             (path / 'metrics.json').write_text(json.dumps(record))
             kill()
@@ -309,6 +316,27 @@ def test_what_the_sampler_learns_from_trials_without_a_value(tmp_path):
         study.spec.search, [Trial(trial.plan, cut, (0.6, None))] * 5, higher=True, count=1
     )
     assert 0 <= further[0].point['x'] <= 1
+
+
+def test_values_are_those_of_the_metric_of_the_search_and_the_last_ends_no_trial(tmp_path):
+    study, work = read_study(write(tmp_path, {'trials': 1})), tmp_path / 'work'
+    search(study, work)
+    trial = {'number': 0, 'metric': 'mse', 'higher': False, 'thresholds': {'2': 0.5}}
+    run = replace(read_trials(study, work)[0].run, trial=trial)
+    lines = [{'iter': 5 * n, 'epoch': n, 'val': {'mse': 1.0 / n, 'acc': 0.0}} for n in (1, 2)]
+    lines[1]['val']['mse'] = 0.9
+    log = run.folder / 'metrics.jsonl'
+    log.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    assert read_values(run) == [1.0, 0.9]  # the file is of another search, by val_acc
+    for length in (TrainCfg(max_epochs=2), TrainCfg(max_iters=10)):
+        end_if_pruned(run, run.folder, length)
+    with pytest.raises(PrunedError, match='0.9 after 2 validations, expected 0.5'):
+        end_if_pruned(run, run.folder, TrainCfg(max_epochs=3))
+    log.unlink()
+    assert read_values(run) == [1.0, 0.9]
+    (run.folder / 'validations.json').write_text('{"metric": "mse"}')
+    with pytest.raises(ToolkitError, match='validations.json is damaged'):
+        read_values(run)
 
 
 @pytest.mark.slow
