@@ -5,7 +5,8 @@
     window.report.offerMetrics(role('score'), data, state.metric);
     function redraw() {
       const name = role('score').value, sign = data.metrics[name] === false ? -1 : 1;
-      const points = data.conditions.map((c, i) => ({ c, x: data.trials[i], y: c.scores[name].mean }))
+      const points = [...state.visible].map((i) => ({ c: data.conditions[i], x: data.trials[i] }))
+        .map((p) => ({ ...p, y: p.c.scores[name].mean }))
         .filter((p) => p.y !== null).sort((a, b) => a.x - b.x);
       let best = -Infinity;
       const line = points.map((p) => (best = Math.max(best, sign * p.y)) * sign);

@@ -13,14 +13,16 @@ from dataclasses import replace
 import pytest
 
 from tests.support import program_studies, studies
+from tests.support.browser import opened
 from toolkit.analysis.aggregate import analyze_study
 from toolkit.analysis.results import load
-from toolkit.analysis.search.trials import list_bests, make_trials_table, select_trials
+from toolkit.analysis.search.trials import get_value, list_bests, make_trials_table, select_trials
 from toolkit.analysis.table_files import study_table
 from toolkit.config import ConfigError
 from toolkit.config.schema import TrainCfg
 from toolkit.errors import ToolkitError
 from toolkit.io.run_records import RunStatus
+from toolkit.report import page as report_page
 from toolkit.report.page import render
 from toolkit.report.section import make_sections
 from toolkit.study.folder import write_plan
@@ -372,6 +374,23 @@ def test_the_report_shows_the_trials_apart(tmp_path):
     assert searched.tables['missing'].rows[0][1].text == 'pruned'
     page, _ = render([work])
     assert 'History of the best value' in page
+
+
+@pytest.mark.slow
+def test_filters_act_on_the_history_of_the_best_value(tmp_path, browser):
+    search(read_study(write(tmp_path, ASHA)), tmp_path / 'work')
+    values = {r.trial['number']: get_value(r) for r in load(tmp_path / 'work').trials}
+    scored = sorted(number for number, value in values.items() if value is not None)
+    report_page.write([tmp_path / 'work'], tmp_path / 'report.html')
+    with opened(browser, tmp_path / 'report.html') as page:
+        plot = page.locator("#s2 [data-chart='history'] .plot")
+        plot.scroll_into_view_if_needed()
+        plot.locator('.main-svg').first.wait_for()
+        drawn = 'p => p.data.map((trace) => [...trace.x])'
+        assert plot.evaluate(drawn) == [[*scored, max(values)], scored]
+        page.locator('#s2 [data-role=search]').fill(f'trial_{scored[1]}')
+        page.wait_for_function(f'p => ({drawn})(p)[1].length === 1', arg=plot.element_handle())
+        assert plot.evaluate(drawn) == [[scored[1], max(values)], [scored[1]]]
 
 
 @pytest.mark.parametrize(('people', 'is_refused'), [('ab', True), ('cd', False)])
