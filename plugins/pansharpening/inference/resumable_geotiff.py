@@ -225,7 +225,8 @@ class GrowingFile:
             with contextlib.suppress(RasterioError):
                 self._dataset.close()
             self._dataset = None
-        self._file.close()
+        with contextlib.suppress(OSError):  # what did not fit is tried again; it was said before
+            self._file.close()
 
     def _release(self) -> None:
         if self._lock is not None:
@@ -240,17 +241,26 @@ class GrowingFile:
 
     def _previous(self, identity: str) -> dict[Window, tuple[int, int]]:
         self._file.seek(0)
-        # A kill in the middle of a line leaves it without an end.
+        # A kill or a full disk leaves a line without an end, or with another one behind it.
         first, *lines = self._file.read().split('\n')[:-1] or ['']
         if first != json.dumps({'identity': identity}) or not self.partial.is_file():
             return {}
-        rows = [parse_json(line) for line in lines]
-        return {Window(*row[:4]): (row[4], row[5]) for row in rows}
+        found, size = {}, len(first) + 1
+        for line in lines:
+            try:
+                row = parse_json(line)
+            except ValueError:
+                break
+            found[Window(*row[:4])] = row[4], row[5]
+            size += len(line) + 1
+        self._file.truncate(size)  # otherwise the next line would follow what is broken
+        return found
 
     def _begin(self, identity: str) -> None:
-        self._file.truncate(0)
-        self._file.write(json.dumps({'identity': identity}) + '\n')
-        self._file.flush()
+        with self._said():
+            self._file.truncate(0)
+            self._file.write(json.dumps({'identity': identity}) + '\n')
+            self._file.flush()
 
     def _open(self, new: bool = False) -> None:
         with self._said():

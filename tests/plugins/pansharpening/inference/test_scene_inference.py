@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +35,7 @@ from plugins.pansharpening.scenes.rasters.raster_handles import allow_no_georefe
 from plugins.pansharpening.scenes.scene import Georeference
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.system import Pansharpener
+from tests.support.failing_disk import FailingDisk
 from tests.support.synthetic_rasters import write_geotiff
 from tests.test_parts import names
 from toolkit.errors import DataError, RunError, ToolkitError
@@ -496,6 +499,50 @@ except ToolkitError as error:
     system = sharpener('Brovey', scene)
     predict_scene(system, scene, tmp_path / 'out.tif', tile=256, compress=compress, picture=False)
     np.testing.assert_array_equal(read(tmp_path / 'out.tif'), whole(system, scene))
+
+
+@pytest.mark.slow
+def test_a_prediction_goes_on_after_any_operation_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list of windows, the images and the names; GDAL's own writes are in the test above."""
+    monkeypatch.setattr('plugins.pansharpening.inference.resumable_geotiff.CHECKPOINT', 0.0)
+    write_scene(tmp_path, low=(32, 32))
+    scene = opened(tmp_path)
+    system, image = sharpener('Brovey', scene), whole(sharpener('Brovey', scene), scene)
+
+    def predict(folder: Path, overwrite: bool = False) -> None:
+        options: dict[str, Any] = {'tile': 64, 'workers': 1, 'progress': False}
+        predict_scene(system, scene, folder / 'out.tif', overwrite=overwrite, **options)
+
+    with FailingDisk(tmp_path).mounted() as disk:
+        predict(tmp_path / 'calm')
+    expected = {path.name: path.read_bytes() for path in (tmp_path / 'calm').glob('*.png')}
+    assert len(disk.operations) > 20 and expected, disk.operations
+    told = []
+    for number, operation in enumerate(disk.operations, 1):
+        is_other_image = '.png' in operation and '.out.png' not in operation
+        if operation.startswith(('mkdir', 'fsync')) or is_other_image:
+            continue
+        folder = tmp_path / f'hurt{number}'
+        lasting = number % 2 == 1 and operation.startswith(('open', 'write'))
+        try:
+            with FailingDisk(folder, number, errno.ENOSPC, lasting, short=True).mounted():
+                predict(folder)
+        except RunError as error:
+            told.append(str(error))
+            assert 'cannot write' in told[-1] and str(folder) in told[-1], operation
+            assert '\n' not in told[-1], operation
+        else:  # what only saves time the next time
+            assert '.statistics' in operation, operation
+        there = (folder / 'out.tif').exists()
+        if there:  # an image beside it failed
+            np.testing.assert_array_equal(read(folder / 'out.tif'), image)
+        predict(folder, overwrite=there)
+        np.testing.assert_array_equal(read(folder / 'out.tif'), image)
+        assert {path.name: path.read_bytes() for path in folder.glob('*.png')} == expected
+        assert sorted(p.name for p in folder.iterdir()) == sorted(['out.tif', *expected]), operation
+    assert len(told) > 6, told
 
 
 def test_a_truncated_raster_stops_the_run_and_leaves_nothing(tmp_path: Path) -> None:
