@@ -364,6 +364,40 @@ def test_keys_know_config_code_and_data(here):
     assert not set(keys()) & set(before)
 
 
+@pytest.mark.parametrize(
+    ('plugin', 'helper', 'line', 'named'),
+    [
+        ('rates.py', 'rates_beside.py', 'import rates_beside', ['rates.py', 'rates_beside.py']),
+        ('rate_pack/__init__.py', 'rate_pack/beside.py', 'from .beside import X', ['rate_pack']),
+    ],
+)
+def test_keys_know_what_a_plugin_imports_that_registers_nothing(here, plugin, helper, line, named):
+    (here / plugin).parent.mkdir(exist_ok=True)
+    (here / plugin).write_text(
+        'from mmengine.hooks import Hook\n'
+        'from toolkit.registry import HOOKS\n\n\n'
+        '@HOOKS.register\n'
+        'class Rates(Hook):\n'
+        '    def __init__(self) -> None:\n'
+        f'        {line}\n'
+    )
+
+    def hash_code(text, unused=''):
+        (here / helper).write_text(f'X = {text}\n')
+        (here / helper).with_name('of_nobody.py').write_text(unused)
+        file = studies.write(here, seeds=[0], variants={'full': {}})
+        base = yaml.safe_load((here / 'base.yaml').read_text())
+        base['plugins'] += named
+        base['custom_hooks'] = {'rates': {'type': 'Rates'}}
+        (here / 'base.yaml').write_text(yaml.safe_dump(base))
+        return [run.fingerprint.code for run in make_plan(read_study(file)).runs]
+
+    before = hash_code('1')
+    assert hash_code('1') == before
+    assert hash_code('1', unused='X = 3') == before
+    assert hash_code('2') != before
+
+
 def test_keys_know_the_content_of_every_file_that_a_config_names(here):
     """Weights above all: an overwritten file makes another run."""
     (here / 'names_file.py').write_text(
