@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ DEFAULTS = {
 }
 # Parameters that MLflow takes at once, and their longest text.
 _MOST, _LONGEST = 100, 500
+# Characters that a name of MLflow may not have, and its longest text.
+_REFUSED, _LONGEST_NAME = re.compile(r'[^\w.\-/: ]'), 250
 
 
 @HOOKS.register
@@ -50,11 +53,11 @@ class MLflowTracker(Tracker):
             self._run = known
             self._client.update_run(known, status='RUNNING')
             return known
-        tags = {**run.tags, 'mlflow.runName': run.name}
+        tags = {**{_to_name(k): v for k, v in run.tags.items()}, 'mlflow.runName': run.name}
         self._run = self._client.create_run(experiment, tags=tags).info.run_id
         from mlflow.entities import Param
 
-        found = [Param(key, str(value)[:_LONGEST]) for key, value in run.config.items()]
+        found = [Param(_to_name(k), str(v)[:_LONGEST]) for k, v in run.config.items()]
         for start in range(0, len(found), _MOST):
             self._client.log_batch(self._run, params=found[start : start + _MOST])
         return self._run
@@ -81,7 +84,8 @@ class MLflowTracker(Tracker):
         from mlflow.entities import Metric
 
         now = int(1000 * time.time())
-        self._client.log_batch(self._run, [Metric(k, v, now, iteration) for k, v in values.items()])
+        found = [Metric(_to_name(k), v, now, iteration) for k, v in values.items()]
+        self._client.log_batch(self._run, found)
 
     def log_result(self, values: Mapping[str, float]) -> None:
         self.log(values, 0)
@@ -95,6 +99,10 @@ class MLflowTracker(Tracker):
         run = client.create_run(experiment, tags=tags).info.run_id
         client.log_text(run, format_csv(header, rows), 'results.csv')
         client.set_terminated(run)
+
+
+def _to_name(text: str) -> str:
+    return _REFUSED.sub('_', text)[:_LONGEST_NAME]
 
 
 def _locate_files(home: Path) -> str:

@@ -199,6 +199,11 @@ def test_mlflow(tree: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     history = client.get_metric_history(run.info.run_id, 'train/loss')
     assert [(m.step, m.value > 0) for m in history] == [(2, True), (4, True), (6, True)]
     assert 'test/mse' in run.data.metrics
+    odd = HOOKS.get('MLflowTracker')()
+    name = odd.open(TrackedRun(study, 'odd', 'tiny', study, {}, {'a.+b': 1, 'c' * 300: 2}), None)
+    odd.log({'val/HER2+ (x)': 0.5}, 1)
+    found = client.get_run(name).data
+    assert (found.params['a._b'], found.metrics['val/HER2_ _x_']) == ('1', 0.5)
     table = runs['tiny: results'].info.run_id
     assert [f.path for f in client.list_artifacts(table)] == ['results.csv']
 
