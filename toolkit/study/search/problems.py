@@ -24,6 +24,7 @@ from toolkit.study.spec import Study
 HERE = ('search',)
 # Points of a grid, and trials of a search, that nobody waits for.
 MOST_TRIALS = 10_000
+MOST_SEED = 10**8
 # Keys of a study that have no meaning beside a search, with the reason.
 _OTHERS = {
     'axes': 'a search chooses the values: put the path into search.space',
@@ -93,7 +94,7 @@ def _parameter_problems(study: Study, path: str, parameter: Parameter) -> Iterat
         if parameter.step is not None or parameter.points is not None:
             yield study.problem(here, 'step and points are those of numbers, not of a choice')
         return
-    if len(values) != 2 or not all(map(math.isfinite, values)) or not values[0] < values[1]:
+    if len(values) != 2 or not 0 < values[1] - values[0] < math.inf:
         message = f'expected two numbers, the lowest and the highest; found {dump_inline(values)}'
         yield study.problem(there, message)
         return
@@ -182,8 +183,9 @@ def _number_problems(study: Study) -> Iterator[Problem]:
     least = {'trials': 1, 'batch': 1, 'startup': 1, 'seed': 0, 'run_seed': 0}
     for key, low in least.items():
         value = getattr(search, key)
-        if value is not None and not low <= value <= MOST_TRIALS**2:
-            yield study.problem((*HERE, key), f'expected {low} or more, found {value}')
+        if value is not None and not low <= value <= MOST_SEED:
+            message = f'expected {low} or more' if value < low else f'expected at most {MOST_SEED}'
+            yield study.problem((*HERE, key), f'{message}, found {value}')
     if search.trials is not None and search.trials > MOST_TRIALS:
         message = f'expected at most {MOST_TRIALS}, found {search.trials}'
         yield study.problem((*HERE, 'trials'), message)

@@ -256,6 +256,8 @@ def test_a_program_is_ended_where_its_validations_say_so(tmp_path):
     ('change', 'changes', 'messages'),
     [
         ({'space': {'x': {'uniform': [1, 0]}}}, {}, ['two numbers, the lowest and the highest']),
+        ({'space': {'x': {'uniform': [-1e308, 1e308]}}}, {}, ['two numbers, the lowest and']),
+        ({'seed': 2**40}, {}, ['expected at most 100000000']),
         ({'space': {'x': {'log': [0, 1]}}}, {}, ['a logarithm needs numbers above 0']),
         ({'space': {'x': {}}}, {}, ['expected one of uniform, log, integer and choice']),
         ({'space': {'x': {'choice': [1, 1]}}}, {}, ['the value 1 stands here twice']),
