@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError
+from toolkit.io import atomic_write
 
 if TYPE_CHECKING:
     from plugins.ldpnet.generator import LDPNet
@@ -87,7 +88,7 @@ def fit_bands(tensors: Mapping[str, Tensor], bands: int) -> dict[str, Tensor]:
 
 
 def write_weights(run: Path, path: Path) -> int:
-    """Writes the weights of the network of a run, with the run's settings as metadata.
+    """Writes the weights of the network of a run, with its name and iterations as metadata.
 
     Args:
         run: folder of the run.
@@ -95,7 +96,8 @@ def write_weights(run: Path, path: Path) -> int:
     Returns:
         Number of weights.
     Raises:
-        ToolkitError: no run or checkpoint, or a system without an `LDPNet`.
+        ToolkitError: no run or checkpoint, a system without an `LDPNet`, or a file that cannot be
+            written.
     """
     source = checkpoint.find_best_or_last(run)
     if source is None:
@@ -111,7 +113,7 @@ def write_weights(run: Path, path: Path) -> int:
         if key.startswith(prefix)
     }
     facts = {'iterations': content['meta']['iter'], 'run': run.name}
-    save_file(tensors, path, {'facts': json.dumps(facts)})
+    atomic_write.write(path, save(tensors, {'facts': json.dumps(facts)}))
     return sum(tensor.numel() for tensor in tensors.values())
 
 

@@ -29,6 +29,8 @@ class Generator(nn.Module, ABC):
             the whole image.
         stride: windows start at multiples of this number of PAN pixels.
         unit_range: images must be in [0, 1], since the method takes their ratios.
+        border: only of classes that declare it, whose system then sets it: 'wrap' where borders and
+            divisions are those of the toolbox, else 'replicate'.
     """
 
     contract: ClassVar[str] = 'plugins.pansharpening.contracts.GeneratorContract'

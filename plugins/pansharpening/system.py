@@ -96,7 +96,7 @@ class Pansharpener(System):
         slots |= {f'losses.{key}': slot for key, slot in (losses or {}).items()}
         self._sensors = ComponentSensors(slots)
         self.generator = generator(bands=bands, ratio=ratio)
-        if hasattr(self.generator, 'border'):
+        if hasattr(type(self.generator), 'border'):  # not one that an author keeps for himself
             self.generator.border = 'wrap' if border == 'wrap' else 'replicate'
         self.reblur = reblur(bands=bands, ratio=ratio) if reblur else None
         self.gray = gray(bands=bands, ratio=ratio) if gray else None
@@ -303,11 +303,15 @@ class Pansharpener(System):
             {key: self._normalize(v) if key in IMAGES else v for key, v in batch.items()},
             self.ratio,
             self.upsampling,
-            self.upsampled,
+            self._upsample_normalized,
             self.generator,
             self.reblur,
             self.gray,
         )
+
+    def _upsample_normalized(self, image: Tensor) -> Tensor:
+        # Beyond a border an image goes on down to black at most, which is 0 in [0, 1] alone.
+        return self._normalize(self.upsampled(self._denormalize(image)))
 
     def _normalize(self, image: Tensor) -> Tensor:
         return 2 * image - 1 if self.symmetric else image

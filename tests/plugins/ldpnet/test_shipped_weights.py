@@ -72,5 +72,7 @@ def test_a_run_is_written(tmp_path) -> None:
     assert write_weights(tmp_path / 'run', path) == 99_765
     own = system.generator.network.state_dict()
     assert all(torch.equal(value, own[key]) for key, value in load_file(path).items())
+    with pytest.raises(ToolkitError, match='cannot write .*own.safetensors.new'):
+        write_weights(tmp_path / 'run', path / 'new')
     with pytest.raises(ToolkitError, match='holds no checkpoint'):
         write_weights(tmp_path, path)

@@ -334,7 +334,7 @@ def test_a_scene_that_is_read_for_another_upsampling_is_refused(capsys) -> None:
 def test_symmetric_parts_see_from_minus_one_to_one() -> None:
     """Inside, all is as in another system that is given such images; outside nothing shows it."""
     losses = {'to_pan': ToPan, 'blurred': OfBlur, 'reference': ToReference}
-    # Extrapolation ends at zero, which is not the same in both.
+    # Extrapolation ends at black, which is not the same in both.
     options = {'losses': losses, 'border': 'replicate'}
     model, plain = system(symmetric=True, **options), system(**options)
     given = batch(reference=True)
@@ -345,6 +345,35 @@ def test_symmetric_parts_see_from_minus_one_to_one() -> None:
     torch.testing.assert_close(model.predict(given)['hrms'], expected)
     torch.testing.assert_close(model.sharpen(given['lrms'], given['pan']), expected)
     torch.testing.assert_close(model.predict(given)['lrms_up'], model.upsampled(given['lrms']))
+
+
+def test_symmetric_parts_get_the_upsampled_image_that_is_sharpened() -> None:
+    model, given = system(symmetric=True), batch()
+    given['lrms'][..., 0] *= 0.1  # falls towards a dark border
+    predicted = model.predict(given)
+    torch.testing.assert_close(predicted['lrms_up'], model.upsampled(given['lrms']))
+    expected = model.sharpen(given['lrms'], given['pan'])
+    torch.testing.assert_close(predicted['hrms'], expected)
+
+
+class Framed(Fuse):
+    """Has an attribute with the name of one that classes may declare."""
+
+    def __init__(self, bands: int, ratio: int) -> None:
+        super().__init__(bands, ratio)
+        self.border = 3
+
+
+class Placed(Fuse):
+    """Declares a rule at the border."""
+
+    border = 'replicate'
+
+
+def test_only_a_declared_border_is_set() -> None:
+    assert system(generator=Framed, border='wrap').generator.border == 3
+    assert system(generator=Placed, border='wrap').generator.border == 'wrap'
+    assert system(generator=Placed).generator.border == 'replicate'
 
 
 def test_symmetric_refuses_methods_of_plain_images() -> None:
