@@ -141,8 +141,8 @@ def test_conditions_on_different_devices_are_not_compared(tmp_path, monkeypatch)
         command._describe_measurement(configs, Sizes(1, 0.0, False), 1)
 
 
-def test_a_study_without_values_of_the_metric_is_told(monkeypatch):
-    condition = SimpleNamespace(label='a', select_runs=lambda _: [SimpleNamespace(folder=Path())])
+def test_a_study_without_values_or_configs_is_told(tmp_path, monkeypatch):
+    condition = SimpleNamespace(label='a', select_runs=lambda _: [SimpleNamespace(folder=tmp_path)])
     analysis = SimpleNamespace(
         metrics={'AUC': True},
         conditions=[condition],
@@ -151,7 +151,10 @@ def test_a_study_without_values_of_the_metric_is_told(monkeypatch):
     monkeypatch.setattr(command, 'load_study', lambda folder: folder)
     monkeypatch.setattr(command, 'analyze_study', lambda _: analysis)
     monkeypatch.setattr(command, 'load', lambda _: SimpleNamespace(use_plugins=lambda: None))
-    with pytest.raises(ToolkitError, match='no finished run has the metric AUC'):
+    with pytest.raises(ToolkitError, match='has no config.yaml: programs are not measured'):
+        command._load_study(Path('w'), None)
+    (tmp_path / 'config.yaml').touch()
+    with pytest.raises(ToolkitError, match='w has no finished run with AUC'):
         command._load_study(Path('w'), None)
 
 
@@ -216,6 +219,11 @@ def test_a_system_is_timed_with_its_costs(tmp_path):
             Sizes(3, 0.0, True),
             dict.fromkeys(('optim_wrapper', 'train_dataloader', 'train_cfg')),
             'the config has no training',
+        ),
+        (
+            Sizes(3, 0.0, True),
+            {'runtime__cuda_graph': True},
+            'runtime.cuda_graph replays steps as one graph, which this bench does not',
         ),
     ):
         (tmp_path / 'c.yaml').write_text(yaml.safe_dump(make_tree(**changes)))

@@ -279,14 +279,14 @@ def _load_study(
         if not finished:
             print(f'{condition.label} is left out: no run of it is finished', file=sys.stderr)
             continue
-        config = load(finished[0].folder / CONFIG)
+        if not (path := finished[0].folder / CONFIG).exists():
+            raise ToolkitError(f'{finished[0].folder} has no {CONFIG}: programs are not measured')
+        config = load(path)
         config.use_plugins()
         configs[condition.label] = config
         values[condition.label] = analysis.summarize(condition, metric).mean
-    if not configs:
-        raise ToolkitError(f'{folder} has no finished run: run the study first')
-    if all(value is None for value in values.values()):
-        raise ToolkitError(f'{folder}: no finished run has the metric {metric}; name another one')
+    if not configs or all(value is None for value in values.values()):
+        raise ToolkitError(f'{folder} has no finished run with {metric}: run the study first')
     _check_count(len(configs))
     return metric, configs, values
 

@@ -107,10 +107,8 @@ class SystemTimer:
         self.description['input'] = self._warm_up(self.one, self.many)
         memory['inference'] = self._read_memory()
         self.step: Run | None = None
-        if self.run.optim_wrapper is None or not sizes.trains:
-            self.description['untrained'] = (
-                'left out' if self.run.optim_wrapper else 'the config has no training'
-            )
+        if reason := _find_obstacle(self.run, sizes):
+            self.description['untrained'] = reason
             return
         try:
             self.step = self._make_step(system, sizes.batch_size)
@@ -201,6 +199,16 @@ class Ruler:
             while not taken or time.perf_counter() < ends:
                 taken.append(time_once(lambda: self.network(self.image), self.device))
         return _average(taken)
+
+
+def _find_obstacle(run: RunConfig, sizes: Sizes) -> str:
+    """Finds why training is not measured; '' if it is."""
+    if run.optim_wrapper is None:
+        return 'the config has no training'
+    if not sizes.trains:
+        return 'left out'
+    graphs = 'runtime.cuda_graph replays steps as one graph, which this bench does not'
+    return graphs if run.runtime.cuda_graph else ''
 
 
 def _average(taken: list[Taken]) -> Taken:
