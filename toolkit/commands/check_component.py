@@ -24,6 +24,8 @@ class CheckComponentCommand(Command):
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument('file', type=Path, metavar='FILE', help='of the plugin')
         add_plugins(parser)
+        parser.add_argument('--export', action='store_true', help='hold it to torch.export too')
+        parser.add_argument('--compile', action='store_true', help='hold it to torch.compile too')
         parser.add_argument(
             'overrides', nargs='*', metavar='NAME.argument=value', help='argument of a component'
         )
@@ -43,6 +45,7 @@ class CheckComponentCommand(Command):
                 f'{arguments.file} registers no component{": " + reason if reason else ""}; write '
                 '@KIND.register above a class'
             )
+        captures = [name for name in ('export', 'compile') if getattr(arguments, name)]
         given = _parse_arguments(arguments.overrides, [entry.name for entry in entries])
         faulty = False
         for entry in entries:
@@ -56,7 +59,7 @@ class CheckComponentCommand(Command):
                     f'{", ".join(missing)}; `toolkit check CONFIG --shapes` checks it with them'
                 )
                 continue
-            faults = find_component_faults(component, given.get(entry.name, {}))
+            faults = find_component_faults(component, given.get(entry.name, {}), captures)
             for fault in faults:
                 print(fault, file=sys.stderr)
             faulty = faulty or bool(faults)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import io
+import logging
 import pickle
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -15,8 +18,10 @@ from toolkit.errors import ToolkitError
 from toolkit.registry.build import ComponentFactory
 from toolkit.registry.component_errors import describe_error, explain_failure
 from toolkit.registry.contracts import find_contract
-from toolkit.testing.contract import Contract, Fault
+from toolkit.testing.contract import Contract, Fault, describe_inputs
 from toolkit.testing.values import find_module_faults
+
+Capture = Literal['export', 'compile']
 
 
 def check_component(cls: type, /, **arguments: Any) -> None:
@@ -35,12 +40,15 @@ def check_component(cls: type, /, **arguments: Any) -> None:
         raise AssertionError('\n'.join(map(str, faults)))
 
 
-def find_component_faults(cls: type, arguments: Mapping[str, Any]) -> list[Fault]:
+def find_component_faults(
+    cls: type, arguments: Mapping[str, Any], captures: Sequence[Capture] = ()
+) -> list[Fault]:
     """Finds the faults of a component alone.
 
     Args:
         cls: class of the component.
         arguments: as in a config.
+        captures: what else a module must bear: 'export' and 'compile', which no contract promises.
     Raises:
         ToolkitError: its kind has no contract.
     """
@@ -60,6 +68,8 @@ def find_component_faults(cls: type, arguments: Mapping[str, Any]) -> list[Fault
             try:
                 factory = ComponentFactory(cls, arguments, '')
                 messages = list(dict.fromkeys(_list_messages(factory, contract, injected)))
+                for capture in () if messages else captures:
+                    messages += _find_capture_faults(factory(**injected), contract, capture)
             except ToolkitError as error:
                 messages = [f'cannot be built: {error}']
             except Exception as error:  # the component is its author's code
@@ -93,6 +103,51 @@ def _list_messages(
         if found:
             return found
     return list(contract.find_value_faults(make()))
+
+
+def _find_capture_faults(component: Any, contract: Contract, capture: Capture) -> list[str]:
+    """Finds faults of a component whose operations torch records, before it runs them."""
+    if not isinstance(component, nn.Module):
+        return []
+    done = 'exported (torch.export)' if capture == 'export' else 'compiled (torch.compile)'
+    component.eval()
+    contract.prepare(component)
+    for case in (0, 1):
+        inputs = name_inputs(component, contract.make_inputs(component, case) or {})
+        try:
+            with torch.no_grad(), _silence_torch():
+                torch.manual_seed(0)
+                expected = component(**inputs)
+                torch.manual_seed(0)
+                found = _capture(component, inputs, capture)(**inputs)
+        except Exception as error:  # whatever torch finds in the author's code
+            advice = ', where no value may choose what is computed' if capture == 'export' else ''
+            return [f'cannot be {done}{advice}: {describe_error(error)}']
+        try:
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5, equal_nan=True)
+        except AssertionError:
+            return [f'gives other values of {describe_inputs(inputs)} once it is {done}']
+    return []
+
+
+@contextlib.contextmanager
+def _silence_torch() -> Iterator[None]:
+    """Keeps back what torch logs and prints beside the error that it raises."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _capture(component: nn.Module, inputs: dict[str, Any], capture: Capture) -> Callable[..., Any]:
+    if capture == 'export':
+        return torch.export.export(component, (), inputs).module()
+    torch.compiler.reset()
+    # All of compiling but the machine code, for which a C++ compiler is needed.
+    return torch.compile(component, backend='aot_eager')
 
 
 def name_inputs(component: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,6 +97,46 @@ def test_the_command_names_faults_with_file_and_line(tmp_path, capsys):
     assert 'registers no component' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ('line', 'option', 'message'),
+    [
+        ('', '--export', ''),
+        ('', '--compile', ''),
+        ('x = x if x.sum() > 0 else -x', '--export', r'cannot be exported \(.*\), where .*: \w+'),
+        ('x = x if x.sum() > 0 else -x', '--compile', ''),
+        (
+            'x = x * 2 if torch.compiler.is_compiling() else x',
+            '--compile',
+            r'gives other values of features \(2, \d+\) once it is compiled \(torch.compile\)',
+        ),
+    ],
+)
+def test_a_component_is_held_to_export_and_to_compiling_where_asked(
+    line, option, message, tmp_path, capsys
+):
+    path = tmp_path / 'own_head.py'
+    path.write_text(
+        'import torch\n'
+        'from toolkit.interfaces import Head\n'
+        'from toolkit.registry import HEADS\n\n\n'
+        '@HEADS.register\n'
+        'class OwnHead(Head):\n'
+        '    """A linear head: (B, C) -> (B, num_classes)."""\n\n'
+        '    def __init__(self, in_channels: int, num_classes: int) -> None:\n'
+        '        super().__init__()\n'
+        '        self.linear = torch.nn.Linear(in_channels, num_classes)\n\n'
+        '    def forward(self, features: torch.Tensor) -> torch.Tensor:\n'
+        '        x = self.linear(features)\n'
+        f'        {line}\n'
+        '        return x\n'
+    )
+    assert main(['check-component', str(path)]) == 0  # no contract asks for it
+    capsys.readouterr()
+    assert main(['check-component', str(path), option]) == (2 if message else 0)
+    told = capsys.readouterr().err
+    assert re.fullmatch(rf'OwnHead \({path}:\d+\) {message}.*\n' if message else '', told)
+
+
 # Faults that a system would not show, or that are no fault alone.
 ONLY_IN_A_SYSTEM = {
     'Loss_names_no_output',
