@@ -98,7 +98,8 @@ class LeaksBench(Command):
         audit = examine(name, data.records, scan(SubsetSource(data)), (name,))
         chosen = [i for i, record in enumerate(data.records) if name in record.labels]
         records = [data.records[i] for i in chosen]
-        groups = [audit.name_groups()[i] for i in chosen]
+        names = audit.name_groups()
+        groups = [names[i] for i in chosen]
         splits = [
             split_with_leaks(records, groups, name, task, data.split, seed)
             for seed in range(arguments.seeds)
