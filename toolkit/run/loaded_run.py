@@ -21,7 +21,7 @@ from toolkit.engine.process import precision
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Predictor, System
 from toolkit.io.json_values import parse_json
-from toolkit.io.run_layout import METRICS_FILE, TestRecord
+from toolkit.io.run_layout import CHECKPOINTS, METRICS_FILE, TestRecord, read_object
 from toolkit.io.tables.formatting import format_count, format_markdown_table
 from toolkit.io.verification import plugin_trust
 from toolkit.registry import PREDICTORS
@@ -119,13 +119,19 @@ class LoadedRun:
             f'**{type(self.system).__name__}** of `{self.folder}`: {weights}, '
             f'{format_count(count)} parameters, on {self.device}'
         ]
-        record = TestRecord.read(self.folder)
+        path = self.folder / METRICS_FILE
+        content = read_object(path) or {}
+        record = TestRecord.parse(content, path)
         rows = [['metric', 'better', 'value']]
         for name, value in record.metrics.items():
             better = 'higher' if record.directions.get(name) else 'lower'
             better = better if name in record.directions else ''
             rows.append([name, better, 'not finite' if value is None else f'{value:.6g}'])
         table = format_markdown_table(rows, left=2) if len(rows) > 1 else ['not tested yet']
+        tested = Path(content.get('checkpoint') or '').name
+        own = self.folder / CHECKPOINTS / tested
+        if self.checkpoint is not None and self.checkpoint.resolve() != own.resolve() and tested:
+            table = [f'not tested with these weights: {METRICS_FILE} is of `{tested}`']
         return '\n'.join([*lines, '', *table])
 
     @property
@@ -136,6 +142,8 @@ class LoadedRun:
     @cached_property
     def metrics(self) -> dict[str, float | None]:
         """Metrics of the run's test by name; None for a value that is not finite.
+
+        They are of the checkpoint that was tested (`metrics.json` names it), whichever is loaded.
 
         Raises:
             ToolkitError: the run was not tested, or its metrics cannot be read.

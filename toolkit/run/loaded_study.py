@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from toolkit.analysis import results, table_files
 from toolkit.analysis.results import StudyResults
 from toolkit.analysis.table_files import Style
+from toolkit.errors import ToolkitError
 from toolkit.io.run_records import RunResult
 
 
@@ -56,6 +58,8 @@ class LoadedStudy:
         Args:
             style: 'text', 'markdown', 'csv', 'latex' or 'json'.
         Raises:
-            ToolkitError: the rows of a run are damaged.
+            ToolkitError: no such style, or the rows of a run are damaged.
         """
+        if style not in (styles := get_args(Style)):
+            raise ToolkitError(f'no style is named {style!r}; there are: {", ".join(styles)}')
         return table_files.study_table(self.results, style)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,19 @@ def test_a_run_has_its_weights_config_and_metrics(folder: Path) -> None:
     shown = run._repr_markdown_()
     assert '**TinySystem**' in shown and '| mse | lower | ' in shown
     assert sorted(folder.rglob('*')) == before
+
+
+def test_metrics_of_other_weights_are_not_shown(
+    folder: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert '| mse |' in toolkit.load_run(folder.name)._repr_markdown_()
+    tested = toolkit.load_run(folder).checkpoint
+    other = shutil.copy(tested, tested.with_name('iter_1.pth'))
+    for weights in (other, shutil.copy(tested, tmp_path)):
+        shown = toolkit.load_run(folder, weights)._repr_markdown_()
+        assert f'not tested with these weights: metrics.json is of `{tested.name}`' in shown
+        assert '| mse |' not in shown
 
 
 def test_a_test_prints_nothing(folder: Path, monkeypatch: Any, capsys: Any) -> None:

@@ -20,6 +20,8 @@ def test_a_study_has_its_runs_and_tables(tmp_path: Path) -> None:
     assert repr(study) == f'<study tiny in {folder}: 3 of 4 runs finished>'
     assert [run.metrics.get('score') for run in study.runs] == [0.5, 0.6, 0.7, None]
     assert 'small' in study.table() and '| small |' in study._repr_markdown_()
+    with pytest.raises(ToolkitError, match="no style is named 'html'; there are: text, markdown"):
+        study.table('html')
     assert study.table('csv').splitlines()[0].startswith('variant')
 
 
