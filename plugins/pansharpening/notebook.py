@@ -23,6 +23,7 @@ from plugins.pansharpening.scenes.arrays.memory_scene import MemoryScene
 from plugins.pansharpening.scenes.sensors import SensorSpec
 from plugins.pansharpening.system import Pansharpener
 from plugins.pansharpening.untrained_method import sharpener
+from toolkit.engine.process.precision import find_device
 from toolkit.errors import ToolkitError
 from toolkit.run.loaded_run import LoadedRun, load_run
 
@@ -93,7 +94,7 @@ def _find_run(method: object, device: str | torch.device | None) -> LoadedRun | 
         ToolkitError: a run on another device, a folder without a run, or no method at all.
     """
     if isinstance(method, LoadedRun):
-        if device is not None and torch.device(device) != method.device:
+        if device is not None and find_device(device) != method.device:
             raise ToolkitError(
                 f'{method} is not on {device}; load it there: '
                 f'toolkit.load_run(folder, device={str(device)!r})'

@@ -20,14 +20,17 @@ def sharpener(name: str, scene: Scene, upsample: Method = 'interp23tap') -> Pans
         scene: scene with the bands, the ratio and the sensor, for generators that take one.
         upsample: interpolation of the MS to the size of the PAN.
     Raises:
-        ToolkitError: the generator cannot do these bands or this ratio.
+        ToolkitError: the generator or `upsample` cannot do these bands or this ratio.
     """
     cls = GENERATORS.get(name)
     arguments = {'sensor': scene.sensor.spec} if accepts_argument(cls, 'sensor') else {}
-    torch.manual_seed(0)
-    return Pansharpener(
-        scene.bands, scene.ratio, ComponentFactory(cls, arguments, name), upsample=upsample
-    )
+    generator = ComponentFactory(cls, arguments, name)
+    try:
+        with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
+            torch.default_generator.manual_seed(0)
+            return Pansharpener(scene.bands, scene.ratio, generator, upsample=upsample)
+    except ValueError as error:
+        raise ToolkitError(str(error)) from error
 
 
 def check_needs_no_training(name: str, scene: Scene) -> None:

@@ -53,7 +53,8 @@ def load_run(
             trusted them before, as `--trust` does.
     Raises:
         ToolkitError: no run in the folder, a config that does not pass its check, plugins that are
-            not trusted, or a checkpoint that is missing, damaged or of another system.
+            not trusted, a checkpoint that is missing, damaged or of another system, or no such
+            device.
     """
     name = None if checkpoint is None else str(checkpoint)
     allowed = plugin_trust.allows_all()
@@ -103,7 +104,9 @@ class LoadedRun:
         self.folder, self.checkpoint = folder, trained.weights
         self._trained, self._run = trained, trained.run
         self.device = (
-            precision.choose_device(self._run.runtime) if device is None else torch.device(device)
+            precision.choose_device(self._run.runtime)
+            if device is None
+            else precision.find_device(device)
         )
         with trained.config.locate_errors():
             self.system = load_system(self._run, trained.weights, self.device)

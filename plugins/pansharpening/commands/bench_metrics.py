@@ -15,6 +15,7 @@ from plugins.pansharpening.metrics.score_image import NO_REFERENCE, REFERENCE, R
 from plugins.pansharpening.scenes.arrays.matlab import MatScene
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.synthetic.scene import SyntheticScene
+from toolkit.engine.process.precision import find_device
 from toolkit.errors import ToolkitError
 from toolkit.registry import BENCHES, METRICS
 from toolkit.registry.command import Command
@@ -39,7 +40,7 @@ class IndicesBench(Command):
         if arguments.repeats < 1:
             raise ToolkitError(f'--repeats must be at least 1, found {arguments.repeats}')
         scene = MatScene(arguments.mat, arguments.sensor) if arguments.mat else _synthetic_scene()
-        device = torch.device(arguments.device)
+        device = find_device(arguments.device)
         times: dict[str, list[float]] = {}
         for _ in range(arguments.repeats):
             # New images each time: indices share intermediate results, as in `evaluate`.

@@ -21,6 +21,7 @@ from plugins.pansharpening.scenes.rasters.raster_layout import ChosenSamples
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.sensors import SensorSpec
 from plugins.pansharpening.scenes.window import Window
+from toolkit.engine.process.precision import find_device
 from toolkit.errors import DataError, ToolkitError
 
 # An image in memory or its path.
@@ -57,7 +58,7 @@ def sharpen_scene(
         RunError: values that are not finite, or too many values that `dtype` cannot hold.
     """
     check_scene(system, scene)
-    device = torch.device(device)
+    device = find_device(device)
     with set_evaluation_mode(system, device), run_workers(workers) as pool:
         streamed = TiledInference(system, scene, device, autocast, dtype)
         streamed.measure(pool, lambda pixels: None)

@@ -86,6 +86,11 @@ def test_metrics_of_other_weights_are_not_shown(
         assert '| mse |' not in shown
 
 
+def test_a_device_that_is_not_there(folder: Path) -> None:
+    with pytest.raises(ToolkitError, match="no device 'cud' on this machine: expected cpu"):
+        toolkit.load_run(folder, device='cud')
+
+
 def test_a_test_prints_nothing(folder: Path, monkeypatch: Any, capsys: Any) -> None:
     def noisy(*args: Any) -> dict[str, float]:
         print('more in /tmp/gone')

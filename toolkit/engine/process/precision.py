@@ -39,6 +39,23 @@ def choose_device(runtime: Runtime) -> torch.device:
     return device
 
 
+def find_device(name: str | torch.device) -> torch.device:
+    """Finds a device by its name, such as 'cpu' or 'cuda:0'.
+
+    Raises:
+        ToolkitError: no such device on this machine.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:  # with and without CUDA in torch
+        raise ToolkitError(
+            f'no device {str(name)!r} on this machine: expected cpu, or cuda or cuda:N where torch '
+            f'finds a GPU; it finds {torch.cuda.device_count()}'
+        ) from error
+    return device
+
+
 def move_system(system: nn.Module, runtime: Runtime, device: torch.device) -> None:
     """Moves the system to its device and memory format, in place."""
     if runtime.threads is not None:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from plugins.pansharpening.imaging import resample
 from plugins.pansharpening.imaging.resample import Method
 from plugins.pansharpening.inference.in_memory import sharpen_scene
 from plugins.pansharpening.inference.modules.reach import Reach, is_equal, measure_reach
@@ -20,6 +21,7 @@ from plugins.pansharpening.interfaces import Generator
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.system import Pansharpener
+from toolkit.engine.process.precision import find_device
 from toolkit.errors import ToolkitError
 
 Takes = Literal['upsampled', 'native']
@@ -175,11 +177,15 @@ def stream(
         raise ToolkitError("takes='native' upsamples nothing; leave out upsample")
     if takes == 'native' and isinstance(model, Generator):
         raise ToolkitError('a generator of the toolkit takes an upsampled MS; leave out takes')
-    device = torch.device(device)
+    device = find_device(device)
     system = StreamedModule(model, scene.bands, scene.ratio, takes, upsample or 'interp23tap')
     if system.generator is model:
         return sharpen_scene(system, scene, **options)
     _check_reach(halo, stride)
+    try:
+        resample.upsample(torch.zeros(1, 1, 8, 8), scene.ratio, system.upsampling)
+    except ValueError as error:
+        raise ToolkitError(str(error)) from error
     with set_evaluation_mode(system, device):
         if halo is None:
             system.measure(device)
@@ -212,9 +218,10 @@ def measure_module(
     _check_takes(takes)
     if bands < 1 or ratio < 1:
         raise ToolkitError(f'bands and ratio must be at least 1, found {bands} and {ratio}')
+    device = find_device(device)
     system = StreamedModule(model, bands, ratio, takes, 'interp23tap')
-    with set_evaluation_mode(system, torch.device(device)):
-        system.measure(torch.device(device))
+    with set_evaluation_mode(system, device):
+        system.measure(device)
     return Reach(system.halo, system.stride)
 
 

@@ -131,6 +131,14 @@ def test_a_method_is_built_for_the_images_and_not_for_a_config():
     assert gains[0] != gains[1]
 
 
+def test_the_random_numbers_of_the_caller_stay_as_they_are():
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    sharpen(MS, PAN, 'IKONOS', 'PNN')
+    assert torch.equal(torch.rand(3), expected)
+
+
 @pytest.mark.parametrize(
     ('ms', 'pan', 'options', 'message'),
     [
@@ -144,6 +152,9 @@ def test_a_method_is_built_for_the_images_and_not_for_a_config():
         (MS * np.uint16(40), PAN, {}, 'but 11 bits end at 2047; set bit_depth'),
         (MS, PAN, {'dtype': 'complex64'}, 'dtype is one of'),
         (MS, PAN, {'tile': 0}, 'tile must be at least 1'),
+        (MS, PAN, {'upsample': 'cubic'}, "no upsampling is named 'cubic'"),
+        (MS, PAN[:72, :48], {}, 'interp23tap doubles the size some times and cannot enlarge by 3'),
+        (MS, PAN, {'device': 'cud'}, "no device 'cud' on this machine: expected cpu, or cuda"),
     ],
 )
 def test_refusals(ms, pan, options, message):

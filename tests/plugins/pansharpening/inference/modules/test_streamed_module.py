@@ -172,6 +172,8 @@ def test_sharpen_takes_a_module():
         (Local(1), {'stride': 4}, 'stride is given and halo is not'),
         (Local(1), {'takes': 'both'}, "'upsampled' or 'native', found 'both'"),
         (Native(), {'takes': 'native', 'upsample': 'bicubic'}, 'upsamples nothing'),
+        (Local(1), {'upsample': 'cubic'}, "no upsampling is named 'cubic'"),
+        (Local(1), {'device': 'cud'}, "no device 'cud' on this machine: expected cpu, or cuda"),
     ],
 )
 def test_refusals(model, options, message):
