@@ -17,6 +17,7 @@ import rasterio
 import scipy.io
 import torch
 
+from plugins.pansharpening.single_scene import adapt_config
 from plugins.pansharpening.single_scene.baselines import INDICES, METHODS
 from plugins.pansharpening.single_scene.time_budget import TrainingSpeed
 from plugins.pansharpening.synthetic.scene import SyntheticScene
@@ -31,6 +32,12 @@ FAST = [
     'train_dataloader.batch_size=1',
     'model.generator.network.width=4',
 ]
+
+
+@pytest.fixture(autouse=True)
+def many_validations(monkeypatch) -> None:
+    """Trainings of four iterations validate after each, as long ones do now and then."""
+    monkeypatch.setattr(adapt_config, 'LEAST_INTERVAL', 1)
 
 
 @pytest.fixture(scope='module')
