@@ -197,15 +197,24 @@ def identity(system: Any, scene: Scene) -> str:
 
 @contextmanager
 def set_evaluation_mode(system: Any, device: torch.device) -> Iterator[None]:
-    """Moves a system to a device and sets evaluation mode; restores each part's mode afterwards."""
+    """Moves a system to a device and sets evaluation mode; restores each part's mode afterwards.
+
+    A method's border is that of files, which never wraps, for as long.
+    """
     if not isinstance(system, nn.Module):
         yield
         return
     modes = [(part, part.training) for part in system.modules()]
     system.to(device).eval()
+    generator = getattr(system, 'generator', None)
+    border = generator.border if hasattr(type(generator), 'border') else None
+    if border is not None:
+        generator.border = 'replicate'
     try:
         yield
     finally:
+        if border is not None:
+            generator.border = border
         for part, mode in modes:
             part.training = mode
 

@@ -16,7 +16,9 @@ from plugins.classical.numerics import bilinear_resize
 from plugins.classical.tv import TV
 from plugins.pansharpening.imaging.registration import measure_shift
 from plugins.pansharpening.imaging.resample import decimate, imresize, interp23tap, upsample
+from plugins.pansharpening.inference.in_memory import sharpen_scene
 from plugins.pansharpening.synthetic.scene import SyntheticScene
+from plugins.pansharpening.system import Pansharpener
 from tests.plugins.classical.test_methods import scene
 from tests.support.classical_golden import images
 from toolkit.errors import DataError
@@ -103,6 +105,17 @@ def test_colours_lie_where_the_truth_does_but_in_the_convention_of_the_toolbox()
         shifts[built.border] = np.mean([measure_shift(*p, weight, 4)[:2] for p in pairs], 0)
     assert np.abs(shifts['replicate']).max() < 0.1
     assert shifts['wrap'].max() < -0.15
+
+
+def test_files_never_have_the_convention_of_the_toolbox() -> None:
+    drawn = SyntheticScene(bands=4, size=128, seed=0)
+    systems = {
+        border: Pansharpener(4, 4, lambda bands, ratio: TV(bands, ratio), border=border)
+        for border in ('wrap', 'extrapolate')
+    }
+    found = [sharpen_scene(system, drawn, dtype='float32') for system in systems.values()]
+    np.testing.assert_array_equal(*found)
+    assert systems['wrap'].generator.border == 'wrap'  # for scores, as before
 
 
 def test_resampling_is_imresize() -> None:
