@@ -142,6 +142,32 @@ def test_a_mistake_is_told(kind, mistake, tmp_path, capsys):
     assert tell(kind, mistake, 0, tmp_path, capsys) == ''
 
 
+# A check of a config runs components of these kinds; a mistake each, all but a missing docstring.
+OF_NETWORKS = dict(
+    zip(
+        ('system', 'backbone', 'neck', 'attention', 'head', 'degradation', 'loss', 'generator'),
+        [mistake for mistake in MISTAKES if mistake != 'no docstring'],
+        strict=True,
+    )
+)
+
+
+@pytest.mark.parametrize(('kind', 'mistake'), OF_NETWORKS.items())
+def test_a_mistake_is_told_with_its_place_in_a_config(kind, mistake, tmp_path, capsys):
+    files = make_component(f'placed_{kind}', kind)
+    name = next(name for name in files if not name.startswith('test_'))
+    config = tmp_path / f'{Path(name).stem}.yaml'
+    (tmp_path / name).write_text(MISTAKES[mistake](files[name], kind))
+    config.write_text(files[config.name])
+    assert main(['check', str(config), '--shapes']) == 2
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) <= 6 and 'Traceback' not in told
+    place = re.search(rf'^{re.escape(str(config))}:\d+: model[\w.]*: (.*)$', told, re.MULTILINE)
+    assert place and re.search(rf'placed_?{kind}', place[1], re.IGNORECASE), told
+    if mistake in RUNS:
+        assert re.search(rf' fails at {re.escape(str(tmp_path / name))}:\d+ ', place[1]), told
+
+
 @pytest.mark.slow
 def test_every_mistake_is_told(tmp_path, capsys):
     exceptions = {
