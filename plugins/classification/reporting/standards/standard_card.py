@@ -53,8 +53,8 @@ def _format(standard: Standard, folder: Path, known: dict[str, str]) -> str:
         '',
         f'**{NOTE}**',
         '',
-        f'Source of the items: {standard.source}. They are in our own words; their '
-        'numbers are those of the published list, and the standard itself decides.',
+        f'Source of the items: {standard.source}. They are in our own words; their numbers '
+        'were compared with lists that authors had filled in, and the standard itself decides.',
         '',
         f'Filled from the run: {filled} of the {possible} items that a run can know. The other '
         f'{len(standard.items) - possible} of {len(standard.items)} are for the authors.',
