@@ -146,8 +146,12 @@ def _collect_parameters(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]
 
 def _parameters(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     target = cls.__init__ if isinstance(cls, type) else cls  # type: ignore[misc]
-    if target is object.__init__ or getattr(target, '__module__', '') == 'torch.nn.modules.module':
-        return {}  # a module without a constructor: torch's own says (*args, **kwargs), takes none
+    if isinstance(cls, type):
+        owner = next(base for base in cls.__mro__ if '__init__' in vars(base))
+        if owner is object or owner.__module__ == 'torch.nn.modules.module':
+            # Without a constructor. That of torch's modules says (*args, **kwargs) and takes none;
+            # torch.compile puts a function of its own in its place.
+            return {}
     parameters = dict(inspect.signature(target).parameters)
     if isinstance(cls, type):
         parameters.pop(next(iter(parameters), ''), None)  # self

@@ -129,6 +129,20 @@ def test_a_class_without_a_constructor_takes_nothing():
     assert get_signature(Plain) == get_signature(Module) == {}
 
 
+def test_a_compiled_network_leaves_signatures_as_they_are(monkeypatch):
+    original = torch.nn.Module.__init__
+
+    def guarded(self, *args, **kwargs):  # as torch.compile puts it in place
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.Module, '__init__', guarded)
+
+    class Module(torch.nn.Module):
+        pass
+
+    assert get_signature(Module) == {}
+
+
 TYPE_CHECKED = """
 from __future__ import annotations
 
