@@ -6,9 +6,8 @@ import csv
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from toolkit.config.schema import TrainCfg
 from toolkit.errors import ToolkitError
 from toolkit.io.json_values import write_json
 from toolkit.io.read_metrics_log import LogLine, read_metrics_log
@@ -18,6 +17,9 @@ from toolkit.io.run_records import PlannedRun
 from toolkit.study.programs.keys import ResultsSpec
 from toolkit.study.programs.read_results import list_values
 from toolkit.study.search.halving import Cut, find_cut
+
+if TYPE_CHECKING:  # it needs torch, which would count as memory of a program's run
+    from toolkit.config.schema import TrainCfg
 
 
 def read_training_values(folder: Path, metric: str) -> list[float | None]:

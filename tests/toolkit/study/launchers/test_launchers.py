@@ -32,6 +32,12 @@ def test_launchers_are_imported_only_where_they_are_used(tmp_path):
     subprocess.run([sys.executable, '-c', code, str(file)], check=True, env=studies.environment())
 
 
+def test_a_worker_starts_without_torch():
+    """What it had in memory at a program's start would count as memory of the program."""
+    code = 'import sys, toolkit.study.launchers.worker\nassert "torch" not in sys.modules'
+    subprocess.run([sys.executable, '-c', code], check=True, env=studies.environment())
+
+
 @pytest.mark.parametrize(
     ('launcher', 'module', 'expected'),
     [
