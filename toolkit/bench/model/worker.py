@@ -30,7 +30,7 @@ Run = Callable[[], object]
 
 
 class Sizes(NamedTuple):
-    """What a turn measures.
+    """The extent of what a turn measures.
 
     Attributes:
         batch_size: samples of a training step and of a batch of inference.
@@ -44,7 +44,7 @@ class Sizes(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What one turn took: latencies of single samples, a batch of inference, a training step."""
+    """Times of one turn: latencies of single samples, a batch of inference, a training step."""
 
     latencies: list[float]
     inference: Taken

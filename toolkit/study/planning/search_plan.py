@@ -1,4 +1,4 @@
-"""What the plan of a search adds: configs of trials, which never see the test, and their checks."""
+"""Additions of a search to a plan: trials, which never see the test, and their checks."""
 
 from __future__ import annotations
 

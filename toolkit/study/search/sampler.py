@@ -21,7 +21,7 @@ from toolkit.study.search.space import Point, is_active, is_same, list_grid, sor
 
 @dataclass(frozen=True)
 class KnownTrial:
-    """What the sampler learns from a trial.
+    """A trial as the sampler knows it.
 
     Attributes:
         point: the values of its parameters.

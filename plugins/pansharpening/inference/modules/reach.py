@@ -27,7 +27,7 @@ ROUNDING, ROUNDING_ELSEWHERE = 1e-5, 1e-4
 
 
 class Reach(NamedTuple):
-    """What a network must see around a window.
+    """The surroundings that a network must see of a window.
 
     Attributes:
         halo: PAN pixels around a window that its result depends on; 'global' for all of them.

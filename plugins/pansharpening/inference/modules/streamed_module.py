@@ -59,7 +59,7 @@ class StreamedModule(nn.Module):
 
     @property
     def generator(self) -> nn.Module:
-        """What tiled inference asks for halo and stride."""
+        """The module that tiled inference asks for halo and stride."""
         return self.model if isinstance(self.model, Generator) else self
 
     def measure(self, device: torch.device) -> None:
