@@ -10,12 +10,15 @@ from __future__ import annotations
 import builtins
 import errno
 import io
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
+
+from toolkit.engine import checkpoint
 
 # Operations that need room on the disk.
 NEEDING_ROOM = ('open', 'write', 'mkdir', 'link')
@@ -137,3 +140,12 @@ class _Raw(io.FileIO):
 
 
 _open, _os_open, _fsync = open, os.open, os.fsync
+
+
+def check_files(folder: Path) -> None:
+    """Every file that a failure has left is whole."""
+    assert [path for path in folder.rglob('*') if '.tmp' in path.name] == []
+    for path in folder.rglob('*.json'):
+        json.loads(path.read_text())
+    for path in folder.rglob('*.pth'):
+        checkpoint.load(path)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support import subprocesses
-from tests.support.failing_disk import FailingDisk
+from tests.support.failing_disk import FailingDisk, check_files
 from toolkit.config.schema import RunConfig
 from toolkit.engine import checkpoint
 from toolkit.errors import RunError, ToolkitError
@@ -54,15 +54,6 @@ def run_tree(tree: Any) -> dict[str, Any]:
 def start(folder: Path, tree: dict[str, Any], resume: bool = False) -> Any:
     given = CapsuleInput(tree, json.dumps(tree))
     return train(build.fill(RunConfig, tree), folder, resume=resume, capsule_input=given)
-
-
-def check_files(folder: Path) -> None:
-    """Every file that a failure has left is whole."""
-    assert [path for path in folder.rglob('*') if '.tmp' in path.name] == []
-    for path in folder.rglob('*.json'):
-        json.loads(path.read_text())
-    for path in folder.rglob('*.pth'):
-        checkpoint.load(path)
 
 
 def count_saved(operations: list[str]) -> int:

@@ -20,7 +20,7 @@ from unittest import mock
 import pytest
 
 from tests.support import studies, subprocesses
-from tests.support.failing_disk import FailingDisk
+from tests.support.failing_disk import FailingDisk, check_files
 from toolkit import cli
 from toolkit.engine import checkpoint
 from toolkit.io.run_records import RunStatus
@@ -114,15 +114,6 @@ def start(file: Path, folder: Path, *options: str) -> tuple[int, str, str]:
     ):
         status = cli.main(['study', str(file), '--work-dir', str(folder), *options])
     return status, output.getvalue(), errors.getvalue()
-
-
-def check_files(folder: Path) -> None:
-    """Every file that a failure has left is whole."""
-    assert [path for path in folder.rglob('*') if '.tmp' in path.name] == []
-    for path in folder.rglob('*.json'):
-        json.loads(path.read_text())
-    for path in folder.rglob('*.pth'):
-        checkpoint.load(path)
 
 
 def check_told(status: int, output: str, errors: str) -> None:
