@@ -61,6 +61,17 @@ window.charts.classifier = (data, role, plot, tools) => {
     return traces;
   }
 
+  // Variants that rank all images alike, such as those of a temperature, hide each other's lines.
+  function hidden(found, kind) {
+    const alike = new Map();
+    for (const one of found) {
+      const key = JSON.stringify([one[kind].x, one[kind].y]);
+      alike.set(key, [...(alike.get(key) ?? []), one.label]);
+    }
+    return [...alike.values()].filter((labels) => labels.length > 1)
+      .map((labels) => ` The lines of ${labels.join(', ')} are the same; the last one is seen.`).join('');
+  }
+
   function reliability(found) {
     const shown = role('before').checked ? 'before' : 'after';
     const part = found[shown];
@@ -120,10 +131,12 @@ window.charts.classifier = (data, role, plot, tools) => {
         hovermode: 'closest',
       }));
     }
-    role('caption').textContent = 'Bands are 95 % by patient of a single run, or reach from the '
-      + 'lowest to the highest of several, whose mean is the line. Marks are the operating points '
-      + 'at the thresholds that validation chose.';
     const found = task.classes[role('class').value] ?? [];
+    role('caption').textContent = 'Bands are 95 % by patient of a single run, or reach from the '
+      + 'lowest to the highest of several, whose mean is the line.'
+      + (found.some((one) => one.operating.length) ? ' Marks are the operating points at the threshold '
+        + 'of each run: the one that was chosen on its validation, or 0.5 where none was.' : '')
+      + hidden(found, kind);
     const even = found.length ? found[0].prevalence : 0;
     const traces = [
       kind === 'roc' ? line_of(0, 1) : line_of(even, even),

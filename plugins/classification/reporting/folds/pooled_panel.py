@@ -17,7 +17,7 @@ from plugins.classification.reporting.folds.pooled_report import (
     make_clinical_record,
     summarize_pooled,
 )
-from plugins.classification.reporting.folds.pooled_text import POOLING, to_markdown
+from plugins.classification.reporting.folds.pooled_text import POOLING, list_reasons, to_markdown
 from plugins.classification.reporting.folds.pooling import pool_study
 from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
@@ -54,6 +54,7 @@ class PooledFolds(Panel):
             pooling=POOLING,
             value=clinical_text.format_value,
             difference=_format_difference,
+            reasons=list_reasons,
         )
         left_out = [f'{label} is not pooled: {why}' for label, why in study.left_out.items()]
         return Rendered(html, (*left_out, *study.notes))
@@ -84,5 +85,5 @@ def _format_difference(value: dict[str, Any]) -> Markup:
     if value['difference'] is None:
         return Markup('-')
     if value['low'] is None:
-        return Markup(f'{value["difference"]:+.3f}')
+        return Markup(f'{value["difference"]:+.3f} [-]')
     return Markup(f'{value["difference"]:+.3f} [{value["low"]:+.3f}, {value["high"]:+.3f}]')

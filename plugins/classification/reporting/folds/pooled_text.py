@@ -53,14 +53,7 @@ def format_conditions(found: Record) -> Iterator[str]:
             for label, one in found['conditions'].items()
         ],
     )
-    reasons = {
-        f'{label}, {name}: {value.get("why") or value.get("no_interval")}'
-        for label, one in found['conditions'].items()
-        for name, value in one['values'].items()
-        if value.get('why') or value.get('no_interval')
-    }
-    for reason in sorted(reasons):
-        yield from ['', reason + '.']
+    yield from _format_reasons(found['conditions'])
 
 
 def format_comparisons(found: Record) -> Iterator[str]:
@@ -71,11 +64,32 @@ def format_comparisons(found: Record) -> Iterator[str]:
             rows.append([label, one['reference'], name, *_format_difference(value)])
     head = ['condition', 'reference', 'value', 'difference [95 % interval]', 'p', 'p (Holm)']
     yield from format_table(head, rows)
+    yield from _format_reasons(found['comparisons'])
     yield ''
     yield (
         'p: paired bootstrap over patients, two-sided; p (Holm) is corrected over the conditions. '
         'It does not cover the variation between seeds, which the tests of the study do.'
     )
+
+
+def list_reasons(found: Mapping[str, Record]) -> list[str]:
+    """Lists why values of conditions, or their differences, have no number or no interval.
+
+    Args:
+        found: `values` by name, of each condition; of a difference with its `reference`.
+    """
+    names: dict[tuple[str, str], list[str]] = {}
+    for label, one in found.items():
+        condition = f'{label} against {one["reference"]}' if 'reference' in one else label
+        for name, value in one['values'].items():
+            if why := value.get('why') or value.get('no_interval'):
+                names.setdefault((condition, why), []).append(name)
+    return [f'{label}, {", ".join(named)}: {why}.' for (label, why), named in names.items()]
+
+
+def _format_reasons(found: Mapping[str, Record]) -> Iterator[str]:
+    for reason in list_reasons(found):
+        yield from ['', reason]
 
 
 def _format_difference(value: Record) -> list[str]:

@@ -78,3 +78,15 @@ def test_the_same_image_by_all_variants(browser, report):
         assert figure.locator('.wrong').count() == 0
         loaded = 'e => [...e.querySelectorAll("img")].every((i) => i.complete && i.naturalWidth)'
         assert figure.evaluate(loaded)
+
+
+def test_a_line_that_hides_another_is_named(browser, tmp_path):
+    study = classification_run_folders.study(tmp_path / 'study')
+    numbers = (study / 'runs/full-s0/figures/figures.json').read_text()
+    for run in ('full-s1', 'no_attention-s0', 'no_attention-s1'):
+        (study / 'runs' / run / 'figures/figures.json').write_text(numbers)
+    assert report_page.write([study], tmp_path / 'report.html') == []
+    with opened(browser, tmp_path / 'report.html') as page:
+        caption = page.locator(CHART).locator('[data-role=caption]').text_content()
+    assert 'The lines of full, no_attention are the same; the last one is seen.' in caption
+    assert 'or 0.5 where none was' in caption

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from plugins.classification.reporting.folds.pooled_report import (
     make_clinical_record,
     summarize_pooled,
 )
+from plugins.classification.reporting.folds.pooled_text import to_markdown as pooled_markdown
 from plugins.classification.reporting.folds.pooling import pool_study
 from plugins.classification.tasks import Task
 from tests.support.study_folders import finish, planned, write, write_plan
@@ -123,6 +126,23 @@ def test_variants_are_compared_on_the_pooled_items(tmp_path: Path) -> None:
     own = compare_runs(plain, full, names=['AUC'], level='patient', resamples=300)['values']['AUC']
     assert auc['difference'] == own['difference'] < 0
     assert auc['p'] == own['p'] == auc['p_holm'] < 0.05
+
+
+def test_every_missing_interval_has_its_reason(tmp_path: Path) -> None:
+    study = pool_study(panel_runs(make_study(tmp_path / 'study', seeds=1)))
+    full, plain = study.conditions
+    (run,) = full.runs['t']
+    # As a temperature does: other probabilities, and the same decisions and order.
+    flatter = dataclasses.replace(
+        run.predictions, probabilities=0.1 + 0.8 * run.predictions.probabilities
+    )
+    plain = dataclasses.replace(plain, runs={'t': [dataclasses.replace(run, predictions=flatter)]})
+    study = dataclasses.replace(study, conditions=[full, plain])
+    text = pooled_markdown(summarize_pooled(study, BootstrapSettings(100)))
+    for part in text.split('## t, by ')[1:]:
+        (reason,) = re.findall(r'^plain against full, (.+): no resample changes it\.$', part, re.M)
+        missing = re.findall(r'^\| plain \| full \| (\w+) \| \S+ \[-\]', part, re.M)
+        assert reason.split(', ') == missing
 
 
 def change_first(**values: Any) -> Any:
