@@ -31,7 +31,7 @@ def collect_state(runner: Runner) -> dict[str, Any]:
             name: state.save() for name, state in runner.components.scheduler_states.items()
         },
         'loop': runner.train_loop.state_dict(),
-        'losses': runner.losses.state_dict(),
+        'losses': distributed.gather(runner.losses.state_dict()),
         'hooks': {
             name: state
             for name, hook in runner.hooks_by_name.items()
@@ -82,7 +82,7 @@ def restore_training(runner: Runner, content: Mapping[str, Any], path: Path) -> 
     for name, hook in runner.hooks_by_name.items():
         if name in content['hooks']:
             mmengine_compat.load_hook_state(hook, content['hooks'][name])
-    runner.losses.load_state_dict(content['losses'])
+    runner.losses.load_state_dict(_share_losses(runner, content['losses']))
     gradients = _share_gradients(runner, content['gradients'])
     for name, parameter in runner.system.named_parameters():
         if name in gradients:
@@ -102,4 +102,21 @@ def _share_gradients(
     return {
         name: torch.stack([g[name] for g in saved if name in g]).sum(0) / len(saved)
         for name in names
+    }
+
+
+def _share_losses(runner: Runner, saved: Any) -> dict[str, Any]:
+    """Gets this process's sums of losses since the last line of the log, which averages them.
+
+    On another number of processes each takes the mean.
+    """
+    states = [saved] if isinstance(saved, Mapping) else saved  # once that of the first alone
+    if len(states) == runner.world_size:
+        return states[runner.rank]
+    return {
+        key: {
+            name: sum(state[key].get(name, 0) for state in states) / len(states)
+            for name in dict.fromkeys(name for state in states for name in state[key])
+        }
+        for key in ('sums', 'counts')
     }

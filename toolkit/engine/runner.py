@@ -16,6 +16,7 @@ from toolkit.engine import checkpoint, mmengine_compat, run_state
 from toolkit.engine.components import RunComponents
 from toolkit.engine.process import distributed, seeding
 from toolkit.engine.tracking.tracker_group import TrackerGroup
+from toolkit.engine.training import batch_sharing
 from toolkit.engine.training.evaluation_loop import EvalLoop
 from toolkit.engine.training.loss_meter import LossMeter, NonFiniteLossError
 from toolkit.engine.training.training_loop import TrainLoop
@@ -162,6 +163,8 @@ class Runner(mmengine_compat.QuietRunner):
         # Training from the beginning was prepared for before anything was written.
         if self._resume or not self.components.is_prepared:
             self.components.prepare(self.say)
+        if self._resume and self._randomness is None:
+            self._warn_of_sharing()
         self._compile()
         try:
             loop.run()
@@ -171,6 +174,18 @@ class Runner(mmengine_compat.QuietRunner):
             raise RunError(self._explain(error)) from error
         self.call_hook('after_run')
         return self.model
+
+    def _warn_of_sharing(self) -> None:
+        """Names the losses that make a run on another number of processes another training."""
+        found = batch_sharing.find_shared_losses(self)
+        if found:
+            values = ', '.join(f'{name} ({a:.4g}, {b:.4g})' for name, (a, b) in found.items())
+            self.say(
+                'warning: on another number of processes than before this goes on as another '
+                f'training, since losses depend on how processes share a batch: {values} (of a '
+                'batch, and the mean of its halves); BatchNorm, dropout or a sum over samples '
+                'cause this'
+            )
 
     def _explain(self, error: NonFiniteLossError) -> str:
         """Names the samples whose loss is not finite, and the checkpoint before them."""

@@ -32,7 +32,7 @@ class MetricsLog(Hook):
     `lr`, the mean of `loss` and of each of its terms since the line before, `grad_norm` if
     gradients are clipped by norm, `time` (seconds an iteration) and `data_time` (of these, waiting
     for data). A validation line has `iter`, `epoch` and `val` with the metrics. A number that is
-    not finite is null.
+    not finite is null. Losses are means over all processes.
 
     Args:
         interval: iterations between two training lines.
@@ -53,10 +53,11 @@ class MetricsLog(Hook):
     def before_train(self, runner: Runner) -> None:
         self._since = (runner.iter, time.perf_counter())
         self._waited = runner.train_loop.waited
+        folder = Path(runner.work_dir)
+        # All processes know it: they write a line together.
+        self._logged = distributed.run_on_main(lambda: truncate_log(folder, runner.iter))
         if not distributed.is_main():
             return
-        folder = Path(runner.work_dir)
-        self._logged = truncate_log(folder, runner.iter)
         try:
             self._file = open(folder / METRICS_LOG, 'a', encoding='utf-8')  # noqa: SIM115 (see close)
         except OSError as error:
@@ -113,7 +114,7 @@ class MetricsLog(Hook):
                 file.close()
 
     def _write_training(self, runner: Runner, iteration: int) -> None:
-        means = runner.losses.take()
+        means = distributed.average_scalars(runner.losses.take())
         start, clock = self._since
         now = time.perf_counter()
         self._since = (iteration, now)

@@ -95,7 +95,7 @@ class Progress(Hook):
         elif runner.signal == 0:
             seconds = time.perf_counter() - self._begin[1]
             waiting = f'{runner.train_loop.waited / seconds:.0%} of them waiting for data'
-            loss = runner.losses.get_latest().get('loss')
+            loss = distributed.average_scalars(runner.losses.get_latest()).get('loss')
             ending = '' if loss is None else f', loss {loss:.4g}'
             runner.say(
                 f'trained {runner.iter:,} iterations in {format_duration(seconds)}, '

@@ -9,8 +9,9 @@ import atexit
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from statistics import fmean
 from typing import Any, TypeVar
 
 import torch
@@ -121,6 +122,13 @@ def broadcast(value: T) -> T:
     box = [value]
     dist.broadcast_object_list(box, src=0, group=_control)
     return box[0]
+
+
+def average_scalars(values: Mapping[str, float]) -> dict[str, float]:
+    """Averages scalars by name over the processes that have them; a collective call."""
+    shares = gather(dict(values))
+    names = dict.fromkeys(name for share in shares for name in share)
+    return {name: fmean(share[name] for share in shares if name in share) for name in names}
 
 
 def reduce_max(value: int) -> int:

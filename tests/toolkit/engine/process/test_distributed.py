@@ -26,6 +26,21 @@ def finish(processes: list[Any], work_dir: Path, expected: int = 0) -> None:
         assert process.exitcode == expected, text
 
 
+def assert_losses_are_close(*folders: Path) -> None:
+    logged = [
+        [
+            (line['iter'], name, line[name])
+            for line in subprocesses.lines(folder)
+            for name in ('loss', 'fit', 'size')
+            if name in line
+        ]
+        for folder in folders
+    ]
+    assert logged[0]
+    for (*place, a), (*other, b) in zip(*logged, strict=True):
+        assert place == other and a == pytest.approx(b, rel=1e-4), place
+
+
 def hashes(work_dir: Path) -> set[str]:
     return {Path(f'{work_dir}.hash{rank}').read_text(encoding='utf-8') for rank in range(2)}
 
@@ -57,6 +72,8 @@ def test_two_with_four_are_one_with_eight(tree: Any, tmp_path: Path) -> None:
     )
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=1e-5, atol=1e-6)
+    # The losses of the log are those of all samples too, and not those of the first process.
+    assert_losses_are_close(tmp_path / 'two', tmp_path / 'one')
 
 
 def test_metrics_are_those_of_one_process(tree: Any, tmp_path: Path) -> None:
@@ -159,7 +176,8 @@ def test_a_run_goes_on_with_another_number_of_processes(
             param_scheduler={'steps': {'type': 'MultiStepLR', 'milestones': [2, 3]}},
             custom_hooks={'ema': {'type': 'EMA', 'decay': 0.9}},
             default_hooks={
-                'logger': {'type': 'MetricsLog', 'interval': 1},
+                # One line is of iterations before and after the number changes.
+                'logger': {'type': 'MetricsLog', 'interval': 2},
                 'checkpoint': {'type': 'Checkpoint', 'interval': 5, 'keep': 2},
             },
             train_cfg={'max_iters': 10, 'val_interval': 5},
@@ -187,7 +205,9 @@ def test_a_run_goes_on_with_another_number_of_processes(
         [(line['iter'], line['lr']) for line in subprocesses.lines(folder) if 'lr' in line]
         for folder in (calm, run)
     ]
-    assert rates[0] == rates[1] and len(rates[0]) == 10
+    assert rates[0] == rates[1] and len(rates[0]) == 5
+    assert_losses_are_close(calm, run)
+    assert 'goes on as another' not in (tmp_path / 'run.out0').read_text()
     record = json.loads((run / 'capsule.json').read_text())
     assert set(record['resumed'][-1]['changed']) == {
         'processes',
