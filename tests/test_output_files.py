@@ -176,9 +176,10 @@ FOLDERS = {
     'external': 'external --run run --manifest images/manifest.csv --known unchecked --output {}',
 }
 # `pansharpen` trains as `train` and `study` do; `bench` draws its data; `new` replaces no file, as
-# its own tests hold; `completion` writes into its cache; the others write nothing.
+# its own tests hold, and so do those of `push` and `pull`; `completion` writes into its cache; the
+# others write nothing.
 OTHERS = {'train', 'study', 'bench', 'check', 'check-component', 'show', 'diff', 'list'}
-OTHERS |= {'new', 'completion'}
+OTHERS |= {'new', 'completion', 'push', 'pull'}
 
 
 def test_every_command_is_held_to_this() -> None:

@@ -12,6 +12,7 @@ from plugins.classification.batch_checks import check_batch, check_dataset
 from plugins.classification.calibration import Calibration
 from plugins.classification.data.feature_cache import FeatureCache, keep
 from plugins.classification.interfaces import (
+    NOTE,
     BatchMixing,
     ClassLoss,
     LabelledImages,
@@ -57,6 +58,9 @@ class Classifier(ImageNetwork):
             cache.
         ComponentError: a loss of another task, or one that takes no mixed labels.
     """
+
+    pipeline_tag = 'image-classification'
+    note = NOTE
 
     def __init__(
         self,

@@ -70,6 +70,7 @@ class Pansharpener(System):
 
     uncompiled = ('upsampled',)  # its filters are laid out in numpy
     capturable = True
+    pipeline_tag = 'image-to-image'
 
     def __init__(
         self,

@@ -17,6 +17,8 @@ from toolkit.commands.run.predict import PredictCommand
 from toolkit.commands.run.rerun import RerunCommand
 from toolkit.commands.run.test import TestCommand
 from toolkit.commands.run.train import TrainCommand
+from toolkit.commands.sharing.pull import PullCommand
+from toolkit.commands.sharing.push import PushCommand
 from toolkit.commands.split import SplitCommand
 from toolkit.commands.study import StudyCommand
 from toolkit.registry.command import Command
@@ -37,6 +39,8 @@ BUILTIN_COMMANDS: dict[str, type[Command]] = {
     'list': ListCommand,
     'report': ReportCommand,
     'rerun': RerunCommand,
+    'push': PushCommand,
+    'pull': PullCommand,
     'study': StudyCommand,
     'bench': BenchCommand,
 }

@@ -25,6 +25,8 @@ from toolkit.io.verification.integrity import DamagedFileError, check_file
 
 LAST = LAST_CHECKPOINT
 BEST = BEST_CHECKPOINT
+# Entries beside the weights that a resumption needs.
+RESUMED = ('state_dict', 'optimizer', 'loop', 'randomness', 'param_schedulers', 'hooks')
 # Prefixes that wrappers of other programs add to the names of a system.
 PREFIXES = ('module.', '_orig_mod.')
 
@@ -65,7 +67,7 @@ def find_resumable(work_dir: Path) -> tuple[Path | None, list[str]]:
                 problems.append(f'{path} is missing')
             continue
         try:
-            load(path)
+            check_resumable(load(path), path)
         except CheckpointError as error:
             problems.append(str(error))
             continue
@@ -76,6 +78,19 @@ def find_resumable(work_dir: Path) -> tuple[Path | None, list[str]]:
             'changed; start anew in another --work-dir'
         )
     return None, []
+
+
+def check_resumable(content: Mapping[str, Any], path: Path) -> None:
+    """Checks that a loaded checkpoint holds the state of a training, and not its weights alone.
+
+    Raises:
+        CheckpointError: something is missing; names it.
+    """
+    if missing := [key for key in RESUMED if key not in content]:
+        raise CheckpointError(
+            f'the checkpoint {path} cannot be resumed: it has no {", ".join(missing)}; '
+            'only its weights can be used (load_from)'
+        )
 
 
 def list_numbered(work_dir: Path) -> list[Path]:

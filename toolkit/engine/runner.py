@@ -268,13 +268,7 @@ class Runner(mmengine_compat.QuietRunner):
         """
         path = Path(filename)
         content = checkpoint.load(path)
-        needed = ('state_dict', 'optimizer', 'loop', 'randomness', 'param_schedulers', 'hooks')
-        missing = [key for key in needed if key not in content]
-        if missing:
-            raise checkpoint.CheckpointError(
-                f'the checkpoint {path} cannot be resumed: it has no {", ".join(missing)}; '
-                'only its weights can be used (load_from)'
-            )
+        checkpoint.check_resumable(content, path)
         self.call_hook('after_load_checkpoint', checkpoint=content)
         checkpoint.copy_weights(self.system, content['state_dict'], path)
         run_state.restore_training(self, content, path)

@@ -26,11 +26,15 @@ class System(nn.Module, ABC):
         capturable: a training step depends on tensors alone and changes nothing but tensors, so
             that a CUDA graph can replay it. Python code in `loss` then runs once and not at each
             step.
+        pipeline_tag: task in the words of model hubs, for the card of a shared run.
+        note: sentence that the card of each shared run must say; '' for none.
     """
 
     contract: ClassVar[str] = 'toolkit.testing.engine_kinds.SystemContract'
     uncompiled: ClassVar[tuple[str, ...]] = ()
     capturable: ClassVar[bool] = False
+    pipeline_tag: ClassVar[str] = ''
+    note: ClassVar[str] = ''
 
     def forward(self, batch: Batch, mode: Mode = 'tensor') -> Any:
         if mode == 'loss':

@@ -219,6 +219,7 @@ def _choose_checkpoint(work_dir: Path, resume: bool | Path) -> tuple[Path | None
         return None, []
     if isinstance(resume, Path):
         content = checkpoint.load(resume)
+        checkpoint.check_resumable(content, resume)
         iteration = (content.get('meta') or {}).get('iter')
         return resume, [
             f'resuming from {resume} (iteration {iteration}); later lines of the log are replaced'

@@ -1,0 +1,1 @@
+"""Commands that share runs: push, pull."""

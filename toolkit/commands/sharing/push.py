@@ -1,0 +1,55 @@
+"""`toolkit push`: shares a run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from toolkit.commands.arguments import add_trust
+from toolkit.registry.command import Command
+
+
+class PushCommand(Command):
+    """Share a finished run: records, weights, plugins and a card, as a folder or on a hub.
+
+    Logs, pictures and reports stay. What is shared names the samples of the test and this machine:
+    `metrics.json` has a row per sample, `capsule.json` the command, paths and hardware.
+    """
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument('folder', type=Path, metavar='RUN', help='folder of the run')
+        parser.add_argument(
+            'destination',
+            metavar='DEST',
+            help='new folder; or hf:OWNER/NAME, a repository of the Hugging Face hub',
+        )
+        parser.add_argument(
+            '--license', metavar='ID', help='license of the weights, for the card: apache-2.0'
+        )
+        parser.add_argument(
+            '--public',
+            action='store_true',
+            help='a new repository of the hub is public (default: private)',
+        )
+        parser.add_argument(
+            '--overwrite',
+            action='store_true',
+            help='commit to a repository of the hub that holds files already',
+        )
+        add_trust(parser)
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        from toolkit.run.sharing.push import push
+
+        pushed = push(
+            arguments.folder,
+            arguments.destination,
+            license_=arguments.license,
+            public=arguments.public,
+            overwrite=arguments.overwrite,
+        )
+        for name, file in pushed.files.items():
+            print(f'{file.size:>13,}  {name}')
+        print(f'shared in {pushed.place}; get it with: toolkit pull {arguments.destination} DIR')
+        return 0

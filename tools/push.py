@@ -1,0 +1,11 @@
+"""Runs `toolkit push` in a checkout that is not installed."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from toolkit.cli import main
+
+if __name__ == '__main__':
+    sys.exit(main(['push', *sys.argv[1:]]))
