@@ -21,8 +21,11 @@ from toolkit.study.study_file import read_study
 
 CONFIGS = list_configs()
 STUDIES = list_studies()
-# Studies that exchange one frozen network alone: two of them stand for the others.
-EXCHANGED = ['csasn/studies/cnn_branches', 'csasn/studies/vit_branches']
+# Studies that exchange one frozen network or one rule alone: two variants stand for the others.
+EXCHANGED = [f'csasn/studies/{name}_branches' for name in ('cnn', 'vit')]
+EXCHANGED += [
+    f'baselines/studies/{name}' for name in ('breastmnist_apart', 'busi_rules', 'ddti_rules')
+]
 LONG = [f'csasn/studies/{name}' for name in ('ablation', 'modules', 'tasks')] + EXCHANGED
 # The paper's size, and what differs from another config in its data alone.
 SLOW = [
@@ -30,6 +33,8 @@ SLOW = [
     *(f'csasn/csasn{data}' for data in ('', '_busi', '_ddti', '_breastmnist', '_breastmnist_192')),
     *(f'baselines/{name}' for name in ('frozen_linear', 'linear_busi', 'linear_ddti')),
     'baselines/breastmnist_192',
+    'baselines/breastmnist_apart',
+    'csasn/csasn_breastmnist_apart',
     'csasn/csasn_busi_128',
     'baselines/linear_busi_128',
 ]

@@ -253,8 +253,10 @@ class ImageSet(LabelledImages):
             self.image_identity(position, content): record.id
             for position, record in zip(self.positions, self.records, strict=True)
         }
-        # An image of an unknown patient counts as a patient of its own, named like the image.
-        patients = {r.patient for r in self.records if r.patient not in ('', r.id)}
+        # Where no patient is known, each image counts as one that is named like the image. Where
+        # some are, one may be named like an image of theirs, as `toolkit audit --groups` does.
+        known = any(record.patient not in ('', record.id) for record in self.pool)
+        patients = {r.patient for r in self.records if known and r.patient}
         return {
             'image': Identities(images),
             'patient': Identities({f'{self.patient_scope}{name}': name for name in patients}),

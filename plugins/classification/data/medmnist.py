@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from plugins.classification.image_record import Box, Record
 from plugins.classification.tasks import Task
 from toolkit.errors import DataError, ToolkitError
 from toolkit.io.data_paths import find_data_file
+from toolkit.io.tables.read_table import read_table
 from toolkit.io.verification.packed_arrays import check_npz
 from toolkit.registry import DATASETS
 
@@ -32,17 +34,26 @@ class MedMNIST(ImageSet):
         tasks: one task for each column of the labels, which are (n,) or (n, tasks); classes in the
             order of their numbers. In BreastMNIST, 0 is malignant and 1 is normal or benign.
         split: assignment of images to subsets; the official split of the archive by default.
+        groups: table with the columns `id` and `group` of all images, as `toolkit audit FILE.npz
+            --groups` writes it; a group counts as a patient, so that nearly equal images stay
+            together. The official split tears groups apart: with `split.shared: drop`, their
+            images leave the training.
         **options: see `ImageSet`.
     Raises:
         ToolkitError: there is no such file, its images have three dimensions, or the numbers of
-            classes or tasks differ.
+            classes or tasks differ; the groups are not those of its images.
         ValueError: an argument is out of range.
 
     Source: Yang et al., Scientific Data 10:41, 2023.
     """
 
     def __init__(
-        self, file: str, tasks: dict[str, Task], split: SplitSpec | None = None, **options: Any
+        self,
+        file: str,
+        tasks: dict[str, Task],
+        split: SplitSpec | None = None,
+        groups: str | None = None,
+        **options: Any,
     ) -> None:
         official = SplitSpec(by='column', column='subset', val=0)
         super().__init__(tasks, split=split or official, **options)
@@ -52,6 +63,9 @@ class MedMNIST(ImageSet):
         records: list[Record] = []
         for subset in SUBSETS:
             records += _make_records(self.path, subset, arrays[f'{subset}_labels'], tasks)
+        if groups is not None:
+            group_of = read_groups(find_data_file(groups), [record.id for record in records])
+            records = [dataclasses.replace(r, patient=group_of[r.id]) for r in records]
         self.use_records(records)
 
     @functools.cached_property
@@ -116,6 +130,36 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             )
         arrays[f'{subset}_labels'] = labels.reshape(len(images), -1).astype(np.int64)
     return arrays
+
+
+def read_groups(path: Path, ids: Sequence[str]) -> dict[str, str]:
+    """Reads the group of each image from a table with the columns `id` and `group`.
+
+    Raises:
+        DataError: a column is missing, a cell is blank, or the ids are not those of the images.
+    """
+    table = read_table(path, ('id', 'group'))
+    if sorted(table.columns) != ['group', 'id']:
+        raise DataError(
+            f'{path}:{table.header}: found the columns {", ".join(table.columns)}, expected id and '
+            'group, as toolkit audit FILE.npz --groups writes them'
+        )
+    own, known = table.columns.index('id'), set(ids)
+    group_of: dict[str, str] = {}
+    for line, cells in table.rows:
+        if len(cells) != 2 or not all(cells):
+            raise DataError(f'{path}:{line}: expected an id and its group, found {cells}')
+        name, group = cells[own], cells[1 - own]
+        if name not in known or name in group_of:
+            why = 'is named twice' if name in group_of else 'is no image of the archive'
+            raise DataError(f'{path}:{line}: {name!r} {why}; write the groups of this archive anew')
+        group_of[name] = group
+    if missing := [name for name in ids if name not in group_of]:
+        raise DataError(
+            f'{path} has no group of {len(missing)} of {len(ids)} images, such as {missing[0]}; '
+            'write the groups of this archive anew'
+        )
+    return group_of
 
 
 def _join_images(arrays: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -90,3 +90,55 @@ def test_images_that_are_given_back_are_read_again(tmp_path):
     assert '_images' not in vars(data)
     assert torch.equal(data[2]['image'], before)
     assert data.fingerprint() == fingerprint
+
+
+APART = SplitSpec(by='column', column='subset', val=0, shared='drop')
+
+
+def write_groups(tmp_path, rows):
+    path = tmp_path / 'groups.csv'
+    path.write_text('\n'.join(['id,group', *rows]) + '\n')
+    return str(path)
+
+
+def list_rows(**joined):
+    ids = [f'{subset}-{i}' for subset, count in COUNTS.items() for i in range(count)]
+    return [f'{name},{joined.get(name.replace("-", ""), name)}' for name in ids]
+
+
+def test_groups_of_an_audit_leave_the_training(tmp_path):
+    path = written(tmp_path, **arrays())
+    groups = write_groups(tmp_path, list_rows(test1='train-0', val0='train-3'))
+    with pytest.raises(DataError, match='patient train-3 is in two subsets.*split.shared: drop'):
+        MedMNIST(path, TASKS, subset='train', groups=groups, size=28)
+    kept = {
+        subset: MedMNIST(path, TASKS, subset=subset, split=APART, groups=groups, size=28)
+        for subset in COUNTS
+    }
+    assert [r.id for r in kept['train'].records] == [f'train-{i}' for i in (1, 2, 4, 5)]
+    assert (len(kept['val']), len(kept['test'])) == (2, 4)
+    # A group is named after its first image, and is known by that name all the same.
+    official = MedMNIST(path, TASKS, subset='train', size=28)
+    assert not official.identities()['patient'].labels
+    assert 'train-0' in kept['test'].identities()['patient'].labels
+
+
+@pytest.mark.parametrize(
+    ('rows', 'message'),
+    [
+        (list_rows()[:-1], 'no group of 1 of 12 images, such as test-3'),
+        ([*list_rows(), 'test-0,x'], ":14: 'test-0' is named twice"),
+        ([*list_rows(), 'test-9,x'], ":14: 'test-9' is no image of the archive"),
+        (list_rows(test3=''), ':13: expected an id and its group'),
+    ],
+)
+def test_groups_of_other_images_are_refused(tmp_path, rows, message):
+    groups = write_groups(tmp_path, rows)
+    with pytest.raises(DataError, match=f'groups.csv.*{message}'):
+        MedMNIST(written(tmp_path, **arrays()), TASKS, groups=groups, size=28)
+
+
+def test_a_table_without_groups_is_refused(tmp_path):
+    (tmp_path / 'groups.csv').write_text('id,patient\ntrain-0,a\n')
+    with pytest.raises(DataError, match='found the columns id, patient, expected id and group'):
+        MedMNIST(written(tmp_path, **arrays()), TASKS, groups=str(tmp_path / 'groups.csv'))
