@@ -42,6 +42,15 @@ class Record:
         return MISSING if name is None else classes.index(name)
 
 
+def list_known_patients(records: Iterable[Record]) -> set[str]:
+    """Lists patients whom an image of another name shows.
+
+    One who is named like the only image of theirs is an image of an unknown patient. One who is
+    named like the first of several images, as `toolkit audit --groups` names groups, is known.
+    """
+    return {record.patient for record in records if record.patient not in ('', record.id)}
+
+
 def list_files(records: Iterable[Record]) -> list[Path]:
     """Lists the files of images, without those whose pixels come from elsewhere."""
     return list(dict.fromkeys(record.path for record in records if record.path is not None))

@@ -13,7 +13,7 @@ from plugins.classification.audit.scan import ScanResult, scan
 from plugins.classification.audit.sources import AuditSource
 from plugins.classification.data.image_dataset import ImageSet
 from plugins.classification.data.manifests.patient_ids import normalize_id
-from plugins.classification.image_record import Record
+from plugins.classification.image_record import list_known_patients
 from toolkit.io.verification.hashing import hash_files
 
 
@@ -88,18 +88,14 @@ def find_known_images(
                 external.records[position].id, reason, data.records[other].id, subset
             )
             found.setdefault(position, image)
-        if not (_knows_patients(external.records) and _knows_patients(data.records)):
+        ours, others = list_known_patients(external.pool), list_known_patients(data.pool)
+        if not (ours and others):
             gaps.append(f'patients of the external or the {subset} images are not known')
             continue
-        patients = {
-            normalize_id(record.patient): record.patient
-            for record in filter(_knows_patient, data.records)
-        }
+        patients = {normalize_id(r.patient): r.patient for r in data.records if r.patient in others}
         for position, record in enumerate(external.records):
-            if not _knows_patient(record):
-                continue
             other_name = patients.get(normalize_id(record.patient))
-            if other_name is not None:
+            if record.patient in ours and other_name is not None:
                 found.setdefault(position, KnownImage(record.id, 'patient', other_name, subset))
     return [found[position] for position in sorted(found)], list(dict.fromkeys(gaps))
 
@@ -137,12 +133,3 @@ def _find_near(
         if side != other_side:
             hits.setdefault(position, ('nearly the same', other))
     return hits
-
-
-def _knows_patients(records: Sequence[Record]) -> bool:
-    return any(map(_knows_patient, records))
-
-
-def _knows_patient(record: Record) -> bool:
-    """Tell whether a patient has another name than its image."""
-    return record.patient not in ('', record.id)

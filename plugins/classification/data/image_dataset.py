@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plugins.classification.data.manifests.patient_ids import find_ambiguous_ids, normalize_id
 from plugins.classification.data.reading.image_io import to_channels
 from plugins.classification.data.reading.unreadable import find_unreadable
 from plugins.classification.data.split import SplitSpec, Subset, find_positions
-from plugins.classification.image_record import Box, Record
+from plugins.classification.image_record import Box, Record, list_known_patients
 from plugins.classification.interfaces import LabelledImages
 from plugins.classification.tasks import Task
 from plugins.classification.transforms.pipeline import Fit, TransformPipeline
@@ -253,13 +254,14 @@ class ImageSet(LabelledImages):
             self.image_identity(position, content): record.id
             for position, record in zip(self.positions, self.records, strict=True)
         }
-        # Where no patient is known, each image counts as one that is named like the image. Where
-        # some are, one may be named like an image of theirs, as `toolkit audit --groups` does.
-        known = any(record.patient not in ('', record.id) for record in self.pool)
-        patients = {r.patient for r in self.records if known and r.patient}
+        # One patient in two manifests may be spelled in two ways.
+        known = list_known_patients(self.pool)
+        distinct = {name for group in find_ambiguous_ids(known) for name in group}
+        shown = {record.patient for record in self.records} & known
+        patients = {name if name in distinct else normalize_id(name): name for name in shown}
         return {
             'image': Identities(images),
-            'patient': Identities({f'{self.patient_scope}{name}': name for name in patients}),
+            'patient': Identities({f'{self.patient_scope}{k}': v for k, v in patients.items()}),
         }
 
     def image_identity(self, position: int, content: bool) -> str:

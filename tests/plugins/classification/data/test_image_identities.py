@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from plugins.classification.audit.known_images import find_known_images
 from plugins.classification.data.image_files import ManifestImages
 from plugins.classification.data.image_folder import ImageFolder
 from plugins.classification.data.split import SplitSpec
@@ -71,6 +72,31 @@ def test_two_manifests_are_compared_by_patient_and_by_content(table, tmp_path):
     copied = ManifestImages(str(tmp_path / 'second' / 'm.csv'), TASKS, size=8)
     assert overlaps(first, copied) == {'image': ('w.png',)}
     assert overlaps(first, copied, content=False) == {}
+
+
+@pytest.mark.parametrize(
+    ('trained', 'tested'),
+    [('001', '1'), ('1', '1.0'), ('P1', 'p1'), ('P 1', 'P1'), ('v.png', 'v.png')],
+)
+def test_a_patient_of_two_manifests_is_known_in_any_spelling(table, trained, tested):
+    """The last is named after an image of theirs, as `toolkit audit --groups` names groups."""
+    first = table('first', {'x.png': trained, 'y.png': 'p2'})
+    second = table('second', {'v.png': tested, 'w.png': tested})
+    assert overlaps(first, second) == {'patient': (tested,)}
+    known, gaps = find_known_images(second, {'train': first})
+    assert [(image.id, image.reason) for image in known] == [
+        ('v.png', 'patient'),
+        ('w.png', 'patient'),
+    ]
+    assert gaps == []
+
+
+def test_patients_who_are_different_as_written_stay_so(table):
+    first = table('first', {'x.png': 'p1', 'y.png': 'p2'})
+    lines = first.manifest.path.read_text().replace('p2', 'P1')
+    first.manifest.path.write_text(lines)
+    both = ManifestImages(str(first.manifest.path), TASKS, size=8, patients='as_written')
+    assert len(both.identities()['patient'].labels) == 2
 
 
 def test_a_file_is_found_by_its_path_under_another_name(table, tmp_path: Path):
