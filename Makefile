@@ -97,6 +97,11 @@ long-run: $(SETUP)
 failing-disk: $(SETUP)
 	OMP_NUM_THREADS=1 TOOLKIT_DISK_STEP=1 $(BIN)/python -m pytest -m slow tests/toolkit/run/test_failing_disk.py tests/toolkit/study/test_failing_disk.py
 
+# Every value of a wrong type at every argument of every config and study is found by the check.
+.PHONY: wrong-types
+wrong-types: $(SETUP)
+	OMP_NUM_THREADS=1 TOOLKIT_WRONG_TYPES_STEP=1 $(BIN)/python -m pytest -s -m slow tests/test_wrong_types.py
+
 lint: $(SETUP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ PREFIX = 'local-dir:'  # timm's own
 CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
 # What the parent of the model decides.
 OURS = ('num_classes', 'in_chans', 'img_size', 'pretrained', 'global_pool')
+# Arguments of timm itself, such as `checkpoint_path`, which would load weights of any file unseen.
+CREATION = set(inspect.signature(timm.create_model).parameters) - {*OURS, 'kwargs'}
+MOST = 1e5  # pixels of a side, and mean or standard deviation
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ def read_hub_folder(name: str) -> HubFolder:
         raise ValueError(
             f'model: {folder / CONFIG}: timm {timm.__version__} has no model {architecture!r}{hint}'
         )
+    _check_values(folder / CONFIG, record)
     own = record.get('pretrained_cfg') or {}
     base = get_pretrained_cfg(architecture) or PretrainedCfg(architecture=architecture)
     stated = {
@@ -103,6 +108,31 @@ def read_hub_folder(name: str) -> HubFolder:
         stated['classifier'] = own['classifier']
     arguments = {k: v for k, v in (record.get('model_args') or {}).items() if k not in OURS}
     return HubFolder(folder, architecture, dataclasses.replace(base, **stated), arguments)
+
+
+def _check_values(path: Path, record: dict[str, Any]) -> None:
+    """Checks what is used of a config.json, which may come from anybody."""
+    own, arguments = (record.get(key) or {} for key in ('pretrained_cfg', 'model_args'))
+    for key, value in (('pretrained_cfg', own), ('model_args', arguments)):
+        if not isinstance(value, dict):
+            raise ValueError(f'model: {path}: {key} is {value!r}, expected a mapping')
+    foreign = sorted(arguments.keys() & CREATION)
+    if foreign:
+        raise ValueError(
+            f'model: {path}: model_args.{foreign[0]} would load or change more than the '
+            f'architecture; remove it (weights: hub loads {WEIGHTS})'
+        )
+    for key in ('mean', 'std', 'input_size'):
+        value = own.get(key)
+        if value is not None and not (
+            isinstance(value, list)
+            and len(value) in (1, 3)
+            and all(type(v) in (int, float) and 0 <= v < MOST for v in value)
+            and (key == 'mean' or min(value) > 0)
+        ):
+            raise ValueError(
+                f'model: {path}: pretrained_cfg.{key} is {value!r}, expected three usable numbers'
+            )
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tests.support.config_places import Path, Place, list_arguments, list_places
 from toolkit.config.dump import dump
-from toolkit.config.schema import RunConfig
-from toolkit.registry import Kind, get_kinds
+from toolkit.registry import get_kinds
 from toolkit.registry.build import (
     find_object_kind,
     find_slot_kind,
@@ -21,8 +21,6 @@ from toolkit.registry.build import (
     get_signature,
     strip_none,
 )
-
-Path = tuple[str, ...]
 
 # Values that no component can use, by the name of its argument. They are chosen by what the names
 # mean, not by the ranges that components state.
@@ -89,30 +87,13 @@ class Mutant:
         operator: name of the change.
         path: what was changed; () for a change of the text itself.
         text: the YAML.
+        value: what stands there now, where one value was changed.
     """
 
     operator: str
     path: Path
     text: str
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A mapping whose keys are arguments: of a component (with its kind) or of a section."""
-
-    path: Path
-    node: dict[str, Any]
-    cls: Any
-    kind: Kind | None
-
-    def arguments(self) -> dict[str, Any]:
-        """Returns the annotations of arguments that the config may give, by name."""
-        injected = self.kind.injected if self.kind else ()
-        return {
-            name: p.annotation
-            for name, p in get_signature(self.cls).items()
-            if name not in injected and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
-        }
+    value: str = ''
 
 
 def make_mutants(tree: dict[str, Any], seed: int, count: int) -> Iterator[Mutant]:
@@ -135,53 +116,18 @@ def make_mutants(tree: dict[str, Any], seed: int, count: int) -> Iterator[Mutant
             return
 
 
-def _list_places(tree: dict[str, Any]) -> list[_Place]:
-    places: list[_Place] = []
-
-    def visit(cls: Any, node: dict[str, Any], path: Path, kind: Kind | None) -> None:
-        place = _Place(path, node, cls, kind)
-        places.append(place)
-        for name, annotation in place.arguments().items():
-            visit_value(annotation, node.get(name), (*path, name))
-
-    def visit_value(annotation: Any, value: Any, path: Path) -> None:
-        annotation = strip_none(annotation)
-        kind = find_slot_kind(annotation) or find_object_kind(annotation)
-        if not isinstance(value, dict):
-            return
-        if kind is not None:
-            visit(kind.get(value['type']), value, path, kind)
-        elif inspect.isclass(annotation) and dataclasses.is_dataclass(annotation):
-            visit(annotation, value, path, None)
-        elif (entries := get_mapping_values(annotation)) is not None:
-            for name, entry in value.items():
-                visit_value(entries, entry, (*path, name))
-
-    visit(RunConfig, tree, (), None)
-    return places
-
-
-def _list_arguments(tree: dict[str, Any]) -> list[tuple[_Place, str, Any]]:
-    return [
-        (place, name, annotation)
-        for place in _list_places(tree)
-        for name, annotation in place.arguments().items()
-        if place.node.get(name) is not None and place.path[:1] != ('extra',)
-    ]
-
-
 Change = tuple[Path, dict[str, Any] | str] | None
 
 
 def _misspell(tree: dict[str, Any], rng: random.Random) -> Change:
-    place, name, _ = rng.choice(_list_arguments(tree))
+    place, name, _ = rng.choice(list_arguments(tree))
     i = rng.randrange(len(name))
     wrong = rng.choice([name[:i] + name[i + 1 :], name[:i] + name[i] + name[i:], name.upper()])
     return _rename(tree, place, name, wrong)
 
 
 def _look_alike(tree: dict[str, Any], rng: random.Random) -> Change:
-    place, name, _ = rng.choice(_list_arguments(tree))
+    place, name, _ = rng.choice(list_arguments(tree))
     letters = [i for i, letter in enumerate(name) if letter in LOOK_ALIKES]
     if not letters:
         return None
@@ -189,7 +135,7 @@ def _look_alike(tree: dict[str, Any], rng: random.Random) -> Change:
     return _rename(tree, place, name, name[:i] + LOOK_ALIKES[name[i]] + name[i + 1 :])
 
 
-def _rename(tree: dict[str, Any], place: _Place, name: str, wrong: str) -> Change:
+def _rename(tree: dict[str, Any], place: Place, name: str, wrong: str) -> Change:
     if not wrong or wrong in place.arguments():
         return None
     items = [(wrong if key == name else key, value) for key, value in place.node.items()]
@@ -199,7 +145,7 @@ def _rename(tree: dict[str, Any], place: _Place, name: str, wrong: str) -> Chang
 
 
 def _look_alike_type(tree: dict[str, Any], rng: random.Random) -> Change:
-    place = rng.choice([p for p in _list_places(tree) if p.kind])
+    place = rng.choice([p for p in list_places(tree) if p.kind])
     name = place.node['type']
     letters = [i for i, letter in enumerate(name) if letter in LOOK_ALIKES]
     if not letters:
@@ -210,13 +156,13 @@ def _look_alike_type(tree: dict[str, Any], rng: random.Random) -> Change:
 
 
 def _drop_type(tree: dict[str, Any], rng: random.Random) -> Change:
-    place = rng.choice([p for p in _list_places(tree) if p.kind])
+    place = rng.choice([p for p in list_places(tree) if p.kind])
     del place.node['type']
     return place.path, tree
 
 
 def _drop_argument(tree: dict[str, Any], rng: random.Random) -> Change:
-    place = rng.choice(_list_places(tree))
+    place = rng.choice(list_places(tree))
     required = [
         name
         for name in place.arguments()
@@ -229,13 +175,13 @@ def _drop_argument(tree: dict[str, Any], rng: random.Random) -> Change:
 
 
 def _add_argument(tree: dict[str, Any], rng: random.Random) -> Change:
-    place = rng.choice(_list_places(tree))
+    place = rng.choice(list_places(tree))
     place.node['sparkle'] = rng.choice([1, 'x', {'type': 'Adam'}, None])
     return (*place.path, 'sparkle'), tree
 
 
 def _give_injected(tree: dict[str, Any], rng: random.Random) -> Change:
-    place = rng.choice([p for p in _list_places(tree) if p.kind])
+    place = rng.choice([p for p in list_places(tree) if p.kind])
     injected = [n for n in get_signature(place.cls) if n in place.kind.injected]
     if not injected:
         return None
@@ -244,7 +190,7 @@ def _give_injected(tree: dict[str, Any], rng: random.Random) -> Change:
 
 
 def _other_kind(tree: dict[str, Any], rng: random.Random) -> Change:
-    place = rng.choice([p for p in _list_places(tree) if p.kind])
+    place = rng.choice([p for p in list_places(tree) if p.kind])
     others = [k for k in get_kinds().values() if k.name not in (place.kind.name, 'command')]
     names = [n for n in rng.choice(others).names() if n not in place.kind]
     if not names:
@@ -254,7 +200,7 @@ def _other_kind(tree: dict[str, Any], rng: random.Random) -> Change:
 
 
 def _wrong_type(tree: dict[str, Any], rng: random.Random) -> Change:
-    place, name, annotation = rng.choice(_list_arguments(tree))
+    place, name, annotation = rng.choice(list_arguments(tree))
     plain = strip_none(annotation)
     origin = typing.get_origin(plain)
     component = find_slot_kind(plain) or find_object_kind(plain)
@@ -277,7 +223,7 @@ def _wrong_type(tree: dict[str, Any], rng: random.Random) -> Change:
 def _short_list(tree: dict[str, Any], rng: random.Random) -> Change:
     pairs = [
         (place, name)
-        for place, name, annotation in _list_arguments(tree)
+        for place, name, annotation in list_arguments(tree)
         if typing.get_origin(strip_none(annotation)) is tuple
         and Ellipsis not in typing.get_args(strip_none(annotation))
     ]
@@ -289,7 +235,7 @@ def _short_list(tree: dict[str, Any], rng: random.Random) -> Change:
 
 
 def _null(tree: dict[str, Any], rng: random.Random) -> Change:
-    place, name, annotation = rng.choice(_list_arguments(tree))
+    place, name, annotation = rng.choice(list_arguments(tree))
     if type(None) in typing.get_args(annotation) or annotation is Any:
         return None
     place.node[name] = None
@@ -297,7 +243,7 @@ def _null(tree: dict[str, Any], rng: random.Random) -> Change:
 
 
 def _not_finite(tree: dict[str, Any], rng: random.Random) -> Change:
-    floats = [(p, n) for p, n, a in _list_arguments(tree) if strip_none(a) is float]
+    floats = [(p, n) for p, n, a in list_arguments(tree) if strip_none(a) is float]
     place, name = rng.choice(floats)
     place.node[name] = float(rng.choice(('nan', 'inf', '-inf')))
     return (*place.path, name), dump(tree)
@@ -306,7 +252,7 @@ def _not_finite(tree: dict[str, Any], rng: random.Random) -> Change:
 def _out_of_range(tree: dict[str, Any], rng: random.Random) -> Change:
     found = [
         (p, n)
-        for p, n, a in _list_arguments(tree)
+        for p, n, a in list_arguments(tree)
         if n in IMPOSSIBLE and isinstance(p.node[n], (int, float, list))
     ]
     place, name = rng.choice(found)
@@ -324,14 +270,14 @@ def _seed_as_text(tree: dict[str, Any], rng: random.Random) -> Change:
 
 
 def _missing_reference(tree: dict[str, Any], rng: random.Random) -> Change:
-    place, name, _ = rng.choice(_list_arguments(tree))
+    place, name, _ = rng.choice(list_arguments(tree))
     place.node[name] = '@@'
     target = rng.choice(('no.such.key', 'model.sparkle', '.'.join((*place.path, name)), ''))
     return (*place.path, name), dump(tree).replace("'@@'", f'"${{{target}}}"', 1)
 
 
 def _circle(tree: dict[str, Any], rng: random.Random) -> Change:
-    (first, a, _), (second, b, _) = rng.sample(_list_arguments(tree), 2)
+    (first, a, _), (second, b, _) = rng.sample(list_arguments(tree), 2)
     one, two = (*first.path, a), (*second.path, b)
     if one == two[: len(one)] or two == one[: len(two)]:
         return None

@@ -80,6 +80,17 @@ def test_changed_files_are_noticed(tmp_path: Path) -> None:
         ({'architecture': 'test_vitt'}, r"no model 'test_vitt'.*did you mean 'test_vit"),
         ({'architecture': None, 'model_type': 'dinov2'}, 'no architecture of timm.*dinov2'),
         ({'pretrained_cfg': {'mean': MEAN}}, r'no pretrained_cfg\.std'),
+        # What a stranger may write
+        ({'pretrained_cfg': 'hf-hub:a/b'}, "pretrained_cfg is 'hf-hub:a/b', expected a mapping"),
+        ({'pretrained_cfg': {'mean': [1e400, 0, 0]}}, r'pretrained_cfg\.mean is \[inf, 0, 0\]'),
+        ({'pretrained_cfg': {'mean': MEAN, 'std': [0, 1, 1]}}, r'pretrained_cfg\.std is'),
+        ({'pretrained_cfg': {'input_size': [3, 10**9, 8]}}, r'pretrained_cfg\.input_size is'),
+        ({'model_args': [1]}, 'model_args is'),
+        ({'model_args': {'checkpoint_path': '/x.pth'}}, r'model_args\.checkpoint_path would load'),
+        (
+            {'model_args': {'pretrained_cfg': 'hf-hub:a/b'}},
+            r'model_args\.pretrained_cfg would load',
+        ),
     ],
 )
 def test_configs_that_cannot_be_used(tmp_path: Path, changes: Any, said: str) -> None:
