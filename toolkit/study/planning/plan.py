@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -172,6 +173,10 @@ class Planner:
             found = check(config) or list(self._testable(config, condition))
             found = found or self._inspect(config, condition)
             if not found:
+                if not self.problems:
+                    # Now, while the inspected system is kept; an error is reported with the runs.
+                    with contextlib.suppress(ToolkitError):
+                        self._cost(config)
                 return config
         for problem in found:
             self.problems.setdefault(problem, []).append(

@@ -16,6 +16,8 @@ from toolkit.config import ConfigError, load
 from toolkit.config.checks.check import fill_checked
 from toolkit.config.diff import compare_configs
 from toolkit.study import fingerprint, source_code
+from toolkit.study.model_costs import SystemBuilder
+from toolkit.study.planning import plan as plan_module
 from toolkit.study.planning.plan import list_own_changes, make_plan
 from toolkit.study.study_file import read_study
 
@@ -337,6 +339,22 @@ def test_a_plans_costs_are_those_of_the_bench(here):
     whole = measure_costs(fill_checked(found.configs[run.id]).model)[0]
     assert (run.parameters, run.macs) == (whole.parameters, whole.macs)
     assert run.macs > 0
+
+
+def test_each_system_is_built_once(tmp_path, monkeypatch):
+    """Folds and seeds share a system; its inspection and its costs do, too."""
+    built = []
+
+    class Counted(SystemBuilder):
+        def build(self, text, model):
+            return super().build(text, lambda: built.append(text) or model())
+
+    monkeypatch.setattr(plan_module, 'SystemBuilder', Counted)
+    variants = {'full': {}, 'wide': {'model.width': 16}, 'wider': {'model.width': 32}}
+    found = make_plan(read_study(studies.write(tmp_path, variants=variants)), open_data=False)
+    assert len(built) == len(set(built)) == 3
+    costs = {run.variant: run.parameters for run in found.runs}
+    assert costs['full'] < costs['wide'] < costs['wider']
 
 
 def test_keys_know_config_code_and_data(here):
