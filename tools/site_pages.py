@@ -28,7 +28,7 @@ OUTSIDE = {
 API = {
     'Runs and systems': ['toolkit.run.loaded_run'],
     'Interfaces of components': ['toolkit.interfaces'],
-    'Registries': ['toolkit.registry.kind'],
+    'Registries': ['toolkit.registry.kind', 'toolkit.registry.kinds'],
     'Tests of components': ['toolkit.testing.component'],
     'Pansharpening in memory': ['plugins.pansharpening.notebook'],
     'Metrics of pansharpening': ['plugins.pansharpening.metrics.functional'],

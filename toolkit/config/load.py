@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config import run_plugins
+from toolkit.config.composition.bases import BaseMerger
 from toolkit.config.composition.interpolate import interpolate
-from toolkit.config.composition.merge import merge
 from toolkit.config.composition.override import assign, override
 from toolkit.config.composition.training_length import set_iterations
 from toolkit.config.find import find_config
@@ -26,7 +25,6 @@ from toolkit.config.yaml_file import (
     find_displayed,
     find_place,
     is_shipped,
-    read_yaml,
     split_path,
 )
 from toolkit.errors import (
@@ -34,13 +32,10 @@ from toolkit.errors import (
     ComponentRunError,
     RegistryError,
     ToolkitError,
-    did_you_mean,
 )
 from toolkit.io.verification import plugin_trust
 from toolkit.registry import plugin_index
 from toolkit.registry.component_errors import explain_failure
-
-_MOST_BASES = 100  # files merged into one config; the largest shipped one has 8
 
 
 @dataclass
@@ -234,7 +229,7 @@ def load_draft(file: Path) -> Draft:
     Raises:
         ConfigError: all problems, with file and line.
     """
-    return Draft(file, *_BaseMerger().merge(file, ()))
+    return Draft(file, *BaseMerger().merge(file, ()))
 
 
 def load(name: str | Path, overrides: Sequence[str] = (), iterations: int | None = None) -> Config:
@@ -260,71 +255,3 @@ def load(name: str | Path, overrides: Sequence[str] = (), iterations: int | None
     if iterations is not None:
         set_iterations(config.tree, config.origins, iterations, {(): COMMAND_LINE})
     return config.resolve()
-
-
-class _BaseMerger:
-    """Merger of files over their bases; a file that is a base of several others is read once."""
-
-    def __init__(self) -> None:
-        self._merged: dict[Path, tuple[dict[str, Any], Origins]] = {}
-        self._count = 0
-
-    def merge(self, file: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
-        """Merges a file over its bases.
-
-        Args:
-            file: file to read.
-            chain: files that lead to it, each a base of the one before.
-        """
-        real = file.resolve()
-        own, own_origins = read_yaml(file, display_path(file))
-        bases = own.pop('_base_', [])
-        line = str(own_origins.get(('_base_',), display_path(file)))
-        if isinstance(bases, str):
-            bases = [bases]
-        if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
-            raise ConfigError(Problem(line, '_base_', 'expected a path or a list of paths'))
-        tree: dict[str, Any] = {}
-        origins: Origins = {}
-        for base in bases:
-            base_file = find_base(base, file, line)
-            found = base_file.resolve()
-            if found in (*chain, real):
-                names = ' -> '.join(display_path(f) for f in (*chain, real, found))
-                message = f'the bases go round in a circle: {names}'
-                raise ConfigError(Problem(line, '_base_', message))
-            self._count += 1
-            if self._count > _MOST_BASES:
-                message = f'the config has more than {_MOST_BASES} bases, those of bases included'
-                raise ConfigError(Problem(line, '_base_', message))
-            if found not in self._merged:
-                self._merged[found] = self.merge(base_file, (*chain, real))
-            merge(tree, origins, *self._merged[found])
-        own_origins = {p: o for p, o in own_origins.items() if p[0] != '_base_'}
-        merge(tree, origins, own, own_origins)
-        return tree, origins
-
-
-def find_base(base: str, file: Path, line: str, key: str = '_base_') -> Path:
-    """Finds the file of `base`, which the config or study `file` names at `line` under `key`.
-
-    Raises:
-        ConfigError: there is no such file; names the nearest ones.
-    """
-    candidate = file.parent / base
-    for path in (candidate, candidate.with_name(candidate.name + '.yaml')):
-        if path.is_file():
-            return path
-    # A base may also have the name of a shipped config: `_base_: ldpnet/ldpnet_2022`.
-    try:
-        return find_config(base)
-    except ConfigError:
-        near = did_you_mean(base, _relative_siblings(candidate, file.parent))
-        message = f'no such base {base!r} (looked for {display_path(candidate)}){near}'
-        raise ConfigError(Problem(line, key, message)) from None
-
-
-def _relative_siblings(candidate: Path, folder: Path) -> list[str]:
-    if not candidate.parent.is_dir():
-        return []
-    return [os.path.relpath(p, folder) for p in candidate.parent.glob('*.yaml')]

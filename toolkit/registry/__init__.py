@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from toolkit.registry.kind import (
+    from toolkit.registry.kind import Kind, Slot, find_kind, get_kinds, locate_source, with_article
+    from toolkit.registry.kinds import (
         ATTENTIONS,
         AUDITORS,
         BACKBONES,
@@ -31,12 +32,6 @@ if TYPE_CHECKING:
         SYSTEMS,
         TRANSFORMS,
         VISUALIZERS,
-        Kind,
-        Slot,
-        find_kind,
-        get_kinds,
-        locate_source,
-        with_article,
     )
 
 __all__ = [
@@ -75,6 +70,6 @@ if not TYPE_CHECKING:  # for a type checker any name would be one of this module
     def __getattr__(name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-        from toolkit.registry import kind
+        from toolkit.registry import kind, kinds
 
-        return getattr(kind, name)
+        return getattr(kinds if name.isupper() else kind, name)

@@ -13,7 +13,7 @@ from plugins.pansharpening.data.archives.scene_archive import ArchivedScene
 from plugins.pansharpening.imaging.mtf import mtf_filter
 from plugins.pansharpening.imaging.registration import Registration, register, register_images
 from plugins.pansharpening.imaging.resample import imresize_by
-from plugins.pansharpening.metrics.functional.no_reference import upsample_lrms
+from plugins.pansharpening.metrics.functional.upsampling import upsample_lrms
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
 

@@ -14,7 +14,7 @@ from plugins.pansharpening.inference.in_memory import (
     scene_from_values,
     sharpen_scene,
 )
-from plugins.pansharpening.inference.resumable_geotiff import Compression
+from plugins.pansharpening.inference.raster_format import Compression
 from plugins.pansharpening.inference.scene_inputs import (
     find_bits,
     find_scene,

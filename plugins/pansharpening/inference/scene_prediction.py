@@ -12,7 +12,7 @@ import torch
 
 from plugins.pansharpening.imaging.sample_position import describe_misplacement
 from plugins.pansharpening.inference.in_memory import check_scene
-from plugins.pansharpening.inference.resumable_geotiff import Compression
+from plugins.pansharpening.inference.raster_format import Compression
 from plugins.pansharpening.inference.scene_inference import InferenceSettings, infer_scene
 from plugins.pansharpening.inference.shards import join, part_file, to_cog
 from plugins.pansharpening.inference.tiled_inference import Sharpener

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 import rasterio
 import rasterio.shutil
 
-from plugins.pansharpening.inference.resumable_geotiff import BLOCK, RasterFormat, check_blocks
+from plugins.pansharpening.inference.raster_format import BLOCK, RasterFormat
+from plugins.pansharpening.inference.resumable_geotiff import check_blocks
 from plugins.pansharpening.inference.scene_inference import PART, InferenceOutcome, statistics_file
 from plugins.pansharpening.inference.tiles import Shard, extent, tiles
 from plugins.pansharpening.scenes.rasters.raster_handles import allow_no_georeference

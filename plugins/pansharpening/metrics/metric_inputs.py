@@ -9,7 +9,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from plugins.pansharpening.imaging.masks import blank, coarse, valid_pixels
 from plugins.pansharpening.metrics.functional.cache import Cache
-from plugins.pansharpening.metrics.functional.no_reference import upsample_lrms
+from plugins.pansharpening.metrics.functional.upsampling import upsample_lrms
 from plugins.pansharpening.scenes.sensors import get_sensor
 from toolkit.interfaces import Batch
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from plugins.pansharpening.imaging.mtf import Variant
 from plugins.pansharpening.metrics import functional
 from plugins.pansharpening.metrics.functional.cache import use_cache
-from plugins.pansharpening.metrics.functional.no_reference import get_upsampled_mask
+from plugins.pansharpening.metrics.functional.upsampling import get_upsampled_mask
 from plugins.pansharpening.metrics.metric_inputs import MetricInputs, get_metric_inputs
 from plugins.pansharpening.metrics.reference import ImageMetric
 from toolkit.errors import DataError

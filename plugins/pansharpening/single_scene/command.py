@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from plugins.pansharpening.inference.digital_numbers import DTYPES
-from plugins.pansharpening.inference.resumable_geotiff import Compression
+from plugins.pansharpening.inference.raster_format import Compression
 from plugins.pansharpening.inference.scene_prediction import predict_scene
 from plugins.pansharpening.scenes.rasters.raster_layout import ChosenSamples
 from plugins.pansharpening.scenes.scene import Scene

@@ -6,7 +6,8 @@ import pytest
 
 from plugins.timm_zoo.backbone import TimmBackbone
 from toolkit.config import load
-from toolkit.config.checks.check import check, fill_checked, find_task
+from toolkit.config.checks.check import check, fill_checked
+from toolkit.config.checks.config_checker import find_task
 from toolkit.engine.preflight import inspect_run
 from toolkit.registry import get_kinds, plugin_index
 

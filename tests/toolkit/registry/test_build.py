@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from toolkit.config.checks.check import _Checker
+from toolkit.config.checks.config_checker import ConfigChecker
 from toolkit.config.load import Config
 from toolkit.errors import ComponentError, DataError
 from toolkit.interfaces import Head
@@ -194,7 +194,7 @@ def test_names_under_type_checking_are_resolved_and_one_that_cannot_be_hides_no_
     ],
 )
 def test_an_argument_that_cannot_be_checked_is_named(hidden, given, problems, unchecked):
-    checker = _Checker(Config(Path('c.yaml'), {'model': given}))
+    checker = ConfigChecker(Config(Path('c.yaml'), {'model': given}))
     checker.check_arguments(hidden, given, ('model',), injected=('in_channels',))
     for patterns, found in ((problems, checker.problems), (unchecked, checker.unchecked)):
         assert len(found) == len(patterns), found
@@ -237,7 +237,7 @@ def test_paths_enumerations_dtypes_and_sections_are_converted_at_any_depth():
         'dtype': 'bfloat16',
         'ranges': [{'low': 1.0, 'file': 'g'}],
     }
-    checker = _Checker(Config(Path('c.yaml'), {'model': given}))
+    checker = ConfigChecker(Config(Path('c.yaml'), {'model': given}))
     checker.check_arguments(Typed, given, ('model',), injected=())
     assert checker.problems == []
     assert ComponentFactory(Typed, given)().given == (
@@ -265,7 +265,7 @@ def test_paths_enumerations_dtypes_and_sections_are_converted_at_any_depth():
     ],
 )
 def test_values_that_cannot_be_converted_are_refused_with_what_to_use(given, message):
-    checker = _Checker(Config(Path('c.yaml'), {'model': given}))
+    checker = ConfigChecker(Config(Path('c.yaml'), {'model': given}))
     checker.check_arguments(Typed, given, ('model',), injected=())
     assert len(checker.problems) == 1
     assert re.search(message, str(checker.problems[0])), checker.problems

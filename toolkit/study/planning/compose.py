@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config import Config, ConfigError, Problem
+from toolkit.config.composition.bases import find_base
 from toolkit.config.composition.merge import merge
 from toolkit.config.composition.override import assign
 from toolkit.config.composition.training_length import set_iterations
-from toolkit.config.load import Draft, find_base, load_draft
+from toolkit.config.load import Draft, load_draft
 from toolkit.config.yaml_file import KeyPath, Origins, split_path
 from toolkit.study.spec import BASE, Study
 

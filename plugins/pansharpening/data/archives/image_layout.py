@@ -88,3 +88,11 @@ def find_image_layout(
         if found and found[2:] == image and count in (None, found.count):
             return found
     return None
+
+
+def describe_images(count: int | None, image: tuple[int, int, int]) -> str:
+    """Describes the expected shape of an array of images."""
+    bands, height, width = image
+    if count is None:
+        return f'({bands}, {height}, {width}) or ({height}, {width}, {bands})'
+    return f'({count}, {bands}, {height}, {width}) or ({count}, {height}, {width}, {bands})'

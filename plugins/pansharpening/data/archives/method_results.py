@@ -9,12 +9,13 @@ from pathlib import Path
 from rasterio.transform import Affine
 
 from plugins.pansharpening.data.archives.array_file import SUFFIXES, ArrayFile
-from plugins.pansharpening.data.archives.image_layout import ArrayLayout, find_image_layout
-from plugins.pansharpening.data.archives.scene_archive import (
-    INPUT_KEYS,
+from plugins.pansharpening.data.archives.image_layout import (
+    ArrayLayout,
     describe_images,
-    list_images,
+    find_image_layout,
 )
+from plugins.pansharpening.data.archives.image_listing import list_images
+from plugins.pansharpening.data.archives.scene_archive import INPUT_KEYS
 from plugins.pansharpening.scenes.open_scene import ImageFile, read_image
 from plugins.pansharpening.scenes.rasters.alignment import RasterGrid
 from toolkit.errors import DataError, MissingDataError, ToolkitError

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +13,11 @@ from rasterio.transform import Affine
 from plugins.pansharpening.data.archives.array_file import SUFFIXES, ArrayFile
 from plugins.pansharpening.data.archives.image_layout import (
     ArrayLayout,
+    describe_images,
     find_image_layout,
     find_pair_layouts,
 )
+from plugins.pansharpening.data.archives.image_listing import list_images
 from plugins.pansharpening.scenes.arrays.memory_scene import MemoryScene
 from plugins.pansharpening.scenes.manifest import SceneManifest, read_manifest
 from plugins.pansharpening.scenes.open_scene import ImageFile, read_image
@@ -265,37 +265,6 @@ def is_scene_source(path: str) -> bool:
     return any(file.suffix.lower() in SUFFIXES for file in folder.iterdir())
 
 
-def list_images(folder: Path, suffixes: Iterable[str]) -> list[Path]:
-    """Lists the files of a folder that have one of the extensions, in the order of their numbers.
-
-    Raises:
-        DataError: there are none, or they have several extensions.
-    """
-    known = tuple(suffixes)
-    found = [path for path in folder.iterdir() if path.suffix.lower() in known]
-    kinds = sorted({path.suffix.lower() for path in found})
-    if len(kinds) != 1:
-        raise DataError(
-            f'{folder}: found {" and ".join(kinds) or "no"} files, expected one image in each '
-            f'file, all with the same extension of {", ".join(known)}'
-        )
-    return sorted(found, key=lambda path: split_numbers(path.stem))
-
-
-def split_numbers(name: str) -> list[tuple[bool, Any]]:
-    """Splits a name into texts and numbers, so that image 2 comes before image 10."""
-    pieces = re.findall(r'\d+|\D+', name)
-    return [(piece.isdigit(), int(piece) if piece.isdigit() else piece) for piece in pieces]
-
-
 def make_names(stem: str, count: int) -> list[str]:
     """Names the scenes of one file by their positions, from 0."""
     return [f'{stem}_{number}' for number in range(count)]
-
-
-def describe_images(count: int | None, image: tuple[int, int, int]) -> str:
-    """Describes the expected shape of an array of images."""
-    bands, height, width = image
-    if count is None:
-        return f'({bands}, {height}, {width}) or ({height}, {width}, {bands})'
-    return f'({count}, {bands}, {height}, {width}) or ({count}, {height}, {width}, {bands})'

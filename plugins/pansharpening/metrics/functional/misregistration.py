@@ -29,7 +29,8 @@ from plugins.pansharpening.imaging.masks import Image, batch, blank, valid_pixel
 from plugins.pansharpening.imaging.mtf import Variant, mtf_filter
 from plugins.pansharpening.imaging.registration import GAIN, register_images
 from plugins.pansharpening.metrics.functional.cache import cached
-from plugins.pansharpening.metrics.functional.no_reference import get_upsampled_mask, hqnr
+from plugins.pansharpening.metrics.functional.no_reference import hqnr
+from plugins.pansharpening.metrics.functional.upsampling import get_upsampled_mask
 
 
 @cached

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from plugins.pansharpening.imaging.masks import (
@@ -24,14 +23,19 @@ from plugins.pansharpening.imaging.masks import (
     pair,
     shrink,
     valid_pixels,
-    window_sums,
 )
 from plugins.pansharpening.imaging.mtf import KERNEL_SIZE, Variant, mtf_filter
-from plugins.pansharpening.imaging.resample import imresize, imresize_by, interp23tap, polyphase
 from plugins.pansharpening.metrics.functional.cache import cached
+from plugins.pansharpening.metrics.functional.local_correlation import (
+    compute_local_correlation,
+    compute_local_detail,
+)
 from plugins.pansharpening.metrics.functional.quality_index import compare_bands, q2n
-
-FLOOR = 1e-20  # keeps the correlation of constant windows at 0
+from plugins.pansharpening.metrics.functional.upsampling import (
+    get_interpolation_reach,
+    get_upsampled_mask,
+    reduce_and_upsample,
+)
 
 
 @cached
@@ -84,7 +88,7 @@ def d_s(
     """
     x, y, valid, lead = pair(fused, lrms_up, mask)
     p = blank(_as_pan_batch(pan, x), valid)
-    p_low = _reduce_and_upsample(p, ratio)
+    p_low = reduce_and_upsample(p, ratio)
     # Pixels of P_low that are mixed with invalid ones are left out on both sides.
     kept = shrink(valid, (2 + get_interpolation_reach(ratio)) * ratio)
     changed = compare_bands(x, p, block, kept) - compare_bands(y, p_low, block, kept)  # (B, C, 1)
@@ -244,66 +248,6 @@ def d_rho(fused: Image, pan: Image, ratio: int, mask: Image | None = None) -> Te
     return values.mean(1).reshape(tuple(fused.shape[:-3]))
 
 
-def compute_local_detail(image: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """Subtracts from each pixel the mean of its window, and sums the squares over the window.
-
-    Windows have 2 reach rows and columns, from reach - 1 before a pixel to reach after it; the
-    image is padded with zeros.  (B, C, H, W) -> twice (B, C, H, W).
-    """
-    detail = image - _sum_windows_around(image, reach) / (2 * reach) ** 2
-    return detail, _sum_windows_around(detail.square(), reach).clamp(min=FLOOR)
-
-
-def compute_local_correlation(image: Tensor, detail: Tensor, energy: Tensor, reach: int) -> Tensor:
-    """Correlates an image in windows with `compute_local_detail` of another one: (B, C, H, W)."""
-    own, own_energy = compute_local_detail(image, reach)
-    return _sum_windows_around(own * detail, reach) / ((own_energy * energy).sqrt() + FLOOR)
-
-
-def upsample_lrms(lrms: Tensor, ratio: int) -> Tensor:
-    """Upsamples by `interp23tap`, or by MATLAB's bicubic for ratios that are not powers of two.
-
-    Shape: (B, C, h, w) -> (B, C, ratio h, ratio w).
-    """
-    if ratio & (ratio - 1):
-        return imresize(lrms, (ratio * lrms.shape[-2], ratio * lrms.shape[-1]))
-    return interp23tap(lrms, ratio)
-
-
-def get_interpolation_reach(ratio: int) -> int:
-    """Returns the number of samples on each side that `upsample_lrms` mixes."""
-    if ratio == 1:
-        return 0
-    return 3 if ratio & (ratio - 1) else polyphase(ratio).shape[1] // 2
-
-
-@cached
-def get_upsampled_mask(mask: Image | None, fused: Image, ratio: int) -> Tensor | None:
-    """Removes from a mask the pixels of `lrms_up` that are mixed with an invalid one.
-
-    Args:
-        mask: valid pixels of `fused`, or None for all.
-        fused: the image of this mask.
-        ratio: PAN pixels per multispectral pixel.
-    Returns:
-        (B, 1, H, W) bool, or None without a mask.
-    """
-    if mask is None:
-        return None
-    valid = valid_pixels(mask, batch(fused, 'fused'))
-    return shrink(valid, get_interpolation_reach(ratio) * ratio)
-
-
-def _reduce_and_upsample(pan: Tensor, ratio: int) -> Tensor:
-    height, width = pan.shape[-2:]
-    if height % ratio or width % ratio:
-        raise ValueError(
-            f'a PAN of {height} x {width} pixels cannot be reduced by {ratio}: crop it to a '
-            'multiple'
-        )
-    return upsample_lrms(imresize_by(pan, ratio), ratio)
-
-
 def _as_pan_batch(pan: Image, fused: Tensor) -> Tensor:
     p = batch(pan, 'pan', 1)
     if p.shape[0] != fused.shape[0] or p.shape[-2:] != fused.shape[-2:]:
@@ -312,10 +256,6 @@ def _as_pan_batch(pan: Image, fused: Tensor) -> Tensor:
             f'{tuple(fused.shape)}'
         )
     return p
-
-
-def _sum_windows_around(image: Tensor, reach: int) -> Tensor:
-    return window_sums(F.pad(image, (reach - 1, reach, reach - 1, reach)), 2 * reach)
 
 
 def _compute_variance(values: Tensor, counted: Tensor | None) -> Tensor:

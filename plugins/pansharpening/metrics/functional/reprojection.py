@@ -34,7 +34,7 @@ from plugins.pansharpening.imaging.mtf import KERNEL_SIZE, Variant, mtf_filter
 from plugins.pansharpening.metrics.functional import quality_index
 from plugins.pansharpening.metrics.functional import reference as reference_indices
 from plugins.pansharpening.metrics.functional.cache import cached
-from plugins.pansharpening.metrics.functional.no_reference import (
+from plugins.pansharpening.metrics.functional.local_correlation import (
     compute_local_correlation,
     compute_local_detail,
 )

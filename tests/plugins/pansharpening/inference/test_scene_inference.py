@@ -23,7 +23,8 @@ from scipy.ndimage import uniform_filter
 from plugins.pansharpening.commands.bench_scene import sharpener
 from plugins.pansharpening.data.whole_scenes import WholeScene
 from plugins.pansharpening.inference.digital_numbers import DigitalNumbers
-from plugins.pansharpening.inference.resumable_geotiff import GrowingFile, RasterFormat
+from plugins.pansharpening.inference.raster_format import RasterFormat
+from plugins.pansharpening.inference.resumable_geotiff import GrowingFile
 from plugins.pansharpening.inference.scene_inference import InferenceSettings, identity, infer_scene
 from plugins.pansharpening.inference.scene_prediction import predict_scene
 from plugins.pansharpening.inference.thread_pool import run_workers

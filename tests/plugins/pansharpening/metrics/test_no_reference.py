@@ -11,7 +11,7 @@ from plugins.pansharpening.imaging.masks import blank, coarse, valid_pixels
 from plugins.pansharpening.metrics import functional, metric_inputs
 from plugins.pansharpening.metrics.functional import no_reference, reprojection
 from plugins.pansharpening.metrics.functional.cache import cached, use_cache
-from plugins.pansharpening.metrics.functional.no_reference import upsample_lrms
+from plugins.pansharpening.metrics.functional.upsampling import upsample_lrms
 from plugins.pansharpening.metrics.no_reference import DS, HQNR, QNR, RQNR, DLambda, DLambdaK, DRho
 from plugins.pansharpening.metrics.reference import SCC
 from plugins.pansharpening.metrics.reprojection import RSAM, DLambdaAlign, RQ2n
