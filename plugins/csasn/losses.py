@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
+from plugins.classification.losses.class_weights import Average, WeightedLoss, Weights
 from plugins.classification.losses.focal import compute_focal_loss
-from plugins.classification.losses.weighted import Average, WeightedLoss, Weights
 from toolkit.engine.process import distributed
 from toolkit.errors import ToolkitError
 from toolkit.ranges import BelowOne, Gt, Lt, NonNegativeFloat, PositiveFloat

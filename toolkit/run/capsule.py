@@ -154,21 +154,6 @@ def end(work_dir: Path, status: str, **extra: Any) -> None:
     atomic_write.write(work_dir / CAPSULE, _json(record))
 
 
-def check_resumable(work_dir: Path, given: CapsuleInput | None) -> None:
-    """Refuse to go on with another config than a run was started with.
-
-    Raises:
-        ToolkitError: names the keys that differ, beyond how and how long it is computed.
-    """
-    if given is None or not (work_dir / CAPSULE).exists():
-        return
-    previous = read(work_dir)
-    if previous.get('config') is None:
-        return
-    processes = (int(previous.get('processes', 1)), distributed.get_world_size())
-    changes.check_config(work_dir, previous['config'], given.tree, processes)
-
-
 def _json(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, default=str) + '\n'
 

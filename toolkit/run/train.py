@@ -16,10 +16,9 @@ from toolkit.engine.hooks import Checkpoint
 from toolkit.engine.process import distributed, precision, signals
 from toolkit.engine.runner import Runner
 from toolkit.errors import ToolkitError
-from toolkit.io.run_layout import CAPSULE, METRICS_LOG
 from toolkit.io.shown_output import protect_output
 from toolkit.registry.component_errors import format_traceback
-from toolkit.run import capsule, run_length
+from toolkit.run import capsule, resuming, run_length
 from toolkit.run import work_dir as work_dirs
 from toolkit.run.capsule import CapsuleInput
 
@@ -89,23 +88,17 @@ def train(
     mmengine_compat.silence_warnings()
     device = precision.choose_device(run.runtime)
     with protect_output(), distributed.join_processes(device):
-        distributed.run_on_main(lambda: _check_folder(work_dir, resume, capsule_input))
+        distributed.run_on_main(lambda: resuming.check_folder(work_dir, resume, capsule_input))
         parts = components.build_for_training(run, device)
         if not resume and run.load_from is not None:
             checkpoint.load_weights(parts.system, Path(run.load_from))  # before anything is written
         if not resume:
             parts.prepare(_say)
         with work_dirs.claimed(work_dir):
-            distributed.run_on_main(lambda: _check_folder(work_dir, resume, capsule_input))
+            distributed.run_on_main(lambda: resuming.check_folder(work_dir, resume, capsule_input))
             return _train(
                 run, work_dir, parts, resume, capsule_input, stop_at, allow_changed, is_pruned
             )
-
-
-def _check_folder(work_dir: Path, resume: bool | Path, given: CapsuleInput | None) -> None:
-    work_dirs.check(work_dir, bool(resume))
-    if resume:
-        capsule.check_resumable(work_dir, given)
 
 
 def _train(
@@ -120,7 +113,9 @@ def _train(
 ) -> TrainResult:
     last = checkpoint.get_folder(work_dir) / checkpoint.LAST
     # A damaged one is said before the capsule is touched.
-    resume_from, notes = distributed.run_on_main(lambda: _choose_checkpoint(work_dir, resume))
+    resume_from, notes = distributed.run_on_main(
+        lambda: resuming.choose_checkpoint(work_dir, resume)
+    )
     change = distributed.run_on_main(
         lambda: run_length.find_length_change(work_dir, run, parts, resume_from, allow_changed)
     )
@@ -207,48 +202,6 @@ class _Pruning:
             self._seen = result
             self.signal = Signals.SIGTERM if self._is_pruned() else 0
         return self.signal
-
-
-def _choose_checkpoint(work_dir: Path, resume: bool | Path) -> tuple[Path | None, list[str]]:
-    """Chooses the checkpoint to resume from, None for the beginning, with sentences on the choice.
-
-    Raises:
-        ToolkitError: the checkpoints cannot be used, or were removed.
-    """
-    if not resume:
-        return None, []
-    if isinstance(resume, Path):
-        content = checkpoint.load(resume)
-        checkpoint.check_resumable(content, resume)
-        iteration = (content.get('meta') or {}).get('iter')
-        return resume, [
-            f'resuming from {resume} (iteration {iteration}); later lines of the log are replaced'
-        ]
-    found, problems = checkpoint.find_resumable(work_dir)
-    if found is not None:
-        return found, [*problems, f'resuming from {found}'] if problems else []
-    if (work_dir / CAPSULE).exists():
-        status = capsule.read(work_dir)['status']
-        if status in ('finished', 'interrupted'):
-            raise ToolkitError(
-                f'cannot resume {work_dir}: its run is {status}, and its checkpoints are gone; '
-                'start anew in another --work-dir'
-            )
-    aside = _put_log_aside(work_dir)
-    more = f'; its log is now {aside}' if aside is not None else ''
-    return None, [f'no checkpoint had been written yet: starting from the beginning{more}']
-
-
-def _put_log_aside(work_dir: Path) -> Path | None:
-    """Renames the log of a run that starts again from the beginning; None if it has no lines."""
-    log = work_dir / METRICS_LOG
-    if not log.exists() or not log.stat().st_size:
-        return None
-    number = 1
-    while (aside := log.with_name(f'{METRICS_LOG}.{number}')).exists():
-        number += 1
-    log.rename(aside)
-    return aside
 
 
 def _say(line: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from plugins.classification.losses.weighted import WeightedLoss
+from plugins.classification.losses.class_weights import WeightedLoss
 from toolkit.ranges import BelowOne
 from toolkit.registry import LOSSES
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plugins.classification.losses.weighted import WeightedLoss
+from plugins.classification.losses.class_weights import WeightedLoss
 from toolkit.ranges import NonNegativeFloat
 from toolkit.registry import LOSSES
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plugins.classification.losses.weighted import WeightedLoss, require_counts
+from plugins.classification.losses.class_weights import WeightedLoss, require_counts
 from toolkit.ranges import NonNegativeFloat
 from toolkit.registry import LOSSES
 

@@ -16,9 +16,12 @@ from plugins.classification.metrics.clinical_metrics import (
     find_aggregations,
     find_clinical_metrics,
 )
-from plugins.classification.metrics.functional.calibration import TEMPERATURES, fit_temperature
 from plugins.classification.metrics.functional.decisions import choose_weights, fit_log_prior
 from plugins.classification.metrics.functional.patients import Aggregation
+from plugins.classification.metrics.functional.temperature_scaling import (
+    TEMPERATURES,
+    fit_temperature,
+)
 from plugins.classification.metrics.functional.thresholds import HALF, Rule, choose_threshold
 from plugins.classification.metrics.predictions import Predictions, read_rows
 from plugins.classification.metrics.set_limits import fit_set_limits

@@ -6,7 +6,7 @@ import argparse
 import math
 
 from plugins.pansharpening.benchmark.misregistration import INDICES, score_shifted
-from plugins.pansharpening.data.reduced_scene import ReducedScene
+from plugins.pansharpening.data.wald_protocol import ReducedScene
 from plugins.pansharpening.scenes.open_scene import open_scene
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.synthetic.scene import SyntheticScene

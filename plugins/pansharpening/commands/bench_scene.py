@@ -20,7 +20,7 @@ import rasterio
 import torch
 from rasterio.transform import from_origin
 
-from plugins.pansharpening.inference.raster_format import Compression
+from plugins.pansharpening.inference.output.raster_format import Compression
 from plugins.pansharpening.inference.scene_inference import InferenceSettings, infer_scene
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.rasters.raster import RasterScene

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any, overload
 
 from plugins.pansharpening.data.identities import collect_identities
-from plugins.pansharpening.data.reduced_scene import ReducedScene
 from plugins.pansharpening.data.splits import select_rows
+from plugins.pansharpening.data.wald_protocol import ReducedScene
 from plugins.pansharpening.data.whole_scenes import (
     Protocol,
     Sample,

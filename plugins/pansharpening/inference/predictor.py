@@ -7,14 +7,14 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from plugins.pansharpening.inference.digital_numbers import DTYPES
 from plugins.pansharpening.inference.in_memory import (
     ImageSource,
     like,
     scene_from_values,
     sharpen_scene,
 )
-from plugins.pansharpening.inference.raster_format import Compression
+from plugins.pansharpening.inference.output.digital_numbers import DTYPES
+from plugins.pansharpening.inference.output.raster_format import Compression
 from plugins.pansharpening.inference.scene_inputs import (
     find_bits,
     find_scene,

@@ -26,8 +26,8 @@ from rich.text import Text
 from torch import Tensor, nn
 
 import toolkit
-from plugins.pansharpening.inference.raster_format import Compression, RasterFormat
-from plugins.pansharpening.inference.resumable_geotiff import GrowingFile, UnwrittenError
+from plugins.pansharpening.inference.output.raster_format import Compression, RasterFormat
+from plugins.pansharpening.inference.output.resumable_geotiff import GrowingFile, UnwrittenError
 from plugins.pansharpening.inference.thread_pool import Workers, run_workers
 from plugins.pansharpening.inference.tiled_inference import Sharpener, TiledInference
 from plugins.pansharpening.inference.tiles import ALL, Shard, extent, tiles

@@ -12,9 +12,10 @@ import torch
 
 from plugins.pansharpening.imaging.sample_position import describe_misplacement
 from plugins.pansharpening.inference.in_memory import check_scene
-from plugins.pansharpening.inference.raster_format import Compression
+from plugins.pansharpening.inference.output.cloud_optimized import to_cog
+from plugins.pansharpening.inference.output.raster_format import Compression
+from plugins.pansharpening.inference.output.shards import join, part_file
 from plugins.pansharpening.inference.scene_inference import InferenceSettings, infer_scene
-from plugins.pansharpening.inference.shards import join, part_file, to_cog
 from plugins.pansharpening.inference.tiled_inference import Sharpener
 from plugins.pansharpening.inference.tiles import Shard
 from plugins.pansharpening.scenes.rasters.band_files import BandFiles

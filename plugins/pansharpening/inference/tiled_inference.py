@@ -21,7 +21,7 @@ from plugins.pansharpening.imaging.two_pass_generator import (
     TwoPassGenerator,
     move_statistics,
 )
-from plugins.pansharpening.inference.digital_numbers import DigitalFormat, DigitalNumbers
+from plugins.pansharpening.inference.output.digital_numbers import DigitalFormat, DigitalNumbers
 from plugins.pansharpening.inference.thread_pool import Workers
 from plugins.pansharpening.inference.tiles import around
 from plugins.pansharpening.scenes.scene import Scene

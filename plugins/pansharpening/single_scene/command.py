@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
-from plugins.pansharpening.inference.digital_numbers import DTYPES
-from plugins.pansharpening.inference.raster_format import Compression
+from plugins.pansharpening.inference.output.digital_numbers import DTYPES
+from plugins.pansharpening.inference.output.raster_format import Compression
 from plugins.pansharpening.inference.scene_prediction import predict_scene
 from plugins.pansharpening.scenes.rasters.raster_layout import ChosenSamples
 from plugins.pansharpening.scenes.scene import Scene

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from plugins.classification.losses.class_weights import compute_effective_weights
 from plugins.classification.losses.focal import Focal
-from plugins.classification.losses.weighted import compute_effective_weights
 from plugins.csasn.losses import DynamicClassWeights
 from toolkit.errors import ToolkitError
 

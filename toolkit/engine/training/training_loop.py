@@ -16,6 +16,7 @@ from toolkit.engine.dataloader import BatchSampler, unwrap
 from toolkit.engine.process import distributed, precision
 from toolkit.engine.training.cuda_graph_step import GraphedStep
 from toolkit.engine.training.loss_meter import NonFiniteLossError
+from toolkit.engine.training.time_limit import TimeLimit
 from toolkit.engine.training.training_step import SkippingStep, TrainingStep
 from toolkit.errors import ToolkitError
 from toolkit.testing import guards
@@ -72,9 +73,7 @@ class TrainLoop(BaseLoop):
         self.waited = 0.0
         self.time_over = False
         self._stop_at = stop_at
-        self._limit = None if config.max_minutes is None else 60 * config.max_minutes
-        self._spent = 0.0  # seconds, in earlier processes of this run
-        self._began = 0.0
+        self._time_limit = TimeLimit(config.max_minutes)
         self._training_step: TrainingStep | None = None
         self._is_checked = False
         self._agreement = distributed.Agreement()
@@ -118,8 +117,7 @@ class TrainLoop(BaseLoop):
         }
         if self._config.on_nonfinite == 'skip':
             state['skipped'] = self.skipped
-        # Without a time limit, equal runs must write equal checkpoints.
-        return state if self._limit is None else {**state, 'spent': self._seconds()}
+        return {**state, **self._time_limit.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores the state of an interrupted run.
@@ -135,14 +133,14 @@ class TrainLoop(BaseLoop):
         self._iter = state['iter']
         self._epoch = self._iter // self.epoch_length
         self.stop_training = state['stop_training']
-        self._spent = state.get('spent', 0.0)
+        self._time_limit.load_state_dict(state)
         self.skipped = state.get('skipped', 0)
 
     def run(self) -> None:
         runner = self.runner
         runner.call_hook('before_train')
         runner.model.train()
-        self._began = time.perf_counter()
+        self._time_limit.start()
         if self._iter < self._max_iters and not self.stop_training and not self._is_out_of_time():
             self._run()
         self.finished = self.stop_training or self.time_over or self._iter >= self._max_iters
@@ -262,15 +260,12 @@ class TrainLoop(BaseLoop):
             done, last = self._iter, self._max_iters
         return done >= self.val_begin and (done % self.val_interval == 0 or done == last)
 
-    def _seconds(self) -> float:
-        return self._spent + (time.perf_counter() - self._began if self._began else 0.0)
-
     def _is_out_of_time(self) -> bool:
         """Tells whether the time is over; the answer is the same on all processes."""
         if self._stop_at is not None:
             self.time_over = self._iter >= self._stop_at
-        elif self._limit is not None:
-            over = int(self._seconds() >= self._limit)
+        elif self._time_limit.seconds is not None:
+            over = int(self._time_limit.is_over())
             self.time_over = self._agreement.find_largest(self._iter, over) == 1
         return self.time_over
 

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
+from plugins.classification.losses.class_weights import (
+    compute_effective_weights,
+    compute_inverse_weights,
+)
 from plugins.classification.losses.cross_entropy import CrossEntropy
 from plugins.classification.losses.focal import Focal
 from plugins.classification.losses.ldam import LDAM
 from plugins.classification.losses.logit_adjustment import LogitAdjustment
-from plugins.classification.losses.weighted import (
-    compute_effective_weights,
-    compute_inverse_weights,
-)
 from toolkit.errors import ToolkitError
 
 COUNTS = {'benign': 100, 'rare': 25, 'rarest': 4}

@@ -14,7 +14,7 @@ import torch
 
 from plugins.classification.calibration import Calibration, Choice
 from plugins.classification.metrics.calibration_hook import Calibrate
-from plugins.classification.metrics.functional.calibration import fit_temperature
+from plugins.classification.metrics.functional.temperature_scaling import fit_temperature
 from plugins.classification.metrics.functional.thresholds import choose_threshold
 from plugins.classification.metrics.predictions import decide, read_rows
 from plugins.classification.tasks import Task

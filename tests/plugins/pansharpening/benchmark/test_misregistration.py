@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from plugins.pansharpening.benchmark.misregistration import score_shifted
-from plugins.pansharpening.data.reduced_scene import ReducedScene
+from plugins.pansharpening.data.wald_protocol import ReducedScene
 from plugins.pansharpening.imaging.resample import interp23tap
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.metrics import functional

@@ -6,8 +6,8 @@ import pytest
 
 from plugins.fusion_cnns.pnn import PNN
 from plugins.pansharpening.data.patches import ManifestPatches, ScenePatches
-from plugins.pansharpening.data.reduced_scene import ReducedScene
 from plugins.pansharpening.data.scene_set import ManifestScenes
+from plugins.pansharpening.data.wald_protocol import ReducedScene
 from plugins.pansharpening.data.whole_scenes import WholeScene
 from plugins.pansharpening.losses import BandCorrelation, ReferenceMSE
 from plugins.pansharpening.synthetic.scene import SyntheticScene

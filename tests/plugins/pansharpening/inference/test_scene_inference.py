@@ -22,9 +22,9 @@ from scipy.ndimage import uniform_filter
 
 from plugins.pansharpening.commands.bench_scene import sharpener
 from plugins.pansharpening.data.whole_scenes import WholeScene
-from plugins.pansharpening.inference.digital_numbers import DigitalNumbers
-from plugins.pansharpening.inference.raster_format import RasterFormat
-from plugins.pansharpening.inference.resumable_geotiff import GrowingFile
+from plugins.pansharpening.inference.output.digital_numbers import DigitalNumbers
+from plugins.pansharpening.inference.output.raster_format import RasterFormat
+from plugins.pansharpening.inference.output.resumable_geotiff import GrowingFile
 from plugins.pansharpening.inference.scene_inference import InferenceSettings, identity, infer_scene
 from plugins.pansharpening.inference.scene_prediction import predict_scene
 from plugins.pansharpening.inference.thread_pool import run_workers
@@ -306,7 +306,7 @@ def test_only_pixels_near_nodata_are_measured_all_the_same(tmp_path: Path) -> No
 CHILD = """
 import sys, time
 from pathlib import Path
-import plugins.pansharpening.inference.resumable_geotiff as output
+import plugins.pansharpening.inference.output.resumable_geotiff as output
 from plugins.pansharpening.commands.bench_scene import sharpener
 from plugins.pansharpening.inference.scene_prediction import predict_scene
 from plugins.pansharpening.scenes.rasters.raster import RasterScene
@@ -507,7 +507,7 @@ def test_a_prediction_goes_on_after_any_operation_that_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The list of windows, the images and the names; GDAL's own writes are in the test above."""
-    monkeypatch.setattr('plugins.pansharpening.inference.resumable_geotiff.CHECKPOINT', 0.0)
+    monkeypatch.setattr('plugins.pansharpening.inference.output.resumable_geotiff.CHECKPOINT', 0.0)
     write_scene(tmp_path, low=(32, 32))
     scene = opened(tmp_path)
     system, image = sharpener('Brovey', scene), whole(sharpener('Brovey', scene), scene)

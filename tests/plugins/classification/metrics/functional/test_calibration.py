@@ -16,6 +16,10 @@ from torchmetrics.functional.classification import (
 )
 
 from plugins.classification.metrics.functional import calibration as c
+from plugins.classification.metrics.functional.temperature_scaling import (
+    TEMPERATURES,
+    fit_temperature,
+)
 
 
 def drawn(n: int, classes: int, seed: int, temperature: float = 1.0) -> tuple[np.ndarray, ...]:
@@ -90,7 +94,7 @@ def test_a_slope_that_is_not_defined() -> None:
 @settings(max_examples=15, deadline=None)
 def test_the_temperature_is_found(classes: int, temperature: float, seed: int) -> None:
     logits, labels = drawn(4000, classes, seed, temperature)
-    found = c.fit_temperature(logits, labels)
+    found = fit_temperature(logits, labels)
     assert found == pytest.approx(temperature, rel=0.15)
     losses = [
         c.mean(c.nll(softmax(logits / t, axis=1), labels))
@@ -98,15 +102,15 @@ def test_the_temperature_is_found(classes: int, temperature: float, seed: int) -
     ]
     assert losses[0] <= min(losses[1:]) + 1e-9
     # Logits of another scale have another temperature, and a shift of all classes has none.
-    assert c.fit_temperature(2 * logits + 7, labels) == pytest.approx(2 * found, rel=1e-3)
+    assert fit_temperature(2 * logits + 7, labels) == pytest.approx(2 * found, rel=1e-3)
 
 
 def test_a_temperature_is_always_a_number_within_bounds() -> None:
     separated = np.array([[5.0, -5], [-5, 5]])
-    assert c.fit_temperature(separated, np.array([0, 1])) >= c.TEMPERATURES[0]
-    assert c.fit_temperature(separated, np.array([1, 0])) == pytest.approx(c.TEMPERATURES[1])
-    assert c.fit_temperature(np.zeros((3, 2)), np.array([0, 1, 1])) == 1
-    assert c.fit_temperature(np.zeros((0, 2)), np.zeros(0, int)) == 1
-    assert 0.05 <= c.fit_temperature(np.array([[1e30, -1e30], [0, 1]]), np.array([1, 1])) <= 20.001
+    assert fit_temperature(separated, np.array([0, 1])) >= TEMPERATURES[0]
+    assert fit_temperature(separated, np.array([1, 0])) == pytest.approx(TEMPERATURES[1])
+    assert fit_temperature(np.zeros((3, 2)), np.array([0, 1, 1])) == 1
+    assert fit_temperature(np.zeros((0, 2)), np.zeros(0, int)) == 1
+    assert 0.05 <= fit_temperature(np.array([[1e30, -1e30], [0, 1]]), np.array([1, 1])) <= 20.001
     with pytest.raises(ValueError, match='finite'):
-        c.fit_temperature(np.array([[np.nan, 0]]), np.array([0]))
+        fit_temperature(np.array([[np.nan, 0]]), np.array([0]))

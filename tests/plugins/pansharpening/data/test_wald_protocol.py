@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from plugins.pansharpening.data import reduced_scene
+from plugins.pansharpening.data import wald_protocol
 from plugins.pansharpening.data.patches import ScenePatches
-from plugins.pansharpening.data.reduced_scene import ReducedScene
+from plugins.pansharpening.data.wald_protocol import ReducedScene
 from plugins.pansharpening.data.whole_scenes import WholeScene
 from plugins.pansharpening.losses import ReferenceL1, ReferenceMSE
 from plugins.pansharpening.scenes.window import Window
@@ -46,7 +46,7 @@ def test_a_reader_cannot_change_it():
 
 @pytest.mark.parametrize('ratio', [2, 3, 4])
 def test_windows_hold_the_bits_of_the_whole(ratio, monkeypatch):
-    monkeypatch.setattr(reduced_scene, 'BLOCK', 16)
+    monkeypatch.setattr(wald_protocol, 'BLOCK', 16)
     scene = RampScene(ratio**2 * 37, ratio**2 * 41, ratio)
     whole = WholeScene(scene, protocol='reduced')[0]
     found = ReducedScene(scene)
@@ -71,7 +71,7 @@ def test_what_nodata_had_a_part_in_is_nodata(monkeypatch):
             mask[self.pan_shape[0] * 13 // 32, self.pan_shape[1] * 25 // 42] = False
             return mask[(window or Window(0, 0, *self.pan_shape)).slices]
 
-    monkeypatch.setattr(reduced_scene, 'BLOCK', 16)
+    monkeypatch.setattr(wald_protocol, 'BLOCK', 16)
     mask = ReducedScene(Holed(16 * 20, 16 * 21)).read_mask()
     # PAN pixel (130, 200) is in MS pixel (32, 50); the filter reaches 20 of them.
     expected = np.ones((80, 84), bool)
@@ -84,8 +84,8 @@ def test_what_nodata_had_a_part_in_is_nodata(monkeypatch):
 
 
 def test_few_blocks_are_kept(monkeypatch):
-    monkeypatch.setattr(reduced_scene, 'BLOCK', 16)
-    monkeypatch.setattr(reduced_scene, 'KEPT_BYTES', 20_000)
+    monkeypatch.setattr(wald_protocol, 'BLOCK', 16)
+    monkeypatch.setattr(wald_protocol, 'KEPT_BYTES', 20_000)
     scene = ReducedScene(RampScene(16 * 64, 16 * 64))
     scene.read_pan()
     held = sum(i.nbytes for block in scene._blocks.values() for i in block if i is not None)

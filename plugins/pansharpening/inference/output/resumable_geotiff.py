@@ -13,8 +13,8 @@ import rasterio
 from filelock import FileLock
 from rasterio.errors import RasterioError
 
-from plugins.pansharpening.inference.digital_numbers import DigitalNumbers
-from plugins.pansharpening.inference.raster_format import BLOCK, RasterFormat
+from plugins.pansharpening.inference.output.digital_numbers import DigitalNumbers
+from plugins.pansharpening.inference.output.raster_format import BLOCK, RasterFormat
 from plugins.pansharpening.scenes.rasters.raster_handles import allow_no_georeference
 from plugins.pansharpening.scenes.window import Window
 from toolkit.errors import RunError, ToolkitError

@@ -6,10 +6,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import rasterio
-import rasterio.shutil
 
-from plugins.pansharpening.inference.raster_format import BLOCK, RasterFormat
-from plugins.pansharpening.inference.resumable_geotiff import check_blocks
+from plugins.pansharpening.inference.output.raster_format import BLOCK, RasterFormat
+from plugins.pansharpening.inference.output.resumable_geotiff import check_blocks
 from plugins.pansharpening.inference.scene_inference import PART, InferenceOutcome, statistics_file
 from plugins.pansharpening.inference.tiles import Shard, extent, tiles
 from plugins.pansharpening.scenes.rasters.raster_handles import allow_no_georeference
@@ -77,19 +76,6 @@ def join(output: Path, scene: Scene, shards: int, outcome: InferenceOutcome) -> 
         return left
     finally:
         remove_lock(lock)
-
-
-def to_cog(path: Path, layout: RasterFormat) -> None:
-    """Rewrites a GeoTIFF as a cloud-optimized one, with overviews.
-
-    Raises:
-        RunError: it cannot be written.
-    """
-    options = {'driver': 'COG', 'compress': layout.compress.upper(), 'bigtiff': 'IF_SAFER'}
-    if layout.compress != 'none':
-        options |= {'predictor': 'YES', 'level': 1} if layout.levels else {'predictor': 'YES'}
-    with replace_atomically(path) as partial, allow_no_georeference():
-        rasterio.shutil.copy(path, partial, **options)
 
 
 def _merge(output: Path, xml: str, layout: RasterFormat, scene: Scene) -> None:

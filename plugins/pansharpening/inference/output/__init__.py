@@ -1,0 +1,1 @@
+"""Output files of scene inference: format, resumable writing, shards, cloud-optimized GeoTIFF."""
