@@ -62,7 +62,7 @@ class LeaksBench(Command):
     on both sides. A logistic regression on frozen features is trained with and without the training
     images that have such a double in the test; in the first case equally many others of the same
     classes are left out, so that both trainings have the same size, and the test is the same.
-    Intervals are of a bootstrap over groups of doubles, and of the test images alone.
+    Intervals are of a bootstrap over groups of duplicates, and of the test images alone.
     """
 
     @classmethod
