@@ -160,8 +160,9 @@ def test_neck(name: str) -> None:
         pytest.param(('runtime.channels_last=true',), id='channels_last'),
         pytest.param(('runtime.cuda_graph=true',), id='cuda_graph'),
         pytest.param(('runtime.cuda_graph=true', 'runtime.precision=bf16'), id='cuda_graph_bf16'),
+        # On a CPU the test of the configs compiles in this mode, and compares the losses.
         pytest.param(
-            ('runtime.compile=default',), id='compile', marks=pytest.mark.slow if not GPU else ()
+            ('runtime.compile=default',), id='compile', marks=pytest.mark.gpu if not GPU else ()
         ),
         pytest.param(
             ('runtime.compile=reduce-overhead',),

@@ -71,7 +71,8 @@ def test_slurm_gives_no_share_of_a_gpu(tmp_path, capsys):
 def calm(tmp_path_factory):
     """The study as it comes out on this machine alone."""
     folder = tmp_path_factory.mktemp('calm')
-    status, said = studies.run(studies.write(folder, **SLOW), folder / 'work')
+    file = studies.write(folder, **studies.drop_pauses(SLOW))
+    status, said = studies.run(file, folder / 'work')
     assert status == 0, said
     return folder / 'work'
 
@@ -80,7 +81,7 @@ def calm(tmp_path_factory):
 def test_a_job_array(tmp_path, calm):
     pytest.importorskip('submitit')
     launcher = {'type': 'slurm', 'cluster': 'local', 'threads': 1, 'options': {'timeout_min': 10}}
-    file = studies.write(tmp_path, launcher=launcher, **SLOW)
+    file = studies.write(tmp_path, launcher=launcher, **studies.drop_pauses(SLOW))
     status, said = studies.run(file, tmp_path / 'work')
     assert status == 0, said
     assert studies.results(tmp_path / 'work') == studies.results(calm)
