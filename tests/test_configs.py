@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import shutil
@@ -132,12 +133,15 @@ def under_test(tree, folder):
     """A run's config, and the overrides that make it small and put embedded data under it."""
     if tree['model']['type'] == 'Classifier':
         small = ['train_dataloader.batch_size=4', 'param_scheduler={}']
-        sizes = {'efficientnet_b2': 'tf_efficientnet_lite0', 'vit_base': 'vit_tiny'}
-        for name, branch in tree['model']['branches'].items():
+        sizes = {
+            'efficientnet_b2': 'tf_efficientnet_lite0',
+            'vit_base': 'vit_tiny',
+            'vit_small_patch14_dinov2': 'vit_tiny_patch16_224',
+        }
+        tree = copy.deepcopy(tree)
+        for branch in filter(None, tree['model']['branches'].values()):
             for large, other in sizes.items():
-                if branch and large in branch['model']:
-                    other = branch['model'].replace(large, other)
-                    small.append(f'model.branches.{name}.model={other}')
+                branch['model'] = branch['model'].replace(large, other)
         return tree, [*embedded_images(tree, folder), *small]
     crop = tree['test_dataloader']['dataset'].get('crop')
     small = ['train_dataloader.batch_size=2', *PATCHES] if tree.get('train_cfg') else []
