@@ -42,14 +42,6 @@ class RegisteredScene(DerivedScene):
         return found.rows, found.cols
 
     @property
-    def ms_shape(self) -> tuple[int, int]:
-        return self.original.ms_shape
-
-    @property
-    def pan_shape(self) -> tuple[int, int]:
-        return self.original.pan_shape
-
-    @property
     def samples(self) -> str | None:
         return self.original.samples
 
@@ -74,9 +66,6 @@ class RegisteredScene(DerivedScene):
         shape = self.ms_shape
         whole = Window.whole(shape)
         return read_shifted(self.original.read_ms, window or whole, shape, (rows, cols), MS_SLOPE)
-
-    def read_pan(self, window: Window | None = None) -> np.ndarray:
-        return self.original.read_pan(window)
 
     def read_reference(self, window: Window) -> np.ndarray:
         return self.original.read_reference(window)

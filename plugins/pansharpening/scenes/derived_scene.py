@@ -9,10 +9,11 @@ import numpy as np
 
 from plugins.pansharpening.scenes.raster_tags import RasterTags
 from plugins.pansharpening.scenes.scene import Scene
+from plugins.pansharpening.scenes.window import Window
 
 
 class DerivedScene(Scene):
-    """A scene made of another one, whose bands, ratio, values and tags it keeps.
+    """A scene made of another one, whose shapes, PAN, values and tags it keeps.
 
     Args:
         scene: the other scene.
@@ -25,6 +26,14 @@ class DerivedScene(Scene):
     @property
     def bands(self) -> int:
         return self.original.bands
+
+    @property
+    def ms_shape(self) -> tuple[int, int]:
+        return self.original.ms_shape
+
+    @property
+    def pan_shape(self) -> tuple[int, int]:
+        return self.original.pan_shape
 
     @property
     def ratio(self) -> int:
@@ -60,3 +69,6 @@ class DerivedScene(Scene):
 
     def files(self) -> list[Path]:
         return self.original.files()
+
+    def read_pan(self, window: Window | None = None) -> np.ndarray:
+        return self.original.read_pan(window)

@@ -59,14 +59,6 @@ class ReferencedScene(SceneWithReference):
         self.path = find_data_file(reference)
 
     @property
-    def ms_shape(self) -> tuple[int, int]:
-        return self.original.ms_shape
-
-    @property
-    def pan_shape(self) -> tuple[int, int]:
-        return self.original.pan_shape
-
-    @property
     def samples(self) -> str | None:
         return self.original.samples
 
@@ -79,9 +71,6 @@ class ReferencedScene(SceneWithReference):
 
     def read_ms(self, window: Window | None = None) -> np.ndarray:
         return self.original.read_ms(window)
-
-    def read_pan(self, window: Window | None = None) -> np.ndarray:
-        return self.original.read_pan(window)
 
     def read_mask(self, window: Window | None = None) -> np.ndarray | None:
         window = window or Window.whole(self.pan_shape)

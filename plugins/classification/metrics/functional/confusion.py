@@ -33,18 +33,6 @@ class Counts:
         """Number of samples: (...)."""
         return self.own.sum(-1)
 
-    @classmethod
-    def of_matrix(cls, matrix: np.ndarray) -> Counts:
-        """Count a confusion matrix (..., K, K), true classes in rows."""
-        place = np.arange(matrix.shape[-1])
-        squared = (place[:, None] - place) ** 2
-        return cls(
-            matrix.sum(-1),
-            matrix.sum(-2),
-            np.diagonal(matrix, axis1=-2, axis2=-1),
-            (matrix * squared).sum((-2, -1)),
-        )
-
 
 def count(
     labels: np.ndarray, decisions: np.ndarray, classes: int, weights: np.ndarray | None = None
