@@ -102,6 +102,12 @@ failing-disk: $(SETUP)
 wrong-types: $(SETUP)
 	OMP_NUM_THREADS=1 TOOLKIT_WRONG_TYPES_STEP=1 $(BIN)/python -m pytest -s -m slow tests/test_wrong_types.py
 
+# 2,000 simulated studies of each design, in which nothing differs and in which something does: how
+# often the tests of their tables see a difference.
+.PHONY: simulated-studies
+simulated-studies: $(SETUP)
+	OMP_NUM_THREADS=1 TOOLKIT_SIMULATED_STUDIES=2000 $(BIN)/python -m pytest -q -s tests/toolkit/analysis/test_simulated_studies.py
+
 lint: $(SETUP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -101,7 +101,7 @@ def make_effects_table(analysis: Analysis) -> Table:
                         formatting.format_signed(effect.estimate, digits), value=effect.estimate
                     ),
                     TableCell(
-                        'runs do not vary' if effect.low is None else f'[{low}, {high}]',
+                        f'[{low}, {high}]' if effect.low is not None else _explain_missing(effect),
                         value=effect.low,
                         bar=bar,
                     ),
@@ -122,12 +122,21 @@ def make_effects_table(analysis: Analysis) -> Table:
         f'{_EFFECT_NOTES[design]} Least squares with seeds and folds as blocks; p (Holm): '
         f'corrected over these {tests} tests{name_family(analysis)}.'
     ]
+    if len({condition.is_seedless for condition in analysis.conditions}) > 1:
+        notes.append(
+            'Some variants train nothing and do not vary with the seed: each interval is that of '
+            'its own values by block, with blocks − 1 degrees of freedom.'
+        )
     if design == 'shapley' and analysis.results.options.orders:
         count = len(analysis.results.options.orders)
         notes.append(f'From {count} sampled orders; intervals count their spread too.')
     what = 'Shapley values' if design == 'shapley' else 'effects'
     title = f'{analysis.results.name}: {what} of the switches'
     return Table(title, columns, rows, len(names), notes)
+
+
+def _explain_missing(effect: Effect) -> str:
+    return 'runs do not vary' if effect.blocks > 1 else 'one block has no spread'
 
 
 def _get_effect_reach(effect: Effect) -> Interval:

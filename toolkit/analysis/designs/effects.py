@@ -91,7 +91,11 @@ def fit_effects(values: np.ndarray, switches: Sequence[str], folds: int = 1) -> 
 
 
 def fit_fraction(
-    values: np.ndarray, points: Sequence[Sequence[bool]], switches: Sequence[str], folds: int = 1
+    values: np.ndarray,
+    points: Sequence[Sequence[bool]],
+    switches: Sequence[str],
+    folds: int = 1,
+    pooled: bool = True,
 ) -> list[Effect]:
     """Fits the effects that a regular fraction, or all combinations, can tell apart.
 
@@ -100,9 +104,10 @@ def fit_fraction(
         points: for each the switches that are on.
         switches: their names.
         folds: number of folds that the data are split into.
+        pooled: see `fit_shapley`.
     """
     found = []
-    noise = _Noise(values, folds)
+    noise = _Noise(values, folds, pooled)
     for term, aliases in group_aliases(points, len(switches)):
         weights = multiply_levels(points, term) * 2 ** len(term) / len(points)
         names = tuple(switches[place] for place in term)
@@ -117,6 +122,7 @@ def fit_shapley(
     switches: Sequence[str],
     orders: Sequence[Sequence[int]] = (),
     folds: int = 1,
+    pooled: bool = True,
 ) -> list[Effect]:
     """Fits the Shapley values of the switches.
 
@@ -126,9 +132,11 @@ def fit_shapley(
         switches: their names.
         orders: sampled orders of turning the switches on; empty for all of them, exactly.
         folds: number of folds that the data are split into.
+        pooled: the spread is that of all variants together; False where some of them do not vary,
+            so that each effect has the spread of its own values by block.
     """
     place = {tuple(map(bool, point)): number for number, point in enumerate(points)}
-    count, noise, found = len(switches), _Noise(values, folds), []
+    count, noise, found = len(switches), _Noise(values, folds, pooled), []
     for switch, name in enumerate(switches):
         steps: list[np.ndarray] = []
         if orders:
@@ -153,15 +161,17 @@ class _Noise:
     Args:
         values: (blocks, points).
         folds: number of folds.
+        pooled: see `fit_shapley`.
     """
 
-    def __init__(self, values: np.ndarray, folds: int) -> None:
+    def __init__(self, values: np.ndarray, folds: int, pooled: bool = True) -> None:
+        self.values, self.pooled = values, pooled
         self.blocks, count = values.shape
         self.means = values.mean(0)
         residuals = values - self.means - values.mean(1, keepdims=True) + values.mean()
         self.freedom = (self.blocks - 1) * (count - 1)
         self.variance = float((residuals**2).sum()) / self.freedom if self.freedom else 0.0
-        self.varies = self.variance > (_ROUNDING * float(np.abs(values).max())) ** 2
+        self.rounding = (_ROUNDING * float(np.abs(values).max())) ** 2
         self.factor = compute_variance_factor(self.blocks, folds)
 
     def make_effect(
@@ -182,9 +192,14 @@ class _Noise:
             aliases: see `Effect`.
         """
         estimate = float(weights @ self.means)
-        if not self.varies or len(groups) == 1:
+        square = float((weights**2).sum())
+        variance, freedom = self.variance, self.freedom
+        if not self.pooled:
+            own = float((self.values @ weights).var(ddof=1)) if self.blocks > 1 else 0.0
+            variance, freedom = own / square, self.blocks - 1
+        if variance <= self.rounding or len(groups) == 1:
             return Effect(names, estimate, None, None, None, self.blocks, aliases=aliases)
-        error, freedom = float((weights**2).sum()) * self.variance * self.factor, self.freedom
+        error = square * variance * self.factor
         if steps:
             sampled = np.array([step @ self.means for step in steps])
             sampled = sampled - sampled.mean()
@@ -271,6 +286,8 @@ def _fit_group(group: dict[str, Condition], metric: str, options: TableOptions) 
     # Of the plan: they say how much training data two folds share, however many have finished.
     planned = [run.fold for variant in order for run in group[variant].runs]
     folds = max(len({fold for fold in planned if fold is not None}), 1)
+    # A variant without training has the same value with every seed, and no spread of its own.
+    pooled = len({condition.is_seedless for condition in group.values()}) == 1
     if options.design == 'shapley':
-        return fit_shapley(array, points, switches, options.orders, folds)
-    return fit_fraction(array, points, switches, folds)
+        return fit_shapley(array, points, switches, options.orders, folds, pooled)
+    return fit_fraction(array, points, switches, folds, pooled)

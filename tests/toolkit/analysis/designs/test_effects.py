@@ -10,9 +10,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.support.study_folders import finish, planned, write_plan
+from tests.support.study_folders import FINGERPRINT, finish, planned, write_plan
+from toolkit.analysis.aggregate import analyze_study
 from toolkit.analysis.designs.aliases import describe_aliases
-from toolkit.analysis.designs.effects import fit_effects, fit_fraction, fit_shapley
+from toolkit.analysis.designs.effects import (
+    find_effects,
+    fit_effects,
+    fit_fraction,
+    fit_shapley,
+)
 from toolkit.analysis.results import load
 from toolkit.analysis.table_files import study_table
 from toolkit.study.design_points import (
@@ -60,6 +66,22 @@ def test_effects_are_those_of_least_squares(switches, blocks):
     assert [e.high for e in found] == pytest.approx(coefficients + reach)
     p = 2 * stats.t.sf(np.abs(coefficients / errors), freedom)
     assert [e.p for e in found] == pytest.approx(p)
+
+
+def test_effects_are_those_of_statsmodels():
+    """statsmodels 0.15.0, `ols('y ~ C(block) + a * b')` with switches as -1/2 and 1/2."""
+    values = np.array(
+        [[0.70, 0.72, 0.71, 0.78], [0.69, 0.73, 0.70, 0.80], [0.74, 0.745, 0.73, 0.79]]
+    )
+    known = {
+        ('a',): (0.030833333333, 0.012406127238, 0.049260539429, 0.006398264887),
+        ('b',): (0.049166666667, 0.030739460571, 0.067593872762, 0.000616505887),
+        ('a', 'b'): (0.055, 0.018145587809, 0.091854412191, 0.010685020159),
+    }
+    found = fit_effects(values.reshape(3, 2, 2), ('a', 'b'))
+    assert {e.switches: (e.estimate, e.low, e.high, e.p) for e in found} == {
+        switches: pytest.approx(row, abs=1e-11) for switches, row in known.items()
+    }
 
 
 def test_two_parts_that_are_worth_more_together():
@@ -219,3 +241,55 @@ def test_an_order_and_its_reverse_do_not_count_as_two_where_they_tell_the_same()
         first = fit_shapley(values, points, 'abcdefg', orders)[0]
         held += first.low <= sum(differences) / 7 <= first.high
     assert held / trials >= 0.92
+
+
+def test_variants_without_seeds_lend_the_others_no_precision(tmp_path):
+    """A switch that takes the training away: half of the variants do not vary with the seed."""
+    on = {'none': 0.70, 'a': 0.74, 'off': 0.60, 'a+off': 0.61}
+    seeds = [0.00, 0.03, -0.02, 0.01]  # in common to what is trained
+    runs = []
+    for variant in on:
+        fixed = 'off' in variant
+        made = {**FINGERPRINT, 'train': None} if fixed else FINGERPRINT
+        runs += [planned(variant, s, fingerprint=made) for s in range(1 if fixed else 4)]
+    write_plan(tmp_path, runs, compare_to='none', options={'switches': ['a', 'off']})
+    own = {'none': [0.001, -0.002, 0.0, 0.001], 'a': [0.0, 0.001, -0.001, 0.002]}
+    values = {}
+    for run in runs:
+        variant, seed = run['variant'], run['seed']
+        values[variant, seed] = on[variant]
+        if variant in own:
+            values[variant, seed] += seeds[seed] + own[variant][seed]
+        made = run['fingerprint']
+        finish(tmp_path / run['folder'], {'score': values[variant, seed]}, fingerprint=made)
+    (found,) = find_effects(analyze_study(load(tmp_path)))
+    for effect, weights in zip(found.effects, ((-1, 1, -1, 1), (-1, -1, 1, 1), (1, -1, -1, 1))):
+        # The same as a test of the effect's own values, one per seed.
+        each = [
+            sum(w * values[v, 0 if 'off' in v else s] for w, v in zip(weights, on, strict=True))
+            / (3 - len(effect.switches))
+            for s in range(4)
+        ]
+        known = stats.ttest_1samp(each, 0)
+        assert effect.estimate == pytest.approx(np.mean(each))
+        assert effect.p == pytest.approx(known.pvalue)
+        assert effect.low == pytest.approx(known.confidence_interval().low)
+    # Pooled with what does not vary, the effect of `off` would be too sure.
+    off = found.effects[1]
+    assert (off.high - off.low) / 2 > 0.01
+    assert 'Some variants train nothing' in study_table(load(tmp_path), 'text')
+
+
+def test_one_seed_is_said_to_have_no_spread(tmp_path):
+    variants = ('none', 'b', 'a', 'a+b')
+    write_plan(
+        tmp_path,
+        [planned(v) for v in variants],
+        compare_to='none',
+        options={'switches': ['a', 'b']},
+    )
+    for number, variant in enumerate(variants):
+        finish(tmp_path / f'runs/{variant}-s0', {'score': 0.1 * number})
+    text = study_table(load(tmp_path), 'text')
+    assert 'one block has no spread' in text
+    assert 'runs do not vary' not in text
