@@ -183,6 +183,11 @@ def list_result_notes(analysis: Analysis) -> list[str]:
             f'({name_test(analysis)} over seeds and folds, Holm-corrected over all {tests} tests'
             f'{name_family(analysis)}).'
         )
+    for count in sorted({run.processes for run in analysis.results.runs} - {1}):
+        notes.append(
+            f'Trained by {count} processes together, each with a batch of its own: an iteration '
+            f'has {count} times batch_size samples.'
+        )
     for common in dict.fromkeys(run.overlap for run in analysis.results.runs if run.overlap):
         told = [run.id for run in analysis.results.runs if run.overlap == common]
         few = ', '.join(told[:3]) + (f' and {len(told) - 3} more' if len(told) > 3 else '')

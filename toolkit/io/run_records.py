@@ -86,6 +86,7 @@ class PlannedRun:
         macs: multiply-accumulates of one forward; None likewise.
         trial: of a search, whose result is one of the validation: its number, the metric, whether
             higher is better, and the thresholds below which it is ended, by number of validations.
+        processes: number of processes that train it together.
     """
 
     id: str
@@ -102,6 +103,7 @@ class PlannedRun:
     parameters: int | None = None
     macs: int | None = None
     trial: Mapping[str, Any] | None = None
+    processes: int = 1
 
     def to_json(self, study: Path | None = None) -> dict[str, Any]:
         """Make the plain values of the record.
@@ -143,6 +145,7 @@ class PlannedRun:
             parameters=record.get('parameters'),
             macs=record.get('macs'),
             trial=record.get('trial'),
+            processes=int(record.get('processes', 1)),
         )
 
 

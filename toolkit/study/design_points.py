@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import random
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from toolkit.analysis.designs.aliases import describe_aliases
 
@@ -123,3 +125,14 @@ def describe_fraction(
     if not found:
         yield 'main effects and interactions of two are told apart'
     yield from found
+
+
+def sample_grid(axes: Sequence[Sequence[Any]], points: int, seed: int) -> Iterator[list[Any]]:
+    """Sample points of a grid without repetition, in the order of the grid."""
+    size = math.prod(map(len, axes))
+    for number in sorted(random.Random(seed).sample(range(size), points)):
+        point: list[Any] = []
+        for values in reversed(axes):
+            number, index = divmod(number, len(values))
+            point.insert(0, values[index])
+        yield point

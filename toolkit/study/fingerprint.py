@@ -38,14 +38,22 @@ class Fingerprinter:
         systems: builds the systems that the data must fit.
         open_data: open the data sets; otherwise the hash of the data stays unknown.
         is_search: the validation decides, so that it may hold nothing of the test.
+        processes: number of processes that train together.
     """
 
-    def __init__(self, systems: SystemBuilder, open_data: bool, is_search: bool = False) -> None:
+    def __init__(
+        self,
+        systems: SystemBuilder,
+        open_data: bool,
+        is_search: bool = False,
+        processes: int = 1,
+    ) -> None:
         for cached in (hash_modules, find_source, list_imports):
             cached.cache_clear()  # a plugin may have been edited since the last study
         self._systems = systems
         self._open_data = open_data
         self._is_search = is_search
+        self._processes = processes
         # By text of the data: the data set, its fingerprint, and what it holds.
         self._opened: dict[str, tuple[Dataset, str, dict[str, Identities]] | ToolkitError] = {}
         self._compared: dict[str, Problem | None] = {}
@@ -66,12 +74,14 @@ class Fingerprinter:
         tree = {key: value for key, value in config.tree.items() if key not in NOTES}
         training = {key: value for key, value in tree.items() if key not in TEST}
         data = self._data(config, run) if self._open_data else None
-        train = None
+        train, together = None, []
         if run.train_cfg is not None:
             own = None if data is None else [f for subset, f in data.items() if subset != 'test']
-            train = hash_values('train', training, code, own)
+            # Each takes a batch of its own: an iteration has more samples.
+            together = [{'processes': self._processes}] if self._processes > 1 else []
+            train = hash_values('train', training, code, own, *together)
         return Fingerprint(
-            hash_values(tree), code, None if data is None else hash_values(data), train
+            hash_values(tree, *together), code, None if data is None else hash_values(data), train
         )
 
     def _data(self, config: Config, run: RunConfig) -> dict[str, str | list[str]]:

@@ -123,6 +123,7 @@ def prepare_jobs(plan: Plan, entries: list[ReconciledRun]) -> list[Job]:
             retries=budget.retries,
             keep=plan.study.spec.keep,
             program=plan.configs[group[0].run.id].tree if plan.study.is_program else None,
+            processes=group[0].run.processes,
         )
         for group in groups.values()
     ]

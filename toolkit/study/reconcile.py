@@ -10,7 +10,7 @@ from toolkit.config.diff import compare_configs
 from toolkit.config.yaml_file import ConfigError, read_yaml
 from toolkit.errors import ToolkitError
 from toolkit.io.json_values import parse_json
-from toolkit.io.run_layout import CONFIG, METRICS_FILE, PLAN, RUNS, STATUS
+from toolkit.io.run_layout import CAPSULE, CONFIG, METRICS_FILE, PLAN, RUNS, STATUS, read_object
 from toolkit.io.run_records import Fingerprint, PlannedRun, RunStatus, current_status
 from toolkit.study.launchers.trained_weights import holds_training
 from toolkit.study.planning.planned_study import Plan
@@ -174,8 +174,19 @@ def describe_changes(plan: Plan, entry: ReconciledRun) -> str:
         before = read_yaml(file, str(file.parent))[0]
     except (ConfigError, OSError):
         return 'its config.yaml is damaged'
-    changes = compare_configs(before, plan.configs[entry.run.id].tree)[:3]
-    return '; '.join(map(str, changes)) or 'the order of its keys'
+    changes = list(map(str, compare_configs(before, plan.configs[entry.run.id].tree)[:3]))
+    count, now = _read_processes(entry.folder), entry.run.processes
+    if count not in (None, now):
+        changes.append(f'trained by {count} process{"es" * (count != 1)}, the launcher says {now}')
+    return '; '.join(changes) or 'the order of its keys'
+
+
+def _read_processes(folder: Path) -> int | None:
+    """Read how many processes have trained a run; None where it has not begun."""
+    try:
+        return (read_object(folder / CAPSULE) or {}).get('processes')
+    except ToolkitError:
+        return None
 
 
 # -- equal runs and trainings that exist already ---------------------------------------------------

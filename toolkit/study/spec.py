@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from toolkit.config import Config, Problem
 from toolkit.config.yaml_file import KeyPath
 from toolkit.io.tables.formatting import parse_duration
 from toolkit.registry.build import ComponentFactory
-from toolkit.study.design_points import sample_orders
+from toolkit.study.design_points import sample_grid, sample_orders
 from toolkit.study.launchers import Launcher, launcher_class
 from toolkit.study.programs.keys import ProgramSpec
 from toolkit.study.search.keys import PlannedTrial, SearchSpec
@@ -271,24 +271,24 @@ class Study:
         with self.config.locate_errors():
             return ComponentFactory(launcher_class(self.spec.launcher), arguments, 'launcher')()
 
+    @functools.cached_property
+    def processes(self) -> int:
+        """Number of processes that train a run together; of a program, the GPUs that it sees.
+
+        Raises:
+            ConfigError: the launcher's arguments contradict each other.
+        """
+        return self.launcher().processes
+
     def settings(self) -> list[dict[str, Any]]:
         """List the points of the grid of axes, or a random sample of them."""
         axes, sample = self.spec.axes, self.spec.sample
         names = [name.removeprefix('+') for name in axes]
         if sample is None:
             return [dict(zip(names, point)) for point in itertools.product(*axes.values())]
-        size = math.prod(map(len, axes.values()))
-        drawn = sorted(random.Random(sample.seed).sample(range(size), sample.points))
-        return [dict(zip(names, _point(number, list(axes.values())))) for number in drawn]
+        points = sample_grid(list(axes.values()), sample.points, sample.seed)
+        return [dict(zip(names, point)) for point in points]
 
 
 def _paths(entry: Mapping[str, Any] | None) -> dict[str, Any]:
     return {path: value for path, value in (entry or {}).items() if path not in (BASE, CHANGES)}
-
-
-def _point(number: int, axes: list[list[Any]]) -> list[Any]:
-    point: list[Any] = []
-    for values in reversed(axes):
-        number, index = divmod(number, len(values))
-        point.insert(0, values[index])
-    return point

@@ -27,6 +27,10 @@ T = TypeVar('T')
 _control: dist.ProcessGroup | None = None
 
 
+class LostProcessError(RunError):
+    """A process that cannot go on, since another one of its run has ended."""
+
+
 def is_launched() -> bool:
     """Tells whether torchrun started this process."""
     return 'RANK' in os.environ and 'WORLD_SIZE' in os.environ
@@ -59,7 +63,7 @@ def join_processes(device: torch.device) -> Iterator[None]:
     """Joins torchrun's processes inside the context: nccl between GPUs, gloo between CPUs.
 
     Raises:
-        RunError: another process of the run ended, so that this one cannot go on.
+        LostProcessError: another process of the run ended, so that this one cannot go on.
     """
     global _control
     if not is_launched() or dist.is_initialized():
@@ -86,14 +90,14 @@ def explain_lost_process() -> Iterator[None]:
     """Explains the error of an exchange whose other side has ended.
 
     Raises:
-        RunError: another process of the run ended.
+        LostProcessError: another process of the run ended.
     """
     try:
         yield
     except RuntimeError as error:
         if get_world_size() == 1 or not _is_lost(error):
             raise
-        raise RunError(
+        raise LostProcessError(
             f'process {get_rank()} of {get_world_size()} cannot go on: another process of this run '
             'has ended, was killed, or cannot be reached; its own messages say why. The last '
             'checkpoint is intact: go on with --resume and as many processes'

@@ -15,7 +15,8 @@ class Launcher(ABC):
     Args:
         jobs: number of jobs at a time; None for as many as there is room for.
         threads: CPU threads per run.
-        gpus: GPUs per run: 1, 0, or a share of one.
+        gpus: GPUs per run: 0, a share of one, or a whole number, of which each process has one.
+        processes: processes that train a run together, on one machine; as many as GPUs by default.
 
     Attributes:
         can_join: another process may work on the same study beside it.
@@ -24,18 +25,28 @@ class Launcher(ABC):
     can_join: ClassVar[bool] = False
 
     def __init__(
-        self, jobs: int | None = None, threads: int | None = None, gpus: float | None = None
+        self,
+        jobs: int | None = None,
+        threads: int | None = None,
+        gpus: float | None = None,
+        processes: int | None = None,
     ) -> None:
-        for name, value in (('jobs', jobs), ('threads', threads)):
+        for name, value in (('jobs', jobs), ('threads', threads), ('processes', processes)):
             if value is not None and value < 1:
                 raise ValueError(f'{name} must be at least 1, found {value}')
-        if gpus is not None and not 0 <= gpus <= 1:
+        if gpus is not None and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
             raise ValueError(
-                f'gpus must be 0 to 1, found {gpus}: a run uses one GPU at most, or a share of it'
+                f'gpus must be 0, a share of one, or a whole number per run, found {gpus}'
+            )
+        if gpus and processes is not None and gpus != processes and (processes > 1 or gpus > 1):
+            raise ValueError(
+                f'each process uses one GPU: expected gpus: {processes} or gpus: 0 for '
+                f'{processes} processes, found gpus: {gpus:g}'
             )
         self.jobs = jobs
         self.threads = threads
         self.gpus = gpus
+        self.processes = processes or max(1, int(gpus or 0))
 
     def count_slots(self, jobs: int) -> int:
         """Count how many of so many jobs run at a time; one where only a cluster knows."""

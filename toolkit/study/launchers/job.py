@@ -30,6 +30,7 @@ class Job:
         retries: number of attempts after a failure.
         keep: checkpoints that stay after the tests: all, best, last, none.
         program: record of its only run, if that is one of a foreign program.
+        processes: number of processes that train together.
         planned: time at which it was made in ISO 8601; another process did what ended later.
     """
 
@@ -39,6 +40,7 @@ class Job:
     retries: int = 1
     keep: Keep = 'all'
     program: dict[str, Any] | None = None
+    processes: int = 1
     planned: str = field(default_factory=utc_now)
 
     @property
@@ -64,6 +66,7 @@ class Job:
                 'retries': self.retries,
                 'keep': self.keep,
                 'program': self.program,
+                'processes': self.processes,
                 'planned': self.planned,
             }
         )

@@ -7,6 +7,7 @@ import queue
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from toolkit.errors import ToolkitError
 from toolkit.io.process import count_cores
 from toolkit.study.launchers.base import Launcher
 from toolkit.study.launchers.job import EndedJob, Job
@@ -18,17 +19,23 @@ class LocalLauncher(Launcher):
 
     Args:
         jobs: number of jobs at a time; by default one per GPU or share of a GPU, without GPUs one.
-        threads: CPU threads per job; by default the cores divided by the number of jobs.
-        gpus: GPUs per job: 1 (the default if there are any), a share below 1 so that several jobs
-            use the same GPU, 0 for none.
+        threads: CPU threads per process; by default the cores divided by the number of processes
+            of all jobs.
+        gpus: GPUs per job: one for each process (the default if there are any), a share below 1
+            so that several jobs use the same GPU, 0 for none.
+        processes: processes that train a run together; as many as `gpus` by default, else 1.
     """
 
     can_join = True
 
     def __init__(
-        self, jobs: int | None = None, threads: int | None = None, gpus: float | None = None
+        self,
+        jobs: int | None = None,
+        threads: int | None = None,
+        gpus: float | None = None,
+        processes: int | None = None,
     ) -> None:
-        super().__init__(jobs, threads, gpus)
+        super().__init__(jobs, threads, gpus, processes)
         self._stopped = 0
         self._ended: queue.SimpleQueue[EndedJob | BaseException] = queue.SimpleQueue()
         self._pool: ThreadPoolExecutor | None = None
@@ -39,22 +46,32 @@ class LocalLauncher(Launcher):
     def count_slots(self, jobs: int) -> int:
         devices = _devices()
         share = self._share(devices)
-        per_device = int(1 / share) if share else 0
-        return min(self.jobs or max(1, per_device * len(devices)), jobs) or 1
+        room = int(1 / share) * len(devices) if 0 < share < 1 else len(devices) // int(share or 1)
+        room = max(1, room if share else 1)
+        # Runs that need several GPUs never share them.
+        most = min(self.jobs or room, room) if share > 1 else self.jobs or room
+        return min(most, jobs) or 1
 
     def _share(self, devices: list[str]) -> float:
         """Get the GPUs per job."""
-        return (1.0 if devices else 0.0) if self.gpus is None else self.gpus
+        return (float(self.processes) if devices else 0.0) if self.gpus is None else self.gpus
 
     def start(self, jobs: Sequence[Job]) -> None:
         if self._pool is None:
             devices = _devices()
             share = self._share(devices)
+            if share > 1 and len(devices) < share:
+                raise ToolkitError(
+                    f'launcher: each run needs {share:g} GPUs, and this machine shows '
+                    f'{len(devices)}; gpus: 0 trains with processes on its cores'
+                )
             count = self.count_slots(len(jobs))
-            self._threads = self.threads or max(1, count_cores() // count)
+            self._threads = self.threads or max(1, count_cores() // (count * self.processes))
+            width = max(1, int(share))
+            groups = [devices[n : n + width] for n in range(0, len(devices) - width + 1, width)]
             for number in range(count):
-                if share and devices:
-                    self._slots.put(devices[number % len(devices)])
+                if share and groups:
+                    self._slots.put(','.join(groups[number % len(groups)]))
                 else:
                     self._slots.put('' if self.gpus == 0 else None)
             self._pool = ThreadPoolExecutor(count, 'study')

@@ -24,8 +24,9 @@ class RayLauncher(RemoteLauncher):
     Args:
         address: address of the cluster; 'auto' for the cluster of this machine.
         jobs: number of jobs at a time; None for as many as there is room for.
-        threads: CPU threads per run, and the CPUs that it requests from Ray.
+        threads: CPU threads per process, and the CPUs that it requests from Ray.
         gpus: GPUs per run, or a share of one.
+        processes: processes that train a run together on one node; as many as GPUs by default.
     """
 
     def __init__(
@@ -34,8 +35,9 @@ class RayLauncher(RemoteLauncher):
         jobs: int | None = None,
         threads: int | None = 1,
         gpus: float | None = 0,
+        processes: int | None = None,
     ) -> None:
-        super().__init__(jobs, threads, gpus)
+        super().__init__(jobs, threads, gpus, processes)
         self.address = address
         self._ray: Any = None
         self._task: Any = None
@@ -72,9 +74,7 @@ class RayLauncher(RemoteLauncher):
             ) from error
         self._ray = ray
         # The study restarts the tasks of a lost node itself, to report and count it.
-        self._task = ray.remote(num_cpus=self.threads or 1, num_gpus=self.gpus or 0, max_retries=0)(
-            remote
-        )
+        self._task = ray.remote(num_cpus=self.cores, num_gpus=self.gpus or 0, max_retries=0)(remote)
 
     def _submit(self, job: Job, stop_file: str) -> None:
         self._waiting.append((job, stop_file))

@@ -26,14 +26,21 @@ class RemoteLauncher(Launcher):
 
     Args:
         jobs: number of jobs at a time; None for as many as there is room for.
-        threads: CPU threads per run, and the cores that it requests.
+        threads: CPU threads per process, and the cores that it requests.
         gpus: GPUs per run, or a share of one.
+        processes: processes that train a run together; as many as GPUs by default.
     """
 
     def __init__(
-        self, jobs: int | None = None, threads: int | None = 1, gpus: float | None = 0
+        self,
+        jobs: int | None = None,
+        threads: int | None = 1,
+        gpus: float | None = 0,
+        processes: int | None = None,
     ) -> None:
-        super().__init__(jobs, threads, gpus)
+        super().__init__(jobs, threads, gpus, processes)
+        # Of a run, for the cluster.
+        self.cores = (threads or 1) * self.processes
         self._stop_file: Path | None = None
 
     def start(self, jobs: Sequence[Job]) -> None:

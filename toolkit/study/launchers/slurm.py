@@ -19,8 +19,9 @@ class SlurmLauncher(RemoteLauncher):
 
     Args:
         jobs: number of jobs at a time; None for as many as SLURM starts.
-        threads: CPU threads per run, and the cores that it requests.
-        gpus: GPUs that each run requests, 0 or 1.
+        threads: CPU threads per process, and the cores that it requests.
+        gpus: GPUs that each run requests.
+        processes: processes that train a run together on one node; as many as GPUs by default.
         options: options of submitit, such as `{slurm_partition: long, timeout_min: 600}`.
         cluster: 'slurm'; 'local' runs the array as processes of this machine.
     Raises:
@@ -32,12 +33,13 @@ class SlurmLauncher(RemoteLauncher):
         jobs: int | None = None,
         threads: int | None = 1,
         gpus: float | None = 0,
+        processes: int | None = None,
         options: dict[str, Any] | None = None,
         cluster: Literal['slurm', 'local'] = 'slurm',
     ) -> None:
-        super().__init__(jobs, threads, gpus)
-        if gpus not in (None, 0, 1):
-            raise ValueError(f'gpus must be 0 or 1 with SLURM, found {gpus}')
+        super().__init__(jobs, threads, gpus, processes)
+        if gpus is not None and gpus != int(gpus):
+            raise ValueError(f'gpus must be a whole number with SLURM, found {gpus}')
         self.options = dict(options or {})
         self.cluster = cluster
         self._queued: list[tuple[Job, str]] = []
@@ -66,9 +68,9 @@ class SlurmLauncher(RemoteLauncher):
     def _executor(self, submitit: Any, folder: Path) -> Any:
         try:
             executor = submitit.AutoExecutor(folder=folder, cluster=self.cluster)
-            executor.update_parameters(name='study', cpus_per_task=self.threads or 1)
+            executor.update_parameters(name='study', cpus_per_task=self.cores)
             if self.gpus:
-                executor.update_parameters(gpus_per_node=1)
+                executor.update_parameters(gpus_per_node=int(self.gpus))
             if self.cluster == 'slurm' and self.jobs is not None:
                 executor.update_parameters(slurm_array_parallelism=self.jobs)
             executor.update_parameters(**self.options)

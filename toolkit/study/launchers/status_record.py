@@ -27,8 +27,9 @@ class StatusRecord:
         self._begun = time.monotonic()
         self._before: dict[str, float] = {}
         self.statuses: dict[str, RunStatus] = {}
-        # Whether the memory is that of the processes that this one has started.
-        self.counts_children = False
+        # Whether the memory is that of the largest process that this one has started.
+        self._counts_children = job.program is not None or job.processes > 1
+        self._tests_itself = job.program is None
         for run in job.runs:
             status = RunStatus.read(run.folder)
             if status.status in ('finished', 'pruned'):
@@ -73,7 +74,9 @@ class StatusRecord:
         """End a run."""
         with self._lock:
             status = self._timed(name)
-            memory = read_peak_memory(self.counts_children)
+            memory = read_peak_memory(self._counts_children)
+            if self._tests_itself:
+                memory = max(memory, read_peak_memory())
             self._put(name, status.replace(ended=utc_now(), memory=memory, **changes))
 
     def leave(self, message: str) -> None:

@@ -14,7 +14,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +22,14 @@ from typing import Any
 from toolkit.config.yaml_file import ConfigError
 from toolkit.errors import BusyError, ToolkitError
 from toolkit.io.atomic_write import is_disk_full
-from toolkit.io.json_values import parse_json
-from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS
+from toolkit.io.run_layout import CAPSULE
 from toolkit.io.run_records import Fingerprint, PlannedRun, RunStatus
 from toolkit.study.launchers.job import Job
 from toolkit.study.launchers.process_groups import kill_session
 from toolkit.study.launchers.status_record import StatusRecord
 from toolkit.study.launchers.trained_weights import holds_training, remove_checkpoints_of
+from toolkit.study.processes.torchrun import train_together
+from toolkit.study.processes.training import explain_error, load_run_config, train_folder
 from toolkit.study.search import validations
 
 _WORDS = {'config': 'its config', 'code': 'code or packages', 'data': 'data or weights'}
@@ -62,11 +62,13 @@ def work(job: Job) -> Outcome:
     """Do a job: train if there is something to train, then test each run."""
     if job.program is None:
         with contextlib.suppress(Exception):  # what is wrong is said where it is used
-            _config(job.runs[0].folder)  # imports everything, which is no part of what a run takes
+            load_run_config(
+                job.runs[0].folder
+            )  # imports everything, which is no part of what a run takes
     changed: Exception | None = None
     try:  # nor is this
         _check_unchanged(
-            [r for r in job.runs if RunStatus.read(r.folder).status != 'finished'], job.program
+            [r for r in job.runs if RunStatus.read(r.folder).status != 'finished'], job
         )
     except Exception as error:
         changed = error
@@ -99,7 +101,7 @@ def work(job: Job) -> Outcome:
     return outcome
 
 
-def _check_unchanged(runs: list[PlannedRun], program: dict[str, Any] | None = None) -> None:
+def _check_unchanged(runs: list[PlannedRun], job: Job) -> None:
     """Check that code, packages and data are those that the study planned.
 
     Hours may lie between plan and start, and the machine may be another one. A result made with
@@ -108,7 +110,7 @@ def _check_unchanged(runs: list[PlannedRun], program: dict[str, Any] | None = No
     Raises:
         ToolkitError: they are not.
     """
-    for run, found in zip(runs, _compute_fingerprints(runs, program)):
+    for run, found in zip(runs, _compute_fingerprints(runs, job)):
         if changed := found.differences(run.fingerprint):
             raise ToolkitError(
                 f'{" and ".join(_WORDS[part] for part in changed)} changed after the study was '
@@ -116,20 +118,18 @@ def _check_unchanged(runs: list[PlannedRun], program: dict[str, Any] | None = No
             )
 
 
-def _compute_fingerprints(
-    runs: list[PlannedRun], program: dict[str, Any] | None
-) -> Iterator[Fingerprint]:
-    if program is not None:
+def _compute_fingerprints(runs: list[PlannedRun], job: Job) -> Iterator[Fingerprint]:
+    if job.program is not None:
         from toolkit.study.programs.identity import ProgramFingerprinter
 
-        yield from (ProgramFingerprinter().fingerprint(program) for _ in runs)
+        yield from (ProgramFingerprinter().fingerprint(job.program) for _ in runs)
         return
     from toolkit.study.fingerprint import Fingerprinter, hash_code
     from toolkit.study.model_costs import SystemBuilder
 
-    fingerprinter = Fingerprinter(SystemBuilder(), open_data=True)
+    fingerprinter = Fingerprinter(SystemBuilder(), open_data=True, processes=job.processes)
     for run in runs:
-        config, typed, _ = _config(run.folder)
+        config, typed, _ = load_run_config(run.folder)
         found = fingerprinter.fingerprint(config, typed, hash_code(config))
         if fingerprinter.problems:
             raise ConfigError(*fingerprinter.problems.values())
@@ -146,7 +146,7 @@ def _test_run(
     record.restart_clock(keep=False)  # the test before this one was another run's
     try:
         if program is not None:
-            _run_program(run, program, record)
+            _run_program(run, program)
         elif run.trial is not None:
             _read_validation(run, trained_in)
         else:
@@ -165,42 +165,11 @@ def _fail(name: str, error: Exception, record: StatusRecord, outcome: Outcome) -
     outcome.full = outcome.full or full
     mistake = isinstance(error, ToolkitError) and error.exit_status == 2
     outcome.mistake = outcome.mistake or mistake
-    record.end(name, status='waiting' if full else 'failed', message=_explain(error))
-
-
-def _explain(error: Exception) -> str:
-    """Describe an error in one line; the log gets the traceback of unexpected errors."""
-    if isinstance(error, ToolkitError):
-        with contextlib.suppress(OSError):
-            print(f'{getattr(error, "trace", "")}{error}', flush=True)
-        return str(error).split('\n')[0]
-    with contextlib.suppress(OSError):
-        traceback.print_exc()
-    return f'{type(error).__name__}: {error}'.split('\n')[0].removesuffix(': ')
-
-
-def _config(folder: Path) -> tuple[Any, Any, Any]:
-    """Load the config in a run's folder, the typed run, and the input of its capsule."""
-    from toolkit.config import load
-    from toolkit.config.schema import RunConfig
-    from toolkit.registry.build import fill
-    from toolkit.run.capsule import make_capsule_input
-
-    config = load(folder / CONFIG)
-    config.use_plugins(trusted=True)  # the study that has written this config names them
-    given = make_capsule_input(config)
-    given.command = ['toolkit', 'train', str(folder / CONFIG)]
-    origins = folder / ORIGINS
-    if origins.exists():
-        given.origins = parse_json(origins.read_text(encoding='utf-8'))
-    return config, fill(RunConfig, config.tree), given
+    record.end(name, status='waiting' if full else 'failed', message=explain_error(error))
 
 
 def _train(folder: Path, job: Job, record: StatusRecord) -> None:
     """Train in a folder, resume its training, or find it finished."""
-    from toolkit.run import work_dir as work_dirs
-    from toolkit.run.train import train
-
     own = next((run for run in record.open if record._folders[run] == folder), None)
     trial = next((run for run in job.runs if run.trial is not None and run.id in record.open), None)
     if holds_training(folder):
@@ -209,29 +178,23 @@ def _train(folder: Path, job: Job, record: StatusRecord) -> None:
             if name != own:
                 record.add(name, paid)
         return
-    config, run, given = _config(folder)
+    run = load_run_config(folder)[1]
     assert run.train_cfg is not None
     validations.end_if_pruned(trial, folder, run.train_cfg)
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            with config.locate_errors():
-                # A run that is retried on another machine may have another number of cores.
-                result = train(
-                    run,
-                    folder,
-                    resume=work_dirs.holds_run(folder),
-                    capsule_input=given,
-                    allow_changed=('threads',),
-                    is_pruned=validations.make_judge(trial, folder),
-                )
+            if job.processes > 1:
+                exit_status = train_together(folder, job.processes, trial)
+            else:
+                exit_status = train_folder(folder, trial)
             break
         except BusyError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
     record.restart_clock(keep=True)
-    if result.exit_status:
+    if exit_status:
         validations.end_if_pruned(trial, folder, run.train_cfg)
         raise Interrupted
     if own is not None:
@@ -242,7 +205,7 @@ def _read_validation(run: PlannedRun, trained_in: Path | None) -> None:
     """Let the result of a trial be that of its validation."""
     from toolkit.engine.evaluator import collect_directions
 
-    config, parts, _ = _config(run.folder)
+    config, parts, _ = load_run_config(run.folder)
     assert trained_in is not None
     with config.locate_errors():
         metrics = {key: factory() for key, factory in parts.val_evaluator.metrics.items()}
@@ -253,7 +216,7 @@ def _test(run: PlannedRun, trained_in: Path | None) -> None:
     from toolkit.engine import checkpoint
     from toolkit.run.test import test
 
-    config, parts, given = _config(run.folder)
+    config, parts, given = load_run_config(run.folder)
     if trained_in is not None:
         weights = checkpoint.find_best_or_last(trained_in)
     else:
@@ -265,10 +228,9 @@ def _test(run: PlannedRun, trained_in: Path | None) -> None:
         test(parts, run.folder, weights, capsule_input=given)
 
 
-def _run_program(run: PlannedRun, program: dict[str, Any], record: StatusRecord) -> None:
+def _run_program(run: PlannedRun, program: dict[str, Any]) -> None:
     from toolkit.study.programs.execution import ProgramStopped, run_program
 
-    record.counts_children = True
     try:
         cut = run_program(run.folder, program, run.trial)
     except ProgramStopped:

@@ -95,8 +95,9 @@ class Planner:
         self.extra_plugins = extra_plugins
         self.composer = Composer(study)
         self.systems = SystemBuilder()
-        is_search = study.spec.search is not None
-        self.fingerprinter = Fingerprinter(self.systems, open_data, is_search)
+        self.fingerprinter = Fingerprinter(
+            self.systems, open_data, study.spec.search is not None, study.processes
+        )
         self.problems: dict[Problem, list[str]] = {}
         self.suspicions: dict[Problem, list[str]] = {}
         self.uncounted: list[str] = []
@@ -288,6 +289,7 @@ class Planner:
                 changes=changes,
                 parameters=parameters,
                 macs=macs,
+                processes=self.study.processes if trains else 1,
             )
             self.runs.append(self._planned[key])
 

@@ -52,6 +52,7 @@ def plan_text(
         f'study {study.name}: {len(entries)} runs ({states}), in {folder}',
         f'seeds {seeds}; compared with {study.compare_to}'
         + (f'; metrics {", ".join(study.metrics)}' if study.metrics else ''),
+        *_describe_processes(plan),
         *([str(estimate)] if estimate is not None and any(e.pending for e in entries) else []),
         '',
         'changes from the base',
@@ -76,6 +77,18 @@ def plan_text(
     if plan.warnings:
         lines += ['', 'warnings', *(f'  {warning}' for warning in plan.warnings)]
     return '\n'.join(lines)
+
+
+def _describe_processes(plan: Plan) -> list[str]:
+    """Describe how many processes train a run, and how many samples an iteration then has."""
+    together = [run for run in plan.runs if run.processes > 1]
+    if not together:
+        return []
+    count = together[0].processes
+    configs = [plan.configs[run.id].tree for run in together]
+    sizes = {int((tree['train_dataloader'] or {}).get('batch_size', 1)) for tree in configs}
+    size = sizes.pop() if len(sizes) == 1 else 'batch_size'
+    return [f'each run trains by {count} processes: {count} x {size} samples in an iteration']
 
 
 def _describe_design(plan: Plan) -> list[str]:

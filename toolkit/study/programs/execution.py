@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import toolkit
@@ -24,7 +20,7 @@ from toolkit.io import atomic_write
 from toolkit.io.json_values import write_json
 from toolkit.io.reported_metrics import REPORT_FILE
 from toolkit.io.run_layout import METRICS_FILE, OUTPUT
-from toolkit.study.launchers.process_groups import end_group
+from toolkit.study.processes.child import run_child
 from toolkit.study.programs.arguments import fill_command, format_overrides, split_command
 from toolkit.study.programs.identity import find_executable
 from toolkit.study.programs.keys import FILE_STYLES, ResultsSpec
@@ -39,12 +35,6 @@ _REPORTED = 'reported.json'
 _LOCK = '.program.lock'
 # Time for what a killed study has left running.
 BUSY_SECONDS = 30.0
-# Time for what a program has started to end after it: when it was stopped, and by itself.
-_STOP_SECONDS = 20.0
-_LEFT_SECONDS = 5.0
-# Interval at which a search looks at the validations of a program.
-_LOOK_SECONDS = 0.5
-_PR_SET_PDEATHSIG = 1
 
 
 class ProgramStopped(Exception):
@@ -86,7 +76,8 @@ def run_program(
             return read_program_values(record, output, said, (trial or {})['metric'])
 
         prune = (lambda: judge(trial, read_values()) is not None) if trial else None
-        status, stopped = _start_and_wait(arguments, record, reported, lock, prune)
+        variables = {**_own_environment(), **record['environment'], REPORT_FILE: str(reported)}
+        status, stopped = run_child(arguments, variables, record['directory'], (lock,), prune)
     if trial is not None:
         values = read_values()
         # A short program may end before anybody looks: what it has written decides.
@@ -196,58 +187,6 @@ def _claim(path: Path) -> Iterator[int]:
         os.close(file)
 
 
-def _start_and_wait(
-    arguments: list[str],
-    record: Mapping[str, Any],
-    reported: Path,
-    lock: int,
-    prune: Callable[[], bool] | None,
-) -> tuple[int, bool]:
-    """Start the program and wait for its end; returns its status and whether it was stopped."""
-    environment = {**_own_environment(), **record['environment'], REPORT_FILE: str(reported)}
-    stopped: list[int] = []
-    process: list[subprocess.Popen[bytes]] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        stopped.append(number)
-        for running in process:
-            _stop_all(running)
-
-    previous = signal.signal(signal.SIGTERM, stop)
-    try:
-        started = subprocess.Popen(
-            arguments,
-            cwd=record['directory'],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            pass_fds=(lock,),
-            preexec_fn=_make_group_leader(),
-        )
-        process.append(started)
-        if stopped:  # between the handler and the start
-            _stop_all(started)
-        while prune is not None and not stopped:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return started.wait(_LOOK_SECONDS), bool(stopped)
-            if prune():
-                stop(signal.SIGTERM, None)
-        return started.wait(), bool(stopped)
-    except OSError as error:
-        name = error.filename or arguments[0]
-        raise ToolkitError(f'{name} cannot be started: {error.strerror}') from error
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-        for ended in process:
-            # A part that goes on would write into the next attempt's folder and output.
-            end_group(ended.pid, _STOP_SECONDS if stopped else _LEFT_SECONDS, ask=not stopped)
-
-
-def _stop_all(process: subprocess.Popen[bytes]) -> None:
-    """Let a program and all that it has started save and end; a shell passes no signal on."""
-    with contextlib.suppress(OSError):
-        os.killpg(process.pid, signal.SIGTERM)
-
-
 def _own_environment() -> dict[str, str]:
     """Get the user's environment, without the toolkit's own path in front of the packages."""
     environment = dict(os.environ)
@@ -259,22 +198,6 @@ def _own_environment() -> dict[str, str]:
     if any(paths):
         environment['PYTHONPATH'] = os.pathsep.join(paths)
     return environment
-
-
-def _make_group_leader() -> Callable[[], None]:
-    """Make a call that gives a program a group of its own, in the session of this process.
-
-    On Linux the program also ends with this process, even if that is killed.
-    """
-    is_linux = sys.platform.startswith('linux')
-    library = ctypes.CDLL(None, use_errno=True) if is_linux else None
-
-    def ask() -> None:
-        os.setpgid(0, 0)
-        if library is not None:
-            library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-    return ask
 
 
 def _explain_end(status: int, log: Path, begun: int) -> str:

@@ -192,6 +192,8 @@ class _ProgramPlanner:
                 for name, value in program.environment.items()
             },
             'directory': str(self.directory),
+            # A program that uses all GPUs that it sees has larger batches on more.
+            **({'gpus': self.study.processes} if self.study.processes > 1 else {}),
         }
 
     def _warn(self, runs: list[PlannedRun]) -> list[str]:

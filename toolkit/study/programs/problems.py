@@ -186,6 +186,12 @@ def _key_problems(study: Study) -> Iterator[Problem]:
         yield study.problem((BASE,), message)
     if spec.keep != 'all':
         yield study.problem(('keep',), 'the toolkit does not know the checkpoints of a program')
+    if 'processes' in spec.launcher:
+        message = (
+            'a program starts its processes itself: let the command do so, such as torchrun '
+            '--nproc-per-node 2 train.py; gpus: 2 gives it two GPUs'
+        )
+        yield study.problem(('launcher', 'processes'), message)
     if spec.budget.iterations is not None:
         message = 'the toolkit cannot shorten a program; set its own option under common'
         yield study.problem(('budget', 'iterations'), message)

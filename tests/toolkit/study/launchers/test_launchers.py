@@ -64,7 +64,9 @@ def test_slurm_that_is_not_there(tmp_path, capsys):
 def test_slurm_gives_no_share_of_a_gpu(tmp_path, capsys):
     file = studies.write(tmp_path, launcher={'type': 'slurm', 'gpus': 0.5})
     assert main(['study', str(file)]) == 2
-    assert 'launcher: SlurmLauncher: gpus must be 0 or 1 with SLURM' in capsys.readouterr().err
+    assert (
+        'launcher: SlurmLauncher: gpus must be a whole number with SLURM' in capsys.readouterr().err
+    )
 
 
 @pytest.fixture(scope='module')
