@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from plugins.classical.numerics.filters import smooth
@@ -18,7 +17,7 @@ from plugins.classical.numerics.named_moments import NamedMoments
 from plugins.classical.numerics.statistics import divide
 from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.resample import imresized_by, imresized_to
-from plugins.pansharpening.imaging.streaming_statistics import Moments
+from plugins.pansharpening.imaging.streaming_statistics import Images, Moments
 from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.window import Window
@@ -40,9 +39,9 @@ class AWLP(TwoPassGenerator):
 
     margin = 32
 
-    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
+    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> Mapping[str, Images]:
         low = imresized_to(imresized_by(pan, self.ratio), self.ratio)
-        return {'full': torch.cat([lrms_up.read(window), low.read(window)], 1)}
+        return {'full': [lrms_up.read(window), low.read(window)]}
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
         found = NamedMoments(moments['full'], E=self.bands, low=1)

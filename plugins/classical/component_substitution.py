@@ -21,7 +21,7 @@ from plugins.classical.numerics.modulation import (
 from plugins.classical.numerics.named_moments import NamedMoments
 from plugins.classical.numerics.statistics import combine, divide, regress
 from plugins.pansharpening.imaging.lazy_image import LazyImage
-from plugins.pansharpening.imaging.streaming_statistics import Moments
+from plugins.pansharpening.imaging.streaming_statistics import Images, Moments
 from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.window import Window
@@ -30,8 +30,8 @@ from plugins.pansharpening.scenes.window import Window
 class MatchedSubstitution(TwoPassGenerator):
     """Replaces an intensity w . E by the PAN matched to its mean and deviation, a P + b."""
 
-    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
-        return {'full': torch.cat([lrms_up.read(window), pan.read(window)], 1)}
+    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> Mapping[str, Images]:
+        return {'full': [lrms_up.read(window), pan.read(window)]}
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
         found = NamedMoments(moments['full'], E=self.bands, P=1)
@@ -148,10 +148,10 @@ class GSA(TwoPassGenerator):
 
     margin = 64
 
-    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
+    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> Mapping[str, Images]:
         e = lrms_up.read(window)
-        low = torch.cat([decimate(e, self.ratio), smooth_and_decimate(pan, window, self.ratio)], 1)
-        return {'low': low, 'full': torch.cat([e, pan.read(window)], 1)}
+        low = [decimate(e, self.ratio), smooth_and_decimate(pan, window, self.ratio)]
+        return {'low': low, 'full': [e, pan.read(window)]}
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
         low = NamedMoments(moments['low'], E=self.bands, P=1)
@@ -193,8 +193,8 @@ class BTH(TwoPassGenerator):
         super().__init__(bands, ratio)
         self.percentile = get_haze_percentile(bands)
 
-    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
-        return {'full': torch.cat([lrms_up.read(window), lowpass(pan, window, self.ratio)], 1)}
+    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> Mapping[str, Images]:
+        return {'full': [lrms_up.read(window), lowpass(pan, window, self.ratio)]}
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
         found = NamedMoments(moments['full'], E=self.bands, low=1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from plugins.classical.numerics.filters import smooth
@@ -21,7 +20,7 @@ from plugins.classical.numerics.modulation import (
 from plugins.classical.numerics.named_moments import NamedMoments
 from plugins.classical.numerics.statistics import divide
 from plugins.pansharpening.imaging.lazy_image import LazyImage
-from plugins.pansharpening.imaging.streaming_statistics import Moments
+from plugins.pansharpening.imaging.streaming_statistics import Images, Moments
 from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.window import Window
@@ -35,9 +34,9 @@ class HighPass(TwoPassGenerator):
 
     margin = 32
 
-    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
-        images = [lrms_up.read(window), pan.read(window), self._lowpass(pan, window)]
-        return {'full': torch.cat(images, 1)}
+    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> Mapping[str, Images]:
+        low = self._lowpass(pan, window)
+        return {'full': [lrms_up.read(window), pan.read(window), low]}
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
         found = NamedMoments(moments['full'], E=self.bands, P=1, low=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 
 import torch
@@ -18,7 +17,7 @@ from plugins.classical.numerics.named_moments import NamedMoments
 from plugins.classical.numerics.statistics import combine, divide, regress_with_constant
 from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.resample import imresized_by, imresized_to
-from plugins.pansharpening.imaging.streaming_statistics import Moments
+from plugins.pansharpening.imaging.streaming_statistics import Images, Moments
 from plugins.pansharpening.imaging.two_pass_generator import Scan, TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.window import Window
@@ -52,8 +51,8 @@ class PRACS(TwoPassGenerator):
             raise ValueError(f'strength must be above 0, found {strength}')
         self.strength = strength
 
-    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
-        return {'both': torch.cat([lrms_up.read(window), pan.read(window)], 1)}
+    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> Mapping[str, Images]:
+        return {'both': [lrms_up.read(window), pan.read(window)]}
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
         found = NamedMoments(moments['both'], E=self.bands, P=1)
@@ -72,9 +71,9 @@ class PRACS(TwoPassGenerator):
             images = [lrms_up.read(window)]
             for image in (matched, pan):
                 images += [image.read(window), self._lowpass(image).read(window)]
-            return Moments.of(torch.cat(images, 1), valid)
+            return Moments.of(images, valid)
 
-        moments = functools.reduce(Moments.joined, scan(collect))
+        moments = Moments.join(list(scan(collect)))
         return {**match, **self._solve_replacement(moments)}
 
     def _match_bands(self, lrms_up: LazyImage, match: Mapping[str, Tensor]) -> LazyImage:

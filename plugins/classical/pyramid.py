@@ -24,7 +24,7 @@ from plugins.classical.numerics.statistics import divide
 from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import mtf_kernel
 from plugins.pansharpening.imaging.resample import polyphase, upsampled
-from plugins.pansharpening.imaging.streaming_statistics import Moments
+from plugins.pansharpening.imaging.streaming_statistics import Images, Moments
 from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
 from plugins.pansharpening.scenes.window import Window
@@ -82,13 +82,13 @@ class Pyramid(TwoPassGenerator):
         """
         return 0 if pan.border == 'wrap' else FRAME * math.ceil(REACH * self.ratio / FRAME)
 
-    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
+    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> Mapping[str, Images]:
         images = [lrms_up.read(window), pan.read(window)]
         if self.low_image == 'low':
             images.append(lowpass(pan, window, self.ratio))
         else:
             images.append(self._lowpass_pan(pan, window))
-        return {'full': torch.cat(images, 1)}
+        return {'full': images}
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
         extra = {'low': 1} if self.low_image == 'low' else {'pan_low': len(self.gains)}
@@ -160,7 +160,8 @@ class AdditivePyramid(Pyramid):
         statistics: Mapping[str, Tensor],
         damped: bool,
     ) -> Tensor:
-        return e + torch.addcmul(statistics['bias'], statistics['gains'], pan - pan_low)
+        detail = statistics['gains'] * (pan - pan_low)
+        return e + detail.add_(statistics['bias'])
 
 
 class RatioPyramid(Pyramid):
@@ -177,6 +178,7 @@ class RatioPyramid(Pyramid):
         statistics: Mapping[str, Tensor],
         damped: bool,
     ) -> Tensor:
-        sharp = torch.addcmul(statistics['offset'], statistics['scale'], pan)
-        low = torch.addcmul(statistics['offset_low'], statistics['scale'], pan_low)
+        # Not `addcmul`, which is slow for two arguments of one value.
+        sharp = (statistics['scale'] * pan).add_(statistics['offset'])
+        low = (statistics['scale'] * pan_low).add_(statistics['offset_low'])
         return modulate(e, sharp, low, statistics, damped)

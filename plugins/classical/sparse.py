@@ -16,7 +16,7 @@ from plugins.classical.numerics.statistics import divide
 from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.imaging.mtf import mtf_kernel
 from plugins.pansharpening.imaging.resample import imresized_to
-from plugins.pansharpening.imaging.streaming_statistics import Moments
+from plugins.pansharpening.imaging.streaming_statistics import Images, Moments
 from plugins.pansharpening.imaging.two_pass_generator import Scan, TwoPassGenerator
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.scenes.sensors import SensorSpec, get_sensor
@@ -85,8 +85,8 @@ class SRD(TwoPassGenerator):
 
     # -- the whole scene -----------------------------------------------------------------------
 
-    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
-        return {'both': torch.cat([lrms_up.read(window), pan.read(window)], 1)}
+    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> Mapping[str, Images]:
+        return {'both': [lrms_up.read(window), pan.read(window)]}
 
     def solve(self, moments: Mapping[str, Moments], percentile: Tensor | None) -> dict[str, Tensor]:
         found = NamedMoments(moments['both'], E=self.bands, P=1)

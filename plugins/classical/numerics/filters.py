@@ -15,6 +15,7 @@ from torch import Tensor
 
 from plugins.pansharpening.imaging.block_filters import FourierFilter, SeparableFilter
 from plugins.pansharpening.imaging.lazy_image import LazyImage
+from plugins.pansharpening.imaging.low_rank_filter import LowRankFilter
 from plugins.pansharpening.imaging.mtf import mtf_kernel
 from plugins.pansharpening.scenes.window import Window
 
@@ -95,16 +96,17 @@ def decimate_by_mtf(
     """Filters an image by MTFs and decimates it.
 
     Equals `decimate` of `mtf_filter`, computed only at those pixels; the image's size is a multiple
-    of the ratio. `wide` computes in float64, in half the speed.
+    of the ratio. `wide` computes in float64, which takes several times as long.
 
     Shape: (B, 1, H, W) -> (B, number of gains, h, w), or (B, C, H, W) -> (B, C, h, w) for one gain.
     """
-    return _mtf(tuple(gains), ratio, ratio, wide).of(image)
+    made = _wide_mtf(tuple(gains), ratio, ratio) if wide else _mtf(tuple(gains), ratio)
+    return made.of(image)
 
 
 def filter_by_mtf(image: LazyImage, gain: float, ratio: int) -> LazyImage:
     """Filters all bands of a lazy image by one MTF."""
-    return _mtf((gain,), ratio, 1, True).of(image)
+    return _wide_mtf((gain,), ratio, 1).of(image)
 
 
 def _spline(image: Tensor, dim: int) -> Tensor:
@@ -128,6 +130,14 @@ def _lowpass(ratio: int) -> FourierFilter:
 
 
 @functools.cache
-def _mtf(gains: tuple[float, ...], ratio: int, stride: int, wide: bool) -> FourierFilter:
-    kernels = np.stack([mtf_kernel(gain, ratio).numpy() for gain in gains])
-    return FourierFilter(kernels, stride, 256 if stride == 1 else 64, wide)
+def _wide_mtf(gains: tuple[float, ...], ratio: int, stride: int) -> FourierFilter:
+    return FourierFilter(_kernels(gains, ratio), stride, 256 if stride == 1 else 64, wide=True)
+
+
+@functools.cache
+def _mtf(gains: tuple[float, ...], ratio: int) -> LowRankFilter:
+    return LowRankFilter(_kernels(gains, ratio), ratio)
+
+
+def _kernels(gains: tuple[float, ...], ratio: int) -> np.ndarray:
+    return np.stack([mtf_kernel(gain, ratio).numpy() for gain in gains])

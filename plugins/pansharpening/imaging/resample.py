@@ -149,7 +149,7 @@ def _upsampler(ratio: int, method: Method, border: Border) -> SeparableFilter:
 def _enlarging(kernel: np.ndarray, border: Border) -> SeparableFilter:
     """Makes the filter that enlarges by the number of phases of a kernel (phases, taps)."""
     phases, taps = kernel.shape
-    steps = max(64 // phases, 8)
+    steps = max(32 // phases, 8)
     return SeparableFilter(kernel, 1, -(taps // 2), border, steps)
 
 

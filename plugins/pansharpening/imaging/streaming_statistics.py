@@ -7,10 +7,14 @@ that is streamed gives the same bits as one in memory, with any number of thread
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+# An image (B, K, h, w), or several whose bands come one after the other.
+Images = Tensor | Sequence[Tensor]
 
 
 class Moments(NamedTuple):
@@ -28,47 +32,51 @@ class Moments(NamedTuple):
     comoment: Tensor
 
     @classmethod
-    def of(cls, images: Tensor, valid: Tensor | None = None) -> Moments:
-        """Computes the moments of a block in float64.
+    def of(cls, images: Images, valid: Tensor | None = None) -> Moments:
+        """Computes the moments of a block; sums of its lines are added up in float64.
 
         Args:
-            images: (B, K, h, w).
+            images: of K bands together.
             valid: (B, 1, h, w) bool, pixels that count; None for all.
         """
-        b, k, h, w = images.shape
+        parts = [images] if isinstance(images, Tensor) else images
+        bands = [part.shape[1] for part in parts]
+        b, _, h, w = parts[0].shape
         # Relative to one of their pixels, so that constants leave no rounding behind.
-        start = images[:, :, :1, :1].double()
-        lines = torch.empty(b, h, k, w, dtype=torch.float64, device=images.device)
-        lines.copy_(images.transpose(1, 2)).sub_(start.transpose(1, 2))
+        start = torch.cat([part[:, :, :1, :1] for part in parts], 1)  # (B, K, 1, 1)
+        relative = start.new_empty(b, sum(bands), h, w)
+        for part, first, place in zip(parts, start.split(bands, 1), relative.split(bands, 1)):
+            torch.sub(part, first, out=place)
         if valid is not None:
-            lines *= valid.transpose(1, 2)
-        # Line by line: small products that no number of threads cuts in other places.
-        lines = lines.view(b * h, k, w)
-        products = torch.bmm(lines, lines.transpose(1, 2)).view(b, h, k, k).sum(1)
-        sums = lines.sum(2).view(b, h, k).sum(1)  # (B, K)
+            relative *= valid
+        # Line by line: small products that no number of threads cuts in other places. A line of
+        # float32 has some hundred pixels, so that its sum keeps the digits that they have.
+        lines = relative.transpose(1, 2).reshape(b * h, -1, w)  # (B h, K, w)
+        products = torch.bmm(lines, lines.transpose(1, 2)).double().unflatten(0, (b, h)).sum(1)
+        sums = lines.sum(2).double().unflatten(0, (b, h)).sum(1)  # (B, K)
         if valid is None:
-            count = torch.full((b, 1), float(h * w), dtype=torch.float64, device=images.device)
+            count = torch.full((b, 1), float(h * w), dtype=torch.float64, device=start.device)
         else:
             count = valid.double().sum((2, 3))
         share = sums / count.clamp(min=1)
         comoment = products - share[:, :, None] * sums[:, None]
-        return cls(count, start.flatten(1) + share, comoment)
+        return cls(count, start.flatten(1).double() + share, comoment)
 
-    def joined(self, other: Moments) -> Moments:
-        """Merges two sets of moments.
+    @classmethod
+    def join(cls, parts: Sequence[Moments]) -> Moments:
+        """Merges the moments of blocks.
 
-        Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing
-        sample variances", 1979.
+        Means are compared with that of a block that counts, so that of equal ones nothing is left.
         """
-        count = self.count + other.count  # (B, 1)
-        share = other.count / count.clamp(min=1)
-        step = torch.where(self.count > 0, other.mean - self.mean, 0)
-        # Of two equal means nothing may be left over.
-        mean = torch.where(self.count > 0, self.mean + share * step, other.mean)
-        step = torch.where(other.count > 0, step, 0)
-        mean = torch.where(other.count > 0, mean, self.mean)
-        between = (self.count * share)[..., None] * step[:, :, None] * step[:, None]
-        return Moments(count, mean, self.comoment + other.comoment + between)
+        counts, means, comoments = (torch.stack(values) for values in zip(*parts, strict=True))
+        count = counts.sum(0)  # (B, 1)
+        some = (counts > 0).to(torch.uint8).argmax(0)[None].expand_as(means[:1])  # (1, B, K)
+        base = means.gather(0, some)
+        steps = torch.where(counts > 0, means - base, 0)
+        mean = (counts * steps).sum(0) / count.clamp(min=1)  # (B, K), from the base
+        rest = torch.where(counts > 0, steps - mean, 0)
+        between = (counts[..., None] * rest[..., None] * rest[..., None, :]).sum(0)
+        return cls(count, base[0] + mean, comoments.sum(0) + between)
 
     # -- statistics of images, selected by slices of K -----------------------------------------
 

@@ -16,6 +16,7 @@ from plugins.pansharpening.imaging.lazy_image import Border, LazyImage
 from plugins.pansharpening.imaging.masks import shrink
 from plugins.pansharpening.imaging.streaming_statistics import (
     Counter,
+    Images,
     Moments,
     Percentile,
     lower_bits,
@@ -77,10 +78,11 @@ class TwoPassGenerator(Generator):
         self.ratio = ratio
 
     @abstractmethod
-    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
+    def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> Mapping[str, Images]:
         """Computes the images of a block whose means and co-moments over the scene are collected.
 
-        They are (B, K, h, w) by name, all at the scale of the PAN or all `ratio` times coarser.
+        They are (B, K, h, w) by name, or several of them in the place of one, all at the scale of
+        the PAN or all `ratio` times coarser.
 
         Args:
             lrms_up: (B, C, H, W), the whole.
@@ -120,34 +122,35 @@ class TwoPassGenerator(Generator):
         The result also has `flat`, which tells whether the PAN is constant, and `count`, the number
         of pixels that counted.
         """
-        moments: dict[str, Moments] = {}
         upper = None if self.percentile is None else Counter()
 
         def look(
             e: LazyImage, p: LazyImage, window: Window, valid: Tensor | None
-        ) -> dict[str, Moments]:
-            images = {'pan': p.read(window), **self.measure(e, p, window)}
+        ) -> tuple[Tensor, dict[str, Moments]]:
             if upper is not None:
                 upper.add(upper_bits(e.read(window), valid))
-            return {
-                name: Moments.of(image, _valid_at(valid, window, image))
-                for name, image in images.items()
+            return _extremes(p.read(window), valid), {
+                name: Moments.of(images, _valid_at(valid, window, images))
+                for name, images in self.measure(e, p, window).items()
             }
 
-        for found in scan(look):
-            for name, part in found.items():
-                moments[name] = moments[name].joined(part) if name in moments else part
+        extremes, found = zip(*scan(look), strict=True)
+        low, high, count = torch.stack(extremes).unbind(1)  # (blocks, B) each
+        moments = {name: Moments.join([part[name] for part in found]) for name in found[0]}
         value = None
         if upper is not None:
-            batch = moments['pan'].mean.shape[0]
+            batch = low.shape[1]
             counts = upper.total().view(batch, self.bands, -1)
             percentile, lower = Percentile(float(self.percentile or 0), counts), Counter()
             for _ in scan(lambda e, _, w, v: lower.add(lower_bits(e.read(w), percentile.upper, v))):
                 pass
             value = percentile.value(lower.total().view(batch, self.bands, 2, -1))
-        pan = moments.pop('pan')
-        flat = pan.variance(slice(None)) == 0  # (B, 1)
-        return {'flat': flat[..., None, None], 'count': pan.count, **self.solve(moments, value)}
+        flat = low.amin(0) >= high.amax(0)  # (B,)
+        return {
+            'flat': flat[:, None, None, None],
+            'count': count.sum(0)[:, None],
+            **self.solve(moments, value),
+        }
 
     def window(
         self, lrms_up: LazyImage, pan: LazyImage, window: Window, statistics: Mapping[str, Tensor]
@@ -218,8 +221,19 @@ def in_memory(lrms_up: LazyImage, pan: LazyImage, ratio: int, valid: Tensor | No
     )
 
 
-def _valid_at(valid: Tensor | None, window: Window, image: Tensor) -> Tensor | None:
-    """Converts the mask of a block to the scale of an image; coarse pixels need all fine ones."""
+def _extremes(pan: Tensor, valid: Tensor | None) -> Tensor:
+    """Finds the least and the largest value of a block, and how many pixels count: (3, B)."""
+    lows = highs = pan
+    count = pan.new_full((len(pan),), pan[0].numel(), dtype=torch.float64)
+    if valid is not None:
+        lows, highs = (torch.where(valid, pan, end) for end in (math.inf, -math.inf))
+        count = valid.sum((1, 2, 3)).double()
+    return torch.stack([lows.amin((1, 2, 3)).double(), highs.amax((1, 2, 3)).double(), count])
+
+
+def _valid_at(valid: Tensor | None, window: Window, images: Images) -> Tensor | None:
+    """Converts the mask of a block to the scale of images; coarse pixels need all fine ones."""
+    image = images if isinstance(images, Tensor) else images[0]
     if valid is None or valid.shape[-2:] == image.shape[-2:]:
         return valid
     ratio = window.height // image.shape[-2]

@@ -31,10 +31,8 @@ def test_moments_of_blocks_are_those_of_the_whole(rows, cols, seed, masked):
     image = 1000 + torch.rand(2, 3, 20, 17, generator=generator, dtype=torch.float64)
     valid = torch.rand(2, 1, 20, 17, generator=generator) > (0.5 if masked else -1)
     valid[..., 0, 0] = True
-    total = None
-    for part, mask in zip(pieces(image, rows, cols), pieces(valid, rows, cols), strict=True):
-        found = Moments.of(part, mask if masked else None)
-        total = found if total is None else total.joined(found)
+    parts = zip(pieces(image, rows, cols), pieces(valid, rows, cols), strict=True)
+    total = Moments.join([Moments.of(part, mask if masked else None) for part, mask in parts])
     for b in range(2):
         chosen = image[b][:, valid[b, 0]].numpy()
         np.testing.assert_allclose(total.mean[b], chosen.mean(1), rtol=1e-14)
@@ -46,9 +44,8 @@ def test_moments_of_blocks_are_those_of_the_whole(rows, cols, seed, masked):
 
 def test_a_constant_has_no_variance_at_all():
     image = torch.full((1, 2, 50, 40), 0.1)
-    total = Moments.of(image[..., :7, :])
-    for part in (image[..., 7:9, :], image[..., 9:, :]):
-        total = total.joined(Moments.of(part))
+    parts = image[..., :7, :], image[..., 7:9, :], image[..., 9:, :]
+    total = Moments.join([Moments.of(part) for part in parts])
     assert (total.comoment == 0).all()
     assert (total.mean == np.float32(0.1).astype(float)).all()
 
@@ -57,10 +54,18 @@ def test_blocks_without_data_change_nothing():
     image = torch.rand(1, 2, 8, 8)
     nothing = Moments.of(image, torch.zeros(1, 1, 8, 8, dtype=torch.bool))
     some = Moments.of(image + 1)
-    for joined in (nothing.joined(some), some.joined(nothing)):
-        for found, expected in zip(joined, some, strict=True):
+    for parts in ([nothing, some], [some, nothing]):
+        for found, expected in zip(Moments.join(parts), some, strict=True):
             torch.testing.assert_close(found, expected, rtol=0, atol=0)
-    assert torch.isfinite(nothing.joined(nothing).mean).all()
+    assert torch.isfinite(Moments.join([nothing, nothing]).mean).all()
+
+
+def test_images_one_by_one_have_the_moments_of_all_together():
+    image = torch.rand(2, 3, 9, 8)
+    for found, expected in zip(
+        Moments.of([image[:, :1], image[:, 1:]]), Moments.of(image), strict=True
+    ):
+        assert torch.equal(found, expected)
 
 
 @settings(max_examples=40, deadline=None)
