@@ -21,7 +21,7 @@ class LowRankFilter:
 
     A Gaussian is the product of a filter of rows and one of columns. The MTF kernels are Gaussians
     under a round window, which is none; their eigenvectors give the products that they are a sum
-    of, of which float32 needs two and float64 some ten.
+    of, of which float32 needs two to four and float64 some ten.
 
     Args:
         kernels: (K, taps, taps), taps odd, symmetric in both axes. An image of one band becomes one

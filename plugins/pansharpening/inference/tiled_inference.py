@@ -228,9 +228,8 @@ class TiledInference:
         clipped = 0
         for piece in core.tiles(side):
             inside = None if valid is None else piece.relative_to(core).cut(valid)
-            values, lost = self.format.convert(sharpen(piece)[0], inside, piece)
-            core.paste(result, values, piece)
-            clipped += lost
+            values = piece.relative_to(core).cut(result)
+            clipped += self.format.convert(sharpen(piece)[0], values, inside, piece)
         return result, clipped
 
     def _source(self, window: Window, margin: int) -> SceneSource:

@@ -89,16 +89,17 @@ class DigitalFormat:
         return np.full((bands, *shape), 0 if self.nodata is None else self.nodata, self.dtype)
 
     def convert(
-        self, image: Tensor, valid: np.ndarray | None, where: object
-    ) -> tuple[np.ndarray, int]:
+        self, image: Tensor, values: np.ndarray, valid: np.ndarray | None, where: object
+    ) -> int:
         """Converts an image.
 
         Args:
             image: (C, H, W) in [0, 1]; values outside are allowed.
+            values: (C, H, W) of `dtype`, which is filled.
             valid: (H, W) bool, where there is data; None for everywhere.
             where: the window, for errors.
         Returns:
-            (C, H, W), and the number of valid values that the data type cannot hold.
+            The number of valid values that the data type cannot hold.
         Raises:
             RunError: the image has NaN or infinite values.
         """
@@ -125,12 +126,12 @@ class DigitalFormat:
                     lost &= valid
                 clipped = int(np.count_nonzero(lost))
                 numbers = numbers.clamp_(low, high)
-        values = numbers.cpu().numpy().astype(self.dtype)
+        np.copyto(values, numbers.cpu().numpy(), casting='unsafe')
         if self.nodata is not None:
             self._mark(values, valid)
         elif valid is not None:
             values[:, ~valid] = 0
-        return values, clipped
+        return clipped
 
     def check_share(self, clipped: int, count: int) -> None:
         """Refuses a result of which a data type that the user chose cannot hold too much.
