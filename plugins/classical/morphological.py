@@ -25,9 +25,12 @@ class MF(SFIM):
     neighbours, which is the pixel less half the difference of its two gradients, and takes every
     second pixel: from the second on in the first level, from the first on in the others. There are
     as many levels as octaves in the ratio, and bilinear interpolation brings the last back to PAN's
-    pixels. A match by a positive gain and an offset goes through all of this, so one pyramid serves
-    all bands. Images whose sides are no multiple of the coarsest pixel are continued by their last
-    row and column. Damped where the divisor nears zero, by `numerics.modulation`.
+    pixels. Of each four pixels in a row (ratio 4) the second is taken; the toolbox interpolates it
+    as if it lay in their middle, half a pixel further, which is done where its tables are
+    reproduced (`border: wrap`) and nowhere else. A match by a positive gain and an offset goes
+    through all of this, so one pyramid serves all bands. Images whose sides are no multiple of the
+    coarsest pixel are continued by their last row and column. Damped where the divisor nears zero,
+    by `numerics.modulation`.
 
     Source: Restaino, Vivone, Dalla Mura and Chanussot, "Fusion of multispectral and panchromatic
         images based on morphological operators", IEEE TIP 25(6), 2016; match and places of the
@@ -56,8 +59,9 @@ def filter_by_pyramid(pan: LazyImage, window: Window, levels: int) -> Tensor:
     for level in range(levels):
         first = 1 if level == 0 else 0
         image = _average_extremes(image)[..., first::2, first::2]
-    for _ in range(levels):
-        image = _double(_double(image, -2), -1)
+    for level in reversed(range(levels)):
+        first = None if pan.border == 'wrap' else 1 if level == 0 else 0
+        image = _double(_double(image, -2, first), -1, first)
     return window.relative_to(around).cut(image)
 
 
@@ -72,11 +76,17 @@ def _average_extremes(image: Tensor) -> Tensor:
     return (largest + smallest) / 2
 
 
-def _double(image: Tensor, dim: int) -> Tensor:
-    """Doubles an axis by bilinear interpolation; the border is replicated."""
+def _double(image: Tensor, dim: int, first: int | None) -> Tensor:
+    """Doubles an axis by bilinear interpolation; the border is replicated.
+
+    Pixels were taken from pixel `first` of each two; None for the middle between both.
+    """
     length = image.shape[dim]
     ends = (image.narrow(dim, 0, 1), image, image.narrow(dim, length - 1, 1))
     wide = torch.cat(ends, dim)
     before, after = wide.narrow(dim, 0, length), wide.narrow(dim, 2, length)
-    pairs = torch.stack([(before + 3 * image) / 4, (3 * image + after) / 4], dim)
-    return pairs.flatten(dim - 1, dim)
+    if first is None:
+        pair = [(before + 3 * image) / 4, (3 * image + after) / 4]
+    else:
+        pair = [image, (image + after) / 2] if first == 0 else [(before + image) / 2, image]
+    return torch.stack(pair, dim).flatten(dim - 1, dim)

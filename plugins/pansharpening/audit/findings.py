@@ -79,6 +79,9 @@ class SceneAudit:
 def examine(scans: Sequence[SceneScan]) -> list[Finding]:
     """Finds the defects of scenes that could be read, and remarks on them."""
     found = [*_find_duplicates(scans), *_find_bit_depths(scans)]
+    for assumption in dict.fromkeys(scan.assumption for scan in scans if scan.assumption):
+        names = tuple(scan.name for scan in scans if scan.assumption == assumption)
+        found.append(Finding('remark', names, False, assumption))
     for place, scan in enumerate(scans):
         found += _find_shifts(scan)
         found += _find_other_pans(scans, place)

@@ -60,6 +60,7 @@ class SceneScan:
         fit: share of the variance of the low-passed PAN that the bands explain; NaN if it has none.
         against_pan: shift of the MS against the PAN.
         against_reference: shift of the MS against the reference; None without one.
+        assumption: says that the sensor's MTF gains are assumed; '' if they are not.
     """
 
     name: str
@@ -73,6 +74,7 @@ class SceneScan:
     fit: float
     against_pan: Registration
     against_reference: Registration | None
+    assumption: str
 
 
 def scan_scene(found: ArchivedScene, name: str, subset: str) -> SceneScan:
@@ -113,6 +115,7 @@ def scan_scene(found: ArchivedScene, name: str, subset: str) -> SceneScan:
         compute_fit(ms, pan, coarse, scene.ratio),
         register(scene),
         against_reference,
+        scene.sensor.describe_assumption() if scene.sensor.assumed else '',
     )
 
 

@@ -98,15 +98,24 @@ class Sensor:
             return self.band_names
         return tuple(f'band {i + 1}' for i in range(bands))
 
+    def describe_colours(self, bands: int) -> str:
+        """Names the bands of a picture by number where the sensor does not name them; else ''."""
+        if bands < 3 or self._names_colours(bands):
+            return ''
+        return 'bands ' + ', '.join(str(band + 1) for band in self.rgb(bands))
+
     def rgb(self, bands: int) -> tuple[int, int, int]:
         """Returns the indices of the bands that are shown as red, green and blue."""
-        if len(self.band_names) == bands and {'red', 'green', 'blue'} <= {*self.band_names}:
+        if self._names_colours(bands):
             red, green, blue = (self.band_names.index(c) for c in ('red', 'green', 'blue'))
             return red, green, blue
         if bands == 3:
             return 0, 1, 2
         # Unknown products of four and more bands mostly go from blue to red.
         return (2, 1, 0) if bands > 3 else (0, 0, 0)
+
+    def _names_colours(self, bands: int) -> bool:
+        return len(self.band_names) == bands and {'red', 'green', 'blue'} <= {*self.band_names}
 
 
 SENSORS: dict[str, Sensor] = {name: Sensor(**row) for name, row in get_rows().items()}

@@ -132,7 +132,7 @@ class SceneImageWriter:
             file = f'{stem}-{layer.lower().replace(" ", "-")}.png'
             save_png(image, folder / file)
             layers.append({'name': layer, 'file': file})
-        scale = self.images.scale
+        images, scale = self.images, self.images.scale
         limits = {
             name: [round(float(value) * scale, 2) for value in values]
             for name, values in (
@@ -144,6 +144,8 @@ class SceneImageWriter:
         record = {
             'item': self.name,
             'layers': layers,
+            # Numbers of the bands shown as red, green and blue.
+            'bands': [band + 1 for band in images.sensor.rgb(len(self.values[SHARPENED]))],
             'pixel': 'PAN',
             'window': list(self.crop),
             # In digital numbers, by band from red to blue.
@@ -173,6 +175,8 @@ class SceneImageWriter:
         images = self.images
         names, base = list(images.readers), images.base
         labels = [*names, f'sharpened - {base}, x{AMPLIFICATION}']
+        if colours := images.sensor.describe_colours(len(self.values[SHARPENED])):
+            labels[names.index(UPSAMPLED)] += f', {colours}'
         large = images.shape[0] * images.shape[1] > LARGEST
         side = 2 * PANEL + GAP if large else PANEL
         size = (side, max(round(side * images.shape[0] / images.shape[1]), 1))

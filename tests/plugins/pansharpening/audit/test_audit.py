@@ -116,6 +116,13 @@ def test_bit_depths_and_units(sound, tmp_path):
     assert {kind for kind, _ in list_defects(found)} == {'units'}
 
 
+def test_assumed_gains_are_said_once_for_all_scenes(sound, tmp_path):
+    path = save(tmp_path / 'a.mat', *sound)
+    (finding,) = audit(path, sensor='GF2', bits=11).findings
+    assert (finding.kind, finding.leak, len(finding.scenes)) == ('remark', False, COUNT)
+    assert '0.3 for the MS and 0.15 for the PAN are assumed' in finding.message
+
+
 def test_the_command(sound, tmp_path, capsys):
     path = save(tmp_path / 'train.mat', *(images[:2] for images in sound))
     assert main(['audit', path, '--sensor', 'IKONOS', '--json', f'{tmp_path}/a.json']) == 0

@@ -131,6 +131,14 @@ def test_a_method_is_built_for_the_images_and_not_for_a_config():
     assert gains[0] != gains[1]
 
 
+def test_assumed_gains_are_said_where_a_method_uses_them(recwarn):
+    for sensor, method in (('IKONOS', 'MTF-GLP'), ('generic', 'GSA')):
+        sharpen(MS, PAN, sensor, method)
+    assert not [w for w in recwarn if 'assumed' in str(w.message)]
+    with pytest.warns(UserWarning, match='0.3 for the MS and 0.15 for the PAN are assumed'):
+        sharpen(MS, PAN, 'generic', 'MTF-GLP')
+
+
 def test_the_random_numbers_of_the_caller_stay_as_they_are():
     torch.manual_seed(3)
     expected = torch.rand(3)

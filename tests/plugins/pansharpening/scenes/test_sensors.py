@@ -111,3 +111,19 @@ def test_a_command_takes_a_sensor_of_ones_own(tmp_path: Path, monkeypatch) -> No
 
 def test_a_sensor_keeps_its_equality() -> None:
     assert Sensor('a', 'a', 12, (0.3,), 0.1) == Sensor('a', 'a', 12, (0.3,), 0.1)
+
+
+@pytest.mark.parametrize(
+    ('sensor', 'bands', 'said'),
+    [
+        ('IKONOS', 4, ''),
+        ('Landsat', 3, 'bands 1, 2, 3'),
+        ('Landsat', 6, 'bands 3, 2, 1'),
+        ('Sentinel2', 6, 'bands 3, 2, 1'),
+        ('Landsat', 1, ''),
+    ],
+)
+def test_bands_that_nobody_names_are_said_beside_a_picture(
+    sensor: str, bands: int, said: str
+) -> None:
+    assert SENSORS[sensor].describe_colours(bands) == said

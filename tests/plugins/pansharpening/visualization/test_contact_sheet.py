@@ -81,6 +81,7 @@ def test_layers(tmp_path):
     record = json.loads((tmp_path / 'a.json').read_text())
     assert record['item'] == 'synthetic_4x1024_0'
     assert record['pixel'] == 'PAN'
+    assert record['bands'] == [3, 2, 1]
     names = [layer['name'] for layer in record['layers']]
     assert names == ['PAN', 'upsampled MS', 'sharpened', 'reference', 'error']
     assert [layer['file'] for layer in record['layers']] == [
