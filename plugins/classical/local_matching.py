@@ -84,4 +84,6 @@ class LMVM(WindowMethod):
         """Returns mean and standard deviation of the window around each pixel."""
         mean = self._average(image)
         variance = self._average(image.square()) - mean.square()
-        return mean, variance.where(variance > ROUNDING * mean.square(), 0 * variance).sqrt()
+        varies = variance > ROUNDING * mean.square()
+        # The gradient of a root is infinite at 0.
+        return mean, variance.where(varies, 1).sqrt().where(varies, 0 * variance)

@@ -13,7 +13,7 @@ from plugins.classification.tasks import Task
 from plugins.classification.transforms.pipeline import find_transform_faults
 from toolkit.testing.contract import Contract, find_shape_fault, get_injected
 from toolkit.testing.engine_kinds import LENGTH, SamplerContract
-from toolkit.testing.kinds import LossContract
+from toolkit.testing.kinds import LossContract, is_count
 from toolkit.testing.observe import describe_changed
 
 TASKS = ('first', 'second')
@@ -50,6 +50,14 @@ class _TwelveLabels(LabelledImages):
 
 class ClassLossContract(LossContract):
     """Logits (N, K) and labels (N,) to a scalar, 0 without samples."""
+
+    def find_attribute_faults(self, component: Any) -> Iterator[str]:
+        yield from super().find_attribute_faults(component)
+        if not is_count(classes := getattr(component, 'num_classes', None)):
+            yield (
+                f'has {classes!r} as its num_classes; call super().__init__(num_classes, weight) '
+                'in the constructor'
+            )
 
     def make_inputs(self, component: Any, case: int, batch: int = 2) -> dict[str, Any]:
         classes = component.num_classes

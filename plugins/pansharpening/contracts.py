@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from plugins.pansharpening.scenes.window import Window
 from toolkit.testing.contract import Contract, find_shape_fault, get_injected
-from toolkit.testing.observe import describe_changed
+from toolkit.testing.observe import describe_changed, list_forward_names
 from toolkit.testing.samples import HIGHEST, LOWEST
 
 # Largest side in pixels of an image on which halo and stride are checked.
@@ -23,6 +23,8 @@ ROUNDING = 1e-7
 
 class GeneratorContract(Contract):
     """lrms_up (B, C, H, W) and pan (B, 1, H, W) to hrms (B, C, H, W), window by window."""
+
+    by_sample = True
 
     def list_injected(self, cls: type) -> Sequence[dict[str, Any]]:
         return [{'bands': bands, 'ratio': 4} for bands in (4, 8)]
@@ -45,6 +47,9 @@ class GeneratorContract(Contract):
             yield f"states halo {halo!r}; it is a number of PAN pixels, 0 or more, or 'global'"
         if not isinstance(stride, int) or isinstance(stride, bool) or stride < 1:
             yield f'states stride {stride!r}; it is a number of PAN pixels, 1 or more'
+        names = [n for n in list_forward_names(component) or () if n in ('lrms_up', 'pan')]
+        if names == ['pan', 'lrms_up']:
+            yield 'takes pan before lrms_up; a generator is called with (lrms_up, pan)'
 
     def find_call_faults(
         self, component: Any, inputs: Mapping[str, Any], output: Any
@@ -85,8 +90,8 @@ class GeneratorContract(Contract):
 def _list_variants(generator: nn.Module) -> Iterator[nn.Module]:
     """Copies in float64: as it is, and with positive weights, by which no unit is dead."""
     plain = copy.deepcopy(generator).double().eval()
+    positive = copy.deepcopy(plain)  # before it runs, which may leave values that have a graph
     yield plain
-    positive = copy.deepcopy(plain)
     with torch.no_grad():
         for parameter in positive.parameters():
             parameter.abs_()
@@ -135,8 +140,8 @@ def _depends_on_origin(generator: nn.Module, side: int, cut: int, bands: int) ->
         window = generator(*(image[..., inside, inside].contiguous() for image in images))
     kept = slice(halo, side - cut - halo)
     expected = whole[..., kept, kept]
-    difference = (window[..., kept, kept] - expected).abs().max()
-    return bool(difference > ROUNDING * max(1.0, float(expected.abs().max())))
+    difference = (window[..., kept, kept] - expected).abs().max().detach()
+    return bool(difference > ROUNDING * max(1.0, float(expected.detach().abs().max())))
 
 
 def _least_common_multiple(first: int, second: int) -> int:

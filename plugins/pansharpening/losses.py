@@ -250,5 +250,7 @@ def _match_statistics(pan: Tensor, lrms_up: Tensor) -> Tensor:
     Shape: (B, 1, H, W), (B, C, H, W) -> (B, C, H, W).
     """
     variance, of_pan = (i.var((-2, -1), correction=0, keepdim=True) for i in (lrms_up, pan))
-    gain = (variance / (of_pan + FLAT)).sqrt()  # (B, C, 1, 1)
+    square = variance / (of_pan + FLAT)  # (B, C, 1, 1)
+    # The gradient of a root is infinite at 0, where a band is constant.
+    gain = square.where(square > 0, 1).sqrt().where(square > 0, square)
     return gain * (pan - pan.mean((-2, -1), keepdim=True)) + lrms_up.mean((-2, -1), keepdim=True)

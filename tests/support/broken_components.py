@@ -305,6 +305,146 @@ class Generator_forgets_its_state(GoodGenerator):  # another result after its st
         return super().forward(lrms_up, pan) + self.shift
 
 
+class Generator_mixes_the_batch(GoodGenerator):  # another result within a batch than alone
+    def forward(self, lrms_up, pan):
+        result = super().forward(lrms_up, pan)
+        return result + 0.1 * result.flip(0)
+
+
+class Generator_scales_by_the_batch(GoodGenerator):  # another result within a batch than alone
+    def forward(self, lrms_up, pan):
+        return super().forward(lrms_up, pan) / (1 + lrms_up.amax())
+
+
+class Generator_has_a_constant_elsewhere(GoodGenerator):  # fails at .*moved to another device
+    def __init__(self, bands: int) -> None:
+        super().__init__(bands)
+        self.means = torch.full((bands, 1, 1), 0.5)
+
+    def forward(self, lrms_up, pan):
+        return super().forward(lrms_up, pan) + self.means
+
+
+class Generator_trains_a_plain_tensor(GoodGenerator):  # tensor \(4, 1, 1\) that takes a gradient
+    def __init__(self, bands: int) -> None:
+        super().__init__(bands)
+        self.gain = torch.ones(bands, 1, 1, requires_grad=True)
+
+    def forward(self, lrms_up, pan):
+        return self.gain.to(pan.device) * super().forward(lrms_up, pan)
+
+
+class Generator_hides_a_layer(GoodGenerator):  # takes a gradient and is no parameter
+    def __init__(self, bands: int) -> None:
+        super().__init__(bands)
+        layer = nn.Conv2d(bands, bands, 1)
+        self.project = lambda image: layer.to(image.device)(image)
+
+    def forward(self, lrms_up, pan):
+        return self.project(super().forward(lrms_up, pan))
+
+
+DEFAULT = nn.PReLU()
+
+
+class Generator_shares_a_default(GoodGenerator):  # shares the parameter 'activation.weight'
+    def __init__(self, bands: int, activation: nn.Module = DEFAULT) -> None:
+        super().__init__(bands)
+        self.activation = activation
+
+    def forward(self, lrms_up, pan):
+        return self.activation.to(pan.device)(super().forward(lrms_up, pan))
+
+
+class Generator_changes_its_weights(GoodGenerator):  # changes its parameter 'conv.weight'
+    def forward(self, lrms_up, pan):
+        if self.training:
+            self.conv.weight.data *= 0.9
+        return super().forward(lrms_up, pan)
+
+
+class Generator_has_no_effect(GoodGenerator):  # gradient of 0 for each of its parameters
+    def forward(self, lrms_up, pan):
+        return lrms_up + 0 * super().forward(lrms_up, pan)
+
+
+class Generator_divides_by_a_deviation(GoodGenerator):  # not finite .*of a sample of zeros
+    halo = 'global'
+
+    def forward(self, lrms_up, pan):
+        return super().forward(lrms_up, (pan - pan.mean()) / pan.std((2, 3), keepdim=True))
+
+
+class Generator_keeps_all_results(GoodGenerator):  # adds to 'kept' with each call
+    def __init__(self, bands: int) -> None:
+        super().__init__(bands)
+        self.kept = []
+
+    def forward(self, lrms_up, pan):
+        self.kept.append(super().forward(lrms_up, pan))
+        return self.kept[-1]
+
+
+class Generator_keeps_the_first_input(GoodGenerator):  # after a call with another input
+    def forward(self, lrms_up, pan):
+        if not self.training and not hasattr(self, 'first'):
+            self.first = lrms_up.mean()
+        return super().forward(lrms_up, pan) + getattr(self, 'first', 0)
+
+
+class Generator_seeds_the_process(GoodGenerator):  # seeds the random numbers of the whole process
+    def forward(self, lrms_up, pan):
+        torch.manual_seed(0)
+        return super().forward(lrms_up, pan)
+
+
+class Generator_sets_the_threads(GoodGenerator):  # changes the number of threads
+    def __init__(self, bands: int) -> None:
+        super().__init__(bands)
+        torch.set_num_threads(torch.get_num_threads() + 1)
+
+
+class Generator_nan_in_evaluation(GoodGenerator):  # not finite .*in evaluation mode
+    def forward(self, lrms_up, pan):
+        return super().forward(lrms_up, pan) / (1.0 if self.training else 0.0)
+
+
+class Generator_changes_pan_in_evaluation(GoodGenerator):  # changes its input 'pan' in place
+    def forward(self, lrms_up, pan):
+        return super().forward(lrms_up, pan if self.training else pan.mul_(2))
+
+
+class Generator_without_channels(GoodGenerator):  # 'conv.weight' without a shape
+    def __init__(self, bands: int) -> None:
+        super().__init__(bands)
+        self.conv = nn.LazyConv2d(bands, 3, padding=1)
+
+
+class Generator_has_a_call(GoodGenerator):  # has a __call__ of its own
+    def __call__(self, lrms_up, pan):
+        return self.forward(lrms_up, pan)
+
+
+class Generator_takes_pan_first(GoodGenerator):  # takes pan before lrms_up
+    def forward(self, pan, lrms_up):
+        return super().forward(lrms_up, pan)
+
+
+class Generator_makes_another_module(GoodGenerator):  # makes a Conv2d when it is called
+    def __new__(cls, *args, **kwargs):
+        return nn.Conv2d(4, 4, 1)
+
+
+class Generator_is_equal_to_all(GoodGenerator):  # has an equality and no hash
+    def __eq__(self, other):
+        return True
+
+
+class Generator_exits(GoodGenerator):  # fails at .*SystemExit
+    def __init__(self, bands: int) -> None:
+        raise SystemExit(0)
+
+
 class Generator_multiplies_wrong_sizes(GoodGenerator):  # fails at .*: RuntimeError: .*size
     def forward(self, lrms_up, pan):
         return lrms_up + pan @ lrms_up[:, :, :3]
@@ -355,6 +495,11 @@ class Degradation_in_place(GoodDegradation):  # changes its input 'image' in pla
 class Degradation_detached(GoodDegradation):  # output is detached
     def forward(self, image):
         return super().forward(image).detach()
+
+
+class Degradation_of_a_detached_image(GoodDegradation):  # lets no gradient through to its image
+    def forward(self, image):
+        return super().forward(image.detach())
 
 
 class Degradation_fails(GoodDegradation):  # fails at .*IndexError
@@ -412,6 +557,16 @@ class Loss_without_weight(Loss):  # has no weight; call super
 class Loss_gives_nan(Loss):  # not finite
     def forward(self, hrms, reference):
         return (hrms - reference - 9).log().mean()
+
+
+class Loss_of_a_root(Loss):  # gradients that are not finite .*of a sample of zeros
+    def forward(self, hrms, reference):
+        return (hrms - reference).square().mean((1, 2, 3)).sqrt().mean()
+
+
+class Loss_of_a_new_tensor(Loss):  # tensor \(\) that takes a gradient
+    def forward(self, hrms, reference):
+        return torch.tensor(float((hrms - reference).abs().mean()), requires_grad=True)
 
 
 class Loss_fails(Loss):  # fails at .*RuntimeError: .*size
@@ -549,6 +704,11 @@ class Attention_in_place(GoodAttention):  # changes its input 'features' in plac
 class Attention_detached(GoodAttention):  # output is detached
     def forward(self, features):
         return super().forward(features).detach()
+
+
+class Attention_over_the_batch(GoodAttention):  # another result within a batch than alone
+    def forward(self, features):
+        return features * self.conv(features).softmax(0)
 
 
 class Attention_fails(GoodAttention):  # fails at .*RuntimeError

@@ -20,7 +20,7 @@ from toolkit.registry import Kind, Slot, find_kind
 from toolkit.registry.annotations import UnresolvedAnnotation, resolve_annotations
 from toolkit.registry.built import BuildRecord, remember
 from toolkit.registry.component_errors import explain_construction
-from toolkit.registry.contracts import check_attributes
+from toolkit.registry.contracts import check_attributes, check_instance
 from toolkit.registry.library_ranges import get_library_ranges
 from toolkit.registry.plain_values import convert_text, is_text_type
 
@@ -56,6 +56,8 @@ class ComponentFactory:
         }
         try:
             component = self.cls(**{**arguments, **accepted})
+            if isinstance(self.cls, type):
+                check_instance(component, self.cls, self.path)
             remember(component, BuildRecord(self.path, self, injected))
             check_attributes(component, self.path)
             return component
@@ -63,7 +65,7 @@ class ComponentFactory:
             raise
         except ToolkitError as error:
             raise ComponentError(self.path, str(error)) from error
-        except Exception as error:  # constructors of components are anybody's code
+        except (Exception, SystemExit) as error:  # constructors of components are anybody's code
             if dataclasses.is_dataclass(self.cls):
                 raise ComponentError(self.path, str(error)) from error
             raise ComponentError(self.path, explain_construction(self.cls, error)) from error

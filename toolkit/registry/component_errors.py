@@ -94,7 +94,7 @@ def explain_construction(cls: Any, error: BaseException) -> str:
             return f'{name} ({registry.locate_source(cls)}): {describe_error(error)}; write it'
         known = isinstance(error, (TypeError, ValueError, ArithmeticError, OSError, AssertionError))
         return f'{name}: {error if known else describe_error(error)}'
-    if own[0] is frames[-1][0] and _is_raise(own):
+    if own[0] is frames[-1][0] and _is_raise(own) and not isinstance(error, SystemExit):
         return f'{name}: {error}'
     return f'{name} fails at {_locate(own)}: {describe_error(error)}'
 

@@ -34,6 +34,34 @@ def find_contract(cls: type) -> Any:
     return getattr(importlib.import_module(module), name)()
 
 
+def check_instance(component: Any, cls: type, path: str) -> None:
+    """Checks that a class made an object that its parent can use and keep.
+
+    Raises:
+        ComponentError: it made something else, or a module without a hash.
+    """
+    if not isinstance(component, cls):
+        message = (
+            f'makes a {type(component).__name__} when it is called; let its __new__, metaclass or '
+            'decorator give an object of the class, or leave it out'
+        )
+    elif hasattr(component, 'forward') and type(component).__hash__ is None:
+        message = (
+            'has an equality and no hash, by which torch keeps modules; write '
+            '@dataclass(eq=False) or a constructor, or leave out __eq__'
+        )
+    elif hasattr(component, 'forward') and not _find_caller(cls).__module__.startswith('torch.'):
+        message = 'has a __call__ of its own, which hooks and checks miss; write a forward alone'
+    else:
+        return
+    raise ComponentError(path, f'{cls.__name__} ({registry.locate_source(cls)}) {message}')
+
+
+def _find_caller(cls: type) -> type:
+    """Finds the class whose `__call__` a class has."""
+    return next((base for base in cls.__mro__ if '__call__' in vars(base)), cls)
+
+
 def check_attributes(component: Any, path: str) -> None:
     """Checks the attributes of a component that its parent relies on.
 

@@ -137,6 +137,10 @@ class Kind(Registry):
             plugin_index.import_module(entries[0].module)
             if name in self._module_dict:
                 return self._module_dict[name]
+            raise RegistryError(
+                f'{entries[0].place}: {name} is not registered once its file was imported; a '
+                'decorator below @register must give the class back'
+            )
         if name in (found := self.library_components()):
             return found[name]
         plugin_index.import_all()  # the name may be registered in a way that sources do not show

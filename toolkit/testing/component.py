@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import io
 import logging
 import pickle
@@ -19,6 +18,8 @@ from toolkit.registry.build import ComponentFactory
 from toolkit.registry.component_errors import describe_error, explain_failure
 from toolkit.registry.contracts import find_contract
 from toolkit.testing.contract import Contract, Fault, describe_inputs
+from toolkit.testing.independence import watch_settings
+from toolkit.testing.observe import call_component, list_forward_names
 from toolkit.testing.values import find_module_faults
 
 Capture = Literal['export', 'compile']
@@ -67,12 +68,15 @@ def find_component_faults(
         for injected in contract.list_injected(cls):
             try:
                 factory = ComponentFactory(cls, arguments, '')
-                messages = list(dict.fromkeys(_list_messages(factory, contract, injected)))
+                changed: list[str] = []
+                with watch_settings(changed):
+                    listed = _list_messages(factory, contract, injected)
+                messages = list(dict.fromkeys([*listed, *changed]))
                 for capture in () if messages else captures:
                     messages += _find_capture_faults(factory(**injected), contract, capture)
             except ToolkitError as error:
                 messages = [f'cannot be built: {error}']
-            except Exception as error:  # the component is its author's code
+            except (Exception, SystemExit) as error:  # the component is its author's code
                 failure = explain_failure(error)
                 messages = [failure.message if failure else f'fails: {describe_error(error)}']
             if messages:
@@ -99,7 +103,9 @@ def _list_messages(
             component.eval()
             contract.prepare(component)
             with torch.no_grad():
-                found = list(contract.find_call_faults(component, named, component(**named)))
+                found = list(
+                    contract.find_call_faults(component, named, call_component(component, named))
+                )
         if found:
             return found
     return list(contract.find_value_faults(make()))
@@ -152,8 +158,8 @@ def _capture(component: nn.Module, inputs: dict[str, Any], capture: Capture) -> 
 
 def name_inputs(component: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Names inputs as the `forward` of a component does, which may choose its own names."""
-    names = list(inspect.signature(component.forward).parameters)
-    if set(inputs) <= set(names):
+    names = list_forward_names(component)
+    if names is None or set(inputs) <= set(names):
         return dict(inputs)
     return dict(zip(names, inputs.values()))
 

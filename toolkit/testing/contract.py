@@ -49,10 +49,13 @@ class Contract(ABC):  # noqa: B024 - each method has a default
     Attributes:
         largest: a component of a system with more parameters is not built a second time to be run
             on values.
+        by_sample: in evaluation mode the result of a sample depends on that sample alone; the first
+            axis of each input is the batch.
         is_pickled: worker processes may get a copy of a component that is no module.
     """
 
     largest: int = 10_000_000
+    by_sample: bool = False
     is_pickled: bool = True
 
     def list_injected(self, cls: type) -> Sequence[dict[str, Any]]:
@@ -111,6 +114,27 @@ def list_tensors(value: Any, name: str = '') -> Iterator[tuple[str, Tensor]]:
     elif isinstance(value, (list, tuple)):
         for number, inner in enumerate(value):
             yield from list_tensors(inner, f'{name}[{number}]')
+
+
+def copy_values(inputs: Any, gradient: bool = True, device: torch.device | None = None) -> Any:
+    """Copies nested inputs, to a device; floating-point tensors get a gradient where wanted."""
+    if isinstance(inputs, Tensor):
+        copied = inputs.detach().clone().to(device or inputs.device)
+        if not gradient or not copied.is_floating_point():
+            return copied
+        return copied.requires_grad_() * 1  # not a leaf, so that it can be changed in place
+    if isinstance(inputs, Mapping):
+        return {key: copy_values(value, gradient, device) for key, value in inputs.items()}
+    return inputs
+
+
+def are_equal(first: Any, second: Any) -> bool:
+    """Tells whether the tensors in nested values have the same names, shapes and values."""
+    ones, others = dict(list_tensors(first)), dict(list_tensors(second))
+    return ones.keys() == others.keys() and all(
+        t.shape == others[name].shape and torch.equal(t.nan_to_num(), others[name].nan_to_num())
+        for name, t in ones.items()
+    )
 
 
 def describe_inputs(inputs: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,15 +19,18 @@ from toolkit.testing.contract import (
     find_shape_fault,
     get_injected,
 )
+from toolkit.testing.observe import passes_gradient
 
 
-def _is_count(value: Any) -> bool:
+def is_count(value: Any) -> bool:
+    """Tells whether a value is an integer of at least 1."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 class BackboneContract(Contract):
     """An image (B, C, H, W) to a map (B, D, h, w), tokens (B, N, D) or a vector (B, D)."""
 
+    by_sample = True
     largest = 1_000_000  # the meta device tells what is likely, and images are large
     rule = 'a backbone gives a map (B, D, h, w), tokens (B, N, D) or a vector (B, D)'
 
@@ -37,11 +41,11 @@ class BackboneContract(Contract):
         return {'image': torch.rand(batch, 3, 64, 64)}
 
     def find_attribute_faults(self, component: Any) -> Iterator[str]:
-        if not _is_count(getattr(component, 'out_channels', None)):
+        if not is_count(getattr(component, 'out_channels', None)):
             found = getattr(component, 'out_channels', 'nothing')
             yield f'states out_channels {found}; set self.out_channels, D, in the constructor'
         stride = getattr(component, 'stride', 'nothing')
-        if stride is not None and not _is_count(stride):
+        if stride is not None and not is_count(stride):
             yield f'states stride {stride}; set input pixels per step, or None for a vector'
 
     def find_call_faults(
@@ -90,6 +94,7 @@ class BackboneContract(Contract):
 class NeckContract(Contract):
     """Features, or a mapping of them by branch, to features of `out_channels`."""
 
+    by_sample = True
     rule = 'a neck gives features of its out_channels: (B, D, h, w), (B, N, D) or (B, D)'
     widths = {'a': 32, 'b': 24}
 
@@ -110,7 +115,7 @@ class NeckContract(Contract):
         }
 
     def find_attribute_faults(self, component: Any) -> Iterator[str]:
-        if not _is_count(getattr(component, 'out_channels', None)):
+        if not is_count(getattr(component, 'out_channels', None)):
             found = getattr(component, 'out_channels', 'nothing')
             yield f'states out_channels {found}; set self.out_channels in the constructor'
 
@@ -139,6 +144,8 @@ def _joins(cls: type) -> bool:
 class AttentionContract(Contract):
     """Features to features of the same shape."""
 
+    by_sample = True
+
     def list_injected(self, cls: type) -> Sequence[dict[str, Any]]:
         return [{'in_channels': 32}]
 
@@ -156,6 +163,8 @@ class AttentionContract(Contract):
 
 class HeadContract(Contract):
     """Features (B, D) to logits (B, num_classes)."""
+
+    by_sample = True
 
     def list_injected(self, cls: type) -> Sequence[dict[str, Any]]:
         return [{'in_channels': 32, 'num_classes': 3}, {'in_channels': 8, 'num_classes': 2}]
@@ -176,6 +185,8 @@ class HeadContract(Contract):
 
 class DegradationContract(Contract):
     """An image (B, C, H, W) to a blurred one of its shape, or to a gray one (B, 1, H, W)."""
+
+    by_sample = True
 
     def list_injected(self, cls: type) -> Sequence[dict[str, Any]]:
         return [{'bands': bands, 'ratio': 4} for bands in (4, 8)]
@@ -198,7 +209,17 @@ class DegradationContract(Contract):
             rule = (
                 f'a degradation whose out_bands is {component.out_bands!r} keeps height and width'
             )
-            yield from find_shape_fault(output, (batch, bands, *size), inputs, rule)
+            faults = list(find_shape_fault(output, (batch, bands, *size), inputs, rule))
+            yield from faults
+            if not faults and image.requires_grad and torch.is_grad_enabled():
+                yield from self._find_cut_gradient(component, image, output)
+
+    def _find_cut_gradient(self, component: Any, image: Tensor, output: Tensor) -> Iterator[str]:
+        if not passes_gradient(output, image):
+            yield (
+                'lets no gradient through to its image (detach, no_grad or numpy): losses of what '
+                'it gives would not train the generator; compute it with torch alone'
+            )
 
 
 class LossContract(Contract):
@@ -216,8 +237,10 @@ class LossContract(Contract):
         return None
 
     def find_attribute_faults(self, component: Any) -> Iterator[str]:
-        if not isinstance(getattr(component, 'weight', None), (int, float)):
-            yield 'has no weight; call super().__init__(weight) in the constructor'
+        weight = getattr(component, 'weight', None)
+        if not isinstance(weight, (int, float)) or not math.isfinite(weight):
+            found = 'no weight' if weight is None else f'the weight {weight!r}, which is no number'
+            yield f'has {found}; call super().__init__(weight) in the constructor'
 
     def find_call_faults(
         self, component: Any, inputs: Mapping[str, Any], output: Any

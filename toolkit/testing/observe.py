@@ -133,7 +133,24 @@ def bind_inputs(component: nn.Module, args: Any, kwargs: Mapping[str, Any]) -> d
         bound = inspect.signature(component.forward).bind(*args, **kwargs)
     except TypeError:  # the call itself will raise the error
         return {}
+    if list_forward_names(component) is None:  # a decorator hides the names
+        return {**{f'input {n}': value for n, value in enumerate(args, 1)}, **kwargs}
     return dict(bound.arguments)
+
+
+def list_forward_names(component: nn.Module) -> list[str] | None:
+    """Lists the names of the inputs of `forward`; None if it takes any (`*args`)."""
+    parameters = inspect.signature(component.forward).parameters.values()
+    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
+        return None
+    return [parameter.name for parameter in parameters]
+
+
+def call_component(component: nn.Module, inputs: Mapping[str, Any]) -> Any:
+    """Calls a component with named inputs; in their order where its `forward` hides its names."""
+    if list_forward_names(component) is None:
+        return component(*inputs.values())
+    return component(**inputs)
 
 
 def is_detached(component: nn.Module, output: Any) -> bool:
@@ -144,24 +161,41 @@ def is_detached(component: nn.Module, output: Any) -> bool:
     return any(p.requires_grad for p in component.parameters())
 
 
-def find_reached(total: Tensor) -> set[int] | None:
-    """Finds the parameters that a backward from a tensor would reach, without running it.
+def find_reached(total: Tensor) -> dict[int, Tensor] | None:
+    """Finds the leaves, such as parameters, that a backward from a tensor would reach.
 
     Returns:
-        Their ids; None if a part of the graph cannot be seen.
+        They by their ids; None if a part of the graph cannot be seen.
     """
-    found, seen, waiting = set(), set(), [total.grad_fn]
+    found = {}
+    for node in _walk_graph(total):
+        if node.name() == 'CheckpointFunctionBackward':  # it runs a graph of its own
+            return None
+        if hasattr(node, 'variable'):
+            found[id(node.variable)] = node.variable
+    return found
+
+
+def passes_gradient(output: Tensor, value: Tensor) -> bool:
+    """Tells whether a backward from an output would reach a tensor that it was computed of."""
+    names = set()
+    for node in _walk_graph(output):
+        names.add(node.name())
+        if node is value.grad_fn or getattr(node, 'variable', None) is value:
+            return True
+    return 'CheckpointFunctionBackward' in names
+
+
+def _walk_graph(total: Tensor) -> Iterator[Any]:
+    """Walks the operations of a graph, without running it."""
+    seen, waiting = set(), [total.grad_fn]
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
-        if node.name() == 'CheckpointFunctionBackward':  # it runs a graph of its own
-            return None
-        if hasattr(node, 'variable'):
-            found.add(id(node.variable))
+        yield node
         waiting += [inner for inner, _ in node.next_functions]
-    return found
 
 
 def find_unreached(observer: Observer, total: Tensor) -> Iterator[tuple[nn.Module, list[str]]]:
@@ -177,7 +211,11 @@ def find_unreached(observer: Observer, total: Tensor) -> Iterator[tuple[nn.Modul
     for component in sorted(components, key=_count_modules):
         names = []
         for name, parameter in component.named_parameters():
-            if parameter.requires_grad and id(parameter) not in reached | told:
+            if (
+                parameter.requires_grad
+                and id(parameter) not in reached
+                and id(parameter) not in told
+            ):
                 names.append(name)
                 told.add(id(parameter))
         if names:

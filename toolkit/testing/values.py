@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from toolkit.registry.contracts import find_contract
-from toolkit.testing.contract import list_tensors
+from toolkit.testing.contract import are_equal, copy_values, list_tensors
+from toolkit.testing.independence import (
+    Surroundings,
+    find_batch_faults,
+    find_device_faults,
+    find_growth,
+    find_seed_fault,
+    find_state_faults,
+    grade_samples,
+    make_constant,
+    run_seeded,
+    watch_settings,
+)
 from toolkit.testing.observe import (
     DETACHED,
+    call_component,
     describe_changed,
     describe_new_state,
     describe_unreached,
@@ -24,22 +37,92 @@ from toolkit.testing.observe import (
 def find_module_faults(
     make: Callable[[], nn.Module], inputs: Mapping[str, Any], trains: bool = True
 ) -> Iterator[str]:
-    """Finds the faults of a module on inputs with real values.
+    """Finds the faults of a module on inputs with real values, up to the first trial that has one.
 
     Args:
         make: builds the module, with other weights each time.
         inputs: of its `forward`, by name; left as they are.
         trains: a gradient must reach all parameters to be trained.
     """
-    module = make()
+    found: list[str] = []
+    with watch_settings(found):
+        for faults in _run_trials(make, inputs, trains):
+            found += faults
+            if found:
+                break
+    yield from found
+
+
+def _run_trials(
+    make: Callable[[], nn.Module], inputs: Mapping[str, Any], trains: bool
+) -> Iterator[list[str]]:
+    """Runs a module in several ways; yields the faults of each."""
+
+    def build() -> nn.Module:
+        module = make()
+        if contract := find_contract(type(module)):
+            contract.prepare(module)
+        return module
+
+    (module, after), (other, after_other) = run_seeded(build, 1), run_seeded(build, 2)
+    yield [*find_seed_fault('constructor', after, after_other)]
+    yield [*find_hidden_layers(module), *_find_construction_faults(module, other)]
+    surroundings = Surroundings(module)
+    yield [*_find_training_faults(module, inputs, trains)]
+    yield [*_find_constant_faults(module, inputs)]
     contract = find_contract(type(module))
-    if contract is not None:
-        contract.prepare(module)
-    yield from find_hidden_layers(module)
+    if contract is not None and contract.by_sample:
+        inputs = grade_samples(inputs)
+    module.eval()
+    with torch.no_grad():
+        sizes = [surroundings.measure_sizes()]
+        results = []
+        for seed in (1, 2):
+            results.append(run_seeded(lambda: _evaluate(module, inputs), seed))
+            sizes.append(surroundings.measure_sizes())
+        ((first, changed), after), ((second, _), after_other) = results
+        yield [*changed, *find_seed_fault('forward', after, after_other), *find_growth(sizes)]
+        yield [*_find_evaluation_faults(module, inputs, first, second)]
+        surroundings.restore()
+        yield [*find_state_faults(module, other, build, inputs, first)]
+        yield [*find_device_faults(other, inputs)]
+
+
+def _evaluate(module: nn.Module, inputs: Mapping[str, Any]) -> tuple[Any, list[str]]:
+    """Calls a module without gradients; returns the result, and faults of changed inputs."""
+    given = copy_values(inputs, gradient=False)
+    output = call_component(module, given)
+    fresh = dict(list_tensors(dict(inputs)))
+    changed = [n for n, tensor in list_tensors(given) if not torch.equal(tensor, fresh[n])]
+    return output, [describe_changed(name) for name in changed]
+
+
+def _find_construction_faults(module: nn.Module, other: nn.Module) -> Iterator[str]:
+    """Finds faults that two modules of one class show before they are called."""
+    lazy = [name for name, parameter in module.named_parameters() if is_lazy(parameter)]
+    if lazy:
+        yield (
+            f'has the parameter {lazy[0]!r} without a shape before its first forward, which no '
+            'optimizer, count or checkpoint can take; give its layer the number of channels'
+        )
+    own = {id(parameter) for parameter in other.parameters()}
+    shared = [name for name, parameter in module.named_parameters() if id(parameter) in own]
+    if shared:
+        yield (
+            f'shares the parameter {shared[0]!r} with each other one of its class: it was made '
+            'once, as a default or an attribute of the class; make it in the constructor'
+        )
+
+
+def _find_training_faults(
+    module: nn.Module, inputs: Mapping[str, Any], trains: bool
+) -> Iterator[str]:
+    contract = find_contract(type(module))
     before, given = list(module.state_dict()), copy_values(inputs)
+    weights = [(n, p, p.detach().clone()) for n, p in module.named_parameters()]
     versions = {name: (tensor, tensor._version) for name, tensor in list_tensors(given)}
     module.train()
-    output = module(**given)
+    output = call_component(module, given)
     for name, fresh in list_tensors(dict(inputs)):
         used, version = versions[name]
         if used._version != version or not torch.equal(used, fresh):
@@ -47,6 +130,11 @@ def find_module_faults(
     if added := [name for name in module.state_dict() if name not in before]:
         yield describe_new_state(added[0])
         return
+    if changed := [name for name, parameter, old in weights if not torch.equal(parameter, old)]:
+        yield (
+            f'changes its parameter {changed[0]!r} in its forward, beside the optimizer; keep what '
+            'a forward changes in a buffer'
+        )
     if contract is not None:
         yield from contract.find_call_faults(module, given, output)
     floats = [t for _, t in list_tensors(output) if t.is_floating_point()]
@@ -54,9 +142,91 @@ def find_module_faults(
         yield 'gives values that are not finite (NaN or infinite) of random inputs'
     if is_detached(module, output):
         yield DETACHED
-    elif trains and floats:
-        yield from _find_gradient_faults(module, floats)
-    yield from _find_repetition_faults(module, make, contract, inputs)
+    elif floats:
+        yield from _find_gradient_faults(module, given, floats, trains)
+
+
+def _find_gradient_faults(
+    module: nn.Module, given: Mapping[str, Any], outputs: list[Tensor], trains: bool
+) -> Iterator[str]:
+    total = _sum_outputs(outputs)
+    reached = find_reached(total)
+    if reached is None:
+        return
+    trained = [(n, p) for n, p in module.named_parameters() if p.requires_grad and trains]
+    if names := [name for name, p in trained if id(p) not in reached]:
+        yield describe_unreached(module, names)
+    known = {id(p) for p in module.parameters()}
+    known |= {key for _, t in list_tensors(given) for key in find_reached(t) or ()}
+    if strange := [tensor for key, tensor in reached.items() if key not in known]:
+        yield (
+            f'computes with a tensor {tuple(strange[0].shape)} that takes a gradient and is no '
+            'parameter of it: no optimizer trains it and no checkpoint saves it; make it an '
+            'nn.Parameter or a layer, as an attribute'
+        )
+        return
+    gradients = _differentiate(total, given, [p for _, p in trained])
+    if not all(torch.isfinite(gradient).all() for gradient in gradients):
+        yield 'has gradients that are not finite (NaN or infinite) of random inputs'
+    own = _differentiate(total, {}, [p for _, p in trained])
+    if trained and not any(gradient.any() for gradient in own):
+        yield (
+            'has a gradient of 0 for each of its parameters, of random inputs: it would stay as '
+            'it is; look for a factor of 0, a clamp or a unit that is never active'
+        )
+
+
+def _find_constant_faults(module: nn.Module, inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Runs a module on a sample of zeros and others of 0.5, as nodata and shadows are."""
+    given = copy_values(make_constant(inputs))
+    outputs = [t for _, t in list_tensors(call_component(module, given)) if t.is_floating_point()]
+    rule = (
+        'of a sample of zeros or of equal values, as black and saturated areas are; divide by no '
+        'deviation, norm or sum, and take no root or logarithm, without a small number added'
+    )
+    if not all(torch.isfinite(t).all() for t in outputs):
+        yield f'gives values that are not finite (NaN or infinite) {rule}'
+        return
+    total = _sum_outputs(outputs)
+    if not total.requires_grad or find_reached(total) is None:
+        return
+    gradients = _differentiate(total, given, [p for p in module.parameters() if p.requires_grad])
+    if not all(torch.isfinite(gradient).all() for gradient in gradients):
+        yield f'has gradients that are not finite (NaN or infinite) {rule}'
+
+
+def _sum_outputs(outputs: list[Tensor]) -> Tensor:
+    return sum(((t * torch.rand_like(t)).sum() for t in outputs), torch.zeros(()))
+
+
+def _differentiate(
+    total: Tensor, given: Mapping[str, Any], parameters: list[nn.Parameter]
+) -> list[Tensor]:
+    """Computes the gradients of inputs and parameters, as far as there are any."""
+    tensors = [*(t for _, t in list_tensors(given) if t.requires_grad), *parameters]
+    if not tensors or not total.requires_grad:
+        return []
+    found = torch.autograd.grad(total, tensors, retain_graph=True, allow_unused=True)
+    return [gradient for gradient in found if gradient is not None]
+
+
+def _find_evaluation_faults(
+    module: nn.Module, inputs: Mapping[str, Any], first: Any, second: Any
+) -> Iterator[str]:
+    if not are_equal(first, second):
+        yield (
+            'gives two results of one input in evaluation mode; use random numbers only while '
+            '`self.training`, and change no state in an evaluation'
+        )
+        return
+    floats = [t for _, t in list_tensors(first) if t.is_floating_point()]
+    if not all(torch.isfinite(t).all() for t in floats):
+        yield 'gives values that are not finite (NaN or infinite) in evaluation mode'
+    elif contract := find_contract(type(module)):
+        faults = list(contract.find_call_faults(module, inputs, first))
+        yield from faults or (
+            find_batch_faults(module, inputs, first) if contract.by_sample else ()
+        )
 
 
 def find_hidden_layers(module: nn.Module) -> Iterator[str]:
@@ -77,63 +247,3 @@ def find_hidden_layers(module: nn.Module) -> Iterator[str]:
                     'trains them and no checkpoint saves them; use nn.ModuleList, nn.ModuleDict or '
                     'nn.ParameterList'
                 )
-
-
-def copy_values(inputs: Any) -> Any:
-    """Copies nested inputs; floating-point tensors get a gradient."""
-    if isinstance(inputs, Tensor):
-        copied = inputs.detach().clone()
-        if not copied.is_floating_point():
-            return copied
-        return copied.requires_grad_() * 1  # not a leaf, so that it can be changed in place
-    if isinstance(inputs, Mapping):
-        return {key: copy_values(value) for key, value in inputs.items()}
-    return inputs
-
-
-def _find_gradient_faults(module: nn.Module, outputs: list[Tensor]) -> Iterator[str]:
-    total = sum(((t * torch.rand_like(t)).sum() for t in outputs), torch.zeros(()))
-    reached = find_reached(total)
-    if reached is None:
-        return
-    trained = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
-    if names := [name for name, p in trained if id(p) not in reached]:
-        yield describe_unreached(module, names)
-    torch.autograd.backward(total)
-    if any(p.grad is not None and not torch.isfinite(p.grad).all() for _, p in trained):
-        yield 'has gradients that are not finite (NaN or infinite) of random inputs'
-
-
-def _find_repetition_faults(
-    module: nn.Module, make: Callable[[], nn.Module], contract: Any, inputs: Mapping[str, Any]
-) -> Iterator[str]:
-    module.eval()
-    with torch.no_grad():
-        first, second = module(**copy_values(inputs)), module(**copy_values(inputs))
-        if not _are_equal(first, second):
-            yield (
-                'gives two results of one input in evaluation mode; use random numbers only while '
-                '`self.training`, and change no state in an evaluation'
-            )
-            return
-        other, buffer = make(), io.BytesIO()
-        if contract is not None:
-            contract.prepare(other)
-        torch.save(module.state_dict(), buffer)
-        buffer.seek(0)
-        other.load_state_dict(torch.load(buffer, weights_only=True))
-        if not _are_equal(other.eval()(**copy_values(inputs)), first):
-            yield (
-                'gives another result after its state was saved and loaded; keep all that the '
-                'result depends on as parameters and buffers'
-            )
-
-
-def _are_equal(first: Any, second: Any) -> bool:
-    ones, others = dict(list_tensors(first)), dict(list_tensors(second))
-    return ones.keys() == others.keys() and all(
-        torch.equal(t.nan_to_num(), others[name].nan_to_num())
-        if t.shape == others[name].shape
-        else False
-        for name, t in ones.items()
-    )

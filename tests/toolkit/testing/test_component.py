@@ -102,8 +102,12 @@ def test_the_command_names_faults_with_file_and_line(tmp_path, capsys):
     [
         ('', '--export', ''),
         ('', '--compile', ''),
-        ('x = x if x.sum() > 0 else -x', '--export', r'cannot be exported \(.*\), where .*: \w+'),
-        ('x = x if x.sum() > 0 else -x', '--compile', ''),
+        (
+            'x = x if x.sum() > 0 else x * 1',
+            '--export',
+            r'cannot be exported \(.*\), where .*: \w+',
+        ),
+        ('x = x if x.sum() > 0 else x * 1', '--compile', ''),
         (
             'x = x * 2 if torch.compiler.is_compiling() else x',
             '--compile',
