@@ -168,6 +168,19 @@ def test_a_mistake_is_told_with_its_place_in_a_config(kind, mistake, tmp_path, c
         assert re.search(rf' fails at {re.escape(str(tmp_path / name))}:\d+ ', place[1]), told
 
 
+def test_a_mistake_in_what_predicts_alone_has_the_status_of_a_check(tmp_path, capsys):
+    files = make_component('placed_views', 'prediction_views')
+    name = 'placed_views.py'
+    mistake = MISTAKES['a name that does not exist']
+    (tmp_path / name).write_text(mistake(files[name], 'prediction_views'))
+    config = tmp_path / 'placed_views.yaml'
+    config.write_text(files[config.name])
+    assert main(['check', str(config), '--shapes']) == 2
+    told = capsys.readouterr().err
+    place = rf'{re.escape(str(config))}:\d+: model.views: PlacedViews fails at .*{name}:\d+ .*\n'
+    assert re.fullmatch(place, told), told
+
+
 @pytest.mark.slow
 def test_every_mistake_is_told(tmp_path, capsys):
     exceptions = {

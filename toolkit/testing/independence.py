@@ -120,7 +120,7 @@ def _take_last(value: Any) -> Any:
     return value
 
 
-def grade_samples(inputs: Mapping[str, Any]) -> dict[str, Any]:
+def grade_samples(inputs: Mapping[str, Any]) -> Any:
     """Halves the last sample of floating-point inputs, so that it differs in range."""
 
     def grade(tensor: Tensor) -> Tensor:
@@ -129,12 +129,12 @@ def grade_samples(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return _change_floats(grade, inputs)
 
 
-def make_other(inputs: Mapping[str, Any]) -> dict[str, Any]:
+def make_other(inputs: Mapping[str, Any]) -> Any:
     """Makes other inputs of the same shapes: floating-point tensors are scaled and shifted."""
     return _change_floats(lambda tensor: tensor * 0.5 + 0.1, inputs)
 
 
-def make_constant(inputs: Mapping[str, Any]) -> dict[str, Any]:
+def make_constant(inputs: Mapping[str, Any]) -> Any:
     """Makes inputs of the same shapes whose first sample is 0 and whose others are 0.5."""
 
     def fill(tensor: Tensor) -> Tensor:

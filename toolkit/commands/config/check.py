@@ -34,6 +34,7 @@ class CheckCommand(Command):
         from toolkit.config import load
         from toolkit.config.checks.check import fill_checked, load_whole
         from toolkit.config.yaml_file import ConfigError
+        from toolkit.errors import ComponentRunError
 
         config = load_whole(
             lambda overrides: load(arguments.config, overrides),
@@ -46,12 +47,16 @@ class CheckCommand(Command):
             from toolkit.bench.cost import format_costs, measure_system_costs
             from toolkit.testing.check_system import check_system
 
-            with config.locate_errors():
-                checked = check_system(run.model)
-                if checked.faults:
-                    raise ConfigError(*(config.problem(f.path, f.text) for f in checked.faults))
-                system, device = checked.system, checked.device
-                print(format_costs(measure_system_costs(system, arguments.size, device)))
+            try:
+                with config.locate_errors():
+                    checked = check_system(run.model)
+                    if checked.faults:
+                        raise ConfigError(*(config.problem(f.path, f.text) for f in checked.faults))
+                    system, device = checked.system, checked.device
+                    print(format_costs(measure_system_costs(system, arguments.size, device)))
+            except ComponentRunError as error:
+                error.exit_status = 2  # nothing has run but this check
+                raise
             return 0
         from toolkit.engine.preflight import inspect_run
 
