@@ -6,8 +6,10 @@ Imports neither torch nor a plugin.
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
+import importlib.util
 import platform
 import sys
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from toolkit.io.verification.hashing import hash_values
 from toolkit.registry import plugin_index
+from toolkit.registry.sources.parsing import find_called_import
 
 # Packages that compute results, or that hold weights.
 PACKAGES = (
@@ -126,3 +129,6 @@ def list_imported(tree: ast.Module, package: str) -> Iterator[str]:
             base = '.'.join([*above, *filter(None, [node.module])])
             yield base
             yield from (f'{base}.{alias.name}' for alias in node.names)
+        elif name := find_called_import(node):
+            with contextlib.suppress(ImportError):  # of a relative name, outside of a package
+                yield importlib.util.resolve_name(name, package)

@@ -253,6 +253,8 @@ BESIDE = [
     'from my_beside import WIDTH',
     'import os, my_beside as helper',
     'def late():\n    import my_beside',
+    "from importlib import import_module; my_beside = import_module('my_beside')",
+    "my_beside = __import__('my_beside')",
     'from . import my_beside',
     'from .my_beside import WIDTH',
 ]
@@ -294,7 +296,7 @@ def test_a_folder_without_init_beside_a_plugin_is_refused_too(
         HEADS.get('MyP')
 
 
-@pytest.mark.parametrize('line', BESIDE[:4])
+@pytest.mark.parametrize('line', BESIDE[:-2])
 @pytest.mark.parametrize('is_first', [True, False])
 def test_plugins_import_each_other(line, is_first, clean, tmp_path):
     write_beside(tmp_path, line)

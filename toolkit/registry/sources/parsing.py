@@ -42,7 +42,10 @@ def parse_source(file: Path, modified: int, size: int) -> PluginSource:
 
 @functools.cache
 def parse_imports(file: Path, modified: int, size: int) -> tuple[tuple[str, int], ...]:
-    """Parses a module for what it imports: first name, '.' for a relative import, and line."""
+    """Parses a module for what it imports: first name, '.' for a relative import, and line.
+
+    Calls of `import_module` and `__import__` count, where they write the name out.
+    """
     found = []
     for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'), filename=str(file))):
         if isinstance(node, ast.Import):
@@ -50,7 +53,19 @@ def parse_imports(file: Path, modified: int, size: int) -> tuple[tuple[str, int]
         elif isinstance(node, ast.ImportFrom):
             top = '.' if node.level else str(node.module).partition('.')[0]
             found.append((top, node.lineno))
+        elif isinstance(node, ast.Call) and (name := find_called_import(node)):
+            found.append((name.partition('.')[0] or '.', node.lineno))
     return tuple(found)
+
+
+def find_called_import(node: ast.AST) -> str:
+    """Finds the name in `importlib.import_module('NAME')` or `__import__('NAME')`; '' elsewhere."""
+    if not isinstance(node, ast.Call) or not node.args:
+        return ''
+    called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func
+    called = called.id if isinstance(called, ast.Name) else called
+    name = _literal(node.args[0]) if called in ('import_module', '__import__') else None
+    return name if isinstance(name, str) else ''
 
 
 def _find_kinds(tree: ast.Module) -> Iterator[Declaration]:
