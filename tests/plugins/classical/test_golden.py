@@ -16,6 +16,8 @@ from tests.support.reference_images import scene
 
 # The stored float32 rounds at 1.2e-4 of 2047; asked for are 0.01.
 TOLERANCE = 2e-3
+# The toolbox draws where k-means starts, and may stop at other centres near by.
+CLOSE = {'C-GSA': 4e-3}
 
 
 def fused(data_root, name, place, scale):
@@ -41,6 +43,7 @@ def test_fused_image(name: str, place: str, scale: str, data_root: Path) -> None
 FIGURES = {
     'HPF': (3.205078, 2.596534, 0.810027, 443.007359, 117.859376),
     'SFIM': (3.172594, 2.558815, 0.814995, 443.002969, 118.533420),
+    'Indusion': (3.314968, 3.043058, 0.748562, 443.006348, 116.229026),
     'ATWT': (3.180439, 2.477178, 0.831282, 443.008730, 122.347944),
     'MF': (3.148579, 2.390737, 0.848417, 443.062181, 129.774812),
     'Brovey': (3.459416, 3.127644, 0.709074, 443.006347, 106.681598),
@@ -49,6 +52,7 @@ FIGURES = {
     'PCA': (3.760263, 3.231964, 0.688270, 443.006347, 104.933776),
     'GS': (3.490928, 3.113357, 0.698846, 443.006347, 104.721064),
     'GSA': (3.260362, 2.052912, 0.903907, 443.006347, 129.661405),
+    'C-GSA': (3.486755, 2.240730, 0.884777, 443.860681, 129.058398),
     'BDSD': (3.464773, 2.193960, 0.904643, 443.907368, 123.487919),
     'BDSD-PC': (3.277987, 2.062157, 0.911980, 443.895846, 123.309576),
     'PRACS': (3.239370, 2.462426, 0.834786, 443.002667, 112.583889),
@@ -82,7 +86,7 @@ def test_figures_on_ikonos(name: str, data_root: Path) -> None:
             full.std(),
         )
     ]
-    assert found == pytest.approx(FIGURES[name], rel=0, abs=1e-4)
+    assert found == pytest.approx(FIGURES[name], rel=0, abs=CLOSE.get(name, 1e-4))
 
 
 @pytest.mark.parametrize('name', METHODS)
@@ -102,6 +106,7 @@ def test_float32_in_unit_range_gives_the_same(name: str, data_root: Path) -> Non
 WHOLE_WV2 = {
     'HPF': (7.430951, 4.839119, 0.872705),
     'SFIM': (7.318551, 4.710453, 0.874983),
+    'Indusion': (7.819083, 5.819633, 0.827755),
     'ATWT': (7.403142, 4.657389, 0.883951),
     'MF': (7.360033, 4.691307, 0.885047),
     'Brovey': (7.715399, 5.827080, 0.816672),
@@ -110,6 +115,7 @@ WHOLE_WV2 = {
     'PCA': (7.834480, 5.763727, 0.816739),
     'GS': (7.815035, 5.733106, 0.818865),
     'GSA': (8.060414, 4.752380, 0.884455),
+    'C-GSA': (7.674303, 4.636526, 0.887751),
     'BDSD': (8.687079, 4.837171, 0.884268),
     'BDSD-PC': (7.495128, 4.387381, 0.899546),
     'PRACS': (7.765110, 5.651867, 0.825931),
@@ -135,4 +141,4 @@ def test_figures_on_the_whole_wv2(name: str, data_root: Path) -> None:
     low = sensor_degrade(ms, get_sensor('WV2'), 4)
     result = method(name, 8, 'WV2')(interp23tap(low, 4), imresize_by(pan, 4))
     found = [float(v) for v in (sam(result, ms), ergas(result, ms, 4), q2n(result, ms))]
-    assert found == pytest.approx(WHOLE_WV2[name], rel=0, abs=1e-4)
+    assert found == pytest.approx(WHOLE_WV2[name], rel=0, abs=CLOSE.get(name, 1e-4))

@@ -298,3 +298,45 @@ def test_the_spline_at_the_kept_pixels_is_the_decimated_spline() -> None:
     for window in (Window(16, 24, 64, 32), Window(0, 0, 96, 80), Window(16, 48, 32, 32)):
         found = smooth_and_decimate(pan, window, 4)
         torch.testing.assert_close(found, decimate(smooth(pan, window, 4), 4), rtol=0, atol=1e-6)
+
+
+def test_indusion_of_a_ramp_leaves_it_where_it_lies() -> None:
+    """The bands and the reduced PAN lie at the same pixels, where the samples of the system do."""
+    rows = torch.arange(192, dtype=torch.float64)
+    pan = (rows[:, None] + rows).expand(1, 1, -1, -1) / 400
+    lrms_up = pan.expand(-1, 4, -1, -1).clone()  # the samples of any upsampling, exact on a ramp
+    built = method('Indusion')
+    inner = slice(40, -40)
+    for border, shift in (('replicate', 0.0), ('wrap', 2 / 400)):  # a pixel along both axes
+        built.border = border
+        low = built._enlarge(
+            built._reduce(LazyImage.of(lrms_up, border), LazyImage.of(pan, border))[1]
+        )
+        found = (pan - whole(low))[..., inner, inner]
+        torch.testing.assert_close(found, torch.full_like(found, shift), rtol=0, atol=1e-9)
+
+
+def test_clusters_have_gains_of_their_own() -> None:
+    """Two halves whose bands follow the PAN by other slopes, which one for all would miss."""
+    torch.manual_seed(0)
+    detail = 0.1 * torch.rand(1, 1, 64, 64, dtype=torch.float64)
+    low = torch.nn.functional.avg_pool2d(detail, 9, 1, 4, count_include_pad=False)
+    slopes = torch.tensor([[0.5, 2.0, 1.0, 0.5], [2.0, 0.5, 1.0, 0.5]], dtype=torch.float64)
+    side = (torch.arange(64) >= 32).long()
+    levels = torch.tensor([[0.2, 0.6, 0.3, 0.3], [0.6, 0.2, 0.3, 0.3]], dtype=torch.float64)
+    e = (slopes[side].T[:, None] * low + levels[side].T[:, None]).contiguous()
+    pan = e.mean(1, keepdim=True) + detail - low
+    built = type(method('C-GSA'))(4, 4, clusters=2)
+    result = built(e, pan) - e
+    for half in (slice(4, 28), slice(36, 60)):
+        share = (
+            (result[..., half] / (pan - e.mean(1, keepdim=True))[..., half])
+            .median(-1)[0]
+            .median(-1)[0]
+        )
+        expected = slopes[side[half.start]] / slopes.mean()
+        torch.testing.assert_close(share[0], expected, rtol=0, atol=0.25)
+    again = built(e, pan) - e
+    assert torch.equal(again, result)
+    with pytest.raises(ValueError, match='clusters must be at least 1, found 0'):
+        type(built)(4, 4, clusters=0)

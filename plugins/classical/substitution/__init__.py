@@ -1,0 +1,1 @@
+"""Component substitution with components of several kinds, or without statistics."""
