@@ -229,6 +229,8 @@ def loss_inputs(bands: int, size: tuple[int, int]) -> dict[str, Tensor]:
         'logits': 4 * image(1, (bands, CLASSES), seed=14)[0, 0] - 2,  # (N, K), N as bands
         'hrms_low': image(bands, low, seed=12),
         'hrms_again': image(bands, size, seed=13),
+        'lrms_again': image(bands, low, seed=15),
+        'guide': image(bands, size, seed=16),
     }
     labels = torch.arange(bands) % CLASSES
     return {name: tensor.requires_grad_() for name, tensor in images.items()} | {'labels': labels}

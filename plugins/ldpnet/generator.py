@@ -19,7 +19,7 @@ from plugins.ldpnet.scratch_memory import apply_prelu, concatenate
 from plugins.ldpnet.shipped_weights import find_shipped, load_shipped
 from plugins.pansharpening.imaging.autocast import without_autocast
 from plugins.pansharpening.interfaces import GENERATORS, Generator
-from toolkit.ranges import PositiveInt
+from toolkit.ranges import NonNegativeInt, PositiveInt
 
 Activation = Literal['relu', 'tanh', 'identity']
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -50,9 +50,13 @@ class LDPNet(Generator):
         weights: 'plus' starts from weights that come with the package, trained on a synthetic scene
             as part of `ldpnet_plus`, for any number of bands; see weights/plus.md. They need the
             width 16, the residual and a single PAN.
+        tailor: hidden channels of a `Tailor` between features and reconstruction; 0 for none. It
+            starts without effect, so that any weights keep their meaning.
+        trained: 'tailor' trains the tailor alone, to which the weights must be given.
     Raises:
-        ValueError: a width that is no positive multiple of 4, an unknown value of `activation` or
-            `pan`, a residual with a ReLU, which would never learn, or weights of another network.
+        ValueError: a width that is no positive multiple of 4, an unknown value of `activation`,
+            `pan` or `trained`, a residual with a ReLU, which would never learn, weights of another
+            network, or `trained: tailor` without a tailor.
     Source: Ni et al., "LDP-Net: An Unsupervised Pansharpening Network Based on Learnable
         Degradation Processes", IEEE JSTARS 15, 2022, doi 10.1109/JSTARS.2022.3188181.
     """
@@ -71,8 +75,18 @@ class LDPNet(Generator):
         residual: bool = False,
         pan: Literal['repeated', 'single'] = 'repeated',
         weights: Literal['plus'] | None = None,
+        tailor: NonNegativeInt = 0,
+        trained: Literal['all', 'tailor'] = 'all',
     ) -> None:
         super().__init__()
+        if tailor < 0:
+            raise ValueError(f'tailor must be 0 or more channels, found {tailor}')
+        if trained not in ('all', 'tailor'):
+            raise ValueError(f'trained must be all or tailor, found {trained!r}')
+        if trained == 'tailor' and not tailor:
+            raise ValueError(
+                "trained: 'tailor' needs a tailor: set tailor to its channels, such as 24"
+            )
         if width < 4 or width % 4:
             raise ValueError(f'width must be a positive multiple of 4, found {width}')
         if activation not in ACTIVATIONS:
@@ -94,8 +108,12 @@ class LDPNet(Generator):
         self.apply(_initialize)
         if residual:
             nn.init.zeros_(self.rec.final_conv.weight)
+        self.tailor = Tailor(3 * width // 2, tailor) if tailor else None
         if weights is not None:
             load_shipped(self, weights)
+        if trained == 'tailor':
+            self.requires_grad_(False)
+            self.tailor.requires_grad_(True)
 
     @classmethod
     def list_files(cls, arguments: Mapping[str, Any]) -> list[Path]:
@@ -115,6 +133,8 @@ class LDPNet(Generator):
         ms_half, ms = self.extractor1(x)  # (B, m, H/2, W/2), (B, m/2, H, W)
         pan_half, pan = self.extractor2(pan)  # (B, m, H/2, W/2), (B, m/2, H, W)
         content = self.content(ms_half, pan_half)  # (B, m/2, H, W)
+        if self.tailor is not None:
+            content, ms, pan = self.tailor(torch.cat([content, ms, pan], 1)).chunk(3, 1)
         hrms = self.rec(content, ms, pan)[..., :height, :width]  # (B, C, H, W)
         return lrms_up + hrms if self.residual else hrms
 
@@ -183,6 +203,29 @@ class ContentBlock(nn.Module):
             x = apply_prelu(layer[0](concatenate(features)), layer[1])  # (B, 2m, H/2, W/2)
             features.append(x)
         return apply_prelu(self.up[0](x), self.up[1])  # (B, m/2, H, W)
+
+
+class Tailor(nn.Module):
+    """Corrects features by what two 1x1 convolutions add; starts without effect.
+
+    Args:
+        channels: of the features.
+        hidden: channels between the convolutions.
+    Shape: (B, channels, H, W) -> (B, channels, H, W).
+    Source: "Training and inference within 1 second: tackle cross-sensor degradation of real-world
+        pansharpening with efficient residual feature tailoring", arXiv 2508.07369, 2025, for the
+        place between fused features and the image's bands and the frozen network around it.
+    """
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, hidden, 1)
+        self.conv2 = nn.Conv2d(hidden, channels, 1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.conv2(F.relu(self.conv1(features)))
 
 
 class Reconstruction(nn.Module):

@@ -42,6 +42,7 @@ def load_shipped(network: LDPNet, name: str) -> None:
 
     A network of other bands gets the mean of the bands' weights in each band; the first layers'
     are scaled by the quotient of the numbers of bands, so that gray images give the same features.
+    A tailor, which the file has none of, keeps its own.
 
     Raises:
         ValueError: the network has another width or other weights than the file.
@@ -55,6 +56,7 @@ def load_shipped(network: LDPNet, name: str) -> None:
     own = network.state_dict()
     bands = len(own['rec.final_conv.bias'])
     fitted = fit_bands(tensors, bands)
+    fitted |= {key: value for key, value in own.items() if key.startswith('tailor.')}
     other = [key for key in own if key not in fitted or own[key].shape != fitted[key].shape]
     if other or len(own) != len(fitted):
         width = len(tensors['extractor1.conv4.bias'])

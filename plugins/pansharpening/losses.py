@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plugins.pansharpening.imaging.autocast import full, without_autocast
+from plugins.pansharpening.imaging.window_means import average_windows
 from toolkit.interfaces import Loss
 from toolkit.ranges import Ge, NonNegativeFloat, Odd
 from toolkit.registry import LOSSES
@@ -45,7 +46,15 @@ class ReferenceL1(Loss):
         return F.l1_loss(hrms, reference)
 
 
-class _Normed(Loss):
+class NormedLoss(Loss):
+    """A mean absolute or mean squared difference.
+
+    Args:
+        norm: 'l1' mean absolute or 'l2' mean squared difference.
+    Raises:
+        ValueError: an unknown norm.
+    """
+
     def __init__(self, weight: NonNegativeFloat = 1.0, norm: Norm = 'l1') -> None:
         super().__init__(weight)
         if norm not in ('l1', 'l2'):
@@ -54,7 +63,7 @@ class _Normed(Loss):
 
 
 @LOSSES.register
-class Consistency(_Normed):
+class Consistency(NormedLoss):
     """Difference between LR and F after reblur and decimation.
 
     F is decimated at the places of LR's samples, so that no upsampling is involved.
@@ -67,11 +76,11 @@ class Consistency(_Normed):
     """
 
     def forward(self, hrms_low: Tensor, lrms: Tensor) -> Tensor:
-        return _difference(hrms_low, lrms, self.norm)
+        return compute_difference(hrms_low, lrms, self.norm)
 
 
 @LOSSES.register
-class Cycle(_Normed):
+class Cycle(NormedLoss):
     """Difference between F and its reconstruction: F degraded both ways and sharpened again.
 
     Args:
@@ -82,11 +91,11 @@ class Cycle(_Normed):
     """
 
     def forward(self, hrms_again: Tensor, hrms: Tensor) -> Tensor:
-        return _difference(hrms_again, hrms, self.norm)
+        return compute_difference(hrms_again, hrms, self.norm)
 
 
 @LOSSES.register
-class PanGradient(_Normed):
+class PanGradient(NormedLoss):
     """Difference between the gradients of gray(F) and those of the PAN.
 
     Gradients are differences between neighbouring pixels along rows and columns.
@@ -221,7 +230,8 @@ class QualityTransfer(_Blockwise):
             return (fine - coarse).abs().mean()
 
 
-def _difference(image: Tensor, other: Tensor, norm: Norm) -> Tensor:
+def compute_difference(image: Tensor, other: Tensor, norm: Norm) -> Tensor:
+    """Computes the mean absolute ('l1') or mean squared ('l2') difference of two images."""
     return F.l1_loss(image, other) if norm == 'l1' else F.mse_loss(image, other)
 
 
@@ -232,16 +242,11 @@ def _local_correlation(image: Tensor, other: Tensor, size: int) -> Tensor:
     """
     with without_autocast(image):
         # The windows' means are subtracted first: squares of the images would leave few digits.
-        x, y = (i - _window_means(i, size) for i in (full(image), full(other)))
-        energy = (_window_means(x.square(), size) + FLAT) * (_window_means(y.square(), size) + FLAT)
-        return _window_means(x * y, size) * energy.rsqrt()
-
-
-def _window_means(image: Tensor, size: int) -> Tensor:
-    # One axis at a time; the pixel count of a window at the border is a product too.
-    half = size // 2
-    image = F.avg_pool2d(image, (size, 1), 1, (half, 0), count_include_pad=False)
-    return F.avg_pool2d(image, (1, size), 1, (0, half), count_include_pad=False)
+        x, y = (i - average_windows(i, size) for i in (full(image), full(other)))
+        energy = (average_windows(x.square(), size) + FLAT) * (
+            average_windows(y.square(), size) + FLAT
+        )
+        return average_windows(x * y, size) * energy.rsqrt()
 
 
 def _match_statistics(pan: Tensor, lrms_up: Tensor) -> Tensor:

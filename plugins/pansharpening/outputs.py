@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plugins.pansharpening.imaging.resample import Method, decimate
+from plugins.pansharpening.imaging.resample import Method, decimate, low_pass
 from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import Generator
 from toolkit.errors import DataError
@@ -27,6 +28,8 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     'lrms_up_gray': ('gray',),
     'hrms_low': ('generator', 'reblur'),
     'hrms_again': ('generator', 'reblur', 'gray'),
+    'lrms_again': ('generator', 'reblur'),
+    'guide': ('guide',),
 }
 # Multispectral pixels around a patch that upsampling depends on.
 MARGIN = 6
@@ -43,6 +46,7 @@ class Outputs:
         generator: fuses.
         reblur: degrades to the resolution of the multispectral image; None if no output needs it.
         gray: gives the PAN of an image; None if no output needs it.
+        guide: frozen generator; None if no output needs it.
     """
 
     def __init__(
@@ -54,9 +58,11 @@ class Outputs:
         generator: Generator,
         reblur: Degradation | None = None,
         gray: Degradation | None = None,
+        guide: Generator | None = None,
     ) -> None:
         self._batch, self._ratio, self._method, self._upsample = batch, ratio, method, upsample
         self._generator, self._reblur, self._gray = generator, reblur, gray
+        self._guide = guide
         self.lrms: Tensor = batch['lrms']  # (B, C, h, w)
         self.pan: Tensor = batch['pan']  # (B, 1, H, W)
 
@@ -85,10 +91,13 @@ class Outputs:
 
     @cached_property
     def hrms(self) -> Tensor:
-        mask = self._batch.get('mask')
-        if mask is not None and isinstance(self._generator, TwoPassGenerator):
-            return self._generator(self.lrms_up, self.pan, mask)  # (B, C, H, W)
-        return self._generator(self.lrms_up, self.pan)  # (B, C, H, W)
+        return self._fuse(self._generator)  # (B, C, H, W)
+
+    @cached_property
+    def guide(self) -> Tensor:
+        """The image of the frozen generator, without gradients."""
+        with torch.no_grad():
+            return self._fuse(self._guide)  # (B, C, H, W)
 
     @cached_property
     def hrms_reblurred(self) -> Tensor:
@@ -114,9 +123,37 @@ class Outputs:
     @cached_property
     def hrms_again(self) -> Tensor:
         """The fused image, degraded both ways and fused again."""
-        low = F.pad(self.hrms_low, (MARGIN,) * 4, mode='replicate')  # (B, C, h + 2m, w + 2m)
-        up = _crop(self._upsample(low), MARGIN * self._ratio)  # (B, C, H, W)
-        return self._generator(up, self.hrms_gray)  # (B, C, H, W)
+        return self._generator(self._enlarge(self.hrms_low), self.hrms_gray)  # (B, C, H, W)
+
+    @cached_property
+    def lrms_again(self) -> Tensor:
+        """Both images degraded by the ratio and fused, as far as the ratio divides `lrms`.
+
+        Raises:
+            DataError: `lrms` has fewer pixels than the ratio.
+        """
+        height, width = (side - side % self._ratio for side in self.lrms.shape[-2:])
+        if not height or not width:
+            raise DataError(
+                f'a loss fuses patches that are degraded by the ratio {self._ratio}, and they have '
+                f'{tuple(self.lrms.shape[-2:])} multispectral pixels: use larger patches '
+                '(train_dataloader.dataset.size)'
+            )
+        lrms = self.lrms[..., :height, :width]
+        low = decimate(self._reblur(lrms), self._ratio, self._method)  # (B, C, h / r, w / r)
+        pan = decimate(low_pass(self.pan, self._ratio), self._ratio, self._method)  # (B, 1, h, w)
+        return self._generator(self._enlarge(low), pan[..., :height, :width])  # (B, C, h, w)
+
+    def _fuse(self, generator: Generator) -> Tensor:
+        mask = self._batch.get('mask')
+        if mask is not None and isinstance(generator, TwoPassGenerator):
+            return generator(self.lrms_up, self.pan, mask)  # (B, C, H, W)
+        return generator(self.lrms_up, self.pan)  # (B, C, H, W)
+
+    def _enlarge(self, image: Tensor) -> Tensor:
+        """Upsamples an image that goes on beyond its border as it ends there."""
+        wide = F.pad(image, (MARGIN,) * 4, mode='replicate')  # (B, C, h + 2m, w + 2m)
+        return _crop(self._upsample(wide), MARGIN * self._ratio)  # (B, C, ratio h, ratio w)
 
 
 def _crop(image: Tensor, margin: int) -> Tensor:

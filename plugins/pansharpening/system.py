@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -14,13 +13,14 @@ from plugins.pansharpening.data_init import DataInitialized, pixels
 from plugins.pansharpening.imaging.lazy_image import Border
 from plugins.pansharpening.imaging.resample import Method, upsample
 from plugins.pansharpening.imaging.sample_position import describe_misplacement
+from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.interfaces import Generator
+from plugins.pansharpening.loss_inputs import collect_losses, find_loss_inputs, list_outputs
 from plugins.pansharpening.outputs import OUTPUTS, Outputs
 from toolkit.errors import ComponentError, DataError, ToolkitError
 from toolkit.interfaces import Batch, Dataset, Degradation, Loss, System
 from toolkit.ranges import Ge, Le, PositiveInt
 from toolkit.registry import SYSTEMS, Slot
-from toolkit.registry.component_errors import refuse_component
 from toolkit.testing.samples import check_unit_range
 
 # Keys of a batch that are images.
@@ -45,6 +45,8 @@ class Pansharpener(System):
     - `hrms_gray`, `lrms_up_gray` (B, 1, H, W): through `gray`
     - `hrms_low` (B, C, h, w): `hrms_reblurred` at the places of the samples of `lrms`
     - `hrms_again` (B, C, H, W): the generator on `hrms_low`, upsampled, and `hrms_gray`
+    - `lrms_again` (B, C, h, w): the generator on `lrms` and `pan`, both degraded by the ratio
+    - `guide` (B, C, H, W): the result of `guide`, without gradients
 
     Args:
         bands: C of the multispectral image.
@@ -54,6 +56,8 @@ class Pansharpener(System):
         gray: estimates the PAN of an image of C bands.
         losses: terms by name; without any the system cannot be trained. A component that no term
             reaches is frozen, so that optimizers and distributed training ignore it.
+        guide: frozen generator whose result losses may compare; it is used in training alone. Its
+            statistics, if it collects any, are those of each patch.
         upsample: method that brings `lrms` to the size of the PAN. 'interp23tap', the standard of
             the field (ratios that are powers of 2), puts sample i at ratio i + ratio / 2, as the
             protocol of reduced resolution does; the others put it half a pixel before that.
@@ -83,6 +87,7 @@ class Pansharpener(System):
         upsample: Method = 'interp23tap',
         symmetric: bool = False,
         border: Literal['extrapolate', 'replicate', 'wrap'] = 'extrapolate',
+        guide: Slot[Generator] | None = None,
     ) -> None:
         super().__init__()
         if bands < 1 or ratio < 1:
@@ -93,7 +98,7 @@ class Pansharpener(System):
         self.border: Border = border
         self.symmetric = symmetric
         self.upsampled(torch.zeros(1, bands, 8, 8))  # a ratio that the method cannot do fails here
-        slots = {'generator': generator, 'reblur': reblur, 'gray': gray}
+        slots = {'generator': generator, 'reblur': reblur, 'gray': gray, 'guide': guide}
         slots |= {f'losses.{key}': slot for key, slot in (losses or {}).items()}
         self._sensors = ComponentSensors(slots)
         self.generator = generator(bands=bands, ratio=ratio)
@@ -101,15 +106,23 @@ class Pansharpener(System):
             self.generator.border = 'wrap' if border == 'wrap' else 'replicate'
         self.reblur = reblur(bands=bands, ratio=ratio) if reblur else None
         self.gray = gray(bands=bands, ratio=ratio) if gray else None
+        self.guide = guide(bands=bands, ratio=ratio) if guide else None
+        if self.guide is not None:
+            self.guide.requires_grad_(False)
+            # Statistics of a whole patch are looked at on the CPU.
+            self.capturable = not isinstance(self.guide, TwoPassGenerator)
         _check_degradation('reblur', self.reblur, 'same')
         _check_degradation('gray', self.gray, 1)
-        if symmetric and self.generator.unit_range:
-            raise ValueError(
-                f'{type(self.generator).__name__} works on images in [0, 1]: leave out '
-                'model.symmetric'
-            )
-        self.losses = _loss_modules({key: slot() for key, slot in (losses or {}).items()})
-        self._loss_inputs = {key: self._inputs_of(key, loss) for key, loss in self.losses.items()}
+        for part in (self.generator, self.guide):
+            if symmetric and part is not None and part.unit_range:
+                raise ValueError(
+                    f'{type(part).__name__} works on images in [0, 1]: leave out model.symmetric'
+                )
+        self.losses = collect_losses({key: slot() for key, slot in (losses or {}).items()})
+        self._filled = [slot for slot in slots if getattr(self, slot, None) is not None]
+        self._loss_inputs = {
+            key: find_loss_inputs(key, loss, self._filled) for key, loss in self.losses.items()
+        }
         if self.losses:
             self._freeze_unreached()
 
@@ -136,12 +149,13 @@ class Pansharpener(System):
         }
 
     def tensor(self, batch: Batch) -> dict[str, Tensor]:
-        """All outputs that the components and the batch allow, by name; `hrms_again`, for which the
-        generator runs twice, only if a loss takes it."""
+        """All outputs that the components and the batch allow, by name; `hrms_again` and
+        `lrms_again`, for which the generator runs twice, only if a loss takes them."""
         outputs = self._outputs(batch)
         named = {name for names in self._loss_inputs.values() for name in names}
-        left_out = {'hrms_again'} - named | ({'reference'} if 'hrms' not in batch else set())
-        names = [name for name in self._available() if name not in left_out]
+        left_out = {'hrms_again', 'lrms_again'} - named
+        left_out |= set() if 'hrms' in batch else {'reference'}
+        names = [name for name in list_outputs(self._filled) if name not in left_out]
         return {name: getattr(outputs, name) for name in names}
 
     def example(self, batch_size: int = 1, size: int | None = None) -> Batch:
@@ -167,7 +181,7 @@ class Pansharpener(System):
     @classmethod
     def example_outputs(cls) -> dict[str, Tensor]:
         """Random outputs of 4 bands, of 64 PAN pixels a side at ratio 4."""
-        low, gray = ('lrms', 'hrms_low'), ('pan', 'hrms_gray', 'lrms_up_gray')
+        low, gray = ('lrms', 'hrms_low', 'lrms_again'), ('pan', 'hrms_gray', 'lrms_up_gray')
         return {
             name: torch.rand(2, 1 if name in gray else 4, *((16, 16) if name in low else (64, 64)))
             for name in OUTPUTS
@@ -209,19 +223,26 @@ class Pansharpener(System):
         Raises:
             DataError: the data cannot be read, or hold no valid pixels.
         """
-        slots = ('generator', 'reblur', 'gray')
         parts = {
-            slot: part for slot in slots if isinstance(part := getattr(self, slot), DataInitialized)
+            name: part
+            for name, part in self.named_modules()
+            if isinstance(part, DataInitialized) and not bool(part.fitted)
         }
-        parts = {slot: part for slot, part in parts.items() if not bool(part.fitted)}
         if not parts or 'train' not in datasets:
             return
         ms, pan = (
             self._normalize(values)
             for values in pixels(datasets['train'], self.ratio, self.upsampling)
         )
-        for slot, part in parts.items():
-            options['say'](f'{slot}: {part.fit(ms, pan)}')
+        for name, part in parts.items():
+            options['say'](f'{name}: {part.fit(ms, pan)}')
+
+    def train(self, mode: bool = True) -> Pansharpener:
+        """Sets the mode of all parts but the guide, which stays in evaluation."""
+        super().train(mode)
+        if self.guide is not None:
+            self.guide.eval()
+        return self
 
     def check_training(self) -> None:
         """Checks that a loss is left, with a weight.
@@ -308,6 +329,7 @@ class Pansharpener(System):
             self.generator,
             self.reblur,
             self.gray,
+            self.guide,
         )
 
     def _upsample_normalized(self, image: Tensor) -> Tensor:
@@ -334,42 +356,6 @@ class Pansharpener(System):
                 'data, and give images that cover the same ground'
             )
 
-    def _inputs_of(self, key: str, loss: Loss) -> tuple[str, ...]:
-        """The outputs that the `forward` of a loss names, after a check that they exist."""
-        path = f'losses.{key}'
-        parameters = inspect.signature(loss.forward).parameters.values()
-        for parameter in parameters:
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                raise refuse_component(
-                    loss,
-                    path,
-                    f'takes {parameter}; a loss names each of its inputs: '
-                    f'{", ".join(self._available())}',
-                )
-            if parameter.name not in OUTPUTS:
-                raise refuse_component(
-                    loss,
-                    path,
-                    f'takes {parameter.name!r}, which is no output of this system; '
-                    f'there are: {", ".join(self._available())}',
-                )
-            missing = [slot for slot in OUTPUTS[parameter.name] if getattr(self, slot) is None]
-            if missing:
-                raise refuse_component(
-                    loss,
-                    path,
-                    f'takes {parameter.name!r}, which needs {" and ".join(missing)}: fill '
-                    f'model.{missing[0]}, or set model.losses.{key} to null',
-                )
-        return tuple(parameter.name for parameter in parameters)
-
-    def _available(self) -> list[str]:
-        return [
-            name
-            for name, slots in OUTPUTS.items()
-            if all(getattr(self, slot) is not None for slot in slots)
-        ]
-
     def _freeze_unreached(self) -> None:
         reached = {
             slot for names in self._loss_inputs.values() for n in names for slot in OUTPUTS[n]
@@ -387,13 +373,3 @@ def _check_degradation(slot: str, part: nn.Module | None, out_bands: Literal['sa
             for bands in (out_bands, part.out_bands)
         )
         raise ValueError(f'{slot} must give {wanted}, {type(part).__name__} gives {found}')
-
-
-def _loss_modules(losses: Mapping[str, Loss]) -> nn.ModuleDict:
-    modules = nn.ModuleDict()
-    for key, loss in losses.items():
-        try:
-            modules[key] = loss
-        except KeyError as error:  # torch keeps some names for itself
-            raise ValueError(f'losses.{key}: no loss can have this name: {error}') from error
-    return modules

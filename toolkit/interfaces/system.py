@@ -32,7 +32,7 @@ class System(nn.Module, ABC):
 
     contract: ClassVar[str] = 'toolkit.testing.engine_kinds.SystemContract'
     uncompiled: ClassVar[tuple[str, ...]] = ()
-    capturable: ClassVar[bool] = False
+    capturable: bool = False
     pipeline_tag: ClassVar[str] = ''
     note: ClassVar[str] = ''
 

@@ -13,6 +13,7 @@ PE&RS 72(5), 2006; Vivone et al., IEEE TGRS 53(5), 2015.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -21,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from plugins.pansharpening.imaging.block_filters import SeparableFilter
+from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.scenes.sensors import Sensor
 
 Variant = Literal['toolbox', 'grip']
@@ -93,6 +96,44 @@ def mtf_filter(
         spectrum = torch.fft.rfft2(padded) * torch.fft.rfft2(kernel, s=shape)
         blurred[:, band] = torch.fft.irfft2(spectrum, s=shape)[:, 0, 2 * reach :, 2 * reach :]
     return blurred.reshape(*lead, bands, height, width)
+
+
+def low_pass_by_mtf(image: Tensor, gains: Sequence[float], ratio: int) -> Tensor:
+    """Applies Gaussians with the gains of an MTF to an image of one band; the border is replicated.
+
+    They are the filters of `mtf_filter` without its window, which makes them separable: a window of
+    the result has the same bits as the whole.
+
+    Args:
+        image: (B, 1, H, W), floating point.
+        gains: one for each band of the result, at the Nyquist frequency of the coarse grid.
+        ratio: fine pixels per coarse pixel.
+    Returns:
+        (B, number of gains, H, W). Differentiable. Reach: `get_reach` of the least gain.
+    """
+    distinct = tuple(dict.fromkeys(gains))
+    fine = LazyImage.of(image)
+    blurred = torch.cat([_gaussian(gain, ratio)(fine, fine.whole) for gain in distinct], 1)
+    if len(distinct) == 1:
+        return blurred.expand(-1, len(gains), -1, -1)
+    return blurred[:, [distinct.index(gain) for gain in gains]]
+
+
+def get_reach(gain: float, ratio: int) -> int:
+    """Returns the pixels to each side that `low_pass_by_mtf` looks at: four deviations."""
+    return math.ceil(4 * _get_deviation(gain, ratio))
+
+
+def _get_deviation(gain: float, ratio: int) -> float:
+    # A Gaussian exp(-f^2 / (2 s^2)) over the frequency f has the deviation 1 / (2 pi s) in space.
+    return ratio * math.sqrt(-2 * math.log(gain)) / math.pi
+
+
+@functools.cache
+def _gaussian(gain: float, ratio: int) -> SeparableFilter:
+    reach = get_reach(gain, ratio)
+    weight = np.exp(-0.5 * (np.arange(-reach, reach + 1) / _get_deviation(gain, ratio)) ** 2)
+    return SeparableFilter((weight / weight.sum())[None], 1, -reach, 'replicate', 64)
 
 
 def mtf_degrade(image: Tensor, gains: Sequence[float], ratio: int) -> Tensor:

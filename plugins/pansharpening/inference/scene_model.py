@@ -12,7 +12,12 @@ from plugins.pansharpening.scenes.sensors import get_sensor
 from toolkit.registry import DEGRADATIONS, LOSSES
 from toolkit.registry.build import accepts_argument
 
-SLOTS = {'generator': GENERATORS, 'reblur': DEGRADATIONS, 'gray': DEGRADATIONS}
+SLOTS = {
+    'generator': GENERATORS,
+    'reblur': DEGRADATIONS,
+    'gray': DEGRADATIONS,
+    'guide': GENERATORS,
+}
 
 
 def adapt_model(
@@ -78,8 +83,11 @@ def find_sensor_parts(model: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[s
     for key, loss in (model.get('losses') or {}).items():
         parts[f'model.losses.{key}'] = (LOSSES, loss)
     for path, (kind, node) in parts.items():
-        if node and accepts_argument(kind.get(node['type']), 'sensor'):
-            yield path, node
+        while node:
+            if accepts_argument(kind.get(node['type']), 'sensor'):
+                yield path, node
+            # A generator may have another one inside.
+            path, node = f'{path}.network', node.get('network')
 
 
 def _get_data_sensor(tree: Mapping[str, Any]) -> Any:

@@ -10,7 +10,9 @@ from plugins.fusion_cnns.modulated import Modulated
 from plugins.fusion_cnns.pnn import PNN
 from plugins.fusion_cnns.residual import FusionNet, PanNet, high_pass
 from plugins.ldpnet.generator import LDPNet
+from plugins.pansharpening.imaging.mtf import get_reach, low_pass_by_mtf, mtf_filter
 from plugins.pansharpening.imaging.resample import low_pass
+from plugins.pansharpening.scenes.sensors import get_sensor
 from plugins.pansharpening.system import Pansharpener
 from toolkit.registry.build import ComponentFactory
 
@@ -122,3 +124,24 @@ def test_modulation_refuses():
         Modulated(4, 4, network=ComponentFactory(GSA, {}, 'GSA'))
     with pytest.raises(ValueError, match=r'works on images in \[0, 1\]'):
         Pansharpener(4, 4, generator=ComponentFactory(Modulated, {}, 'Modulated'), symmetric=True)
+
+
+def test_modulation_by_the_mtf_of_each_band():
+    """Each band is divided by the PAN as its own sensor would see it; a window has equal bits."""
+    torch.manual_seed(0)
+    lrms_up, pan = torch.rand(1, 4, 48, 48), 0.2 + 0.6 * torch.rand(1, 1, 48, 48)
+    part = Modulated(4, 4, low_pass='mtf', sensor='IKONOS')
+    gains = get_sensor('IKONOS').gains(4)
+    assert len(set(gains)) > 1
+    low = torch.cat([low_pass_by_mtf(pan, (gain,), 4) for gain in gains], 1)
+    close = mtf_filter(pan.expand(-1, 4, -1, -1).double(), gains, 4).float()
+    torch.testing.assert_close(low, close, rtol=0, atol=5e-3)
+    expected = lrms_up * (1 + (torch.minimum(pan, 4 * low) - low) / low)
+    whole = part(lrms_up, pan)
+    torch.testing.assert_close(whole, expected, rtol=0, atol=1e-5)
+    halo = part.halo
+    assert halo == get_reach(min(gains), 4) < 16
+    window = part(lrms_up[..., 4:, 8:], pan[..., 4:, 8:])
+    assert torch.equal(window[..., halo:, halo:], whole[..., 4 + halo :, 8 + halo :])
+    with pytest.raises(ValueError, match="low_pass must be bicubic or mtf, found 'box'"):
+        Modulated(4, 4, low_pass='box')

@@ -76,3 +76,29 @@ def test_a_run_is_written(tmp_path) -> None:
         write_weights(tmp_path / 'run', path / 'new')
     with pytest.raises(ToolkitError, match='holds no checkpoint'):
         write_weights(tmp_path, path)
+
+
+def test_a_tailor_starts_without_effect_and_can_be_trained_alone() -> None:
+    torch.manual_seed(0)
+    lrms_up, pan = torch.rand(1, 4, 32, 32), torch.rand(1, 1, 32, 32)
+    network = LDPNet(4, **SHIPPED, tailor=8, trained='tailor')
+    expected = LDPNet(4, **SHIPPED)(lrms_up, pan)
+    torch.testing.assert_close(network(lrms_up, pan), expected, rtol=0, atol=1e-6)
+    trained = {name for name, value in network.named_parameters() if value.requires_grad}
+    assert trained == {f'tailor.conv{i}.{kind}' for i in (1, 2) for kind in ('weight', 'bias')}
+    with torch.no_grad():
+        network.tailor.conv2.weight.normal_()
+    assert (network(lrms_up, pan) - expected).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'tailor': -1}, 'tailor must be 0 or more channels, found -1'),
+        ({'trained': 'some'}, "trained must be all or tailor, found 'some'"),
+        ({'trained': 'tailor'}, "trained: 'tailor' needs a tailor"),
+    ],
+)
+def test_wrong_tailors(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LDPNet(4, **arguments)

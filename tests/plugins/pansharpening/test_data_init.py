@@ -98,3 +98,20 @@ def test_prepared_once_and_without_a_trace() -> None:
     other.prepare(datasets, say=said.append)
     assert len(said) == 1
     assert other.gray.scale == 7
+
+
+class Around(Fuse):
+    """A generator with another part that is initialized from the data inside."""
+
+    def __init__(self, bands: int, ratio: int) -> None:
+        super().__init__(bands, ratio)
+        self.inner = Scaled(bands, ratio)
+
+
+def test_parts_inside_others_are_prepared_too() -> None:
+    datasets = {'train': ScenePatches(SyntheticScene(bands=4, size=128, seed=0), size=64, length=4)}
+    model = Pansharpener(4, 4, Around, guide=Around)
+    said: list[str] = []
+    model.prepare(datasets, say=said.append)
+    assert [line.split(':')[0] for line in said] == ['generator.inner', 'guide.inner']
+    assert model.generator.inner.fitted and model.guide.inner.fitted

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from plugins.pansharpening.imaging.resample import decimate, low_pass
 from plugins.pansharpening.interfaces import GENERATORS, Generator
 from plugins.pansharpening.system import OUTPUTS, Pansharpener
+from plugins.pansharpening.zero_shot_losses import Guidance, ReducedScale
 from toolkit.errors import ComponentError, DataError, ToolkitError
 from toolkit.interfaces import Degradation, Loss
 from toolkit.registry.build import ComponentFactory
@@ -233,9 +235,10 @@ def test_reference_is_the_images_own() -> None:
 
 
 def test_tensor_gives_what_the_parts_allow() -> None:
-    again = system(losses={'again': OfAgain})
-    assert set(again(batch(reference=True))) == set(OUTPUTS)
-    assert set(system()(batch(reference=True))) == set(OUTPUTS) - {'hrms_again'}
+    full = system(losses={'again': OfAgain, 'reduced': ReducedScale}, guide=Fuse)
+    assert set(full(batch(reference=True))) == set(OUTPUTS)
+    twice = {'hrms_again', 'lrms_again'}
+    assert set(system()(batch(reference=True))) == set(OUTPUTS) - twice - {'guide'}
     assert set(system(gray=None)(batch())) == {
         'lrms', 'pan', 'lrms_up', 'hrms', 'hrms_reblurred', 'pan_reblurred', 'hrms_low',
     }  # fmt: skip
@@ -394,3 +397,46 @@ def test_fused_again_is_of_both_degradations() -> None:
     torch.testing.assert_close(
         outputs['hrms_again'][..., inner, inner], expected[..., inner, inner], rtol=0, atol=1e-4
     )
+
+
+def test_fusion_of_both_images_degraded() -> None:
+    """As the generator makes it of the images one scale down; what the ratio leaves over is cut."""
+    model = system(losses={'reduced': ReducedScale})
+    given = batch(low=94)
+    found = model.tensor(given)['lrms_again']
+    assert found.shape == (2, 4, 92, 92)
+    low = decimate(model.reblur(given['lrms'][..., :92, :92]), 4)
+    pan = decimate(low_pass(given['pan'], 4), 4)[..., :92, :92]
+    expected = model.generator(model.upsampled(low), pan)
+    inner = slice(28, -28)  # what the border of a patch does not reach
+    torch.testing.assert_close(
+        found[..., inner, inner], expected[..., inner, inner], rtol=0, atol=1e-4
+    )
+    with pytest.raises(DataError, match=r'have \(3, 3\) multispectral pixels: use larger patches'):
+        model.loss(batch(low=3))
+
+
+def test_the_guide_is_frozen() -> None:
+    class Noisy(Fuse):
+        def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
+            return nn.functional.dropout(super().forward(lrms_up, pan), training=self.training)
+
+    model = system(guide=Noisy, losses={'guidance': Guidance}).train()
+    given = batch()
+    kept = model.guide.state_dict()
+    sum(model.loss(given).values()).backward()
+    assert all(p.grad is not None for p in model.generator.parameters())
+    assert all(p.grad is None and not p.requires_grad for p in model.guide.parameters())
+    expected = model.guide.eval()(model.upsampled(given['lrms']), given['pan'])
+    assert torch.equal(model.tensor(given)['guide'], expected)  # no noise of training
+    assert all(torch.equal(value, kept[key]) for key, value in model.guide.state_dict().items())
+    calls = model.guide.calls
+    model.sharpen(given['lrms'], given['pan'])
+    assert model.guide.calls == calls
+    with pytest.raises(ComponentError, match='needs guide: fill model.guide'):
+        system(losses={'guidance': Guidance})
+
+
+def test_a_guide_of_plain_images_is_refused_where_images_are_symmetric() -> None:
+    with pytest.raises(ValueError, match='Brovey works on images'):
+        system(guide=ComponentFactory(GENERATORS.get('Brovey'), {}), symmetric=True)
