@@ -1,4 +1,4 @@
-"""Sources of images to audit: manifests and MedMNIST archives."""
+"""Sources of images to audit: manifests, folders and MedMNIST archives."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from plugins.classification.data.image_folder import SUFFIXES, list_images
 from plugins.classification.data.manifests.manifest import read_manifest
 from plugins.classification.data.manifests.patient_ids import PatientIds
 from plugins.classification.data.medmnist import read_arrays
@@ -19,7 +20,7 @@ from plugins.classification.data.reading.image_io import is_dicom, read_image
 from plugins.classification.data.split_file import SUBSETS
 from plugins.classification.image_record import Record
 from toolkit.errors import DataError, ToolkitError, did_you_mean
-from toolkit.io.data_paths import find_data_file
+from toolkit.io.data_paths import find_data_file, find_data_folder
 from toolkit.io.tables.read_table import read_table
 from toolkit.io.verification.hashing import hash_files
 
@@ -55,7 +56,27 @@ class AuditSource(ABC):
         """Returns the hash of an image's file, and its format and mode, such as 'JPEG, L'."""
 
 
-class ManifestSource(AuditSource):
+class FileSource(AuditSource):
+    """Images that are files."""
+
+    def read(self, position: int) -> np.ndarray:
+        record = self.records[position]
+        assert record.path is not None
+        return read_image(record.path, record.frame)
+
+    def describe_file(self, position: int) -> tuple[str, str]:
+        record = self.records[position]
+        assert record.path is not None
+        hashed = hash_files(record.path) + (f'#{record.frame}' if record.frame else '')
+        if is_dicom(record.path):
+            return hashed, 'DICOM'
+        if record.path.suffix == '.npy':
+            return hashed, 'npy'
+        with Image.open(record.path) as image:
+            return hashed, f'{image.format}, {image.mode}'
+
+
+class ManifestSource(FileSource):
     """Images of a manifest.
 
     Args:
@@ -87,21 +108,41 @@ class ManifestSource(AuditSource):
                 )
         self.records = tuple(_label_record(record, tasks or {}) for record in manifest.records)
 
-    def read(self, position: int) -> np.ndarray:
-        record = self.records[position]
-        assert record.path is not None
-        return read_image(record.path, record.frame)
 
-    def describe_file(self, position: int) -> tuple[str, str]:
-        record = self.records[position]
-        assert record.path is not None
-        hashed = hash_files(record.path) + (f'#{record.frame}' if record.frame else '')
-        if is_dicom(record.path):
-            return hashed, 'DICOM'
-        if record.path.suffix == '.npy':
-            return hashed, 'npy'
-        with Image.open(record.path) as image:
-            return hashed, f'{image.format}, {image.mode}'
+class FolderSource(FileSource):
+    """Images of a folder and all below it.
+
+    The folder that an image is in is its label, as in FOLDER/CLASS/IMAGE; of
+    FOLDER/SUBSET/CLASS/IMAGE, SUBSET is the split.
+
+    Args:
+        folder: path of the folder.
+    Raises:
+        ToolkitError: it has no images.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.name = _name_file(folder)
+        found = [(path.relative_to(folder), path) for path in list_images(folder)]
+        if not found:
+            raise ToolkitError(f'{folder} has no images; expected some of {", ".join(SUFFIXES)}')
+        records = []
+        for name, path in found:
+            subset, *classes = name.parts[:-1] or ('',)
+            if subset not in SUBSETS:
+                subset, classes = '', list(name.parts[:-1])
+            records.append(
+                Record(
+                    id=name.as_posix(),
+                    path=path,
+                    patient=name.as_posix(),
+                    labels={'label': classes[-1]} if classes else {},
+                    attributes={'subset': subset} if subset else {},
+                )
+            )
+        self.records = tuple(records)
+        self.tasks = ('label',) if any(record.labels for record in records) else ()
+        self.split_column = 'subset' if any(r.attributes for r in records) else ''
 
 
 class ArchiveSource(AuditSource):
@@ -147,30 +188,36 @@ def open_source(
     outside: bool = False,
     patients: PatientIds = 'check',
 ) -> AuditSource:
-    """Opens a manifest, or an archive if the name ends in `.npz`.
+    """Opens a manifest, a folder, or an archive if the name ends in `.npz`.
 
     Args:
-        path: path of the file.
+        path: path of the file or folder.
         columns: see `ManifestSource`.
         tasks: see `ManifestSource`.
         outside: see `ManifestSource`.
         patients: see `ManifestSource`.
     Raises:
-        ToolkitError: see the sources; or columns or tasks are given for an archive.
+        ToolkitError: see the sources; or columns or tasks are given for an archive or a folder.
     """
-    if Path(path).suffix == '.npz':
+    folder = find_folder(path)
+    if folder is not None or Path(path).suffix == '.npz':
         if columns or tasks:
-            raise ToolkitError(f'{path} is an archive: it has no columns for --columns and --task')
-        return ArchiveSource(find_data_file(path))
+            kind = 'an archive' if folder is None else 'a folder'
+            raise ToolkitError(f'{path} is {kind}: it has no columns for --columns and --task')
+        return ArchiveSource(find_data_file(path)) if folder is None else FolderSource(folder)
     return ManifestSource(path, columns, tasks, outside, patients)
 
 
 def is_image_source(path: str) -> bool:
     """Tells by its name and header whether a file seems to be a source, rather than of other data.
 
-    A manifest of scenes has the columns `ms` and `sensor`; an archive of images has
-    `train_images`. A file that cannot be read is a source by its name.
+    A folder is one if it has images, and no archives of scenes. A manifest of scenes has the
+    columns `ms` and `sensor`; an archive of images has `train_images`. A file that cannot be read
+    is a source by its name.
     """
+    if (folder := find_folder(path)) is not None:
+        scenes = any(file.suffix.lower() in ('.h5', '.hdf5', '.mat') for file in folder.iterdir())
+        return not scenes and any(True for _ in list_images(folder))
     suffix = Path(path).suffix.lower()
     if suffix not in (*TABLES, '.npz'):
         return False
@@ -183,6 +230,14 @@ def is_image_source(path: str) -> bool:
     except (ToolkitError, *DAMAGED):
         return True
     return 'image' in columns or not {'ms', 'sensor'} <= set(columns)
+
+
+def find_folder(path: str | Path) -> Path | None:
+    """Finds a data folder, see `find_data_folder`; None if there is none."""
+    try:
+        return find_data_folder(path)
+    except ToolkitError:
+        return None
 
 
 def average_colours(pixels: np.ndarray) -> np.ndarray:

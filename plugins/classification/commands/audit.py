@@ -13,7 +13,12 @@ from plugins.classification.audit.annotations import find_damaged
 from plugins.classification.audit.findings import Audit, examine
 from plugins.classification.audit.html_page import write_page
 from plugins.classification.audit.scan import scan
-from plugins.classification.audit.sources import AuditSource, is_image_source, open_source
+from plugins.classification.audit.sources import (
+    AuditSource,
+    find_folder,
+    is_image_source,
+    open_source,
+)
 from plugins.classification.audit.tables import Sheet, make_sheets, to_json
 from plugins.classification.data.manifests.manifest_options import (
     add_manifest_options,
@@ -38,13 +43,14 @@ SHOWN = 12  # rows of a list of images on the terminal
 class ImageAuditor(Auditor):
     """Finds duplicates, label conflicts, leaks and damaged files among labelled images.
 
-    DATA is a table of images or a MedMNIST archive. The images are not changed. Images are
+    DATA is a table of images, a folder of them (FOLDER/CLASS/IMAGE, FOLDER/SUBSET/CLASS/IMAGE) or
+    a MedMNIST archive. The images are not changed. Images are
     equal if their files or pixels are equal. They are nearly the same if small copies of them
     correlate by more than --threshold, or by more than .9 and their details by more than --detail.
     """
 
     items = 'images'
-    formats = 'a manifest with a column image, or a MedMNIST .npz'
+    formats = 'a manifest with a column image, a folder of images, or a MedMNIST .npz'
 
     @classmethod
     def accepts(cls, paths: Sequence[str]) -> bool:
@@ -133,7 +139,7 @@ def _check_outputs(source: AuditSource, arguments: argparse.Namespace) -> None:
     named = {n: p for n in ('json', 'html', 'groups') if (p := getattr(arguments, n)) is not None}
     annotations: Path | None = arguments.annotations
     inputs = [
-        find_data_file(arguments.manifest),
+        *([] if find_folder(arguments.manifest) else [find_data_file(arguments.manifest)]),
         *filter(None, [arguments.split]),
         *list_files(source.records),
         *(() if annotations is None else annotations.rglob('*')),

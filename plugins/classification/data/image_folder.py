@@ -88,6 +88,13 @@ class ImageFolder(FileSet):
         self.use_records(records)
 
 
+def list_images(folder: Path) -> Iterator[Path]:
+    """Yields the files below a folder that are images by their names, without hidden ones."""
+    for path in sorted(folder.rglob('*')):
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith('.'):
+            yield path
+
+
 @dataclass(frozen=True)
 class _Selection:
     """Files of a folder that are images, by their names.
@@ -104,9 +111,7 @@ class _Selection:
 
     def find(self, folder: Path) -> Iterator[tuple[str, Path]]:
         """Yields path from the root, with `/`, and path of each image below a folder."""
-        for path in sorted(folder.rglob('*')):
-            if path.suffix.lower() not in SUFFIXES or path.name.startswith('.'):
-                continue
+        for path in list_images(folder):
             name = path.relative_to(self.root).as_posix()
             included = self.include is None or _matches(name, self.include)
             if included and not (self.exclude is not None and _matches(name, self.exclude)):

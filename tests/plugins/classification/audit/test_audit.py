@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -166,3 +167,38 @@ def test_an_audit_names_masks_among_the_images(tmp_path, capsys):
     assert audit(tmp_path / 'set.csv', '--json', tmp_path / 'found.json') == 0
     assert 'Segmentation masks' in capsys.readouterr().out
     assert json.loads((tmp_path / 'found.json').read_text())['masks'] == {'x_mask.png': 'x.png'}
+
+
+def test_a_folder_is_audited_with_its_classes_and_subsets(tmp_path, capsys):
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (5, 40, 40), dtype=np.uint8)
+    files = [
+        'train/benign/a.png',
+        'train/malignant/b.png',
+        'test/malignant/c.png',
+        'test/benign/d.png',
+    ]
+    for name, image in zip(files, pixels):
+        (tmp_path / 'us' / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(tmp_path / 'us' / name)
+    shutil.copy(tmp_path / 'us' / files[0], tmp_path / 'us/test/malignant/copy.png')
+    page = [
+        str(tmp_path / 'us'),
+        '--json',
+        str(tmp_path / 'a.json'),
+        '--groups',
+        str(tmp_path / 'g.csv'),
+    ]
+    assert main(['audit', *page]) == 0
+    found = json.loads((tmp_path / 'a.json').read_text())
+    assert found['split'] == 'subset' and len(found['leaks']) == len(found['conflicts']) == 1
+    groups = dict(line.split(',') for line in (tmp_path / 'g.csv').read_text().split()[1:])
+    assert groups['test/malignant/copy.png'] == groups['train/benign/a.png']
+    assert len(set(groups.values())) == 4
+    said = capsys.readouterr().out
+    assert 'benign' in said and 'malignant' in said
+    assert main(['audit', str(tmp_path / 'us'), '--task', 'kind']) == 2
+    assert 'is a folder: it has no columns for --columns and --task' in capsys.readouterr().err
+    (tmp_path / 'empty').mkdir()
+    assert main(['audit', str(tmp_path / 'empty')]) == 2
+    assert 'a folder of images, or a MedMNIST .npz' in capsys.readouterr().err
