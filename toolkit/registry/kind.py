@@ -11,6 +11,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from toolkit.errors import ComponentError, RegistryError, did_you_mean, find_nearest
@@ -111,13 +112,27 @@ class Kind(Registry):
                 f'{locate_source(component)}: {name} is registered as {with_article(self.name)} '
                 f'but is no subclass of {self.interface_path} (docs/guides/component_kinds.md)'
             )
-        known = self._module_dict.get(name)
-        if known is not None and locate_source(known) != locate_source(component):
-            raise RegistryError(
-                _twice(self.name, name, locate_source(known), locate_source(component))
-            )
+        other = self._find_other(component, name)
+        if other is not None:
+            raise RegistryError(_twice(self.name, name, other, locate_source(component)))
         self._module_dict[name] = component
         return component
+
+    def _find_other(self, component: type[Any], name: str) -> str | None:
+        """Finds the place of another component that has the name; None if there is none."""
+        place, module = locate_source(component), component.__module__
+        known = self._module_dict.get(name)
+        # A cell of a notebook that is run again defines its class anew.
+        is_again = known is not None and module == known.__module__ == '__main__'
+        if known is not None and not is_again and locate_source(known) != place:
+            return locate_source(known)
+        if name in (found := self.library_components()) and found[name] is not component:
+            return f'{self.library}.{name}'
+        if module.partition('.')[0] in plugin_index.get_roots():
+            return None  # `get` tells two plugins, whose sources are known, apart
+        file = Path(place.rpartition(':')[0]).resolve()
+        entries = plugin_index.get_index().find(self.name, name)
+        return next((e.place for e in entries if Path(e.file).resolve() != file), None)
 
     # -- looking up ----------------------------------------------------------------------------
 

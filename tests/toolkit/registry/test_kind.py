@@ -141,6 +141,32 @@ def test_a_duplicate_made_while_running_shows_both_places(clean):
         HEADS.register(two())
 
 
+@pytest.mark.parametrize(
+    ('kind', 'name', 'place'),
+    [
+        ('attention', 'ChannelAttention', r'attention\.py:\d+'),  # in a plugin that is not imported
+        ('hook', 'EarlyStoppingHook', r'mmengine\.hooks\.EarlyStoppingHook'),
+        ('optimizer', 'AdamW', r'torch\.optim\.AdamW'),
+    ],
+)
+def test_a_notebook_does_not_take_the_name_of_a_shipped_component(monkeypatch, kind, name, place):
+    kind = get_kinds()[kind]
+    monkeypatch.setattr(kind, '_module_dict', {})
+    component = type(name, (kind.interface,), {'__module__': '__main__'})
+    with pytest.raises(
+        RegistryError, match=f'{name!r} is registered twice: .*{place} and .*rename'
+    ):
+        kind.register(component)
+    assert not kind._module_dict
+
+
+def test_a_cell_of_a_notebook_can_be_run_again(clean):
+    first, again = (type('Cell', (Head,), {'__module__': '__main__'}) for _ in range(2))
+    HEADS.register(first)
+    HEADS.register(again)
+    assert HEADS.get('Cell') is again
+
+
 def test_a_part_must_implement_its_interface(clean):
     with pytest.raises(RegistryError, match='is no subclass of toolkit.interfaces.Head'):
 
