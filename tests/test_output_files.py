@@ -179,7 +179,7 @@ FOLDERS = {
 # its own tests hold, and so do those of `push` and `pull`; `completion` writes into its cache; the
 # others write nothing.
 OTHERS = {'train', 'study', 'bench', 'check', 'check-component', 'show', 'diff', 'list'}
-OTHERS |= {'new', 'completion', 'push', 'pull'}
+OTHERS |= {'new', 'completion', 'push', 'pull', 'import'}
 
 
 def test_every_command_is_held_to_this() -> None:

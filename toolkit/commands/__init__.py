@@ -8,6 +8,7 @@ from toolkit.commands.check_component import CheckComponentCommand
 from toolkit.commands.completion.command import CompletionCommand
 from toolkit.commands.config.check import CheckCommand
 from toolkit.commands.config.diff import DiffCommand
+from toolkit.commands.config.import_config import ImportCommand
 from toolkit.commands.config.schema import SchemaCommand
 from toolkit.commands.config.show import ShowCommand
 from toolkit.commands.list import ListCommand
@@ -31,6 +32,7 @@ BUILTIN_COMMANDS: dict[str, type[Command]] = {
     'check-component': CheckComponentCommand,
     'new': NewCommand,
     'show': ShowCommand,
+    'import': ImportCommand,
     'schema': SchemaCommand,
     'completion': CompletionCommand,
     'diff': DiffCommand,

@@ -1,0 +1,1 @@
+"""Configs of mmengine in Python, read without running them and rewritten as YAML."""
