@@ -246,6 +246,7 @@ def _run_search(
     from toolkit.study.execute import run_study
     from toolkit.study.planning.plan import make_planner
     from toolkit.study.search.loop import SearchRunner
+    from toolkit.study.search.trials import with_trials
 
     said: set[str] = set()
 
@@ -261,6 +262,8 @@ def _run_search(
     # A second process would choose trials beside those that this one has not written yet.
     with work_dirs.claimed(folder / SEARCH_LOCK, 'search'):
         plan = make_planner(study, arguments.plugin)
+        if arguments.only:  # a variant of the file is no trial, and needs none
+            return run(plan(with_trials(study, folder)), replace(chosen, trials=False))
         return SearchRunner(study, folder, plan, run, chosen, arguments.keep_going).run()
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from toolkit.io.tables.formatting import format_duration
 from toolkit.study.planning.planned_study import Plan
 from toolkit.study.reconcile import ReconciledRun
+from toolkit.study.search.halving import list_bracket_sizes
 from toolkit.study.search.problems import MOST_TRIALS
 from toolkit.study.search.space import count_grid, describe_parameter
 
@@ -40,11 +41,15 @@ def describe_search(plan: Plan, entries: list[ReconciledRun]) -> list[str]:
     ]
     if search.stop is not None:
         rule = search.rungs
-        rungs = ', '.join(str(rule.first * rule.factor**n) for n in range(3))
+        rungs = ', '.join(map(str, rule.list_rungs(rule.first * rule.factor**2)))
         lines.append(
-            f'  asha: after {rungs} ... validations, one trial in {rule.factor} of those that came '
-            'so far goes on'
+            f'  {search.stop}: after {rungs} ... validations, one trial in {rule.factor} of those '
+            'that came so far goes on'
         )
+    if search.stop == 'hyperband':
+        sizes = list_bracket_sizes(rule)
+        shares = ', '.join(f'{size / sum(sizes):.0%}' for size in sizes)
+        lines.append(f'  brackets: {shares} of the trials are spared 0, 1, ... of these rungs')
     return [*lines, *_describe_budget(plan, entries)]
 
 

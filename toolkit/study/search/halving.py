@@ -3,15 +3,19 @@
 The thresholds of a trial follow from the trials of earlier batches alone, so they are known before
 it starts, stay the same after a kill, and do not depend on which run ends first.
 
+Hyperband shares the trials out between brackets. In each one halving begins at another rung, and in
+the last one every trial runs to its end, so that a slow start does not decide everywhere.
+
 Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", arXiv 1810.05934;
-here trials are stopped, and never paused.
+here trials are stopped, and never paused. Li et al. 2018, "Hyperband", JMLR 18, algorithm 1, for
+the sizes of the brackets.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from toolkit.study.search.keys import Halving
 
@@ -61,6 +65,40 @@ def find_thresholds(rule: Halving, earlier: Sequence[Values], higher: bool) -> d
             if threshold > -math.inf:
                 found[str(rung)] = threshold if higher else -threshold
     return found
+
+
+def find_bracket(rule: Halving, number: int) -> int:
+    """Find the bracket of Hyperband that a trial belongs to, which its number alone decides.
+
+    Any first trials are shared out as all are, since a search may have few.
+
+    Args:
+        rule: of the study, with `most`.
+        number: of the trial, from 0.
+    Returns:
+        The number of rungs that the trial is spared.
+    """
+    sizes = list_bracket_sizes(rule)
+    counts, chosen = [0] * len(sizes), 0
+    for place in range(number + 1):
+        wanted = [(place + 1) * size / sum(sizes) for size in sizes]
+        chosen = max(range(len(sizes)), key=lambda n: wanted[n] - counts[n])
+        counts[chosen] += 1
+    return chosen
+
+
+def list_bracket_sizes(rule: Halving) -> list[int]:
+    """List the sizes of Hyperband's brackets, from the one with all rungs to the one with none."""
+    assert rule.most is not None
+    rungs = len(rule.list_rungs(rule.most))
+    return [
+        math.ceil((rungs + 1) / (left + 1) * rule.factor**left) for left in range(rungs, -1, -1)
+    ]
+
+
+def enter_bracket(rule: Halving, bracket: int) -> Halving:
+    """Get the rule of a bracket, whose first rung lies further on."""
+    return replace(rule, first=rule.first * rule.factor**bracket)
 
 
 def find_cut(thresholds: Mapping[str, float], values: Values, higher: bool) -> Cut | None:

@@ -88,8 +88,8 @@ class SearchSpec:
         run_seed: random seed of the trials' runs; by default the integer after the largest of
             `seeds`.
         batch: number of trials that are chosen together, from the results of all before them.
-        stop: `asha` ends trials early.
-        rungs: where `asha` looks at them.
+        stop: `asha` ends trials early; `hyperband` spares some of them the first rungs.
+        rungs: where these look at them.
     """
 
     space: dict[str, Parameter]
@@ -101,7 +101,7 @@ class SearchSpec:
     seed: int = 0
     run_seed: int | None = None
     batch: int = 1
-    stop: Literal['asha'] | None = None
+    stop: Literal['asha', 'hyperband'] | None = None
     rungs: Halving = field(default_factory=Halving)
 
     @property

@@ -197,7 +197,7 @@ def _number_problems(study: Study) -> Iterator[Problem]:
         yield study.problem((*HERE, 'run_seed'), message)
     rule, there = search.rungs, (*HERE, 'rungs')
     if search.stop is None and 'rungs' in study.config.tree['search']:
-        yield study.problem(there, 'belongs to `stop: asha`')
+        yield study.problem(there, 'belongs to `stop: asha` or `stop: hyperband`')
     if rule.factor < 2:
         yield study.problem((*there, 'factor'), f'expected 2 or more, found {rule.factor}')
     if rule.first < 1:
@@ -205,7 +205,10 @@ def _number_problems(study: Study) -> Iterator[Problem]:
     if rule.most is not None and rule.most <= rule.first:
         message = f'no trial would be ended: expected more than {rule.first}, found {rule.most}'
         yield study.problem((*there, 'most'), message)
-    if search.stop and study.is_program:
+    if search.stop == 'hyperband' and rule.most is None:
+        message = 'hyperband shares trials out by the length of a run: give rungs, {most: N}'
+        yield study.problem((*HERE, 'stop'), message)
+    elif search.stop and study.is_program:
         if rule.most is None:
             message = 'a program does not tell how often it validates: give rungs, {most: N}'
             yield study.problem((*HERE, 'stop'), message)

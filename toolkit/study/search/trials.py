@@ -13,7 +13,7 @@ from toolkit.analysis.results import StudyResults, load
 from toolkit.errors import ToolkitError
 from toolkit.io.run_layout import PLAN, read_object
 from toolkit.io.run_records import RunResult
-from toolkit.study.search.halving import find_thresholds
+from toolkit.study.search.halving import enter_bracket, find_bracket, find_thresholds
 from toolkit.study.search.keys import PlannedTrial, SearchSpec
 from toolkit.study.search.sampler import KnownTrial, choose_point, fits_space
 from toolkit.study.search.validations import judge, read_values
@@ -155,18 +155,28 @@ def choose_batch(
         count: their number; fewer where a grid ends.
     """
     outcomes = [outcome for trial in known if (outcome := trial.outcome) is not None]
-    thresholds = {}
-    if search.stop is not None:
-        earlier = [trial.values for trial in known]
-        thresholds = find_thresholds(search.rungs, earlier, higher)
     found: list[PlannedTrial] = []
     for number in range(len(known), len(known) + count):
         point = choose_point(search, number, outcomes, higher)
         if point is None:
             break
         outcomes.append(KnownTrial(point))
-        found.append(PlannedTrial(number, point, thresholds))
+        found.append(PlannedTrial(number, point, _find_thresholds(search, known, number, higher)))
     return found
+
+
+def _find_thresholds(
+    search: SearchSpec, known: Sequence[Trial], number: int, higher: bool
+) -> dict[str, float]:
+    """Find the thresholds of a trial, from the earlier ones of its bracket."""
+    if search.stop is None:
+        return {}
+    rule, earlier = search.rungs, list(known)
+    if search.stop == 'hyperband':
+        bracket = find_bracket(rule, number)
+        earlier = [t for t in known if find_bracket(rule, t.plan.number) == bracket]
+        rule = enter_bracket(rule, bracket)
+    return find_thresholds(rule, [trial.values for trial in earlier], higher)
 
 
 def find_best(trials: Sequence[Trial], higher: bool) -> Trial | None:

@@ -8,7 +8,13 @@ import random
 import pytest
 
 from toolkit.study.planning.compose import Composer
-from toolkit.study.search.halving import find_cut, find_thresholds
+from toolkit.study.search.halving import (
+    enter_bracket,
+    find_bracket,
+    find_cut,
+    find_thresholds,
+    list_bracket_sizes,
+)
 from toolkit.study.search.keys import Halving, Parameter, SearchSpec
 from toolkit.study.search.sampler import KnownTrial, choose_point, fits_space
 from toolkit.study.search.space import list_corners, list_grid
@@ -32,6 +38,46 @@ def test_a_trial_is_cut_at_the_first_rung_that_it_misses():
     assert find_cut(thresholds, [0.4, 0.9, 0.5, 0.9], True).validations == 3
     assert find_cut(thresholds, [None], True).value is None
     assert find_cut({'1': 0.4}, [0.5], False).threshold == 0.4
+
+
+def test_brackets_of_hyperband_have_the_sizes_of_its_paper():
+    """Li et al. 2018, algorithm 1: ceil(B / R * eta ** s / (s + 1)), R = 81, eta = 3, B = 5 R."""
+    assert list_bracket_sizes(Halving(factor=3, first=1, most=81)) == [81, 34, 15, 8, 5]
+    sizes = list_bracket_sizes(RULE)
+    numbers = [find_bracket(RULE, n) for n in range(sum(sizes))]
+    assert [numbers.count(bracket) for bracket in range(4)] == sizes
+    for count in (7, 13, 30):  # a short search has its share of each
+        for bracket, size in enumerate(sizes):
+            assert abs(numbers[:count].count(bracket) - count * size / sum(sizes)) <= 1
+    assert enter_bracket(RULE, 1).list_rungs(27) == [3, 9]
+    assert enter_bracket(RULE, 3).list_rungs(27) == []
+
+
+def search_slow_starters(seed, stop):
+    """The best value of 40 trials, of which those above 0.5 are best and start slowly."""
+    generator, known, best = random.Random(seed), [], -1.0
+    for number in range(40):
+        x = generator.random()
+        delay = 4 if x > 0.5 else 0
+        values = [x if n > delay else 0.3 * (1 - x) for n in range(1, 28)]
+        rule, earlier = RULE, known
+        if stop == 'hyperband':
+            bracket = find_bracket(RULE, number)
+            rule = enter_bracket(RULE, bracket)
+            earlier = [v for n, v in enumerate(known) if find_bracket(RULE, n) == bracket]
+        cut = find_cut(find_thresholds(rule, earlier, True), values, True)
+        known.append(values if cut is None else values[: cut.validations])
+        best = max(best, values[-1] if cut is None else -1.0)
+    return best
+
+
+def test_hyperband_finds_what_starts_slowly():
+    found = {
+        stop: [search_slow_starters(seed, stop) for seed in range(20)]
+        for stop in ('asha', 'hyperband')
+    }
+    assert sum(found['hyperband']) / 20 > 0.85
+    assert sum(found['asha']) < sum(found['hyperband'])
 
 
 def learn(quality, generator):

@@ -18,6 +18,7 @@ from toolkit.analysis.aggregate import analyze_study
 from toolkit.analysis.results import load
 from toolkit.analysis.search.trials import get_value, list_bests, make_trials_table, select_trials
 from toolkit.analysis.table_files import study_table
+from toolkit.cli import main
 from toolkit.config import ConfigError
 from toolkit.config.schema import TrainCfg
 from toolkit.errors import ToolkitError
@@ -157,9 +158,10 @@ def test_the_test_is_used_at_the_end_alone(tmp_path, capsys):
     assert '9 trials' in said
 
 
-@pytest.mark.parametrize('batch', [1, 3])
-def test_a_search_that_was_killed_ends_as_an_undisturbed_one(tmp_path, batch):
-    study = read_study(write(tmp_path, {**ASHA, 'batch': batch}))
+@pytest.mark.parametrize(('stop', 'batch'), [('asha', 1), ('asha', 3), ('hyperband', 1)])
+def test_a_search_that_was_killed_ends_as_an_undisturbed_one(tmp_path, stop, batch):
+    trials = 9 if stop == 'asha' else 16
+    study = read_study(write(tmp_path, {**ASHA, 'stop': stop, 'batch': batch, 'trials': trials}))
     search(study, tmp_path / 'a' / 'whole')
     expected = found(tmp_path / 'a' / 'whole')
     assert {trial[3] for trial in expected[0]} == {'finished', 'pruned'}
@@ -179,6 +181,24 @@ def test_a_search_that_was_killed_ends_as_an_undisturbed_one(tmp_path, batch):
         break
     assert len(kills) == 10
     assert found(work) == expected
+
+
+def test_the_reference_alone_needs_no_trial(tmp_path, monkeypatch):
+    file, work, started = write(tmp_path), tmp_path / 'work', []
+
+    def run(plan, folder, launcher, choice, keep_going):
+        entries = reconcile(plan, folder, choice)
+        started.append([entry.run.id for entry in entries if entry.pending])
+        return 130  # no tables
+
+    monkeypatch.setattr('toolkit.study.execute.run_study', run)
+    command = ['study', str(file), '--work-dir', str(work), '--only', 'reference']
+    assert main(command) == 130
+    assert main([*command, '--seeds', '1']) == 130
+    search(read_study(file), work)
+    (work / 'runs' / 'reference-s0' / 'status.json').unlink()
+    assert main(command) == 130
+    assert started == [['reference-s0', 'reference-s1'], ['reference-s1'], ['reference-s0']]
 
 
 def test_more_trials_continue_a_search_and_another_space_does_not(tmp_path):
@@ -272,8 +292,9 @@ def test_a_program_is_ended_where_its_validations_say_so(tmp_path):
         ({'trials': None}, {}, ['expected when it ends']),
         ({'trials': 0, 'batch': 0, 'run_seed': 1}, {}, ['1 or more', 'luck with this seed']),
         ({'sampler': 'grid'}, {}, ['a grid needs points, a step or a choice']),
-        ({'rungs': {'factor': 3}}, {}, ['belongs to `stop: asha`']),
+        ({'rungs': {'factor': 3}}, {}, ['belongs to `stop: asha` or `stop: hyperband`']),
         ({'stop': 'asha'}, {}, ['how often it validates']),
+        ({'stop': 'hyperband'}, {}, ['by the length of a run: give rungs, {most: N}']),
         ({'metric': 'test_acc'}, {}, ['on which split a metric is']),
         ({'metric': 'val_ac'}, {}, ["did you mean 'val_acc'"]),
         ({'metric': None}, {}, ['on which split']),
