@@ -254,6 +254,10 @@ CASES = {
         'plugins: [./nowhere.py]\n',
         ['2: plugins.0: no plugin file .*nowhere.py'],
     ),
+    'unreadable_plugin': (
+        'plugins: [/proc/self/mem]\n',
+        ['2: plugins.0: the plugin /proc/self/mem cannot be read: '],
+    ),
     'missing_plugin_module': (
         'plugins: [no_such_module]\n',
         ["2: plugins.0: no plugin module 'no_such_module' can be imported"],

@@ -20,11 +20,14 @@ from torch import Tensor
 from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
+from toolkit.io.verification.hashing import digest_file
 
 if TYPE_CHECKING:
     from plugins.ldpnet.generator import LDPNet
 
 FOLDER = Path(__file__).parent / 'weights'
+# A safetensors file has no checksums: what is read must be what was shipped.
+SHA256 = {'plus': '749d5def56384cfe4c54877e4c71a54c797eb59963f49e6be96f54ec57da3e32'}
 # What the system of a run calls the network.
 PREFIXES = ('generator.network.', 'generator.')
 # Weights whose last input channels, and whose outputs, are the bands.
@@ -45,10 +48,17 @@ def load_shipped(network: LDPNet, name: str) -> None:
     A tailor, which the file has none of, keeps its own.
 
     Raises:
-        ValueError: the network has another width or other weights than the file.
+        ValueError: the network has another width or other weights than the file, or the file is
+            damaged or was changed.
     """
     path = find_shipped(name)
     try:
+        digest = digest_file(path).hex()
+        if digest != SHA256[name]:
+            raise ValueError(
+                f'weights: {path} is not the file that was shipped: its sha256 is '
+                f'{digest[:12]}..., expected {SHA256[name][:12]}...; install again'
+            )
         with safe_open(path, 'pt') as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:

@@ -146,6 +146,8 @@ class Config:
         # A second call finds the names that the first one has chosen.
         run = None if self._has_plugins else run_plugins.find_run(self.file)
         trusted = trusted or self._has_plugins
+        if run is not None and not trusted and run_plugins.has_addresses(self.tree):
+            run_plugins.check_trusted([self.file], run_plugins.TRACKERS_SEND)
         for plugin, path, base in self._list_plugins(run, extra):
             try:
                 if not trusted:
@@ -153,6 +155,9 @@ class Config:
                 found.append(plugin_index.add(plugin, base))
             except RegistryError as error:
                 problems.append(self.problem(path, str(error)))
+            except OSError as error:
+                text = f'the plugin {plugin} cannot be read: {error.strerror}'
+                problems.append(self.problem(path, text))
         if problems:
             raise ConfigError(*problems)
         for plugin in extra:

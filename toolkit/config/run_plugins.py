@@ -38,19 +38,24 @@ MARKS = (CAPSULE, ORIGINS, METRICS_LOG)
 # Beside a config, these say so too, where a sender has left out the others. A folder above may have
 # files of these names for other reasons.
 MARKS_BESIDE = (METRICS_FILE, TRAIN_LOG, TEST_LOG, STATUS, IDENTITIES, CHECKPOINTS)
+# What a file in such a folder may make this machine do.
+PLUGINS_RUN = 'this run names plugins, which are code that would be run'
+TRACKERS_SEND = 'this run names trackers, which send or write its values where its config says'
+COMMAND_RUNS = 'this study names a command or a launcher with settings, which would be run'
 
 
 class UntrustedPluginError(ToolkitError):
     """Plugins in the folder of a run that this user has neither run nor allowed before.
 
     Args:
-        paths: of the plugins.
+        paths: of the plugins, or of the file that names what would be done.
+        what: states what that is.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], what: str = PLUGINS_RUN) -> None:
         listed = ''.join(f'\n  {path} (sha256 {hash_tree(path)[:12]})' for path in paths)
         super().__init__(
-            f'this run names plugins, which are code that would be run:{listed}\n'
+            f'{what}:{listed}\n'
             'This user has not run or trusted them before. If you trust who made them, or have '
             'read them, give --trust; the same content is then never asked for again'
         )
@@ -124,13 +129,27 @@ def read_kept(run: Path) -> list[Mapping[str, Any]]:
     return [entry for entry in entries if isinstance(entry, dict)]
 
 
-def check_trusted(paths: Iterable[Path]) -> None:
+def has_addresses(tree: Mapping[str, Any]) -> bool:
+    """Tells whether a config says where trackers send or write values, beyond the user's settings.
+
+    A tracker without arguments writes into the run's folder, or where the environment says.
+    """
+    trackers = tree.get('trackers')
+    entries = trackers.values() if isinstance(trackers, Mapping) else ()
+    return any(isinstance(entry, Mapping) and entry.keys() > {'type'} for entry in entries)
+
+
+def check_trusted(paths: Iterable[Path], what: str = PLUGINS_RUN) -> None:
     """Checks that the code of plugins may run; with `--trust`, remembers their content.
+
+    Args:
+        paths: of the plugins, or of the file that names what would be done.
+        what: states what that is.
 
     Raises:
         UntrustedPluginError: it may not; names the plugins.
     """
     unknown = [path for path in paths if path.exists() and not plugin_trust.is_trusted(path)]
     if unknown and not plugin_trust.allows_all():
-        raise UntrustedPluginError(unknown)
+        raise UntrustedPluginError(unknown, what)
     plugin_trust.remember(unknown)

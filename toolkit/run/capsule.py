@@ -23,6 +23,7 @@ import torch
 import toolkit
 from toolkit.config import Config
 from toolkit.config.dump import dump
+from toolkit.config.run_plugins import has_addresses
 from toolkit.engine.components import RunComponents
 from toolkit.engine.process import distributed
 from toolkit.errors import ToolkitError
@@ -30,6 +31,7 @@ from toolkit.io import atomic_write
 from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS, PATCH
 from toolkit.io.run_records import utc_now
+from toolkit.io.verification import plugin_trust
 from toolkit.registry import plugin_index
 from toolkit.run import changes, kept_plugins
 
@@ -141,6 +143,8 @@ def begin(
         atomic_write.write(work_dir / CONFIG, given.text)
         atomic_write.write(work_dir / ORIGINS, _json(dict(given.origins)))
         kept_plugins.keep_plugins(work_dir, record['plugins'])
+        if has_addresses(given.tree):
+            plugin_trust.remember([work_dir / CONFIG])
     if patch:
         atomic_write.write(work_dir / PATCH, patch)
     # The last one: a folder with a capsule holds a run that has all of these files.

@@ -15,6 +15,7 @@ from toolkit.io.atomic_write import write
 from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import CONFIG, ORIGINS, PLAN, STUDY
 from toolkit.io.run_records import RunStatus
+from toolkit.io.verification import plugin_trust
 from toolkit.study.launchers.claim import claim
 from toolkit.study.launchers.job import Job
 from toolkit.study.planning.planned_study import Plan
@@ -80,6 +81,8 @@ def write_plan(plan: Plan, entries: list[ReconciledRun], folder: Path) -> None:
     }
     write(folder / PLAN, json.dumps(record, indent=1, ensure_ascii=False) + '\n')
     write(folder / STUDY, dump(study.config.tree))
+    if study.runs_commands:
+        plugin_trust.remember([folder / STUDY])
 
 
 def check_claims(entries: list[ReconciledRun]) -> None:

@@ -198,6 +198,11 @@ class Study:
         return self.spec.command is not None
 
     @property
+    def runs_commands(self) -> bool:
+        """True if the study file names commands of the system: a program's, or a launcher's."""
+        return self.is_program or self.spec.launcher.get('type', 'local') != 'local'
+
+    @property
     def search_metric(self) -> str:
         """The metric of the validation that a search makes best."""
         search = self.spec.search

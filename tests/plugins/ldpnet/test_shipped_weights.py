@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
+from plugins.ldpnet import shipped_weights
 from plugins.ldpnet.generator import LDPNet
 from plugins.ldpnet.shipped_weights import find_shipped, fit_bands, write_weights
 from toolkit.config import load
@@ -102,3 +104,22 @@ def test_a_tailor_starts_without_effect_and_can_be_trained_alone() -> None:
 def test_wrong_tailors(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LDPNet(4, **arguments)
+
+
+def test_a_file_that_was_changed_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One flipped bit, other tensors, and none are told."""
+    content = find_shipped('plus').read_bytes()
+    monkeypatch.setattr(shipped_weights, 'FOLDER', tmp_path)
+    flipped = bytearray(content)
+    flipped[-100] ^= 1
+    for bad in (bytes(flipped), save({'other': torch.zeros(1)}), b''):
+        find_shipped('plus').write_bytes(bad)
+        with pytest.raises(ValueError, match='plus.safetensors is not the file that was shipped'):
+            LDPNet(4, **SHIPPED)
+    find_shipped('plus').write_bytes(content)
+    LDPNet(4, **SHIPPED)
+    find_shipped('plus').unlink()
+    with pytest.raises(ValueError, match='plus.safetensors cannot be read'):
+        LDPNet(4, **SHIPPED)

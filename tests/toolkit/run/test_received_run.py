@@ -248,3 +248,56 @@ def test_two_plugins_of_one_name_keep_a_copy_each(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_is_refused_as_before(tmp_path: Path) -> None:
     with pytest.raises(ToolkitError, match='holds no run'):
         load_trained(None, run_dir=tmp_path)
+
+
+def test_trackers_that_send_values_are_held_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, run = load('ldpnet/ldpnet_2022_synthetic'), tmp_path / 'received'
+    run.mkdir()
+    for arguments in ({}, {'uri': 'http://192.0.2.1/'}):
+        config.tree['trackers'] = {'log': {'type': 'MLflowTracker', **arguments}}
+        (run / 'config.yaml').write_text(dump(config.tree))
+        (run / 'capsule.json').write_text(json.dumps({**CAPSULE, 'config': config.tree}))
+        if not arguments:  # where the user's own environment says
+            use(run)
+    for command in ('test', 'rerun', 'resume', 'predict'):
+        assert call(command, run) == 2, command
+        error = capsys.readouterr().err
+        assert 'names trackers, which send' in error and str(run / 'config.yaml') in error
+    plugin_trust.remember([run / 'config.yaml'])  # as the run's own start does
+    use(run)
+
+
+@pytest.mark.parametrize('own', ['command', 'launcher'])
+def test_a_study_folder_runs_no_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], own: str
+) -> None:
+    folder = tmp_path / 'received'
+    (folder / 'runs').mkdir(parents=True)
+    (folder / 'plan.json').write_text(json.dumps({'study': 's', 'runs': []}))
+    evil = {
+        'command': {'command': ['touch', str(tmp_path / 'ran')]},
+        'launcher': {
+            'base': 'ldpnet/ldpnet_2022_synthetic',
+            'launcher': {'type': 'slurm', 'options': {'slurm_setup': ['touch ran']}},
+        },
+    }[own]
+    study = {'study': 's', 'variants': {'full': {}}, 'metrics': {'score': 'higher'}, **evil}
+    (folder / 'study.yaml').write_text(json.dumps(study))
+    words = ['study', str(folder / 'study.yaml'), '--work-dir', str(folder)]
+    for more in ([], ['--plan']):
+        assert cli.main([*words, *more]) == 2
+        error = capsys.readouterr().err
+        assert 'names a command or a launcher' in error and '--trust' in error
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_a_study_of_ones_own_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.support import program_studies
+
+    file = program_studies.write(tmp_path / 'own', seeds=[0], variants={'full': {}})
+    words = ['--work-dir', str(tmp_path / 'work')]
+    assert cli.main(['study', str(file), *words]) == 0
+    plugin_trust._session.clear()  # as another process
+    assert plugin_trust.is_trusted(tmp_path / 'work' / 'study.yaml')

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from toolkit.config import Config, ConfigError, Problem
+from toolkit.config import Config, ConfigError, Problem, run_plugins
 from toolkit.config.checks.check import check
 from toolkit.config.schema import RunConfig
 from toolkit.engine.evaluator import collect_directions
@@ -63,7 +63,12 @@ def make_planner(
         study: from `read_study`.
         extra_plugins: plugins that the command line names.
         open_data: open the data sets for their fingerprints.
+    Raises:
+        UntrustedPluginError: the study file lies in a study's folder, and names commands that this
+            user has not trusted.
     """
+    if study.runs_commands and run_plugins.find_run(study.config.file) is not None:
+        run_plugins.check_trusted([study.config.file], run_plugins.COMMAND_RUNS)
     _check_size(study)
     return plan_program if study.is_program else Planner(study, extra_plugins, open_data).plan
 
