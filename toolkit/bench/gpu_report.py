@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import RunError
+from toolkit.io import atomic_write
 
 TITLES = {
     'tests': 'Tests',
@@ -29,11 +29,7 @@ def write_report(record: Mapping[str, Any], path: Path, order: Sequence[str]) ->
     Raises:
         RunError: it cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(record, order), encoding='utf-8')
-    except OSError as error:
-        raise RunError(f'cannot write {path}: {error.strerror}') from error
+    atomic_write.write(path, page(record, order))
 
 
 def page(record: Mapping[str, Any], order: Sequence[str]) -> str:
