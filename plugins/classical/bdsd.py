@@ -42,8 +42,8 @@ class BDSD(TwoPassGenerator):
 
     def __init__(self, bands: int, ratio: int, sensor: SensorSpec = 'generic') -> None:
         super().__init__(bands, ratio)
-        found = get_sensor(sensor)
-        self.ms_gains, self.pan_gain = found.gains(bands), found.pan_gain
+        self.sensor = get_sensor(sensor)
+        self.ms_gains, self.pan_gain = self.sensor.gains(bands), self.sensor.pan_gain
 
     def measure(self, lrms_up: LazyImage, pan: LazyImage, window: Window) -> dict[str, Tensor]:
         coarse = lrms_up.derived(('bdsd', id(self)), lambda e: self._reduce(e, pan))

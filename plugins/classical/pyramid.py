@@ -55,7 +55,8 @@ class Pyramid(TwoPassGenerator):
 
     def __init__(self, bands: int, ratio: int, sensor: SensorSpec = 'generic') -> None:
         super().__init__(bands, ratio)
-        gains = get_sensor(sensor).gains(bands)
+        self.sensor = get_sensor(sensor)
+        gains = self.sensor.gains(bands)
         self.gains = tuple(dict.fromkeys(gains))  # distinct
         self.gain_of_band = [self.gains.index(gain) for gain in gains]
         if ratio > 1:

@@ -77,7 +77,8 @@ class SRD(TwoPassGenerator):
             raise ValueError(
                 f'atoms and dictionary must be at least 1, found {atoms} and {dictionary}'
             )
-        gains = get_sensor(sensor).gains(bands)
+        self.sensor = get_sensor(sensor)
+        gains = self.sensor.gains(bands)
         self.distinct = tuple(dict.fromkeys(gains))  # G filters; bands of one gain share theirs
         self.filter_of = [self.distinct.index(gain) for gain in gains]
         self.patch, self.overlap = patch, overlap

@@ -83,7 +83,8 @@ class Modulated(Generator, DataInitialized):
         self.register_buffer('slope', torch.ones(bands))
         self.register_buffer('damping', torch.zeros(bands))
         self.register_buffer('fitted', torch.tensor(False))
-        self.gains = get_sensor(sensor).gains(bands) if low_pass == 'mtf' else None
+        self.sensor = get_sensor(sensor) if low_pass == 'mtf' else None
+        self.gains = None if self.sensor is None else self.sensor.gains(bands)
         reach = 2 * ratio - 1 if self.gains is None else get_reach(min(self.gains), ratio)
         self.halo = network_halo + reach
         self.stride = 1 if self.network is None else self.network.stride

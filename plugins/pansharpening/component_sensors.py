@@ -7,7 +7,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from plugins.pansharpening.scenes.sensors import get_sensor
+from torch import nn
+
+from plugins.pansharpening.scenes.sensors import Sensor, get_sensor
 from toolkit.errors import ToolkitError
 from toolkit.registry.build import ComponentFactory, accepts_argument, get_signature
 
@@ -47,6 +49,12 @@ class ComponentSensors:
                     f'MTF gains of {stated} are used',
                     file=sys.stderr,
                 )
+
+
+def list_assumptions(generator: nn.Module) -> list[str]:
+    """Says which sensors' gains are assumed, of those that a generator and its parts use."""
+    used = {getattr(part, 'sensor', None) for part in generator.modules()}
+    return sorted(s.describe_assumption() for s in used if isinstance(s, Sensor) and s.assumed)
 
 
 def list_sensors(dataset: Any) -> set[str]:

@@ -31,6 +31,8 @@ class Generator(nn.Module, ABC):
         unit_range: images must be in [0, 1], since the method takes their ratios.
         border: only of classes that declare it, whose system then sets it: 'wrap' where borders and
             divisions are those of the toolbox, else 'replicate'.
+        sensor: only of methods that use the MTF gains of a `Sensor`, which is this one; whoever
+            predicts is told if they are assumed.
     """
 
     contract: ClassVar[str] = 'plugins.pansharpening.contracts.GeneratorContract'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from plugins.pansharpening.system import Pansharpener
 from plugins.pansharpening.untrained_method import sharpener
 from toolkit.engine.process.precision import find_device
 from toolkit.errors import ToolkitError
-from toolkit.registry.build import accepts_argument
 from toolkit.run.loaded_run import LoadedRun, load_run
 
 __all__ = ['MemoryScene', 'Reach', 'measure_module', 'sharpen', 'stream']
@@ -86,8 +84,6 @@ def sharpen(
         result = stream(method, scene, upsample=upsample, **options)
     else:
         system = sharpener(str(method), scene, upsample or own)
-        if scene.sensor.assumed and accepts_argument(type(system.generator), 'sensor'):
-            warnings.warn(scene.sensor.describe_assumption(), stacklevel=2)
         result = sharpen_scene(system, scene, **options)
     return like(result, ms)
 

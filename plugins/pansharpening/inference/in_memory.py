@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plugins.pansharpening.component_sensors import list_assumptions
 from plugins.pansharpening.imaging.resample import Method
 from plugins.pansharpening.inference.scene_inference import set_evaluation_mode
 from plugins.pansharpening.inference.thread_pool import run_workers
@@ -40,7 +42,8 @@ def sharpen_scene(
 ) -> np.ndarray:
     """Pansharpens a scene into an array, window by window.
 
-    The result has the bits that `predict_scene` writes.
+    The result has the bits that `predict_scene` writes. MTF gains that the system uses and that are
+    assumed are warned of.
 
     Args:
         system: a trained system or an untrained method; it is moved to `device`.
@@ -58,6 +61,8 @@ def sharpen_scene(
         RunError: values that are not finite, or too many values that `dtype` cannot hold.
     """
     check_scene(system, scene)
+    for assumption in list_assumptions(system.generator):
+        warnings.warn(assumption, stacklevel=2)
     device = find_device(device)
     with set_evaluation_mode(system, device), run_workers(workers) as pool:
         streamed = TiledInference(system, scene, device, autocast, dtype)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from plugins.pansharpening.component_sensors import list_assumptions
 from plugins.pansharpening.inference.in_memory import (
     ImageSource,
     like,
@@ -21,7 +22,7 @@ from plugins.pansharpening.inference.scene_inputs import (
     find_sensor,
     find_test_scene,
 )
-from plugins.pansharpening.inference.scene_model import adapt_model, find_sensor_parts
+from plugins.pansharpening.inference.scene_model import adapt_model
 from plugins.pansharpening.inference.scene_prediction import predict_scene
 from plugins.pansharpening.inference.tiled_inference import TiledInference
 from plugins.pansharpening.inference.tiles import Shard
@@ -85,9 +86,6 @@ class ScenePredictor(Predictor):
             options.report(
                 'from the scene: ' + ' '.join(f'{path}={value}' for path, value in changes.items())
             )
-        sensor = scene.sensor
-        if sensor.assumed and any(find_sensor_parts(config['model'])):
-            warnings.append(sensor.describe_assumption())
         for warning in warnings:
             options.report(f'warning: {warning}')
         return changes
@@ -107,6 +105,8 @@ class ScenePredictor(Predictor):
         scene = find_scene(inputs, arguments, options.dataset, system.upsampling)
         if scene.holds_fractions and arguments.bit_depth is None:
             options.report(scene.describe_fractions())
+        for assumption in list_assumptions(system.generator):
+            options.report(f'warning: {assumption}')
         return predict_scene(
             system,
             scene,

@@ -11,15 +11,20 @@ import rasterio
 import scipy.io
 import torch
 from rasterio.transform import from_origin
+from torch import nn
 
+from plugins.fusion_cnns.modulated import Modulated
+from plugins.pansharpening.component_sensors import list_assumptions
 from plugins.pansharpening.data.registered_scene import RegisteredScene
 from plugins.pansharpening.inference.in_memory import sharpen_scene
 from plugins.pansharpening.inference.predictor import ScenePredictor
 from plugins.pansharpening.inference.scene_inputs import find_scene
 from plugins.pansharpening.inference.scene_prediction import predict_scene
-from plugins.pansharpening.notebook import sharpen
+from plugins.pansharpening.interfaces import GENERATORS
+from plugins.pansharpening.notebook import MemoryScene, sharpen, stream
 from plugins.pansharpening.scenes.open_scene import open_scene
 from plugins.pansharpening.scenes.sensors import get_sensor
+from plugins.pansharpening.system import Pansharpener
 from plugins.pansharpening.untrained_method import sharpener
 from toolkit.errors import DataError, ToolkitError
 from toolkit.interfaces import PredictOptions
@@ -132,11 +137,24 @@ def test_a_method_is_built_for_the_images_and_not_for_a_config():
 
 
 def test_assumed_gains_are_said_where_a_method_uses_them(recwarn):
-    for sensor, method in (('IKONOS', 'MTF-GLP'), ('generic', 'GSA')):
+    scene = MemoryScene(MS, PAN, 'generic')
+    others = [GENERATORS.get(name)(4, 4) for name in ('MTF-GLP-HPM', 'BDSD', 'SR-D')]
+    others += [Modulated(4, 4, low_pass='mtf'), nn.Sequential(Modulated(4, 4, low_pass='mtf'))]
+    network = Pansharpener(4, 4, lambda **injected: Modulated(**injected, low_pass='mtf'))
+    for sensor, method in (('IKONOS', 'MTF-GLP'), ('generic', 'GSA'), ('generic', 'TV')):
         sharpen(MS, PAN, sensor, method)
+    stream(Modulated(4, 4, sensor='generic'), scene)  # by bicubic filters, not by gains
     assert not [w for w in recwarn if 'assumed' in str(w.message)]
-    with pytest.warns(UserWarning, match='0.3 for the MS and 0.15 for the PAN are assumed'):
+    said = '0.3 for the MS and 0.15 for the PAN are assumed'
+    with pytest.warns(UserWarning, match=said):
         sharpen(MS, PAN, 'generic', 'MTF-GLP')
+    with pytest.warns(UserWarning, match=said):
+        predict(network, MS, PAN, sensor='IKONOS')
+    for sensor, count in (('generic', 1), ('IKONOS', 0)):
+        assert len(list_assumptions(Modulated(4, 4, low_pass='mtf', sensor=sensor))) == count
+    assert all(list_assumptions(method) for method in others)
+    with pytest.warns(UserWarning, match=said):
+        stream(others[-2], scene)
 
 
 def test_the_random_numbers_of_the_caller_stay_as_they_are():
