@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from toolkit.commands.arguments import add_trust
@@ -51,5 +52,6 @@ class PushCommand(Command):
         )
         for name, file in pushed.files.items():
             print(f'{file.size:>13,}  {name}')
-        print(f'shared in {pushed.place}; get it with: toolkit pull {arguments.destination} DIR')
+        source = shlex.quote(arguments.destination)
+        print(f'shared in {pushed.place}; get it with: toolkit pull {source} DIR')
         return 0

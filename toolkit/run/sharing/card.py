@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import yaml
 
 from toolkit.config.load import Config
+from toolkit.engine import checkpoint
 from toolkit.interfaces import System
 from toolkit.io.run_layout import METRICS_FILE, TestRecord, read_object
 from toolkit.io.tables.formatting import escape_markdown, format_markdown_table
 from toolkit.registry import SYSTEMS
 from toolkit.run import capsule
 from toolkit.run.load_run import load_config
+from toolkit.run.sharing.manifest import LAST_WEIGHTS, TESTED_WEIGHTS
 
 LIBRARY = 'ablakit'
 
@@ -38,17 +41,32 @@ def make_card(run: Path, title: str, source: str, license_: str | None = None) -
     path = run / METRICS_FILE
     content = read_object(path) or {}
     test = TestRecord.parse(content, path)
-    front = _make_front_matter(title, system, config, test, license_)
+    weights = _find_tested(run, content)
+    # The index of a hub states results of the model itself, and not of other weights.
+    own = test if weights == TESTED_WEIGHTS else TestRecord()
+    front = _make_front_matter(title, system, config, own, license_)
     parts = [
         f'---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---',
         f'# {escape_markdown(title)}',
         f'A `{system.__name__}` that was trained with [Ablakit](https://pypi.org/project/ablakit/) '
         f'{record["toolkit"]}.' + (f' {system.note}' if system.note else ''),
         *_explain_use(title, source, record),
-        *_show_results(content, test),
+        *_show_results(weights, content, test),
         *_show_training(record),
     ]
     return '\n\n'.join(parts) + '\n'
+
+
+def _find_tested(run: Path, content: Mapping[str, Any]) -> str:
+    """Finds the shared weights that `metrics.json` is of; '' if it is of others."""
+    folder = checkpoint.get_folder(run)
+    tested = folder / Path(str(content.get('checkpoint'))).name
+    if tested.name not in (checkpoint.BEST, checkpoint.LAST) or not tested.exists():
+        return ''
+    # A test may have taken weights of the same name from another folder.
+    if (checkpoint.load(tested).get('meta') or {}).get('iter') != content.get('iter'):
+        return ''
+    return TESTED_WEIGHTS if tested == checkpoint.find_best_or_last(run) else LAST_WEIGHTS
 
 
 def _make_front_matter(
@@ -84,13 +102,14 @@ def _make_front_matter(
 
 
 def _explain_use(title: str, source: str, record: Mapping[str, Any]) -> list[str]:
-    folder = f'runs/{title}'
+    path = f'runs/{title}'
+    folder = shlex.quote(path)
     parts = [
         '## Use',
-        f'```console\n$ pip install "ablakit[hub]"\n$ toolkit pull {source} {folder}\n'
+        f'```console\n$ pip install "ablakit[hub]"\n$ toolkit pull {shlex.quote(source)} {folder}\n'
         f'$ toolkit predict --run {folder} --help\n$ toolkit test --run {folder}\n'
         f'$ toolkit rerun {folder}\n```',
-        f"```python\nimport toolkit\n\nrun = toolkit.load_run('{folder}')\n"
+        f'```python\nimport toolkit\n\nrun = toolkit.load_run({path!r})\n'
         'print(run.help_predict())\n```',
     ]
     copies = [entry for entry in record.get('plugins') or [] if entry['copy']]
@@ -103,15 +122,17 @@ def _explain_use(title: str, source: str, record: Mapping[str, Any]) -> list[str
     return parts
 
 
-def _show_results(content: Mapping[str, Any], test: TestRecord) -> list[str]:
+def _show_results(weights: str, content: Mapping[str, Any], test: TestRecord) -> list[str]:
     if not test.metrics:
         return ['## Results', 'It was not tested.']
     rows = [['metric', 'better', 'value']]
     for name, value in test.metrics.items():
         better = {True: 'higher', False: 'lower', None: ''}[test.directions.get(name)]
         rows.append([name, better, 'not finite' if value is None else f'{value:.6g}'])
-    weights = Path(str(content.get('checkpoint'))).name
-    facts = f'Of `{weights}`, iteration {content.get("iter")}'
+    tested = f'`{weights}`'
+    if not weights:
+        tested = f'`{Path(str(content.get("checkpoint"))).name}`, which is not in this folder'
+    facts = f'Of {tested}, iteration {content.get("iter")}'
     facts += f'; test data {test.test_data}.' if test.test_data else '.'
     parts = ['## Results', facts, '\n'.join(format_markdown_table(rows, left=2))]
     if test.overlap:

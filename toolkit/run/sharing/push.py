@@ -28,6 +28,9 @@ from toolkit.run.sharing.manifest import (
 from toolkit.run.sharing.new_folder import make_new_folder
 from toolkit.run.sharing.weights_file import write_weights
 
+# Other files of a repository, such as weights of other programs, stay.
+_OWN = (*RECORDS, CARD, MANIFEST, TESTED_WEIGHTS, LAST_WEIGHTS)
+
 
 @dataclass(frozen=True)
 class PushedRun:
@@ -78,7 +81,7 @@ def push(
             return PushedRun(_write(run, new, names, card), destination)
     with tempfile.TemporaryDirectory() as temporary:
         files = _write(run, Path(temporary), names, card)
-        replaced = [*RECORDS, CARD, MANIFEST, '*.safetensors', f'{layout.PLUGINS}/*']
+        replaced = [*_OWN, f'{layout.PLUGINS}/*']
         place = hub.upload(
             Path(temporary), address, public=public, overwrite=overwrite, replaced=replaced
         )

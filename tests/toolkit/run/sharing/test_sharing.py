@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,10 +25,11 @@ from toolkit.config.schema import RunConfig
 from toolkit.engine import checkpoint
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io.verification import plugin_trust
-from toolkit.registry import build
+from toolkit.registry import SYSTEMS, build
 from toolkit.run import capsule
 from toolkit.run.capsule import make_capsule_input
 from toolkit.run.rerun import rerun
+from toolkit.run.sharing.card import make_card
 from toolkit.run.sharing.manifest import MANIFEST, check_names
 from toolkit.run.sharing.pull import pull
 from toolkit.run.sharing.push import push
@@ -46,6 +48,14 @@ FILES = (
     'origins.json',
     'plugins/tiny_engine.py',
 )
+
+
+@pytest.fixture(scope='package', autouse=True)
+def fast_disk() -> Iterator[None]:
+    """Leaves files in the system's cache: a busy disk takes seconds to write them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, 'fsync', lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope='package')
@@ -126,6 +136,36 @@ def test_the_card_says_what_the_hub_and_a_reader_need(run: Path, shared: Path) -
     assert 'toolkit pull shared runs/shared' in body
 
 
+@pytest.mark.parametrize(
+    ('tested', 'iteration', 'says', 'is_indexed'),
+    [
+        ('best.pth', None, 'Of `model.safetensors`, iteration', True),
+        ('last.pth', None, 'Of `last.safetensors`, iteration', False),
+        ('best.pth', 77, 'Of `best.pth`, which is not in this folder, iteration 77', False),
+        ('iter_3.pth', 3, 'Of `iter_3.pth`, which is not in this folder, iteration 3', False),
+    ],
+)
+def test_the_card_states_results_of_the_weights_that_have_them(
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tested: str,
+    iteration: int | None,
+    says: str,
+    is_indexed: bool,
+) -> None:
+    monkeypatch.setattr(SYSTEMS.get('TinySystem'), 'pipeline_tag', 'image-to-image')
+    other = Path(shutil.copytree(run, tmp_path / 'run'))
+    content = json.loads((other / 'metrics.json').read_text())
+    if iteration is None:
+        iteration = checkpoint.load(other / 'checkpoints' / tested)['meta']['iter']
+    content |= {'checkpoint': f'elsewhere/{tested}', 'iter': iteration}
+    (other / 'metrics.json').write_text(json.dumps(content))
+    card = make_card(other, 'a b', 'a b')
+    assert says in card and ('model-index' in card) == is_indexed
+    assert "toolkit pull 'a b' 'runs/a b'" in card and "load_run('runs/a b')" in card
+
+
 def test_a_pulled_plugin_runs_only_with_trust(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,24 +204,31 @@ def make_pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
-DAMAGES = {flip: 'changed', append: 'longer', cut: 'not the', Path.unlink: 'missing'}
+DAMAGES = {
+    flip: 'changed',
+    append: 'longer',
+    cut: 'not the',
+    Path.unlink: 'missing',
+    link: 'is a link',
+    make_pipe: 'is no file',
+}
 
 
-@pytest.mark.parametrize('damage', [*DAMAGES, link, make_pipe])
+@pytest.mark.parametrize(
+    ('name', 'damage'),
+    [
+        *((name, flip) for name in FILES if name != MANIFEST),
+        *(('metrics.json', damage) for damage in DAMAGES if damage is not flip),
+    ],
+)
 def test_a_file_that_is_not_as_pushed_is_refused(
-    copied: Path, tmp_path: Path, damage: Callable[[Path], None]
+    copied: Path, tmp_path: Path, name: str, damage: Callable[[Path], None]
 ) -> None:
-    says = {**DAMAGES, link: 'is a link', make_pipe: 'is no file'}[damage]
-    for name in FILES:
-        if name == MANIFEST:
-            continue
-        other = Path(shutil.copytree(copied, tmp_path / 'other'))
-        damage(other / name)
-        with pytest.raises(ToolkitError, match=says) as error:
-            pull(str(other), tmp_path / 'new' / 'pulled')
-        assert name in str(error.value) and '\n' not in str(error.value)
-        assert not (tmp_path / 'new').exists()
-        shutil.rmtree(other)
+    damage(copied / name)
+    with pytest.raises(ToolkitError, match=DAMAGES[damage]) as error:
+        pull(str(copied), tmp_path / 'new' / 'pulled')
+    assert name in str(error.value) and '\n' not in str(error.value)
+    assert not (tmp_path / 'new').exists()
 
 
 @pytest.mark.parametrize(
@@ -296,7 +343,9 @@ class FakeHub:
         return f'https://hub/{name}'
 
     def upload_folder(self, *, repo_id: str, folder_path: Path, **options: Any) -> None:
-        assert 'plugins/*' in options['delete_patterns']
+        removed = options['delete_patterns']
+        assert 'plugins/*' in removed and {*FILES[:-1]} <= {*removed}
+        assert not any(fnmatch(f'onnx/{name}', p) for p in removed for name in FILES[:-1])
         shutil.copytree(folder_path, self.folder / repo_id, dirs_exist_ok=True)
 
     def model_info(self, name: str, *, revision: str | None) -> Any:
