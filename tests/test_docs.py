@@ -79,9 +79,19 @@ def commands(page: Path) -> list[list[str]]:
 
 @pytest.mark.parametrize('page', PAGES, ids=shown)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r'\]\(([^)#\s]+)[^)]*\)', page.read_text()):
-        if not target.startswith(('http://', 'https://')):
-            assert (page.parent / target).exists(), target
+    for target, heading in re.findall(r'\]\(([^)#\s]*)#?([^)\s]*)\)', page.read_text()):
+        if target.startswith(('http://', 'https://')):
+            continue
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        if heading and linked.suffix == '.md':
+            assert heading in list_anchors(linked), f'{target}#{heading}'
+
+
+def list_anchors(page: Path) -> set[str]:
+    """Lists the anchors of the headings of a page."""
+    headings = re.findall(r'^#+ (.+)$', FENCE.sub('', page.read_text()), re.M)
+    return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings}
 
 
 @pytest.mark.parametrize('page', PAGES, ids=shown)

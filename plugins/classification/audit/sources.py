@@ -113,7 +113,7 @@ class FolderSource(FileSource):
     """Images of a folder and all below it.
 
     The folder that an image is in is its label, as in FOLDER/CLASS/IMAGE; of
-    FOLDER/SUBSET/CLASS/IMAGE, SUBSET is the split.
+    FOLDER/SUBSET/CLASS/IMAGE, SUBSET is the split if one is named `train`, `val` or `test`.
 
     Args:
         folder: path of the folder.
@@ -126,23 +126,25 @@ class FolderSource(FileSource):
         found = [(path.relative_to(folder), path) for path in list_images(folder)]
         if not found:
             raise ToolkitError(f'{folder} has no images; expected some of {", ".join(SUFFIXES)}')
+        has_split = any(name.parts[0] in SUBSETS for name, _ in found)
         records = []
         for name, path in found:
-            subset, *classes = name.parts[:-1] or ('',)
-            if subset not in SUBSETS:
-                subset, classes = '', list(name.parts[:-1])
+            folders = name.parts[:-1]
+            # With a folder `train`, the others beside it are subsets too: `valid` is one.
+            subset = folders[0] if has_split and folders else ''
+            classes = folders[1:] if has_split else folders
             records.append(
                 Record(
                     id=name.as_posix(),
                     path=path,
                     patient=name.as_posix(),
                     labels={'label': classes[-1]} if classes else {},
-                    attributes={'subset': subset} if subset else {},
+                    attributes={'subset': subset} if has_split else {},
                 )
             )
         self.records = tuple(records)
         self.tasks = ('label',) if any(record.labels for record in records) else ()
-        self.split_column = 'subset' if any(r.attributes for r in records) else ''
+        self.split_column = 'subset' if has_split else ''
 
 
 class ArchiveSource(AuditSource):

@@ -202,7 +202,7 @@ class Calibrate(Hook):
     def _choose_threshold(self, items: Predictions, noun: str) -> tuple[float | None, list[str]]:
         """Choose the threshold of images or patients; None and the reason if it is not known."""
         assert items.positive is not None
-        kept = 'the threshold stays 0.5' if noun == 'images' else 'it is that of images'
+        kept = 'the threshold stays 0.5' if noun == 'images' else 'theirs is that of images'
         if few := self._count_few(items):
             return None, [f'found {few} {noun} in validation, {self.min_samples} needed; {kept}']
         probability = items.probabilities[:, items.positive]

@@ -159,6 +159,17 @@ def test_spellings_of_one_patient_are_refused_by_both_commands(tmp_path, capsys,
     assert main([command, str(tmp_path / 'm.csv'), '--patients', 'as_written']) == 0
 
 
+def test_folders_beside_train_are_subsets_of_any_name(tmp_path, capsys):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
+    for name in ('train/benign/a.png', 'valid/benign/b.png', 'loose.png'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels if name != 'loose.png' else pixels.T).save(tmp_path / name)
+    assert main(['audit', str(tmp_path), '--json', str(tmp_path / 'a.json')]) == 0
+    (leak,) = json.loads((tmp_path / 'a.json').read_text())['leaks']
+    assert leak['subsets'] == ['train', 'valid']
+    assert 'subset: valid' in capsys.readouterr().out
+
+
 def test_an_audit_names_masks_among_the_images(tmp_path, capsys):
     grey = np.uint8(np.clip(scene(1) * 40 + 120, 0, 255))
     Image.fromarray(grey).save(tmp_path / 'x.png')
