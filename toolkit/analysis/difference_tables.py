@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from toolkit.analysis.aggregate import Analysis, Comparison
 from toolkit.analysis.conditions import format_setting
-from toolkit.analysis.designs.effects import Effect, find_effects
+from toolkit.analysis.designs.effects import Effect, find_effects, pair_orders
 from toolkit.analysis.interval_bars import Bar, Interval, make_bars
 from toolkit.analysis.paired_tests import PairedTest
 from toolkit.analysis.table_cells import (
@@ -84,6 +84,11 @@ def make_effects_table(analysis: Analysis) -> Table:
     """Makes the table of main effects and interactions of a factorial study; else without rows."""
     show = analysis.results.options.show
     every, rows = find_effects(analysis), []
+    is_one_order = len(pair_orders(analysis.results.options.orders)) == 1
+    missing = (
+        'one block has no spread',
+        'one order has no spread' if is_one_order else 'runs do not vary',
+    )
     for found in every:
         bars = make_bars([_get_effect_reach(effect) for effect in found.effects], zero=True)
         for effect, bar in zip(found.effects, bars):
@@ -101,7 +106,9 @@ def make_effects_table(analysis: Analysis) -> Table:
                         formatting.format_signed(effect.estimate, digits), value=effect.estimate
                     ),
                     TableCell(
-                        f'[{low}, {high}]' if effect.low is not None else _explain_missing(effect),
+                        f'[{low}, {high}]'
+                        if effect.low is not None
+                        else missing[effect.blocks > 1],
                         value=effect.low,
                         bar=bar,
                     ),
@@ -133,10 +140,6 @@ def make_effects_table(analysis: Analysis) -> Table:
     what = 'Shapley values' if design == 'shapley' else 'effects'
     title = f'{analysis.results.name}: {what} of the switches'
     return Table(title, columns, rows, len(names), notes)
-
-
-def _explain_missing(effect: Effect) -> str:
-    return 'runs do not vary' if effect.blocks > 1 else 'one block has no spread'
 
 
 def _get_effect_reach(effect: Effect) -> Interval:

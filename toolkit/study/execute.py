@@ -48,8 +48,8 @@ def run_study(
         The exit status: 0, 1 where runs have failed or were left out, 130 or 143 after a signal.
     Raises:
         ToolkitError: the folder is another study's, another process is planning in it or starts its
-            runs on other machines, a run in it is of another config, or data cannot be used;
-            nothing was started then.
+            runs on other machines, a run in it is of another config, data cannot be used, or
+            GPUs are missing; nothing was started then.
         RunError: the folder cannot be written.
     """
     folder = folder.absolute()
@@ -69,6 +69,8 @@ def run_study(
                 'that study runs it again when it is started'
             )
         check_claims(entries)
+        if any(entry.pending for entry in entries):
+            launcher.check_devices()
         write_plan(plan, entries, folder)
         jobs = prepare_jobs(plan, entries)
         _report_kept(entries)

@@ -151,7 +151,7 @@ def fit_shapley(
                 share = 1 / (count * math.comb(count - 1, size))
                 for before in itertools.combinations(others, size):
                     weights = weights + share * _make_step(place, set(before), switch, count)
-        found.append(noise.make_effect((name,), weights, steps, _pair_orders(orders)))
+        found.append(noise.make_effect((name,), weights, steps, pair_orders(orders)))
     return found
 
 
@@ -197,23 +197,23 @@ class _Noise:
         if not self.pooled:
             own = float((self.values @ weights).var(ddof=1)) if self.blocks > 1 else 0.0
             variance, freedom = own / square, self.blocks - 1
-        if variance <= self.rounding or len(groups) == 1:
-            return Effect(names, estimate, None, None, None, self.blocks, aliases=aliases)
         error = square * variance * self.factor
-        if steps:
+        if len(groups) > 1:
             sampled = np.array([step @ self.means for step in steps])
             sampled = sampled - sampled.mean()
             spread = math.fsum(sampled[list(group)].sum() ** 2 for group in groups)
             count = len(groups)
             error += count / (count - 1) * spread / len(steps) ** 2
             freedom = min(freedom, count - 1)
+        if self.blocks == 1 or len(groups) == 1 or error <= square * self.rounding:
+            return Effect(names, estimate, None, None, None, self.blocks, aliases=aliases)
         reach = float(stats.t.ppf(1 - ALPHA / 2, freedom)) * math.sqrt(error)
         p = float(2 * stats.t.sf(abs(estimate) / math.sqrt(error), freedom))
         low, high = estimate - reach, estimate + reach
         return Effect(names, estimate, low, high, p, self.blocks, aliases=aliases)
 
 
-def _pair_orders(orders: Sequence[Sequence[int]]) -> list[list[int]]:
+def pair_orders(orders: Sequence[Sequence[int]]) -> list[list[int]]:
     """Pairs the place of each order with that of its reverse after it, which depends on it.
 
     A switch may make the same difference first and last. Then a pair tells no more than one order,

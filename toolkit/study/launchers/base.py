@@ -48,6 +48,13 @@ class Launcher(ABC):
         self.gpus = gpus
         self.processes = processes or max(1, int(gpus or 0))
 
+    def check_devices(self) -> None:  # noqa: B027 (a cluster tells itself)
+        """Check that there are the GPUs that the study asks for, where this machine can tell.
+
+        Raises:
+            ToolkitError: there are fewer.
+        """
+
     def count_slots(self, jobs: int) -> int:
         """Count how many of so many jobs run at a time; one where only a cluster knows."""
         return max(1, min(self.jobs or 1, jobs))

@@ -43,6 +43,16 @@ class LocalLauncher(Launcher):
         self._slots: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._threads = 1
 
+    def check_devices(self) -> None:
+        devices = _devices()
+        share = self._share(devices)
+        if len(devices) < share:
+            needed = f'{share:g} GPU{"s" * (share > 1)}'
+            raise ToolkitError(
+                f'launcher: each run needs {needed}, and this machine shows '
+                f'{len(devices) or "none"}; gpus: 0 trains on its cores'
+            )
+
     def count_slots(self, jobs: int) -> int:
         devices = _devices()
         share = self._share(devices)
@@ -60,11 +70,6 @@ class LocalLauncher(Launcher):
         if self._pool is None:
             devices = _devices()
             share = self._share(devices)
-            if share > 1 and len(devices) < share:
-                raise ToolkitError(
-                    f'launcher: each run needs {share:g} GPUs, and this machine shows '
-                    f'{len(devices)}; gpus: 0 trains with processes on its cores'
-                )
             count = self.count_slots(len(jobs))
             self._threads = self.threads or max(1, count_cores() // (count * self.processes))
             width = max(1, int(share))

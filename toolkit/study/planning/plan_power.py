@@ -55,6 +55,12 @@ class PlannedPower:
         self.reference = study.compare_to
         self.rule = study.spec.sequential
         self.looks = [] if self.rule is None else list_looks(study)
+        self.effects = None
+        if options.switches:
+            self.effects = (
+                'of two variants; main effects are means over all variants and show smaller ones, '
+                'interactions may need larger ones'
+            )
         self.trains = study.is_program or any(r.fingerprint.train is not None for r in plan.runs)
 
     def describe(self) -> list[str]:
@@ -80,6 +86,7 @@ class PlannedPower:
         lines = format_text_table(rows, left=1, rule=False).splitlines()
         return [
             *(f'  {line}' for line in lines),
+            *([] if self.effects is None else [f'  {self.effects}']),
             f'  power 80 %{simulated}, two-sided 5 %, corrected for {self.tests} tests; "at most" '
             'takes the upper 95 % bound of the spread',
         ]
@@ -135,6 +142,7 @@ class PlannedPower:
             f'{metric}: {needed} seeds show a difference of {difference:g} with 80 % power '
             f'(two-sided 5 %, corrected for {self.tests} tests; {self.seeds} are planned). '
             f'Spread from {_describe(spread)}; at the upper 95 % bound of the spread: {most}.'
+            + ('' if self.effects is None else f' The difference is one {self.effects}.')
         )
 
 

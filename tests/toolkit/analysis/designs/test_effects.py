@@ -293,3 +293,26 @@ def test_one_seed_is_said_to_have_no_spread(tmp_path):
     text = study_table(load(tmp_path), 'text')
     assert 'one block has no spread' in text
     assert 'runs do not vary' not in text
+
+
+def test_sampled_orders_of_runs_that_do_not_vary_have_the_spread_of_the_orders(tmp_path):
+    orders = [(0, 1, 2), (2, 1, 0), (1, 0, 2), (2, 0, 1)]
+    points = list_coalitions(orders)
+    values = np.array([[float(p[0] * (1 + p[1] * p[2]) + p[2]) for p in points]] * 2)
+    first, second, third = fit_shapley(values, points, 'abc', orders)
+    assert first.low < first.estimate < first.high
+    assert second.low < second.estimate < second.high
+    assert (third.low, third.p) == (None, None)  # the same in each pair of orders
+    alone = fit_shapley(values[:1], points, 'abc', orders)
+    assert {effect.low for effect in alone} == {None}
+    assert {effect.low for effect in fit_shapley(values, points, 'abc', orders[:2])} == {None}
+    # The reason is the order, and not the runs, which vary.
+    names = ['+'.join(n for n, on in zip('abc', p, strict=True) if on) or 'none' for p in points]
+    options = {'switches': [*'abc'], 'design': 'shapley', 'orders': orders[:2]}
+    runs = [planned(name, seed) for name in names for seed in (0, 1)]
+    write_plan(tmp_path, runs, compare_to='none', options=options)
+    for run in runs:
+        finish(tmp_path / run['folder'], {'score': 0.1 * len(run['variant']) ** (1 + run['seed'])})
+    text = study_table(load(tmp_path), 'text')
+    assert 'one order has no spread' in text
+    assert 'runs do not vary' not in text

@@ -16,6 +16,7 @@ from toolkit.engine import checkpoint
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io.atomic_write import is_disk_full
 from toolkit.io.run_records import PlannedRun
+from toolkit.study.execute import run_study
 from toolkit.study.folder import prepare_jobs
 from toolkit.study.launchers import local, worker
 from toolkit.study.launchers.base import Launcher
@@ -123,7 +124,19 @@ def test_gpus_are_shared_out_between_runs(tmp_path, monkeypatch):
     launcher.close()
     assert sorted(set(seen)) == [(4, '1,3'), (4, '4,6')]
     with pytest.raises(ToolkitError, match='each run needs 8 GPUs, and this machine shows 5'):
-        local.LocalLauncher(gpus=8).start(jobs)
+        local.LocalLauncher(gpus=8).check_devices()
+
+
+@pytest.mark.parametrize('asked', [0.5, 1, 2])
+def test_a_run_that_asks_for_a_gpu_never_trains_without_one(tmp_path, monkeypatch, asked):
+    monkeypatch.setattr(local, '_devices', lambda: [])
+    file = studies.write(tmp_path, launcher={'gpus': asked})
+    study = read_study(file)
+    with pytest.raises(ToolkitError, match='each run needs .* GPUs?, and this machine shows none'):
+        run_study(make_plan(study), tmp_path / 'work', study.launcher(), RunFilter())
+    assert not (tmp_path / 'work' / 'plan.json').exists()
+    for asked in (None, 0):
+        local.LocalLauncher(gpus=asked, processes=2).check_devices()
 
 
 def test_a_cluster_gives_all_cores_and_gpus_of_a_run(tmp_path, monkeypatch):
