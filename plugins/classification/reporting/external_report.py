@@ -44,7 +44,8 @@ def compare_sites(
         settings: settings of the bootstrap.
     Returns:
         `case_mix` by attribute and value, the share of the labelled images on each side; `values`
-        and `calibration` by name and side, with intervals; `threshold`, of a task with a positive
+        of images, `patient_values` if one shows several images, and `calibration` by name and
+        side, with intervals; `threshold`, of a task with a positive
         class, the stored one, sensitivity and specificity there on each side, and the one that the
         external images would have chosen by Youden's rule.
     """
@@ -58,12 +59,21 @@ def compare_sites(
     if metric.task.positive is not None:
         names = list(dict.fromkeys([*names, *OPERATING]))
     values: dict[str, dict[str, Any]] = {}
+    patient_values: dict[str, dict[str, Any]] = {}
     calibration: dict[str, dict[str, Any]] = {}
+    has_patients = any(
+        found is not None and len(np.unique(found.patients)) < len(found)
+        for found in items.values()
+    )
     for side, found in items.items():
         if found is None or not len(found):
             continue
         for name, record in summarize_values(metric, found, names, report).items():
             values.setdefault(name, {})[side] = record
+        if has_patients:
+            people = found.by_patient(external.aggregate)
+            for name, record in summarize_values(metric, people, names, report).items():
+                patient_values.setdefault(name, {})[side] = record
         for name, record in summarize_calibration(metric, found, report).items():
             calibration.setdefault(name, {})[side] = record
     own = items['external']
@@ -77,6 +87,7 @@ def compare_sites(
         },
         'case_mix': compare_case_mix(items),
         'values': values,
+        'patient_values': patient_values,
         'calibration': calibration,
         'threshold': _compare_thresholds(own),
     }
@@ -182,7 +193,14 @@ def format_task(task: Mapping[str, Any]) -> Iterator[str]:
             [f'case mix: {attribute}', *sides],
             [[value, *(f'{x.get(side, 0):.1%}' for side in sides)] for value, x in found.items()],
         )
-    for title, key in (('value [95 % interval]', 'values'), ('calibration', 'calibration')):
+    tables = {
+        'values': 'value by image [95 % interval]',
+        'patient_values': 'value by patient',
+        'calibration': 'calibration, by image',
+    }
+    for key, title in tables.items():
+        if not task.get(key):
+            continue
         yield from format_table(
             [title, *sides],
             [
@@ -202,6 +220,6 @@ def format_task(task: Mapping[str, Any]) -> Iterator[str]:
         )
     if rest := task.get('without_known_images'):
         yield from format_table(
-            [f'without known images ({rest["images"]} left)', 'external'],
+            [f'without known images ({rest["images"]} left), by image', 'external'],
             [[name, format_value(found)] for name, found in rest['values'].items()],
         )

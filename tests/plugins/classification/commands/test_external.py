@@ -121,6 +121,9 @@ def test_known_images_are_refused_or_marked(site, tmp_path, capsys):
     for name in ('AUC', 'sensitivity'):  # one value for one number
         assert task['values'][name]['internal']['value'] == internal['values'][name]['value']
         assert task['values'][name]['external']['value'] == own['values'][name]['value']
+        people = task['patient_values'][name]['internal']['value']
+        assert people == internal['patients']['values'][name]['value']
+    assert 'value by patient' in (tmp_path / 'out/external.md').read_text()
     assert task['without_known_images']['images'] == 16
     assert task['threshold']['stored'] == pytest.approx(0.4)
     card = make_card(tmp_path / 'out')
