@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import toolkit
 from toolkit.commands import BUILTIN_COMMANDS
 from toolkit.errors import ToolkitError, did_you_mean, explain_exhaustion
+from toolkit.io.shown_output import escape_output
 from toolkit.io.verification import plugin_trust
 from toolkit.registry import plugin_index
 from toolkit.registry.command import CommandParser, add_command, add_plugin_commands
@@ -41,7 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
     _escape_unprintable()
     plugin_trust.allow_all(False)  # until --trust is parsed
-    words = list(sys.argv[1:] if argv is None else argv)
+    with escape_output():
+        return _run(list(sys.argv[1:] if argv is None else argv))
+
+
+def _run(words: list[str]) -> int:
     shows_traceback = '--traceback' in words
     try:
         arguments = _parse([word for word in words if word != '--traceback'])

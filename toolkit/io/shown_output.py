@@ -1,7 +1,8 @@
-"""Output that is only shown: a closed terminal or a full device never ends the work behind it.
+"""Output that is only shown: it never ends the work behind it, and never commands the terminal.
 
 The lines of a training, a test or a study are for the person who watches. What they say is in files
-as well, so a line that cannot be printed is not worth a run.
+as well, so a line that cannot be printed is not worth a run. Names and messages may come from a
+received run: their control characters are shown as codes, since a terminal would obey them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ import os
 import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
+
+# All control characters but tab and line feed, and those that reorder the text around them.
+_CONTROLS = {*range(32), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+_CODES = {n: f'\\x{n:02x}' if n < 256 else f'\\u{n:04x}' for n in _CONTROLS - {9, 10}}
 
 
 class ShownStream:
@@ -60,6 +65,54 @@ class ShownStream:
             _divert(self._stream)
             if self._notify is not None:
                 self._notify(getattr(error, 'strerror', None) or str(error))
+
+
+class EscapingStream:
+    """Text stream that shows control characters as codes: ESC as `\\x1b`.
+
+    Args:
+        stream: the stream to write to.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(escape_controls(text))
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def escape_controls(text: str) -> str:
+    """Replaces control characters, other than tab and line feed, by their codes."""
+    return text if text.isprintable() else text.translate(_CODES)
+
+
+def find_raw_stream(stream: Any) -> Any:
+    """Finds the stream that takes a terminal's commands, such as those of a progress bar."""
+    if isinstance(stream, ShownStream):
+        return ShownStream(find_raw_stream(stream._stream), stream._notify)
+    return stream._stream if isinstance(stream, EscapingStream) else stream
+
+
+@contextlib.contextmanager
+def escape_output() -> Iterator[None]:
+    """Shows control characters in what is printed inside the context as codes."""
+    out, err = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (
+        stream if stream is None else EscapingStream(stream)  # type: ignore[assignment]
+        for stream in (out, err)
+    )
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = out, err
 
 
 def _divert(stream: TextIO) -> None:

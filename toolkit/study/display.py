@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +17,7 @@ from toolkit.errors import ToolkitError
 from toolkit.io.read_metrics_log import last_iteration, last_loss
 from toolkit.io.run_records import RunStatus
 from toolkit.io.tables.formatting import format_duration
+from toolkit.io.tables.shown_console import ShownConsole
 from toolkit.study.planning.planned_study import Plan
 from toolkit.study.reconcile import ReconciledRun
 
@@ -50,7 +51,7 @@ class Display:
 
     def __enter__(self) -> Display:
         if sys.stdout.isatty():
-            self._live = Live(self._table(), console=Console(), refresh_per_second=2)
+            self._live = Live(self._table(), console=ShownConsole(), refresh_per_second=2)
             self._live.start()
         else:
             done = sum(status.status == 'finished' for status in self.statuses.values())

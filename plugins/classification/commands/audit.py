@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from plugins.classification.audit.annotations import find_damaged
@@ -34,6 +33,7 @@ from toolkit.io.data_paths import find_data_file
 from toolkit.io.json_values import write_json
 from toolkit.io.output_path import check_outputs
 from toolkit.io.tables.formatting import format_csv
+from toolkit.io.tables.shown_console import ShownConsole
 from toolkit.registry import AUDITORS
 
 SHOWN = 12  # rows of a list of images on the terminal
@@ -177,7 +177,7 @@ def _format_groups(audit: Audit) -> str:
 
 
 def _print(audit: Audit) -> None:
-    console = Console()
+    console = ShownConsole()
     for sheet in make_sheets(audit):
         shown = SHOWN if sheet.listing else len(sheet.rows)
         console.print(_make_table(sheet, shown))

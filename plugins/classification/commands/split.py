@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from plugins.classification.audit.sources import ManifestSource
@@ -30,6 +29,7 @@ from plugins.classification.tasks import MISSING_NAMES, Task
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Splitter
 from toolkit.io.output_path import check_outputs
+from toolkit.io.tables.shown_console import ShownConsole
 from toolkit.registry import SPLITTERS
 
 
@@ -121,7 +121,7 @@ class ImageSplitter(Splitter):
             for positions in folds
         ]
         digest = save_split(output, source.records, ids, options)
-        Console().print(_make_table(source, folds))
+        ShownConsole().print(_make_table(source, folds))
         return digest
 
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from plugins.pansharpening.audit.findings import Finding, SceneAudit, examine
@@ -24,6 +23,7 @@ from toolkit.errors import ToolkitError
 from toolkit.interfaces import Auditor
 from toolkit.io.json_values import write_json
 from toolkit.io.output_path import check_outputs
+from toolkit.io.tables.shown_console import ShownConsole
 from toolkit.registry import AUDITORS
 
 SHOWN = 20  # rows of findings of one kind on the terminal
@@ -150,7 +150,7 @@ def _print(audit: SceneAudit) -> None:
             names = ', '.join(finding.scenes[:NAMED])
             more = len(finding.scenes) - NAMED
             table.add_row(names + (f' and {more} more' if more > 0 else ''), finding.message)
-        Console().print(table)
+        ShownConsole().print(table)
         if len(findings) > SHOWN:
             print(f'{len(findings) - SHOWN} more are in --json')
     leaks = sum(finding.leak for finding in audit.findings)

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from rich.console import Console
 from rich.table import Table
 
 from plugins.pansharpening.benchmark.conventions import CONVENTIONS
@@ -27,6 +26,7 @@ from toolkit.commands.arguments import add_plugins
 from toolkit.errors import ToolkitError
 from toolkit.io.json_values import write_json
 from toolkit.io.output_path import check_outputs
+from toolkit.io.tables.shown_console import ShownConsole
 from toolkit.registry import COMMANDS, METRICS, plugin_index
 from toolkit.registry.command import Command
 
@@ -153,4 +153,4 @@ def _print_table(result: dict[str, Any]) -> None:
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for name, value in result['scores'].items():
         table.add_row(name, f'{value:.6f}', result['better'][name])
-    Console().print(table)
+    ShownConsole().print(table)

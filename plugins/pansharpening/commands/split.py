@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from plugins.pansharpening.data.splits import make_split, save_split
@@ -15,6 +14,7 @@ from plugins.pansharpening.scenes.manifest import SceneManifest, read_manifest
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Splitter
 from toolkit.io.output_path import check_outputs
+from toolkit.io.tables.shown_console import ShownConsole
 from toolkit.registry import SPLITTERS
 
 
@@ -92,4 +92,4 @@ def _print_table(manifest: SceneManifest, splits: Mapping[str, Sequence[str]]) -
     for name, scenes in splits.items():
         counts = [sum(sensor_of[scene] == sensor for scene in scenes) for sensor in sensors]
         table.add_row(name, str(len(scenes)), *map(str, counts))
-    Console().print(table)
+    ShownConsole().print(table)

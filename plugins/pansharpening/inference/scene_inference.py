@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -35,6 +34,7 @@ from plugins.pansharpening.scenes.rasters.raster_output import replace_atomicall
 from plugins.pansharpening.scenes.scene import Scene
 from toolkit.errors import ToolkitError
 from toolkit.io.process import read_peak_memory
+from toolkit.io.tables.shown_console import ShownConsole
 from toolkit.io.verification.integrity import check_file
 
 # Starts a progress bar from a text and a number of PAN pixels; returns its advance function.
@@ -259,7 +259,7 @@ def _bars(shown: bool) -> Iterator[Bars]:
         _Rate(),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True)
+    console = ShownConsole(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
 
         def bar(description: str, total: int) -> Callable[[int], None]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from plugins.pansharpening.imaging.resample import Method
@@ -27,6 +26,7 @@ from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.single_scene.scene_check import central
 from plugins.pansharpening.untrained_method import sharpener
 from toolkit.errors import ToolkitError
+from toolkit.io.tables.shown_console import ShownConsole
 
 INDICES = ('D_lambda_K', 'D_s', 'HQNR', 'HQNR_reg', 'offset', 'D_rho', 'D_sR')
 METHODS = ('EXP', 'GSA', 'MTF-GLP-HPM')
@@ -139,7 +139,7 @@ def show(result: Mapping[str, Any], where: str) -> None:
         mark = ' *' if index in trained else ''
         values = (f'{scores[index]:.4f}' for scores in result['scores'].values())
         table.add_row(f'{index}{mark}', *values, result['better'][index])
-    Console().print(table)
+    ShownConsole().print(table)
     if trained:
         named = '; '.join(f'{index} by {", ".join(losses)}' for index, losses in trained.items())
         print(f'* trained on, so no proof of quality: {named}')

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import Hook
-from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
@@ -16,6 +15,7 @@ from toolkit.engine.evaluator import list_main_metrics
 from toolkit.engine.process import distributed
 from toolkit.io.run_layout import METRICS_LOG
 from toolkit.io.tables.formatting import format_duration
+from toolkit.io.tables.shown_console import ShownConsole
 from toolkit.ranges import NonNegativeFloat
 from toolkit.registry import HOOKS
 
@@ -151,7 +151,7 @@ class Progress(Hook):
                 TextColumn('{task.completed:,.0f}/{task.total:,.0f}'),
                 TimeRemainingColumn(),
                 TextColumn('{task.fields[note]}'),
-                console=Console(),
+                console=ShownConsole(),
             )
             self._bar.start()
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from toolkit.io.shown_output import find_raw_stream
+
 # SIGHUP comes when a terminal is closed. Windows has none.
 SIGNALS = tuple(
     getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name)
@@ -50,8 +52,9 @@ class Interruption:
         if self.received:
             with contextlib.suppress(OSError, ValueError):
                 # The cursor, shown again.
-                sys.stdout.write('\x1b[?25h' if sys.stdout.isatty() else '')
-                sys.stdout.flush()
+                raw = find_raw_stream(sys.stdout)
+                raw.write('\x1b[?25h' if raw.isatty() else '')
+                raw.flush()
             os._exit(get_exit_status(number))
         self.received = number
         self._announce(
