@@ -84,12 +84,9 @@ class ClusteredGSA(TwoPassGenerator):
             inside = [label == j for j in range(self.clusters)]
             return [Moments.of(images, i if valid is None else i & valid) for i in inside]
 
-        totals: list[Moments] = []
-        for parts in scan(measure):
-            totals = [a.joined(b) for a, b in zip(totals, parts)] if totals else parts
         gains = []
-        for total in totals:
-            moments = NamedMoments(total, E=self.bands, I=1)
+        for parts in zip(*scan(measure), strict=True):  # of each cluster
+            moments = NamedMoments(Moments.join(parts), E=self.bands, I=1)
             gains.append(divide(moments.covariance('E', 'I'), moments.variance('I')))
         return {**found, 'gains': torch.cat(gains, 3)}  # (B, C, 1, K)
 

@@ -42,8 +42,9 @@ class Moments(NamedTuple):
         parts = [images] if isinstance(images, Tensor) else images
         bands = [part.shape[1] for part in parts]
         b, _, h, w = parts[0].shape
-        # Relative to one of their pixels, so that constants leave no rounding behind.
-        start = torch.cat([part[:, :, :1, :1] for part in parts], 1)  # (B, K, 1, 1)
+        # Relative to about their means: float32 has few digits left where all pixels are far from
+        # what is subtracted, such as a bright one. Of constants nothing is left, or the same digit.
+        start = torch.cat([_compute_means(part, valid) for part in parts], 1)  # (B, K, 1, 1)
         relative = start.new_empty(b, sum(bands), h, w)
         for part, first, place in zip(parts, start.split(bands, 1), relative.split(bands, 1)):
             torch.sub(part, first, out=place)
@@ -52,6 +53,8 @@ class Moments(NamedTuple):
         # Line by line: small products that no number of threads cuts in other places. A line of
         # float32 has some hundred pixels, so that its sum keeps the digits that they have.
         lines = relative.transpose(1, 2).reshape(b * h, -1, w)  # (B h, K, w)
+        if lines.is_cuda:  # where `precision: tf32` would round float32 products to ten bits
+            lines = lines.double()
         products = torch.bmm(lines, lines.transpose(1, 2)).double().unflatten(0, (b, h)).sum(1)
         sums = lines.sum(2).double().unflatten(0, (b, h)).sum(1)  # (B, K)
         if valid is None:
@@ -96,6 +99,16 @@ class Moments(NamedTuple):
         """Computes the means of products, (B, k, l)."""
         product = self.mean[:, first, None] * self.mean[:, None, second]
         return self.covariance(first, second) + product
+
+
+def _compute_means(image: Tensor, valid: Tensor | None) -> Tensor:
+    """Computes the means of every 8th line, in the precision of the image: (B, C, 1, 1)."""
+    some = image[:, :, ::8]
+    if valid is None:
+        return some.mean(3).double().mean(2)[..., None, None].to(image.dtype)
+    chosen = valid[:, :, ::8]
+    sums = (some * chosen).sum(3).double().sum(2)
+    return (sums / chosen.sum((2, 3)).clamp(min=1))[..., None, None].to(image.dtype)
 
 
 class Counter:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -48,6 +49,18 @@ def test_a_constant_has_no_variance_at_all():
     total = Moments.join([Moments.of(part) for part in parts])
     assert (total.comoment == 0).all()
     assert (total.mean == np.float32(0.1).astype(float)).all()
+
+
+@pytest.mark.parametrize('corner', [0.0, 1.0, -4.9])
+@pytest.mark.parametrize('masked', [False, True])
+def test_float32_keeps_its_digits_whatever_the_first_pixel_is(corner: float, masked: bool):
+    image = 0.3 + 1e-3 * torch.randn(1, 2, 64, 512, generator=torch.Generator().manual_seed(0))
+    image[..., 0, 0] = corner
+    valid = torch.ones(1, 1, 64, 512, dtype=torch.bool)
+    valid[..., 0, 0] = not masked
+    found, expected = (Moments.of(i, valid if masked else None) for i in (image, image.double()))
+    torch.testing.assert_close(found.mean, expected.mean, rtol=0, atol=1e-9)
+    torch.testing.assert_close(found.comoment, expected.comoment, rtol=1e-6, atol=1e-7)
 
 
 def test_blocks_without_data_change_nothing():
