@@ -117,7 +117,7 @@ class DigitalFormat:
             unrounded = numbers.cpu().numpy() if self._counts_zeros else None
             numbers = numbers.round() if self._counts_zeros else numbers.round_()
             low, high = self.range
-            if smallest < low - 0.5 or largest > high + 0.5 or unrounded is not None:
+            if smallest < low - 0.5 or largest >= high + 0.5 or unrounded is not None:
                 array = numbers.cpu().numpy()
                 lost = (array < low) | (array > high)
                 if unrounded is not None:

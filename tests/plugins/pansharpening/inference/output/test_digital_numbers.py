@@ -10,9 +10,11 @@ import pytest
 import rasterio
 import rasterio.shutil
 import scipy.io
+import torch
 from rasterio.transform import from_origin
 
 from plugins.pansharpening.commands.bench_scene import sharpener
+from plugins.pansharpening.inference.output.digital_numbers import DigitalFormat
 from plugins.pansharpening.inference.scene_prediction import predict_scene
 from plugins.pansharpening.inference.tiles import Shard
 from plugins.pansharpening.scenes.arrays.matlab import MatScene
@@ -109,6 +111,13 @@ def test_a_named_type_is_used(tmp_path: Path) -> None:
     assert read(tmp_path / 'out.tif')[1]['dtype'] == 'float32'
     with pytest.raises(ToolkitError, match='uint16.*float16'):
         run(scene, tmp_path / 'half.tif', dtype='float16')
+
+
+def test_half_a_number_above_the_largest_does_not_become_the_smallest(tmp_path: Path) -> None:
+    layout = DigitalFormat(array_scene(tmp_path, 'npz', *images(20, 200, 'uint8')))
+    layout.scale, values = 1.0, np.empty((1, 1, 2), np.uint8)
+    assert layout.convert(torch.tensor([[[255.5, 3.0]]]), values, None, 'a window') == 1
+    assert values.tolist() == [[[255, 3]]]
 
 
 def test_values_that_do_not_fit_are_counted_and_many_are_an_error(tmp_path: Path) -> None:
