@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -117,8 +118,14 @@ def check_output(output: Path, cog: bool) -> None:
     """Checks the name of the output.
 
     Raises:
-        ToolkitError: a PNG, a folder, or a VRT as cloud-optimized GeoTIFF.
+        ToolkitError: a PNG, a folder, no file of this machine, or a VRT as cloud-optimized GeoTIFF.
     """
+    # A path has one slash where an address has two.
+    if re.match(r'/vsi|[A-Za-z][A-Za-z0-9+.-]+:/', str(output)):
+        raise ToolkitError(
+            f'the output {output} is in an archive or on another machine; write it to a file here, '
+            f'such as {output.name}, and copy that'
+        )
     suffix = output.suffix.lower()
     if suffix == '.png':
         raise ToolkitError(

@@ -128,6 +128,19 @@ def test_names_that_gdal_resolves_are_left_to_it(folder: Path) -> None:
     assert find_raster(f'file://{folder}/in/ms.tif') == folder / 'in' / 'ms.tif'
 
 
+@pytest.mark.parametrize(
+    'output', ['/vsizip/a.zip/o.tif', 'http://127.0.0.1/o.tif', 's3://bucket/o.vrt']
+)
+def test_an_output_that_is_no_file_of_this_machine_is_refused(
+    folder: Path, capsys, output: str
+) -> None:
+    before = sorted(Path.cwd().iterdir())
+    words = f'predict baselines/exp --input ms.tif pan.tif --sensor generic --output {output}'
+    assert main(words.split()) == 2
+    assert 'in an archive or on another machine' in capsys.readouterr().err
+    assert sorted(Path.cwd().iterdir()) == before
+
+
 @pytest.mark.parametrize('output', ['o.jp2', 'o.img', 'o', 'o.npy', 'o.png'])
 def test_an_output_whose_extension_is_another_format_is_refused(
     folder: Path, capsys, output: str
