@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,9 @@ BASE, DELETE = '_base_', '_delete_'
 # A config that doubles itself line by line would otherwise fill the memory.
 MOST_VALUES = 100_000
 DEEPEST = 20
+LARGEST = 1 << 64  # of integers; products of products would otherwise never end
+# mmengine replaces these in texts: {{ _base_.x }}, {{ fileDirname }}, {{ $NAME:default }}.
+_REPLACED = re.compile(r'\{\{.*?\}\}', re.DOTALL)
 _NUMBERS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -107,8 +111,10 @@ class _Reader:
 
     def _evaluate(self, node: ast.expr) -> Any:
         match node:
-            case ast.Constant(value=value) if value is None or isinstance(
-                value, (bool, int, float, str)
+            case ast.Constant(value=value) if (
+                value is None
+                or isinstance(value, (bool, int, float, str))
+                and not (isinstance(value, str) and _REPLACED.search(value))
             ):
                 return value
             case ast.Name(id=name) if name in self.own.values:
@@ -146,7 +152,7 @@ class _Reader:
         return made
 
     def _combine(self, node: ast.expr, do: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
-        numbers = all(type(side) in (int, float) for side in (a, b))
+        numbers = all(type(side) in (int, float) and abs(side) < LARGEST for side in (a, b))
         joined = do is operator.add and type(a) is type(b) and isinstance(a, (str, list))
         if not (numbers or joined) or (b == 0 and do in (operator.truediv, operator.floordiv)):
             self._refuse(node)
