@@ -7,6 +7,7 @@ model never change the data.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -20,7 +21,8 @@ from toolkit.config.schema import Dataloader
 from toolkit.engine.process import distributed, seeding, signals
 from toolkit.errors import ComponentRunError, DataError, RunError, ToolkitError
 from toolkit.interfaces import Dataset, Sampler
-from toolkit.registry import SAMPLERS
+from toolkit.registry import SAMPLERS, locate_source
+from toolkit.registry.built import recall
 from toolkit.registry.component_errors import ComponentFailure, explain_failure
 
 
@@ -184,29 +186,55 @@ class SeededDataset(TorchDataset[Any]):
         return samples
 
 
-def collate(samples: list[dict[str, Any]] | WorkerFailure) -> dict[str, Any] | WorkerFailure:
-    """Collates samples to a batch: tensors are stacked, `meta` stays a list."""
+def collate(
+    samples: list[dict[str, Any]] | WorkerFailure, dataset: Dataset | None = None
+) -> dict[str, Any] | WorkerFailure:
+    """Collates samples to a batch: tensors are stacked, `meta` stays a list.
+
+    Args:
+        samples: of a batch.
+        dataset: that gives them; a fault of its samples names it and its place in the config.
+    """
     if isinstance(samples, WorkerFailure):
         return samples
     batch: dict[str, Any] = {}
     for sample in samples:
         if not isinstance(sample, dict):
-            return WorkerFailure(
-                f'the dataset gives a {type(sample).__name__} as a sample; a sample is a dict of '
+            return _refuse_samples(
+                dataset,
+                f'gives a {type(sample).__name__} as a sample; a sample is a dict of '
                 "tensors by name, with 'meta' (docs/guides/component_kinds.md)",
-                True,
             )
     for key in samples[0]:
         try:
             values = [sample[key] for sample in samples]
             batch[key] = values if key == 'meta' else default_collate(values)
         except KeyError:
-            return WorkerFailure(f'some samples of a batch have no {key!r}', True)
+            names = ', '.join(repr(_name_sample(s)) for s in samples if key not in s)
+            return _refuse_samples(
+                dataset, f'gives samples of a batch that have no {key!r}, as others have: {names}'
+            )
         except (RuntimeError, TypeError) as error:
             shapes = sorted({str(tuple(getattr(v, 'shape', ()))) for v in values})
             found = f'shapes {", ".join(shapes)}' if len(shapes) > 1 else str(error)
-            return WorkerFailure(f'samples of a batch cannot be stacked: {key!r} has {found}', True)
+            return _refuse_samples(
+                dataset, f'gives samples of a batch that cannot be stacked: {key!r} has {found}'
+            )
     return batch
+
+
+def _name_sample(sample: dict[str, Any]) -> Any:
+    meta = sample.get('meta')
+    return meta.get('item') if isinstance(meta, dict) else None
+
+
+def _refuse_samples(dataset: Dataset | None, message: str) -> WorkerFailure:
+    record = recall(dataset) if dataset is not None else None
+    if record is None:
+        return WorkerFailure(f'the dataset {message}', True)
+    cls = type(dataset)
+    failure = ComponentFailure(record.path, cls, f'({locate_source(cls)}) {message}', '')
+    return WorkerFailure(failure.text, True, failure)
 
 
 def unwrap(batch: Any) -> dict[str, Any]:
@@ -247,7 +275,7 @@ def build_loader(
         SeededDataset(dataset),
         batch_sampler=batch_sampler,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=functools.partial(collate, dataset=dataset),
         pin_memory=pinned,
         # Training keeps one iterator from the first iteration to the last.
         persistent_workers=config.persistent_workers and workers > 0 and not training,

@@ -93,9 +93,10 @@ class Evaluator:
                 rows = metric.measure(outputs, batch)
             _check_rows(metric, rows)
             if len(rows) != len(requests):
-                raise ToolkitError(
-                    f'the metric {key!r} ({type(metric).__name__}) measured {len(rows)} rows for '
-                    f'{len(requests)} items; `measure` must return one row per item'
+                raise guards.make_run_error(
+                    metric,
+                    f'measured {len(rows)} rows for {len(requests)} items; `measure` must return '
+                    'one row per item',
                 )
             for request, row, item in zip(
                 requests, rows, get_item_names(batch, requests), strict=True
@@ -155,3 +156,24 @@ def _check_rows(metric: Metric, rows: Sequence[Row]) -> None:
                     f'measures rows with {", ".join(map(repr, rows[0])) or "no value"}, but its '
                     f'directions name {name!r}: add it to each row, or write `summarize`',
                 )
+            for row in rows:
+                if name in row:
+                    _check_number(metric, name, row[name])
+
+
+def _check_number(metric: Metric, name: str, value: Any) -> None:
+    """Checks that a value can be summarized by its mean.
+
+    Raises:
+        ComponentRunError: it is no number.
+    """
+    try:
+        float(value)
+    except (TypeError, ValueError, RuntimeError):
+        shape = getattr(value, 'shape', None)
+        found = f'a {type(value).__name__}' + (f' of shape {tuple(shape)}' if shape else '')
+        raise guards.make_run_error(
+            metric,
+            f'measures {name!r} as {found}, which is no number; give each row a number, or write '
+            '`summarize`',
+        ) from None

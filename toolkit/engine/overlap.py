@@ -21,6 +21,7 @@ from toolkit.interfaces import Dataset, Identities, System
 from toolkit.io import atomic_write
 from toolkit.io.json_values import format_json
 from toolkit.io.run_layout import IDENTITIES, explain_damage, read_object
+from toolkit.registry.component_errors import refuse_component
 
 # Names in a message.
 NAMED = 3
@@ -91,9 +92,18 @@ def collect_identities(dataset: Dataset, content: bool = True) -> dict[str, Iden
 
     Raises:
         DataError: a file cannot be read.
+        ComponentError: the dataset names nothing by group.
     """
     found = {}
-    for group, held in dataset.identities(content).items():
+    groups = dataset.identities(content) if callable(dataset.identities) else None
+    if not isinstance(groups, Mapping):
+        raise refuse_component(
+            dataset,
+            '',
+            'has no identities by group: write `def identities(self, content=True)`, which '
+            "returns a mapping such as {'image': names}",
+        )
+    for group, held in groups.items():
         if not isinstance(held, Identities):
             held = Identities({str(name): str(name) for name in held})
         labels = {_hash(name): str(label) for name, label in held.labels.items()}

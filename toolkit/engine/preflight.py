@@ -25,6 +25,7 @@ from toolkit.engine.suspicions import find_suspicions
 from toolkit.engine.tracking.tracker_group import build_trackers
 from toolkit.errors import ComponentError, ToolkitError
 from toolkit.interfaces import System
+from toolkit.registry.component_errors import explain_failure
 
 # For the data of a subset.
 SECONDS = 2.0
@@ -162,7 +163,7 @@ class _Inspector:
         if subset == 'train' and parts is not None:
             components.check_batch_norm(parts.system, loader.batch_sampler)  # type: ignore[arg-type]
         with seeding.isolate(0):
-            sample = collate([dataset[0]])
+            sample = collate([dataset[0]], dataset)
         if isinstance(sample, WorkerFailure):
             raise ToolkitError(sample.message)
         dataset.release()
@@ -177,6 +178,10 @@ class _Inspector:
             self.found.problems.append(self.config.locate(error, path))
         except ToolkitError as error:
             self.found.problems.append(self.config.problem(path, str(error)))
+        except Exception as error:  # components are anybody's code
+            if (failure := explain_failure(error)) is None:
+                raise
+            self.found.problems.append(self.config.problem(failure.path, failure.text))
 
     def _warn(self, path: str, message: str) -> None:
         self.found.warnings.append(self.config.problem(path, message))

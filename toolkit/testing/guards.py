@@ -15,7 +15,12 @@ from toolkit.errors import ComponentRunError
 from toolkit.registry import locate_source
 from toolkit.registry.built import recall
 from toolkit.testing.contract import list_tensors
-from toolkit.testing.observe import Observer, describe_unreached, find_unreached
+from toolkit.testing.observe import (
+    Observer,
+    describe_unreached,
+    find_reached,
+    find_unreached,
+)
 
 # Types of the values of `meta`, of which a large batch has thousands.
 PLAIN = frozenset((str, int, float, bool, type(None)))
@@ -73,6 +78,17 @@ def watch_first(system: Any) -> Iterator[Observer]:
     if observer.faults:
         fault = observer.faults[0]
         raise ComponentRunError(fault.path, fault.text)
+
+
+def reaches_parameters(system: torch.nn.Module, total: torch.Tensor) -> bool:
+    """Tells whether a backward from a loss reaches a parameter to be trained.
+
+    True also where a part of the graph cannot be seen.
+    """
+    if not total.requires_grad:
+        return False
+    reached = find_reached(total)
+    return reached is None or any(id(p) in reached for p in system.parameters() if p.requires_grad)
 
 
 def list_unreached(observer: Observer, total: torch.Tensor) -> list[str]:

@@ -119,7 +119,7 @@ def test_repetitions_are_left_out_and_rows_are_in_order() -> None:
 
 def test_metrics_that_break_their_promise() -> None:
     short = Evaluator({'m': Given([{}], {}, {'value': True})}, 2)
-    with pytest.raises(ToolkitError, match="'m' .Given. measured 1 rows for 2 items"):
+    with pytest.raises(ToolkitError, match='Given .*measured 1 rows for 2 items'):
         short.add([SampleRequest(0, 0, 0), SampleRequest(1, 1, 0)], {}, {})
     unnamed = Evaluator({'m': Given([{}], {'other': 1.0}, {'value': True})}, 1)
     unnamed.add([SampleRequest(0, 0, 0)], {}, {})

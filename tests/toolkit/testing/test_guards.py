@@ -21,8 +21,9 @@ from tests.support.broken_components import (
 )
 from toolkit.engine.dataloader import SampleRequest, collate, unwrap
 from toolkit.engine.evaluator import Evaluator
-from toolkit.errors import ComponentRunError, DataError, ToolkitError
-from toolkit.interfaces import Metric
+from toolkit.engine.overlap import collect_identities
+from toolkit.errors import ComponentError, ComponentRunError, DataError, ToolkitError
+from toolkit.interfaces import Dataset, Metric
 from toolkit.registry.build import ComponentFactory
 from toolkit.testing import guards
 from toolkit.testing.guards import keep_unchanged, list_unreached, watch_first
@@ -51,6 +52,16 @@ class OneRow(GoodMetric):
         return super().measure(outputs, batch)[:1]
 
 
+class RowOfAVector(GoodMetric):
+    def measure(self, outputs: Any, batch: Any) -> Any:
+        return [{'error': torch.ones(3)} for _ in outputs['x']]
+
+
+class RowOfAWord(GoodMetric):
+    def measure(self, outputs: Any, batch: Any) -> Any:
+        return [{'error': 'good'} for _ in outputs['x']]
+
+
 class ChangesOutputs(GoodMetric):
     def measure(self, outputs: Any, batch: Any) -> Any:
         outputs['x'].clamp_(0, 1)
@@ -76,7 +87,9 @@ def evaluate(metric: Metric, items: tuple[str, ...] = ('a', 'b')) -> Evaluator:
     [
         (RowWithoutValue, r"test_guards.py:\d+\) .*'error', but its directions name 'bias'"),
         (RowIsNumber, r'test_guards.py:\d+\) measures no list of rows'),
-        (OneRow, 'measured 1 rows for 2 items'),
+        (OneRow, r'test_guards.py:\d+\) measured 1 rows for 2 items'),
+        (RowOfAVector, r"test_guards.py:\d+\) measures 'error' as a Tensor of shape \(3,\)"),
+        (RowOfAWord, r"test_guards.py:\d+\) measures 'error' as a str"),
         (ChangesOutputs, r"changes \"outputs\['x'\]\" in place"),
         (ChangesBatch, r"changes \"batch\['reference'\]\" in place"),
     ],
@@ -99,6 +112,50 @@ def test_samples_have_names_of_their_own():
 def test_a_sample_that_is_no_mapping_is_told(sample):
     with pytest.raises(DataError, match='as a sample; a sample is a dict'):
         unwrap(collate([sample, sample]))
+
+
+class Samples(Dataset):
+    """Samples of which the second differs."""
+
+    def __init__(self, second: Any) -> None:
+        self.samples = [{'x': torch.zeros(3), 'meta': {'item': 'a'}}, second]
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Any:
+        return self.samples[index]
+
+
+@pytest.mark.parametrize(
+    ('second', 'message'),
+    [
+        (None, 'gives a NoneType as a sample'),
+        ({'meta': {'item': 'b'}}, "have no 'x', as others have: 'b'"),
+        ({'x': torch.zeros(4), 'meta': {}}, r"cannot be stacked: 'x' has shapes \(3,\), \(4,\)"),
+    ],
+)
+def test_a_fault_of_samples_names_the_dataset_and_its_place(second, message):
+    dataset = ComponentFactory(Samples, {'second': second}, 'train_dataloader.dataset')()
+    with pytest.raises(ComponentRunError, match=message) as told:
+        unwrap(collate([dataset[0], dataset[1]], dataset))
+    assert told.value.path == 'train_dataloader.dataset'
+    assert str(told.value).count('test_guards.py:') == 1
+
+
+def test_identities_that_are_no_groups_are_refused():
+    dataset = ComponentFactory(Samples, {'second': None}, 'train_dataloader.dataset')()
+    dataset.identities = lambda content: ['a']
+    with pytest.raises(ComponentError, match=r'Samples .*has no identities by group') as told:
+        collect_identities(dataset)
+    assert told.value.path == 'train_dataloader.dataset'
+
+
+def test_a_loss_that_reaches_no_parameter_of_the_system_is_told():
+    layer, other = nn.Linear(2, 1), torch.ones((), requires_grad=True)
+    assert guards.reaches_parameters(layer, layer(torch.ones(1, 2)).sum())
+    assert not guards.reaches_parameters(layer, other * 1)
+    assert not guards.reaches_parameters(layer, torch.ones(()))
 
 
 def make_pansharpener() -> Pansharpener:

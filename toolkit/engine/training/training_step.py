@@ -63,7 +63,7 @@ class TrainingStep:
         with guards.watch_first(self.runner.system) as observer:
             losses = self.runner.model(batch, mode='loss')
             total = sum_losses(losses)
-        if not total.requires_grad:
+        if not guards.reaches_parameters(self.runner.system, total):
             raise ToolkitError(
                 'the losses depend on no parameter to be trained: nothing can be trained by them; '
                 'check --shapes names the component that is detached'
