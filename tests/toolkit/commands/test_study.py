@@ -62,7 +62,7 @@ def calls(monkeypatch):
 
 def pretend(monkeypatch, **options):
     launcher = Pretender(**options)
-    monkeypatch.setattr(Study, 'launcher', lambda study, limit: launcher)
+    monkeypatch.setattr(Study, 'launcher', lambda study, limit=None: launcher)
     return launcher
 
 

@@ -340,10 +340,10 @@ def test_other_code_keeps_what_is_finished_and_starts_over_what_is_not(here, cap
 def test_what_changes_between_plan_and_start_is_no_result_of_the_plan(here, monkeypatch):
     plan = make(here, variants={'full': {}}, seeds=[0])
     (job,) = prepare_jobs(plan, reconcile(plan, here / 'work'))
-    worker._check_unchanged(list(job.runs))
+    worker._check_unchanged(list(job.runs), job)
     monkeypatch.setattr('toolkit.study.source_code.package_versions', lambda: {'torch': '9'})
     with pytest.raises(ToolkitError, match='code or packages changed after .* --rerun failed'):
-        worker._check_unchanged(list(job.runs))
+        worker._check_unchanged(list(job.runs), job)
 
 
 @pytest.mark.parametrize(
