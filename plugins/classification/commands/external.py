@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.json_values import format_json
+from toolkit.io.run_layout import METRICS_FILE
 from toolkit.registry import COMMANDS
 from toolkit.registry.build import ComponentFactory
 from toolkit.registry.command import Command
@@ -100,7 +103,8 @@ class External(Command):
             external = run.test_dataloader.dataset()
             known, gaps, compared = _compare_with_training(external, trained.run, arguments)
             internal = _read_internal(arguments.run_dir, tasks)
-            test.test(run, output, trained.weights, capsule_input=make_capsule_input(config))
+            with _discard_unmeasured(output):
+                test.test(run, output, trained.weights, capsule_input=make_capsule_input(config))
         settings = BootstrapSettings(arguments.resamples)
         ids = [image.id for image in known]
         record = {
@@ -125,6 +129,19 @@ class External(Command):
         print(text)
         print(f'written to {output / NAME}.md')
         return 0
+
+
+@contextlib.contextmanager
+def _discard_unmeasured(output: Path) -> Iterator[None]:
+    """Removes a new folder if a failure leaves it without metrics, so that the command can be
+    started again.
+    """
+    try:
+        yield
+    except BaseException:
+        if not (output / METRICS_FILE).exists():
+            shutil.rmtree(output, ignore_errors=True)
+        raise
 
 
 def _make_dataset_node(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 
@@ -13,6 +14,7 @@ from plugins.classification.audit.known_images import find_known_images
 from plugins.classification.data.image_files import ManifestImages
 from plugins.classification.data.manifests.manifest_options import parse_values
 from plugins.classification.reporting.model_card import make_card
+from tests.support.failing_disk import FailingDisk
 from tests.support.patch_classifier import (
     TASKS,
     clinical_metrics,
@@ -130,6 +132,20 @@ def test_known_images_are_refused_or_marked(site, tmp_path, capsys):
     assert 'an external test' in card.splitlines()[0]
     assert '**Leak**: 3 external images are known' in card
     assert 'External test data: 19 images' in card and '| test (external) |' in card
+
+
+@pytest.mark.parametrize('operation', [4, 9])
+def test_a_full_disk_leaves_no_folder_that_stops_the_next_start(site, tmp_path, capsys, operation):
+    run, other = site
+    ask = ['external', '--run', str(run), '--output', str(tmp_path / 'out'), *COLUMNS, *VALUES]
+    ask += ['--manifest', str(other / 'new.csv'), '--resamples', '100']
+    with FailingDisk(tmp_path, operation, errno.ENOSPC, lasting=True).mounted() as disk:
+        assert cli.main(ask) == 1
+    assert len(disk.operations) >= operation
+    said = capsys.readouterr().err.strip()
+    assert 'No space left' in said and len(said.splitlines()) == 1
+    assert not (tmp_path / 'out').exists()
+    assert cli.main(ask) == 0
 
 
 def test_classes_by_other_names_are_asked_for(site, tmp_path, capsys):
