@@ -151,11 +151,14 @@ def find_overlaps(
             if first == 'train' and system.may_share(group):
                 continue
             one, other = held[first][group], held[second][group]
-            names = tuple(sorted(_find_common(one, other)))
+            # One thing may have two identities, such as two spellings.
+            names = tuple(sorted(set(_find_common(one, other))))
             # An image may be its patient's only one.
             if names and names not in told:
                 told.add(names)
-                overlaps.append(Overlap((first, second), group, names, len(other.labels)))
+                overlaps.append(
+                    Overlap((first, second), group, names, len(set(other.labels.values())))
+                )
     return sorted(overlaps, key=lambda o: (list(NOUNS).index(o.subsets[1]), o.subsets, o.group))
 
 

@@ -258,7 +258,9 @@ class ImageSet(LabelledImages):
         known = list_known_patients(self.pool)
         distinct = {name for group in find_ambiguous_ids(known) for name in group}
         shown = {record.patient for record in self.records} & known
-        patients = {name if name in distinct else normalize_id(name): name for name in shown}
+        patients = {normalize_id(name): name for name in shown - distinct}
+        # As written too: another manifest may hold spellings that it tells apart.
+        patients.update((name, name) for name in shown)
         return {
             'image': Identities(images),
             'patient': Identities({f'{self.patient_scope}{k}': v for k, v in patients.items()}),

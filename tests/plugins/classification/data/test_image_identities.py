@@ -97,6 +97,9 @@ def test_patients_who_are_different_as_written_stay_so(table):
     first.manifest.path.write_text(lines)
     both = ManifestImages(str(first.manifest.path), TASKS, size=8, patients='as_written')
     assert len(both.identities()['patient'].labels) == 2
+    second = table('second', {'v.png': 'P1', 'w.png': 'p3'})
+    both.positions, both.records = (1,), both.pool[1:]  # a training without p1
+    assert overlaps(both, second) == {'patient': ('P1',)}
 
 
 def test_a_file_is_found_by_its_path_under_another_name(table, tmp_path: Path):
