@@ -215,6 +215,8 @@ class DegradationContract(Contract):
                 yield from self._find_cut_gradient(component, image, output)
 
     def _find_cut_gradient(self, component: Any, image: Tensor, output: Tensor) -> Iterator[str]:
+        if not output.requires_grad and any(p.requires_grad for p in component.parameters()):
+            return  # cut from its parameters too, which is told of components of any kind
         if not passes_gradient(output, image):
             yield (
                 'lets no gradient through to its image (detach, no_grad or numpy): losses of what '

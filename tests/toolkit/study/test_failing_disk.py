@@ -103,7 +103,7 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, 'subprocess', popen)
     monkeypatch.setattr(supervisor, 'kill_session', lambda pid: None)
     monkeypatch.setattr(supervisor, 'POLL_SECONDS', 0.0)
-    monkeypatch.setattr(Study, 'launcher', lambda self, jobs: LauncherHere())
+    monkeypatch.setattr(Study, 'launcher', lambda self, jobs=None: LauncherHere())
 
 
 def start(file: Path, folder: Path, *options: str) -> tuple[int, str, str]:
