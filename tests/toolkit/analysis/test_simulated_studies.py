@@ -70,14 +70,14 @@ def draw(generator, variants, seeds, metrics=2):
 
 
 def has_star(results: StudyResults) -> bool:
-    """Whether a comparison of the study is significant after correction."""
+    """Tells whether a comparison of the study is significant after correction."""
     analysis = analyze_study(results)
     tests = [*analysis.comparisons.values(), *analysis.along.values()]
     return any(t.runs_holm is not None and t.runs_holm < ALPHA for t in tests)
 
 
 def has_effect(results: StudyResults) -> bool:
-    """Whether an effect of the study's switches is significant after correction."""
+    """Tells whether an effect of the study's switches is significant after correction."""
     effects = [e for found in find_effects(analyze_study(results)) for e in found.effects]
     assert effects
     return any(e.p_holm is not None and e.p_holm < ALPHA for e in effects)
@@ -117,7 +117,7 @@ def shapley_of_orders(generator):
 
 
 def run_sequential(generator, difference, rule, variants=4):
-    """Whether a sequential study ends with a star at its first variant, or at any other one."""
+    """Tells whether a sequential study ends with a star at its first variant, or another."""
     names = [f'v{n}' for n in range(variants)]
     values = draw(generator, names, rule.most, metrics=1)
     values['v1'] = values['v1'] + difference
