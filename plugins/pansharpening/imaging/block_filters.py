@@ -7,6 +7,8 @@ same bits as the whole image, and a scene too large for memory is filtered windo
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 import torch
 from scipy.fft import next_fast_len
@@ -72,7 +74,39 @@ class Blocks:
         return range(begin, begin + (last - block) * self.step + self.taken)
 
 
-class SeparableFilter:
+class ProductFilter(ABC):
+    """A filter that computes all blocks of a window by products of matrices.
+
+    Attributes:
+        blocks: of the input and of the result.
+    """
+
+    blocks: Blocks
+
+    @abstractmethod
+    def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Returns the shape of the result for an input shape that is a multiple of the stride."""
+
+    @abstractmethod
+    def _product(self, image: Tensor) -> Tensor:
+        """Filters the input of whole blocks: (B, C, m, n) -> (B, C or K, H, W)."""
+
+    def of(self, field: LazyImage) -> LazyImage:
+        """Returns the filtered image, lazy."""
+        return LazyImage(self.shape(field.shape), lambda window: self(field, window))
+
+    def __call__(self, field: LazyImage, window: Window) -> Tensor:
+        """Computes a window of the result, (B, C or K, height, width)."""
+        blocks = self.blocks
+        wide = window._replace(width=max(window.width, NARROW))
+        image = field.continued(*blocks.needed(wide), blocks.border)
+        # Half precision would cost 11-bit images their last bits.
+        with without_autocast(image):
+            image = self._product(image)
+        return window.relative_to(blocks.covering(window)).cut(image)
+
+
+class SeparableFilter(ProductFilter):
     """A linear filter that is the same along the rows and along the columns.
 
     Result pixel `phases * k + p` of an axis is the sum over t of `kernel[p, t]` times the input
@@ -106,20 +140,6 @@ class SeparableFilter:
     def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Returns the shape of the result for an input shape that is a multiple of `stride`."""
         return shape[0] // self.stride * self.phases, shape[1] // self.stride * self.phases
-
-    def of(self, field: LazyImage) -> LazyImage:
-        """Returns the filtered image, lazy."""
-        return LazyImage(self.shape(field.shape), lambda window: self(field, window))
-
-    def __call__(self, field: LazyImage, window: Window) -> Tensor:
-        """Computes a window of the result, (B, C, height, width)."""
-        blocks = self.blocks
-        wide = window._replace(width=max(window.width, NARROW))
-        image = field.continued(*blocks.needed(wide), blocks.border)
-        # Half precision would cost 11-bit images their last bits.
-        with without_autocast(image):
-            image = self._product(image)
-        return window.relative_to(blocks.covering(window)).cut(image)
 
     def _product(self, image: Tensor) -> Tensor:
         """Filters the input of whole blocks: (B, C, m, n) -> (B, C, H, W)."""

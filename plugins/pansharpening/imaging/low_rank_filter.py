@@ -6,17 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plugins.pansharpening.imaging.autocast import without_autocast
-from plugins.pansharpening.imaging.block_filters import NARROW, Blocks
-from plugins.pansharpening.imaging.lazy_image import LazyImage, PlacedArray
-from plugins.pansharpening.scenes.window import Window
+from plugins.pansharpening.imaging.block_filters import Blocks, ProductFilter
+from plugins.pansharpening.imaging.lazy_image import PlacedArray
 
 # Largest error of a pixel, whatever the image is, as a share of the image's range: .01 digital
 # numbers of 11 bits in float32; float64 keeps 14 digits.
 ERROR = {torch.float32: 4.8e-6, torch.float64: 1e-14}
 
 
-class LowRankFilter:
+class LowRankFilter(ProductFilter):
     """Convolutions with symmetric kernels, as sums of separable ones; the border is replicated.
 
     A Gaussian is the product of a filter of rows and one of columns. The MTF kernels are Gaussians
@@ -50,19 +48,9 @@ class LowRankFilter:
                     row[stride * step : stride * step + taps] = vector
             self._terms[dtype] = (PlacedArray(matrices), [term[:2] for term in terms])
 
-    def of(self, field: LazyImage) -> LazyImage:
-        """Returns the filtered image, lazy."""
-        shape = (field.shape[0] // self.stride, field.shape[1] // self.stride)
-        return LazyImage(shape, lambda window: self(field, window))
-
-    def __call__(self, field: LazyImage, window: Window) -> Tensor:
-        """Computes a window of the result, (B, C or K, height, width)."""
-        blocks = self.blocks
-        wide = window._replace(width=max(window.width, NARROW))
-        image = field.continued(*blocks.needed(wide), blocks.border)
-        with without_autocast(image):
-            image = self._product(image)
-        return window.relative_to(blocks.covering(window)).cut(image)
+    def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Returns the shape of the result for an input shape that is a multiple of `stride`."""
+        return shape[0] // self.stride, shape[1] // self.stride
 
     def _product(self, image: Tensor) -> Tensor:
         """Filters the input of whole blocks: (B, C, m, n) -> (B, C or K, H, W)."""

@@ -48,7 +48,7 @@ class Trial:
 
     @property
     def outcome(self) -> KnownTrial | None:
-        """What the sampler learns from it; None where it failed, or its value is not finite."""
+        """The point and value for the sampler; None where it failed, or its value is not finite."""
         point = dict(self.plan.point)
         if self.run.status == 'pruned':
             cut = judge(self.run.trial, list(self.values))
