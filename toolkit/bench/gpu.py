@@ -223,7 +223,6 @@ def _command(part: Part, place: Path, seconds: float, device: str, small: bool) 
             sys.executable,
             '-m',
             'pytest',
-            '-q',
             '-m',
             chosen,
             '-rfE',
@@ -239,4 +238,4 @@ def _count_tests(text: str) -> dict[str, Any]:
     lines = text.strip().splitlines()
     counted = [line for line in lines if ' passed' in line or ' failed' in line]
     failed = [line for line in lines if line.startswith(('FAILED ', 'ERROR '))]
-    return {'summary': (counted or [''])[-1], 'failed_tests': failed}
+    return {'summary': (counted or ['no count of tests'])[-1], 'failed_tests': failed}

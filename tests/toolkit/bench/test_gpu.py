@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,6 +19,7 @@ from toolkit.bench.gpu_record import Recorder, time_run
 from toolkit.bench.gpu_runs import RunJob, run_jobs
 from toolkit.cli import main
 
+ROOT = Path(__file__).parents[3]
 PARTS = (gpu.Part('tests', None, 20), gpu.Part('ldpnet', 'good', 20), gpu.Part('scene', 'bad', 20))
 GOOD = """
 import json, sys
@@ -69,6 +72,16 @@ def test_a_part_that_fails_stops_no_other(
         'small',
     ):
         assert expected in text
+
+
+@pytest.mark.slow
+def test_the_tests_of_a_gpu_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, 'TESTS', ('tests/toolkit/bench/test_turns.py',))
+    command = gpu._command(PARTS[0], Path('unused'), 9.0, 'cpu', small=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    record = gpu._count_tests(done.stdout)
+    assert re.match(r'[1-9]\d* passed in', record['summary']), done.stdout
+    assert record['failed_tests'] == []
 
 
 def test_a_part_that_hangs_is_cut_short_and_keeps_what_it_measured(
