@@ -29,3 +29,12 @@ def write_set(folder, count=12, boxes=False):
     path = folder / 'manifest.csv'
     path.write_text('\n'.join(lines) + '\n')
     return str(path)
+
+
+def break_images(folder):
+    """A manifest of 12 images, of which 3 is empty and 7 is cut."""
+    path = write_set(folder)
+    (folder / 'images/3.png').write_bytes(b'')
+    content = (folder / 'images/7.png').read_bytes()
+    (folder / 'images/7.png').write_bytes(content[: len(content) // 2])
+    return path

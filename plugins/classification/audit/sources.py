@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from plugins.classification.data.image_folder import SUFFIXES, list_images
+from plugins.classification.data.folder_layout import list_images
 from plugins.classification.data.manifests.manifest import read_manifest
 from plugins.classification.data.manifests.patient_ids import PatientIds
 from plugins.classification.data.medmnist import read_arrays
-from plugins.classification.data.reading.image_io import is_dicom, read_image
+from plugins.classification.data.reading.image_io import SUFFIXES, is_dicom, read_image
 from plugins.classification.data.split_file import SUBSETS
 from plugins.classification.image_record import Record
 from toolkit.errors import DataError, ToolkitError, did_you_mean

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from plugins.classification.data.folder_layout import (
+    ImageSelection,
+    check_unused,
+    find_subsets,
+    list_folders,
+)
 from plugins.classification.data.image_files import FileSet
 from plugins.classification.data.manifests.patient_ids import REASON, PatientIds, find_ambiguous_ids
-from plugins.classification.data.reading.image_io import (
-    SUFFIXES,
-)
+from plugins.classification.data.reading.image_io import SUFFIXES
 from plugins.classification.data.reading.mask_files import exclude_pattern, find_masks
 from plugins.classification.data.reading.unreadable import NAMED
 from plugins.classification.data.split import SplitSpec
-from plugins.classification.data.split_file import SUBSETS
 from plugins.classification.image_record import Record
 from plugins.classification.tasks import Task
 from toolkit.errors import DataError, ToolkitError, did_you_mean
@@ -30,13 +31,14 @@ from toolkit.registry import DATASETS
 class ImageFolder(FileSet):
     """Dataset of images in folders named after their classes: `FOLDER/malignant/0001.png`.
 
-    If the folder holds `train`, `val` or `test`, the folders of classes are in those, which are the
-    split unless `split` states another.
+    If the folder holds `train`, `val` (or `valid`, `validation`) or `test`, the folders of classes
+    are in those, which are the split unless `split` states another. Images in no folder of a class
+    are an error, unless they are left out by name.
 
     Args:
         folder: absolute, or below $TOOLKIT_DATA or the current folder.
         tasks: one task, by name.
-        classes: class of a folder that is not named after it; null leaves the folder out.
+        classes: class of a folder that is not named after it; null leaves a folder out.
         patient: regular expression; its first group, searched in the file name, is the patient.
             Without it, each image counts as a patient.
         patients: 'check' refuses patients that differ only in case, leading zeros, a trailing `.0`
@@ -51,8 +53,8 @@ class ImageFolder(FileSet):
         split: assignment of images to subsets.
         **options: see `FileSet`.
     Raises:
-        ToolkitError: the folder does not exist or has no images, a folder is no class, a file name
-            has no patient, or images cannot be read.
+        ToolkitError: the folder does not exist or has no images, a folder is no class, images are
+            in no folder of a class, a file name has no patient, or images cannot be read.
         DataError: there are masks among the images.
         ValueError: an argument is out of range.
     """
@@ -73,63 +75,22 @@ class ImageFolder(FileSet):
         if len(tasks) != 1:
             raise ValueError(f'folders name the classes of one task, found {len(tasks)} tasks')
         root = find_data_folder(folder)
-        subsets = [subset for subset in SUBSETS if (root / subset).is_dir()]
+        named = classes or {}
+        selection = ImageSelection(root, include, exclude)
+        ((_, task),) = tasks.items()
+        subsets = find_subsets(selection, {*task.classes, *named})
         if subsets and split is None:
             split = SplitSpec(by='column', column='subset', val=0)
         super().__init__(tasks, split=split, **options)
-        selection = _Selection(root, include, exclude)
+        check_unused(selection, list(subsets), named)
         records: list[Record] = []
-        for subset in subsets or ['']:
-            records += _find_records(selection, subset, tasks, classes or {}, patient)
+        for place, subset in (subsets or {'': ''}).items():
+            records += _find_records(selection, place, subset, tasks, named, patient)
         if masks == 'check':
             _check_masks(root, records)
         if patient is not None and patients == 'check':
             _check_patients(records)
         self.use_records(records)
-
-
-def list_images(folder: Path) -> Iterator[Path]:
-    """Yields the files below a folder that are images by their names, without hidden ones."""
-    for path in sorted(folder.rglob('*')):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith('.'):
-            yield path
-
-
-@dataclass(frozen=True)
-class _Selection:
-    """Files of a folder that are images, by their names.
-
-    Attributes:
-        root: the folder.
-        include: patterns of which a path from the folder must match one; None for all.
-        exclude: patterns of which it may match none.
-    """
-
-    root: Path
-    include: str | Sequence[str] | None
-    exclude: str | Sequence[str] | None
-
-    def find(self, folder: Path) -> Iterator[tuple[str, Path]]:
-        """Yields path from the root, with `/`, and path of each image below a folder."""
-        for path in list_images(folder):
-            name = path.relative_to(self.root).as_posix()
-            included = self.include is None or _matches(name, self.include)
-            if included and not (self.exclude is not None and _matches(name, self.exclude)):
-                yield name, path
-
-    def describe(self) -> str:
-        """Returns the patterns, for messages; empty without any."""
-        patterns = [
-            f'{key}: {value}'
-            for key, value in (('include', self.include), ('exclude', self.exclude))
-            if value is not None
-        ]
-        return f' with {", ".join(patterns)}' if patterns else ''
-
-
-def _matches(name: str, patterns: str | Sequence[str]) -> bool:
-    several = [patterns] if isinstance(patterns, str) else patterns
-    return any(fnmatchcase(name, pattern) for pattern in several)
 
 
 def _check_masks(root: Path, records: Sequence[Record]) -> None:
@@ -169,7 +130,8 @@ def _check_masks(root: Path, records: Sequence[Record]) -> None:
 
 
 def _find_records(
-    selection: _Selection,
+    selection: ImageSelection,
+    place: str,
     subset: str,
     tasks: Mapping[str, Task],
     named: Mapping[str, str | None],
@@ -184,8 +146,8 @@ def _find_records(
         raise ValueError(f'patient: {patient!r} has no group ( ) for the patient')
     root = selection.root
     records, problems = [], []
-    for folder in sorted(path for path in (root / subset).iterdir() if path.is_dir()):
-        if folder.name.startswith('.') or (folder.name in named and named[folder.name] is None):
+    for folder in list_folders(root / place):
+        if named.get(folder.name, '') is None:
             continue
         label = named.get(folder.name, folder.name)
         if label not in task.classes:
@@ -214,7 +176,7 @@ def _find_records(
         raise ToolkitError('\n'.join(problems))
     if not records:
         raise ToolkitError(
-            f'{root / subset} has no images in folders{selection.describe()}; expected '
+            f'{root / place} has no images in folders{selection.describe()}; expected '
             f'FOLDER/CLASS/IMAGE with {", ".join(task.classes)} for CLASS and one of '
             f'{", ".join(SUFFIXES)}'
         )

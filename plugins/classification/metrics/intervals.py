@@ -58,9 +58,8 @@ def compute_with_intervals(
     whole = values.compute(names)
     many = values.classes > MAX_CLASSES
     drawn = [name for name in names if not (many and name.partition('/')[0] in AREAS)]
-    resampled = bootstrap.score_resamples(
-        lambda weights: values.compute(drawn, weights), settings.weights(patients, values.labels)
-    )
+    weights = settings.weights(patients, values.labels) if drawn else iter(())
+    resampled = bootstrap.score_resamples(lambda part: values.compute(drawn, part), weights)
     records = {}
     for name in names:
         if name not in drawn:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -155,7 +155,7 @@ class MetricValues:
         shape = () if weights is None else weights.shape[:-1]
         if not len(self.labels):
             return {name: np.full(shape, np.nan) for name in names}
-        counts = matrices.count(self.labels, self.decisions, self.classes, weights)
+        counts = cache(lambda: matrices.count(self.labels, self.decisions, self.classes, weights))
         areas: dict[tuple[str, int], np.ndarray] = {}
         of_classes: dict[str, np.ndarray] = {}  # (..., K) by metric, for all of its names
         found = {
@@ -227,7 +227,7 @@ class MetricValues:
     def _compute_one(
         self,
         name: str,
-        counts: matrices.Counts,
+        counts: Callable[[], matrices.Counts],
         weights: np.ndarray | None,
         areas: dict[tuple[str, int], np.ndarray],
         of_classes: dict[str, np.ndarray],
@@ -235,10 +235,10 @@ class MetricValues:
         metric = name.partition('/')[0]
         if metric in _CLASS_METRICS:
             if metric not in of_classes:
-                of_classes[metric] = _CLASS_METRICS[metric](counts)
+                of_classes[metric] = _CLASS_METRICS[metric](counts())
             return of_classes[metric][..., self.class_index(name)].copy()
         if metric in _MATRIX_METRICS:
-            return _MATRIX_METRICS[metric](counts)
+            return _MATRIX_METRICS[metric](counts())
         if metric in _AREAS:
             return self._area(metric, self.class_index(name), weights, areas)
         if metric in ('macro_AUC', 'macro_AP'):
@@ -248,7 +248,7 @@ class MetricValues:
             ]
             return np.mean(each, axis=0)
         if metric == 'recall_rarest':
-            recalls = matrices.sensitivity(counts)
+            recalls = matrices.sensitivity(counts())
             return (
                 np.full(recalls.shape[:-1], np.nan)
                 if self.rarest is None

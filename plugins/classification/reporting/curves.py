@@ -26,6 +26,8 @@ from plugins.classification.reporting.clinical.uncertainty_summary import (
 
 GRID = np.linspace(0, 1, 101)  # false positive rates, or recalls, at which bands are given
 MAX_POINTS = 400  # of a curve
+MANY_CLASSES = 20  # of more, only MAX_CURVES have curves: those with the fewest images
+MAX_CURVES = 10
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def compute_task_numbers(
         settings: settings of the bootstrap.
     """
     task, positive = images.task, images.positive
-    shown = range(len(task.classes)) if positive is None else (positive,)
+    shown = _choose_classes(images) if positive is None else [positive]
     return {
         'classes': list(task.classes),
         'positive': task.positive,
@@ -154,6 +156,15 @@ def compute_decision_curve(images: Predictions) -> dict[str, list[float]]:
         'all': treat_all(truth, thresholds),
     }
     return {name: [_round(value) for value in values] for name, values in curves.items()}
+
+
+def _choose_classes(images: Predictions) -> list[int]:
+    """Choose the classes with curves: all, or of many those with the fewest images, but some."""
+    counts = np.bincount(images.labels, minlength=len(images.task.classes))
+    if len(counts) <= MANY_CLASSES:
+        return list(range(len(counts)))
+    known = np.flatnonzero(counts)
+    return sorted(known[np.argsort(counts[known], kind='stable')][:MAX_CURVES].tolist())
 
 
 def _thin_selection(images: Predictions) -> dict[str, Any]:

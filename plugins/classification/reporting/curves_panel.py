@@ -26,6 +26,7 @@ LEGEND = Markup(
     'variant, shaded by the share of the row. Research use only.</p>'
 )
 MARGIN = 2000  # bytes for headings and the legend
+CELL = 48  # bytes of a cell of a confusion matrix, at least
 _HERE = Path(__file__).parent
 
 Record = Mapping[str, Any]
@@ -65,6 +66,7 @@ class ClassifierCurves(Panel):
         chart, count = _render_chart(tasks, variants, budget // 2)
         if count < len(variants):
             notes.append(f'Curves of {count} of {len(variants)} variants are shown, to save room.')
+        notes += [note for task in tasks if (note := _describe_choice(task, variants))]
         room = budget - len(chart.encode()) - MARGIN
         tables = Markup('')
         for task in tasks:
@@ -146,6 +148,15 @@ def _collect_task(task: str, variants: Sequence[Variant]) -> dict[str, Any]:
         'risk': [found for v in shown if (found := _collect_risk(v, task))],
         'of': shown[0].numbers(task)[0]['reliability']['of'],
     }
+
+
+def _describe_choice(task: str, variants: Sequence[Variant]) -> str:
+    """Say which classes have curves, if not all have; a positive class has the only one."""
+    numbers = next(n for v in variants for n in v.numbers(task))
+    shown, total = len(numbers['curves']), len(numbers['classes'])
+    if numbers['positive'] is not None or shown == total:
+        return ''
+    return f'{task}: curves of the {shown} of {total} classes with the fewest images.'
 
 
 def _collect_curves(variant: Variant, task: str, name: str) -> dict[str, Any] | None:
@@ -230,16 +241,16 @@ def _render_matrices(task: str, variants: Sequence[Variant], room: int) -> tuple
     """
     matrices: list[Markup] = []
     for variant in variants:
+        if room < CELL * len(variant.numbers(task)[0]['classes']) ** 2:
+            break  # without rendering it in vain
         matrix = _render_matrix(variant, task)
         room -= len(matrix.encode())
         if room < 0:
             break
         matrices.append(matrix)
-    note = ''
-    if len(matrices) < len(variants):
-        note = (
-            f'{task}: confusion matrices of {len(matrices)} of {len(variants)} variants are shown.'
-        )
+    few = f'{len(matrices)} of {len(variants)} variants'
+    whole = len(matrices) == len(variants)
+    note = '' if whole else f'{task}: confusion matrices of {few} are shown.'
     if not matrices:
         return Markup(''), note
     title = Markup('<h3>{}: confusion</h3>').format(task)

@@ -17,7 +17,7 @@ from plugins.classification.interfaces import LabelledImages
 from plugins.classification.metrics.clinical_metrics import ClinicalMetrics, find_clinical_metrics
 from plugins.classification.metrics.functional.bootstrap import BootstrapSettings
 from plugins.classification.metrics.predictions import Predictions, read_rows
-from plugins.classification.reporting import plot_style, plots
+from plugins.classification.reporting import class_plots, plot_style, plots
 from plugins.classification.reporting.clinical.clinical_report_hook import ClinicalReport
 from plugins.classification.reporting.curves import FigureSettings, compute_task_numbers
 from plugins.classification.system import Classifier
@@ -169,7 +169,7 @@ class ClassificationFigures(Hook):
         name = metric.task_name
         numbers = compute_task_numbers(metric, images, temperature, settings)
         figures = {
-            'confusion': plots.draw_confusion(numbers, name),
+            'confusion': class_plots.draw_confusion(numbers, name),
             'decision-curve': plots.draw_decision_curve(numbers, name),
             'curves': plots.draw_curves(numbers, name),
             'reliability': plots.draw_reliability(numbers, name),
@@ -234,7 +234,7 @@ class ClassificationFigures(Hook):
         centres = [str(row.get('centre') or '') for row in some]
         if len(set(centres)) > 1:
             colours['centre'], order['centre'] = centres, sorted(set(centres) - {''})
-        figure = plots.draw_embedding(points, colours, order, self.embedding, len(features))
+        figure = class_plots.draw_embedding(points, colours, order, self.embedding, len(features))
         atomic_write.write(
             folder / f'embedding.{self.format}', plot_style.render(figure, self.format)
         )

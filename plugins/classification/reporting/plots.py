@@ -36,42 +36,6 @@ from plugins.classification.reporting.plot_style import (
 )
 
 
-def draw_confusion(numbers: Numbers, task: str) -> Figure:
-    """Draw counts beside shares of each true class."""
-    classes, counts = numbers['classes'], np.array(numbers['confusion'])
-    totals = counts.sum(1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    side = max(3.2, 0.9 * len(classes) + 1.4)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure((2 * side + 0.8, side + 0.4), layout='constrained')
-        for axes, title, texts in zip(
-            figure.subplots(1, 2),
-            ('images', 'share of each true class'),
-            (
-                [[str(n) for n in row] for row in counts],
-                [[f'{100 * x:.0f} %' if t else '–' for x in row] for row, t in zip(shares, totals)],
-            ),
-        ):
-            axes.imshow(shares, cmap='Blues', vmin=0, vmax=1)
-            for row in range(len(classes)):
-                for column in range(len(classes)):
-                    colour = 'white' if shares[row, column] > 0.55 else INK
-                    axes.text(
-                        *(column, row, texts[row][column]),
-                        **{'ha': 'center', 'va': 'center', 'color': colour, 'fontsize': 13},
-                    )
-            slant = {'rotation': 30, 'ha': 'right'} if max(map(len, classes)) > 9 else {}
-            axes.set_xticks(range(len(classes)), classes, **slant)
-            axes.set_yticks(range(len(classes)), classes)
-            axes.set_xlabel('decided')
-            axes.set_ylabel('true')
-            axes.tick_params(length=0)
-            axes.spines[:].set_visible(False)
-            axes.set_title(title)
-        write_head(figure, task, numbers)
-    return figure
-
-
 def draw_curves(numbers: Numbers, task: str) -> Figure | None:
     """Draw ROC beside PR, with bands and the operating point; None for a test of one class."""
     curves = {name: c for name, c in numbers['curves'].items() if 'roc' in c}
@@ -106,7 +70,8 @@ def draw_curves(numbers: Numbers, task: str) -> Figure | None:
         make_square(right, 'recall (sensitivity)', 'precision (PPV)', 'Precision and recall')
         left.legend(loc='lower right', fontsize=10)
         right.legend(loc='lower left', fontsize=10)
-        write_head(figure, task, numbers, _describe_bands(curves))
+        few = _describe_choice(numbers, len(numbers['curves']))
+        write_head(figure, task, numbers, few + _describe_bands(curves))
     return figure
 
 
@@ -166,57 +131,6 @@ def draw_gallery(
                 fontsize=9,
             )
         write_title(figure, f'{task}: mistakes with the lowest p of the true class')
-    return figure
-
-
-def draw_embedding(
-    points: np.ndarray,
-    colours: Mapping[str, Sequence[str]],
-    order: Mapping[str, Sequence[str]],
-    method: str,
-    images: int,
-) -> Figure:
-    """Draw points (M, 2) once for each way to colour them.
-
-    Args:
-        points: (M, 2).
-        colours: name of each point's group, by the title of an axes.
-        order: names of the groups in the order of the legend, by the title of an axes.
-        method: name of the embedding.
-        images: number of images before thinning.
-    """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure((5.2 * len(colours), 5.4), layout='constrained')
-        for axes, (title, names) in zip(
-            np.atleast_1d(figure.subplots(1, len(colours))), colours.items()
-        ):
-            values = np.array(names)
-            for place, name in enumerate((*order[title], '')):
-                group = points[values == name]
-                if not len(group):
-                    continue
-                style = (
-                    {
-                        'color': PALETTE[place % len(PALETTE)],
-                        'marker': MARKERS[place % len(MARKERS)],
-                    }
-                    if name
-                    else {'color': RULE, 'marker': '.'}
-                )
-                axes.scatter(
-                    *group.T,
-                    s=24,
-                    alpha=0.8,
-                    lw=0,
-                    label=f'{name or "missing"} ({len(group)})',
-                    **style,
-                )
-            axes.set(xticks=[], yticks=[], title=title)
-            axes.spines[:].set_visible(False)
-            axes.set_aspect('equal', adjustable='datalim')
-            axes.legend(loc='upper center', bbox_to_anchor=(0.5, -0.02), ncols=2, fontsize=10)
-        few = '' if len(points) == images else f' of {images}'
-        write_title(figure, f'{method} of the joint feature, {len(points)}{few} images')
     return figure
 
 
@@ -287,6 +201,12 @@ def _mark(left: Axes, right: Axes, at: Mapping[str, Any]) -> None:
     if at['PPV'] is not None:
         label = f'threshold {at["threshold"]:.3f}: PPV {format_percent(at["PPV"])}'
         right.plot([at['sensitivity']], [at['PPV']], label=label, **style)
+
+
+def _describe_choice(numbers: Numbers, shown: int) -> str:
+    total = len(numbers['classes'])
+    chosen = numbers['positive'] is None and shown < total
+    return f'; the {shown} of {total} classes with the fewest images' if chosen else ''
 
 
 def _describe_bands(curves: Mapping[str, Any]) -> str:

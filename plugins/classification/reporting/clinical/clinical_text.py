@@ -138,15 +138,16 @@ def _format_task(task: Mapping[str, Any]) -> Iterator[str]:
     yield from format_selection(task, format_table, format_value)
     for attribute, groups in task['subgroups'].items():
         shown = list(next(iter(groups.values()))['values'])
+        classes = task['classes'] if len(task['classes']) <= MAX_COLUMNS else []
         yield from ['', f'### By {attribute}']
         yield from format_table(
-            [attribute, 'images', 'patients', *task['classes'], *shown],
+            [attribute, 'images', 'patients', *classes, *shown],
             [
                 [
                     name,
                     group['images'],
                     group['patients'],
-                    *(c['images'] for c in group['by_class'].values()),
+                    *(group['by_class'][c]['images'] for c in classes),
                     *(format_value(group['values'][v]) for v in shown),
                 ]
                 for name, group in groups.items()

@@ -13,7 +13,7 @@ from sklearn import metrics
 from plugins.classification.metrics.clinical_metrics import ClinicalMetrics
 from plugins.classification.metrics.functional.bootstrap import BootstrapSettings
 from plugins.classification.metrics.predictions import Predictions
-from plugins.classification.reporting import curves
+from plugins.classification.reporting import class_plots, curves, plots
 from plugins.classification.reporting.curves import GRID
 from plugins.classification.tasks import Task
 
@@ -136,3 +136,31 @@ def test_reliability_by_hand():
     sure = curves.compute_reliability(ClinicalMetrics('t', {'t': plain}), images)
     assert sum(b['n'] for b in sure['bins']) == 4
     assert sure['bins'][-1]['accuracy'] == pytest.approx(2 / 3, abs=1e-4)
+
+
+def test_figures_of_many_classes_stay_small_and_say_what_they_show() -> None:
+    classes = 150
+    names = [f'c{i}' for i in range(classes)]
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(classes), [4 if i % 10 else 2 for i in range(classes)])
+    probability = generator.dirichlet(np.ones(classes), len(labels))
+    task = Task(tuple(names))
+    ids = np.arange(len(labels)).astype(str).astype(object)
+    decisions = probability.argmax(1)
+    logits = np.log(probability)
+    images = Predictions(task, ids, ids, labels, logits, probability, decisions, None, {})
+    metric = ClinicalMetrics('t', {'t': task})
+    found = curves.compute_task_numbers(metric, images, 1.0, figures(100))
+    assert list(found['curves']) == [f'c{10 * i}' for i in range(10)]  # the rarest ones
+    confusion = class_plots.draw_confusion(found, 't')
+    points = generator.normal(size=(len(labels), 2))
+    colours = {'t': [names[k] for k in labels]}
+    drawn = plots.draw_curves(found, 't')
+    embedding = class_plots.draw_embedding(points, colours, {'t': names}, 't-SNE', len(labels))
+    assert drawn is not None
+    assert 'the 10 of 150 classes with the fewest images' in drawn.get_suptitle()
+    for figure in (confusion, drawn, embedding):
+        assert max(figure.get_size_inches()) < 12
+        assert sum(len(axes.texts) for axes in figure.axes) == 0
+        labels_shown = [a.get_legend() for a in figure.axes if a.get_legend()]
+        assert all(len(legend.get_texts()) < 15 for legend in labels_shown)
