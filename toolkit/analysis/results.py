@@ -14,6 +14,7 @@ from typing import Any
 from toolkit.errors import ToolkitError
 from toolkit.io.run_layout import PLAN, explain_damage, read_object
 from toolkit.io.run_records import PlannedRun, RunResult
+from toolkit.io.verification.input_files import StudyInputs
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class StudyResults:
         options: of the tests and tables.
         trials: runs of a search, whose results are those of the validation.
         search: what decided the trials; empty without a search.
+        changed: for runs by their id the files that have changed since the study was planned: their
+            results are of what these files held then.
     """
 
     name: str
@@ -85,6 +88,7 @@ class StudyResults:
     options: TableOptions = field(default_factory=TableOptions)
     trials: tuple[RunResult, ...] = ()
     search: Mapping[str, Any] = field(default_factory=dict)
+    changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def holds_study(folder: Path) -> bool:
@@ -122,7 +126,12 @@ def load(folder: Path | str) -> StudyResults:
     runs = tuple(run for run in every if run.trial is None)
     directions = resolve_directions(named, runs)
     trials = tuple(run for run in every if run.trial is not None)
-    return StudyResults(name, folder, compare_to, directions, runs, options, trials, search)
+    finished = {run.id for run in every if run.status in ('finished', 'pruned')}
+    changes = StudyInputs.read(folder).find_changes() if finished else {}
+    changed = {run: paths for run, paths in changes.items() if run in finished}
+    return StudyResults(
+        name, folder, compare_to, directions, runs, options, trials, search, changed
+    )
 
 
 def read_run(planned: PlannedRun) -> RunResult:

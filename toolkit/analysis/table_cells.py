@@ -11,6 +11,7 @@ from toolkit.analysis.conditions import Condition, format_setting
 from toolkit.analysis.interval_bars import Bar
 
 OTHER_CODE = '†'
+CHANGED = '‡'
 MEANING_OF_BEST = (
     'better than every other row of its column and data set by more than noise '
     '(paired tests, Bonferroni-corrected, p < 0.05).'
@@ -117,6 +118,8 @@ def make_name_cells(analysis: Analysis, condition: Condition) -> list[TableCell]
     reference = ' (reference)' if condition.variant == analysis.results.compare_to else ''
     if any(run.other_code for run in condition.runs):
         reference += f' {OTHER_CODE}'
+    if any(run.id in analysis.results.changed for run in condition.runs):
+        reference += f' {CHANGED}'
     settings = [
         format_setting(condition.settings[path]) if path in condition.settings else '-'
         for path in analysis.axes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from toolkit.analysis.aggregate import Analysis
 from toolkit.analysis.conditions import Condition, MetricSummary, summarize_costs
 from toolkit.analysis.difference_tables import (
@@ -13,6 +15,7 @@ from toolkit.analysis.difference_tables import (
 from toolkit.analysis.interval_bars import Interval, make_bars
 from toolkit.analysis.search.trials import make_trials_table
 from toolkit.analysis.table_cells import (
+    CHANGED,
     OTHER_CODE,
     Table,
     TableCell,
@@ -190,15 +193,26 @@ def list_result_notes(analysis: Analysis) -> list[str]:
         )
     for common in dict.fromkeys(run.overlap for run in analysis.results.runs if run.overlap):
         told = [run.id for run in analysis.results.runs if run.overlap == common]
-        few = ', '.join(told[:3]) + (f' and {len(told) - 3} more' if len(told) > 3 else '')
-        notes.append(f'Not held apart: {common} ({few}).')
+        notes.append(f'Not held apart: {common} ({_name_few(told)}).')
     done = sum(run.status == 'finished' for run in analysis.results.runs)
     if done < len(analysis.results.runs):
         notes.append(f'{done} of {len(analysis.results.runs)} runs have finished.')
     if other := [run.id for run in analysis.results.runs if run.other_code]:
-        few = ', '.join(other[:3]) + (f' and {len(other) - 3} more' if len(other) > 3 else '')
         notes.append(
             f'{OTHER_CODE} made with other code or packages than when the study was last started, '
-            f'and not compared with runs that were not: {few}; run them anew by --rerun changed.'
+            f'and not compared with runs that were not: {_name_few(other)}; run them anew by '
+            '--rerun changed.'
+        )
+    changed = analysis.results.changed
+    for paths in dict.fromkeys(changed.values()):
+        told = [run for run, found in changed.items() if found == paths]
+        notes.append(
+            f'{CHANGED} {_name_few(paths)} changed after the study was last started, and these '
+            f'results are of what was there before: {_name_few(told)}; --plan says what belongs to '
+            'the study still.'
         )
     return notes
+
+
+def _name_few(names: Sequence[str]) -> str:
+    return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')

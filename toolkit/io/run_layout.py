@@ -40,6 +40,7 @@ STATUS = 'status.json'
 OUTPUT = 'output.log'
 # In the folder of a study.
 PLAN = 'plan.json'
+INPUTS = 'inputs.json'
 STUDY = 'study.yaml'
 RUNS = 'runs'
 # The HTML report of a study or a run.
@@ -52,7 +53,7 @@ def list_run_files(folder: Path) -> list[Path]:
     Reports and other results that a command has written into the folder are left out.
     """
     names = (CAPSULE, CONFIG, ORIGINS, PATCH, METRICS_FILE, METRICS_LOG, TRAIN_LOG, TEST_LOG)
-    names += (IDENTITIES, STATUS, OUTPUT, PLAN, STUDY, VALIDATIONS)
+    names += (IDENTITIES, STATUS, OUTPUT, PLAN, INPUTS, STUDY, VALIDATIONS)
     files = [folder / name for name in names if (folder / name).is_file()]
     for name in (CHECKPOINTS, IMAGES, PLUGINS):
         files += sorted(path for path in (folder / name).rglob('*') if path.is_file())

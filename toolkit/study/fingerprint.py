@@ -18,9 +18,15 @@ from toolkit.engine import hook_building, overlap
 from toolkit.engine.process import seeding
 from toolkit.errors import ComponentError, MissingDataError, ToolkitError
 from toolkit.interfaces import Dataset, FileReader, Identities
-from toolkit.io.data_paths import find_data_file
+from toolkit.io.data_paths import find_data_file, find_data_folder
 from toolkit.io.run_records import Fingerprint
-from toolkit.io.verification.hashing import canonical_text, hash_files, hash_values
+from toolkit.io.verification.hashing import (
+    canonical_text,
+    hash_files,
+    hash_values,
+    record_hashed,
+)
+from toolkit.io.verification.input_files import InputFiles
 from toolkit.study.model_costs import SystemBuilder
 from toolkit.study.source_code import find_source, hash_modules, list_imports
 
@@ -61,6 +67,8 @@ class Fingerprinter:
         self._fitting: dict[tuple[str, str], ToolkitError | None] = {}
         self.problems: dict[str, Problem] = {}
         self.last_problems: list[Problem] = []  # those of the run that was looked at last
+        self.last_inputs: list[str] = []  # groups of its files in `inputs`
+        self.inputs: dict[str, InputFiles] = {}
 
     def fingerprint(self, config: Config, run: RunConfig, code: str) -> Fingerprint:
         """Compute the fingerprint of a run; collects in `problems` the data that cannot be used.
@@ -70,7 +78,7 @@ class Fingerprinter:
             run: the same, typed.
             code: from `hash_code`.
         """
-        self.last_problems = []
+        self.last_problems, self.last_inputs = [], []
         tree = {key: value for key, value in config.tree.items() if key not in NOTES}
         training = {key: value for key, value in tree.items() if key not in TEST}
         data = self._data(config, run) if self._open_data else None
@@ -92,15 +100,20 @@ class Fingerprinter:
                 path = f'{subset}_dataloader.dataset'
                 found[subset] = self._hash_dataset(config, path, loader.dataset, run)
         self._check_overlaps(config, run)
-        if run.load_from is not None:
-            found['load_from'] = self._hash_file(config, Path(run.load_from), 'load_from')
-        # Data sets hash their own files; any other file that a component is given counts whole:
-        # weights, above all.
-        for path, file in _find_files(config.tree):
-            found['.'.join(path)] = self._hash_file(config, file, '.'.join(path))
-        for path, (cls, arguments) in collect_components(config).items():
-            if isinstance(cls, FileReader):
-                found['.'.join((*path, '*'))] = self._hash_read_files(config, path, cls, arguments)
+        with record_hashed() as hashed:
+            if run.load_from is not None:
+                found['load_from'] = self._hash_file(config, Path(run.load_from), 'load_from')
+            # Data sets hash their own files; any other file that a component is given counts whole:
+            # weights, above all.
+            for path, file in _find_files(config.tree):
+                found['.'.join(path)] = self._hash_file(config, file, '.'.join(path))
+            for path, (cls, given) in collect_components(config).items():
+                if isinstance(cls, FileReader):
+                    found['.'.join((*path, '*'))] = self._hash_read_files(config, path, cls, given)
+        if hashed:
+            name = hash_values('files', list(map(str, hashed)))
+            self.inputs.setdefault(name, InputFiles.collect(hashed))
+            self.last_inputs.append(name)
         return found
 
     def _hash_read_files(
@@ -123,7 +136,11 @@ class Fingerprinter:
             canonical_text(config.tree['model']),
         )
         if text not in self._opened:
-            self._opened[text] = _open(dataset)
+            with record_hashed() as hashed:
+                self._opened[text] = _open(dataset)
+            named = _list_named(config.tree[section][key])
+            self.inputs[hash_values(text)] = InputFiles.collect(hashed, named)
+        self.last_inputs.append(hash_values(text))
         opened = self._opened[text]
         if isinstance(opened, ToolkitError):
             self._add_problem(config, path, opened)
@@ -219,6 +236,21 @@ def _find_files(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
                 yield path, Path(node)
         with contextlib.suppress(MissingDataError, OSError, ValueError):
             yield (*path, '$TOOLKIT_DATA'), find_data_file(node)
+
+
+def _list_named(node: Any) -> Iterator[Path]:
+    """List the files and folders that the texts of a data set name."""
+    if isinstance(node, Mapping):
+        node = node.values()
+    elif isinstance(node, str):
+        for find in (find_data_file, find_data_folder):
+            with contextlib.suppress(MissingDataError, OSError, ValueError):
+                yield find(node)
+        return
+    elif not isinstance(node, (list, tuple)):
+        return
+    for value in node:
+        yield from _list_named(value)
 
 
 def hash_code(config: Config) -> str:

@@ -65,7 +65,7 @@ def is_planned(study: Study, folder: Path) -> bool:
 
 
 def write_plan(plan: Plan, entries: list[ReconciledRun], folder: Path) -> None:
-    """Write `plan.json`, which marks the folder of a study, and `study.yaml`.
+    """Write `plan.json`, which marks the folder of a study, `study.yaml` and `inputs.json`.
 
     Raises:
         RunError: they cannot be written.
@@ -81,6 +81,7 @@ def write_plan(plan: Plan, entries: list[ReconciledRun], folder: Path) -> None:
     }
     write(folder / PLAN, json.dumps(record, indent=1, ensure_ascii=False) + '\n')
     write(folder / STUDY, dump(study.config.tree))
+    plan.inputs.write(folder)
     if study.runs_commands:
         plugin_trust.remember([folder / STUDY])
 

@@ -10,6 +10,7 @@ from tests.support.study_folders import begin, fail, finish, planned, study_of, 
 from toolkit.analysis.results import holds_study, load
 from toolkit.analysis.table_files import study_table
 from toolkit.errors import ToolkitError
+from toolkit.io.verification.input_files import StudyInputs
 
 
 def test_runs_in_every_state(tmp_path):
@@ -137,3 +138,21 @@ def test_a_run_with_a_damaged_file_has_failed_and_hides_no_other(tmp_path, name,
     assert f'full-s0/{name} is damaged' in damaged.message and '\n' not in damaged.message
     assert (other.status, other.metrics) == ('finished', {'score': 0.7})
     assert '0.7' in study_table(load(folder))
+
+
+def test_results_of_files_that_have_changed_are_marked(tmp_path):
+    folder = study_of(tmp_path / 's', {'full': [0.5], 'other': [0.6, None]})
+    file = tmp_path / 'labels.csv'
+    file.write_text('a,0')
+    inputs = StudyInputs()
+    for run in ('other-s0', 'other-s1'):
+        inputs.add_run(run, [], [str(file)])
+    inputs.write(folder)
+    assert '‡' not in study_table(load(folder))
+    file.write_text('a,1')
+    assert load(folder).changed == {'other-s0': (str(file),)}  # the other one has no result
+    for style in ('text', 'markdown', 'latex', 'json'):
+        table = study_table(load(folder), style)
+        assert 'before: other-s0' in table and 'labels.csv' in table
+    text = study_table(load(folder))
+    assert 'other ‡' in text and 'full (reference) ‡' not in text

@@ -2,28 +2,70 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class FileState(NamedTuple):
+    """State of a file when its content was hashed.
+
+    Attributes:
+        size: in bytes.
+        modified: time of the last change in nanoseconds.
+        digest: SHA-256 of the content.
+    """
+
+    size: int
+    modified: int
+    digest: str
+
+
+# What `record_hashed` fills, in each of the contexts that are open.
+_records: list[dict[Path, FileState]] = []
+
+
+@contextlib.contextmanager
+def record_hashed() -> Iterator[dict[Path, FileState]]:
+    """Records the files that `hash_files` reads within this context, by their absolute paths."""
+    record: dict[Path, FileState] = {}
+    _records.append(record)
+    try:
+        yield record
+    finally:
+        _records.pop()
 
 
 def hash_files(*paths: Path) -> str:
     """Computes a short hash of the contents of files."""
     digest = hashlib.sha256()
     for path in paths:
-        status = path.stat()
-        digest.update(_hash_file(path, status.st_mtime_ns, status.st_size).encode())
+        digest.update(hash_file(path).encode())
     return digest.hexdigest()[:16]
+
+
+def hash_file(path: Path) -> str:
+    """Computes the SHA-256 of a file's content; one that has not changed is read once.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    status = path.stat()
+    found = _hash_file(path, status.st_mtime_ns, status.st_size)
+    for record in _records:
+        record[path.absolute()] = FileState(status.st_size, status.st_mtime_ns, found)
+    return found
 
 
 @functools.lru_cache(maxsize=1 << 17)
 def _hash_file(path: Path, modified: int, size: int) -> str:
     # Time and size are only keys of the cache: a file that changed is read again.
-    return digest_file(path).hex()
+    return read_digest(path)
 
 
 def digest_file(path: Path, algorithm: str = 'sha256') -> bytes:
@@ -39,16 +81,28 @@ def digest_file(path: Path, algorithm: str = 'sha256') -> bytes:
     return digest.digest()
 
 
-def hash_tree(path: Path) -> str:
+def read_digest(path: Path) -> str:
+    """Computes the SHA-256 of a file's content, which is read at each call.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return digest_file(path).hex()
+
+
+def hash_tree(path: Path, digest_of: Callable[[Path], str] = read_digest) -> str:
     """Computes a hash of a file's content, or of the names and contents of all files in a folder.
 
     Links are followed. Python's caches of bytecode (`__pycache__`) do not count.
 
+    Args:
+        path: of the file or folder.
+        digest_of: computes the SHA-256 of a file; `hash_file` reads one that has not changed once.
     Raises:
         OSError: a file cannot be read.
     """
     if not path.is_dir():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return digest_of(path)
     digest = hashlib.sha256()
     visited = set()
     for folder, names, files in os.walk(path, followlinks=True):
@@ -59,10 +113,7 @@ def hash_tree(path: Path) -> str:
         names[:] = sorted(name for name in names if name != '__pycache__')
         for name in sorted(files):
             file = Path(folder, name)
-            entry = [
-                file.relative_to(path).as_posix(),
-                hashlib.sha256(file.read_bytes()).hexdigest(),
-            ]
+            entry = [file.relative_to(path).as_posix(), digest_of(file)]
             digest.update(json.dumps(entry).encode())
     return digest.hexdigest()
 

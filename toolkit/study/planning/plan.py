@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from toolkit.config import Config, ConfigError, Problem, run_plugins
 from toolkit.config.checks.check import check
 from toolkit.config.schema import RunConfig
+from toolkit.config.yaml_file import display_path
 from toolkit.engine.evaluator import collect_directions
 from toolkit.engine.preflight import inspect_run
 from toolkit.errors import ToolkitError
 from toolkit.io.run_records import PlannedRun
 from toolkit.io.verification.hashing import canonical_text
+from toolkit.io.verification.input_files import StudyInputs
 from toolkit.registry.build import fill
 from toolkit.study.fingerprint import Fingerprinter, hash_code
 from toolkit.study.model_costs import SystemBuilder
 from toolkit.study.planning.compose import Composer
+from toolkit.study.planning.cost_counter import CostCounter
 from toolkit.study.planning.plan_checks import (
     check_metrics,
+    check_size,
+    find_test_problems,
     list_own_changes,
+    raise_problems,
     warn_of_variants,
 )
 from toolkit.study.planning.planned_study import Plan, PlannedCondition, list_conditions
@@ -31,14 +36,11 @@ from toolkit.study.planning.search_plan import (
     SPACE,
     check_search_metric,
     drop_unknown,
-    find_validation_problems,
     list_corner_conditions,
     remove_test,
 )
 from toolkit.study.programs.plan import plan_program
 from toolkit.study.spec import Study
-
-MOST_RUNS = 10_000
 
 
 def make_plan(study: Study, extra_plugins: Sequence[str] = (), open_data: bool = True) -> Plan:
@@ -69,21 +71,8 @@ def make_planner(
     """
     if study.runs_commands and run_plugins.find_run(study.config.file) is not None:
         run_plugins.check_trusted([study.config.file], run_plugins.COMMAND_RUNS)
-    _check_size(study)
+    check_size(study)
     return plan_program if study.is_program else Planner(study, extra_plugins, open_data).plan
-
-
-def _check_size(study: Study) -> None:
-    """Refuses a study of more runs than anybody can wait for, before it lists them."""
-    spec = study.spec
-    points = spec.sample.points if spec.sample else math.prod(map(len, spec.axes.values()))
-    folds = len(spec.folds.values) if spec.folds else 1
-    others = len(spec.variants) * max(1, len(spec.data)) * folds * len(spec.seeds)
-    if (count := points * others) > MOST_RUNS:
-        key = 'axes' if points > others else 'seeds'
-        advice = ', or take some points with sample' if spec.axes and not spec.sample else ''
-        message = f'the study has {count} runs, expected at most {MOST_RUNS}; use fewer values'
-        raise ConfigError(study.problem((key,), f'{message}{advice}'))
 
 
 class Planner:
@@ -100,17 +89,17 @@ class Planner:
         self.extra_plugins = extra_plugins
         self.composer = Composer(study)
         self.systems = SystemBuilder()
+        self.costs = CostCounter(self.systems)
         self.fingerprinter = Fingerprinter(
             self.systems, open_data, study.spec.search is not None, study.processes
         )
         self.problems: dict[Problem, list[str]] = {}
         self.suspicions: dict[Problem, list[str]] = {}
-        self.uncounted: list[str] = []
         self.runs: list[PlannedRun] = []
         self.configs: dict[str, Config] = {}
+        self.inputs = StudyInputs(self.fingerprinter.inputs)
         self._names = FolderNames()
         self._run_problems: dict[str, list[Problem]] = {}
-        self._costs: dict[str, tuple[int | None, int | None]] = {}
         self._reported: dict[str, dict[str, bool]] = {}
         self._bases: dict[str, Config | None] = {}
         # What a plan with further trials does not do again.
@@ -130,7 +119,7 @@ class Planner:
         plain = [c for c in list_conditions(study) if c.point is None]
         conditions = [*plain, *list_corner_conditions(study)]
         configs = {number: self._check_once(c) for number, c in enumerate(conditions)}
-        self._raise(len(conditions))
+        raise_problems(self.problems, len(conditions))
         reported: dict[str, bool] = {}
         for number in range(len(plain)):
             reported.update(self._metrics(configs[number]))
@@ -143,7 +132,7 @@ class Planner:
         self.runs = []
         for condition in list_conditions(study, higher):
             config = self._check_once(condition)
-            self._raise(len(conditions))
+            raise_problems(self.problems, len(conditions))
             self._add_runs(condition, config)
         return Plan(
             self.study,
@@ -153,10 +142,11 @@ class Planner:
             [
                 *self._warn_of_variants(plain, configs),
                 *(f'{found} (in {join_names(w)})' for found, w in self.suspicions.items()),
-                *self.uncounted,
+                *self.costs.unknown,
             ],
             self._run_problems,
             higher,
+            self.inputs,
         )
 
     # -- checking --------------------------------------------------------------------------------
@@ -176,13 +166,15 @@ class Planner:
             if rest := drop_unknown(condition, found):
                 self._checked(rest)
         else:
-            found = check(config) or list(self._testable(config, condition))
+            found = check(config) or list(
+                find_test_problems(self.study, config, condition, self.costs.count)
+            )
             found = found or self._inspect(config, condition)
             if not found:
                 if not self.problems:
                     # Now, while the inspected system is kept; an error is reported with the runs.
                     with contextlib.suppress(ToolkitError):
-                        self._cost(config)
+                        self.costs.count(config)
                 return config
         for problem in found:
             self.problems.setdefault(problem, []).append(
@@ -204,24 +196,6 @@ class Planner:
     def _list_seeds(self, condition: PlannedCondition) -> list[int]:
         return self.study.spec.seeds if condition.trial is None else [self.study.run_seed]
 
-    def _testable(self, config: Config, condition: PlannedCondition) -> Iterator[Problem]:
-        run = fill(RunConfig, config.tree)
-        if self.study.spec.search is not None and condition.variant == self.study.compare_to:
-            yield from find_validation_problems(self.study, config, run)
-        if condition.trial is not None:
-            pass
-        elif run.test_dataloader is None:
-            message = 'a study compares tests: give test_dataloader and test_evaluator'
-            yield config.problem('test_dataloader', message)
-        elif run.train_cfg is None and run.load_from is None and self._cost(config)[0]:
-            message = 'the system has weights, and the config neither trains them nor has load_from'
-            yield self.study.problem(('variants', condition.variant), message)
-        hooks = config.tree.get('default_hooks') or {}
-        saves_best = (hooks.get('checkpoint') or {}).get('save_best') is not None
-        if self.study.spec.keep == 'last' and saves_best:
-            message = 'would delete best.pth, which is tested (save_best is set): use keep: best'
-            yield self.study.problem(('keep',), message)
-
     def _inspect(self, config: Config, condition: PlannedCondition) -> list[Problem]:
         """Find what a training or test would refuse, apart from data; collects warnings."""
         run, text = fill(RunConfig, config.tree), canonical_text(config.tree['model'])
@@ -233,17 +207,6 @@ class Planner:
                 condition.variant if condition.variant == SPACE else str(condition)
             )
         return found.problems
-
-    def _raise(self, conditions: int) -> None:
-        if not self.problems:
-            return
-        found = []
-        for problem, where in self.problems.items():
-            message = problem.message
-            if len(where) < conditions and SPACE not in where:
-                message += f' (in {join_names(where)})'
-            found.append(Problem(problem.place, problem.path, message))
-        raise ConfigError(*found)
 
     def _metrics(self, config: Config | None, section: str = 'test_evaluator') -> dict[str, bool]:
         """Get the metrics that a run reports, and whether higher is better."""
@@ -263,8 +226,9 @@ class Planner:
         assert first is not None
         spec = self.study.spec
         changes = tuple(str(c) for c in list_own_changes(self._base(condition.data), first))
-        parameters, macs = self._cost(first)
+        parameters, macs = self.costs.count(first)
         code = hash_code(first)
+        own_file = display_path(self.study.config.file)
         trains = first.tree.get('train_cfg') is not None
         seeds = self._list_seeds(condition)
         # Without training a seed would change nothing.
@@ -286,6 +250,8 @@ class Planner:
             self.configs[name] = config
             fingerprint = self.fingerprinter.fingerprint(config, run, code)
             self._run_problems[name] = self.fingerprinter.last_problems
+            files = {origin.file for origin in config.origins.values()} - {own_file}
+            self.inputs.add_run(name, self.fingerprinter.last_inputs, files)
             self._planned[key] = condition.plan_run(
                 name,
                 seed,
@@ -314,25 +280,7 @@ class Planner:
 
     def _base_cost(self, data: str | None) -> tuple[int | None, int | None]:
         base = self._base(data)
-        return (None, None) if base is None or check(base) else self._cost(base)
-
-    def _cost(self, config: Config) -> tuple[int | None, int | None]:
-        """Count parameters and MACs of a system; equal ones are built once, without memory."""
-        text = canonical_text(config.tree['model'])
-        if text not in self._costs:
-            model = fill(RunConfig, config.tree).model
-            try:
-                with config.locate_errors():
-                    self._costs[text] = self.systems.count(text, model)
-            except ToolkitError:
-                raise
-            except Exception as error:  # a component may need values, which the meta device has not
-                self._costs[text] = None, None
-                reason = f'{type(error).__name__}: {error}'.split('\n')[0]
-                self.uncounted.append(
-                    f'{config.place("model")}: model: parameters and MACs are not known ({reason})'
-                )
-        return self._costs[text]
+        return (None, None) if base is None or check(base) else self.costs.count(base)
 
     def _warn_of_variants(
         self, conditions: list[PlannedCondition], configs: Mapping[int, Config | None]

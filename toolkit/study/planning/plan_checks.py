@@ -1,17 +1,62 @@
-"""Checks of a plan that concern all runs: the metrics that they report, and equal variants."""
+"""Checks of a plan: its size, what runs report, what is tested, and equal variants."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from toolkit.analysis.tables import COSTS
-from toolkit.config import Config, ConfigError
+from toolkit.config import Config, ConfigError, Problem
 from toolkit.config.diff import ConfigChange, compare_configs
+from toolkit.config.schema import RunConfig
 from toolkit.config.yaml_file import KeyPath, split_path
 from toolkit.errors import did_you_mean
 from toolkit.io.verification.hashing import canonical_text
+from toolkit.registry.build import fill
 from toolkit.study.fingerprint import NOTES
+from toolkit.study.planning.planned_study import PlannedCondition
+from toolkit.study.planning.run_names import join_names
+from toolkit.study.planning.search_plan import SPACE, find_validation_problems
 from toolkit.study.spec import CHANGES, DIRECTIONS, Study
+
+# A study of more runs is a mistake.
+MOST_RUNS = 10_000
+
+
+def check_size(study: Study) -> None:
+    """Refuses a study of more runs than anybody can wait for, before it lists them.
+
+    Raises:
+        ConfigError: it has more.
+    """
+    spec = study.spec
+    points = spec.sample.points if spec.sample else math.prod(map(len, spec.axes.values()))
+    folds = len(spec.folds.values) if spec.folds else 1
+    others = len(spec.variants) * max(1, len(spec.data)) * folds * len(spec.seeds)
+    if (count := points * others) > MOST_RUNS:
+        key = 'axes' if points > others else 'seeds'
+        advice = ', or take some points with sample' if spec.axes and not spec.sample else ''
+        message = f'the study has {count} runs, expected at most {MOST_RUNS}; use fewer values'
+        raise ConfigError(study.problem((key,), f'{message}{advice}'))
+
+
+def raise_problems(problems: Mapping[Problem, Sequence[str]], conditions: int) -> None:
+    """Raise the problems of conditions, each once with those that have it.
+
+    Args:
+        problems: with the names of the conditions that have them.
+        conditions: number of all conditions.
+    Raises:
+        ConfigError: there are problems.
+    """
+    found = []
+    for problem, where in problems.items():
+        message = problem.message
+        if len(where) < conditions and SPACE not in where:
+            message += f' (in {join_names(where)})'
+        found.append(Problem(problem.place, problem.path, message))
+    if found:
+        raise ConfigError(*found)
 
 
 def check_metrics(study: Study, reported: Mapping[str, bool]) -> None:
@@ -48,6 +93,38 @@ def check_metrics(study: Study, reported: Mapping[str, bool]) -> None:
             found.append(study.problem(path, message))
     if found:
         raise ConfigError(*found)
+
+
+def find_test_problems(
+    study: Study,
+    config: Config,
+    condition: PlannedCondition,
+    count: Callable[[Config], tuple[int | None, int | None]],
+) -> Iterator[Problem]:
+    """Find why the test of a condition would not be its result.
+
+    Args:
+        study: from `read_study`.
+        config: the checked config of the condition.
+        condition: the condition.
+        count: counts parameters and MACs of a system.
+    """
+    run = fill(RunConfig, config.tree)
+    if study.spec.search is not None and condition.variant == study.compare_to:
+        yield from find_validation_problems(study, config, run)
+    if condition.trial is not None:
+        pass
+    elif run.test_dataloader is None:
+        message = 'a study compares tests: give test_dataloader and test_evaluator'
+        yield config.problem('test_dataloader', message)
+    elif run.train_cfg is None and run.load_from is None and count(config)[0]:
+        message = 'the system has weights, and the config neither trains them nor has load_from'
+        yield study.problem(('variants', condition.variant), message)
+    hooks = config.tree.get('default_hooks') or {}
+    saves_best = (hooks.get('checkpoint') or {}).get('save_best') is not None
+    if study.spec.keep == 'last' and saves_best:
+        message = 'would delete best.pth, which is tested (save_best is set): use keep: best'
+        yield study.problem(('keep',), message)
 
 
 def warn_of_variants(

@@ -12,6 +12,7 @@ from toolkit.config import Config, Problem
 from toolkit.config.dump import dump_inline
 from toolkit.io.run_layout import RUNS
 from toolkit.io.run_records import Fingerprint, PlannedRun
+from toolkit.io.verification.input_files import StudyInputs
 from toolkit.study.planning.run_names import join_names
 from toolkit.study.spec import Study
 
@@ -29,6 +30,7 @@ class Plan:
         run_problems: by id of a run, data and weights that cannot be used; the run cannot be
             started before they are solved.
         higher: whether a higher metric of a search is better; None without a search.
+        inputs: the files that the runs read.
     """
 
     study: Study
@@ -38,6 +40,7 @@ class Plan:
     warnings: list[str] = field(default_factory=list)
     run_problems: dict[str, list[Problem]] = field(default_factory=dict)
     higher: bool | None = None
+    inputs: StudyInputs = field(default_factory=StudyInputs)
 
     def find_data_problems(self, runs: Iterable[PlannedRun] | None = None) -> list[Problem]:
         """Finds the data that cannot be used, each once, with the variants if not all need it.

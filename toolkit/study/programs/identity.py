@@ -14,7 +14,8 @@ from typing import Any
 
 from toolkit.errors import ToolkitError
 from toolkit.io.run_records import Fingerprint
-from toolkit.io.verification.hashing import digest_file, hash_tree, hash_values
+from toolkit.io.verification.hashing import hash_file, hash_tree, hash_values, record_hashed
+from toolkit.io.verification.input_files import InputFiles
 from toolkit.study.programs.arguments import fill_command, format_overrides
 from toolkit.study.programs.keys import FILE_STYLES
 from toolkit.study.programs.sources import (
@@ -39,8 +40,10 @@ class ProgramFingerprinter:
         self.warnings: dict[str, None] = {}
         self._sources = functools.cache(list_sources)
         self._configs = functools.cache(list_config_folders)
-        self._hash = functools.cache(_hash_path)
+        self._hashes: dict[Path, str] = {}
         self._versions = functools.cache(package_versions)
+        self.inputs: dict[str, InputFiles] = {}
+        self.last_inputs: dict[str, None] = {}  # those of the run that was looked at last
 
     def fingerprint(self, record: Mapping[str, Any]) -> Fingerprint:
         """Compute the fingerprint of a run.
@@ -50,6 +53,7 @@ class ProgramFingerprinter:
         Raises:
             ToolkitError: a file that it names cannot be read.
         """
+        self.last_inputs = {}
         folder = Path(record['directory'])
         roots = list_roots(folder, record['environment'])
         arguments = list_arguments(record)
@@ -74,9 +78,21 @@ class ProgramFingerprinter:
             self.warnings[f'the source of {record["command"][0]} is not known: it {_UNKNOWN}'] = (
                 None
             )
-        started = _hash_script(find_executable(record))
+        executable = find_executable(record)
+        started = _hash_script(executable)
+        if started is not None:
+            self._hash(executable)  # as one of the run's files
         code = hash_values(sources, started, self._describe_packages(record))
         return Fingerprint(hash_values(config), code, hash_values(data))
+
+    def _hash(self, path: Path) -> str:
+        """Hash a file or a folder, which is one of the run's."""
+        self.last_inputs[str(path)] = None
+        if path not in self._hashes:
+            with record_hashed() as hashed:
+                self._hashes[path] = _hash_path(path)
+            self.inputs[str(path)] = InputFiles.collect(hashed, [path])
+        return self._hashes[path]
 
     def _add(
         self,
@@ -219,6 +235,6 @@ def _hash_script(path: Path) -> str | None:
 
 def _hash_path(path: Path) -> str:
     try:
-        return hash_tree(path) if path.is_dir() else digest_file(path).hex()
+        return hash_tree(path, hash_file)
     except OSError as error:
         raise ToolkitError(f'{path} cannot be read: {error.strerror}') from error

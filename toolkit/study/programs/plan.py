@@ -16,6 +16,7 @@ from toolkit.errors import ToolkitError
 from toolkit.io.json_values import parse_json
 from toolkit.io.run_records import PlannedRun
 from toolkit.io.verification.hashing import canonical_text
+from toolkit.io.verification.input_files import StudyInputs
 from toolkit.study.planning.planned_study import Plan, list_conditions
 from toolkit.study.planning.run_names import FolderNames, number_fold
 from toolkit.study.planning.search_plan import list_corner_conditions
@@ -50,6 +51,7 @@ class _ProgramPlanner:
         for corner in list_corner_conditions(study):  # for keys that the base file does not have
             self._collect_values(study.compare_to, {}, None, None, corner.point)
         names, runs, configs = FolderNames(), [], {}
+        inputs = StudyInputs(self.fingerprinter.inputs)
         folds = range(len(spec.folds.values)) if spec.folds else (None,)
         reference = self._collect_values(None, {}, None, None)
         for condition in conditions:
@@ -71,6 +73,7 @@ class _ProgramPlanner:
                     fingerprint = self.fingerprinter.fingerprint(record)
                 except ToolkitError as error:
                     raise ConfigError(study.problem(('command',), str(error))) from error
+                inputs.runs[name] = list(self.fingerprinter.last_inputs)
                 changes = [str(change) for change in compare_configs(reference, values)]
                 configs[name] = Config(study.config.file, record)
                 runs.append(
@@ -79,7 +82,8 @@ class _ProgramPlanner:
         if self.problems:
             raise ConfigError(*self.problems)
         costs = dict.fromkeys(list(spec.data) or [None], (None, None))
-        return Plan(study, runs, configs, costs, [*self._warn(runs)], higher=higher)
+        warnings = self._warn(runs)
+        return Plan(study, runs, configs, costs, warnings, higher=higher, inputs=inputs)
 
     def _check_command(self) -> None:
         """Refuse a program or a file that is not there.

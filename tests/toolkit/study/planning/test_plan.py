@@ -498,6 +498,21 @@ def test_a_file_of_the_working_folder_counts_beside_one_of_the_data(here, monkey
     assert {file.resolve() for file in found.values()} == set(files)
 
 
+def test_a_plan_knows_the_files_that_its_runs_read(here):
+    files = [here / name for name in ('people.csv', 'start.pth')]
+    for file in files:
+        file.write_text('before')
+    common = {'+train_dataloader.dataset.people': ['people.csv'], '+load_from': 'start.pth'}
+    file = studies.write(here, common=common, seeds=[0, 1], variants={'full': {}})
+    inputs = make_plan(read_study(file)).inputs
+    assert inputs.find_changes() == {}
+    for changed in (*files, here / 'base.yaml'):
+        content = changed.read_text()
+        changed.write_text('after')
+        assert inputs.find_changes() == dict.fromkeys(('full-s0', 'full-s1'), (str(changed),))
+        changed.write_text(content)
+
+
 @pytest.mark.parametrize('package', ['torch', 'timm', 'torchvision', 'scipy', 'rasterio'])
 def test_keys_know_the_versions_of_the_packages_that_compute(here, monkeypatch, package):
     def keys():

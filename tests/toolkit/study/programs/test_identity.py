@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -75,10 +76,10 @@ def _write(folder, files):
             (folder / name).chmod(0o755)
 
 
-def _fingerprint(folder, record):
+def _fingerprint(folder, record, found=None):
     environment = record.get('environment', {}).items()
     filled = {name: value.replace('{folder}', str(folder)) for name, value in environment}
-    found = ProgramFingerprinter()
+    found = found or ProgramFingerprinter()
     record = {**EMPTY, **record, 'directory': str(folder), 'environment': filled}
     return found.fingerprint(record), list(found.warnings)
 
@@ -87,8 +88,11 @@ def _fingerprint(folder, record):
 def test_a_file_that_decides_a_result_is_part_of_its_identity(tmp_path, what):
     files, record, changed = DECIDES[what]
     _write(tmp_path, files)
-    before, _ = _fingerprint(tmp_path, record)
+    planned = ProgramFingerprinter()
+    before, _ = _fingerprint(tmp_path, record, planned)
     assert _fingerprint(tmp_path, record)[0] == before
+    read = {file for name in planned.last_inputs for file in planned.inputs[name].files}
+    assert str(tmp_path / changed) in {os.path.normpath(file) for file in read}
     (tmp_path / changed).write_text((tmp_path / changed).read_text() + '# other\n')
     assert _fingerprint(tmp_path, record)[0].differences(before)
 
