@@ -15,6 +15,8 @@ from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.untrained_method import check_needs_no_training
 
 INDICES = ('ERGAS', 'D_s', 'HQNR', 'HQNR_reg', 'offset')
+# What is scored in place of a method: the image that the methods ought to make.
+REFERENCE = 'reference'
 
 
 class ShiftedScores(NamedTuple):
@@ -41,7 +43,7 @@ def score_shifted(
 
     Args:
         scene: with a reference, whose PAN lies on its MS.
-        methods: names of generators that need no training.
+        methods: names of generators that need no training; 'reference' for the reference itself.
         shifts: rows and columns in PAN pixels; between pixels the PAN is a cubic spline, and its
             border is mirrored.
         indices: names of registered metrics.
@@ -49,7 +51,8 @@ def score_shifted(
         ToolkitError: a method that needs training, or cannot do the scene's bands or ratio.
     """
     for method in methods:
-        check_needs_no_training(method, scene)
+        if method != REFERENCE:
+            check_needs_no_training(method, scene)
     ms = scene.read_ms().astype(np.float64) * scene.scale
     pan = scene.read_pan()[0].astype(np.float64) * scene.scale
     reference = scene.reference
@@ -64,8 +67,10 @@ def score_shifted(
             'meta': [{'sensor': scene.sensor.name, 'scale': scene.scale, 'ratio': scene.ratio}],
         }
         for method in methods:
-            fused = sharpen(
-                ms, moved, scene.sensor.spec, method, bit_depth=scene.bits, dtype='float64'
-            )
-            scores, _ = score_image(metrics, fused / scene.scale, batch)
+            fused = reference
+            if method != REFERENCE:
+                spec = scene.sensor.spec
+                fused = sharpen(ms, moved, spec, method, bit_depth=scene.bits, dtype='float64')
+                fused = fused / scene.scale
+            scores, _ = score_image(metrics, fused.astype(np.float64), batch)
             yield ShiftedScores(method, shift, scores)

@@ -30,7 +30,13 @@ class MisregistrationBench(Command):
         add('--ms', nargs='+', default=[], metavar='M', help='MS, or a .mat or .npz with both')
         add('--pan', metavar='P', help='PAN')
         add('--sensor', default='IKONOS', metavar='S', help="of the scene ('IKONOS')")
-        add('--methods', default='EXP,GSA,MTF-GLP-HPM', metavar='NAME,...', help='(%(default)s)')
+        add(
+            '--methods',
+            default='EXP,GSA,MTF-GLP-HPM',
+            metavar='NAME,...',
+            help='methods, and reference for the true image itself (%(default)s)',
+        )
+        add('--indices', default=','.join(INDICES), metavar='NAME,...', help='(%(default)s)')
         add('--shifts', default='0,0.5,1,1.5,2', metavar='N,...', help='PAN pixels (%(default)s)')
         add('--axis', default='columns', choices=('rows', 'columns'), help='(%(default)s)')
 
@@ -50,12 +56,12 @@ class MisregistrationBench(Command):
         vertical = arguments.axis == 'rows'
         places = [(s, 0.0) if vertical else (0.0, s) for s in shifts]
         methods = arguments.methods.split(',')
-        found = list(score_shifted(scene, methods, places))
+        found = list(score_shifted(scene, methods, places, arguments.indices.split(',')))
         rows = [
-            [r.method, f'{sum(r.shift):g}', *(f'{r.scores[name]:.3f}' for name in INDICES)]
+            [r.method, f'{sum(r.shift):g}', *(f'{value:.3f}' for value in r.scores.values())]
             for method in methods
             for r in found
             if r.method == method
         ]
-        print('\n'.join(format_markdown_table([['method', 'shift', *INDICES], *rows], 1)))
+        print('\n'.join(format_markdown_table([['method', 'shift', *found[0].scores], *rows], 1)))
         return 0

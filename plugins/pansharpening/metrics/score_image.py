@@ -12,9 +12,10 @@ import torch
 from plugins.pansharpening.imaging.registration import LEAST_SIMILARITY
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
-from toolkit.errors import DataError
+from toolkit.errors import DataError, ToolkitError
 from toolkit.interfaces import Metric
 from toolkit.registry import METRICS
+from toolkit.registry.build import get_signature
 
 REFERENCE = ('SAM', 'ERGAS', 'SCC', 'Q', 'Q2n', 'PSNR', 'SSIM', 'RMSE')
 # Of the place of details: the offset in PAN pixels, the loss that it means, and HQNR with that.
@@ -50,8 +51,24 @@ def build_metrics(
     Args:
         names: of the metrics.
         options: arguments of some of them by name.
+    Raises:
+        ToolkitError: no such metric, or one that cannot be built without further arguments.
     """
-    return [METRICS.get(name)(**(options or {}).get(name, {})) for name in names]
+    found = []
+    for name in names:
+        cls, given = METRICS.get(name), (options or {}).get(name, {})
+        missing = [
+            key
+            for key, parameter in get_signature(cls).items()
+            if parameter.default is parameter.empty and key not in given
+        ]
+        if missing:
+            raise ToolkitError(
+                f'{name} needs {" and ".join(missing)}, which a config states; expected a metric '
+                f'that needs none, such as {", ".join(NO_REFERENCE[:3])}'
+            )
+        found.append(cls(**given))
+    return found
 
 
 def score_image(

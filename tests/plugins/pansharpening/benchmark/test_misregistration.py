@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from plugins.pansharpening.benchmark.misregistration import score_shifted
+from plugins.pansharpening.benchmark.misregistration import REFERENCE, score_shifted
 from plugins.pansharpening.data.wald_protocol import ReducedScene
 from plugins.pansharpening.imaging.resample import interp23tap
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.metrics import functional
+from plugins.pansharpening.metrics.score_image import build_metrics
 from plugins.pansharpening.scenes.arrays.matlab import MatScene
 from plugins.pansharpening.synthetic.scene import SyntheticScene
 from toolkit.cli import main
+from toolkit.errors import ToolkitError
 from toolkit.registry import plugin_index
 
 
@@ -44,6 +46,16 @@ def check_falls(scene, methods, shifts):
 def test_it_falls_on_a_scene_of_known_truth():
     methods = ('EXP', 'GSA', 'MTF-GLP')
     check_falls(SyntheticScene(4, 128), methods, [(0.0, 0.0), (0.0, 1.0), (-2.0, 0.0)])
+
+
+def test_the_true_image_follows_the_pan_less_than_methods_do():
+    methods, place = (REFERENCE, 'GSA', 'MTF-GLP-HPM'), [(0.0, 0.0)]
+    found = score_shifted(SyntheticScene(4, 128), methods, place, ('ERGAS', 'D_rho', 'HQNR'))
+    truth, *others = (result.scores for result in found)
+    assert truth['ERGAS'] == 0
+    for other in others:
+        assert truth['D_rho'] > 2 * other['D_rho']
+        assert truth['HQNR'] > other['HQNR']
 
 
 def test_only_images_that_lie_on_each_other_have_no_offset():
@@ -77,12 +89,25 @@ def test_only_images_that_lie_on_each_other_have_no_offset():
     assert float(functional.offset(holed, up, pan, gains, 4, mask=mask)) < 0.4
 
 
+def test_metrics_that_cannot_be_built_are_named():
+    plugin_index.import_all()
+    with pytest.raises(ToolkitError, match="did you mean 'D_rho'"):
+        build_metrics(['D_rhoo'])
+    with pytest.raises(ToolkitError, match='ClinicalMetrics needs task and tasks'):
+        build_metrics(['D_rho', 'ClinicalMetrics'])
+
+
 def test_the_bench(capsys):
     argv = ['bench', 'misregistration', '--methods', 'EXP', '--axis', 'rows', '--shifts']
     assert main([*argv, '0,2']) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert lines[0] == '| method | shift | ERGAS | D_s | HQNR | HQNR_reg | offset |'
+    wanted = ['--methods', 'reference', '--shifts', '0', '--indices', 'ERGAS,D_rho']
+    assert main(['bench', 'misregistration', *wanted]) == 0
+    head, _, row = capsys.readouterr().out.splitlines()
+    assert head == '| method | shift | ERGAS | D_rho |'
+    assert row.startswith('| reference | 0 | 0.000 | 0.')
     for wrong in ('a', '0,nan', 'inf', '256'):
         assert main([*argv, wrong]) == 2
         assert 'expected numbers such as 0,1,2' in capsys.readouterr().err
