@@ -101,7 +101,7 @@ class ManifestImages(FileSet):
             that count as missing.
         outside: allow paths that leave the folder of the manifest.
         patients: 'check' refuses patients that differ only in case, leading zeros, a trailing `.0`
-            or spaces; 'as_written' treats them as different patients.
+            or spaces, and several rows of a patient such as `NA`; 'as_written' allows both.
         **options: see `FileSet`.
     Raises:
         ToolkitError: the manifest has mistakes, images cannot be read, or a patient is in two

@@ -21,7 +21,7 @@ from plugins.classification.data.manifests.manifest_columns import (
 from plugins.classification.data.manifests.patient_ids import REASON, PatientIds, find_ambiguous_ids
 from plugins.classification.data.reading.image_io import read_image_size
 from plugins.classification.image_record import Record
-from plugins.classification.tasks import Task
+from plugins.classification.tasks import MISSING_NAMES, Task
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.tables.manifest_reader import ManifestReader
@@ -78,7 +78,7 @@ def read_manifest(
             a value that means a missing label. Names of classes stand for themselves.
         outside: allow paths that leave the folder of the manifest.
         patients: 'check' refuses patients that are equal but for case, leading zeros, a trailing
-            `.0` and spaces; 'as_written' takes them for different patients.
+            `.0` and spaces, and several rows of a patient such as `NA`; 'as_written' allows both.
     Raises:
         ToolkitError: the manifest has mistakes; lists all, a line each: `FILE:LINE: mistake`.
     """
@@ -185,6 +185,15 @@ class _ImageReader(ManifestReader[Record]):
             return
         first: dict[str, int] = {}
         for line, record in rows:
+            if record.patient in first and record.patient.casefold() in MISSING_NAMES:
+                self.add_mistake(
+                    line,
+                    f'{self.source["patient"]} is {record.patient!r}, as in line '
+                    f'{first[record.patient]}: that is how tables write a missing value, and would '
+                    'make one patient of all of them; write an id of its own for each image whose '
+                    'patient is not known, or allow it with `patients: as_written` (on the command '
+                    'line: --patients as_written)',
+                )
             first.setdefault(record.patient, line)
         for names in find_ambiguous_ids(first):
             found = ', '.join(f'{name!r} (line {first[name]})' for name in names)
@@ -216,7 +225,7 @@ class _ImageReader(ManifestReader[Record]):
             line,
             f'{self.source[task]} is {text!r}, which is no class of {task}'
             f'{did_you_mean(text, accepted)}; there are: {", ".join(accepted)}; name its class by '
-            f'`values: {{{task}: {{{text!r}: CLASS}}}}`',
+            f'`values: {{{task}: {{{text!r}: CLASS}}}}`, or null where the label is missing',
         )
         return None
 

@@ -248,6 +248,15 @@ def test_a_blank_patient_is_a_mistake_of_its_line(folder):
     assert [record.patient for record in records] == [record.id for record in records]
 
 
+@pytest.mark.parametrize('name', ['NA', 'nan', 'Unknown', '?'])
+def test_unknown_patients_are_not_one_patient(folder, name):
+    text = f'image,patient\nimages/a.png,{name}\nimages/b.png,1\nimages/c.png,{name}\n'
+    (found,) = mistakes(folder, text, {})
+    assert found.startswith(f"m.csv:4: patient is '{name}', as in line 2: that is how tables write")
+    assert len(read(folder, text, {}, patients='as_written').records) == 3
+    assert len(read(folder, text.replace(f'c.png,{name}', 'c.png,2'), {}).records) == 3
+
+
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_what_is_written_is_read(tmp_path_factory, data):
