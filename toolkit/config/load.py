@@ -115,7 +115,7 @@ class Config:
             raise ConfigError(self.locate(error)) from error
         except ToolkitError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if (failure := explain_failure(error)) is None:
                 raise
             raise ComponentRunError(

@@ -253,7 +253,10 @@ def _build_evaluation_set(
 ) -> EvaluationSet:
     loader = _make_loader(components, subset, config)
     metrics = components.metrics[subset] = _build_metrics(evaluator)
-    return EvaluationSet(loader, Evaluator(metrics, loader.batch_sampler.samples))  # type: ignore[union-attr]
+    return EvaluationSet(
+        loader,
+        Evaluator(metrics, loader.batch_sampler.samples, loader.dataset.dataset),  # type: ignore[union-attr]
+    )
 
 
 def _build_metrics(evaluator: EvaluatorConfig) -> dict[str, Metric]:

@@ -13,17 +13,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler as TorchSampler
 
 from toolkit.config.schema import Dataloader
+from toolkit.engine.collation import WorkerFailure, collate
 from toolkit.engine.process import distributed, seeding, signals
-from toolkit.errors import ComponentRunError, DataError, RunError, ToolkitError
+from toolkit.errors import RunError, ToolkitError
 from toolkit.interfaces import Dataset, Sampler
-from toolkit.registry import SAMPLERS, locate_source
-from toolkit.registry.built import recall
-from toolkit.registry.component_errors import ComponentFailure, explain_failure
+from toolkit.registry import SAMPLERS
+from toolkit.registry.component_errors import explain_failure
 
 
 @SAMPLERS.register
@@ -144,14 +144,6 @@ class BatchSampler(TorchSampler[list[SampleRequest]]):
             ]
 
 
-class WorkerFailure(NamedTuple):
-    """An error of a worker process, to be raised in the main process."""
-
-    message: str
-    during_run: bool
-    failure: ComponentFailure | None = None
-
-
 class SeededDataset(TorchDataset[Any]):
     """A dataset that is indexed by requests and seeds the global generators for each of them."""
 
@@ -170,7 +162,7 @@ class SeededDataset(TorchDataset[Any]):
             return self._load(requests)
         except ToolkitError as error:
             return WorkerFailure(str(error), isinstance(error, RunError))
-        except Exception as error:  # a data set is anybody's code
+        except (Exception, SystemExit) as error:  # a data set is anybody's code
             failure = explain_failure(error)
             if failure is None:
                 raise
@@ -184,71 +176,6 @@ class SeededDataset(TorchDataset[Any]):
                 seeds.seed(request.seed)
                 samples.append(self.dataset[request.index])
         return samples
-
-
-def collate(
-    samples: list[dict[str, Any]] | WorkerFailure, dataset: Dataset | None = None
-) -> dict[str, Any] | WorkerFailure:
-    """Collates samples to a batch: tensors are stacked, `meta` stays a list.
-
-    Args:
-        samples: of a batch.
-        dataset: that gives them; a fault of its samples names it and its place in the config.
-    """
-    if isinstance(samples, WorkerFailure):
-        return samples
-    batch: dict[str, Any] = {}
-    for sample in samples:
-        if not isinstance(sample, dict):
-            return _refuse_samples(
-                dataset,
-                f'gives a {type(sample).__name__} as a sample; a sample is a dict of '
-                "tensors by name, with 'meta' (docs/guides/component_kinds.md)",
-            )
-    for key in samples[0]:
-        try:
-            values = [sample[key] for sample in samples]
-            batch[key] = values if key == 'meta' else default_collate(values)
-        except KeyError:
-            names = ', '.join(repr(_name_sample(s)) for s in samples if key not in s)
-            return _refuse_samples(
-                dataset, f'gives samples of a batch that have no {key!r}, as others have: {names}'
-            )
-        except (RuntimeError, TypeError) as error:
-            shapes = sorted({str(tuple(getattr(v, 'shape', ()))) for v in values})
-            found = f'shapes {", ".join(shapes)}' if len(shapes) > 1 else str(error)
-            return _refuse_samples(
-                dataset, f'gives samples of a batch that cannot be stacked: {key!r} has {found}'
-            )
-    return batch
-
-
-def _name_sample(sample: dict[str, Any]) -> Any:
-    meta = sample.get('meta')
-    return meta.get('item') if isinstance(meta, dict) else None
-
-
-def _refuse_samples(dataset: Dataset | None, message: str) -> WorkerFailure:
-    record = recall(dataset) if dataset is not None else None
-    if record is None:
-        return WorkerFailure(f'the dataset {message}', True)
-    cls = type(dataset)
-    failure = ComponentFailure(record.path, cls, f'({locate_source(cls)}) {message}', '')
-    return WorkerFailure(failure.text, True, failure)
-
-
-def unwrap(batch: Any) -> dict[str, Any]:
-    """Returns a loader's batch, or raises the error of its worker.
-
-    Raises:
-        DataError, ComponentRunError, ToolkitError: the error of the worker.
-    """
-    if isinstance(batch, WorkerFailure) and batch.failure is not None:
-        failure = batch.failure
-        raise ComponentRunError(failure.path, failure.text, failure.trace)
-    if isinstance(batch, WorkerFailure):
-        raise DataError(batch.message) if batch.during_run else ToolkitError(batch.message)
-    return batch
 
 
 def build_loader(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
+from toolkit.engine import checkpoint
+from toolkit.engine.collation import make_dataset_error
 from toolkit.engine.dataloader import SampleRequest
 from toolkit.engine.process import distributed
-from toolkit.errors import DataError, ToolkitError
-from toolkit.interfaces import Metric
+from toolkit.errors import DataError, RunError
+from toolkit.interfaces import Dataset, Metric
 from toolkit.testing import guards
 
 Row = dict[str, Any]
@@ -68,16 +73,21 @@ class Evaluator:
     Args:
         metrics: by key, as configured.
         samples: number of samples; requests at later positions are repetitions.
+        dataset: that gives the samples, for messages about their names.
     """
 
-    def __init__(self, metrics: Mapping[str, Metric], samples: int) -> None:
+    def __init__(
+        self, metrics: Mapping[str, Metric], samples: int, dataset: Dataset | None = None
+    ) -> None:
         self.metrics = dict(metrics)
         self._samples = samples
+        self._dataset = dataset
         self._rows: dict[int, dict[str, Row]] = {}
         self._places: dict[str, int] = {}
+        self._is_named: bool | None = None
 
     def reset(self) -> None:
-        self._rows, self._places = {}, {}
+        self._rows, self._places, self._is_named = {}, {}, None
 
     def add(
         self, requests: Sequence[SampleRequest], outputs: Mapping[str, Any], batch: dict[str, Any]
@@ -86,8 +96,12 @@ class Evaluator:
 
         Raises:
             ToolkitError: a metric did not give a row per item, or rows without its values.
-            DataError: two items of the same name.
+            ComponentRunError, DataError: two items of the same name, or one without.
         """
+        names = get_item_names(batch, requests)
+        for request, item in zip(requests, names, strict=True):
+            if request.position < self._samples:
+                self._check_name(item, request.position)
         for key, metric in self.metrics.items():
             with guards.keep_unchanged({'outputs': outputs, 'batch': batch}, metric):
                 rows = metric.measure(outputs, batch)
@@ -98,27 +112,33 @@ class Evaluator:
                     f'measured {len(rows)} rows for {len(requests)} items; `measure` must return '
                     'one row per item',
                 )
-            for request, row, item in zip(
-                requests, rows, get_item_names(batch, requests), strict=True
-            ):
+            for request, row, item in zip(requests, rows, names, strict=True):
                 if request.position < self._samples:
-                    self._check_name(item, request.position)
                     named = row if item is None else {'item': item, **row}
                     self._rows.setdefault(request.position, {})[key] = named
 
     def _check_name(self, item: str | None, position: int) -> None:
-        """Checks that no two samples have the same name, by which rows are paired."""
-        if item is not None and self._places.setdefault(item, position) != position:
-            raise DataError(
-                f"two samples are named {item!r}; give each a name of its own in meta['item'], by "
-                'which rows of results are paired and images are named'
-            )
+        """Checks that all samples or none have a name, and each its own: rows are paired by it."""
+        self._is_named = (item is not None) if self._is_named is None else self._is_named
+        if self._is_named != (item is not None):
+            found = f'sample {position} has {"no name" if item is None else f"the name {item!r}"}'
+        elif item is not None and self._places.setdefault(item, position) != position:
+            found = f'two samples are named {item!r}'
+        else:
+            return
+        message = (
+            f"{found}; give each a name of its own in meta['item'], by which rows of results are "
+            'paired and images are named'
+        )
+        if self._dataset is None:
+            raise DataError(message)
+        raise make_dataset_error(self._dataset, message)
 
     def finish(self) -> Evaluation:
         """Summarizes the rows of all processes, with the same result on each.
 
         Raises:
-            ToolkitError: a metric returned a name that its `directions` do not have.
+            ComponentRunError: a metric did not return a number for each name of its `directions`.
         """
         merged: dict[int, dict[str, Row]] = {}
         for part in distributed.gather(self._rows):
@@ -127,15 +147,33 @@ class Evaluator:
         values: dict[str, float] = {}
         for key, metric in self.metrics.items():
             summary = metric.summarize(rows[key])
-            unknown = summary.keys() - metric.directions.keys()
-            if unknown:
-                raise ToolkitError(
-                    f'the metric {key!r} ({type(metric).__name__}) returned {min(unknown)!r}, '
-                    f'which its directions ({", ".join(metric.directions)}) do not name'
-                )
+            _check_summary(metric, summary)
             for value, number in summary.items():
                 values[_name_value(key, metric, value)] = float(number)
         return Evaluation(values, collect_directions(self.metrics), rows)
+
+
+def _check_summary(metric: Metric, summary: Any) -> None:
+    """Checks that a summary has a number for each name of `directions`, and no others.
+
+    Raises:
+        ComponentRunError: it has not.
+    """
+    names = ', '.join(metric.directions)
+    if not isinstance(summary, Mapping):
+        found = f'as a {type(summary).__name__}'
+    elif other := sorted(map(str, summary.keys() ^ metric.directions.keys())):
+        found = f'{"without" if other[0] in metric.directions else "with"} {other[0]!r}'
+    else:
+        found = ''
+    if found:
+        raise guards.make_run_error(
+            metric,
+            f'summarizes {found}; `summarize` returns a number for each name in its '
+            f'directions: {names}',
+        )
+    for name, value in summary.items():
+        _check_number(metric, name, value)
 
 
 def _check_rows(metric: Metric, rows: Sequence[Row]) -> None:
@@ -149,16 +187,20 @@ def _check_rows(metric: Metric, rows: Sequence[Row]) -> None:
             metric, 'measures no list of rows; return a list with a mapping for each sample'
         )
     if rows and type(metric).summarize is Metric.summarize:
-        for name in metric.directions:
-            if name not in rows[0]:
+        for name, row in itertools.product(metric.directions, rows):
+            if name not in row:
                 raise guards.make_run_error(
                     metric,
-                    f'measures rows with {", ".join(map(repr, rows[0])) or "no value"}, but its '
+                    f'measures rows with {", ".join(map(repr, row)) or "no value"}, but its '
                     f'directions name {name!r}: add it to each row, or write `summarize`',
                 )
-            for row in rows:
-                if name in row:
-                    _check_number(metric, name, row[name])
+            _check_number(metric, name, row[name])
+    try:
+        checkpoint.to_plain(rows)
+    except RunError as error:
+        raise guards.make_run_error(
+            metric, f'measures rows that no file can hold: {error}'
+        ) from error
 
 
 def _check_number(metric: Metric, name: str, value: Any) -> None:
@@ -168,12 +210,11 @@ def _check_number(metric: Metric, name: str, value: Any) -> None:
         ComponentRunError: it is no number.
     """
     try:
-        float(value)
+        float(value.detach() if isinstance(value, torch.Tensor) else value)
     except (TypeError, ValueError, RuntimeError):
         shape = getattr(value, 'shape', None)
         found = f'a {type(value).__name__}' + (f' of shape {tuple(shape)}' if shape else '')
         raise guards.make_run_error(
             metric,
-            f'measures {name!r} as {found}, which is no number; give each row a number, or write '
-            '`summarize`',
+            f'gives {name!r} as {found}, which is no number; rows and `summarize` give numbers',
         ) from None

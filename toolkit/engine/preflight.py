@@ -1,13 +1,15 @@
 """Looks at a run as its training or test will, before any work, and tells what they would refuse.
 
 The system is built on the meta device, without memory and weights; optimizer, schedules, hooks and
-metrics are built as in a run. Data are opened for a short time, and one sample of each is read.
+metrics are built as in a run. Data are opened for a short time, and as many
+batches of each are read as there is time for.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,17 +20,18 @@ import torch
 from toolkit.config import Config, Problem
 from toolkit.config.schema import RunConfig
 from toolkit.engine import components, hook_building, mmengine_compat, overlap
+from toolkit.engine.collation import BatchCheck, collate, unwrap
 from toolkit.engine.components import RunComponents
-from toolkit.engine.dataloader import WorkerFailure, collate
-from toolkit.engine.process import seeding
+from toolkit.engine.evaluator import Evaluator
 from toolkit.engine.suspicions import find_suspicions
 from toolkit.engine.tracking.tracker_group import build_trackers
 from toolkit.errors import ComponentError, ToolkitError
 from toolkit.interfaces import System
 from toolkit.registry.component_errors import explain_failure
 
-# For the data of a subset.
+# For the data of a subset, and for reading batches of it.
 SECONDS = 2.0
+READING_SECONDS = 0.7
 CPU = torch.device('cpu')
 
 
@@ -77,6 +80,8 @@ class _Inspector:
         self.found = Preflight()
         # What each subset holds by the content of its files, as far as there was time to read them.
         self.by_content: dict[str, overlap.Groups] = {}
+        # Data of which there was time to read a part.
+        self.partly: list[str] = []
 
     def inspect(self, data: bool, seconds: float) -> Preflight:
         run = self.run
@@ -115,6 +120,7 @@ class _Inspector:
                 components.check_overlaps(parts)
         if run.allow_overlap and data and not parts.overlaps and not self.found.unseen:
             self._warn('allow_overlap', 'training, validation and test hold nothing in common')
+        self.found.unseen += self.partly
         self.found.warnings += [
             self.config.problem(path, message) for path, message in find_suspicions(parts, length)
         ]
@@ -162,12 +168,29 @@ class _Inspector:
         )
         if subset == 'train' and parts is not None:
             components.check_batch_norm(parts.system, loader.batch_sampler)  # type: ignore[arg-type]
-        with seeding.isolate(0):
-            sample = collate([dataset[0]], dataset)
-        if isinstance(sample, WorkerFailure):
-            raise ToolkitError(sample.message)
+        self._read_batches(parts, subset, loader)
         dataset.release()
         return len(loader)
+
+    def _read_batches(self, parts: RunComponents | None, subset: str, loader: Any) -> None:
+        """Reads the first batch, the last one, which may be short, and others if there is time."""
+        sampler, data = loader.batch_sampler, loader.dataset
+        check = None if parts is None else BatchCheck(parts.system, data.dataset)
+        names = Evaluator({}, 0 if subset == 'train' else sampler.samples, data.dataset)
+        last, end = len(sampler) - 1, time.monotonic() + READING_SECONDS
+        order, count = tuple(dict.fromkeys((0, last, *range(1, last)))), 0
+        try:
+            while count < len(order) and (count < 2 or time.monotonic() < end):
+                requests = sampler.get_requests(order[count])
+                batch = unwrap(collate(data.__getitems__(requests), data.dataset))
+                if check is not None:
+                    check.check(batch)
+                names.add(requests, {}, batch)
+                count += 1
+        except _TimeOver:  # in a batch
+            pass
+        if rest := len(order) - count:
+            self.partly.append(f'{subset}_dataloader.dataset: {rest:,} of {len(order):,} batches')
 
     @contextmanager
     def _noting(self, path: str) -> Iterator[None]:
@@ -178,7 +201,7 @@ class _Inspector:
             self.found.problems.append(self.config.locate(error, path))
         except ToolkitError as error:
             self.found.problems.append(self.config.problem(path, str(error)))
-        except Exception as error:  # components are anybody's code
+        except (Exception, SystemExit) as error:  # components are anybody's code
             if (failure := explain_failure(error)) is None:
                 raise
             self.found.problems.append(self.config.problem(failure.path, failure.text))

@@ -138,10 +138,11 @@ class System(nn.Module, ABC):
     def check_batch(self, batch: Batch) -> None:
         """Checks the keys and values of a batch; by default every batch is good.
 
-        The engine calls it for the first batch of a training and of an evaluation.
+        The engine calls it for each batch of a training and of an evaluation; of batches that a
+        dataset keeps on a GPU, for the first. So does `toolkit check`, as far as there is time.
 
         Args:
-            batch: on the device of the system.
+            batch: before it is moved to the device of the system.
         Raises:
             DataError: a key is missing, or values are not what the system expects.
         """

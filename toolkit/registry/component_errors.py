@@ -58,6 +58,8 @@ def explain_failure(error: BaseException) -> ComponentFailure | None:
     Returns:
         None if no component that a config built was running.
     """
+    if 'DataLoader worker' in str(error):
+        return None  # a signal raises it wherever the main process is
     frames = list(_walk_frames(error.__traceback__))
     for position in range(len(frames) - 1, -1, -1):
         frame, _ = frames[position]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -25,6 +26,8 @@ def check_unit_range(name: str, image: Any) -> None:
     if not image.numel():
         return
     low, high = (float(value) for value in torch.aminmax(image))
+    if math.isnan(low):
+        raise DataError(f'{name!r} has NaN; fill pixels without data, and say so in a mask')
     if low < LOWEST or high > HIGHEST:
         raise DataError(
             f'{name!r} has values from {low:g} to {high:g}; a dataset gives [0, 1]: divide by the '

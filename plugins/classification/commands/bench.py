@@ -19,8 +19,9 @@ from toolkit.bench.turns import Taken, device_name, in_turns
 from toolkit.config import load
 from toolkit.config.checks.check import fill_checked
 from toolkit.config.schema import RunConfig, Runtime
+from toolkit.engine.collation import unwrap
 from toolkit.engine.components import build_system
-from toolkit.engine.dataloader import build_loader, unwrap
+from toolkit.engine.dataloader import build_loader
 from toolkit.engine.process import precision
 from toolkit.engine.training.optim import OptimWrapper, build_optim_wrapper
 from toolkit.errors import ToolkitError

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.config.schema import Dataloader
-from toolkit.engine.dataloader import BatchSampler, DefaultSampler, build_loader, collate, unwrap
+from toolkit.engine.collation import collate, unwrap
+from toolkit.engine.dataloader import BatchSampler, DefaultSampler, build_loader
 from toolkit.engine.process import distributed, seeding
 from toolkit.errors import DataError, RunError, ToolkitError
 from toolkit.interfaces import Dataset, Sampler

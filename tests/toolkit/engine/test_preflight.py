@@ -66,6 +66,7 @@ def test_a_good_config_has_nothing_against_it(tmp_path: Path) -> None:
             'gives no batch: 20 samples, batch_size 64, drop_last true',
         ),
         ({'test_dataloader__dataset__broken': 0}, 'test_dataloader.dataset', 'sample 0 is cut off'),
+        ({'val_dataloader__dataset__broken': 5}, 'val_dataloader.dataset', 'sample 5 is cut off'),
         (
             {'model__vector_norm': True, 'train_dataloader__batch_size': 1},
             'train_dataloader.dataset',
@@ -139,7 +140,7 @@ def test_time_is_limited_and_what_was_not_seen_is_said(tmp_path: Path) -> None:
     found = inspect(tmp_path, seconds=0.2, train_dataloader__dataset__slow=60.0)
     assert time.perf_counter() - started < 20
     assert found.problems == []
-    assert found.unseen == ['train_dataloader.dataset: not to its end in 0.2 s']
+    assert found.unseen == ['train_dataloader.dataset: 5 of 5 batches']
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

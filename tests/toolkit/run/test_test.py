@@ -16,7 +16,7 @@ from toolkit.config.dump import dump
 from toolkit.engine import checkpoint
 from toolkit.engine.dataloader import SampleRequest
 from toolkit.engine.evaluator import Evaluator, collect_directions
-from toolkit.errors import ToolkitError
+from toolkit.errors import ComponentRunError, ToolkitError
 from toolkit.interfaces import Metric
 from toolkit.registry import METRICS
 from toolkit.run.capsule import CapsuleInput
@@ -121,10 +121,30 @@ def test_metrics_that_break_their_promise() -> None:
     short = Evaluator({'m': Given([{}], {}, {'value': True})}, 2)
     with pytest.raises(ToolkitError, match='Given .*measured 1 rows for 2 items'):
         short.add([SampleRequest(0, 0, 0), SampleRequest(1, 1, 0)], {}, {})
-    unnamed = Evaluator({'m': Given([{}], {'other': 1.0}, {'value': True})}, 1)
-    unnamed.add([SampleRequest(0, 0, 0)], {}, {})
-    with pytest.raises(ToolkitError, match="returned 'other', which its directions"):
-        unnamed.finish()
+
+
+@pytest.mark.parametrize(
+    ('summary', 'told'),
+    [
+        ({'other': 1.0}, "summarizes with 'other'; .* its directions: value"),
+        ({}, "summarizes without 'value'"),
+        (None, 'summarizes as a NoneType'),
+        ([1.0], 'summarizes as a list'),
+        ({'value': 'high'}, "gives 'value' as a str"),
+        ({'value': torch.ones(3)}, r"gives 'value' as a Tensor of shape \(3,\)"),
+    ],
+)
+def test_a_summary_has_a_number_for_each_direction(summary: Any, told: str) -> None:
+    broken = Evaluator({'m': Given([{}], summary, {'value': True})}, 1)
+    broken.add([SampleRequest(0, 0, 0)], {}, {})
+    with pytest.raises(ComponentRunError, match=rf'test_test.py:\d+\) {told}'):
+        broken.finish()
+
+
+def test_rows_that_no_file_can_hold_are_told_while_measuring() -> None:
+    broken = Evaluator({'m': Given([{'value': 1.0, 'plot': object()}], {}, {'value': True})}, 1)
+    with pytest.raises(ComponentRunError, match=r'\[0\].plot is object'):
+        broken.add([SampleRequest(0, 0, 0)], {}, {})
 
 
 def test_metrics_with_columns_of_their_own_have_tables_of_their_own() -> None:

@@ -19,7 +19,8 @@ from tests.support.broken_components import (
     GoodHead,
     GoodLoss,
 )
-from toolkit.engine.dataloader import SampleRequest, collate, unwrap
+from toolkit.engine.collation import collate, unwrap
+from toolkit.engine.dataloader import SampleRequest
 from toolkit.engine.evaluator import Evaluator
 from toolkit.engine.overlap import collect_identities
 from toolkit.errors import ComponentError, ComponentRunError, DataError, ToolkitError
@@ -88,8 +89,8 @@ def evaluate(metric: Metric, items: tuple[str, ...] = ('a', 'b')) -> Evaluator:
         (RowWithoutValue, r"test_guards.py:\d+\) .*'error', but its directions name 'bias'"),
         (RowIsNumber, r'test_guards.py:\d+\) measures no list of rows'),
         (OneRow, r'test_guards.py:\d+\) measured 1 rows for 2 items'),
-        (RowOfAVector, r"test_guards.py:\d+\) measures 'error' as a Tensor of shape \(3,\)"),
-        (RowOfAWord, r"test_guards.py:\d+\) measures 'error' as a str"),
+        (RowOfAVector, r"test_guards.py:\d+\) gives 'error' as a Tensor of shape \(3,\)"),
+        (RowOfAWord, r"test_guards.py:\d+\) gives 'error' as a str"),
         (ChangesOutputs, r"changes \"outputs\['x'\]\" in place"),
         (ChangesBatch, r"changes \"batch\['reference'\]\" in place"),
     ],

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from mmengine.hooks import Hook
 
-from toolkit.engine.dataloader import SampleRequest, collate, unwrap
+from toolkit.engine.collation import collate, unwrap
+from toolkit.engine.dataloader import SampleRequest
 from toolkit.engine.evaluator import get_item_names
 from toolkit.engine.process import distributed, precision
 from toolkit.io import atomic_write

@@ -6,7 +6,8 @@ import copy
 import math
 from typing import TYPE_CHECKING
 
-from toolkit.engine.dataloader import SampleRequest, collate, unwrap
+from toolkit.engine.collation import collate, unwrap
+from toolkit.engine.dataloader import SampleRequest
 from toolkit.engine.process import precision, seeding
 
 if TYPE_CHECKING:

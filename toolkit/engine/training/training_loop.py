@@ -12,7 +12,8 @@ from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from toolkit.config.schema import TrainCfg
-from toolkit.engine.dataloader import BatchSampler, unwrap
+from toolkit.engine.collation import BatchCheck, unwrap
+from toolkit.engine.dataloader import BatchSampler
 from toolkit.engine.process import distributed, precision
 from toolkit.engine.training.cuda_graph_step import GraphedStep
 from toolkit.engine.training.loss_meter import NonFiniteLossError
@@ -75,7 +76,7 @@ class TrainLoop(BaseLoop):
         self._stop_at = stop_at
         self._time_limit = TimeLimit(config.max_minutes)
         self._training_step: TrainingStep | None = None
-        self._is_checked = False
+        self._batch_check = BatchCheck(runner.system, dataloader.dataset.dataset)
         self._agreement = distributed.Agreement()
         self.skipped = 0
         self.is_skipped = False
@@ -201,12 +202,10 @@ class TrainLoop(BaseLoop):
         runner = self.runner
         runner.message_hub.update_info('iter', self._iter)
         runner.call_hook('before_train_iter', batch_idx=index, data_batch=batch)
+        self._batch_check.check(batch)
         batch = precision.move_batch(batch, runner.runtime, runner.device)
         assert self._training_step is not None
         self._recent.append((self._iter + 1, batch.get('meta')))
-        if not self._is_checked:
-            runner.system.check_batch(batch)
-            self._is_checked = True
         with guards.keep_unchanged(batch, runner.system):
             losses, others, self.is_skipped = self._training_step(batch)
         if self.is_skipped:

@@ -13,7 +13,8 @@ from plugins.classification.transforms.ultrasound import DepthCrop, Speckle
 from tests.support.fake_branches import TinyBranch
 from tests.support.images_on_disk import TASKS, break_images, write_image, write_set
 from toolkit.config.schema import Dataloader
-from toolkit.engine.dataloader import build_loader, unwrap
+from toolkit.engine.collation import unwrap
+from toolkit.engine.dataloader import build_loader
 from toolkit.registry.build import fill
 
 SPLIT = SplitSpec(by='folds', folds=3, val=0.25, empty='allow')
