@@ -135,13 +135,14 @@ def test_blocks_parse(page: Path) -> None:
 
 @pytest.mark.parametrize('page', PAGES, ids=shown)
 def test_commands_and_options_exist(page: Path) -> None:
+    reference = (ROOT / 'docs' / 'reference' / 'commands.md').read_text()
     for line in commands(page):
         name = line[1] if line[0] == 'bench' and len(line) > 1 else None
         command = ('bench', name) if name and not name.startswith('-') else (line[0],)
         text = help_of(*command)
         for option in [word.split('=')[0] for word in line if re.match(r'--[a-z]', word)]:
-            if line[0] == 'predict':  # the options of its task come with the config
-                continue
+            if line[0] in ('predict', 'export'):  # the options of its task come with the config
+                text = reference.split(f'\n## toolkit {line[0]}\n')[1].split('\n## ')[0]
             assert option in text, f'toolkit {" ".join(line)}: no option {option}'
 
 

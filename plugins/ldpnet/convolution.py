@@ -81,7 +81,8 @@ def convolve_3x3(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     pixels = min(CPU_LANES // len(weight), MAX_PIXELS_AT_A_TIME) if len(weight) <= CPU_LANES else 1
     height, width = image.shape[-2:]
     is_channels_last = image.is_contiguous(memory_format=torch.channels_last)
-    if pixels < 2 or image.device.type != 'cpu' or not is_channels_last:
+    exporting = torch.compiler.is_exporting()  # widths that are not known have no remainder
+    if pixels < 2 or image.device.type != 'cpu' or not is_channels_last or exporting:
         return F.conv2d(image, match_memory_format(weight, image), bias, padding=1)
     if width % pixels:
         image = F.pad(image, (0, pixels - width % pixels))  # zeros, as beyond the border

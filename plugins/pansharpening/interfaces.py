@@ -29,6 +29,7 @@ class Generator(nn.Module, ABC):
             the whole image.
         stride: windows start at multiples of this number of PAN pixels.
         unit_range: images must be in [0, 1], since the method takes their ratios.
+        exports: False if no graph for images of any size can be made of it (`toolkit export`).
         border: only of classes that declare it, whose system then sets it: 'wrap' where borders and
             divisions are those of the toolbox, else 'replicate'.
         sensor: only of methods that use the MTF gains of a `Sensor`, which is this one; whoever
@@ -39,6 +40,7 @@ class Generator(nn.Module, ABC):
     halo: int | Literal['global']
     stride: int = 1
     unit_range: ClassVar[bool] = False
+    exports: ClassVar[bool] = True
 
     @abstractmethod
     def forward(self, lrms_up: Tensor, pan: Tensor) -> Tensor: ...

@@ -203,7 +203,7 @@ class Pansharpener(System):
         Raises:
             DataError: images whose bands or sizes do not fit.
         """
-        self._check_images(lrms, pan)
+        self.check_images(lrms, pan)
         return self.fuse(self.upsampled(lrms), pan)  # (B, C, H, W)
 
     def fuse(self, lrms_up: Tensor, pan: Tensor) -> Tensor:
@@ -320,7 +320,7 @@ class Pansharpener(System):
             print(f'warning: {line}')
 
     def _outputs(self, batch: Batch) -> Outputs:
-        self._check_images(batch['lrms'], batch['pan'])
+        self.check_images(batch['lrms'], batch['pan'])
         return Outputs(
             {key: self._normalize(v) if key in IMAGES else v for key, v in batch.items()},
             self.ratio,
@@ -342,7 +342,7 @@ class Pansharpener(System):
     def _denormalize(self, image: Tensor) -> Tensor:
         return (image + 1) / 2 if self.symmetric else image
 
-    def _check_images(self, lrms: Tensor, pan: Tensor) -> None:
+    def check_images(self, lrms: Tensor, pan: Tensor) -> None:
         if lrms.ndim != 4 or lrms.shape[1] != self.bands:
             raise DataError(
                 f'lrms has shape {tuple(lrms.shape)}, expected (B, {self.bands}, h, w): '

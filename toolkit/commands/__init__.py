@@ -14,6 +14,7 @@ from toolkit.commands.config.show import ShowCommand
 from toolkit.commands.list import ListCommand
 from toolkit.commands.new import NewCommand
 from toolkit.commands.report import ReportCommand
+from toolkit.commands.run.export import ExportCommand
 from toolkit.commands.run.predict import PredictCommand
 from toolkit.commands.run.rerun import RerunCommand
 from toolkit.commands.run.test import TestCommand
@@ -28,6 +29,7 @@ BUILTIN_COMMANDS: dict[str, type[Command]] = {
     'train': TrainCommand,
     'test': TestCommand,
     'predict': PredictCommand,
+    'export': ExportCommand,
     'check': CheckCommand,
     'check-component': CheckComponentCommand,
     'new': NewCommand,

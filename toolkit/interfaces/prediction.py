@@ -32,6 +32,8 @@ class PredictOptions:
             one of its own.
         overwrite: replace output files that exist; inputs are never replaced.
         report: takes a line for the user.
+        weights: checkpoint that the system has its weights from, for `export`.
+        precision: of the run's tests.
     """
 
     arguments: argparse.Namespace
@@ -41,10 +43,12 @@ class PredictOptions:
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
     overwrite: bool = False
     report: Callable[[str], None] = print
+    weights: Path | None = None
+    precision: str = 'fp32'
 
 
 class Predictor(ABC):
-    """Predicts files with a trained system, for `toolkit predict`.
+    """Predicts files with a trained system, for `toolkit predict`, and exports it.
 
     The docstring of a class says which inputs and outputs it takes; `toolkit predict --run DIR
     --help` prints it.
@@ -132,3 +136,24 @@ class Predictor(ABC):
             ToolkitError: inputs or arguments that cannot be used.
         """
         raise ToolkitError(f'{type(self).__name__} predicts files only; use `toolkit predict`')
+
+    @classmethod  # noqa: B027
+    def add_export_arguments(cls, parser: argparse._ArgumentGroup) -> None:
+        """Declares the arguments of the task for `toolkit export`; by default there are none."""
+
+    def export(self, system: System, output: Path, options: PredictOptions) -> None:
+        """Writes a system as ONNX, once the file is found to agree with torch.
+
+        By default it cannot. `toolkit.engine.onnx_file` converts a module and writes metadata.
+
+        Args:
+            system: trained, on the CPU, in evaluation mode.
+            output: file to write, which may exist if `options.overwrite` is set.
+            options: of this export.
+        Raises:
+            ToolkitError: the system cannot be exported, or the file exists.
+            RunError: the file disagrees with torch; it is not written.
+        """
+        raise ToolkitError(
+            f'{type(system).__name__} cannot be exported: {type(self).__name__} has no `export`'
+        )

@@ -17,7 +17,7 @@ RANK_TOLERANCE = 1e-12
 
 def divide(numerator: Tensor, denominator: Tensor, otherwise: float = 0.0) -> Tensor:
     """Divides, with `otherwise` for denominators of zero."""
-    if not (numerator.is_meta or denominator.is_meta):
+    if not (numerator.is_meta or denominator.is_meta or torch.compiler.is_exporting()):
         # The sum shows whether any quotient needs a correction.
         quotient = numerator / denominator
         if bool(torch.isfinite(quotient.sum())):

@@ -11,11 +11,12 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.fft import next_fast_len
 from torch import Tensor
 
 from plugins.pansharpening.imaging.autocast import without_autocast
-from plugins.pansharpening.imaging.lazy_image import Border, LazyImage, PlacedArray
+from plugins.pansharpening.imaging.lazy_image import Border, LazyImage, PlacedArray, extend
 from plugins.pansharpening.scenes.window import Window
 
 # Products of matrices with less than some ten columns are made in another order of additions.
@@ -130,7 +131,7 @@ class SeparableFilter(ProductFilter):
     ) -> None:
         phases, taps = kernel.shape
         taken = stride * (steps - 1) + taps
-        self.stride, self.phases = stride, phases
+        self.stride, self.phases, self.kernel = stride, phases, kernel
         self.blocks = Blocks(phases * steps, taken, stride * steps, first, border)
         matrix = np.zeros((phases * steps, taken))
         for k in range(steps):
@@ -140,6 +141,28 @@ class SeparableFilter(ProductFilter):
     def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Returns the shape of the result for an input shape that is a multiple of `stride`."""
         return shape[0] // self.stride * self.phases, shape[1] // self.stride * self.phases
+
+    def filter_whole(self, image: Tensor) -> Tensor:
+        """Filters an image in memory: (B, C, H, W) -> (B, C, *shape)."""
+        if torch.compiler.is_exporting():
+            return self._convolve(image)
+        fine = self.of(LazyImage.of(image))
+        return fine.read(fine.whole)
+
+    def _convolve(self, image: Tensor) -> Tensor:
+        """Does the same, up to rounding, by operations that a graph records for images of any size.
+
+        Blocks cannot be recorded, since their number depends on the size.
+        """
+        bands, taps, stride = image.shape[1], self.kernel.shape[1], self.stride
+        before = -self.blocks.first
+        image = extend(image, before, taps - stride - before, self.blocks.border)
+        kernel = torch.tensor(self.kernel, dtype=image.dtype, device=image.device)
+        x = image.flatten(0, 1)[:, None]  # (B C, 1, m, n)
+        x = F.conv2d(x, kernel[:, None, None], stride=(1, stride))  # (B C, phases, m, w)
+        x = x.permute(0, 2, 3, 1).flatten(2)[:, None]  # (B C, 1, m, W)
+        x = F.conv2d(x, kernel[:, None, :, None], stride=(stride, 1))  # (B C, phases, h, W)
+        return x.transpose(1, 2).flatten(1, 2).unflatten(0, (-1, bands))  # (B, C, H, W)
 
     def _product(self, image: Tensor) -> Tensor:
         """Filters the input of whole blocks: (B, C, m, n) -> (B, C, H, W)."""

@@ -168,11 +168,40 @@ def _extrapolate(image: Tensor, dim: int, places: range, first: int, extent: int
         if not count:
             continue
         x0, x1 = (image.narrow(dim, place - first, 1) for place in (last, inner))
-        ramp = _ramp(count, last == 0).like(image)
-        step = (x0 - x1).clamp(-x0.abs(), x0.abs())
-        outer = x0 + (ramp[:, None] if dim == -2 else ramp) * step
+        outer = _continue_line(x0, x1, dim, count, last == 0)
         parts.insert(0, outer) if last == 0 else parts.append(outer)
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
+
+
+def extend(image: Tensor, before: int, after: int, border: Border) -> Tensor:
+    """Continues an image in memory beyond its borders, by operations that a graph can record.
+
+    Args:
+        image: (B, C, H, W), of at least two rows and columns; for 'wrap', as many as are added.
+        before: rows and columns that are added above and on the left.
+        after: below and on the right.
+        border: not 'mirror'.
+    Returns:
+        (B, C, H + before + after, W + before + after).
+    """
+    if border != 'extrapolate':
+        mode = {'replicate': 'replicate', 'wrap': 'circular'}[border]
+        return F.pad(image, (before, after, before, after), mode=mode)
+    for dim in (-2, -1):
+        (top, below), (bottom, above) = (
+            [image.select(dim, place).unsqueeze(dim) for place in places]
+            for places in ((0, 1), (-1, -2))
+        )
+        outer = _continue_line(top, below, dim, before, True)
+        image = torch.cat([outer, image, _continue_line(bottom, above, dim, after, False)], dim)
+    return image
+
+
+def _continue_line(x0: Tensor, x1: Tensor, dim: int, count: int, reverse: bool) -> Tensor:
+    """Extrapolates `count` rows or columns from the outermost one and the one inside of it."""
+    ramp = _ramp(count, reverse).like(x0)
+    step = (x0 - x1).clamp(-x0.abs(), x0.abs())
+    return x0 + (ramp[:, None] if dim == -2 else ramp) * step
 
 
 @functools.lru_cache(256)
@@ -191,6 +220,8 @@ class PlacedArray:
     def like(self, tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Returns it on the device of a tensor, in its dtype or the stated one."""
         key = (dtype or tensor.dtype, tensor.device)
+        if torch.compiler.is_exporting():  # a tensor of the graph is of no use after it
+            return torch.tensor(self._array, dtype=key[0], device=key[1])
         if key not in self._tensors:
             with torch.inference_mode(False):  # what is kept may have to let gradients through
                 made = torch.from_numpy(np.ascontiguousarray(self._array))

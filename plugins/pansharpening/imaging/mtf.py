@@ -23,7 +23,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plugins.pansharpening.imaging.block_filters import SeparableFilter
-from plugins.pansharpening.imaging.lazy_image import LazyImage
 from plugins.pansharpening.scenes.sensors import Sensor
 
 Variant = Literal['toolbox', 'grip']
@@ -112,8 +111,7 @@ def low_pass_by_mtf(image: Tensor, gains: Sequence[float], ratio: int) -> Tensor
         (B, number of gains, H, W). Differentiable. Reach: `get_reach` of the least gain.
     """
     distinct = tuple(dict.fromkeys(gains))
-    fine = LazyImage.of(image)
-    blurred = torch.cat([_gaussian(gain, ratio)(fine, fine.whole) for gain in distinct], 1)
+    blurred = torch.cat([_gaussian(gain, ratio).filter_whole(image) for gain in distinct], 1)
     if len(distinct) == 1:
         return blurred.expand(-1, len(gains), -1, -1)
     return blurred[:, [distinct.index(gain) for gain in gains]]

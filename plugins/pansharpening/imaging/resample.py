@@ -49,8 +49,8 @@ def upsample(
     Raises:
         ValueError: an unknown method, or a ratio that it cannot do.
     """
-    fine = upsampled(LazyImage.of(image), ratio, method, border)
-    return fine.read(fine.whole)
+    chosen = _choose_upsampler(ratio, method, border)
+    return image if chosen is None else chosen.filter_whole(image)
 
 
 def upsampled(
@@ -61,13 +61,8 @@ def upsampled(
     Raises:
         ValueError: an unknown method, or a ratio that it cannot do.
     """
-    if method not in get_args(Method):
-        raise ValueError(
-            f'no upsampling is named {method!r}; there are: {", ".join(get_args(Method))}'
-        )
-    if ratio < 1:
-        raise ValueError(f'ratio must be at least 1, found {ratio}')
-    return field if ratio == 1 else _upsampler(ratio, method, border).of(field)
+    chosen = _choose_upsampler(ratio, method, border)
+    return field if chosen is None else chosen.of(field)
 
 
 def interp23tap(image: Tensor, ratio: int) -> Tensor:
@@ -122,8 +117,7 @@ def low_pass(image: Tensor, ratio: int) -> Tensor:
     """
     if ratio == 1:
         return image
-    fine = _low_pass(ratio).of(LazyImage.of(image))
-    return fine.read(fine.whole)
+    return _low_pass(ratio).filter_whole(image)
 
 
 @functools.cache
@@ -131,6 +125,17 @@ def _low_pass(ratio: int) -> SeparableFilter:
     place = np.arange(1 - 2 * ratio, 2 * ratio)
     weight = _cubic(place / ratio)
     return SeparableFilter((weight / weight.sum())[None], 1, int(place[0]), 'replicate', 64)
+
+
+def _choose_upsampler(ratio: int, method: Method, border: Border) -> SeparableFilter | None:
+    """Chooses a filter; None for a ratio of 1."""
+    if method not in get_args(Method):
+        raise ValueError(
+            f'no upsampling is named {method!r}; there are: {", ".join(get_args(Method))}'
+        )
+    if ratio < 1:
+        raise ValueError(f'ratio must be at least 1, found {ratio}')
+    return None if ratio == 1 else _upsampler(ratio, method, border)
 
 
 @functools.cache

@@ -161,7 +161,7 @@ class TwoPassGenerator(Generator):
         """
         fused = self.fuse(lrms_up, pan, window, statistics)
         flat = statistics['flat']
-        if not flat.is_meta and not flat.any():
+        if not (flat.is_meta or torch.compiler.is_exporting() or flat.any()):
             return fused
         return torch.where(flat, lrms_up.read(window), fused)
 

@@ -14,6 +14,7 @@ from plugins.pansharpening.inference.in_memory import (
     scene_from_values,
     sharpen_scene,
 )
+from plugins.pansharpening.inference.onnx_export import check_generator, export
 from plugins.pansharpening.inference.output.digital_numbers import DTYPES
 from plugins.pansharpening.inference.output.raster_format import Compression
 from plugins.pansharpening.inference.scene_inputs import (
@@ -122,6 +123,32 @@ class ScenePredictor(Predictor):
             overwrite=options.overwrite,
             report=options.report,
         )
+
+    @classmethod
+    def add_export_arguments(cls, parser: argparse._ArgumentGroup) -> None:
+        """Declares `--untested`, as for classifiers."""
+        parser.add_argument(
+            '--untested',
+            action='store_true',
+            help='compare random images alone with torch, none of the test data',
+        )
+
+    def export(self, system: System, output: Path, options: PredictOptions) -> None:
+        """Writes upsampling and generator, for images of any size; see `onnx_export.export`.
+
+        Raises:
+            ToolkitError: a generator that cannot be exported, or no test data.
+        """
+        assert isinstance(system, Pansharpener)
+        check_generator(system)
+        if options.dataset is None and not options.arguments.untested:
+            raise ToolkitError(
+                'the run has no test_dataloader, so that the export cannot be compared on real '
+                'images; add one, or compare random images alone by --untested'
+            )
+        data = None if options.arguments.untested or not options.dataset else options.dataset()
+        weights = None if options.weights is None else options.weights.name
+        export(system, output, data, {'checkpoint': weights}, options.report)
 
     def predict_part(self, system: System, folder: Path, options: PredictOptions) -> list[Path]:
         """Pansharpens the first row of windows of the test data's scene, if they are of one."""

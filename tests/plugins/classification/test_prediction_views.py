@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from plugins.classification.data.feature_cache import FeatureCache
-from plugins.classification.inference.onnx_export import ExportedNetwork
+from plugins.classification.inference.export.onnx_export import ExportedNetwork
 from plugins.classification.prediction_views import CroppedViews, FlippedViews
 from tests.plugins.classification.test_batch_mixing import system
 from tests.support.patch_classifier import TASKS, PatchImages, classifier, clinical_metrics, run_of

@@ -1,1 +1,1 @@
-"""Commands that make or use a run: train, test, predict, rerun."""
+"""Commands that make or use a run: train, test, predict, export, rerun."""

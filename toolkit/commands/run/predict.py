@@ -13,6 +13,7 @@ from toolkit.errors import ToolkitError
 from toolkit.registry.command import Command
 
 if TYPE_CHECKING:
+    from toolkit.config import Config
     from toolkit.interfaces import Predictor
 
 
@@ -133,9 +134,6 @@ def _find_predictor(known: argparse.Namespace, rest: Sequence[str]) -> type[Pred
     overrides = [word for word in words if word.startswith('model.type=')]
     if known.run_dir is None and not names:
         return None
-    from toolkit.config.checks.check import fill_checked
-    from toolkit.errors import RegistryError
-    from toolkit.registry import PREDICTORS, SYSTEMS
     from toolkit.run.load_run import load_config
 
     if known.run_dir is not None:
@@ -150,6 +148,21 @@ def _find_predictor(known: argparse.Namespace, rest: Sequence[str]) -> type[Pred
                 if name == names[-1]:
                     config = load_config(names[0], overrides)  # raises the error of the first
     config.use_plugins(known.plugin)
+    return find_predictor(config)
+
+
+def find_predictor(config: Config) -> type[Predictor] | None:
+    """Finds the predictor of the system of a config.
+
+    Returns:
+        None if it has a system without a predictor.
+    Raises:
+        ToolkitError: it names no system.
+    """
+    from toolkit.config.checks.check import fill_checked
+    from toolkit.errors import RegistryError
+    from toolkit.registry import PREDICTORS, SYSTEMS
+
     model = config.tree.get('model')
     try:
         system = SYSTEMS.get(str(model.get('type'))) if isinstance(model, dict) else None

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import io
-import json
-import logging
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +15,13 @@ from plugins.classification.calibration import Calibration
 from plugins.classification.inference.ensemble import EnsembleNetwork
 from plugins.classification.interfaces import NOTE
 from plugins.classification.system import Classifier
+from toolkit.engine.onnx_file import add_metadata, convert, describe, open_session
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
 
 TOLERANCE = 1e-4
 # Gets a function from images to probabilities and decisions; returns values for the metadata.
 Check = Callable[[Callable[[np.ndarray], Sequence[np.ndarray]]], Mapping[str, Any]]
-NEEDED = ('onnx', 'onnxscript', 'onnxruntime')
 
 
 class ExportedNetwork(nn.Module):
@@ -86,7 +80,6 @@ def export(
         ToolkitError: a package is missing, or a part that cannot be exported.
         RunError: the file's outputs differ from those of torch, or it cannot be written.
     """
-    check_export(output)
     for one in (system, *members):
         one.cpu().eval().requires_grad_(False)
     module = EnsembleNetwork([system, *members]) if members else ExportedNetwork(system)
@@ -96,7 +89,14 @@ def export(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'model.onnx'
         # A batch of two: the exporter would take a batch of one for a fixed size.
-        _convert(module, torch.rand(2, *shape, generator=generator), names, path)
+        convert(
+            module,
+            {'image': torch.rand(2, *shape, generator=generator)},
+            names,
+            {'image': {0: torch.export.Dim('batch')}},
+            path,
+            'the part must be made of operations that ONNX has, and take batches of any size',
+        )
         _describe(path, system, module.calibration, metadata or {})
         batches = [torch.rand(n, *shape, generator=generator) for n in (1, 3)]
         if real:
@@ -110,51 +110,17 @@ def export(
             )
         if check is not None:
             wanted = names[: 2 * len(system.tasks)]
-            session = _open_session(path)
-            _note(path, check(lambda images: session.run(wanted, {'image': images})))
+            session = open_session(path)
+            add_metadata(path, check(lambda images: session.run(wanted, {'image': images})))
         for companion, text in (companions or {}).items():
             atomic_write.write(companion, text)
         atomic_write.write(output, path.read_bytes())
     return difference, compared
 
 
-def _convert(module: nn.Module, image: Tensor, names: list[str], path: Path) -> None:
-    try:
-        with _silence_exporter():
-            program = torch.onnx.export(
-                module,
-                (image,),
-                dynamo=True,
-                input_names=['image'],
-                output_names=names,
-                dynamic_shapes={'image': {0: torch.export.Dim('batch')}},
-                verbose=False,
-            )
-            assert program is not None
-            program.save(path, external_data=False)
-    except Exception as error:  # the exporter raises errors of any class
-        reason = _find_cause(error)
-        raise ToolkitError(
-            f'this system cannot be exported: {reason}; the part must be made of operations that '
-            'ONNX has, and take batches of any size'
-        ) from error
-
-
-def _find_cause(error: BaseException) -> str:
-    """Return the first line of the error that caused the others."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f'{type(error).__name__}: {lines[0][:200]}' if lines else type(error).__name__
-
-
 def _describe(
     path: Path, system: Classifier, calibration: Calibration, more: Mapping[str, Any]
 ) -> None:
-    import onnx
-
-    import toolkit
-
     about = {
         'note': NOTE,
         'tasks': calibration.record(),
@@ -171,41 +137,12 @@ def _describe(
         },
         **more,
     }
-    model = onnx.load(path)
-    model.producer_name, model.producer_version = 'ablakit', toolkit.__version__
-    model.doc_string = NOTE
-    # The exporter notes the source file and line of each operation.
-    for part in (*model.graph.node, *model.graph.input, *model.graph.output, *model.functions):
-        del part.metadata_props[:]
-    for part in (*model.graph.value_info, *model.graph.initializer):
-        del part.metadata_props[:]
-    entry = model.metadata_props.add()
-    entry.key, entry.value = 'ablakit', json.dumps(about)
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
-
-
-def _note(path: Path, values: Mapping[str, Any]) -> None:
-    """Add values to the metadata of a file."""
-    import onnx
-
-    model = onnx.load(path)
-    (entry,) = [entry for entry in model.metadata_props if entry.key == 'ablakit']
-    entry.value = json.dumps({**json.loads(entry.value), **values})
-    onnx.save(model, path)
-
-
-def _open_session(path: Path) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
+    describe(path, about, NOTE)
 
 
 def _measure_difference(module: nn.Module, path: Path, images: Tensor, names: list[str]) -> float:
     """Measure the largest difference of all outputs from torch; that of NaN is infinite."""
-    session = _open_session(path)
+    session = open_session(path)
     size = session.get_inputs()[0].shape[0]
     if isinstance(size, int):
         raise ToolkitError(
@@ -222,35 +159,3 @@ def _measure_difference(module: nn.Module, path: Path, images: Tensor, names: li
         if not name.endswith('_decision')
     ]
     return max(x if x == x else float('inf') for x in differences)
-
-
-def check_export(output: Path) -> None:
-    """Check the name of the file and the packages that an export needs.
-
-    Raises:
-        ToolkitError: the name does not end in .onnx, or a package is missing.
-    """
-    if output.suffix != '.onnx':
-        raise ToolkitError(
-            f'the output {output} needs a name such as {output.with_suffix(".onnx").name}'
-        )
-    for name in NEEDED:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise ToolkitError(
-                f'export needs {name}; install it: pip install "ablakit[onnx]"'
-            ) from error
-
-
-@contextlib.contextmanager
-def _silence_exporter() -> Iterator[None]:
-    """Keep the exporter from printing its own steps."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter('ignore')
-            yield
-    finally:
-        logging.disable(level)

@@ -13,14 +13,14 @@ from PIL import Image
 from torch import nn
 
 from plugins.classification.data.image_files import ManifestImages
-from plugins.classification.inference.export_check import (
+from plugins.classification.inference.export.export_check import (
     Disagreement,
     compare_decisions,
     match_positions,
     refuse_flips,
 )
-from plugins.classification.inference.export_recipe import ScriptImages, write_script
-from plugins.classification.inference.onnx_export import export
+from plugins.classification.inference.export.export_recipe import ScriptImages, write_script
+from plugins.classification.inference.export.onnx_export import export
 from plugins.classification.metrics.clinical_metrics import ClinicalMetrics, build_clinical_metrics
 from plugins.classification.metrics.predictions import read_rows
 from tests.support.patch_classifier import (
@@ -101,7 +101,7 @@ def test_what_cannot_be_exported_says_so_and_leaves_no_file(tmp_path, part, said
 @pytest.mark.slow
 def test_a_file_that_differs_is_not_put_in_place(tmp_path, monkeypatch):
     pytest.importorskip('onnxscript')
-    monkeypatch.setattr('plugins.classification.inference.onnx_export.TOLERANCE', -1.0)
+    monkeypatch.setattr('plugins.classification.inference.export.onnx_export.TOLERANCE', -1.0)
     with pytest.raises(RunError, match='differs from torch'):
         export(classifier(), tmp_path / 'model.onnx')
     assert list(tmp_path.iterdir()) == []
@@ -224,7 +224,7 @@ def test_bad_asks(tmp_path, capsys, monkeypatch):
         return release(name, *arguments, **keywords)
 
     monkeypatch.setattr(
-        'plugins.classification.inference.onnx_export.importlib.import_module',
+        'toolkit.engine.onnx_file.importlib.import_module',
         lambda name: without(name),
     )
     assert cli.main([*given, str(run)]) == 2
