@@ -108,6 +108,11 @@ wrong-types: $(SETUP)
 simulated-studies: $(SETUP)
 	OMP_NUM_THREADS=1 TOOLKIT_SIMULATED_STUDIES=2000 $(BIN)/python -m pytest -q -s tests/toolkit/analysis/test_simulated_studies.py
 
+# Studies of each design that are killed ten times end as ones that nothing disturbed.
+.PHONY: killed-studies
+killed-studies: $(SETUP)
+	OMP_NUM_THREADS=1 TOOLKIT_STUDY_KILLS=10 $(BIN)/python -m pytest -s -m slow tests/toolkit/study/test_execute.py -k kill
+
 lint: $(SETUP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

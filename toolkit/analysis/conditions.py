@@ -58,6 +58,12 @@ class Condition:
         trains = any(run.fingerprint.train is not None for run in self.runs)
         return not trains and len({run.seed for run in self.runs}) == 1
 
+    @cached_property
+    def has_several_codes(self) -> bool:
+        """True if its results were made with more than one version of code or packages."""
+        done = self.select_runs('finished')
+        return len({(run.other_code, run.fingerprint.code) for run in done}) > 1
+
     def has_other_code(self, pair: tuple[int, int | None]) -> bool:
         """Tells whether the run of a (seed, fold) was made with other code than the plan's."""
         return self.get_run(pair).other_code

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from toolkit.analysis.aggregate import Analysis, Comparison
 from toolkit.analysis.conditions import format_setting
-from toolkit.analysis.designs.effects import Effect, find_effects, pair_orders
+from toolkit.analysis.designs.effects import Effect, find_effects
+from toolkit.analysis.designs.shapley import pair_orders
 from toolkit.analysis.interval_bars import Bar, Interval, make_bars
 from toolkit.analysis.paired_tests import PairedTest
 from toolkit.analysis.table_cells import (
@@ -127,7 +128,9 @@ def make_effects_table(analysis: Analysis) -> Table:
     tests = sum(e.p_holm is not None for found in every for e in found.effects)
     notes = [
         f'{_EFFECT_NOTES[design]} Least squares with seeds and folds as blocks; p (Holm): '
-        f'corrected over these {tests} tests{name_family(analysis)}.'
+        f'corrected over these {tests} tests{name_family(analysis)}.',
+        'These tests and those of the differences between variants are two families, each with at '
+        'most 5 % false alarms: choose before the runs which of them answers your question.',
     ]
     if len({condition.is_seedless for condition in analysis.conditions}) > 1:
         notes.append(

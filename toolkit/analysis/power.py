@@ -40,11 +40,30 @@ def compute_power(
     if n < 2:
         return 0.0
     shift = abs(difference) / (sd * math.sqrt(compute_variance_factor(n, folds)))
-    critical = stats.t.ppf(1 - ALPHA / tests / 2, n - 1)
-    below = stats.nct.cdf(-critical, n - 1, shift)
-    # scipy gives NaN where the shift is beyond its reach: the test finds such a difference.
-    power = stats.nct.sf(critical, n - 1, shift) + (0.0 if math.isnan(below) else below)
+    return compute_t_power(shift, n - 1, tests)
+
+
+def compute_t_power(shift: float, freedom: int, tests: int = 1) -> float:
+    """Computes the probability that a t-test finds a value.
+
+    Args:
+        shift: true value, divided by the true standard deviation of its estimate.
+        freedom: degrees of freedom of the standard deviation.
+        tests: number of tests that the correction counts.
+    """
+    critical = stats.t.ppf(1 - ALPHA / tests / 2, freedom)
+    below = stats.nct.cdf(-critical, freedom, shift)
+    # scipy gives NaN where the shift is beyond its reach: the test finds such a value.
+    power = stats.nct.sf(critical, freedom, shift) + (0.0 if math.isnan(below) else below)
     return 1.0 if math.isnan(power) else float(power)
+
+
+def find_smallest_shift(freedom: int, tests: int = 1) -> float:
+    """Finds the smallest shift that is found with a power of 80 %; see `compute_t_power`."""
+    high = 1.0
+    while compute_t_power(high, freedom, tests) < POWER:
+        high *= 2
+    return float(optimize.brentq(lambda d: compute_t_power(d, freedom, tests) - POWER, 0, high))
 
 
 def find_smallest_difference(sd: float, seeds: int, tests: int = 1, folds: int = 1) -> float | None:
@@ -52,12 +71,7 @@ def find_smallest_difference(sd: float, seeds: int, tests: int = 1, folds: int =
     if seeds * folds < 2:
         return None
     error = sd * math.sqrt(compute_variance_factor(seeds * folds, folds))
-    high = error
-    while compute_power(high, sd, seeds, tests, folds) < POWER:
-        high *= 2
-    return float(
-        optimize.brentq(lambda d: compute_power(d, sd, seeds, tests, folds) - POWER, 0, high)
-    )
+    return error * find_smallest_shift(seeds * folds - 1, tests)
 
 
 def count_needed_seeds(difference: float, sd: float, tests: int = 1, folds: int = 1) -> int | None:

@@ -203,6 +203,11 @@ def list_result_notes(analysis: Analysis) -> list[str]:
             f'and not compared with runs that were not: {_name_few(other)}; run them anew by '
             '--rerun changed.'
         )
+    if mixed := [c.label for c in analysis.conditions if c.has_several_codes]:
+        notes.append(
+            f'{OTHER_CODE} The mean and the spread of {"; ".join(mixed)} are over runs of different'
+            ' code or packages, and may be theirs in part.'
+        )
     changed = analysis.results.changed
     for paths in dict.fromkeys(changed.values()):
         told = [run for run, found in changed.items() if found == paths]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import sys
 from collections import Counter
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.commands.arguments import add_plugins
-from toolkit.errors import RunError, ToolkitError, did_you_mean, list_integers
+from toolkit.errors import BusyError, RunError, ToolkitError, did_you_mean, list_integers
 from toolkit.io.run_layout import REPORT, STUDY
 from toolkit.io.shown_output import protect_output
 from toolkit.registry.command import Command
@@ -260,7 +261,15 @@ def _run_search(
         return run_study(plan, folder, launcher, choice, arguments.keep_going)
 
     # A second process would choose trials beside those that this one has not written yet.
-    with work_dirs.claimed(folder / SEARCH_LOCK, 'search'):
+    with contextlib.ExitStack() as claimed:
+        try:
+            claimed.enter_context(work_dirs.claimed(folder / SEARCH_LOCK, 'search'))
+        except BusyError as error:
+            raise BusyError(
+                f'another process works on the search in {folder}, and its next trials follow from '
+                'all results so far; for more trials at a time stop it (Ctrl-C saves the runs) and '
+                'start it with a larger --jobs'
+            ) from error
         plan = make_planner(study, arguments.plugin)
         if arguments.only:  # a variant of the file is no trial, and needs none
             return run(plan(with_trials(study, folder)), replace(chosen, trials=False))

@@ -96,7 +96,11 @@ def _wait_for(planning: contextlib.ExitStack, folder: Path) -> None:
             return
         except BusyError:
             if time.monotonic() > deadline:
-                raise
+                raise BusyError(
+                    f'another process works on the study in {folder} and keeps it for itself, as '
+                    'with Ray and SLURM; for more runs at a time, or runs that were added, stop it '
+                    '(Ctrl-C saves the runs) and start it again'
+                ) from None
             time.sleep(TICK_SECONDS)
 
 

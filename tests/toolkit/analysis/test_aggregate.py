@@ -227,6 +227,19 @@ def test_runs_of_other_code_are_compared_with_none_of_this_code(tmp_path):
     assert 'same †' in text
     assert 'better †' not in text
     assert 'not compared with runs that were not' in text
+    assert 'over runs of different code' not in text
+
+
+@pytest.mark.parametrize(
+    'code', [{'other_code': True}, {'fingerprint': {**FINGERPRINT, 'code': 'c'}}]
+)
+def test_a_mean_over_runs_of_two_codes_is_said(tmp_path, code):
+    write_plan(tmp_path, [planned('full'), planned('full', 1, **code), planned('other')])
+    for run, score in (('full-s0', 0.1), ('full-s1', 0.2), ('other-s0', 0.3)):
+        made = code.get('fingerprint', FINGERPRINT) if run == 'full-s1' else FINGERPRINT
+        finish(tmp_path / 'runs' / run, {'score': score}, fingerprint=made)
+    text = study_table(load(tmp_path))
+    assert 'The mean and the spread of full are over runs of different code' in text
 
 
 @pytest.mark.parametrize(('seeds', 'best'), [(1, []), (2, ['other'])])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import resource
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import studies
+from toolkit.analysis.results import load
+from toolkit.analysis.table_files import study_table
 from toolkit.engine.training.training_loop import TrainLoop
 from toolkit.io.run_records import RunStatus
 from toolkit.study.folder import prepare_jobs
@@ -28,6 +31,24 @@ SLOW = {
     'common': {'train_dataloader.dataset.slow': 0.02, 'train_cfg.max_iters': 100},
     'seeds': [0],
 }
+SWITCHES = {
+    'wide': {'model.width': 16},
+    'dry': {'model.dropout': 0.0},
+    'fast': {'optim_wrapper.optimizer.lr': 0.02},
+}
+# Further designs of a study, without variants. These take minutes: `make killed-studies`.
+DESIGNS = {
+    'factorial': {'design': 'factorial', 'switches': {k: SWITCHES[k] for k in ('wide', 'dry')}},
+    'fractional': {'design': 'fractional', 'resolution': 3, 'switches': SWITCHES},
+    'shapley': {'design': 'shapley', 'permutations': 2, 'switches': SWITCHES},
+    'sequential': {
+        'variants': {'full': {}, 'wide': SWITCHES['wide']},
+        'seeds': [0, 1],
+        'primary': 'mse',
+        'sequential': {'reach': 1e-9, 'most': 4},
+    },
+}
+KILLS = int(os.environ.get('TOOLKIT_STUDY_KILLS', '0'))
 
 
 @pytest.fixture(scope='module')
@@ -73,9 +94,43 @@ def test_a_study_leaves_runs_that_can_be_read_and_repeated(calm):
 def test_killed_ten_times_and_started_again_equals_undisturbed(tmp_path, calm):
     """To the last digit, whatever the moment: while planning, training, saving or testing."""
     file, work = studies.write(tmp_path, **SLOW), tmp_path / 'work'
+    deaths = kill_and_finish(file, work, 10)
+    assert deaths['during it'] >= 5
+    assert deaths['after it'] <= 2
+    assert studies.results(work) == studies.results(calm)
+
+
+@pytest.mark.skipif(not KILLS, reason='takes minutes: make killed-studies')
+@pytest.mark.parametrize('design', DESIGNS)
+def test_each_design_ends_as_an_undisturbed_one_after_kills(tmp_path, design):
+    changes = {**SLOW, 'variants': None, **DESIGNS[design]}
+    (tmp_path / 'calm').mkdir()
+    file = studies.write(tmp_path / 'calm', **studies.drop_pauses(changes))
+    undisturbed = tmp_path / 'calm' / 'work'
+    status, said = studies.run(file, undisturbed)
+    assert status == 0, said
+    work = tmp_path / 'work'
+    deaths = kill_and_finish(studies.write(tmp_path, **changes), work, KILLS)
+    print(design, deaths)
+    assert deaths['during it'] >= KILLS / 2
+    assert len(studies.results(work)) >= 4
+    assert studies.results(work) == studies.results(undisturbed)
+    assert values_of(work) == values_of(undisturbed)
+
+
+def values_of(work):
+    """Returns the tables of a study as records, without what differs by the clock."""
+    record = json.loads(study_table(load(work), 'json'))
+    for condition in record['conditions']:
+        del condition['seconds'], condition['memory']
+    return record
+
+
+def kill_and_finish(file, work, kills):
+    """Kills a study again and again, then lets it end; counts the kills by their moment."""
     moments = random.Random(4)
     deaths = {'before training': 0, 'during it': 0, 'after it': 0}
-    for _ in range(10):
+    for _ in range(kills):
         process = studies.start(file, work)
         # Importing takes most of a short run's time, and a kill there tells little.
         if moments.random() < 0.7:
@@ -93,9 +148,7 @@ def test_killed_ten_times_and_started_again_equals_undisturbed(tmp_path, calm):
         process.wait()
     status, said = studies.run(file, work)
     assert status == 0, said
-    assert deaths['during it'] >= 5
-    assert deaths['after it'] <= 2
-    assert studies.results(work) == studies.results(calm)
+    return deaths
 
 
 def _iterations(work):

@@ -466,7 +466,7 @@ def test_two_studies_in_one_folder(here, capsys, monkeypatch):
             assert process.is_alive()
         assert main(['study', str(studies.write(here))]) == 2
         error = capsys.readouterr().err
-        assert f'another study is working in {folder}' in error
+        assert f'another process works on the study in {folder}' in error
         assert error.count('\n') == 1
     finally:
         process.kill()

@@ -24,6 +24,7 @@ from scipy import stats
 from toolkit.analysis.aggregate import Analysis
 from toolkit.analysis.conditions import Condition, list_pairs
 from toolkit.analysis.designs.aliases import format_alias, group_aliases, multiply_levels
+from toolkit.analysis.designs.shapley import pair_orders, weigh_switch
 from toolkit.analysis.paired_tests import ALPHA, adjust_holm, compute_variance_factor
 from toolkit.analysis.results import TableOptions
 
@@ -109,11 +110,16 @@ def fit_fraction(
     found = []
     noise = _Noise(values, folds, pooled)
     for term, aliases in group_aliases(points, len(switches)):
-        weights = multiply_levels(points, term) * 2 ** len(term) / len(points)
+        weights = weigh_term(points, term)
         names = tuple(switches[place] for place in term)
         texts = tuple(format_alias(other, sign, term, switches) for other, sign in aliases)
         found.append(noise.make_effect(names, weights, aliases=texts))
     return found
+
+
+def weigh_term(points: Sequence[Sequence[bool]], term: Sequence[int]) -> np.ndarray:
+    """Makes the weights of the points whose sum is a main effect, or an interaction."""
+    return multiply_levels(points, term) * 2 ** len(term) / len(points)
 
 
 def fit_shapley(
@@ -135,22 +141,9 @@ def fit_shapley(
         pooled: the spread is that of all variants together; False where some of them do not vary,
             so that each effect has the spread of its own values by block.
     """
-    place = {tuple(map(bool, point)): number for number, point in enumerate(points)}
-    count, noise, found = len(switches), _Noise(values, folds, pooled), []
+    noise, found = _Noise(values, folds, pooled), []
     for switch, name in enumerate(switches):
-        steps: list[np.ndarray] = []
-        if orders:
-            for order in orders:
-                before = set(order[: list(order).index(switch)])
-                steps.append(_make_step(place, before, switch, count))
-            weights = np.mean(steps, axis=0)
-        else:
-            weights = np.zeros(len(points))
-            others = [other for other in range(count) if other != switch]
-            for size in range(count):
-                share = 1 / (count * math.comb(count - 1, size))
-                for before in itertools.combinations(others, size):
-                    weights = weights + share * _make_step(place, set(before), switch, count)
+        weights, steps = weigh_switch(points, switch, orders)
         found.append(noise.make_effect((name,), weights, steps, pair_orders(orders)))
     return found
 
@@ -211,31 +204,6 @@ class _Noise:
         p = float(2 * stats.t.sf(abs(estimate) / math.sqrt(error), freedom))
         low, high = estimate - reach, estimate + reach
         return Effect(names, estimate, low, high, p, self.blocks, aliases=aliases)
-
-
-def pair_orders(orders: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Pairs the place of each order with that of its reverse after it, which depends on it.
-
-    A switch may make the same difference first and last. Then a pair tells no more than one order,
-    and an interval that counts both as two would be too narrow.
-    """
-    groups: list[list[int]] = []
-    for place, order in enumerate(orders):
-        if groups and len(groups[-1]) == 1 and list(order) == list(orders[place - 1])[::-1]:
-            groups[-1].append(place)
-        else:
-            groups.append([place])
-    return groups
-
-
-def _make_step(
-    place: dict[tuple[bool, ...], int], before: set[int], switch: int, count: int
-) -> np.ndarray:
-    """Makes the weights of the difference that a switch makes after others."""
-    weights = np.zeros(len(place))
-    weights[place[tuple(other in before for other in range(count))]] -= 1
-    weights[place[tuple(other in before or other == switch for other in range(count))]] += 1
-    return weights
 
 
 def find_effects(analysis: Analysis) -> list[EffectsOfMetric]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from toolkit.analysis.aggregate import Analysis
 from toolkit.analysis.conditions import group_runs
+from toolkit.analysis.designs.effect_power import EffectPower
 from toolkit.analysis.power import (
     MOST_SEEDS,
     Spread,
@@ -40,7 +41,7 @@ class PlannedPower:
         self.analysis = Analysis(results, group_runs(results))
         self.seeds = max(len({run.seed for run in c.runs}) for c in self.analysis.conditions)
         self.folds = max(1, len(study.spec.folds.values) if study.spec.folds else 1)
-        options = study.options
+        self.options = options = study.options
         self.metrics = [options.primary] if options.primary is not None else list(metrics)
         compared = [
             reference
@@ -55,13 +56,36 @@ class PlannedPower:
         self.reference = study.compare_to
         self.rule = study.spec.sequential
         self.looks = [] if self.rule is None else list_looks(study)
-        self.effects = None
-        if options.switches:
-            self.effects = (
-                'of two variants; main effects are means over all variants and show smaller ones, '
-                'interactions may need larger ones'
-            )
+        self.effects = self._make_effects()
         self.trains = study.is_program or any(r.fingerprint.train is not None for r in plan.runs)
+
+    def _make_effects(self) -> EffectPower | None:
+        """Makes the power of the effects of a design; None without one."""
+        options, conditions = self.options, self.analysis.conditions
+        if not options.switches or len({c.is_seedless for c in conditions}) > 1:
+            return None  # variants without training have no spread, and effects that of their own
+        variants = dict.fromkeys(condition.variant for condition in conditions)
+        points = [[name in v.split('+') for name in options.switches] for v in variants]
+        groups = len({c.context for c in conditions}) * len(self.metrics)
+        return EffectPower(points, options, self.seeds * self.folds, self.folds, groups)
+
+    def _describe_effects(self) -> list[str]:
+        """Describes the smallest effects of a design, a line per metric and kind of effect."""
+        effects = self.effects
+        if effects is None:
+            return []
+        rows = [['metric', 'effect', 'smallest', 'at most']]
+        for metric in self.metrics:
+            if (spread := estimate_spread(self.analysis, metric)) is not None:
+                for kind in effects.kinds:
+                    found = (effects.find_smallest(kind, s) for s in (spread.sd, spread.highest))
+                    texts = ['none' if value is None else f'{value:.2g}' for value in found]
+                    rows.append([metric, kind, *texts])
+        sampled = ' and the spread between orders not counted' if self.options.orders else ''
+        return [
+            *(f'  {line}' for line in format_text_table(rows, left=2, rule=False).splitlines()),
+            f'  the same for effects, corrected for {effects.tests} tests of their own{sampled}',
+        ]
 
     def describe(self) -> list[str]:
         """Describe the smallest differences that the planned seeds show, a line per metric."""
@@ -86,9 +110,9 @@ class PlannedPower:
         lines = format_text_table(rows, left=1, rule=False).splitlines()
         return [
             *(f'  {line}' for line in lines),
-            *([] if self.effects is None else [f'  {self.effects}']),
             f'  power 80 %{simulated}, two-sided 5 %, corrected for {self.tests} tests; "at most" '
             'takes the upper 95 % bound of the spread',
+            *self._describe_effects(),
         ]
 
     def _find_smallest(self, sd: float) -> float | None:
@@ -142,7 +166,7 @@ class PlannedPower:
             f'{metric}: {needed} seeds show a difference of {difference:g} with 80 % power '
             f'(two-sided 5 %, corrected for {self.tests} tests; {self.seeds} are planned). '
             f'Spread from {_describe(spread)}; at the upper 95 % bound of the spread: {most}.'
-            + ('' if self.effects is None else f' The difference is one {self.effects}.')
+            + (' The difference is one of two variants.' if self.options.switches else '')
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 
 import numpy as np
@@ -12,14 +13,16 @@ from scipy import stats
 
 from tests.support.study_folders import FINGERPRINT, finish, planned, write_plan
 from toolkit.analysis.aggregate import analyze_study
-from toolkit.analysis.designs.aliases import describe_aliases
+from toolkit.analysis.designs.aliases import describe_aliases, multiply_levels
+from toolkit.analysis.designs.effect_power import EffectPower
 from toolkit.analysis.designs.effects import (
     find_effects,
     fit_effects,
     fit_fraction,
     fit_shapley,
 )
-from toolkit.analysis.results import load
+from toolkit.analysis.paired_tests import ALPHA
+from toolkit.analysis.results import TableOptions, load
 from toolkit.analysis.table_files import study_table
 from toolkit.study.design_points import (
     find_fraction,
@@ -316,3 +319,27 @@ def test_sampled_orders_of_runs_that_do_not_vary_have_the_spread_of_the_orders(t
     text = study_table(load(tmp_path), 'text')
     assert 'one order has no spread' in text
     assert 'runs do not vary' not in text
+
+
+# The order of the term whose effect is looked for.
+@pytest.mark.parametrize(
+    ('design', 'kind', 'order', 'tests'),
+    [
+        ('factorial', 'main effect', 1, 14),
+        ('factorial', 'interaction of 2', 2, 14),
+        ('shapley', 'Shapley value', 1, 6),
+    ],
+)
+def test_the_smallest_effect_is_found_in_four_of_five_studies(design, kind, order, tests):
+    options = TableOptions(switches=NAMES, design=design)
+    points, term = list_combinations(3), tuple(range(order))
+    power = EffectPower(points, options, blocks=3, folds=1, groups=2)
+    assert power.tests == tests
+    size = power.find_smallest(kind, math.sqrt(2))  # runs of one variant vary by 1
+    values = np.random.default_rng(3).normal(size=(1500, 3, 8))
+    values += size * multiply_levels(points, term) / 2**order
+    fit = fit_shapley if design == 'shapley' else fit_fraction
+    place = 0 if order == 1 else len(NAMES)
+    found = [fit(study, points, NAMES)[place].p for study in values]
+    assert abs(np.mean(np.array(found) < ALPHA / tests) - 0.8) < 0.03
+    assert EffectPower(points, options, 1, 1, 1).find_smallest(kind, 1.0) is None

@@ -14,11 +14,13 @@ import pytest
 
 from tests.support import program_studies, studies
 from tests.support.browser import opened
+from toolkit import cli
 from toolkit.analysis.aggregate import analyze_study
 from toolkit.analysis.results import load
 from toolkit.analysis.search.trials import get_value, list_bests, make_trials_table, select_trials
 from toolkit.analysis.table_files import study_table
 from toolkit.cli import main
+from toolkit.commands.study import SEARCH_LOCK
 from toolkit.config import ConfigError
 from toolkit.config.schema import TrainCfg
 from toolkit.errors import ToolkitError
@@ -26,6 +28,7 @@ from toolkit.io.run_records import RunStatus
 from toolkit.report import page as report_page
 from toolkit.report.page import render
 from toolkit.report.section import make_sections
+from toolkit.run import work_dir as work_dirs
 from toolkit.study.folder import write_plan
 from toolkit.study.planning.plan import make_plan, make_planner
 from toolkit.study.planning.plan_text import plan_text
@@ -467,3 +470,11 @@ def test_failed_trials_are_run_again_once(tmp_path):
     choice = RunFilter(rerun=('failed',))
     assert SearchRunner(study, work, make_planner(study), note, choice).run() == 0
     assert asked == [(True, ('failed',)), *[(True, ())] * 3, (False, ('failed',))]
+
+
+def test_a_second_process_on_a_search_is_told_the_way(tmp_path, capsys):
+    file = write(tmp_path, ASHA)
+    with work_dirs.claimed(tmp_path / 'work' / SEARCH_LOCK, 'search'):
+        assert cli.main(['study', str(file), '--work-dir', str(tmp_path / 'work')]) == 2
+    error = capsys.readouterr().err
+    assert 'another process works on the search' in error and 'a larger --jobs' in error
