@@ -66,7 +66,8 @@ def explain_failure(error: BaseException) -> ComponentFailure | None:
         component = frame.f_locals.get('self')
         record = recall(component) if component is not None else None
         if record is not None:
-            where = _find_own_line(frames[position:])
+            inside = frames[position:]
+            where = _find_own_line([f for f in inside if not _is_engine(f[0])] or inside)
             if where is None:
                 # A method of a library, such as nn.Module's __getattr__, ran for the component.
                 of_component = [f for f in frames if f[0].f_locals.get('self') is component]

@@ -121,3 +121,15 @@ def test_a_lost_process_that_loads_data_is_no_fault_of_the_component_that_ran() 
     with pytest.raises(RuntimeError) as caught:
         dataset[0]
     assert explain_failure(caught.value) is None
+
+
+def test_the_line_of_the_author_is_named_where_an_engine_function_fails() -> None:
+    class Calls(Pair):
+        def __getitem__(self, index: int) -> dict[str, Any]:
+            return collate([])  # type: ignore[return-value]
+
+    dataset = ComponentFactory(Calls, {}, 'train_dataloader.dataset')()
+    with pytest.raises(IndexError) as caught:
+        dataset[0]
+    failure = explain_failure(caught.value)
+    assert failure is not None and 'test_collation.py' in failure.message
