@@ -18,10 +18,13 @@ CAPSULE = {
     'device': 'cpu',
     'threads': 2,
     'git': {'commit': '0123456789abcdef0123456789abcdef01234567', 'dirty': False},
+    'sources': {},
     'data': {'train': 'aaaa', 'val': 'bbbb'},
     'python': '3.11.7',
     'packages': {'torch': '2.6.0', 'numpy': '2.0.0'},
     'hardware': {'system': 'Linux', 'cpu': 'A CPU', 'cores': 2, 'gpus': []},
+    'config': None,
+    'plugins': [],
     'resumed': [],
 }
 

@@ -29,6 +29,7 @@ from toolkit.engine.process import distributed
 from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
 from toolkit.io.json_values import parse_json
+from toolkit.io.record_shapes import check_shape
 from toolkit.io.run_layout import CAPSULE, CONFIG, ORIGINS, PATCH
 from toolkit.io.run_records import utc_now
 from toolkit.io.verification import plugin_trust
@@ -38,6 +39,28 @@ from toolkit.run import changes, kept_plugins
 if TYPE_CHECKING:
     from toolkit.run.run_length import LengthChange
 
+# Readers rely on these; a record may be damaged, or come from somebody else.
+_SHAPE = {
+    'toolkit': str,
+    'kind': str,
+    'status': str,
+    'started': str,
+    'ended': (str, None),
+    'command': [str],
+    'seed': int,
+    'processes': int,
+    'device': str,
+    'threads': int,
+    'git': dict,
+    'sources': {str: str},
+    'data': ({str: (str, None)}, None),
+    'python': str,
+    'packages': {str: str},
+    'hardware': {'system': str, 'cpu': str, 'gpus': [str]},
+    'config': (dict, None),
+    'plugins': ([{'plugin': str, 'copy': (str, None), 'sha256': str}], None),
+    'resumed': [{'at': str, 'changed': [str]}],
+}
 # A git that takes longer (a huge tree, a slow disk) is not worth waiting for.
 GIT_SECONDS = 5
 
@@ -73,11 +96,13 @@ def read(work_dir: Path) -> dict[str, Any]:
     """
     path = work_dir / CAPSULE
     try:
-        return parse_json(path.read_text(encoding='utf-8'))
+        record = parse_json(path.read_text(encoding='utf-8'))
+        check_shape(record, _SHAPE)
     except OSError as error:
         raise ToolkitError(f'{work_dir} holds no run: no {CAPSULE} in it') from error
     except ValueError as error:
         raise ToolkitError(f'{path} is damaged: {error}') from error
+    return record
 
 
 def begin(

@@ -156,8 +156,9 @@ def test_where_it_cannot_be_written(study, tmp_path):
     ('name', 'content', 'message'),
     [
         ('capsule.json', '{', 'Expecting'),
-        ('capsule.json', '[]', "no attribute 'get'"),
-        ('capsule.json', '{"started": "x", "ended": "y"}', 'Invalid isoformat'),
+        ('capsule.json', '[]', 'it is not an object'),
+        ('capsule.json', json.dumps({**CAPSULE, 'seed': [[]]}), 'seed is not an integer'),
+        ('capsule.json', json.dumps({**CAPSULE, 'started': 'x'}), 'Invalid isoformat'),
         ('metrics.json', '{"metrics": {"a": "b"}}', 'must be real number'),
         ('metrics.json', '{"metrics": 3}', 'no attribute'),
     ],

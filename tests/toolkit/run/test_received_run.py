@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from plugins.pansharpening.interfaces import GENERATORS
+from tests.support.study_folders import CAPSULE
 from toolkit import cli
 from toolkit.config import load
 from toolkit.config.dump import dump
@@ -43,7 +44,6 @@ class Mine(Generator):
     def forward(self, lrms_up, pan):
         return self.layer(lrms_up)
 """
-CAPSULE = {'status': 'finished', 'kind': 'train', 'seed': 0, 'started': None, 'resumed': []}
 COMMANDS = {
     'check': ['check', '{run}/config.yaml'],
     'diff': ['diff', '--cost', '{run}/config.yaml', '{run}/config.yaml'],

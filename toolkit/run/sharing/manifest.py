@@ -81,7 +81,7 @@ def read_manifest(path: Path, source: str) -> dict[str, SharedFile]:
         if size > LARGEST:
             raise ValueError(f'it has {size:,} bytes, more than a list of files')
         content = parse_json(path.read_bytes())
-        if content['format'] != FORMAT:
+        if type(content['format']) is not int or content['format'] != FORMAT:
             raise ToolkitError(
                 f'{source} has format {content["format"]!r}, and this version reads {FORMAT}; '
                 'install the version that it was pushed with: it is named in its ' + MANIFEST

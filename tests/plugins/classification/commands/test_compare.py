@@ -12,6 +12,7 @@ from sklearn import metrics as sk
 
 from plugins.classification.metrics.functional.delong import compare_areas
 from plugins.classification.reporting.comparison import compare_runs, read_tested_run
+from tests.support.study_folders import CAPSULE
 from toolkit import cli
 from toolkit.errors import ToolkitError
 
@@ -46,7 +47,7 @@ def write(folder: Path, skill: float, seed: int = 0, **changes: Any) -> Path:
     }
     folder.mkdir()
     config = {'test_evaluator': {'metrics': metrics}}
-    (folder / 'capsule.json').write_text(json.dumps({'config': config}))
+    (folder / 'capsule.json').write_text(json.dumps({**CAPSULE, 'config': config}))
     (folder / 'metrics.json').write_text(json.dumps({'rows': {'t': rows}}))
     return folder
 
@@ -168,7 +169,7 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     (told / 'metrics.json').write_text('{')
     assert 'is damaged' in refused(capsys, run, told)
     with pytest.raises(ToolkitError, match='has no ClinicalMetrics'):
-        (moved / 'capsule.json').write_text('{"config": {}}')
+        (moved / 'capsule.json').write_text(json.dumps({**CAPSULE, 'config': {}}))
         read_tested_run(moved)
 
 

@@ -58,7 +58,8 @@ def test_what_is_missing_is_said(run, tmp_path):
     bare = tmp_path / 'bare'
     bare.mkdir()
     record = json.loads((run / 'capsule.json').read_text())
-    record.update(data={'train': 'same', 'test': 'same'}, git={}, packages={}, hardware={})
+    record.update(data={'train': 'same', 'test': 'same'}, git={}, packages={})
+    record['hardware'] = {'system': '', 'cpu': '', 'gpus': []}
     write(bare / 'capsule.json', record)
     text = make_card(bare)
     for part in (

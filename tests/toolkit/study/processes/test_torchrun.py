@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.support import studies
-from tests.support.study_folders import planned
+from tests.support.study_folders import CAPSULE, planned
 from toolkit.config import ConfigError
 from toolkit.engine import checkpoint
 from toolkit.errors import RunError, ToolkitError
@@ -72,7 +72,7 @@ def test_the_number_of_processes_is_part_of_what_is_trained(tmp_path):
     record = {'status': 'finished', 'fingerprint': full[1].fingerprint.to_json()}
     (run / 'status.json').write_text(json.dumps(record))
     (run / 'config.yaml').write_text(json.dumps(found[1].configs[full[1].id].tree))
-    (run / 'capsule.json').write_text('{"processes": 2}')
+    (run / 'capsule.json').write_text(json.dumps({**CAPSULE, 'processes': 2}))
     entries = reconcile(found[1], folder, RunFilter())
     assert entries[0].blocked
     assert 'trained by 2 processes, the launcher says 1' in explain_blocked(found[1], entries)

@@ -24,7 +24,7 @@ from plugins.classification.reporting.folds.pooled_report import (
 from plugins.classification.reporting.folds.pooled_text import to_markdown as pooled_markdown
 from plugins.classification.reporting.folds.pooling import pool_study
 from plugins.classification.tasks import Task
-from tests.support.study_folders import finish, planned, write, write_plan
+from tests.support.study_folders import CAPSULE, finish, planned, write, write_plan
 from toolkit.analysis.aggregate import analyze_study
 from toolkit.analysis.results import load
 from toolkit.errors import ToolkitError
@@ -77,7 +77,7 @@ def make_study(folder: Path, seeds: int = 2, folds: int = FOLDS, **changes: Any)
         finish(path, {'t.AUC': 0.5}, {'t': found})
         node = {'type': 'ClinicalMetrics', 'task': 't', 'tasks': TASKS}
         config = {'test_evaluator': {'metrics': {'t': node}}}
-        write(path / 'capsule.json', {'config': config})
+        write(path / 'capsule.json', {**CAPSULE, 'config': config})
         (path / 'config.yaml').write_text('model: {type: X}\n')
     return folder
 

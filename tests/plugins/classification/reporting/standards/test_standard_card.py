@@ -19,7 +19,7 @@ from plugins.classification.reporting.standards.model_facts import describe_init
 from plugins.classification.reporting.standards.result_facts import describe_internal
 from plugins.classification.reporting.standards.standard_card import _read_run, make_standard_card
 from tests.support import patients
-from tests.support.study_folders import write, write_run
+from tests.support.study_folders import CAPSULE, write, write_run
 from toolkit import cli
 from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError
@@ -144,6 +144,6 @@ def test_what_is_no_run_of_a_classifier_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ToolkitError):
         make_standard_card(tmp_path, 'claim')
     write_run(tmp_path / 'other')
-    write(tmp_path / 'other/capsule.json', {'config': {'model': {'type': 'X'}}})
+    write(tmp_path / 'other/capsule.json', {**CAPSULE, 'config': {'model': {'type': 'X'}}})
     with pytest.raises(ToolkitError, match=r'no run of a classifier.*model\.tasks'):
         make_standard_card(tmp_path / 'other', 'claim')
