@@ -34,6 +34,7 @@ from toolkit.registry import COMMANDS
 from toolkit.registry.build import ComponentFactory
 from toolkit.registry.command import Command
 
+MARKED = 'images that the training knows are marked, and main values are given without them too'
 KNOWN = ('refuse', 'mark', 'unchecked')
 NAMED = 10  # known images that a message names
 
@@ -93,9 +94,12 @@ class External(Command):
         if trained.weights is None:
             raise ToolkitError(f'{arguments.run_dir} has no checkpoint; train it first')
         node = _make_dataset_node(trained.config.tree, trained.run, arguments)
-        config = load(
-            arguments.run_dir / 'config.yaml', [f'test_dataloader.dataset={json.dumps(node)}']
-        )
+        overrides = [f'test_dataloader.dataset={json.dumps(node)}']
+        if arguments.known == 'mark':
+            plus = '' if 'allow_overlap' in trained.config.tree else '+'
+            reasons = [*(trained.config.tree.get('allow_overlap') or []), MARKED]
+            overrides.append(f'{plus}allow_overlap={json.dumps(reasons)}')
+        config = load(arguments.run_dir / 'config.yaml', overrides)
         run = fill_checked(config)
         tasks = _list_measured_tasks(config.tree)
         with config.locate_errors():
