@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -79,7 +81,11 @@ def test_sections_are_taken_and_the_rest_is_named(
         'data_root:',
         'train_dataloader.collate_fn:',
         'train_dataloader.sampler:',
+        'train_cfg.type:',
+        'train_cfg.by_epoch:',
         'default_hooks.timer:',
+        'default_hooks.logger.type:',
+        'default_hooks.checkpoint.type:',
         'default_hooks.checkpoint.save_best:',
         'lr:',
         'optim_wrapper.type:',
@@ -90,6 +96,84 @@ def test_sections_are_taken_and_the_rest_is_named(
     assert "'LinearHead'" not in text and "'SGD'" not in text
     line = next(line for line in text.splitlines() if line.startswith('optim_wrapper:'))
     assert line.endswith(f'# {config}:6')
+
+
+# A key of its own in each section, beside those that are known, and what could hide another.
+EVERY = """
+model = dict(type='A', part=dict(type='B', sizes=[11, dict(a=12)]))
+train_dataloader = dict(type='L', batch_size=13, dataset=dict(type='C', a=14), more=15)
+val_dataloader = dict(num_workers=16, sampler=dict(type='D', a=17))
+test_dataloader = None
+train_cfg = dict(type='IterBasedTrainLoop', by_epoch=False, max_iters=18, val_interval=19, a=20)
+val_cfg = dict(type='ValLoop', fp16=True)
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=21), loss_scale=22)
+param_scheduler = [dict(type='F1', a=23), dict(type='F1', a=24), dict(a=25), 26, ['x']]
+val_evaluator = [dict(type='F1', a=27), dict(type='x.F1', a=28), dict(type='F12')]
+test_evaluator = None
+custom_hooks = dict(type='EMAHook', a=29)
+custom_imports = dict(imports='mine', allow_failed_imports=False)
+randomness = dict(seed=30, diff_rank_seed=True)
+load_from = 'weights.pth'
+default_hooks = dict(
+    logger=dict(type='LoggerHook', interval=31, a=32), again=dict(type='LoggerHook', interval=33),
+    checkpoint=dict(type='CheckpointHook', interval=34, save_best='auto', max_keep_ckpts=35, a=36),
+    second=dict(type='CheckpointHook', interval=37), timer=None)
+other = dict(a=[38])
+"""
+
+
+def walk(node: object, path: str = '') -> Iterator[tuple[str, object]]:
+    """Walks the leaves: `a.b[0].c` and the value."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from walk(value, f'{path}.{key}'.lstrip('.'))
+    elif isinstance(node, list):
+        for position, value in enumerate(node):
+            yield from walk(value, f'{path}[{position}]')
+    else:
+        yield path, node
+
+
+@pytest.mark.parametrize('text', [EVERY, BASE])
+def test_every_key_is_taken_or_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / 'every.py'
+    file.write_text(text)
+    found = import_config(file)
+    notes = [line.split()[3][:-1] for line in found.splitlines() if '# not taken: ' in line]
+    leaves = list(walk(read_python_config(file).values))
+    taken = [
+        (path, value)
+        for path, value in leaves
+        if not any(path == n or path.startswith((f'{n}.', f'{n}[')) for n in notes)
+    ]
+    written = Counter(repr(value) for _, value in walk(yaml.safe_load(found)))
+    missing = Counter(repr(value) for _, value in taken) - written
+    assert not missing, [leaf for leaf in taken if repr(leaf[1]) in missing]
+    assert len(set(notes)) == len(notes) and len(taken) > 10
+
+
+@pytest.mark.parametrize(
+    ('loop', 'hook', 'kept'),
+    [
+        ('max_epochs=9', '', True),
+        ('max_epochs=9', ', by_epoch=False', False),
+        ('max_iters=9', ', by_epoch=False', True),
+        ('max_iters=9', '', False),  # mmengine's hook counts epochs unless it says otherwise
+    ],
+)
+def test_an_interval_in_another_unit_is_not_taken(
+    tmp_path: Path, loop: str, hook: str, kept: bool
+) -> None:
+    file = tmp_path / 'a.py'
+    file.write_text(
+        f"train_cfg = dict({loop})\ndefault_hooks = dict(c=dict(type='CheckpointHook', interval=7"
+        f'{hook}))'
+    )
+    found = import_config(file)
+    assert yaml.safe_load(found)['default_hooks']['checkpoint'].get('interval') == (
+        7 if kept else None
+    )
+    assert ('not taken: default_hooks.c.interval: 7 ' in found) is not kept
 
 
 @pytest.mark.parametrize(
