@@ -88,7 +88,10 @@ class Registration(NamedTuple):
         found = f'{name}: the MS lies {self}'
         if self.distance > IMPLAUSIBLE:
             found += '; check that both are of one product'
-        return [f'{found}; correct it with register: phase']
+        return [
+            f'{found}; correct it with register=phase among the inputs of predict, '
+            '--register phase of pansharpen, or a RegisteredScene in a config'
+        ]
 
     def __str__(self) -> str:
         vertical = 'below' if self.rows >= 0 else 'above'

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from plugins.pansharpening.component_sensors import list_assumptions
+from plugins.pansharpening.imaging.registration import register
 from plugins.pansharpening.inference.in_memory import (
     ImageSource,
     like,
@@ -106,8 +107,11 @@ class ScenePredictor(Predictor):
         scene = find_scene(inputs, arguments, options.dataset, system.upsampling)
         if scene.holds_fractions and arguments.bit_depth is None:
             options.report(scene.describe_fractions())
-        for assumption in list_assumptions(system.generator):
-            options.report(f'warning: {assumption}')
+        warnings = list_assumptions(system.generator)
+        if shard is None or shard.index == 1:
+            warnings += register(scene).list_warnings(scene.name)
+        for warning in warnings:
+            options.report(f'warning: {warning}')
         return predict_scene(
             system,
             scene,

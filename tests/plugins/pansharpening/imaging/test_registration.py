@@ -37,7 +37,7 @@ def test_a_shift_is_found_and_taken_back(tmp_path, images, rows, cols):
     warned = found.list_warnings('scene')
     assert bool(warned) == bool(rows)
     if rows:
-        assert 'register: phase' in warned[0]
+        assert 'register=phase' in warned[0]
         assert ('one product' in warned[0]) == (rows == 14)
         again = register(RegisteredScene(scene))
         assert again.distance < 0.1

@@ -12,6 +12,7 @@ import torch
 from rasterio.transform import from_origin
 from torch import Tensor, nn
 
+from plugins.pansharpening.imaging.registration import Registration
 from plugins.pansharpening.imaging.resample import upsample
 from plugins.pansharpening.inference import predictor, scene_inputs
 from plugins.pansharpening.inference.predictor import ScenePredictor
@@ -188,7 +189,7 @@ def test_scene_and_sensor_are_those_of_the_test_data_by_default(monkeypatch):
         scene_inputs,
         'scene_from_inputs',
         lambda inputs, sensor, _, **more: SimpleNamespace(
-            named=(inputs, sensor, more), holds_fractions=False, states_bits=False, bits=11
+            name='', named=(inputs, sensor, more), holds_fractions=False, states_bits=False, bits=11
         ),
     )
     monkeypatch.setattr(
@@ -196,8 +197,9 @@ def test_scene_and_sensor_are_those_of_the_test_data_by_default(monkeypatch):
         'predict_scene',
         lambda system, scene, output, **options: calls.append((scene, options)) or [output],
     )
+    monkeypatch.setattr(predictor, 'register', lambda scene: Registration(0, 0, 0, 1, 1))
     scene = SimpleNamespace(
-        sensor=SimpleNamespace(spec='WV2'), bits=10, holds_fractions=False, named=None
+        name='', sensor=SimpleNamespace(spec='WV2'), bits=10, holds_fractions=False, named=None
     )
     data = SimpleNamespace(scene=scene)
     assert predict([], lambda: data, '--tile', '64') == [Path('out.tif')]
@@ -213,6 +215,29 @@ def test_scene_and_sensor_are_those_of_the_test_data_by_default(monkeypatch):
     assert [o['shard'] for o in options] == [None, Shard(2, 3), None]
     assert [o['cog'] for o in options] == [False, False, True]
     assert {o['compress'] for o in options} == {'deflate'}
+
+
+@pytest.mark.parametrize('words', [(), ('--shard', '1/2'), ('--shard', '2/2')])
+@pytest.mark.parametrize(
+    ('change', 'warned'),
+    [
+        (lambda pan: pan, ''),
+        (lambda pan: np.roll(pan, (14, -14), (0, 1)), 'check that both are of one product'),
+        (lambda pan: pan[::-1, ::-1], 'check that both show the same ground on the same day'),
+    ],
+)
+def test_a_pan_that_does_not_belong_to_the_ms_is_warned_of_once(
+    tmp_path, monkeypatch, capsys, words, change, warned
+):
+    scene = SyntheticScene(4, 256)
+    np.save(tmp_path / 'ms.npy', scene.read_ms())
+    np.save(tmp_path / 'pan.npy', change(scene.read_pan()[0]))
+    monkeypatch.setattr(predictor, 'predict_scene', lambda *images, **options: [])
+    inputs = [f'{name}={tmp_path}/{name}.npy' for name in ('ms', 'pan')]
+    predict(inputs, None, '--sensor', 'IKONOS', *words)
+    lines = [line for line in capsys.readouterr().out.splitlines() if 'ms: the ' in line]
+    assert len(lines) == bool(warned and words != ('--shard', '2/2'))
+    assert all(line.startswith('warning: ') and warned in line for line in lines)
 
 
 def test_needs_a_scene_or_a_sensor():
