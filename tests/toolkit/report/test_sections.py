@@ -136,7 +136,7 @@ def test_facts_that_differ_are_told_with_their_runs(tmp_path):
     assert not code.common
     assert code.values[0] == ('0123456789ab', ['full-s0'])
     assert code.values[1] == (
-        f'{"f" * 12} with changes that were not committed (diff.patch)',
+        f'{"f" * 12} with changes that were not committed',
         ['full-s1'],
     )
     assert facts['Python'].common

@@ -82,7 +82,7 @@ def read_environment(
 def _list_facts(record: Mapping[str, Any]) -> dict[str, str]:
     git, hardware = record.get('git') or {}, record.get('hardware') or {}
     packages = record.get('packages') or {}
-    changed = ' with changes that were not committed (diff.patch)' if git.get('dirty') else ''
+    changed = ' with changes that were not committed' if git.get('dirty') else ''
     config = record.get('config') or {}
     runtime = config.get('runtime') if isinstance(config, Mapping) else None
     facts = {

@@ -13,7 +13,7 @@ import yaml
 from toolkit.config.load import Config
 from toolkit.engine import checkpoint
 from toolkit.interfaces import System
-from toolkit.io.run_layout import METRICS_FILE, TestRecord, read_object
+from toolkit.io.run_layout import METRICS_FILE, PATCH, TestRecord, read_object
 from toolkit.io.tables.formatting import escape_markdown, format_markdown_table
 from toolkit.registry import SYSTEMS
 from toolkit.run import capsule
@@ -23,7 +23,9 @@ from toolkit.run.sharing.manifest import LAST_WEIGHTS, TESTED_WEIGHTS
 LIBRARY = 'ablakit'
 
 
-def make_card(run: Path, title: str, source: str, license_: str | None = None) -> str:
+def make_card(
+    run: Path, title: str, source: str, license_: str | None = None, *, with_patch: bool = False
+) -> str:
     """Makes the card of a run.
 
     Args:
@@ -31,6 +33,7 @@ def make_card(run: Path, title: str, source: str, license_: str | None = None) -
         title: name of the shared run.
         source: that `toolkit pull` gets it from.
         license_: identifier of its license.
+        with_patch: the changes of code that were not committed are shared too.
     Raises:
         ToolkitError: a record is damaged, or plugins are not trusted.
     """
@@ -52,7 +55,7 @@ def make_card(run: Path, title: str, source: str, license_: str | None = None) -
         f'{record["toolkit"]}.' + (f' {system.note}' if system.note else ''),
         *_explain_use(title, source, record),
         *_show_results(weights, content, test),
-        *_show_training(record),
+        *_show_training(record, with_patch and (run / PATCH).exists()),
     ]
     return '\n\n'.join(parts) + '\n'
 
@@ -140,8 +143,9 @@ def _show_results(weights: str, content: Mapping[str, Any], test: TestRecord) ->
     return parts
 
 
-def _show_training(record: Mapping[str, Any]) -> list[str]:
+def _show_training(record: Mapping[str, Any], has_patch: bool) -> list[str]:
     packages, hardware = record['packages'], record['hardware']
+    changed = f', with changes ({PATCH if has_patch else "not in this folder"})'
     facts = {
         'seed': record['seed'],
         'began': record['started'],
@@ -150,7 +154,7 @@ def _show_training(record: Mapping[str, Any]) -> list[str]:
         'processes, threads': f'{record["processes"]}, {record["threads"]}',
         'Python, torch': f'{record["python"]}, {packages.get("torch", "unknown")}',
         'code': record['git'].get('commit', 'as installed')
-        + (', with changes (diff.patch)' if record['git'].get('dirty') else ''),
+        + (changed if record['git'].get('dirty') else ''),
         **{f'{subset} data': value for subset, value in (record['data'] or {}).items()},
     }
     rows = [['training', ''], *([name, str(value)] for name, value in facts.items())]

@@ -39,10 +39,12 @@ class PushedRun:
     Attributes:
         files: of the shared run by name.
         place: folder, or address in the web, that holds them.
+        has_left_patch: whether the run keeps changes of code that were not shared.
     """
 
     files: dict[str, SharedFile]
     place: str
+    has_left_patch: bool
 
 
 def push(
@@ -52,6 +54,7 @@ def push(
     license_: str | None = None,
     public: bool = False,
     overwrite: bool = False,
+    with_patch: bool = False,
 ) -> PushedRun:
     """Shares a finished training; the run itself stays as it is.
 
@@ -61,6 +64,7 @@ def push(
         license_: identifier of a license, as the hub has them: 'apache-2.0'.
         public: a new repository of the hub can be seen by everybody.
         overwrite: a repository of the hub that holds files may be changed.
+        with_patch: share the changes of code that were not committed (`diff.patch`).
     Raises:
         ToolkitError: no finished training in the folder, a link in it, plugins that are not
             trusted, or a destination that holds files.
@@ -73,29 +77,31 @@ def push(
             f'{run} holds a {record.get("kind")} that is {record.get("status")}; only a finished '
             'training can be shared'
         )
-    names = _list_names(run)
+    names = _list_names(run, with_patch)
+    has_left_patch = not with_patch and (run / layout.PATCH).exists()
     title = address.repository.split('/')[1] if address else Path(destination).absolute().name
-    card = make_card(run, title, str(address or title), license_)
+    card = make_card(run, title, str(address or title), license_, with_patch=with_patch)
     if address is None:
         with make_new_folder(Path(destination)) as new:
-            return PushedRun(_write(run, new, names, card), destination)
+            return PushedRun(_write(run, new, names, card), destination, has_left_patch)
     with tempfile.TemporaryDirectory() as temporary:
         files = _write(run, Path(temporary), names, card)
         replaced = [*_OWN, f'{layout.PLUGINS}/*']
         place = hub.upload(
             Path(temporary), address, public=public, overwrite=overwrite, replaced=replaced
         )
-    return PushedRun(files, place)
+    return PushedRun(files, place, has_left_patch)
 
 
-def _list_names(run: Path) -> list[str]:
+def _list_names(run: Path, with_patch: bool) -> list[str]:
     """Lists the records and plugins of a run that are shared.
 
     Raises:
         ToolkitError: one is a link, which may lead to a file that nobody wants to share; or has a
             name that is not shared.
     """
-    found = [run / name for name in RECORDS if (run / name).exists()]
+    records = [name for name in RECORDS if with_patch or name != layout.PATCH]
+    found = [run / name for name in records if (run / name).exists()]
     plugins = run / layout.PLUGINS
     found += sorted(path for path in plugins.rglob('*') if '__pycache__' not in path.parts)
     for path in [plugins, run / layout.CHECKPOINTS, *found]:

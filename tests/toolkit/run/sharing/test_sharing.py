@@ -166,6 +166,32 @@ def test_the_card_states_results_of_the_weights_that_have_them(
     assert "toolkit pull 'a b' 'runs/a b'" in card and "load_run('runs/a b')" in card
 
 
+def test_changes_of_the_code_are_shared_only_if_asked(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Path(shutil.copytree(run, tmp_path / 'run'))
+    record = capsule.read(other)
+    record['git'] = {'commit': 'abc', 'dirty': True}
+    (other / 'capsule.json').write_text(json.dumps(record))
+    (other / 'diff.patch').write_text('+token')
+    assert cli.main(['push', str(other), str(tmp_path / 'without')]) == 0
+    assert 'left out: diff.patch' in capsys.readouterr().out
+    assert list_files(tmp_path / 'without') == sorted(FILES)
+    held = [path.read_bytes() for path in (tmp_path / 'without').rglob('*') if path.is_file()]
+    assert not any(b'+token' in content for content in held)
+    assert '| abc, with changes (not in this folder) |' in (
+        tmp_path / 'without' / 'README.md'
+    ).read_text(encoding='utf-8')
+    assert cli.main(['push', str(other), str(tmp_path / 'with'), '--with-patch']) == 0
+    assert 'left out' not in capsys.readouterr().out
+    pull(str(tmp_path / 'with'), tmp_path / 'pulled')
+    assert (tmp_path / 'pulled' / 'diff.patch').read_text() == '+token'
+    card = (tmp_path / 'with' / 'README.md').read_text(encoding='utf-8')
+    assert 'with changes (diff.patch)' in card
+    (other / 'diff.patch').unlink()  # a run that was pulled without them
+    assert 'not in this folder' in make_card(other, 'a', 'a', with_patch=True)
+
+
 def test_a_pulled_plugin_runs_only_with_trust(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
