@@ -25,7 +25,8 @@ STUDIES = list_studies()
 # Studies that exchange one frozen network or one rule alone: two variants stand for the others.
 EXCHANGED = [f'csasn/studies/{name}_branches' for name in ('cnn', 'vit')]
 EXCHANGED += [
-    f'baselines/studies/{name}' for name in ('breastmnist_apart', 'busi_rules', 'ddti_rules')
+    f'baselines/studies/{name}'
+    for name in ('breastmnist_apart', 'breastmnist_networks', 'busi_rules', 'ddti_rules')
 ]
 # Studies whose plan takes longer than a default test: it is held where their variants run.
 LONG = [f'csasn/studies/{name}' for name in ('ablation', 'modules', 'tasks')] + EXCHANGED
@@ -36,6 +37,8 @@ SLOW = [
     *(f'baselines/{name}' for name in ('frozen_linear', 'linear_busi', 'linear_ddti')),
     'baselines/breastmnist_192',
     'baselines/breastmnist_apart',
+    'baselines/breastmnist_resnet18',
+    'baselines/breastmnist_tuned',
     'csasn/csasn_breastmnist_apart',
     'csasn/csasn_busi_128',
     'baselines/linear_busi_128',
