@@ -3,6 +3,7 @@
 Intervals are percentiles of a bootstrap by patient. A bootstrap says too little in two cases: no
 resample changes the value, or fewer than 6 patients take part (see `MIN_PATIENTS`). Then the
 interval is an exact or conservative one that counts patients, or there is none, with the reason.
+Of a mean over classes, each class that no resample changes is such a case.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ MEANS = {
     'macro_AP': 'AP',
 }
 CONSTANT = 'no resample changes it'
-# An area sorts all samples for each class; of more classes, resamples would take hours.
+# An area sorts all samples for each class; of more, resamples would take minutes to hours.
 AREAS = ('AUC', 'AP', 'macro_AUC', 'macro_AP')
 MAX_CLASSES = 100
+FEW_CLASSES = 10  # whose areas are always resampled
+MAX_SORTED = 200_000  # samples times classes, of more classes: a minute for 2,000 resamples
 
 Record = dict[str, Any]
 
@@ -56,21 +59,28 @@ def compute_with_intervals(
         of an AUC `delong`, its interval by DeLong's method, or None.
     """
     whole = values.compute(names)
-    many = values.classes > MAX_CLASSES
+    many = explain_many_classes(values)
     drawn = [name for name in names if not (many and name.partition('/')[0] in AREAS)]
+    scored = list(
+        dict.fromkeys([*drawn, *(own for name in drawn for own in list_parts(values, name))])
+    )
     weights = settings.weights(patients, values.labels) if drawn else iter(())
-    resampled = bootstrap.score_resamples(lambda part: values.compute(drawn, part), weights)
+    resampled = bootstrap.score_resamples(lambda part: values.compute(scored, part), weights)
     records = {}
     for name in names:
         if name not in drawn:
             records[name] = summarize_resamples(float(whole[name]), None)
             why = values.explain_undefined(name)
-            reason = f'areas of more than {MAX_CLASSES} classes are not resampled'
-            records[name] |= {'why': why} if why else {'no_interval': reason}
+            records[name] |= {'why': why} if why else {'no_interval': many}
             continue
         few = explain_few_patients(values, patients, name)
+        exactly = partial(_exact, values, patients, name)
+        fixed = find_fixed_classes(values, name, resampled)
+        if fixed and not few and not bootstrap.is_constant(resampled[name]):
+            few = f'no resample changes {", ".join(fixed)}'
+            exactly = partial(_widen, values, patients, name, resampled[name], fixed)
         record = records[name] = summarize_resamples(
-            float(whole[name]), resampled.get(name), few, partial(_exact, values, patients, name)
+            float(whole[name]), resampled.get(name), few, exactly
         )
         if why := values.explain_undefined(name):
             record['why'] = why
@@ -120,6 +130,28 @@ def explain_few_patients(values: MetricValues, patients: np.ndarray, name: str) 
             people = 'patient' if count == 1 else 'patients'
             return f'{count} {people} {text}, {bootstrap.MIN_PATIENTS} are needed'
     return ''
+
+
+def explain_many_classes(values: MetricValues) -> str:
+    """Explain why areas are not resampled; '' if they are."""
+    if values.classes > MAX_CLASSES:
+        return f'areas of more than {MAX_CLASSES} classes are not resampled'
+    if values.classes > FEW_CLASSES and values.classes * len(values.labels) > MAX_SORTED:
+        return f'areas of more than {MAX_SORTED:,} samples times classes are not resampled'
+    return ''
+
+
+def list_parts(values: MetricValues, name: str) -> list[str]:
+    """List the metrics of single classes whose mean a metric is; none if it is no such mean."""
+    own = MEANS.get(name)
+    return [f'{own}/{text}' for text in values.task.classes] if own else []
+
+
+def find_fixed_classes(
+    values: MetricValues, name: str, resampled: Mapping[str, np.ndarray]
+) -> list[str]:
+    """List the metrics of single classes in a mean over classes that no resample changes."""
+    return [one for one in list_parts(values, name) if bootstrap.is_constant(resampled[one])]
 
 
 def finite_or_none(value: float) -> float | None:
@@ -206,6 +238,38 @@ def _exact(
             min(one.trials for one in found if one is not None),
         )
     return None
+
+
+def _widen(
+    values: MetricValues,
+    patients: np.ndarray,
+    name: str,
+    resampled: np.ndarray,
+    fixed: Sequence[str],
+) -> ExactInterval | None:
+    """Compute the interval of a mean over classes of which some are the same in every resample.
+
+    The bootstrap tells of the other classes. The limits of each fixed one move its limits by their
+    share. By Bonferroni, all of these intervals hold together with the level.
+
+    Returns:
+        None if a fixed class has no exact interval.
+    """
+    each = 1 - (1 - bootstrap.LEVEL) / (len(fixed) + 1)
+    found = [_exact(values, patients, own, each) for own in fixed]
+    known, whole = resampled[np.isfinite(resampled)], values.value(name)
+    exact_ones = [one for one in found if one is not None]
+    if not len(known) or len(exact_ones) < len(fixed):
+        return None
+    # A mean that the resamples shift to one side lies in its interval nevertheless.
+    low, high = np.quantile(known, [(1 - each) / 2, (1 + each) / 2])
+    below = sum(values.value(own) - one.low for own, one in zip(fixed, exact_ones, strict=True))
+    above = sum(one.high - values.value(own) for own, one in zip(fixed, exact_ones, strict=True))
+    return ExactInterval(
+        max(0.0, min(low, whole) - below / values.classes),
+        min(1.0, max(high, whole) + above / values.classes),
+        min(one.trials for one in exact_ones),
+    )
 
 
 def _delong(values: MetricValues, patients: np.ndarray, name: str) -> list[float] | None:

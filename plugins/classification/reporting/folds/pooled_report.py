@@ -15,6 +15,8 @@ from plugins.classification.metrics.functional.bootstrap import BootstrapSetting
 from plugins.classification.metrics.intervals import (
     compute_with_intervals,
     explain_few_patients,
+    find_fixed_classes,
+    list_parts,
     summarize_resamples,
 )
 from plugins.classification.metrics.named_metrics import main_names
@@ -139,18 +141,24 @@ def _summarize_seeds(
     if len(runs) == 1:
         found = compute_with_intervals(values[0], base.patients, names, settings)
         return {**counts, 'values': found}
+    scored = list(
+        dict.fromkeys([*names, *(own for n in names for own in list_parts(values[0], n))])
+    )
     resampled = [
         bootstrap.score_resamples(
-            partial(_compute, value, names), settings.weights(one.patients, one.labels)
+            partial(_compute, value, scored), settings.weights(one.patients, one.labels)
         )
         for value, one in zip(values, items, strict=True)
     ]
+    means = {name: np.mean([one[name] for one in resampled], 0) for name in scored}
     whole = [value.compute(names) for value in values]
     records = {}
     for name in names:
         few = next(filter(None, (explain_few_patients(v, base.patients, name) for v in values)), '')
+        if fixed := find_fixed_classes(values[0], name, means):
+            few = few or f'no resample changes {", ".join(fixed)}'
         mean = float(np.mean([float(one[name]) for one in whole]))
-        records[name] = summarize_resamples(mean, np.mean([r[name] for r in resampled], 0), few)
+        records[name] = summarize_resamples(mean, means[name], few)
         if why := next(filter(None, (v.explain_undefined(name) for v in values)), ''):
             records[name]['why'] = why
     return {**counts, 'values': records}

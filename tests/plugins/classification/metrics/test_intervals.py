@@ -17,7 +17,11 @@ from plugins.classification.metrics.functional.exact import (
     separation_interval,
     share_interval,
 )
-from plugins.classification.metrics.intervals import compute_with_intervals
+from plugins.classification.metrics.intervals import (
+    MEANS,
+    compute_with_intervals,
+    explain_many_classes,
+)
 from plugins.classification.metrics.named_metrics import (
     OF_COSTS,
     OVERALL,
@@ -85,6 +89,49 @@ def test_the_rarest_class_has_one_interval() -> None:
     assert found['sensitivity/b']['low'] == pytest.approx(0.025 ** (1 / 12))
     assert found['macro_F1']['exact'] == 3
     assert found['balanced_accuracy']['high'] < 1
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_a_mean_over_classes_knows_no_more_than_its_classes(seed: int, right: bool) -> None:
+    """One class is all right or all wrong, and the others vary."""
+    labels = np.repeat([0, 1, 2], 10)
+    p = np.random.default_rng(seed).random((30, 3))
+    p[labels == 2] = [0.1, 0, 0.9] if right else [0.9, 0, 0.1]
+    found = intervals(THREE, labels, p / p.sum(1, keepdims=True), stratified=True)
+    for mean, own in MEANS.items():
+        parts = [found[f'{own}/{name}'] for name in 'abc']
+        fixed = [part for part in parts if 'exact' in part or 'no_interval' in part]
+        record = found[mean]
+        if all('exact' in part for part in fixed) and record['low'] is not None:
+            assert record['low'] <= record['value'] <= record['high']
+            # Its width has the share of each fixed class, at least.
+            share = sum(part['high'] - part['low'] for part in fixed) / 3
+            assert record['high'] - record['low'] > share
+            assert bool(fixed) == ('exact' in record)
+        else:
+            assert 'no resample changes' in record['no_interval']
+    assert 'exact' in found['balanced_accuracy']
+
+
+def test_many_classes_of_which_none_is_known_are_not_certain() -> None:
+    labels = np.arange(1200) % 200
+    p = np.eye(200)[np.where(labels, (labels + 1) % 200, 0)]
+    values = MetricValues(Task(tuple(f'c{i}' for i in range(200))), labels, p, p.argmax(1))
+    names = ['macro_F1', 'balanced_accuracy']
+    for found in compute_with_intervals(
+        values, np.arange(1200), names, BootstrapSettings(100, stratified=True)
+    ).values():
+        assert found['value'] < 0.01 and found['high'] > 0.5
+
+
+def test_areas_are_not_resampled_for_more_than_a_minute() -> None:
+    for classes, n, resampled in ((20, 30, True), (10, 30_000, True), (20, 10_100, False)):
+        p = np.broadcast_to(np.float32(1 / classes), (n, classes))
+        labels = np.zeros(n, int)
+        task = Task(tuple(f'c{i}' for i in range(classes)))
+        why = explain_many_classes(MetricValues(task, labels, p, labels))
+        assert why == '' if resampled else '200,000 samples times classes' in why
 
 
 def test_an_area_of_one_patient_has_no_interval() -> None:
