@@ -90,12 +90,12 @@ soak: $(SETUP)
 long-run: $(SETUP)
 	OMP_NUM_THREADS=1 TOOLKIT_LONG_RUN=100000 $(BIN)/python -m pytest -s -m slow tests/toolkit/engine/test_long_run.py
 
-# Each file operation of a small run, and of a small study with its report, fails in three and four
-# ways; at most what came after the last checkpoint is lost, and what goes on has the bits of one that
+# Each file operation of a small run, of a small study with its report, and of commands that write
+# files fails in three or four ways; at most what came after the last checkpoint is lost, and what goes on has the bits of one that
 # nothing happened to.
 .PHONY: failing-disk
 failing-disk: $(SETUP)
-	OMP_NUM_THREADS=1 TOOLKIT_DISK_STEP=1 $(BIN)/python -m pytest -m slow tests/toolkit/run/test_failing_disk.py tests/toolkit/study/test_failing_disk.py
+	OMP_NUM_THREADS=1 TOOLKIT_DISK_STEP=1 $(BIN)/python -m pytest -m slow tests/toolkit/run/test_failing_disk.py tests/toolkit/study/test_failing_disk.py tests/test_failing_disk_of_commands.py
 
 # Every value of a wrong type at every argument of every config and study is found by the check.
 .PHONY: wrong-types

@@ -1,8 +1,9 @@
-"""The rule for output files: an input is never overwritten, another file only on request."""
+"""Rules for output files: no input is overwritten, and a failure leaves no new file of several."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from toolkit.errors import ToolkitError
@@ -51,6 +52,25 @@ def check_outputs(
                 f'{output} exists already; give --overwrite to replace it, or choose another '
                 f'{option}'
             )
+
+
+@contextlib.contextmanager
+def write_all_or_none(outputs: Iterable[Path]) -> Iterator[None]:
+    """Removes those of several outputs that are new where one cannot be written.
+
+    Otherwise the same command could not be given again without --overwrite.
+
+    Args:
+        outputs: the files that are written inside the context.
+    """
+    new = [path for path in outputs if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        for path in new:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        raise
 
 
 def _identify(path: Path) -> tuple[int, int] | Path:

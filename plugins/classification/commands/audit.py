@@ -31,7 +31,7 @@ from toolkit.interfaces import Auditor
 from toolkit.io import atomic_write
 from toolkit.io.data_paths import find_data_file
 from toolkit.io.json_values import write_json
-from toolkit.io.output_path import check_outputs
+from toolkit.io.output_path import check_outputs, write_all_or_none
 from toolkit.io.tables.formatting import format_csv
 from toolkit.io.tables.shown_console import ShownConsole
 from toolkit.registry import AUDITORS
@@ -123,15 +123,16 @@ class ImageAuditor(Auditor):
             annotated=annotated,
         )
         _print(audit)
-        if arguments.json:
-            write_json(arguments.json, to_json(audit))
-        if arguments.groups:
-            atomic_write.write(arguments.groups, _format_groups(audit))
-        if arguments.html:
-            write_page(audit, source.read, arguments.html)
-        for path in (arguments.json, arguments.groups, arguments.html):
-            if path:
-                print(f'wrote {path}')
+        outputs = [path for path in (arguments.json, arguments.groups, arguments.html) if path]
+        with write_all_or_none(outputs):
+            if arguments.json:
+                write_json(arguments.json, to_json(audit))
+            if arguments.groups:
+                atomic_write.write(arguments.groups, _format_groups(audit))
+            if arguments.html:
+                write_page(audit, source.read, arguments.html)
+        for path in outputs:
+            print(f'wrote {path}')
         return 0
 
 

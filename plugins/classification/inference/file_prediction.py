@@ -36,7 +36,7 @@ from plugins.classification.system import Classifier
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import Metric
 from toolkit.io import atomic_write
-from toolkit.io.output_path import check_outputs
+from toolkit.io.output_path import check_outputs, write_all_or_none
 
 BATCH_SIZE = 32
 
@@ -146,8 +146,9 @@ def predict_images(
     )
     if members:
         report(f'an ensemble of {len(votes)} networks: {UNTESTED}')
-    for path, content in files.items():
-        atomic_write.write(path, content)
+    with write_all_or_none(files):
+        for path, content in files.items():
+            atomic_write.write(path, content)
     for line in describe_omissions(skipped, left_out, output.with_suffix('.json')):
         report(line)
     summary = f'classified {len(rows)} images'

@@ -20,7 +20,7 @@ from toolkit.analysis.table_files import format_tables
 from toolkit.errors import ToolkitError, did_you_mean
 from toolkit.io import atomic_write
 from toolkit.io.json_values import format_json
-from toolkit.io.output_path import check_outputs
+from toolkit.io.output_path import check_outputs, write_all_or_none
 from toolkit.io.tables.formatting import format_csv
 from toolkit.registry import METRICS
 
@@ -137,8 +137,10 @@ def evaluate_archive(arguments: argparse.Namespace) -> int:
         archive.path.name, scores, compare_to, arguments.primary, _describe_data(archive)
     )
     print(format_tables(benchmark.make_tables(arguments.per_scene), 'text'), end='')
+    with write_all_or_none(outputs):
+        for path in outputs:
+            atomic_write.write(path, _format(benchmark, path.suffix.lower()))
     for path in outputs:
-        atomic_write.write(path, _format(benchmark, path.suffix.lower()))
         print(f'wrote {path}')
     return 0
 

@@ -61,7 +61,11 @@ class Workers:
 
 @contextmanager
 def run_workers(count: int | None = None) -> Iterator[Workers]:
-    """Provides workers, and restores the number of threads of torch afterwards."""
+    """Provides workers, and restores the number of threads of torch afterwards.
+
+    The memory settings stay for the rest of the process: glibc fixes the number of arenas at its
+    first use and has no way back to thresholds that adapt. Results do not depend on them.
+    """
     threads = torch.get_num_threads()
     with contextlib.suppress(OSError, AttributeError):  # another C library does not have it
         for name, value in MALLOC_SETTINGS.items():

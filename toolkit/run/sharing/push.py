@@ -130,6 +130,7 @@ def _write(run: Path, new: Path, names: list[str], card: str) -> dict[str, Share
         atomic_write.write(new / CARD, card)
         files = describe_files(new, [CARD, *weights, *names])
     except OSError as error:
-        raise RunError(f'cannot share {run}: {error.strerror or error}') from error
+        named = error.filename2 or error.filename or new
+        raise RunError(f'cannot share {run}: {named}: {error.strerror or error}') from error
     atomic_write.write(new / MANIFEST, format_manifest(files))
     return files

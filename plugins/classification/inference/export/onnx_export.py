@@ -18,6 +18,7 @@ from plugins.classification.system import Classifier
 from toolkit.engine.onnx_file import add_metadata, convert, describe, open_session
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
+from toolkit.io.output_path import write_all_or_none
 
 TOLERANCE = 1e-4
 # Gets a function from images to probabilities and decisions; returns values for the metadata.
@@ -112,9 +113,10 @@ def export(
             wanted = names[: 2 * len(system.tasks)]
             session = open_session(path)
             add_metadata(path, check(lambda images: session.run(wanted, {'image': images})))
-        for companion, text in (companions or {}).items():
-            atomic_write.write(companion, text)
-        atomic_write.write(output, path.read_bytes())
+        with write_all_or_none([*(companions or {}), output]):
+            for companion, text in (companions or {}).items():
+                atomic_write.write(companion, text)
+            atomic_write.write(output, path.read_bytes())
     return difference, compared
 
 
