@@ -18,6 +18,7 @@ from toolkit.interfaces import Batch, Dataset, System
 from toolkit.registry import locate_source
 from toolkit.registry.built import recall
 from toolkit.registry.component_errors import ComponentFailure
+from toolkit.testing.contract import list_tensors
 
 # Samples that a message names.
 SHOWN = 8
@@ -113,13 +114,19 @@ class BatchCheck:
                 raise make_dataset_error(self._dataset, f'{error}{place}') from error
 
 
-def find_nan(values: Mapping[str, Any]) -> Iterator[str]:
-    """Yields the names of tensors that have NaN."""
-    for name, value in values.items():
-        is_float = isinstance(value, Tensor) and value.is_floating_point() and value.numel()
-        # A minimum passes NaN on, and needs no memory of the size of a scene.
-        if is_float and torch.isnan(value.detach().amin()):
-            yield name
+def find_nan(values: Mapping[str, Any]) -> list[str]:
+    """Returns the names of the tensors that have NaN, in nested mappings and lists."""
+    tensors = {
+        name: value.detach()
+        for name, value in list_tensors(values)
+        if value.is_floating_point() and value.numel()
+    }
+    # A minimum passes NaN on, and needs no memory of the size of a scene. All are waited for at
+    # once, since each wait for a GPU takes time.
+    flags = [torch.isnan(value.amin()) for value in tensors.values()]
+    if not flags or not torch.stack([flag.to(flags[0].device) for flag in flags]).any():
+        return []
+    return [name for name, flag in zip(tensors, flags, strict=True) if flag]
 
 
 def _find_difference(samples: Sequence[Any]) -> str:
@@ -137,8 +144,10 @@ def _find_difference(samples: Sequence[Any]) -> str:
             return f'gives samples of a batch that have no {key!r}, as others have: {names}'
     first = dict(_list_types(samples[0]))
     for sample in samples[1:]:
-        for name, found in _list_types(sample):
-            if (before := first.get(name, found)) != found:
+        types = dict(_list_types(sample))
+        for name in dict.fromkeys((*first, *types)):
+            before, found = first.get(name, 'not there'), types.get(name, 'not there')
+            if before != found:
                 return (
                     f'gives samples of a batch that differ: {name} is {before} in '
                     f'{_get_name(samples[0])!r} and {found} in {_get_name(sample)!r}; make them '
@@ -147,19 +156,27 @@ def _find_difference(samples: Sequence[Any]) -> str:
     return ''
 
 
-def _list_types(sample: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, str]]:
+def _list_types(sample: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yields the types of the values of a sample or a batch, by name."""
     for key, value in sample.items():
-        if key == 'meta' and not prefix:
-            continue
-        name = f'{prefix}[{key!r}]' if prefix else repr(key)
-        if isinstance(value, Mapping):
-            yield from _list_types(value, name)
-        elif isinstance(value, (Tensor, np.ndarray)):
-            library = 'torch' if isinstance(value, Tensor) else 'numpy'
-            yield name, f'{library}.{str(value.dtype).removeprefix("torch.")}'
-        else:
-            yield name, 'number' if isinstance(value, (int, float)) else type(value).__name__
+        if key != 'meta':
+            yield from _list_types_within(repr(key), value)
+
+
+def _list_types_within(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, (Tensor, np.ndarray)):
+        library = 'torch' if isinstance(value, Tensor) else 'numpy'
+        yield name, f'{library}.{str(value.dtype).removeprefix("torch.")}'
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _list_types_within(f'{name}[{key!r}]', inner)
+    elif isinstance(value, (list, tuple)):
+        for number, inner in enumerate(value):
+            yield from _list_types_within(f'{name}[{number}]', inner)
+    else:
+        # Labels are int64 where numpy or pandas read them, and Python's where they are written.
+        is_number = isinstance(value, (int, float, np.int64))
+        yield name, 'number' if is_number else type(value).__name__
 
 
 def _get_name(sample: Mapping[str, Any]) -> Any:

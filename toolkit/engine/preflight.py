@@ -177,11 +177,10 @@ class _Inspector:
         sampler, data = loader.batch_sampler, loader.dataset
         check = None if parts is None else BatchCheck(parts.system, data.dataset)
         names = Evaluator({}, 0 if subset == 'train' else sampler.samples, data.dataset)
-        last, end = len(sampler) - 1, time.monotonic() + READING_SECONDS
-        order, count = tuple(dict.fromkeys((0, last, *range(1, last)))), 0
+        length, count, end = len(sampler), 0, time.monotonic() + READING_SECONDS
         try:
-            while count < len(order) and (count < 2 or time.monotonic() < end):
-                requests = sampler.get_requests(order[count])
+            while count < length and (count < 2 or time.monotonic() < end):
+                requests = sampler.get_requests(length - 1 if count == 1 else max(0, count - 1))
                 batch = unwrap(collate(data.__getitems__(requests), data.dataset))
                 if check is not None:
                     check.check(batch)
@@ -189,8 +188,8 @@ class _Inspector:
                 count += 1
         except _TimeOver:  # in a batch
             pass
-        if rest := len(order) - count:
-            self.partly.append(f'{subset}_dataloader.dataset: {rest:,} of {len(order):,} batches')
+        if rest := length - count:
+            self.partly.append(f'{subset}_dataloader.dataset: {rest:,} of {length:,} batches')
 
     @contextmanager
     def _noting(self, path: str) -> Iterator[None]:

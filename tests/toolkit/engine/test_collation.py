@@ -48,6 +48,9 @@ PLACE = r'Pair \(.*test_collation.py:\d+\) '
         ({'image': np.ones((3, 4, 4), np.float32)}, 'torch.float32 in .* numpy.float32'),
         ({'image': None}, "NoneType in 'i1'"),
         ({'labels': {'kind': 'benign'}}, "'labels'.*'kind'"),
+        ({'labels': {}}, r"'labels'\['kind'\] is number in 'i0' and not there in 'i1'"),
+        ({'labels': {'kind': 1, 'grade': 2}}, r"'labels'\['grade'\] is not there in 'i0'"),
+        ({'labels': [1]}, r"'labels'\['kind'\]"),
         ({'image': ...}, "have no 'image', as others have: 'i1'"),
         ({'mask': torch.ones(1, 4, 4)}, "have no 'mask', as others have: 'i0'"),
         ({'meta': ...}, "have no 'meta', as others have: None"),
@@ -62,6 +65,13 @@ def test_samples_of_a_batch_that_differ_are_told(changed: Any, told: str, is_fir
     with pytest.raises(ComponentRunError, match=PLACE + rf'gives .*{told}') as caught:
         unwrap(collate(samples, build_dataset()))
     assert caught.value.path == 'test_dataloader.dataset'
+
+
+def test_integers_of_numpy_and_of_python_are_alike() -> None:
+    samples = [make_sample(0), make_sample(1, labels={'kind': np.int64(2)})]
+    for ordered in (samples, samples[::-1]):
+        kinds = unwrap(collate(ordered, build_dataset()))['labels']['kind']
+        assert kinds.dtype == torch.int64 and sorted(kinds.tolist()) == [1, 2]
 
 
 class Unit:
@@ -107,7 +117,10 @@ def test_names_of_samples_are_all_there_and_different(metas: Any, told: str) -> 
 
 def test_nan_is_found_and_infinity_is_not() -> None:
     values = {'a': torch.tensor([1.0, torch.nan]), 'b': torch.tensor([torch.inf]), 'c': 'text'}
-    assert list(find_nan(values)) == ['a']
+    assert find_nan(values) == ['a']
+    assert find_nan({'b': values['b'], 'd': torch.ones(0), 'e': torch.ones(2).long()}) == []
+    by_task = {'logits': {'kind': values['a'], 'grade': values['b']}, 'maps': [values['a']]}
+    assert find_nan(by_task) == ["logits['kind']", 'maps[0]']
     with pytest.raises(DataError, match='has NaN'):
         check_unit_range('image', values['a'])
 

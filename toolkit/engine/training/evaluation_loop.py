@@ -76,18 +76,18 @@ class EvalLoop(BaseLoop):
         runner.call_hook(f'after_{subset}')
         return metrics
 
-    def _look_for_nan(self, outputs: Any, batch: dict[str, Any]) -> None:
+    def _look_for_nan(self, outputs: Mapping[str, Any], batch: dict[str, Any]) -> None:
         """Refuses NaN in outputs, and warns of NaN in a batch, where it may mean "not known".
 
         Raises:
             ComponentRunError: an output has NaN, which a metric may turn into a good number.
         """
         items = ', '.join(str(name) for name in get_item_names(batch, self.requests)[:SHOWN])
-        for name in find_nan(batch):
+        for name in find_nan({key: value for key, value in batch.items() if key != 'meta'}):
             if name not in self._warned:
                 self._warned.add(name)
                 self.runner.say(f'warning: {name!r} of the {self.subset} data has NaN ({items})')
-        for name in find_nan(outputs if isinstance(outputs, Mapping) else {}):
+        if found := find_nan(outputs):
             raise guards.make_run_error(
-                self.runner.system, f'gives NaN in its output {name!r} ({items})'
+                self.runner.system, f'gives NaN in its output {found[0]!r} ({items})'
             )

@@ -6,9 +6,11 @@ a result is of other data than its files hold now.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,44 +32,54 @@ class InputFiles:
     """
 
     files: dict[str, FileState] = field(default_factory=dict)
-    folders: dict[str, tuple[list[str], str]] = field(default_factory=dict)
+    folders: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
 
     @classmethod
     def collect(cls, hashed: Mapping[Path, FileState], named: Iterable[Path] = ()) -> InputFiles:
         """Collects files that were hashed, and files and folders that a config names.
 
-        A folder counts by the names of its files, if some of them were hashed.
-
-        Raises:
-            OSError: a file cannot be read.
+        A folder counts by the names of its files, if some of them were hashed. A named file that
+        cannot be read is left out: what reads it says so.
         """
         folders = []
         with record_hashed() as more:
             for path in named:
                 if path.is_dir():
-                    folders.append(path.absolute())
+                    folders.append(str(path.absolute()))
                 else:
-                    hash_file(path)
+                    with contextlib.suppress(OSError):
+                        hash_file(path)
         found = cls({str(path): state for path, state in {**hashed, **more}.items()})
+        names = list(map(str, hashed))
         for folder in folders:
-            endings = {p.suffix for p in hashed if p.is_relative_to(folder)}
+            start = os.path.join(folder, '')
+            endings = {os.path.splitext(name)[1] for name in names if name.startswith(start)}
             if endings:
-                found.folders[str(folder)] = (sorted(endings), _hash_names(folder, endings))
+                ordered = tuple(sorted(endings))
+                found.folders[folder] = (ordered, _hash_names(folder, ordered))
         return found
 
-    def list_changes(self) -> list[str]:
+    def list_changes(
+        self,
+        is_same: Callable[[str, FileState], bool],
+        hash_names: Callable[[str, tuple[str, ...]], str],
+    ) -> list[str]:
         """Lists the files and folders that have changed.
 
         Where none of them exists any more, nothing is known: the study may be on another machine.
+
+        Args:
+            is_same: tells whether a file has the content that it had.
+            hash_names: hashes the names of the files of a folder with some endings.
         """
         known = [*self.files, *self.folders]
         if not any(map(os.path.exists, known)):
             return []
-        changed = [path for path, state in self.files.items() if not _is_same(path, state)]
+        changed = [path for path, state in self.files.items() if not is_same(path, state)]
         changed += [
             path
             for path, (endings, names) in self.folders.items()
-            if _hash_names(Path(path), endings) != names
+            if hash_names(path, endings) != names
         ]
         return changed
 
@@ -94,7 +106,9 @@ class StudyInputs:
 
     def find_changes(self) -> dict[str, tuple[str, ...]]:
         """Finds what has changed for each run; runs for which nothing has are left out."""
-        changes = {name: files.list_changes() for name, files in self.groups.items()}
+        # The subsets and folds of a data set are groups of the same files: each is looked at once.
+        looks = functools.cache(_is_same), functools.cache(_hash_names)
+        changes = {name: files.list_changes(*looks) for name, files in self.groups.items()}
         found = {
             run: tuple(dict.fromkeys(path for name in names for path in changes.get(name, ())))
             for run, names in self.runs.items()
@@ -140,7 +154,10 @@ class StudyInputs:
         groups = {
             name: InputFiles(
                 dict(files[place] for place in group['files']),
-                {path: (list(found[0]), str(found[1])) for path, found in group['folders'].items()},
+                {
+                    path: (tuple(found[0]), str(found[1]))
+                    for path, found in group['folders'].items()
+                },
             )
             for name, group in record['groups'].items()
         }
@@ -158,12 +175,17 @@ def _is_same(path: str, state: FileState) -> bool:
         return False
 
 
-def _hash_names(folder: Path, endings: Iterable[str]) -> str:
-    wanted = set(endings)
-    return hash_json(sorted(name for name in _walk(folder) if os.path.splitext(name)[1] in wanted))
+def _hash_names(folder: str, endings: tuple[str, ...]) -> str:
+    return hash_json(sorted(n for n in _walk(folder) if os.path.splitext(n)[1] in endings))
 
 
-def _walk(folder: Path) -> Iterator[str]:
-    for path, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith('.')]
+def _walk(folder: str) -> Iterator[str]:
+    """Yields the files of a folder without hidden ones; links to folders are followed."""
+    visited = set()
+    for path, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(path)) in visited:  # a link to a folder above it
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith('.'))
         yield from (os.path.join(path, name) for name in names if not name.startswith('.'))

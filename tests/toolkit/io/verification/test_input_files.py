@@ -9,6 +9,7 @@ import pytest
 
 from toolkit.errors import ToolkitError
 from toolkit.io.run_layout import INPUTS
+from toolkit.io.verification import input_files
 from toolkit.io.verification.hashing import hash_files, hash_tree, record_hashed
 from toolkit.io.verification.input_files import InputFiles, StudyInputs
 
@@ -69,6 +70,35 @@ def test_files_with_the_same_content_are_no_change(images):
     (images / 'a' / 'readme.md').write_text('no image')
     (images / 'a' / '.hidden.png').write_text('no image')
     assert inputs.find_changes() == {}
+
+
+def test_files_in_linked_folders_count(images):
+    other = images.parent / 'other'
+    other.mkdir()
+    (other / '3.png').write_text('3')
+    (images / 'b').symlink_to(other)
+    (images / 'a' / 'above').symlink_to(images)
+    inputs = record(images)
+    assert inputs.find_changes() == {}
+    (other / '4.png').write_text('4')
+    assert inputs.find_changes() == {'full': (str(images),)}
+
+
+def test_a_file_that_many_runs_read_is_looked_at_once(images, monkeypatch):
+    inputs = record(images)
+    inputs.groups['again'] = inputs.groups['data']
+    inputs.runs['again'] = ['again']
+    looked, is_same = [], input_files._is_same
+    monkeypatch.setattr(
+        input_files, '_is_same', lambda path, state: looked.append(path) or is_same(path, state)
+    )
+    assert inputs.find_changes() == {}
+    assert sorted(looked) == sorted(set(looked)) and len(looked) == 3
+
+
+def test_a_named_file_that_cannot_be_read_stops_no_plan(images):
+    found = InputFiles.collect({}, [images / 'gone.csv', images / 'notes.txt'])
+    assert list(found.files) == [str(images / 'notes.txt')]
 
 
 def test_on_another_machine_nothing_is_known(images):
