@@ -152,7 +152,13 @@ class ScenePredictor(Predictor):
             )
         data = None if options.arguments.untested or not options.dataset else options.dataset()
         weights = None if options.weights is None else options.weights.name
-        export(system, output, data, {'checkpoint': weights}, options.report)
+        metadata = {'checkpoint': weights, 'precision_of_the_run': options.precision}
+        export(system, output, data, metadata, options.report)
+        if options.precision != 'fp32':
+            options.report(
+                f"the run's tests compute in {options.precision}, the file in fp32: its results "
+                'are not those of the tests; test the run with runtime.precision=fp32'
+            )
 
     def predict_part(self, system: System, folder: Path, options: PredictOptions) -> list[Path]:
         """Pansharpens the first row of windows of the test data's scene, if they are of one."""

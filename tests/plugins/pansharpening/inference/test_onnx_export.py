@@ -103,13 +103,14 @@ def test_a_run_is_exported_after_a_comparison_on_its_own_images(tmp_path, capsys
     pytest.importorskip('onnxruntime')
     run, output = tmp_path / 'run', tmp_path / 'model.onnx'
     config = ['baselines/exp_synthetic', 'model.generator.type=WeightedBrovey']
-    config += ['test_dataloader.dataset.scene.size=512']
+    config += ['test_dataloader.dataset.scene.size=512', 'runtime.precision=bf16']
     assert main(['test', *config, '--work-dir', str(run)]) == 0
     words = ['export', '--run', str(run), '--output', str(output)]
     assert main(words) == 0
     shown = capsys.readouterr().out
     assert '40 x 52 of the test data' in shown
     assert 'pan (batch, 1, 4 h, 4 w), h and w of any size' in shown
+    assert "the run's tests compute in bf16, the file in fp32" in shown
     # The example of the docs, on arrays of another size than the data.
     rng = numpy.random.default_rng(0)
     ms, pan = (rng.integers(0, 2048, shape, 'uint16') for shape in ((4, 18, 31), (72, 124)))

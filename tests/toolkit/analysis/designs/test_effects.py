@@ -321,7 +321,21 @@ def test_sampled_orders_of_runs_that_do_not_vary_have_the_spread_of_the_orders(t
     assert 'runs do not vary' not in text
 
 
+@pytest.mark.parametrize(('design', 'square'), [('factorial', 1 / 2), ('shapley', 5 / 9)])
+def test_the_smallest_effect_has_a_power_of_80_percent(design, square):
+    points = list_combinations(3)
+    power = EffectPower(points, TableOptions(switches=NAMES, design=design), 5, 1, 1)
+    kind = next(iter(power.kinds))
+    # Squares of the weights of eight means: 8 (1/4)^2, and 4 (1/3)^2 + 4 (1/6)^2 of coalitions.
+    assert power.kinds[kind] == pytest.approx(square)
+    shift = power.find_smallest(kind, math.sqrt(2)) / math.sqrt(power.kinds[kind] / 5)
+    limit = stats.t.ppf(1 - ALPHA / power.tests / 2, 4 * 7)
+    assert stats.nct.sf(limit, 4 * 7, shift) == pytest.approx(0.8, abs=1e-3)
+    assert EffectPower(points, power.options, 1, 1, 1).find_smallest(kind, 1.0) is None
+
+
 # The order of the term whose effect is looked for.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('design', 'kind', 'order', 'tests'),
     [
@@ -342,4 +356,3 @@ def test_the_smallest_effect_is_found_in_four_of_five_studies(design, kind, orde
     place = 0 if order == 1 else len(NAMES)
     found = [fit(study, points, NAMES)[place].p for study in values]
     assert abs(np.mean(np.array(found) < ALPHA / tests) - 0.8) < 0.03
-    assert EffectPower(points, options, 1, 1, 1).find_smallest(kind, 1.0) is None
