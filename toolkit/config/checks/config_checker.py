@@ -141,9 +141,12 @@ class ConfigChecker:
         if dataclasses.is_dataclass(cls):
             return f'unknown key {name!r}{hint or "; there are: " + list_names(settable)}'
         message = f'{cls.__name__} has no argument {name!r}'
+        # In the order in which the files were merged, so that an earlier value is one of a base.
+        order = [p[-1] for p in self.config.origins if p in ((*path, 'type'), (*path, name))]
         type_origin = self.config.origins.get((*path, 'type'))
         own_origin = self.config.origins.get((*path, name))
-        if not hint and type_origin and own_origin and type_origin.file != own_origin.file:
+        replaced = type_origin and own_origin and type_origin.file != own_origin.file
+        if not hint and replaced and order == [name, 'type']:
             return (
                 f'{message}; it comes from a base with another `type`: '
                 f'set `_delete_: true` beside the `type` in {type_origin}'

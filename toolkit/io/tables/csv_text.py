@@ -41,7 +41,7 @@ def read_csv_rows(path: Path) -> list[Row]:
         found = [
             (reader.line_num, [unquote_formula(value.strip()) for value in row])
             for row in reader
-            if any(row)
+            if any(value.strip() for value in row)
         ]
     except csv.Error as error:
         raise ToolkitError(f'{path}:{reader.line_num}: no CSV: {error}') from error

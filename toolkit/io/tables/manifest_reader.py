@@ -64,8 +64,20 @@ class ManifestReader(ABC, Generic[Row]):
             ToolkitError: the file is no table, or its columns are wrong.
         """
         table = read_table(self.path, expected)
-        for name in sorted({name for name in table.columns if table.columns.count(name) > 1}):
+        named = [name for name in table.columns if name]
+        if len(named) == 1 and any(len(list(filter(None, cells))) > 1 for _, cells in table.rows):
+            self.add_mistake(
+                table.header,
+                f'found {named[0]!r} alone, expected the names of the columns, such as '
+                f'{", ".join(expected)}; delete the lines of a title above them',
+            )
+            self.raise_mistakes()
+        for name in sorted({name for name in named if named.count(name) > 1}):
             self.add_mistake(table.header, f'the column {name!r} is there twice')
+        blank = [str(i) for i, name in enumerate(table.columns, 1) if not name]
+        if len(blank) > 1:  # pandas writes its index without a name
+            told = f'the columns {", ".join(blank)} have no name; write names above them'
+            self.add_mistake(table.header, told)
         self.check_columns(table.header, table.columns)
         self.raise_mistakes()
         rows = []

@@ -28,9 +28,9 @@ SIGNED = 2
 def read_image(path: str | Path, frame: int = 0, full_scale: int | None = None) -> np.ndarray:
     """Reads an image, rotated upright by its EXIF tag.
 
-    PNG, JPEG, TIFF, BMP, WebP and other formats of Pillow; `.npy` of (H, W) or (H, W, 1 | 3 | 4);
-    DICOM with the extra `dicom`. Grey of 1, 8 and 16 bits, RGB, RGBA, palettes and CMYK;
-    transparent pixels become black.
+    PNG, JPEG (2000), TIFF, BMP, GIF, WebP and others of Pillow; `.npy` of (H, W) or
+    (H, W, 1 | 3 | 4); DICOM with the extra `dicom`. Grey of 1, 8 and 16 bits, RGB, RGBA, palettes
+    and CMYK; transparent pixels become black.
 
     Args:
         path: path of the file.
@@ -198,8 +198,8 @@ def _reading(path: Path) -> Iterator[None]:
         raise
     except UnidentifiedImageError as error:
         raise DataError(
-            f'{path} is no image that can be read, or is cut; expected PNG, JPEG, TIFF, BMP, WebP, '
-            '.npy or DICOM'
+            f'{path} is no image that can be read, or is cut; expected PNG, JPEG, JPEG 2000, TIFF, '
+            'BMP, GIF, WebP, .npy or DICOM'
         ) from error
     except (Image.DecompressionBombError, MemoryError) as error:
         raise DataError(f'{path} is too large to be read: {error}') from error

@@ -54,7 +54,10 @@ def find_unreadable(
         told.append(f'  and {len(bad) - NAMED} more')
     counted = f'{len(bad)} of {len(positions)} images of {subset} cannot be read'
     if on_error == 'stop':
-        advice = 'repair them or leave them out, or skip them with `on_error: skip`'
+        advice = (
+            'repair them or leave them out, or skip them with `on_error: skip` (of predict: '
+            '--on-error skip)'
+        )
         raise DataError('\n'.join([f'{counted}; {advice}:', *told]))
     if len(bad) == len(positions):
         raise DataError('\n'.join([f'{counted}; none is left:', *told]))

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from plugins.classification.audit.known_images import find_known_images
+from plugins.classification.commands.external import MARKED
 from plugins.classification.data.image_files import ManifestImages
 from plugins.classification.data.manifests.manifest_options import parse_values
 from plugins.classification.reporting.model_card import make_card
@@ -25,6 +26,7 @@ from tests.support.patch_classifier import (
 )
 from tests.support.study_folders import write
 from toolkit import cli
+from toolkit.engine.overlap import collect_identities, save_identities
 from toolkit.errors import ToolkitError
 
 VALUES = ['--values', 'pathology:0=benign', 'pathology:1=malignant']
@@ -132,6 +134,23 @@ def test_known_images_are_refused_or_marked(site, tmp_path, capsys):
     assert 'an external test' in card.splitlines()[0]
     assert '**Leak**: 3 external images are known' in card
     assert 'External test data: 19 images' in card and '| test (external) |' in card
+
+
+def test_files_of_the_training_are_refused_or_marked(site, tmp_path, capsys):
+    """The same paths, which the comparison of a run's own data refuses too."""
+    manifest = site[1].parent / 'train/manifest.csv'
+    run = tmp_path / 'run'
+    shutil.copytree(site[0], run)
+    trained = ManifestImages(str(manifest), TASKS, size=32)
+    save_identities(run, {'train': collect_identities(trained)})
+    ask = ['external', '--run', str(run), '--output', str(tmp_path / 'out'), '--resamples', '100']
+    ask += ['--manifest', str(manifest)]
+    assert cli.main(ask) == 2
+    assert '12 of 12 external images are known' in capsys.readouterr().err
+    assert cli.main([*ask, '--known', 'mark']) == 0
+    assert len(json.loads((tmp_path / 'out/external.json').read_text())['known_images']) == 12
+    assert MARKED in json.loads((tmp_path / 'out/metrics.json').read_text())['overlap']
+    assert '**Leak**: 12 external images are known' in make_card(tmp_path / 'out')
 
 
 @pytest.mark.parametrize('operation', [4, 9])

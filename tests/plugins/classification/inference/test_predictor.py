@@ -165,7 +165,11 @@ def test_what_cannot_be_read_is_named_and_skipped_when_told_to(run, images, tmp_
     output = tmp_path / 'said.csv'
     assert predict(run, output, images) == 2
     shown = capsys.readouterr()
-    assert '2 of 9 images' in shown.err and 'image03.png is empty' in shown.err
+    assert (
+        '--on-error skip' in shown.err
+        and '2 of 9 images' in shown.err
+        and 'image03.png is empty' in shown.err
+    )
     assert not output.exists()
     assert predict(run, output, images, '--on-error', 'skip') == 0
     shown = capsys.readouterr().out

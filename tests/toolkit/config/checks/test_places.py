@@ -48,6 +48,21 @@ def test_a_shipped_line_that_is_right_is_not_blamed(problems, text, message):
     assert 'Slot' not in ''.join(found)
 
 
+def test_only_an_argument_of_a_base_with_another_type_comes_from_there(problems, tmp_path):
+    """The type stands in the base, or before it, or in the user's own file."""
+    wrong = 'model: {gray: {zzz: 1}}\n'
+    (found,) = problems(wrong)
+    assert "has no argument 'zzz'; it has: " in found and 'base' not in found
+    (found,) = problems('', '+model.gray.zzz=1')
+    assert "has no argument 'zzz'; it has: " in found and 'base' not in found
+    (tmp_path / 'base.yaml').write_text(BASE + wrong)
+    for text, stale in (('', False), ('model: {gray: {type: MeanGray}}\n', True)):
+        (tmp_path / 'd.yaml').write_text('_base_: base.yaml\n' + text)
+        told = ' '.join(str(problem) for problem in check(load('d.yaml')) if 'zzz' in str(problem))
+        assert ('it comes from a base with another `type`' in told) == stale, told
+        assert "no argument 'zzz'" in told
+
+
 def test_equal_mistakes_on_the_command_line_are_lines_of_their_own(problems):
     keys = ['model.losses.spatial_high.weight', 'model.losses.kl.weight', 'train_dataloader.seed']
     given = [f'{"+" if key.endswith("seed") else ""}{key}=-1' for key in keys]

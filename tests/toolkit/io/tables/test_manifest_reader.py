@@ -46,6 +46,8 @@ def test_rows_with_their_lines(folder):
     columns, rows = read(folder, 'file,number\na.txt,3\n\nb.txt,\n')
     assert columns == ('file', 'number')
     assert rows == [(2, ('a.txt', 3)), (4, ('b.txt', 0))]
+    # A title without words.
+    assert read(folder, '" ",\nfile,number\na.txt,3\n')[1] == [(3, ('a.txt', 3))]
 
 
 def test_all_mistakes_at_once(folder):
@@ -73,6 +75,9 @@ def test_paths_outside_the_folder_may_be_allowed(folder):
     [
         ('file,number,file\n', "m.csv:1: the column 'file' is there twice"),
         ('number\n', 'm.csv:1: no column file'),
+        ('file,,number,\na.txt,1,2,3\n', 'm.csv:1: the columns 2, 4 have no name'),
+        ('My study,\nfile,number\na.txt,1\n', "m.csv:1: found 'My study' alone, expected the na"),
+        ('My study\n\nfile,number\na.txt,1\n', 'expected the names .* delete the lines of a titl'),
         ('file,number\n', 'm.csv:1: found no file, expected one row for each'),
     ],
 )
