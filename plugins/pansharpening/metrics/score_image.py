@@ -12,7 +12,7 @@ import torch
 from plugins.pansharpening.imaging.registration import LEAST_SIMILARITY
 from plugins.pansharpening.scenes.scene import Scene
 from plugins.pansharpening.scenes.window import Window
-from toolkit.errors import DataError, ToolkitError
+from toolkit.errors import DataError, ToolkitError, list_integers
 from toolkit.interfaces import Metric
 from toolkit.registry import METRICS
 from toolkit.registry.build import get_signature
@@ -112,13 +112,12 @@ def explain_undefined(name: str, batch: dict[str, Any]) -> str:
             f'{name} is not defined here: the details of the image correlate with those of the '
             f'PAN or the MS by less than {LEAST_SIMILARITY}, so that no offset can be measured'
         )
-    flat = [
-        f'band {number} of the MS'
-        for number, band in enumerate(batch['lrms'][0], 1)
-        if bool(band.min() == band.max())
-    ]
-    reason = f'{" and ".join(flat)} is constant' if flat else 'a window of the images is constant'
-    return f'{name} is not defined here: {reason}, so that a correlation divides by zero'
+    lrms = batch['lrms'][0]
+    flat = [n for n, band in enumerate(lrms, 1) if bool(band.min() == band.max())]
+    reason = 'the image is constant, or a window of it'
+    if flat:
+        reason = f'bands of the MS hold one number ({list_integers(flat)})'
+    return f'{name} is not defined here: {reason}, so that it divides by zero'
 
 
 def get_directions(metrics: Iterable[Metric]) -> dict[str, str]:
