@@ -729,6 +729,11 @@ class Head_of_probabilities_by_place(GoodHead):  # gives \(2, 2, 1\)
         return super().forward(features)[..., None]
 
 
+class Head_of_probabilities(GoodHead):  # gives probabilities: .* a head gives logits
+    def forward(self, features):
+        return super().forward(features).softmax(1)
+
+
 class Head_decides(GoodHead):  # gives \(2,\)
     def forward(self, features):
         return super().forward(features).argmax(1)

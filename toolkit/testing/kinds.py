@@ -180,7 +180,21 @@ class HeadContract(Contract):
         classes = get_injected(component).get('num_classes')
         if isinstance(features, Tensor) and classes is not None:
             rule = 'a head gives logits (B, num_classes)'
-            yield from find_shape_fault(output, (len(features), classes), inputs, rule)
+            faults = list(find_shape_fault(output, (len(features), classes), inputs, rule))
+            yield from faults
+            if not faults and classes > 1 and _are_probabilities(output):
+                yield (
+                    'gives probabilities: no value is negative and each row sums to 1; a head '
+                    'gives logits, of which losses and the system take the softmax: leave it out'
+                )
+
+
+def _are_probabilities(output: Tensor) -> bool:
+    if output.is_meta:
+        return False
+    error = 8 * torch.finfo(output.dtype).eps
+    sums = output.detach().float().sum(1)
+    return bool((output >= 0).all() and ((sums - 1).abs() <= error).all())
 
 
 class DegradationContract(Contract):
