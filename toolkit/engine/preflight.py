@@ -22,6 +22,7 @@ from toolkit.config.schema import RunConfig
 from toolkit.engine import components, hook_building, mmengine_compat, overlap
 from toolkit.engine.collation import BatchCheck, collate, unwrap
 from toolkit.engine.components import RunComponents
+from toolkit.engine.dataloader import SampleRequest
 from toolkit.engine.evaluator import Evaluator
 from toolkit.engine.suspicions import find_suspicions
 from toolkit.engine.tracking.tracker_group import build_trackers
@@ -173,23 +174,29 @@ class _Inspector:
         return len(loader)
 
     def _read_batches(self, parts: RunComponents | None, subset: str, loader: Any) -> None:
-        """Reads the first batch, the last one, which may be short, and others if there is time."""
+        """Reads a sample, the first batch, the last one, which may be short, and others in time."""
         sampler, data = loader.batch_sampler, loader.dataset
         check = None if parts is None else BatchCheck(parts.system, data.dataset)
         names = Evaluator({}, 0 if subset == 'train' else sampler.samples, data.dataset)
-        length, count, end = len(sampler), 0, time.monotonic() + READING_SECONDS
+
+        def read(requests: list[SampleRequest]) -> None:
+            batch = unwrap(collate(data.__getitems__(requests), data.dataset))
+            if check is not None:
+                check.check(batch)
+            names.add(requests, {}, batch)
+
+        length, end = len(sampler), time.monotonic() + READING_SECONDS
+        count, seen = 0, ''
         try:
+            read(sampler.get_requests(0)[:1])  # a whole batch may take longer than there is
+            seen = ' but for one sample'
             while count < length and (count < 2 or time.monotonic() < end):
-                requests = sampler.get_requests(length - 1 if count == 1 else max(0, count - 1))
-                batch = unwrap(collate(data.__getitems__(requests), data.dataset))
-                if check is not None:
-                    check.check(batch)
-                names.add(requests, {}, batch)
-                count += 1
+                read(sampler.get_requests(length - 1 if count == 1 else max(0, count - 1)))
+                count, seen = count + 1, ''
         except _TimeOver:  # in a batch
             pass
         if rest := length - count:
-            self.partly.append(f'{subset}_dataloader.dataset: {rest:,} of {length:,} batches')
+            self.partly.append(f'{subset}_dataloader.dataset: {rest:,} of {length:,} batches{seen}')
 
     @contextmanager
     def _noting(self, path: str) -> Iterator[None]:

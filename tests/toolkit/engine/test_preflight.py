@@ -143,6 +143,11 @@ def test_time_is_limited_and_what_was_not_seen_is_said(tmp_path: Path) -> None:
     assert found.unseen == ['train_dataloader.dataset: 5 of 5 batches']
 
 
+def test_a_sample_is_seen_where_a_batch_takes_too_long(tmp_path: Path) -> None:
+    found = inspect(tmp_path, seconds=0.8, train_dataloader__dataset__slow=0.25)
+    assert found.unseen == ['train_dataloader.dataset: 5 of 5 batches but for one sample']
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = make_tree(
         test_dataloader__dataset__broken=0,
