@@ -26,7 +26,7 @@ from toolkit.analysis.results import StudyResults
 from toolkit.analysis.sample_values import SampleValues, find_sample_values
 from toolkit.analysis.sequential_tests import anytime_t
 from toolkit.config.dump import dump_inline
-from toolkit.io.run_records import RunResult
+from toolkit.io.run_results import RunResult
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from toolkit.analysis.results import StudyResults
 from toolkit.config.dump import dump_inline
-from toolkit.io.run_records import RunResult
+from toolkit.io.run_results import RunResult
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from typing import Any
 
 from toolkit.errors import ToolkitError
 from toolkit.io.run_layout import PLAN, explain_damage, read_object
-from toolkit.io.run_records import PlannedRun, RunResult
+from toolkit.io.run_records import PlannedRun
+from toolkit.io.run_results import RunResult
 from toolkit.io.verification.input_files import StudyInputs
 
 

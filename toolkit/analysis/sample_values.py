@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.io.run_records import Row, RunResult
+from toolkit.io.run_results import Row, RunResult
 
 # Sample -> value. A sample is named by its `id` if the rows have one, else by its position.
 SampleValues = dict[Any, float]

@@ -136,22 +136,6 @@ def make_last(path: Path, work_dir: Path) -> None:
         raise RunError(f'cannot write the checkpoint {last}: {error.strerror}') from error
 
 
-def check_finite(system: nn.Module, iteration: int) -> None:
-    """Refuses to save weights that are not finite.
-
-    A finite loss may have a gradient that is not finite, which only the next loss would show.
-
-    Raises:
-        RunError: a weight is NaN or infinite; names the first.
-    """
-    for name, parameter in system.named_parameters():
-        if not bool(parameter.isfinite().all()):
-            raise RunError(
-                f'the weights {name} are not finite after iteration {iteration}; lower the '
-                'learning rate, clip gradients (optim_wrapper.clip_grad) or check the data'
-            )
-
-
 def to_plain(value: Any, path: str = '') -> Any:
     """Converts a value to CPU tensors and plain Python values, which load without running code.
 

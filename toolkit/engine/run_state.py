@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from toolkit.engine import checkpoint, mmengine_compat
 from toolkit.engine.process import distributed, seeding
 from toolkit.engine.training import schedule_length
+from toolkit.errors import RunError
 
 if TYPE_CHECKING:
     from toolkit.engine.runner import Runner
@@ -23,7 +25,7 @@ def collect_state(runner: Runner) -> dict[str, Any]:
         RunError: a loss or a weight is not finite, so that the state must not be saved.
     """
     runner.losses.read()
-    checkpoint.check_finite(runner.system, runner.iter)
+    _check_finite(runner.system, runner.iter)
     content: dict[str, Any] = {
         'state_dict': dict(runner.system.state_dict()),
         'optimizer': runner.optim_wrapper.state_dict(),
@@ -120,3 +122,19 @@ def _share_losses(runner: Runner, saved: Any) -> dict[str, Any]:
         }
         for key in ('sums', 'counts')
     }
+
+
+def _check_finite(system: nn.Module, iteration: int) -> None:
+    """Refuses to save weights that are not finite.
+
+    A finite loss may have a gradient that is not finite, which only the next loss would show.
+
+    Raises:
+        RunError: a weight is NaN or infinite; names the first.
+    """
+    for name, parameter in system.named_parameters():
+        if not bool(parameter.isfinite().all()):
+            raise RunError(
+                f'the weights {name} are not finite after iteration {iteration}; lower the '
+                'learning rate, clip gradients (optim_wrapper.clip_grad) or check the data'
+            )

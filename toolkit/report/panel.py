@@ -12,7 +12,7 @@ from toolkit.analysis.results import StudyResults
 from toolkit.config import Config, run_plugins
 from toolkit.errors import ToolkitError
 from toolkit.io.run_layout import CONFIG
-from toolkit.io.run_records import RunResult
+from toolkit.io.run_results import RunResult
 from toolkit.registry import PANELS, plugin_index
 from toolkit.run import capsule
 

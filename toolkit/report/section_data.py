@@ -11,7 +11,7 @@ from typing import Any
 from toolkit.analysis.aggregate import Analysis
 from toolkit.analysis.conditions import Condition, format_setting, summarize_costs
 from toolkit.io.json_values import replace_nonfinite
-from toolkit.io.run_records import RunResult
+from toolkit.io.run_results import RunResult
 from toolkit.report import plotly_bundle
 from toolkit.report.runs.run_configs import FlatConfig, encode_changes
 

@@ -10,7 +10,7 @@ from toolkit.analysis import results, table_files
 from toolkit.analysis.results import StudyResults
 from toolkit.analysis.table_files import Style
 from toolkit.errors import ToolkitError
-from toolkit.io.run_records import RunResult
+from toolkit.io.run_results import RunResult
 
 
 def load_study(folder: str | Path) -> LoadedStudy:

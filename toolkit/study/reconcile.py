@@ -11,7 +11,8 @@ from toolkit.config.yaml_file import ConfigError, read_yaml
 from toolkit.errors import ToolkitError
 from toolkit.io.json_values import parse_json
 from toolkit.io.run_layout import CAPSULE, CONFIG, METRICS_FILE, PLAN, RUNS, STATUS, read_object
-from toolkit.io.run_records import Fingerprint, PlannedRun, RunStatus, current_status
+from toolkit.io.run_records import Fingerprint, PlannedRun, RunStatus
+from toolkit.io.run_results import current_status
 from toolkit.study.launchers.trained_weights import holds_training
 from toolkit.study.planning.planned_study import Plan
 

@@ -10,7 +10,7 @@ from plugins.classification.data.split_file import SUBSETS, load_split
 from plugins.classification.image_record import Record
 from plugins.classification.tasks import Tasks
 from toolkit.errors import DataError, ToolkitError, did_you_mean
-from toolkit.io.stratified_groups import split_groups
+from toolkit.io.splits.stratified_groups import split_groups
 
 By = Literal['folds', 'holdout', 'centre', 'column', 'file']
 Subset = Literal['train', 'val', 'test', 'all']

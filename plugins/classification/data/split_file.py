@@ -8,7 +8,7 @@ from typing import Any
 
 from plugins.classification.image_record import Record
 from toolkit.errors import DataError, ToolkitError
-from toolkit.io import split_file
+from toolkit.io.splits import split_file
 from toolkit.io.verification.hashing import hash_json
 
 COMMAND = 'toolkit split MANIFEST'

@@ -9,8 +9,8 @@ from typing import Any
 
 from plugins.pansharpening.scenes.manifest import SceneManifest, SceneRow
 from toolkit.errors import ToolkitError, did_you_mean
-from toolkit.io.split_file import read_split, write_split
-from toolkit.io.stratified_groups import split_groups
+from toolkit.io.splits.split_file import read_split, write_split
+from toolkit.io.splits.stratified_groups import split_groups
 
 
 def make_split(

@@ -19,7 +19,8 @@ from toolkit.analysis.paired_tests import ALPHA
 from toolkit.analysis.power import find_smallest_difference
 from toolkit.analysis.results import StudyResults, TableOptions
 from toolkit.analysis.sequential_tests import EFFECT, find_sequential_difference
-from toolkit.io.run_records import Fingerprint, RunResult
+from toolkit.io.run_records import Fingerprint
+from toolkit.io.run_results import RunResult
 from toolkit.study.design_points import (
     find_fraction,
     list_coalitions,

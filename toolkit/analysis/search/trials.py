@@ -9,7 +9,7 @@ from typing import Any
 from toolkit.analysis.conditions import format_setting
 from toolkit.analysis.results import StudyResults, TableOptions
 from toolkit.analysis.table_cells import Table, TableCell, format_heading, name_axes
-from toolkit.io.run_records import RunResult
+from toolkit.io.run_results import RunResult
 from toolkit.io.tables import formatting
 
 

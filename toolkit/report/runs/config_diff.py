@@ -11,7 +11,7 @@ from pathlib import Path
 from toolkit.analysis.aggregate import Analysis
 from toolkit.analysis.conditions import Condition
 from toolkit.io.run_layout import CONFIG
-from toolkit.io.run_records import RunResult
+from toolkit.io.run_results import RunResult
 
 CONTEXT = 2  # unchanged lines around a change
 MOST_LINES = 400

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.config.dump import dump_inline
-from toolkit.io.run_records import RunResult
+from toolkit.io.run_results import RunResult
 from toolkit.io.tables import formatting
 from toolkit.report.runs.run_configs import Capsule, read_capsules
 

@@ -11,7 +11,7 @@ import yaml
 from toolkit.analysis.conditions import Condition
 from toolkit.errors import ToolkitError
 from toolkit.io.run_layout import CAPSULE, CONFIG
-from toolkit.io.run_records import RunResult
+from toolkit.io.run_results import RunResult
 from toolkit.run import capsule
 
 # Text of each value by dotted path.

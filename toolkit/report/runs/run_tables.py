@@ -15,7 +15,7 @@ from toolkit.analysis.table_cells import (
     make_name_cells,
 )
 from toolkit.analysis.tables import choose_metric_digits, format_summary
-from toolkit.io.run_records import RunResult
+from toolkit.io.run_results import RunResult
 from toolkit.io.tables import formatting
 
 

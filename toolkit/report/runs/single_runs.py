@@ -10,7 +10,8 @@ from typing import Any
 from toolkit.analysis.results import StudyResults, resolve_directions
 from toolkit.errors import ToolkitError
 from toolkit.io.run_layout import CAPSULE, TestRecord
-from toolkit.io.run_records import Fingerprint, RunResult, RunState
+from toolkit.io.run_records import Fingerprint, RunState
+from toolkit.io.run_results import RunResult
 from toolkit.run import capsule
 
 NAME = 'runs'

@@ -12,7 +12,7 @@ from typing import Any
 from toolkit.analysis.results import StudyResults, load
 from toolkit.errors import ToolkitError
 from toolkit.io.run_layout import PLAN, read_object
-from toolkit.io.run_records import RunResult
+from toolkit.io.run_results import RunResult
 from toolkit.study.search.halving import enter_bracket, find_bracket, find_thresholds
 from toolkit.study.search.keys import PlannedTrial, SearchSpec
 from toolkit.study.search.sampler import KnownTrial, choose_point, fits_space

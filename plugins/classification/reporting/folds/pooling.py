@@ -12,7 +12,7 @@ from plugins.classification.metrics.pooled_predictions import pool_folds, requir
 from plugins.classification.reporting.comparison import TestedRun, read_tested_run
 from toolkit.config.dump import dump_inline
 from toolkit.errors import ToolkitError
-from toolkit.io.run_records import RunResult
+from toolkit.io.run_results import RunResult
 from toolkit.registry.build import ComponentFactory
 from toolkit.report.panel import PanelRun
 from toolkit.run import capsule

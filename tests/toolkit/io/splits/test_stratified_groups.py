@@ -5,7 +5,7 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolkit.io.stratified_groups import split_groups
+from toolkit.io.splits.stratified_groups import split_groups
 
 SHARES = {'a': 0.8, 'b': 0.1, 'c': 0.1}
 

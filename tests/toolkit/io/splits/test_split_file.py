@@ -5,7 +5,7 @@ import json
 import pytest
 
 from toolkit.errors import DataError, ToolkitError
-from toolkit.io.split_file import read_split, write_split
+from toolkit.io.splits.split_file import read_split, write_split
 
 FOLDS = [{'train': ['a', 'b'], 'test': ['ü']}, {'train': ['ü', 'b'], 'test': ['a']}]
 

@@ -1,0 +1,1 @@
+"""Splits of samples: their files, and random splits by groups."""
