@@ -55,10 +55,12 @@ class Predictor(ABC):
 
     Attributes:
         system: class of the systems that it serves.
+        export_suffixes: of the files that `export` writes.
     """
 
     contract: ClassVar[str] = 'toolkit.testing.task_kinds.PredictorContract'
     system: ClassVar[type[System]]
+    export_suffixes: ClassVar[tuple[str, ...]] = ('.onnx',)
 
     @classmethod
     @abstractmethod
@@ -142,13 +144,14 @@ class Predictor(ABC):
         """Declares the arguments of the task for `toolkit export`; by default there are none."""
 
     def export(self, system: System, output: Path, options: PredictOptions) -> None:
-        """Writes a system as ONNX, once the file is found to agree with torch.
+        """Writes a system as a network file, once that is found to agree with torch.
 
-        By default it cannot. `toolkit.engine.onnx_file` converts a module and writes metadata.
+        By default it cannot. `toolkit.engine.export` converts a module and writes metadata.
 
         Args:
             system: trained, on the CPU, in evaluation mode.
-            output: file to write, which may exist if `options.overwrite` is set.
+            output: file to write, with one of `export_suffixes`; it may exist if
+                `options.overwrite` is set.
             options: of this export.
         Raises:
             ToolkitError: the system cannot be exported, or the file exists.

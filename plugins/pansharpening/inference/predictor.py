@@ -9,13 +9,13 @@ from typing import Any, get_args
 
 from plugins.pansharpening.component_sensors import list_assumptions
 from plugins.pansharpening.imaging.registration import register
+from plugins.pansharpening.inference.generator_export import check_generator, export
 from plugins.pansharpening.inference.in_memory import (
     ImageSource,
     like,
     scene_from_values,
     sharpen_scene,
 )
-from plugins.pansharpening.inference.onnx_export import check_generator, export
 from plugins.pansharpening.inference.output.digital_numbers import DTYPES
 from plugins.pansharpening.inference.output.raster_format import Compression
 from plugins.pansharpening.inference.scene_inputs import (
@@ -32,6 +32,7 @@ from plugins.pansharpening.scenes.scene_arguments import add_scene_arguments
 from plugins.pansharpening.scenes.sensors import SensorSpec
 from plugins.pansharpening.scenes.window import Window
 from plugins.pansharpening.system import Pansharpener
+from toolkit.engine.export.exporter import ONNX, PROGRAM
 from toolkit.errors import ToolkitError
 from toolkit.interfaces import PredictOptions, Predictor, System
 from toolkit.registry import PREDICTORS
@@ -50,6 +51,7 @@ class ScenePredictor(Predictor):
     """
 
     system = Pansharpener
+    export_suffixes = (ONNX, PROGRAM)
 
     @classmethod
     def add_arguments(cls, parser: argparse._ArgumentGroup) -> None:
@@ -138,7 +140,7 @@ class ScenePredictor(Predictor):
         )
 
     def export(self, system: System, output: Path, options: PredictOptions) -> None:
-        """Writes upsampling and generator, for images of any size; see `onnx_export.export`.
+        """Writes upsampling and generator, for images of any size; see `generator_export.export`.
 
         Raises:
             ToolkitError: a generator that cannot be exported, or no test data.

@@ -1,4 +1,4 @@
-"""`toolkit export`: writes a trained system as ONNX."""
+"""`toolkit export`: writes a trained system as ONNX or by torch.export."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ExportCommand(Command):
-    """Write a trained system as ONNX, once the file is found to agree with torch.
+    """Write a trained system as ONNX or by torch.export, once the file agrees with torch.
 
     Inputs, outputs and what was compared depend on the task; they are JSON in the file's metadata,
     under the key `ablakit`. `toolkit export --run DIR --help` lists the options of the run's task.
@@ -26,7 +26,12 @@ class ExportCommand(Command):
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         add_trained_run(parser, required=True)
-        parser.add_argument('--output', type=Path, required=True, help='the .onnx file to write')
+        parser.add_argument(
+            '--output',
+            type=Path,
+            required=True,
+            help='.onnx file to write; .pt2 (torch.export) where the task has it',
+        )
         parser.add_argument('--overwrite', action='store_true', help='replace an existing file')
         add_plugins(parser)
 
@@ -57,13 +62,15 @@ class ExportCommand(Command):
 
         from toolkit.engine import checkpoint
         from toolkit.engine.components import build_system
-        from toolkit.engine.onnx_file import check_export
+        from toolkit.engine.export.exporter import check_export
+        from toolkit.interfaces import Predictor
         from toolkit.io.output_path import check_outputs
         from toolkit.io.run_layout import list_run_files
         from toolkit.run.load_run import load_trained, make_predict_options
 
         output: Path = arguments.output
-        check_export(output)
+        predictor: type[Predictor] | None = getattr(arguments, 'predictor', None)
+        check_export(output, (predictor or Predictor).export_suffixes)
         trained = load_trained(
             None, (), arguments.run_dir, arguments.checkpoint, plugins=arguments.plugin
         )
@@ -78,7 +85,6 @@ class ExportCommand(Command):
             weights=weights,
             precision=run.runtime.precision,
         )
-        predictor: type[Predictor] | None = getattr(arguments, 'predictor', None)
         with trained.config.locate_errors():
             system = build_system(run)
             if predictor is None or not isinstance(system, predictor.system):

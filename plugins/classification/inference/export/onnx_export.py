@@ -15,7 +15,7 @@ from plugins.classification.calibration import Calibration
 from plugins.classification.inference.ensemble import EnsembleNetwork
 from plugins.classification.interfaces import NOTE
 from plugins.classification.system import Classifier
-from toolkit.engine.onnx_file import add_metadata, convert, describe, open_session
+from toolkit.engine.export.onnx_file import add_metadata, convert, describe, open_session
 from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
 from toolkit.io.output_path import write_all_or_none

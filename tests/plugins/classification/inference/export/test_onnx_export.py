@@ -224,7 +224,7 @@ def test_bad_asks(tmp_path, capsys, monkeypatch):
         return release(name, *arguments, **keywords)
 
     monkeypatch.setattr(
-        'toolkit.engine.onnx_file.importlib.import_module',
+        'toolkit.engine.export.exporter.importlib.import_module',
         lambda name: without(name),
     )
     assert cli.main([*given, str(run)]) == 2

@@ -1,4 +1,4 @@
-"""Export of generator and upsampling to ONNX, for images of any size, compared with torch."""
+"""Export of generator and upsampling, for images of any size, compared with torch."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from plugins.pansharpening.imaging.two_pass_generator import TwoPassGenerator
 from plugins.pansharpening.system import Pansharpener
-from toolkit.engine.onnx_file import convert, describe, open_session
+from toolkit.engine.export import onnx_file, program_file
+from toolkit.engine.export.exporter import PROGRAM
 from toolkit.errors import RunError, ToolkitError
 from toolkit.interfaces import Dataset
 from toolkit.io import atomic_write
@@ -26,6 +26,7 @@ TOLERANCE = 1e-5
 RANDOM_SIZES = ((1, 16, 16), (3, 20, 33))  # batch, rows, columns
 REAL_SIZES = ((64, 64), (40, 52))
 Pair = tuple[Tensor, Tensor]
+Network = Callable[[Tensor, Tensor], Tensor]
 
 
 class ExportedSystem(nn.Module):
@@ -51,7 +52,7 @@ def export(
     metadata: Mapping[str, Any],
     report: Callable[[str], None] = print,
 ) -> None:
-    """Writes a system as ONNX, if onnxruntime agrees with torch on images of several sizes.
+    """Writes a system as ONNX or by torch.export, if the file agrees with torch at several sizes.
 
     Inputs are `lrms` (batch, C, h, w) and `pan` (batch, 1, ratio h, ratio w), float32 digital
     numbers divided by the scale; the output is `hrms`, likewise. Upsampling and normalisation are
@@ -60,7 +61,7 @@ def export(
 
     Args:
         system: on the CPU, in evaluation mode.
-        output: file to write.
+        output: file to write; its suffix, .onnx or .pt2, is the format.
         dataset: whose first sample is compared too; None for random images alone.
         metadata: further values for the file's metadata.
         report: takes a line for the user.
@@ -73,7 +74,7 @@ def export(
     sample = None if dataset is None else dataset[0]
     pairs = _list_pairs(system, step, sample)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / 'model.onnx'
+        path = Path(folder) / f'model{output.suffix}'
         module = ExportedSystem(system)
         _convert(module, system, step, path)
         about = {
@@ -81,12 +82,13 @@ def export(
             **({} if sample is None else _describe_numbers(sample['meta'])),
             **metadata,
         }
-        about['compared_with_torch'] = found = _compare(system, module, path, pairs)
-        describe(path, about)
+        run = _open_program(path) if path.suffix == PROGRAM else _open_onnx(path, system)
+        about['compared_with_torch'] = found = _compare(run, module, pairs)
+        (program_file if path.suffix == PROGRAM else onnx_file).describe(path, about)
         atomic_write.write(output, path.read_bytes())
     sizes = ', '.join(f'{size["rows"]} x {size["columns"]} {size["of"]}' for size in found['sizes'])
     report(
-        f'wrote {output} ({output.stat().st_size / 1e6:.1f} MB): onnxruntime differs from torch by '
+        f'wrote {output} ({output.stat().st_size / 1e6:.1f} MB): its output differs from torch by '
         f'{found["difference"]:.1e} of the largest value at most, on {sizes} (MS pixels)'
     )
     report(
@@ -144,14 +146,12 @@ def _convert(module: nn.Module, system: Pansharpener, step: int, path: Path) -> 
     high = {0: batch, 2: factor * rows, 3: factor * columns} if factor > 1 else low
     # No side is the batch, 1 or another side: the exporter would take equal ones for the same.
     lrms, pan = _make_pair(system, step, 2, 20, 28)
-    convert(
-        module,
-        {'lrms': lrms, 'pan': pan},
-        ['hrms'],
-        {'lrms': low, 'pan': high},
-        path,
-        'a generator must be made of operations that ONNX has, for images of any size',
-    )
+    inputs, shapes = {'lrms': lrms, 'pan': pan}, {'lrms': low, 'pan': high}
+    advice = 'a generator must be made of operations that {} has, for images of any size'
+    if path.suffix == PROGRAM:
+        program_file.convert(module, inputs, shapes, path, advice.format('torch.export'))
+    else:
+        onnx_file.convert(module, inputs, ['hrms'], shapes, path, advice.format('ONNX'))
 
 
 def _list_pairs(
@@ -199,43 +199,59 @@ def _make_pair(system: Pansharpener, step: int, batch: int, rows: int, columns: 
     )
 
 
-def _compare(
-    system: Pansharpener, module: nn.Module, path: Path, pairs: list[tuple[str, Pair]]
-) -> dict[str, Any]:
-    """Compares a file with torch.
+def _open_program(path: Path) -> Network:
+    module = program_file.open_program(path)
+    return lambda lrms, pan: module(lrms=lrms, pan=pan)
 
-    Returns:
-        Largest difference and sizes, for the metadata.
+
+def _open_onnx(path: Path, system: Pansharpener) -> Network:
+    """Opens a file in onnxruntime.
+
     Raises:
-        ToolkitError: the file takes images of one size alone.
-        RunError: they differ.
+        ToolkitError: it takes images of one size alone.
     """
-    session = open_session(path)
-    for each in session.get_inputs():
+    session = onnx_file.open_session(path)
+    named = session.get_inputs()
+    for each in named:
         if any(isinstance(extent, int) for axis, extent in enumerate(each.shape) if axis != 1):
             raise ToolkitError(
                 f'{type(system.generator).__name__} cannot be exported: it computes with the size '
                 f'of the image as a number, and the file would take {each.name} {each.shape} alone'
             )
+
+    def run(lrms: Tensor, pan: Tensor) -> Tensor:
+        inputs = {'lrms': lrms.numpy(), 'pan': pan.numpy()}
+        return torch.from_numpy(session.run(['hrms'], {n.name: inputs[n.name] for n in named})[0])
+
+    return run
+
+
+def _compare(run: Network, module: nn.Module, pairs: list[tuple[str, Pair]]) -> dict[str, Any]:
+    """Compares a file with torch.
+
+    Returns:
+        Largest difference and sizes, for the metadata.
+    Raises:
+        RunError: they differ.
+    """
     largest, sizes = 0.0, []
     for of, (lrms, pan) in pairs:
-        inputs = {'lrms': lrms.contiguous().numpy(), 'pan': pan.contiguous().numpy()}
-        named = {each.name for each in session.get_inputs()}
         rows, columns = lrms.shape[-2:]
+        with torch.inference_mode():
+            expected = module(lrms, pan)
         try:
-            (found,) = session.run(['hrms'], {k: v for k, v in inputs.items() if k in named})
+            with torch.no_grad():
+                found = run(lrms.contiguous(), pan.contiguous())
         except Exception as error:  # of onnxruntime, whose classes are its own
             line = next(iter(str(error).splitlines()), type(error).__name__)
             raise RunError(
-                f'onnxruntime cannot run the file on {rows} x {columns} MS pixels {of}: '
+                f'the file cannot be run on {rows} x {columns} MS pixels {of}: '
                 f'{line[:200]}; it was not written'
             ) from error
-        with torch.inference_mode():
-            expected = module(lrms, pan).numpy()
-        difference = float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
+        difference = float((found - expected).abs().max() / max(1.0, float(expected.abs().max())))
         if not difference <= TOLERANCE:
             raise RunError(
-                f'the ONNX file differs from torch by {difference:.2g} on {rows} x {columns} MS '
+                f'the file differs from torch by {difference:.2g} on {rows} x {columns} MS '
                 f'pixels {of}, more than {TOLERANCE:g} of the largest value or 1; '
                 'it was not written'
             )

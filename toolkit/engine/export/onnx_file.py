@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import io
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from toolkit.errors import ToolkitError
-
-NEEDED = ('onnx', 'onnxscript', 'onnxruntime')
-KEY = 'ablakit'  # of the metadata, which are JSON
-
-
-def check_export(output: Path) -> None:
-    """Checks the name of the file and the packages that an export needs.
-
-    Raises:
-        ToolkitError: the name does not end in .onnx, or a package is missing.
-    """
-    if output.suffix != '.onnx':
-        raise ToolkitError(
-            f'the output {output} needs a name such as {output.with_suffix(".onnx").name}'
-        )
-    for name in NEEDED:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise ToolkitError(
-                f'export needs {name}; install it: pip install "ablakit[onnx]"'
-            ) from error
+from toolkit.engine.export.exporter import KEY, explain_failure
 
 
 def convert(
@@ -60,23 +33,18 @@ def convert(
     Raises:
         ToolkitError: a part that cannot be exported.
     """
-    try:
-        with _silence_exporter():
-            program = torch.onnx.export(
-                module,
-                tuple(inputs.values()),
-                dynamo=True,
-                input_names=list(inputs),
-                output_names=list(outputs),
-                dynamic_shapes=dict(dynamic_shapes),
-                verbose=False,
-            )
-            assert program is not None
-            program.save(path, external_data=False)
-    except Exception as error:  # the exporter raises errors of any class
-        raise ToolkitError(
-            f'this system cannot be exported: {_find_cause(error)}; {advice}'
-        ) from error
+    with explain_failure(advice):
+        program = torch.onnx.export(
+            module,
+            tuple(inputs.values()),
+            dynamo=True,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=dict(dynamic_shapes),
+            verbose=False,
+        )
+        assert program is not None
+        program.save(path, external_data=False)
 
 
 def describe(path: Path, about: Mapping[str, Any], note: str = '') -> None:
@@ -122,28 +90,3 @@ def open_session(path: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
-
-
-def _find_cause(error: BaseException) -> str:
-    """Returns the first line of the error that caused the others."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f'{type(error).__name__}: {lines[0][:200]}' if lines else type(error).__name__
-
-
-@contextlib.contextmanager
-def _silence_exporter() -> Iterator[None]:
-    """Keeps the exporter from printing its own steps."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter('ignore')
-            yield
-    finally:
-        logging.disable(level)

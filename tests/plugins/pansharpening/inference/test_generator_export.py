@@ -1,8 +1,9 @@
-"""ONNX export of generators: any size, the run's own images, and what is refused."""
+"""Export of generators: any size, the run's own images, and what is refused."""
 
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy
@@ -11,12 +12,15 @@ import torch
 from torch import nn
 
 from plugins.pansharpening.imaging.resample import low_pass, upsample
-from plugins.pansharpening.inference import onnx_export
+from plugins.pansharpening.inference import generator_export
+from plugins.pansharpening.inference.predictor import ScenePredictor
 from plugins.pansharpening.interfaces import GENERATORS
 from plugins.pansharpening.system import Pansharpener
 from toolkit import load_run
 from toolkit.cli import main
+from toolkit.engine.export.exporter import check_export
 from toolkit.errors import RunError, ToolkitError
+from toolkit.interfaces import Predictor
 from toolkit.registry.build import ComponentFactory
 
 ROOT = Path(__file__).parents[4]
@@ -65,7 +69,7 @@ def test_a_generator_is_exported_for_any_size(name, tmp_path):
     runtime = pytest.importorskip('onnxruntime')
     onnx = pytest.importorskip('onnx')
     system, output = make_system(name), tmp_path / 'model.onnx'
-    onnx_export.export(system, output, None, {'checkpoint': 'best.pth'}, lambda line: None)
+    generator_export.export(system, output, None, {'checkpoint': 'best.pth'}, lambda line: None)
     session = runtime.InferenceSession(output, providers=['CPUExecutionProvider'])
     lrms, pan = torch.rand(1, 4, 19, 50), torch.rand(1, 1, 76, 200)
     (found,) = session.run(None, {'lrms': lrms.numpy(), 'pan': pan.numpy()})
@@ -75,26 +79,59 @@ def test_a_generator_is_exported_for_any_size(name, tmp_path):
     about = entries['ablakit']
     assert (about['generator'], about['ratio'], about['multiple_of']) == (name, 4, 1)
     assert about['checkpoint'] == 'best.pth'
-    assert about['compared_with_torch']['difference'] <= onnx_export.TOLERANCE
+    assert about['compared_with_torch']['difference'] <= generator_export.TOLERANCE
     assert b'/tests/' not in output.read_bytes()  # no paths of this machine
+
+
+@pytest.mark.slow
+def test_a_program_of_torch_is_exported_for_all_sizes_that_a_stride_takes(tmp_path, monkeypatch):
+    system, output = make_system('LDPNet', 3, upsample='bicubic'), tmp_path / 'model.pt2'
+    generator_export.export(system, output, None, {'checkpoint': 'best.pth'}, lambda line: None)
+    held = {'ablakit.json': ''}
+    program = torch.export.load(output, extra_files=held).module()
+    about = json.loads(held['ablakit.json'])
+    assert (about['ratio'], about['multiple_of'], about['checkpoint']) == (3, 2, 'best.pth')
+    assert about['compared_with_torch']['difference'] <= generator_export.TOLERANCE
+    for rows, columns in ((16, 50), (38, 20)):
+        pair = torch.rand(1, 4, rows, columns), torch.rand(1, 1, 3 * rows, 3 * columns)
+        found = program(lrms=pair[0], pan=pair[1])
+        torch.testing.assert_close(found, system.sharpen(*pair), rtol=1e-5, atol=1e-5)
+    for bands, rows in ((3, 20), (4, 19), (4, 10)):
+        with pytest.raises(Exception, match='Guard failed'):
+            program(lrms=torch.rand(1, bands, rows, 20), pan=torch.rand(1, 1, 3 * rows, 60))
+    with zipfile.ZipFile(output) as archive:  # no paths of this machine
+        assert not any(str(ROOT).encode() in archive.read(name) for name in archive.namelist())
+    kept = output.read_bytes()
+    monkeypatch.setattr(generator_export, 'TOLERANCE', -1.0)
+    with pytest.raises(RunError, match='differs from torch'):
+        generator_export.export(system, output, None, {}, lambda line: None)
+    assert output.read_bytes() == kept
+
+
+def test_the_suffix_is_the_format():
+    check_export(Path('m.pt2'), ScenePredictor.export_suffixes)
+    with pytest.raises(ToolkitError, match=r'm\.pth needs a name such as m\.onnx or m\.pt2'):
+        check_export(Path('m.pth'), ScenePredictor.export_suffixes)
+    with pytest.raises(ToolkitError, match=r'm\.pt2 needs a name such as m\.onnx$'):
+        check_export(Path('m.pt2'), Predictor.export_suffixes)
 
 
 @pytest.mark.parametrize('name', ['GSA', 'SR-D', 'MTF-GLP-HPM'])
 def test_statistics_of_a_scene_are_refused_with_the_reason(name, tmp_path):
     with pytest.raises(ToolkitError, match='statistics of the whole scene.*toolkit predict'):
-        onnx_export.export(make_system(name), tmp_path / 'm.onnx', None, {})
+        generator_export.export(make_system(name), tmp_path / 'm.onnx', None, {})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_generator_may_declare_that_it_cannot_be_exported(tmp_path):
     with pytest.raises(ToolkitError, match='TV cannot be exported .*`toolkit predict`'):
-        onnx_export.export(make_system('TV'), tmp_path / 'm.onnx', None, {})
+        generator_export.export(make_system('TV'), tmp_path / 'm.onnx', None, {})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_multiples_follow_from_stride_and_ratio():
-    assert onnx_export.get_step(make_system('LDPNet', 4)) == 1
-    assert onnx_export.get_step(make_system('LDPNet', 3, upsample='bicubic')) == 2
+    assert generator_export.get_step(make_system('LDPNet', 4)) == 1
+    assert generator_export.get_step(make_system('LDPNet', 3, upsample='bicubic')) == 2
 
 
 @pytest.mark.slow
@@ -126,7 +163,7 @@ def test_a_run_is_exported_after_a_comparison_on_its_own_images(tmp_path, capsys
     kept = output.read_bytes()
     assert main(words) == 2
     assert '--overwrite' in capsys.readouterr().err
-    monkeypatch.setattr(onnx_export, 'TOLERANCE', -1.0)
+    monkeypatch.setattr(generator_export, 'TOLERANCE', -1.0)
     assert main([*words, '--overwrite']) == RunError.exit_status
     assert 'differs from torch' in capsys.readouterr().err
     assert output.read_bytes() == kept

@@ -1,0 +1,1 @@
+"""Files of exported networks: ONNX and torch.export."""
