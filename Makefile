@@ -130,7 +130,8 @@ gpu-check:
 	sh tools/gpu_check.sh --output gpu.json
 
 .PHONY: docs
-# The documentation as a site, into site/: open site/index.html.
+# The documentation as a site, into site/: open site/index.html. Search needs a server:
+# python -m http.server -d site
 docs: $(SETUP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --site-dir $(or $(SITE),site)
 
