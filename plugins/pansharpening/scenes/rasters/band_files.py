@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window as RasterWindow
 
@@ -222,7 +223,8 @@ class BandFiles:
             path = waiting.pop()
             if path not in found:
                 found.append(path)
-                with contextlib.suppress(DataError):  # a text file beside a raster, say
+                # An archive, say, or a text file; within an Env, GDAL prints nothing about it.
+                with contextlib.suppress(DataError), rasterio.Env():
                     waiting += self._list_named_files(path)
         return found
 

@@ -113,7 +113,7 @@ def test_a_vrt_stays_in_its_folder_unless_it_is_allowed_to_leave(folder: Path, r
     assert RasterScene('b2.vrt', 'pan.tif', 'generic', outside=True).ratio == 2
 
 
-def test_names_that_gdal_resolves_are_left_to_it(folder: Path) -> None:
+def test_names_that_gdal_resolves_are_left_to_it(folder: Path, capfd) -> None:
     with zipfile.ZipFile('a.zip', 'w') as archive:
         archive.write('ms.tif', 'deep/ms.tif')
     name = f'/vsizip/{folder}/in/a.zip/deep/ms.tif'
@@ -121,6 +121,7 @@ def test_names_that_gdal_resolves_are_left_to_it(folder: Path) -> None:
     scene = RasterScene(name, 'pan.tif', 'generic')
     assert (scene.ratio, scene.name) == (2, 'ms')
     assert folder / 'in' / 'a.zip' in scene.files()
+    assert capfd.readouterr().err == ''  # of GDAL, about the archive, which is no raster
     assert len(scene.fingerprint()) == 16
     assert read('GTIFF_DIR:1:ms.tif').sum() == 2016
     assert find_raster('s3://bucket/a.tif') == GdalName('s3://bucket/a.tif')
