@@ -262,7 +262,7 @@ def _widen(
     if not len(known) or len(exact_ones) < len(fixed):
         return None
     # A mean that the resamples shift to one side lies in its interval nevertheless.
-    low, high = np.quantile(known, [(1 - each) / 2, (1 + each) / 2])
+    low, high = map(float, np.quantile(known, [(1 - each) / 2, (1 + each) / 2]))
     below = sum(values.value(own) - one.low for own, one in zip(fixed, exact_ones, strict=True))
     above = sum(one.high - values.value(own) for own, one in zip(fixed, exact_ones, strict=True))
     return ExactInterval(

@@ -28,7 +28,6 @@ LEGEND = Markup(
 MARGIN = 2000  # bytes for headings and the legend
 CELL = 48  # bytes of a cell of a confusion matrix, at least
 _HERE = Path(__file__).parent
-
 Record = Mapping[str, Any]
 
 
