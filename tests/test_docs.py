@@ -133,6 +133,10 @@ def test_blocks_parse(page: Path) -> None:
             assert done.returncode == 0, done.stderr
 
 
+# A plugin's predictor has options of its own.
+EXAMPLES = sorted((ROOT / 'docs' / 'examples').glob('*/*.py'))
+
+
 @pytest.mark.parametrize('page', PAGES, ids=shown)
 def test_commands_and_options_exist(page: Path) -> None:
     reference = (ROOT / 'docs' / 'reference' / 'commands.md').read_text()
@@ -143,6 +147,7 @@ def test_commands_and_options_exist(page: Path) -> None:
         for option in [word.split('=')[0] for word in line if re.match(r'--[a-z]', word)]:
             if line[0] in ('predict', 'export'):  # the options of its task come with the config
                 text = reference.split(f'\n## toolkit {line[0]}\n')[1].split('\n## ')[0]
+                text += ''.join(path.read_text() for path in EXAMPLES)
             assert option in text, f'toolkit {" ".join(line)}: no option {option}'
 
 
