@@ -11,6 +11,7 @@ from toolkit.analysis.designs.shapley import pair_orders
 from toolkit.analysis.interval_bars import Bar, Interval, make_bars
 from toolkit.analysis.paired_tests import PairedTest
 from toolkit.analysis.table_cells import (
+    OTHER_CODE,
     Table,
     TableCell,
     get_trend,
@@ -137,6 +138,7 @@ def make_effects_table(analysis: Analysis) -> Table:
             'Some variants train nothing and do not vary with the seed: each interval is that of '
             'its own values by block, with blocks − 1 degrees of freedom.'
         )
+    notes += _list_code_notes(analysis)
     if design == 'shapley' and analysis.results.options.orders:
         count = len(analysis.results.options.orders)
         notes.append(f'From {count} sampled orders; intervals count their spread too.')
@@ -215,15 +217,27 @@ def name_test(analysis: Analysis) -> str:
     return 'anytime-valid paired t-test'
 
 
+def _list_code_notes(analysis: Analysis) -> list[str]:
+    """Says that two results kept from other code may be of two codes."""
+    if sum(any(run.other_code for run in c.runs) for c in analysis.conditions) < 2:
+        return []
+    return [
+        f'{OTHER_CODE} Where several sides are marked, nothing shows that they were made with the '
+        'same code: the difference and its p may be of the code; --rerun changed decides it.'
+    ]
+
+
 def list_comparison_notes(analysis: Analysis) -> list[str]:
     """Lists the meanings of the columns of the comparisons, and their tests."""
     runs, items = analysis.count_tests()
     notes = [
         'Difference: mean of (variant − reference) over pairs of runs with equal seed and fold. '
         f"g: Hedges' g of the paired differences. p: {name_test(analysis)}.",
-        f'p (Holm): corrected over all {runs} tests over runs of this study'
-        f'{name_family(analysis)}.',
+        f'p (Holm): corrected over all {runs} tests over runs of this study{name_family(analysis)}.'
+        if runs
+        else 'No test over runs: no difference has pairs that vary.',
     ]
+    notes += _list_code_notes(analysis)
     if len({condition.is_seedless for condition in analysis.conditions}) > 1:
         notes.append('A variant without training has no seeds: its run is paired with every seed.')
     if analysis.results.options.sequential is not None:

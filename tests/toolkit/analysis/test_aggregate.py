@@ -228,6 +228,18 @@ def test_runs_of_other_code_are_compared_with_none_of_this_code(tmp_path):
     assert 'better †' not in text
     assert 'not compared with runs that were not' in text
     assert 'over runs of different code' not in text
+    # 'full' and 'same' are both of other code, and their p stands in the table.
+    assert 'nothing shows that they were made with the same code' in text
+
+
+def test_a_table_without_tests_says_so(tmp_path):
+    write_plan(tmp_path, [planned('full'), planned('other')])
+    for run, score in (('full-s0', 0.1), ('other-s0', 0.3)):
+        finish(tmp_path / 'runs' / run, {'score': score})
+    text = study_table(load(tmp_path))
+    assert 'No test over runs: no difference has pairs that vary.' in text
+    assert 'all 0 tests' not in text
+    assert 'nothing shows that they were made' not in text
 
 
 @pytest.mark.parametrize(
