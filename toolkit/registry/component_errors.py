@@ -130,6 +130,11 @@ def format_origin(error: BaseException) -> str:
     return f' at {_locate(own)}' if own else ''
 
 
+def describe_with_origin(error: BaseException) -> str:
+    """Describes an error by its class, the line of `format_origin` and its message."""
+    return f'{type(error).__name__}{format_origin(error)}: {error}'
+
+
 def format_traceback(error: BaseException) -> str:
     """Formats the whole traceback, with those of the causes."""
     return ''.join(traceback.format_exception(error))

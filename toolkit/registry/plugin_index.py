@@ -17,7 +17,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from toolkit.errors import RegistryError
-from toolkit.registry.component_errors import format_origin
+from toolkit.registry.component_errors import describe_with_origin
 from toolkit.registry.sources.entries import Entry, Index, KindDeclaration
 from toolkit.registry.sources.files import is_taken, list_imports, list_modules, list_siblings
 from toolkit.registry.sources.loader import SourceFinder
@@ -268,4 +268,4 @@ def _read_source(module: str, file: Path) -> PluginSource:
 def _explain(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return f'{type(error).__name__} at {error.filename}:{error.lineno}: {error.msg}'
-    return f'{type(error).__name__}{format_origin(error)}: {error}'
+    return describe_with_origin(error)

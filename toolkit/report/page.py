@@ -21,6 +21,7 @@ from toolkit.errors import RunError, ToolkitError
 from toolkit.io import atomic_write
 from toolkit.io.output_path import check_outputs
 from toolkit.io.run_layout import CAPSULE, PLAN, REPORT, list_run_files
+from toolkit.registry.component_errors import describe_with_origin
 from toolkit.report import plotly_bundle
 from toolkit.report.jinja_environment import TEMPLATES, make_environment, read_style
 from toolkit.report.panel import Panel, find_panels
@@ -122,7 +123,7 @@ def write_panel_files(folder: Path) -> None:
         except ToolkitError as error:
             errors.append(str(error))
         except Exception as error:  # whatever a plugin raises must not cost the other results
-            errors.append(f'the panel {name} failed: {type(error).__name__}: {error}')
+            errors.append(f'the panel {name} failed: {describe_with_origin(error)}')
     if errors:
         raise RunError('; '.join(errors))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from toolkit.registry.component_errors import describe_with_origin
 from toolkit.report.panel import Panel, PanelRun
 
 
@@ -71,7 +72,7 @@ def _render(request: PanelRequest, budget: int) -> RenderedPanel | None:
     try:
         rendered = request.kind().render(request.runs, budget)
     except Exception as error:  # whatever a plugin raises must not cost the rest of the report
-        note = f'the panel {request.name} failed: {type(error).__name__}: {error}'
+        note = f'the panel {request.name} failed: {describe_with_origin(error)}'
         return RenderedPanel(request.title, '', (note,))
     if rendered is None:
         return None

@@ -21,6 +21,7 @@ from toolkit.io import atomic_write
 from toolkit.io.run_layout import IMAGES, TEST_LOG
 from toolkit.ranges import NonNegativeInt
 from toolkit.registry import HOOKS, VISUALIZERS
+from toolkit.registry.component_errors import describe_with_origin
 
 if TYPE_CHECKING:
     from toolkit.engine.runner import Runner
@@ -122,7 +123,7 @@ class Pictures(Hook):
             yield
         except Exception as error:  # a visualizer is a plugin, and may raise anything
             self._failures += 1
-            reason = f'{type(error).__name__}: {error}'.splitlines()[0]
+            reason = describe_with_origin(error).splitlines()[0]
             line = f'warning: {what} could not be written: {reason}'
             runner.logger.info(f'{line}\n{traceback.format_exc()}')
             if self._failures <= SHOWN_FAILURES:

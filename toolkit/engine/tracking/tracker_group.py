@@ -15,6 +15,7 @@ from toolkit.engine.tracking.tracker import TrackedRun, Tracker, describe_run
 from toolkit.errors import ComponentError, ToolkitError
 from toolkit.io import atomic_write
 from toolkit.io.run_layout import TRACKERS, read_object
+from toolkit.registry.component_errors import describe_with_origin
 
 
 def build_trackers(run: RunConfig) -> dict[str, Tracker]:
@@ -95,7 +96,7 @@ class TrackerGroup:
         try:
             call()
         except Exception as error:  # a store may raise anything, and no run may end by it
-            text = ' '.join(f'{type(error).__name__}: {error}'.split())
+            text = ' '.join(describe_with_origin(error).split())
             warnings.warn(f'{what} tracks no more, the run goes on: {text[:300]}', stacklevel=2)
             return False
         return True
