@@ -86,7 +86,8 @@ def test_check_with_shapes(capsys):
 @pytest.mark.parametrize(
     ('argv', 'expected'),
     [
-        (['chek', CONFIG], "invalid choice: 'chek'"),
+        (['chek', CONFIG], "; did you mean 'check'? (see toolkit --help)"),
+        (['study', 'x', '--rerun', 'chaged'], "; did you mean 'changed'?"),
         (['show'], 'which CONFIG?'),
         (['show', CONFIG, 'another'], 'one config expected, found 2'),
         (

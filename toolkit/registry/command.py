@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from toolkit.errors import RegistryError
+from toolkit.errors import RegistryError, did_you_mean
 
 
 class Command(ABC):
@@ -110,6 +110,14 @@ class CommandParser(argparse.ArgumentParser):
         own, default = command.add_dependent_arguments, Command.add_dependent_arguments
         if getattr(own, '__func__', None) is not getattr(default, '__func__', None):
             command.add_dependent_arguments(self, *_parse_leniently(command, argv))
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Checks a choice, such as the name of a command; names the nearest ones."""
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            error.message += did_you_mean(str(value), map(str, action.choices or ()))
+            raise
 
     def error(self, message: str) -> NoReturn:
         """Prints the error as one line and exits with status 2."""
