@@ -60,8 +60,14 @@ class Config:
     _has_plugins: bool = field(default=False, init=False, repr=False)
 
     def place(self, path: str | KeyPath) -> str:
-        """Returns `file:line` of a path, or of the nearest one above it."""
+        """Returns `file:line` of a path, or of the nearest one above it.
+
+        A component whose `type` another file replaced is at that file's `type`.
+        """
         parts = split_path(path) if isinstance(path, str) else path
+        own, component = (self.origins.get(keys) for keys in (parts, (*parts, 'type')))
+        if own is not None and component is not None and own.file != component.file:
+            return str(component)
         return find_place(self.origins, parts) or display_path(self.file)
 
     def find_own_place(self, path: KeyPath) -> str:

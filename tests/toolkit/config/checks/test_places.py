@@ -72,6 +72,15 @@ def test_equal_mistakes_on_the_command_line_are_lines_of_their_own(problems):
     assert str(caught.value).count('\n') == 3
 
 
+def test_a_component_of_a_replaced_type_is_at_its_type(problems):
+    """Whatever it does wrong is no fault of the base that had another component there."""
+    problems('model:\n  generator:\n    type: FusionNet\n')
+    config = load('c.yaml')
+    assert config.place('model.generator') == 'c.yaml:4'
+    assert config.place('model.gray') == config.place('model.gray.type')
+    assert config.place('model.gray').startswith('configs/_base_/models/')
+
+
 def test_shipped_files_are_named_from_their_folder(problems):
     problems('')
     config = load('c.yaml')
