@@ -8,7 +8,7 @@ import sys
 import pytest
 
 PROGRAM = """
-import resource, time
+import time
 import numpy as np
 from scipy.special import softmax
 from plugins.classification.metrics.clinical_metrics import ClinicalMetrics
@@ -17,6 +17,7 @@ from plugins.classification.reporting.clinical.clinical_summary import (
     ReportSettings, summarize_predictions,
 )
 from plugins.classification.tasks import Task
+from toolkit.io.process import read_peak_memory
 
 items, classes = 10_000, 1_000
 generator = np.random.default_rng(0)
@@ -34,7 +35,7 @@ metric = ClinicalMetrics('t', {'t': task})
 report = summarize_predictions(metric, found, ReportSettings(), 'mean')
 assert report['values']['accuracy']['low'] < report['values']['accuracy']['high']
 assert len(report['values']) > 7 * classes
-print(time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+print(time.process_time() - start, read_peak_memory() / 1e9)
 """
 
 
