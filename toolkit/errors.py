@@ -123,6 +123,13 @@ def list_names(names: Iterable[str], most: int = 20) -> str:
     return ', '.join(every[:most]) + (f', ... ({rest} more)' if rest > 0 else '')
 
 
+def list_few(names: Iterable[str], most: int = 3, separator: str = ', ') -> str:
+    """Formats the first of many names for a sentence: `a, b, c and 2 more`."""
+    every = list(names)
+    rest = len(every) - most
+    return separator.join(every[:most]) + (f' and {rest} more' if rest > 0 else '')
+
+
 def list_integers(values: Iterable[int], most: int = 10) -> str:
     """Formats whole numbers for a message, neighbours as ranges: `0 to 499, 1000`."""
     ranges: list[list[int]] = []

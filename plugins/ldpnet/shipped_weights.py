@@ -20,7 +20,7 @@ from torch import Tensor
 from toolkit.engine import checkpoint
 from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
-from toolkit.io.verification.hashing import digest_file
+from toolkit.io.verification.hashing import read_digest
 
 if TYPE_CHECKING:
     from plugins.ldpnet.generator import LDPNet
@@ -53,7 +53,7 @@ def load_shipped(network: LDPNet, name: str) -> None:
     """
     path = find_shipped(name)
     try:
-        digest = digest_file(path).hex()
+        digest = read_digest(path)
         if digest != SHA256[name]:
             raise ValueError(
                 f'weights: {path} is not the file that was shipped: its sha256 is '

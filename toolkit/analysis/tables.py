@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from toolkit.analysis.aggregate import Analysis
 from toolkit.analysis.conditions import Condition, MetricSummary, summarize_costs
 from toolkit.analysis.difference_tables import (
@@ -25,6 +23,7 @@ from toolkit.analysis.table_cells import (
     make_name_cells,
     name_family,
 )
+from toolkit.errors import list_few
 from toolkit.io.tables import formatting
 
 COSTS = ('parameters', 'MACs', 'time', 'memory')
@@ -193,14 +192,14 @@ def list_result_notes(analysis: Analysis) -> list[str]:
         )
     for common in dict.fromkeys(run.overlap for run in analysis.results.runs if run.overlap):
         told = [run.id for run in analysis.results.runs if run.overlap == common]
-        notes.append(f'Not held apart: {common} ({_name_few(told)}).')
+        notes.append(f'Not held apart: {common} ({list_few(told)}).')
     done = sum(run.status == 'finished' for run in analysis.results.runs)
     if done < len(analysis.results.runs):
         notes.append(f'{done} of {len(analysis.results.runs)} runs have finished.')
     if other := [run.id for run in analysis.results.runs if run.other_code]:
         notes.append(
             f'{OTHER_CODE} made with other code or packages than when the study was last started, '
-            f'and not compared with runs that were not: {_name_few(other)}; run them anew by '
+            f'and not compared with runs that were not: {list_few(other)}; run them anew by '
             '--rerun changed.'
         )
     if mixed := [c.label for c in analysis.conditions if c.has_several_codes]:
@@ -212,12 +211,8 @@ def list_result_notes(analysis: Analysis) -> list[str]:
     for paths in dict.fromkeys(changed.values()):
         told = [run for run, found in changed.items() if found == paths]
         notes.append(
-            f'{CHANGED} {_name_few(paths)} changed after the study was last started, and these '
-            f'results are of what was there before: {_name_few(told)}; --plan says what belongs to '
+            f'{CHANGED} {list_few(paths)} changed after the study was last started, and these '
+            f'results are of what was there before: {list_few(told)}; --plan says what belongs to '
             'the study still.'
         )
     return notes
-
-
-def _name_few(names: Sequence[str]) -> str:
-    return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from toolkit.errors import RunError, ToolkitError
+from toolkit.errors import RunError, ToolkitError, list_few
 from toolkit.io import atomic_write
 from toolkit.io.run_layout import BEST_CHECKPOINT, CHECKPOINTS, LAST_CHECKPOINT
 from toolkit.io.verification.integrity import DamagedFileError, check_file
@@ -278,15 +278,10 @@ def copy_weights(system: nn.Module, tensors: Mapping[str, Tensor], path: Path) -
         'of another shape': shapes,
     }
     text = '; '.join(
-        f'{problem}: {_shorten(names)}' for problem, names in problems.items() if names
+        f'{problem}: {list_few(names)}' for problem, names in problems.items() if names
     )
     if text:
         raise CheckpointError(
             f'the checkpoint {path} is not one of this {type(system).__name__}: {text}'
         )
     system.load_state_dict(dict(tensors))
-
-
-def _shorten(names: list[str], count: int = 3) -> str:
-    rest = len(names) - count
-    return ', '.join(names[:count]) + (f' and {rest} more' if rest > 0 else '')

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from toolkit.errors import ComponentRunError, DataError, ToolkitError
+from toolkit.errors import ComponentRunError, DataError, ToolkitError, list_few
 from toolkit.interfaces import Batch, Dataset, System
 from toolkit.registry import locate_source
 from toolkit.registry.built import recall
@@ -186,8 +186,7 @@ def _get_name(sample: Mapping[str, Any]) -> Any:
 
 def _name_samples(batch: Batch) -> str:
     names = [meta.get('item') for meta in batch.get('meta') or () if isinstance(meta, Mapping)]
-    more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
-    return f' (in the batch of {", ".join(map(str, names[:SHOWN]))}{more})' if names else ''
+    return f' (in the batch of {list_few(map(str, names), SHOWN)})' if names else ''
 
 
 def _make_failure(dataset: Dataset | None, message: str) -> WorkerFailure:

@@ -6,8 +6,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import ToolkitError
+from toolkit.errors import ToolkitError, list_few
 
+# Names that a message lists.
+SHOWN = 5
 # Keys of the length of a training.
 LENGTHS = ('train_cfg.max_epochs', 'train_cfg.max_iters')
 # Keys of a config that may differ when a run is resumed: how it is computed, and how long.
@@ -72,9 +74,9 @@ def check_config(
         changed = [key for key in changed if not key.startswith('param_scheduler.')]
     if changed:
         raise ToolkitError(
-            f'cannot resume {work_dir}: the config differs in {_shorten(changed)}; resume with the '
-            f'config that the run was started with ({work_dir / "config.yaml"}), or choose another '
-            '--work-dir'
+            f'cannot resume {work_dir}: the config differs in {list_few(changed, SHOWN)}; resume '
+            f'with the config that the run was started with ({work_dir / "config.yaml"}), or '
+            'choose another --work-dir'
         )
 
 
@@ -117,8 +119,8 @@ def check_test_config(run_dir: Path, work_dir: Path, before: Any, after: Any) ->
     ]
     if changed:
         raise ToolkitError(
-            f'{run_dir} is of a run with another {_shorten(changed)}; results of a changed config '
-            'belong into another folder: give --work-dir DIR'
+            f'{run_dir} is of a run with another {list_few(changed, SHOWN)}; results of a changed '
+            'config belong into another folder: give --work-dir DIR'
         )
 
 
@@ -153,7 +155,7 @@ def check_circumstances(
     if 'threads' in refused:
         hints.append(f'runtime.threads={before["threads"]} or OMP_NUM_THREADS sets the threads')
     raise ToolkitError(
-        f'cannot resume {work_dir} as the same run: {_shorten(names)} changed since it was '
+        f'cannot resume {work_dir} as the same run: {list_few(names, SHOWN)} changed since it was '
         f'started{"".join(f"; {hint}" for hint in hints)}; --allow-changed resumes it all the same '
         'and records that'
     )
@@ -189,7 +191,7 @@ def list_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[st
         # A module that only one of them imported says nothing about what ran.
         names = [n for n in before[key] if after[key].get(n, before[key][n]) != before[key][n]]
         if names:
-            found.append(f'{what}: {_shorten(names)}')
+            found.append(f'{what}: {list_few(names, SHOWN)}')
     for role in before['data']:
         if before['data'][role] != after['data'].get(role):
             found.append(f'the {role} data is not the same (its fingerprint changed)')
@@ -198,7 +200,7 @@ def list_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[st
             found.append(f'{key} was {before[key]} and is {after[key]}')
     resumed = list(dict.fromkeys(key for r in before['resumed'] for key in r['changed']))
     if resumed:
-        found.append(f'the first run was resumed with changes: {_shorten(resumed)}')
+        found.append(f'the first run was resumed with changes: {list_few(resumed, SHOWN)}')
     return found
 
 
@@ -217,8 +219,3 @@ def _is_free(key: str) -> bool:
         return True
     section, _, name = key.partition('.')
     return section.endswith('_dataloader') and name in FREE_LOADER
-
-
-def _shorten(names: list[str]) -> str:
-    more = f' and {len(names) - 5} more' if len(names) > 5 else ''
-    return ', '.join(names[:5]) + more

@@ -11,7 +11,7 @@ from types import FrameType
 
 from toolkit.config.yaml_file import ConfigError
 from toolkit.engine.process.signals import get_exit_status, list_handled
-from toolkit.errors import BusyError, ToolkitError
+from toolkit.errors import BusyError, ToolkitError, list_few
 from toolkit.run import work_dir as work_dirs
 from toolkit.study.display import Display
 from toolkit.study.folder import check_claims, check_folder, prepare_jobs, write_plan
@@ -107,10 +107,9 @@ def _wait_for(planning: contextlib.ExitStack, folder: Path) -> None:
 def _report_kept(entries: list[ReconciledRun]) -> None:
     changed = [entry.run.id for entry in entries if entry.run.other_code]
     if changed:
-        few = ', '.join(changed[:3]) + (f' and {len(changed) - 3} more' if changed[3:] else '')
         print(
-            f'kept, though made with other code or packages than there are now: {few}; '
-            'run them anew by --rerun changed'
+            'kept, though made with other code or packages than there are now: '
+            f'{list_few(changed)}; run them anew by --rerun changed'
         )
     failed = [e.run.id for e in entries if e.status.status == 'failed' and not e.pending]
     if failed:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from toolkit.errors import list_few
 from toolkit.registry import get_kinds
 from toolkit.registry.built import recall
 from toolkit.registry.contracts import find_contract
@@ -224,7 +225,7 @@ def find_unreached(observer: Observer, total: Tensor) -> Iterator[tuple[nn.Modul
 
 def describe_unreached(component: nn.Module, names: list[str]) -> str:
     """Describes parameters that no gradient reaches."""
-    shown = ', '.join(names[:4]) + (f' and {len(names) - 4} more' if len(names) > 4 else '')
+    shown = list_few(names, 4)
     return (
         f'has {len(names)} of {sum(1 for _ in component.parameters())} parameters that no gradient '
         f'reaches ({shown}): use them in the forward, remove them, or freeze them with '

@@ -19,7 +19,7 @@ from toolkit.engine.training.cuda_graph_step import GraphedStep
 from toolkit.engine.training.loss_meter import NonFiniteLossError
 from toolkit.engine.training.time_limit import TimeLimit
 from toolkit.engine.training.training_step import SkippingStep, TrainingStep
-from toolkit.errors import ToolkitError
+from toolkit.errors import ToolkitError, list_few
 from toolkit.testing import guards
 
 if TYPE_CHECKING:
@@ -243,8 +243,7 @@ class TrainLoop(BaseLoop):
             f'{request.index}{_describe_meta(metas[place] if place < len(metas) else None)}'
             for place, request in enumerate(requests)
         ]
-        more = f' and {len(texts) - SHOWN_SAMPLES} more' if len(texts) > SHOWN_SAMPLES else ''
-        return f'its samples: {", ".join(texts[:SHOWN_SAMPLES])}{more}'
+        return f'its samples: {list_few(texts, SHOWN_SAMPLES)}'
 
     def _is_validation_due(self, epoch_ended: bool) -> bool:
         if self.runner.val_loop is None:

@@ -104,18 +104,29 @@ def hash_tree(path: Path, digest_of: Callable[[Path], str] = read_digest) -> str
     if not path.is_dir():
         return digest_of(path)
     digest = hashlib.sha256()
-    visited = set()
-    for folder, names, files in os.walk(path, followlinks=True):
-        if os.path.realpath(folder) in visited:  # a link to a folder above it
-            names.clear()
-            continue
-        visited.add(os.path.realpath(folder))
-        names[:] = sorted(name for name in names if name != '__pycache__')
-        for name in sorted(files):
-            file = Path(folder, name)
-            entry = [file.relative_to(path).as_posix(), digest_of(file)]
-            digest.update(json.dumps(entry).encode())
+    for file in map(Path, walk_files(path, lambda name: name != '__pycache__')):
+        entry = [file.relative_to(path).as_posix(), digest_of(file)]
+        digest.update(json.dumps(entry).encode())
     return digest.hexdigest()
+
+
+def walk_files(folder: Path | str, enters: Callable[[str], bool]) -> Iterator[str]:
+    """Yields the paths of the files in a folder and those below it, in the order of their names.
+
+    Links to folders are followed, each folder once.
+
+    Args:
+        folder: to begin with.
+        enters: tells by its name whether a folder counts.
+    """
+    visited = set()
+    for path, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(path)) in visited:  # a link to a folder above it
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(filter(enters, folders))
+        yield from (os.path.join(path, name) for name in sorted(names))
 
 
 def hash_json(value: Any) -> str:

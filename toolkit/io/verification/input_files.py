@@ -10,7 +10,7 @@ import contextlib
 import functools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,13 @@ from typing import Any
 from toolkit.errors import ToolkitError
 from toolkit.io import atomic_write
 from toolkit.io.run_layout import INPUTS, explain_damage, read_object
-from toolkit.io.verification.hashing import FileState, hash_file, hash_json, record_hashed
+from toolkit.io.verification.hashing import (
+    FileState,
+    hash_file,
+    hash_json,
+    record_hashed,
+    walk_files,
+)
 
 
 @dataclass
@@ -176,16 +182,10 @@ def _is_same(path: str, state: FileState) -> bool:
 
 
 def _hash_names(folder: str, endings: tuple[str, ...]) -> str:
-    return hash_json(sorted(n for n in _walk(folder) if os.path.splitext(n)[1] in endings))
+    files = walk_files(folder, _is_shown)
+    shown = (name for name in files if _is_shown(os.path.basename(name)))
+    return hash_json(sorted(n for n in shown if os.path.splitext(n)[1] in endings))
 
 
-def _walk(folder: str) -> Iterator[str]:
-    """Yields the files of a folder without hidden ones; links to folders are followed."""
-    visited = set()
-    for path, folders, names in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(path)) in visited:  # a link to a folder above it
-            folders.clear()
-            continue
-        visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith('.'))
-        yield from (os.path.join(path, name) for name in names if not name.startswith('.'))
+def _is_shown(name: str) -> bool:
+    return not name.startswith('.')

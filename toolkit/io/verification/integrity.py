@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.errors import ToolkitError
-from toolkit.io.verification.hashing import digest_file
+from toolkit.io.verification.hashing import read_digest
 
 # Added to the name of a file for the file of its digest: `sha256sum FILE > FILE.sha256`.
 SIDECAR = '.sha256'
@@ -92,7 +92,7 @@ def _describe(error: Exception) -> str:
 
 def _check_digest(path: Path, sidecar: Path) -> None:
     words = sidecar.read_text(encoding='utf-8', errors='replace').split()
-    found = digest_file(path).hex()
+    found = read_digest(path)
     if not words or words[0].lower() != found:
         raise DamagedFileError(
             f'{path} is damaged or another file: its sha256 is {found[:16]}..., and '

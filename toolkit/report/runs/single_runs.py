@@ -32,7 +32,7 @@ def read_single_runs(folders: Sequence[Path]) -> StudyResults:
     for folder, name in zip(folders, _name_folders(folders)):
         try:
             runs.append(_read_run(folder, name))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError) as error:  # times, one without a zone
             path = folder / CAPSULE
             raise ToolkitError(f'{path} is damaged: {type(error).__name__}: {error}') from error
     metrics = resolve_directions({}, runs)
@@ -42,20 +42,20 @@ def read_single_runs(folders: Sequence[Path]) -> StudyResults:
 def _read_run(folder: Path, name: str) -> RunResult:
     record = capsule.read(folder)
     test = TestRecord.read(folder)
-    status, message = _split_status(str(record.get('status', '')))
+    status, message = _split_status(record['status'])
     return RunResult(
         id=name,
         variant=name,
         settings={},
         data=None,
-        seed=record.get('seed') or 0,
+        seed=record['seed'],
         fold=None,
         folder=folder.absolute(),
         fingerprint=Fingerprint(),
         trained_in=folder.absolute(),
         status=status,
         message=message,
-        attempts=1 + len(record.get('resumed') or []),
+        attempts=1 + len(record['resumed']),
         seconds=_compute_seconds(record),
         metrics=test.metrics,
         directions=test.directions,
@@ -74,7 +74,7 @@ def _split_status(text: str) -> tuple[RunState, str]:
 
 def _compute_seconds(record: dict[str, Any]) -> float | None:
     """Computes the time from start to end; None if the run goes on or was resumed."""
-    if not record.get('ended') or record.get('resumed'):
+    if not record['ended'] or record['resumed']:
         return None
     start, end = (datetime.fromisoformat(record[key]) for key in ('started', 'ended'))
     return (end - start).total_seconds()

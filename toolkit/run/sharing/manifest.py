@@ -12,7 +12,7 @@ import toolkit
 from toolkit.errors import ToolkitError
 from toolkit.io import run_layout as layout
 from toolkit.io.json_values import format_json, parse_json
-from toolkit.io.verification.hashing import digest_file
+from toolkit.io.verification.hashing import read_digest
 
 MANIFEST = 'ablakit.json'
 CARD = 'README.md'
@@ -56,7 +56,7 @@ def describe_files(folder: Path, names: Iterable[str]) -> dict[str, SharedFile]:
         OSError: one cannot be read.
     """
     return {
-        name: SharedFile((folder / name).stat().st_size, digest_file(folder / name).hex())
+        name: SharedFile((folder / name).stat().st_size, read_digest(folder / name))
         for name in names
     }
 

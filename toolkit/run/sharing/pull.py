@@ -149,13 +149,12 @@ def _list_plugins(new: Path, source: str) -> list[str]:
         ToolkitError: its record is damaged, or names a plugin outside of its folder.
     """
     try:
-        entries = capsule.read(new).get('plugins') or []
-        copies = [entry['copy'] for entry in entries if entry['copy'] is not None]
-    except (ToolkitError, KeyError, TypeError, AttributeError) as error:
+        entries = capsule.read(new)['plugins'] or []
+    except ToolkitError as error:
         raise ToolkitError(f'{layout.CAPSULE} of {source} is damaged') from error
-    for copy in copies:
-        parts = str(copy).split('/')
-        inside = parts[0] == layout.PLUGINS and '..' not in parts and (new / str(copy)).exists()
+    for copy in (entry['copy'] for entry in entries if entry['copy'] is not None):
+        parts = copy.split('/')
+        inside = parts[0] == layout.PLUGINS and '..' not in parts and (new / copy).exists()
         if not inside:
             raise ToolkitError(
                 f'{layout.CAPSULE} of {source} names the plugin {copy}, which is not in its '

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from toolkit.config.dump import dump_inline
+from toolkit.errors import list_few
 
 # A run's folder is named after it; file systems allow 255 bytes.
 LONGEST_ID = 120
@@ -20,7 +21,7 @@ def number_fold(values: list[Any], place: int) -> int:
 
 def join_names(names: Sequence[str]) -> str:
     """Join the first three names, and the number of the others."""
-    return '; '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
+    return list_few(names, separator='; ')
 
 
 class FolderNames:
